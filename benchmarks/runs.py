@@ -21,7 +21,7 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from selfattn_bio.api.evaluators.records import EvaluationRecords
+from selfattn_bio.study.evaluators.records import EvaluationRecords
 from selfattn_bio.config import BinsObjective, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError

@@ -5,35 +5,22 @@ from __future__ import annotations
 import argparse
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from selfattn_bio.errors import SelfAttnBioError
 
-if TYPE_CHECKING:
-    from selfattn_bio.config import RunFile
-    from selfattn_bio.data.corpus import Corpus
 
-INPUTS = {
-    "model": ("DIR", "model folder, from `train`"),
-    "corpus": ("DIR", "corpus folder, from `ingest`"),
-    "split": ("FILE", "split table, from `split`"),
-}
+def add_study(parser: argparse.ArgumentParser, uses: str = "", *, part: bool = False) -> None:
+    """Add the argument TASK, whose help names the sections in use.
 
-
-def add_task(parser: argparse.ArgumentParser, uses: str, *inputs: str) -> None:
-    """Add --run-file, whose help names the sections in use, and options of `INPUTS`."""
+    With `part`, it may also be a variant, a member or a job of a sweep.
+    """
+    more = ". Add /variants/NAME, /members/N or /sweep/JOB for a part of it" if part else ""
     parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help=f"run file of the task{uses and f' (uses {uses})'}",
+        "study",
+        metavar="TASK",
+        help="name of a task, path of a run file, or folder with run.toml"
+        f"{uses and f' (uses {uses})'}{more}",
     )
-    for name in inputs:
-        metavar, help_text = INPUTS[name]
-        parser.add_argument(f"--{name}", required=True, type=Path, metavar=metavar, help=help_text)
-    if "model" in inputs:
-        add_model_options(parser)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -48,14 +35,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="run the code of this module if the model names it, such as my_model:build",
     )
-
-
-def task_and_corpus(arguments: argparse.Namespace) -> tuple[RunFile, Corpus]:
-    """Read --run-file and open --corpus."""
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
-
-    return read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from selfattn_bio.api.workflow import copy_task, run_workflow
+from selfattn_bio.study.workflow import copy_task, run_workflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

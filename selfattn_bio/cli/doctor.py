@@ -27,6 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the verdict, packages, device and other parts, and the tables of kernels."""
-    from selfattn_bio.api.machine import inspect_machine
+    from selfattn_bio.study.machine import inspect_machine
 
     print("\n".join(inspect_machine(kernels=arguments.kernels).lines))

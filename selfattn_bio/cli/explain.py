@@ -17,23 +17,20 @@ map of each layer for the records in [interpret] maps. By default these are the 
 with the highest, middle and lowest score. If the model has two inputs, the folder `partner` inside
 holds the same for the second input, and there is no attention.
 
-example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
---model mine/model --output mine/attribution
+example: selfattn-bio explain mine
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, task_and_corpus
-from selfattn_bio.log import LOG
+from selfattn_bio.cli.common import add_model_options, add_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio explain`."""
-    add_task(parser, "[interpret]", "model", "corpus", "split")
+    add_study(parser, "[interpret]", part=True)
+    add_model_options(parser)
     parser.add_argument(
         "--target",
         nargs="+",
@@ -42,19 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classes, labels or columns to explain (default: [interpret] targets, or the first "
         "four)",
     )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="attribution folder to write"
-    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Explain training and validation records, and write the attribution folder."""
-    from selfattn_bio.api.explain import explain_records
-    from selfattn_bio.interpret.explanation import check_output
+    from selfattn_bio.study import Study
 
-    start = time.monotonic()
-    check_output(arguments.output)
-    task, corpus = task_and_corpus(arguments)
-    explanation = explain_records(task, corpus, arguments.split, arguments.model, arguments.target)
-    explanation.save(arguments.output)
-    LOG.info(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")
+    Study(arguments.study).explain(arguments.target)

@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the data, write the run file, and print what was recognised."""
-    from selfattn_bio.api.proposal import check_new_task, propose
+    from selfattn_bio.wizard import check_new_task, propose
 
     check_new_task(arguments.name)
     LOG.addFilter(_name_options)

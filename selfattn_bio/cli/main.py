@@ -23,7 +23,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
 from selfattn_bio.cli.failures import system_failure
 from selfattn_bio.cli.logs import (
@@ -37,6 +36,7 @@ from selfattn_bio.cli.logs import (
 from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress
+from selfattn_bio.study.workflow import TARGETS
 from selfattn_bio.training.heap import keep_memory
 
 # command modules by the headings of --help

@@ -5,54 +5,36 @@ motifs are compared with the [interpret] database by Tomtom. On test records, th
 are tested for enrichment in positives, for their effect on the model when their bases are shuffled,
 and more (docs/interpretation_evidence.md).
 
-Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
+Writes motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
 on), marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),
 discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is found,
-these files have no rows. For a model with two inputs, the motifs are those of the first input; for
-the second, name the folder partner in the attribution folder.
+these files have no rows. With --input partner, motifs are those of the second of
+two inputs, and the files are in the folder partner.
 
-example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model \
---attribution attribution --output motifs
+example: selfattn-bio motifs mine
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, task_and_corpus
-from selfattn_bio.log import LOG
+from selfattn_bio.cli.common import add_model_options, add_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio motifs`."""
-    add_task(parser, "[interpret]", "model", "corpus", "split")
+    add_study(parser, "[interpret]", part=True)
+    add_model_options(parser)
     parser.add_argument(
-        "--attribution",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="attribution folder, from `explain`; for motifs of a second input, its folder partner",
-    )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="folder for all output files",
+        "--input",
+        choices=("first", "partner"),
+        default="first",
+        help="which of two inputs (default: %(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find motifs in the attribution folder, test the evidence, and write all files of OUTPUT."""
-    from selfattn_bio.api.motifs import find_motifs
-    from selfattn_bio.report.lines import motif_lines
+    """Find motifs in the attributions, test the evidence, and write all files."""
+    from selfattn_bio.study import Study
 
-    start = time.monotonic()
-    task, corpus = task_and_corpus(arguments)
-    motifs = find_motifs(task, corpus, arguments.split, arguments.model, arguments.attribution)
-    motifs.save(arguments.output)
-    for line in motif_lines(motifs.table):
-        LOG.info(line)
-    LOG.info(f"wrote {arguments.output / 'motifs.tsv'} in {time.monotonic() - start:.0f} s")
+    Study(arguments.study).find_motifs(arguments.input)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 
-from selfattn_bio.api.workflow import PROFILES, run_workflow
+from selfattn_bio.study.workflow import PROFILES, run_workflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

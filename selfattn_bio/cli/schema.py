@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the schema."""
-    from selfattn_bio.api.schema import write_schema
+    from selfattn_bio.config.schema import write_schema
 
     write_schema(arguments.output)
     LOG.info(f"wrote {arguments.output}")

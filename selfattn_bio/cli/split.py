@@ -7,26 +7,23 @@ train and valid, and copies of valid records from train. A test set that came wi
 complete. Counts are printed, and the table has the reason for each removed record. `audit` reports
 the similarity that is left between the splits.
 
-example: selfattn-bio split --run-file mine.toml --corpus mine/corpus --output mine/split.tsv
+example: selfattn-bio split mine
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, task_and_corpus
+from selfattn_bio.cli.common import add_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio split`."""
-    add_task(parser, "[split]", "corpus")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
+    add_study(parser, "[split]")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Split the corpus as the run file says, and write the table."""
-    from selfattn_bio.api.data import split
+    from selfattn_bio.study import Study
 
-    task, corpus = task_and_corpus(arguments)
-    split(task, corpus, arguments.output)
+    Study(arguments.study).split()

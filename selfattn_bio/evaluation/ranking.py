@@ -15,6 +15,7 @@ import pandas as pd
 
 from selfattn_bio.config import Job
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.layout import Layout
 from selfattn_bio.objectives import objective_of
 
 
@@ -44,7 +45,7 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     ascending = not objective.higher_is_better
     order: Any = {"ascending": ascending, "kind": "stable", "na_position": "last"}
     for job in jobs:
-        history = _read_history(results / job.folder / "model" / "history.csv", metric)
+        history = _read_history(Layout(results / job.folder).history, metric)
         # of equal evaluations, take the earliest, as in training
         best, last = history.sort_values(metric, **order).iloc[0], history.iloc[-1]
         rows.append(

@@ -33,6 +33,7 @@ from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.svg import logo_svg
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import (
     jaspar_text,
     meme_alphabet,
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
     from selfattn_bio.scoring.partners import Partners
-
-
-MARGINALS = "marginals.tsv"
 
 
 @dataclass(frozen=True)
@@ -275,23 +273,23 @@ class MotifSet:
         motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites) and
         marginals.tsv (the curves).
         """
-        folder = Path(folder)
-        self.to_meme(folder / "motifs.meme")
-        self.to_bed(folder / "discovery_seqlets.bed")
-        for name in ("seqlets.bed", MARGINALS):
-            (folder / name).unlink(missing_ok=True)  # of other motifs
+        layout = Layout(Path(folder))
+        self.to_meme(layout.matrices)
+        self.to_bed(layout.discovery_sites)
+        for path in (layout.sites, layout.marginals):
+            path.unlink(missing_ok=True)  # of other motifs
         if self.sites is not None:
-            with whole_file(folder / "seqlets.bed") as path:
+            with whole_file(layout.sites) as path:
                 write_bed(path, self.sites)
         if self.curves is not None:
-            write_table(folder / MARGINALS, self.curves)
+            write_table(layout.marginals, self.curves)
         # equal logos give equal files
-        with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(folder / "logos") as logos:
+        with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(layout.logos) as logos:
             for motif in self:
                 figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
                 draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
-        write_table(folder / "motifs.tsv", self.table)
+        write_table(layout.motifs, self.table)
 
     @classmethod
     def load(cls, folder: str | Path) -> MotifSet:
@@ -308,14 +306,14 @@ class MotifSet:
         DatabaseError
             If motifs.meme is not MEME text.
         """
-        folder = Path(folder)
-        for name in ("motifs.meme", "discovery_seqlets.bed", "motifs.tsv"):
-            if not (folder / name).exists():
-                hint = "Run `selfattn-bio motifs` first, or save the result of find_motifs"
-                raise ResultsError("file not found", place=str(folder / name), hint=hint)
-        alphabet = meme_alphabet(folder / "motifs.meme")
-        ppms = read_meme(folder / "motifs.meme", alphabet, least=0)
-        seqlets = read_bed(folder / "discovery_seqlets.bed")
+        layout = Layout(Path(folder))
+        for path in (layout.matrices, layout.discovery_sites, layout.motifs):
+            if not path.exists():
+                hint = "Run `selfattn-bio motifs` first, or save a MotifSet"
+                raise ResultsError("file not found", place=str(path), hint=hint)
+        alphabet = meme_alphabet(layout.matrices)
+        ppms = read_meme(layout.matrices, alphabet, least=0)
+        seqlets = read_bed(layout.discovery_sites)
         records = pd.DataFrame({"id": seqlets["chrom"].unique()})
         records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
         seqlets["record"] = seqlets["chrom"].map({name: i for i, name in enumerate(records["id"])})
@@ -324,11 +322,9 @@ class MotifSet:
             own = seqlets.loc[seqlets["name"] == name, ["record", "start", "end", "strand"]]
             counts = np.rint(ppm * len(own)).astype(np.int64)
             motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
-        path = folder / "seqlets.bed"
-        sites = read_bed(path) if path.exists() else None
-        path = folder / MARGINALS
-        curves = read_table(path) if path.exists() else None
-        return cls(tuple(motifs), read_table(folder / "motifs.tsv"), records, sites, curves)
+        sites = read_bed(layout.sites) if layout.sites.exists() else None
+        curves = read_table(layout.marginals) if layout.marginals.exists() else None
+        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves)
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """Return the motifs as MEME text, version 4, and write it to `path` if given."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,10 +14,10 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.explanation import PARTNER
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.interventions import MIN_RECORDS
 from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.layout import Layout
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
@@ -180,39 +179,39 @@ def _match(row: Mapping[Hashable, Any]) -> str:
     return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
 
 
-def final_lines(name: str, task: RunFile, folder: Path) -> Iterator[str]:
+def final_lines(task: RunFile, layout: Layout, name: str) -> Iterator[str]:
     """Yield the lines that end the workflow of a task: its summary and the paths of its results."""
-    yield from (f"{name}: {line}" for line in closing_lines(task, folder))
-    if (folder / "sweep.tsv").exists():
-        yield f"Results: {folder / 'sweep.tsv'}"
-    if (folder / "report.html").exists():
-        yield f"Report: {folder / 'report.html'}"
-    elif (folder / "metrics.json").exists():
-        yield f"Results: {folder / 'metrics.json'}"
+    yield from (f"{name}: {line}" for line in closing_lines(task, layout))
+    if layout.ranking.exists():
+        yield f"Results: {layout.ranking}"
+    if layout.report.exists():
+        yield f"Report: {layout.report}"
+    elif layout.metrics.exists():
+        yield f"Results: {layout.metrics}"
 
 
-def closing_lines(task: RunFile, folder: Path) -> Iterator[str]:
+def closing_lines(task: RunFile, layout: Layout) -> Iterator[str]:
     """Yield the lines that summarise a results folder; none before `evaluate` has run.
 
     If a file cannot be read, the last line is an error message.
     """
     try:
-        yield from _summary(task, folder)
+        yield from _summary(task, layout)
     # Only report the error: the run has finished and its results are valid
     except ResultsError as error:
         yield f"error: {error}"
 
 
-def _summary(task: RunFile, folder: Path) -> Iterator[str]:
-    if not (folder / "metrics.json").exists():
+def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
+    if not layout.metrics.exists():
         return
-    metrics = read_json(folder / "metrics.json", ResultsError, "Run `selfattn-bio evaluate`")
+    metrics = read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate`")
     objective, test = objective_of(task.objective), metrics["test"]
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
     yield from _comparison(objective, metrics)
-    paths = [folder / "motifs.tsv", folder / PARTNER / "motifs.tsv"]
+    paths = [layout.motifs, layout.of_partner().motifs]
     found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
     if found:
         yield words.motif_sentence(words.both_inputs(*found))

@@ -38,11 +38,11 @@ from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results, entry_of
 
 
-def write_report(results: Results, output: Path, name: str) -> None:
-    """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
-    with whole_folder(output.parent / "plots") as folder:
+def write_page(results: Results, name: str) -> None:
+    """Write the page of a task and its plots to the results folder."""
+    with whole_folder(results.layout.plots) as folder:
         page = render(results, folder, name)
-    with whole_file(output) as path:
+    with whole_file(results.layout.report) as path:
         path.write_text(page, encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
         sentences=list(_sentences(objective, metrics)),
         ensemble_sentence=words.ensemble_sentence(task),
-        stack_sentence=words.stack_sentence(task, read_stack_weights(results.folder / "model")),
+        stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
         classifiers=classifier_rows(metrics, objective),
         performance=draw_performance(objective, results, plots_folder),
         slice_figures=slice_figures(results, partial(figures.draw_figure, folder=plots_folder)),
@@ -208,7 +208,7 @@ def _fill(results: Results, name: str, **values: Any) -> str:
         leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,
         provenance=list(flat(results.provenance)),
-        run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),
+        run_file=(results.layout.model / "run.toml").read_text(encoding="utf-8"),
         **values,
     )
 

@@ -21,9 +21,8 @@ from selfattn_bio.evaluation.targets import TRUE
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.explanation import PARTNER, Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
-from selfattn_bio.interpret.interactions import distances_path
-from selfattn_bio.interpret.motifs import MARGINALS
 from selfattn_bio.interpret.stability import attribution_correlations, motif_stability
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -68,7 +67,7 @@ class Results:
         None if its motifs were not searched for.
     """
 
-    folder: Path
+    layout: Layout
     task: RunFile
     metrics: dict[str, Any]
     test: pd.DataFrame
@@ -90,7 +89,7 @@ class Results:
     partner: Results | None = None
 
 
-def read_results(task: RunFile, folder: Path) -> Results:
+def read_results(task: RunFile, layout: Layout) -> Results:
     """Read the results folder of a task.
 
     Raises
@@ -98,85 +97,74 @@ def read_results(task: RunFile, folder: Path) -> Results:
     ResultsError
         If a file is missing or cannot be read; the message names the command that writes it.
     """
-
-    def content(name: str, command: str) -> dict[str, Any]:
-        return read_json(folder / name, ResultsError, f"Run `selfattn-bio {command}`")
-
-    metrics, test = read_metrics(folder), folder / "predictions" / "test.tsv"
-    corpus = content("corpus/corpus.json", "ingest")
-    split = read_file(folder / "split.tsv", read_table, "split")
-    records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    explained = _read_optional(folder / "attribution", Explanation.load, "explain")
-    others = [folder / "members" / str(seed) for seed in range(2, task.training.seeds + 1)]
-    searched = [folder, *(each for each in others if (each / "motifs.tsv").exists())]
-    explained_by = [
-        each
-        for each in (
-            explained,
-            *(_read_optional(of / "attribution", Explanation.load, "explain") for of in others),
-        )
-        if each is not None and not each.is_attention
-    ]
-    motifs = _motif_files(folder, corpus["alphabet"])
+    corpus = _read_json(layout.corpus / "corpus.json", "ingest")
+    split = read_file(layout.split, read_table, "split")
+    records = read_file(layout.corpus / "records.parquet", pd.read_parquet, "ingest")
+    members = [layout, *(layout.member(seed) for seed in range(2, task.training.seeds + 1))]
+    explained, *others = (
+        _read_optional(member.attribution, Explanation.load, "explain") for member in members
+    )
+    explained_by = [each for each in (explained, *others) if each and not each.is_attention]
+    searched = [member.folder for member in members[1:] if member.motifs.exists()]
+    motifs = _motif_files(layout, corpus["alphabet"])
     results = Results(
-        folder=folder,
+        layout=layout,
         task=task,
-        metrics=metrics,
-        test=read_file(test, read_predictions, "evaluate"),
-        history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
-        provenance=content("model/provenance.json", "train"),
+        metrics=read_metrics(layout),
+        test=read_file(layout.predictions / "test.tsv", read_predictions, "evaluate"),
+        history=read_file(layout.history, pd.read_csv, "train"),
+        provenance=_read_json(layout.model / "provenance.json", "train"),
         corpus=corpus,
-        audit=content("audit.json", "audit") if (folder / "audit.json").exists() else None,
+        audit=_read_json(layout.audit_counts, "audit") if layout.audit_counts.exists() else None,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
-        interactions=_read_optional(
-            pairs := folder / "interactions.tsv", read_table, "interactions"
-        ),
-        distances=_read_optional(distances_path(pairs), read_table, "interactions"),
+        interactions=_read_optional(layout.interactions, read_table, "interactions"),
+        distances=_read_optional(layout.distances, read_table, "interactions"),
         explained=explained,
-        stability=motif_stability(searched)
-        if len(searched) > 1 and motifs["motifs"] is not None
+        stability=motif_stability([layout.folder, *searched])
+        if searched and motifs["motifs"] is not None
         else None,
         seed_correlations=attribution_correlations(explained_by)
         if len(explained_by) > 1
         else np.empty(0),
         **motifs,
     )
-    if not (folder / PARTNER / "motifs.tsv").exists():
+    second = layout.of_partner()
+    if not second.motifs.exists():
         return results
-    corpus = content("corpus/partner/corpus.json", "ingest")
-    lengths = read_file(folder / "corpus/partner/records.parquet", pd.read_parquet, "ingest")
+    corpus = _read_json(layout.corpus / PARTNER / "corpus.json", "ingest")
+    lengths = read_file(layout.corpus / PARTNER / "records.parquet", pd.read_parquet, "ingest")
     own = results.records[["id", "label", "split"]].merge(lengths[["id", "length"]], on="id")
     partner = replace(
         results,
-        folder=folder / PARTNER,
+        layout=second,
         corpus=corpus,
         records=own.reindex(columns=results.records.columns),  # without coordinates
         explained=explained and explained.partner,
-        **_motif_files(folder / PARTNER, corpus["alphabet"]),
+        **_motif_files(second, corpus["alphabet"]),
     )
     return replace(results, partner=partner)
 
 
-def _motif_files(folder: Path, alphabet: str) -> dict[str, Any]:
+def _motif_files(layout: Layout, alphabet: str) -> dict[str, Any]:
     """Read the files of `motifs`, as attributes of `Results`."""
-    motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
+    motifs = _read_optional(layout.motifs, read_table, "motifs")
     has_motifs = motifs is not None and len(motifs) > 0
 
-    def sites(name: str) -> pd.DataFrame:
+    def sites(path: Path) -> pd.DataFrame:
         if not has_motifs:
             return pd.DataFrame(columns=BED_COLUMNS)
-        return read_file(folder / name, read_bed, "motifs")
+        return read_file(path, read_bed, "motifs")
 
     return {
         "motifs": motifs,
-        "ppms": read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if has_motifs else {},
-        "sites": sites("seqlets.bed"),
-        "discovery": sites("discovery_seqlets.bed"),
-        "marginals": _read_optional(folder / MARGINALS, read_table, "motifs"),
+        "ppms": read_meme(layout.matrices, get_alphabet(alphabet)) if has_motifs else {},
+        "sites": sites(layout.sites),
+        "discovery": sites(layout.discovery_sites),
+        "marginals": _read_optional(layout.marginals, read_table, "motifs"),
     }
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
+def read_metrics(layout: Layout) -> dict[str, Any]:
     """Read metrics.json of a results folder.
 
     Raises
@@ -184,8 +172,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     ResultsError
         If it is missing, cannot be read, or was written by a version with fewer entries.
     """
-    path = folder / "metrics.json"
-    metrics = read_json(path, ResultsError, "Run `selfattn-bio evaluate`")
+    metrics = _read_json(layout.metrics, "evaluate")
     for name in ("unit", "units"):
         entry_of(metrics["test"], name, "test.")
     return metrics
@@ -276,6 +263,10 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         hint = f"Run `selfattn-bio {command}` again"
         raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
+
+
+def _read_json(path: Path, command: str) -> dict[str, Any]:
+    return read_json(path, ResultsError, f"Run `selfattn-bio {command}`")
 
 
 def _read_optional(path: Path, reader: Callable[[Path], Value], command: str) -> Value | None:

@@ -90,7 +90,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         answers = {"network_outputs": network_outputs, "stacked": lambda network, letters: network}
         return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, **answers)
 
-    monkeypatch.setattr("selfattn_bio.api.evaluators.candidates.load", load)
+    monkeypatch.setattr("selfattn_bio.study.evaluators.candidates.load", load)
     return tmp_path
 
 

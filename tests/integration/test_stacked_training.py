@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from selfattn_bio import load, score_sequences
-from selfattn_bio.api.evaluators import binary
-from selfattn_bio.api.evaluators.candidates import Candidate
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.api.sweep import Ranking, rank_jobs
+from selfattn_bio.study.ranking import Ranking, rank_jobs
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus

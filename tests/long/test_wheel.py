@@ -94,6 +94,6 @@ def test_task_runs_from_wheel(tmp_path):
     assert len(pd.read_csv(here / "scores.tsv", sep="\t")) == 280
     assert "train_promoter" in command("demo", "--dry-run")
     assert not (here / "data").exists()  # a dry run writes nothing
-    code = "from selfattn_bio.api.workflow import copy_task; copy_task('promoter')"
+    code = "from selfattn_bio.study.workflow import copy_task; copy_task('promoter')"
     subprocess.run([python, "-c", code], cwd=here, env=env, check=True)
     assert os.listdir(here / "data/fly_promoters")

@@ -1,16 +1,16 @@
 rule report:
     input:
-        "results/{task}/corpus",
-        "results/{task}/split.tsv",
-        "results/{task}/audit.json",
-        "results/{task}/model",
-        "results/{task}/metrics.json",
+        TASK.corpus,
+        TASK.split,
+        TASK.audit_counts,
+        TASK.model,
+        TASK.metrics,
         interpreted,
         database_file,
     output:
-        report=report("results/{task}/report.html", caption="../report/page.rst", category="{task}"),
-        plots=report(
-            directory("results/{task}/plots"),
+        report(TASK.report, caption="../report/page.rst", category="{task}"),
+        report(
+            directory(TASK.plots),
             patterns=["{plot}.png"],
             caption="../report/plot.rst",
             category="{task}",
@@ -21,13 +21,11 @@ rule report:
     benchmark:
         "results/{task}/benchmarks/report.tsv"
     params:
-        run_file=run_file,
         sections=sections("title", "data", "split", "evaluation", "interpret"),
-        results=results_folder,
     message:
         "Writing the report of {wildcards.task}"
     shell:
-        "selfattn-bio report --run-file {params.run_file:q} --results {params.results:q} --output {output.report:q} 2>&1 | tee -i {log:q}"
+        "selfattn-bio report results/{wildcards.task} 2>&1 | tee -i {log:q}"
 
 
 rule notebook:
@@ -41,7 +39,6 @@ rule notebook:
     benchmark:
         "results/{task}/benchmarks/notebook_{notebook}.tsv"
     params:
-        results=results_folder,
         # a kernel that does not log warnings about its connection to papermill, on the same machine
         kernels=os.path.relpath(PROJECT / "workflows/jupyter"),
         # the run file allows the module of a user's own network
@@ -54,5 +51,5 @@ rule notebook:
         "Running the {wildcards.notebook} notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
-        "JUPYTER_PATH={params.kernels:q} papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q} {params.run_file:q}; }} "
+        "JUPYTER_PATH={params.kernels:q} papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p task {wildcards.task:q} {params.run_file:q}; }} "
         "2>&1 | tee -i {log:q}"

@@ -11,10 +11,16 @@ from pathlib import Path
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.extras import install_command
+from selfattn_bio.layout import Layout
 
 # Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+)
+
+# The files of a task, of a variant, and of any of their members and jobs.
+TASK, VARIANT, PART = (
+    Layout(Path("results/{task}" + part)) for part in ("", "{variant}", "{variant}{part}")
 )
 
 # Name of a notebook in notebooks/ -> the results that it shows.
@@ -42,20 +48,16 @@ def run_of(task: str) -> RunFile:
     return RUNS[task]
 
 
-def results_folder(wildcards, output) -> str:
-    """Return the folder of an output, for commands that name the files in it themselves."""
-    return os.path.dirname(output[0])
-
-
-def results_of(task: str, wildcards=None) -> list[str]:
+def results_of(task: str, wildcards=None) -> list[Path]:
     """Return the final results of a task.
 
     All end with the report, which needs the audit; two classes also with the notebooks, which show one input.
     """
     has_notebooks = run_of(task).objective.kind == "binary" and not run_of(task).partner
+    folder = Path("results") / task
     return [
-        f"results/{task}/report.html",
-        *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS if has_notebooks),
+        Layout(folder).report,
+        *(folder / f"{name}.ipynb" for name in NOTEBOOKS if has_notebooks),
     ]
 
 
@@ -72,10 +74,10 @@ def shown_by(wildcards) -> list[str]:
     return [f"results/{wildcards.task}/{name}" for name in NOTEBOOKS[wildcards.notebook]]
 
 
-def ranking_of(task: str, wildcards=None) -> list[str]:
+def ranking_of(task: str, wildcards=None) -> list[Path]:
     if run_of(task).sweep is None:
         sys.exit(f"error: {RUN_FILES[task]}: the run file has no [sweep]")
-    return [f"results/{task}/sweep.tsv"]
+    return [Layout(Path("results") / task).ranking]
 
 
 def no_such_task(wildcards) -> list[str]:
@@ -118,13 +120,9 @@ def run_at(wildcards) -> RunFile:
         sys.exit(f"error: {run_file(wildcards)}: {error}")
 
 
-def train_options(wildcards) -> list[str]:
-    return [
-        word
-        for key, value in part_of(wildcards).items()
-        if value
-        for word in (f"--{key}", str(value))
-    ]
+def layout_of(wildcards) -> Layout:
+    """Return the files of the task that the wildcards select."""
+    return Layout(Path("results") / wildcards.task)
 
 
 def sections(*names: str):
@@ -154,20 +152,15 @@ def read_by_ingest(wildcards) -> str:
     return json.dumps([run.repeats, column, run.objective.target_columns])
 
 
-def first_member(wildcards) -> list[str]:
+def first_member(wildcards) -> list[Path]:
     """Return the model of the first member: the stacks of further members take their fitted parts from it."""
     is_further = "member" in part_of(wildcards) and run_at(wildcards).stack.parts
-    return [f"results/{wildcards.task}/model"] if is_further else []
+    return [Layout(layout_of(wildcards).folder / wildcards.variant.lstrip("/")).model] if is_further else []
 
 
 def stack_database(wildcards) -> list[str]:
     """Return the motif database that the stack scans, if it is a file."""
     return database_file(wildcards) if "motif_scores" in run_at(wildcards).stack.parts else []
-
-
-def split_table(wildcards) -> str:
-    """Return the split table of a training; the table of a sweep has no test records."""
-    return f"results/{wildcards.task}/{'sweep/' if 'job' in part_of(wildcards) else ''}split.tsv"
 
 
 def parent_model(wildcards) -> list[str]:
@@ -215,35 +208,20 @@ def points_file(wildcards) -> list[str]:
     return existing("[objective] points", [points] if points else [], wildcards)
 
 
-def interpreted(wildcards) -> list[str]:
+def interpreted(wildcards) -> list[Path]:
     """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
 
-    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA, or
-    in both of two inputs.
+    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA.
     """
     run = run_of(wildcards.task)
     if not run.is_interpreted:
         return []
-    if run.partner:
-        more = ["partner/motifs.tsv", "interactions.tsv"] if has_partner_motifs(wildcards) else []
-    else:
-        more = ["interactions.tsv"] if run.data.alphabet == "dna" else []
-    folders = [str(Path(model).parent) for model in own_models(wildcards)]
-    return [f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")] + [
-        f"results/{wildcards.task}/{name}" for name in more
-    ]
-
-
-def has_partner_motifs(wildcards) -> bool:
-    """Return whether the task has a second input that is a sequence."""
-    return getattr(run_of(wildcards.task).partner, "kind", "") == "sequence"
-
-
-def partner_motifs_files(wildcards) -> list[str]:
-    """Return the motifs of the second input, if it has any, for pairs with those of the first."""
-    folder = f"results/{wildcards.task}{wildcards.variant}/partner"
-    names = ("motifs.meme", "motifs.tsv", "discovery_seqlets.bed")
-    return [f"{folder}/{name}" for name in names if has_partner_motifs(wildcards)]
+    layout = layout_of(wildcards)
+    more = [layout.interactions] if run.data.alphabet == "dna" and not run.partner else []
+    if getattr(run.partner, "kind", "") == "sequence":
+        more = [layout.of_partner().motifs]
+    members = members_of(run, layout)
+    return [path for each in members for path in (each.motifs, each.attribution)] + more
 
 
 def database_name(wildcards) -> str:
@@ -266,38 +244,18 @@ def existing(key: str, files: list[str], wildcards) -> list[str]:
     return files
 
 
-def member_models(run: RunFile, folder: str) -> list[str]:
-    """Return the model folders of a run; the first is where a single model would be."""
-    return [
-        f"{folder}/model",
-        *(f"{folder}/members/{number}/model" for number in range(2, run.training.seeds + 1)),
-    ]
+def members_of(run: RunFile, layout: Layout) -> list[Layout]:
+    """Return the files of all members of a run; those of the first are the files of the run."""
+    return [layout.member(number) for number in range(1, run.training.seeds + 1)]
 
 
-def own_models(wildcards) -> list[str]:
-    return member_models(run_of(wildcards.task), f"results/{wildcards.task}")
+def models_of(wildcards) -> list[Path]:
+    """Return the models that `evaluate` compares: members of the task and of its variants."""
+    run, layout = run_of(wildcards.task), layout_of(wildcards)
+    runs = {layout: run} | {layout.variant(name): run.variant(name) for name in run.variants}
+    return [member.model for folder, of in runs.items() for member in members_of(of, folder)]
 
 
-def named_variant_models(wildcards) -> list[tuple[str, str]]:
-    run = run_of(wildcards.task)
-    folders = {
-        name: member_models(run.variant(name), f"results/{wildcards.task}/variants/{name}")
-        for name in run.variants
-    }
-    return [(name, model) for name, models in folders.items() for model in models]
-
-
-def variant_models(wildcards) -> list[str]:
-    return [model for _, model in named_variant_models(wildcards)]
-
-
-def variant_options(wildcards) -> list[str]:
-    return [
-        word
-        for name, model in named_variant_models(wildcards)
-        for word in ("--variant", f"{name}={model}")
-    ]
-
-
-def sweep_models(wildcards) -> list[str]:
-    return [f"results/{wildcards.task}/{job.folder}/model" for job in run_of(wildcards.task).jobs()]
+def sweep_models(wildcards) -> list[Path]:
+    layout = layout_of(wildcards)
+    return [Layout(layout.folder / job.folder).model for job in run_of(wildcards.task).jobs()]

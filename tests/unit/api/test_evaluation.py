@@ -14,9 +14,9 @@ import torch
 
 import selfattn_bio
 from selfattn_bio import Evaluation, config, load
-from selfattn_bio.api.evaluation import check_evaluation_output
-from selfattn_bio.api.evaluators import binary
-from selfattn_bio.api.evaluators.records import EvaluationRecords, _units
+from selfattn_bio.study.evaluation import check_evaluation_output
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.records import EvaluationRecords, _units
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus

@@ -290,7 +290,7 @@ def test_motifs_of_bins_change_the_number_of_points(bins, monkeypatch):
     pd.testing.assert_frame_equal(again.table, table)
     with pytest.raises(CorpusError, match="has no coordinates; objective 'bins' needs"):
         motifs.with_evidence("model", held_out["sequence"].tolist())
-    monkeypatch.setattr("selfattn_bio.api.explain.MOST_POSITIONS", 10 * LENGTH)
+    monkeypatch.setattr("selfattn_bio.study.explain.MOST_POSITIONS", 10 * LENGTH)
     assert len(sb.explain_records(*task, targets=["+"])) == 10
 
     # the page of a run file that names the strand

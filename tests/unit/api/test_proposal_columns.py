@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from selfattn_bio.api.proposal.columns import (
+from selfattn_bio.wizard.columns import (
     choose_targets,
     find_sequence_column,
     find_split,

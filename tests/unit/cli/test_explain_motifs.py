@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from selfattn_bio.api.explain import choose_recognised
-from selfattn_bio.api.motifs import _discover
+from selfattn_bio.study.explain import choose_recognised
+from selfattn_bio.study.motifs import _discover
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import BinaryObjective, Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from init_files import write
 
-from selfattn_bio.api.proposal import propose
+from selfattn_bio.wizard import propose
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import RunFileError
 

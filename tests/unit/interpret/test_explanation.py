@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.api.leakage import Leakage
+from selfattn_bio.study.leakage import Leakage
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.interpret.attribution import BATCH, centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco

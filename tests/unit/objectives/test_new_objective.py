@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import l1_loss
 
-from selfattn_bio.api.evaluators.candidates import Candidate
+from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
@@ -114,8 +114,8 @@ def test_new_objective_is_scored_and_evaluated():
 
 
 def test_evaluation_of_a_new_objective():
-    from selfattn_bio.api.evaluators import measure
-    from selfattn_bio.api.evaluators.records import EvaluationRecords
+    from selfattn_bio.study.evaluators import measure
+    from selfattn_bio.study.evaluators.records import EvaluationRecords
     from selfattn_bio.config import Data, RunFile
 
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))

@@ -7,7 +7,7 @@ from genome_models import random_letters, scorer_of, write_genome, write_model
 from scipy.special import expit
 from variant_files import RUN, open_genome, other, text, write_vcf
 
-from selfattn_bio.api.variants import Substitutions, score_substitutions
+from selfattn_bio.interpret.variants import Substitutions, score_substitutions
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module

@@ -16,7 +16,6 @@ from matplotlib.font_manager import findfont
 from pydantic import TypeAdapter
 
 from selfattn_bio import config
-from selfattn_bio.api.workflow import project_folder
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
 from selfattn_bio.attention.kernels import choose, why_avoided, why_unsupported
 from selfattn_bio.attention.kernels.band import unavailable_reason
@@ -29,6 +28,7 @@ from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.extras import install_command
 from selfattn_bio.scoring.loading import SHIPPED
+from selfattn_bio.study.workflow import project_folder
 
 PACKAGES = (
     "selfattn-bio",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.api.evaluators.candidates import Candidate
-from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.language import markov_nats, summarise_language, unigram_nats
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.objectives.language import LanguageModel
+from selfattn_bio.study.evaluators.candidates import Candidate
+from selfattn_bio.study.evaluators.records import EvaluationRecords, Measured
 
 
 def evaluate_language(

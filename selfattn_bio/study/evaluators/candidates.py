@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from selfattn_bio.api.evaluators.records import EvaluationRecords
-from selfattn_bio.api.trained import check_objective
 from selfattn_bio.config import AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
-from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import read_json, sha256_of
@@ -26,8 +24,10 @@ from selfattn_bio.model.checkpoint import (
     read_stack_weights,
 )
 from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.loading import Models, folder_of, load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.evaluators.records import EvaluationRecords
+from selfattn_bio.study.trained import check_objective
 
 
 @dataclass(frozen=True)
@@ -38,40 +38,20 @@ class Candidate:
     ----------
     folders
         The model folders. Members are the trainings of [training] seeds.
-    loaded
-        The model, if the caller has loaded it. Otherwise it is loaded when it is scored, so that
-        only one candidate at a time is in memory.
     """
 
     folders: list[Path]
-    loaded: Scorer | Ensemble | None = None
-
-    @classmethod
-    def of(cls, model: Models) -> Candidate:
-        """Find the model folders of an argument of `load`, or of a loaded model.
-
-        Raises
-        ------
-        ArgumentError
-            If a loaded model has no folder.
-        ModelFolderError
-            If a name matches neither a folder nor a model that ships.
-        """
-        if not isinstance(model, Scorer | Ensemble):
-            paths = [model] if isinstance(model, str | Path) else model
-            return cls([folder_of(path) if isinstance(path, str) else path for path in paths])
-        folders = [member.folder for member in model.members if member.folder]
-        if len(folders) < len(model.members):
-            raise ArgumentError("only a model that was loaded from a folder can be evaluated")
-        return cls(folders, model)
 
     def load(self) -> Scorer | Ensemble:
-        """Load the model, or the mean of its members; errors are those of `load`."""
-        return self.loaded or load(self.folders)
+        """Load the model, or the mean of its members; errors are those of `load`.
+
+        Only one candidate at a time should be in memory.
+        """
+        return load(self.folders)
 
     def members(self) -> list[Scorer]:
         """Load each member, without a check that their outputs may be averaged."""
-        return list(self.loaded.members) if self.loaded else [load(path) for path in self.folders]
+        return [load(path) for path in self.folders]
 
     def runs(self) -> list[RunFile]:
         """Read the run file of each member."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.ranking import rank
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,27 +60,17 @@ class Ranking(TableDisplay):
         return cls(pd.read_csv(path, sep="\t"))
 
 
-def rank_jobs(task: RunFile, results: str | Path) -> Ranking:
-    """Rank the trained jobs of [sweep] by the best value of their validation metric.
-
-    Only history.csv is read from each model folder, so test records cannot decide. The metric of
-    the best of many jobs is slightly optimistic.
-
-    Parameters
-    ----------
-    task
-        Run file with [sweep].
-    results
-        Folder of the task's results, with the jobs' model folders.
-
-    Raises
-    ------
-    RunFileError
-        If the run file has no [sweep].
-    ModelFolderError
-        If the history of a job is missing or belongs to another objective.
-    """
-    jobs = task.jobs()
+def rank_jobs(study: Study) -> Ranking:
+    """Rank the trained jobs of a sweep; `Study.rank_jobs` describes it."""
+    jobs = study.task.jobs()
     if not jobs:
-        raise RunFileError("the run file has no [sweep]", place=str(task.path or ""))
-    return Ranking(rank(jobs, Path(results)))
+        raise RunFileError("the run file has no [sweep]", place=study.place)
+    ranking = Ranking(rank(jobs, study.root.folder))
+    ranking.save(study.root.ranking)
+    for line in ranking.lines:
+        LOG.info(line)
+    LOG.info(
+        f"wrote {study.root.ranking}. The validation metric of the best of many jobs is slightly "
+        "optimistic. The test split was not read"
+    )
+    return ranking

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +22,12 @@ from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import Output, find_output
-from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 MOST_OUTPUTS = 4  # that are interpreted if [interpret] targets names none
 
@@ -53,22 +55,13 @@ class TrainedModel:
     records: pd.DataFrame
 
     @classmethod
-    def open(
-        cls,
-        task: RunFile,
-        corpus: Corpus,
-        split: str | os.PathLike[str],
-        model: Models,
-        step: str,
-    ) -> TrainedModel:
-        """Load a model and check that it belongs to the task, the corpus and the split.
+    def of(cls, study: Study, step: str) -> TrainedModel:
+        """Load the model of a study and check that it belongs to its task, corpus and split.
 
         Parameters
         ----------
-        task, corpus, split
-            Those of the training; `split` is the path of the split table.
-        model
-            The model folder, or the model that `load` returned for it.
+        study
+            The study. Of several members, its own is loaded.
         step
             Name of the step, for errors.
 
@@ -81,25 +74,23 @@ class TrainedModel:
             objective.
         CorpusError
             If the split table cannot be read or belongs to another corpus.
-        ValueError
-            If the model is an ensemble, or was not loaded from a folder.
         """
+        task, corpus, split = study.task, study.corpus, study.existing(study.root, "split")
         objective = objective_of(task.objective)
         if objective.no_motifs:
             raise RunFileError(
                 f"{step} cannot be used with objective {objective.kind!r}: {objective.no_motifs}",
-                place=str(task.path or ""),
+                place=study.place,
             )
         corpus.check_task(task)
         allow_module_of(task)
-        scorer, table = load_single(model), Path(split)
-        if scorer.folder is None:
-            raise ArgumentError(f"{step} needs a model folder; save the model and load it first")
-        check_trained_on(scorer.folder, corpus.fingerprint, sha256_of(table))
-        check_objective(scorer.run.objective, task, scorer.folder)
+        folder = study.existing(study.files, "model")
+        check_trained_on(folder, corpus.fingerprint, sha256_of(split))
+        scorer = load_single(folder)
+        check_objective(scorer.run.objective, task, folder)
         records = corpus.records.reset_index(drop=True)
-        records = records.assign(split=read_split(table, records["id"]))
-        return cls(corpus, scorer, scorer.folder, table, records)
+        records = records.assign(split=read_split(split, records["id"]))
+        return cls(corpus, scorer, folder, split, records)
 
     def letters(self, records: pd.DataFrame) -> list[NDArray[np.uint8]]:
         """Return the ASCII sequence of each of these rows of `records`."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from selfattn_bio.api.proposal.contents import Contents
+from selfattn_bio.wizard.contents import Contents
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe

@@ -17,6 +17,7 @@ from typing import TextIO
 from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.study.address import TASKS
 
 TARGETS = ("train_", "sweep_")
 PROFILES = ("default", "gpu", "slurm")
@@ -151,14 +152,14 @@ def copy_task(task: str, folder: str | Path = ".") -> None:
 
 def _print_results(targets: Sequence[str], stream: TextIO) -> None:
     """Print the summary of the tasks among the targets, and the paths of their results."""
-    from selfattn_bio.config import read_run_file
     from selfattn_bio.report.lines import final_lines
+    from selfattn_bio.study.study import Study
 
     names = (word.split("_", 1)[1] for word in targets if word.startswith(TARGETS))
     for name in dict.fromkeys(names):
-        task = Path(f"workflows/tasks/{name}.toml")
-        if task.exists():
-            for line in final_lines(name, read_run_file(task), Path("results") / name):
+        if (TASKS / f"{name}.toml").exists():
+            study = Study(name)
+            for line in final_lines(study.task, study.root, name):
                 print(line, file=stream)  # not logged: the lines of Snakemake are there
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.api.trained import TrainedModel
-from selfattn_bio.config import Interpret, RunFile
-from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
@@ -40,59 +37,17 @@ from selfattn_bio.interpret.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.objectives.outputs import Output
-from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.trained import TrainedModel
 
 
-def find_interactions(
-    task: RunFile,
-    corpus: Corpus,
-    split: str | os.PathLike[str],
-    model: Models,
-    motifs: MotifSet | tuple[MotifSet, MotifSet] | str | Path,
-) -> Interactions:
-    """Test pairs of motifs at their sites in test positives, or in all test records for numbers.
-
-    Sites are hits that the model relies on (docs/interpretation_evidence.md). If there are many
-    pairs of motifs, those with the highest attention between their sites are tested. [interpret] of
-    the task has the settings.
-
-    Parameters
-    ----------
-    task, corpus, split
-        Those of the training; `split` is the split table or its path.
-    model
-        The model folder, or the model that `load` returned for it.
-    motifs
-        Result of `find_motifs`, the folder it was saved to, or the path of a MEME file. Pairs of
-        motifs of the same output are tested; motifs of a MEME file are tested for the outputs of
-        [interpret] `targets`, or the first `MOST_OUTPUTS`. There may be no motifs. For a model with
-        two inputs, the motifs of both inputs, or their folder with that of the partner in it; each
-        pair has one motif of each input.
-
-    Returns
-    -------
-    The tested pairs, and the epistasis of each by distance in neutral backgrounds: dinucleotide
-    shuffles of test negatives. `save` writes the files of `selfattn-bio interactions`.
-
-    Raises
-    ------
-    RunFileError
-        If the objective has no score of a record, or there is no such output.
-    CorpusError
-        If the records of a model with one input are not DNA, or no test record has a label.
-    ModelFolderError
-        If the model cannot be loaded, was trained on another corpus or split, or has a parent that
-        saw test records.
-    DatabaseError
-        If the file is not MEME text.
-    ValueError
-        If the model is an ensemble or was not loaded from a folder, if motifs are not those of its
-        inputs, or if no test record has a target of the output of a motif.
-    """
-    trained = TrainedModel.open(task, corpus, split, model, "interactions")
-    scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
+def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Interactions:
+    """Test pairs of motifs of a task; `Study.find_interactions` describes it."""
+    start = time.monotonic()
+    trained = TrainedModel.of(study, "interactions")
+    motifs = study.motifs if motifs is None else motifs
+    scorer, settings, place = trained.scorer, study.task.interpret, study.place
     if isinstance(scorer, PairedScorer):
         return _across(trained, settings, motifs, place)
     if isinstance(motifs, tuple):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from selfattn_bio.api.proposal.columns import split_of_file
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
+from selfattn_bio.wizard.columns import split_of_file
 
 MADE = ("shuffled", "matched", "neighbours")  # negatives generated from the positives
 DATABASES = {

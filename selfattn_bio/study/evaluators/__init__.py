@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from selfattn_bio.api.evaluators.binary import evaluate_binary
-from selfattn_bio.api.evaluators.bins import evaluate_bins
-from selfattn_bio.api.evaluators.language import evaluate_language
-from selfattn_bio.api.evaluators.targets import evaluate_targets
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.language import LanguageModel
+from selfattn_bio.study.evaluators.binary import evaluate_binary
+from selfattn_bio.study.evaluators.bins import evaluate_bins
+from selfattn_bio.study.evaluators.language import evaluate_language
+from selfattn_bio.study.evaluators.targets import evaluate_targets
 
 measure = singledispatch(evaluate_targets)
 measure.register(Binary, evaluate_binary)

@@ -7,20 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from selfattn_bio.api.evaluators import measure
-from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates
-from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
-from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import check_variant_name
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
@@ -33,17 +27,23 @@ from selfattn_bio.files import (
     whole_folder,
 )
 from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
+from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.results import read_file
-from selfattn_bio.scoring.loading import Models
+from selfattn_bio.study.evaluators import measure
+from selfattn_bio.study.evaluators.candidates import Candidate, check_candidates
+from selfattn_bio.study.evaluators.records import EvaluationRecords
 
-METRICS, PREDICTIONS, CARD, BASELINES = "metrics.json", "predictions", "model_card.md", "baselines"
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
+
 ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json
 
 
@@ -136,17 +136,17 @@ class Evaluation(TableDisplay):
             As for `check_evaluation_output`.
         """
         check_evaluation_output(folder)
-        folder = Path(folder)
-        with whole_folder(folder / BASELINES) as path:
+        layout = Layout(Path(folder))
+        with whole_folder(layout.baselines) as path:
             for name, baseline in self.baselines.items():
                 baseline.save(path / name)
         for split, table in self.predictions.items():
-            with whole_file(folder / PREDICTIONS / f"{split}.tsv") as path:
+            with whole_file(layout.predictions / f"{split}.tsv") as path:
                 table.to_csv(path, sep="\t", index=False, float_format="%.6g")
-        with whole_file(folder / METRICS) as path:
+        with whole_file(layout.metrics) as path:
             text = json.dumps(self.metrics, indent=1, allow_nan=False) + "\n"
             path.write_text(text, encoding="utf-8")
-        with whole_file(folder / CARD) as path:
+        with whole_file(layout.card) as path:
             path.write_text(self.card, encoding="utf-8")
 
     @classmethod
@@ -160,69 +160,30 @@ class Evaluation(TableDisplay):
         ModelFolderError
             If a saved baseline is damaged.
         """
-        folder, read = Path(folder), partial(read_table, text=("id", "chrom", "predicted"))
+        layout = Layout(Path(folder))
+        read = partial(read_table, text=("id", "chrom", "predicted"))
         return cls(
-            read_json(folder / METRICS, ResultsError, "Run `selfattn-bio evaluate`"),
+            read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate`"),
             {
-                split: read_file(folder / PREDICTIONS / f"{split}.tsv", read, "evaluate")
+                split: read_file(layout.predictions / f"{split}.tsv", read, "evaluate")
                 for split in EVALUATED_SPLITS
             },
-            read_file(folder / CARD, lambda path: path.read_text(encoding="utf-8"), "evaluate"),
+            read_file(layout.card, lambda path: path.read_text(encoding="utf-8"), "evaluate"),
             {
                 path.name: load_baseline(path)
-                for path in sorted((folder / BASELINES).glob("*"))
+                for path in sorted(layout.baselines.glob("*"))
                 if is_baseline(path)
             },
         )
 
 
-def evaluate(
-    task: RunFile,
-    corpus: Corpus,
-    split: str | PathLike[str],
-    model: Models,
-    variants: Mapping[str, Models] | None = None,
-) -> Evaluation:
-    """Score all labelled validation and test records with a model, its variants and baselines.
-
-    Baselines are fitted to the training records, and the validation records choose their settings.
-    All metrics have bootstrap intervals. Evaluate the test records once per finished model.
-
-    Parameters
-    ----------
-    task
-        The run file of the model; section [evaluation] is used.
-    corpus
-        The corpus that the model was trained on.
-    split
-        The split table that the model was trained on, or its path.
-    model
-        A model folder, the folders of all members, or a model that was loaded from them. The logits
-        of members are averaged.
-    variants
-        Variants by name (trained baselines and controls), each as for `model`.
-
-    Returns
-    -------
-    The evaluation, which `Evaluation.save` writes to a folder.
-
-    Raises
-    ------
-    ArgumentError
-        If a variant has the name of the model or of a baseline, or a loaded model has no folder.
-    CorpusError
-        If a split is empty or lacks one of two classes.
-    ModelFolderError
-        If a model folder is incomplete, a model was trained on another corpus, split or objective,
-        or a parent of it saw a test record.
-    """
+def evaluate(study: Study) -> Evaluation:
+    """Evaluate the model of a task and its variants; `Study.evaluate` describes it."""
+    check_evaluation_output(study.root.folder)
+    task, corpus, path = study.task, study.corpus, study.existing(study.root, "split")
     corpus.check_task(task)
     allow_module_of(task)
-    candidates = {"model": Candidate.of(model)}
-    for name, variant in (variants or {}).items():
-        check_variant_name(name)
-        candidates[name] = Candidate.of(variant)
-    path = Path(split)
+    candidates = _candidates(study)
     records = EvaluationRecords.read(task, corpus, path)
     LOG.info(", ".join(records.counts(task)))
     check_candidates(candidates, task, records, path)
@@ -243,7 +204,25 @@ def evaluate(
             table.insert(2, "end", records.windows[name].ends)
     for baseline in baselines.values():
         baseline.origin = records.origin(path)
-    return Evaluation(metrics, tables, _card(metrics, evaluated.folders), baselines)
+    evaluation = Evaluation(metrics, tables, _card(metrics, evaluated.folders), baselines)
+    evaluation.save(study.root.folder)
+    for line in evaluation_lines(objective, metrics):
+        LOG.info(line)
+    LOG.info(f"wrote {study.root.metrics}")
+    return evaluation
+
+
+def _candidates(study: Study) -> dict[str, Candidate]:
+    """Return the model and its trained variants by name; warn about others."""
+    found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
+    for name, variant in study.variants.items():
+        check_variant_name(name)
+        if variant.files.model.exists():
+            members = [each.existing(each.files, "model") for each in variant.members]
+            found[name] = Candidate(members)
+        else:
+            LOG.warning(f"variant {name} is left out, because it was not trained")
+    return found
 
 
 def check_evaluation_output(folder: str | Path) -> None:
@@ -257,7 +236,7 @@ def check_evaluation_output(folder: str | Path) -> None:
     OSError
         If the folder cannot be created or written.
     """
-    baselines = Path(folder) / BASELINES
+    baselines = Layout(Path(folder)).baselines
     within = [baselines] if baselines.is_file() else sorted(baselines.glob("*"))
     if foreign := [
         path.name for path in within if path.name != OF_SNAKEMAKE and not is_baseline(path)

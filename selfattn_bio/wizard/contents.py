@@ -13,14 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from selfattn_bio.api.proposal.columns import (
-    NO_SPLIT,
-    REPEATED,
-    SPLIT_WORDS,
-    find_sequence_column,
-    no_column,
-)
-from selfattn_bio.api.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.copies import strand_keys
@@ -30,6 +22,14 @@ from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.wizard.columns import (
+    NO_SPLIT,
+    REPEATED,
+    SPLIT_WORDS,
+    find_sequence_column,
+    no_column,
+)
+from selfattn_bio.wizard.request import Request
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split

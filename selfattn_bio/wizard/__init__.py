@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfattn_bio.api.data import ingest, split
-from selfattn_bio.api.proposal.contents import read_contents
-from selfattn_bio.api.proposal.draft import draft
-from selfattn_bio.api.proposal.request import Request
-from selfattn_bio.api.schema import DIRECTIVE, NAME, write_schema
 from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.config.schema import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.study.study import Study
+from selfattn_bio.wizard.contents import read_contents
+from selfattn_bio.wizard.draft import draft
+from selfattn_bio.wizard.request import Request
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -169,8 +169,8 @@ def _choose_recipe(task: RunFile) -> Recipe:
 
     with TemporaryDirectory() as temporary:
         with logging_from(logging.WARNING):
-            corpus = ingest(task, Path(temporary) / "corpus")
-            splits = split(task, corpus, Path(temporary) / "split.tsv").table["split"].to_numpy()
+            study = Study(task, temporary)
+            corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
         records = corpus.records["label"]
         rows = {
             name: np.flatnonzero((splits == name) & records.notna().to_numpy())

@@ -2,79 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selfattn_bio.api.trained import TrainedModel
-from selfattn_bio.config import NO_DATABASE, Interpret, RunFile
-from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.callers import build_caller
-from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
+from selfattn_bio.interpret.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.interpret.held_out import RECORD_COLUMNS, add_evidence, scorer_for_motifs
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.scoring.loading import Models
+from selfattn_bio.report.lines import motif_lines
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.study.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 
-def find_motifs(
-    task: RunFile,
-    corpus: Corpus,
-    split: str | os.PathLike[str],
-    model: Models,
-    explanation: Explanation | str | Path,
-) -> MotifSet:
-    """Find motifs in an explanation, and weigh their evidence on the test records.
-
-    [interpret] of the task has the settings. For sequences that are not those of a task, use
-    `Explanation.find_motifs` and `MotifSet.with_evidence`.
-
-    Parameters
-    ----------
-    task, corpus, split
-        Those of the training; `split` is the split table or its path.
-    model
-        The model folder, or the model that `load` returned for it.
-    explanation
-        Result of `explain_records`, or the folder it was saved to. For a model with two inputs, the
-        motifs are those of the first; pass `explanation.partner`, or its folder `partner`, for
-        those of the second.
-
-    Returns
-    -------
-    The motifs, whose table has the evidence; `save` writes the files of `selfattn-bio motifs`.
-
-    Raises
-    ------
-    RunFileError, ModelFolderError, CorpusError, ValueError
-        As for `explain_records`.
-    CorpusError
-        If no test record has a label.
-    ResultsError
-        If the explanation belongs to another model, corpus or split, or has test records.
-    DatabaseError
-        If the motif database cannot be read.
-    """
+def find_motifs(study: Study, input: str) -> MotifSet:
+    """Find motifs of a task; `Study.find_motifs` describes it."""
     start = time.monotonic()
-    trained = TrainedModel.open(task, corpus, split, model, "motifs")
-    explained, place = (
-        (explanation, "")
-        if isinstance(explanation, Explanation)
-        else (Explanation.load(explanation), str(explanation))
-    )
+    trained = TrainedModel.of(study, "motifs")
+    folder, layout = study.existing(study.files, "attribution"), study.files
+    if input == PARTNER:
+        folder, layout = folder / PARTNER, layout.of_partner()
+    explained, place = Explanation.load(folder), str(folder)
     outputs = trained.outputs(explained.targets, place)
     test = trained.test_records(outputs)
     _check_attribution(explained, read_provenance(trained.folder), test, place)
-    settings, inputs = task.interpret, inputs_of(trained.scorer.run, corpus)
+    settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
     letters = [each.first if isinstance(each, RecordPair) else each for each in given]
     trained.check_unseen(test, letters)
@@ -83,7 +46,7 @@ def find_motifs(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
     )
-    return add_evidence(
+    motifs = add_evidence(
         motifs,
         scorer_for_motifs(trained.scorer, motifs),
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
@@ -91,10 +54,15 @@ def find_motifs(
         trained.values[test.index.to_numpy()],
         hit_p=settings.hit_p,
         # its positions are those of the first input
-        window=None if explained.input == "partner" else settings.window,
+        window=None if explained.input == PARTNER else settings.window,
         significance=settings.significance,
         seed=settings.seed,
     )
+    motifs.save(layout.folder)
+    for line in motif_lines(motifs.table):
+        LOG.info(line)
+    LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
+    return motifs
 
 
 def _check_attribution(

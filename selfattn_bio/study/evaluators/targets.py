@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
-from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.evaluation.targets import (
@@ -17,6 +15,8 @@ from selfattn_bio.evaluation.targets import (
 )
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions, Sample
+from selfattn_bio.study.evaluators.candidates import Candidate, inputs_by_split
+from selfattn_bio.study.evaluators.records import EvaluationRecords, Measured
 
 
 def evaluate_targets(

@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from selfattn_bio.api.proposal.columns import SplitColumn, TargetColumn
-from selfattn_bio.api.proposal.contents import Contents
-from selfattn_bio.api.proposal.request import DATABASES, Request
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.split_names import SPLITS
+from selfattn_bio.wizard.columns import SplitColumn, TargetColumn
+from selfattn_bio.wizard.contents import Contents
+from selfattn_bio.wizard.request import DATABASES, Request
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group

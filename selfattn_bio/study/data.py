@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
@@ -25,30 +25,15 @@ from selfattn_bio.sequence.readers.fields import Fields
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
+    from selfattn_bio.study.study import Study
 
 
-def ingest(task: RunFile, output: str | Path) -> Corpus:
-    """Read the sequences in [data] of a run file into a corpus folder.
-
-    Parameters
-    ----------
-    task
-        Run file, from `read_run_file`.
-    output
-        Folder to write; an earlier corpus is replaced.
-
-    Returns
-    -------
-    The corpus, opened.
-
-    Raises
-    ------
-    CorpusError, OutputError, SequenceFileError
-        As in `data.ingest.build_corpus`. Also if the data lack a column of the objective.
-    """
+def ingest(study: Study) -> Corpus:
+    """Read the sequences of a task; `Study.ingest` describes it."""
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import sources_of
 
+    task = study.task
     rules = replace(
         RecordRules.of(task.data),
         repeats=task.repeats,
@@ -57,7 +42,7 @@ def ingest(task: RunFile, output: str | Path) -> Corpus:
     )
     partners = Partners(task.partner, task.data) if task.partner else None
     sources = sources_of(task.data, task.split)
-    corpus = _build(sources, output, rules, task.data.targets, partners)
+    corpus = _build(sources, study.root.corpus, rules, task.data.targets, partners)
     if columns := task.objective.target_columns:  # refuse an unknown column before training
         corpus.targets(columns, place_of(task.path, "objective", "columns") if task.path else "")
     return corpus
@@ -190,27 +175,12 @@ class Split(TableDisplay):
         return f"Split of {counted(len(self.table), 'record')}: {counts}"
 
 
-def split(task: RunFile, corpus: Corpus, output: str | Path) -> Split:
-    """Split a corpus into train, valid and test without leakage, and write the table.
-
-    Parameters
-    ----------
-    task
-        Run file; [split] has the rule.
-    corpus
-        The records, from `ingest`.
-    output
-        TSV file to write.
-
-    Raises
-    ------
-    CorpusError
-        If the records do not suit the rule or the run file, or a split lacks records or one of the
-        labels.
-    """
+def split(study: Study) -> Split:
+    """Split the corpus of a task; `Study.split` describes it."""
     from selfattn_bio.data.splitting import assign_records
     from selfattn_bio.sequence.split_table import describe as describe_splits
 
+    task, corpus = study.task, study.corpus
     corpus.check_task(task)
     try:
         table = assign_records(task, corpus)
@@ -218,8 +188,8 @@ def split(task: RunFile, corpus: Corpus, output: str | Path) -> Split:
         raise CorpusError(
             error.message, place=error.place or str(corpus.path), hint=error.hint
         ) from error
-    found = Split(Path(output), table)
-    found.save(output)
+    found = Split(study.root.split, table)
+    found.save(study.root.split)
     for line in describe_splits(table, corpus.records["label"]):
         LOG.info(line)
     return found

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from selfattn_bio.api.trained import TrainedModel
-from selfattn_bio.config import Interpret, RunFile
+from selfattn_bio.config import Interpret
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -25,7 +24,7 @@ from selfattn_bio.interpret.explain import (
     explain_pairs,
     joined,
 )
-from selfattn_bio.interpret.explanation import SOURCE, Explanation
+from selfattn_bio.interpret.explanation import SOURCE, Explanation, check_output
 from selfattn_bio.interpret.maps import MappedSequence
 from selfattn_bio.interpret.methods import AttributionMethod, build_method
 from selfattn_bio.interpret.stability import attribution_correlations
@@ -33,9 +32,12 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives.outputs import Output
-from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 COMPARED = 50  # records that each network of the model explains alone
 # of the records that are explained for an output: 0.7 GB of scores
@@ -43,51 +45,13 @@ MOST_POSITIONS = 1 << 25
 COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "score"]
 
 
-def explain_records(
-    task: RunFile,
-    corpus: Corpus,
-    split: str | os.PathLike[str],
-    model: Models,
-    targets: Sequence[str] = (),
-) -> Explanation:
-    """Score each position of training and validation records that show what a model recognises.
-
-    For a class or label, these are positives, evenly from the most to the least confident. For a
-    number, they are the records with the highest and the lowest predictions. [interpret] of the
-    task has the settings; for each output at most `max_sequences` records are explained, and fewer
-    if they are so long that they would exceed `MOST_POSITIONS`. Test records are reserved for the
-    evidence. For sequences that are not those of a task, use `explain`.
-
-    Parameters
-    ----------
-    task, corpus, split
-        Those of the training; `split` is the split table or its path.
-    model
-        The model folder, or the model that `load` returned for it.
-    targets
-        Names of the outputs to explain: classes, labels or columns. By default those of [interpret]
-        `targets`, or the first `MOST_OUTPUTS`.
-
-    Returns
-    -------
-    The explanation, output by output, with the highest score first. `maps` has the attention of the
-    records in [interpret] `maps`, by default of those with the highest, middle and lowest score of
-    the first output. `source` names the model, so that `find_motifs` can check it.
-
-    Raises
-    ------
-    RunFileError
-        If the objective has no score of a record, there is no such output, or [interpret] `maps`
-        has unknown ids.
-    ModelFolderError
-        If the model cannot be loaded, or was trained on another corpus or split.
-    CorpusError
-        If train and valid have no record to explain, or the split table cannot be read.
-    ValueError
-        If the model is an ensemble, or was not loaded from a folder.
-    """
-    trained = TrainedModel.open(task, corpus, split, model, "explain")
-    scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
+def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
+    """Explain records of a task; `Study.explain` describes it."""
+    start = time.monotonic()
+    check_output(study.files.attribution)
+    trained = TrainedModel.of(study, "explain")
+    corpus = trained.corpus
+    scorer, settings, place = trained.scorer, study.task.interpret, study.place
     mapped = _rows_of(settings.maps or (), corpus, place)
     inputs = inputs_of(scorer.run, corpus)
     method = build_method(settings.method)
@@ -110,13 +74,16 @@ def explain_records(
     provenance = read_provenance(trained.folder)
     source = {key: provenance[key] for key in SOURCE}
     explained = joined(parts)
-    return replace(
+    explanation = replace(
         explained,
         source=source,
         partner=explained.partner and replace(explained.partner, source=source),
         maps=_maps(scorer, outputs[0], corpus, mapped),
         member_correlation=correlation,
     )
+    explanation.save(study.files.attribution)
+    LOG.info(f"wrote {study.files.attribution} in {time.monotonic() - start:.0f} s")
+    return explanation
 
 
 def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from selfattn_bio.api.evaluators.candidates import Candidate
-from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.bins import BLOCK, check_blocks, fit_bin_baselines, summarise_bins
@@ -19,6 +17,8 @@ from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.points import Bins, chance, points_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.evaluators.candidates import Candidate
+from selfattn_bio.study.evaluators.records import EvaluationRecords, Measured
 
 
 def evaluate_bins(

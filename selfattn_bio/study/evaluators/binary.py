@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
-from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Measured
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import NETWORK, PARTNER
@@ -31,6 +29,8 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.stack import baseline_setup, fitted_parts
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.study.evaluators.candidates import Candidate, inputs_by_split
+from selfattn_bio.study.evaluators.records import EvaluationRecords, Letters, Measured
 
 Labels = dict[str, NDArray[np.int64]]
 

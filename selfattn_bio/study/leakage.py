@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,12 @@ from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
 from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import read_json, whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 
@@ -100,44 +103,12 @@ class Leakage(TableDisplay):
         return f"Leakage of {records}: {counts}; {limits} exceeded"
 
 
-def audit(
-    task: RunFile,
-    corpus: Corpus,
-    split: str | os.PathLike[str],
-    *,
-    models: Sequence[str | Path] | None = None,
-    pretraining: Sequence[str | Path] = (),
-) -> Leakage:
-    """Compare the test records with all records that the model learns from.
-
-    Parameters
-    ----------
-    task
-        Run file; [audit] has the limits.
-    corpus
-        The records.
-    split
-        Split of the corpus, or path of its table.
-    models
-        Model folders; neither their training data nor those of their parents may contain test
-        records. The default is each `transfer.parent`.
-    pretraining
-        Corpus folders that a parent model was pretrained on.
-
-    Returns
-    -------
-    The result, also if a limit is exceeded; `check_limits` raises an error in that case.
-
-    Raises
-    ------
-    CorpusError
-        If train or test has no records, or a corpus or the split table cannot be read.
-    ModelFolderError
-        If a model folder cannot be read.
-    """
+def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
+    """Compare the test records with all others; `Study.audit` describes it."""
+    task, corpus, split = study.task, study.corpus, study.existing(study.root, "split")
     corpus.check_task(task)
     groups = _group_columns(task)
-    names = pd.Series(read_split(os.fspath(split), corpus.records["id"]))
+    names = pd.Series(read_split(split, corpus.records["id"]))
     parts = {
         name: _part(corpus, name, (names == name).to_numpy(bool), groups)
         for name in ("train", "valid", "test")
@@ -145,11 +116,11 @@ def audit(
     if empty := [name for name in ("train", "test") if not len(parts[name].letters)]:
         raise CorpusError(
             f"the {empty[0]} split has no records",
-            place=os.fspath(split),
+            place=str(split),
             hint="Change [split] in the run file",
         )
     others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
-    limits, seen = _limits(task), _seen(task.parents if models is None else models)
+    limits, seen = _limits(task), _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
     summary: dict[str, Any] = {
@@ -170,7 +141,14 @@ def audit(
         "warnings": warnings_of(summary),
         "worst": worst_leaks(leaks),
     }
-    return Leakage(leaks, summary, os.fspath(split))
+    leakage = Leakage(leaks, summary, str(split))
+    leakage.save(study.root.audit)
+    for line in leakage.lines:
+        LOG.info(line)
+    for warning in summary["warnings"]:
+        LOG.warning(warning)
+    LOG.info(f"wrote {study.root.audit}")
+    return leakage
 
 
 def _limits(task: RunFile) -> Audit:

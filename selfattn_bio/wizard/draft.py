@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.api.proposal.columns import (
+from selfattn_bio.display import counted
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
     SplitColumn,
@@ -18,19 +21,16 @@ from selfattn_bio.api.proposal.columns import (
     find_split,
     target_of,
 )
-from selfattn_bio.api.proposal.contents import Contents
-from selfattn_bio.api.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
-from selfattn_bio.api.proposal.request import Request
-from selfattn_bio.api.proposal.sections import (
+from selfattn_bio.wizard.contents import Contents
+from selfattn_bio.wizard.recipe import model_lines, recipe_lines, stack_lines, training_lines
+from selfattn_bio.wizard.request import Request
+from selfattn_bio.wizard.sections import (
     data_lines,
     interpret_lines,
     objective_lines,
     split_lines,
     spread,
 )
-from selfattn_bio.display import counted
-from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.readers.table import targets_table
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe

@@ -1,0 +1,86 @@
+"""Names of the files in a results folder, and the step that writes each.
+
+Everything that reads or writes results asks this module. docs/files.md describes the contents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file or folder of a results folder, and the step that writes it."""
+
+    name: str
+    step: str
+
+    @overload
+    def __get__(self, layout: None, owner: type) -> _File: ...
+
+    @overload
+    def __get__(self, layout: Layout, owner: type) -> Path: ...
+
+    def __get__(self, layout: Layout | None, owner: type) -> Path | _File:
+        return self if layout is None else layout.folder / self.name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths in a results folder: that of a task, a variant, a member or a job of a sweep.
+
+    `Layout(folder).model` is a path, and `Layout.model.step` the step that writes it. Folders of
+    variants, members and jobs are in that of their task. They hold models and interpretation.
+
+    Parameters
+    ----------
+    folder
+        The results folder.
+    """
+
+    folder: Path
+
+    # of a task
+    corpus = _File("corpus", "ingest")
+    split = _File("split.tsv", "split")
+    sweep_split = _File("sweep/split.tsv", "train")  # without test records
+    audit = _File("audit.tsv", "audit")
+    audit_counts = _File("audit.json", "audit")
+    metrics = _File("metrics.json", "evaluate")
+    predictions = _File("predictions", "evaluate")
+    baselines = _File("baselines", "evaluate")
+    card = _File("model_card.md", "evaluate")
+    ranking = _File("sweep.tsv", "sweep")
+    report = _File("report.html", "report")
+    plots = _File("plots", "report")
+    # of a task, a variant, a member or a job
+    model = _File("model", "train")
+    history = _File("model/history.csv", "train")
+    attribution = _File("attribution", "explain")
+    motifs = _File("motifs.tsv", "motifs")
+    matrices = _File("motifs.meme", "motifs")
+    sites = _File("seqlets.bed", "motifs")  # that the model uses in test records
+    discovery_sites = _File("discovery_seqlets.bed", "motifs")  # that motifs were built from
+    marginals = _File("marginals.tsv", "motifs")
+    logos = _File("logos", "motifs")
+    interactions = _File("interactions.tsv", "interactions")
+    distances = _File("interactions.distances.tsv", "interactions")
+    partner = _File("partner", "motifs")  # motifs of the second of two inputs
+
+    def member(self, number: int) -> Layout:
+        """Return the layout of a member, counted from 1, which is this layout itself."""
+        return self if number == 1 else Layout(self.folder / "members" / str(number))
+
+    def variant(self, name: str) -> Layout:
+        """Return the layout of a variant."""
+        return Layout(self.folder / "variants" / name)
+
+    def job(self, name: str) -> Layout:
+        """Return the layout of a job of the sweep."""
+        return Layout(self.folder / "sweep" / name)
+
+    def of_partner(self) -> Layout:
+        """Return the layout of the motifs of the second input."""
+        return Layout(self.partner)

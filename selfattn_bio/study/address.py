@@ -1,0 +1,69 @@
+"""Find the run file and the results folder of a task that is given by name, run file or folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfattn_bio.config import did_you_mean
+from selfattn_bio.errors import RunFileError
+
+TASKS, RESULTS = Path("workflows/tasks"), Path("results")
+RUN_FILE = "run.toml"  # of a task in a folder of its own
+_PARTS = re.compile(
+    r"(?P<task>.*?)(/variants/(?P<variant>[a-z0-9_]+))?"
+    r"(/members/(?P<member>[0-9]+)|/sweep/(?P<job>[0-9a-f]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """The files of a task, and which of its studies is meant.
+
+    Attributes
+    ----------
+    run_file, folder
+        Run file and results folder of the task.
+    variant, member, job
+        As for `RunFile.part`.
+    """
+
+    run_file: Path
+    folder: Path
+    variant: str | None
+    member: int
+    job: str | None
+
+    @classmethod
+    def of(cls, text: str) -> Address:
+        """Resolve NAME, FILE.toml or FOLDER, with /variants/NAME and /members/N or /sweep/JOB.
+
+        Raises
+        ------
+        RunFileError
+            If there is no such task.
+        """
+        found = _PARTS.fullmatch(text.rstrip("/"))
+        parts = found.groupdict() if found else {"task": text}
+        run_file, folder = _find(parts["task"] or ".")
+        member = int(parts.get("member") or 1)
+        return cls(run_file, folder, parts.get("variant"), member, parts.get("job"))
+
+
+def _find(text: str) -> tuple[Path, Path]:
+    """Return the run file and the results folder of a task."""
+    path = Path(text)
+    if path.suffix == ".toml":
+        return path, path.parent if path.name == RUN_FILE else RESULTS / path.stem
+    if (path / RUN_FILE).is_file():
+        return path / RUN_FILE, path
+    name = path.relative_to(RESULTS) if path.is_relative_to(RESULTS) else path
+    if len(name.parts) == 1 and (run_file := TASKS / f"{name}.toml").is_file():
+        return run_file, RESULTS / name
+    known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
+    hint = did_you_mean(str(name), known) or f"tasks in {TASKS}/: {', '.join(known) or 'none'}"
+    raise RunFileError(
+        f"unknown task {text!r}",
+        hint=f"{hint}. Name a task, a run file, or a folder with {RUN_FILE}",
+    )
