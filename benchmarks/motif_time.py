@@ -3,9 +3,9 @@
 A model trained for 300 steps explains 1,000 positives of 200 bp of the development grammar `five`
 with 3,000 records; the evidence comes from the 15 % in test. The commands are those of the
 workflow, each in a separate process, so that starting Python and importing libraries count. The
-functions of numba are compiled before, as `make` does at setup. The steps before (simulation, ingest,
-split, train, evaluate) are not timed and are kept in results/bench_motif_time/. The four timed
-commands run again each time.
+functions of numba are compiled before, as `make` does at setup. The steps before (simulation,
+ingest, split, train, evaluate) are not timed and are kept in results/bench_motif_time/. The
+four timed commands run again each time.
 
 The table has CPU seconds and wall-clock seconds of explain, motifs (with the default caller,
 matches and evidence), interactions and report. The goal is a sum of less than 90 CPU seconds. On an

@@ -4,9 +4,7 @@ Sites are hits of the --motifs in test positives, or in all test records for num
 relies on (docs/interpretation_evidence.md). If there are many pairs of motifs, those with the
 highest attention between their sites are tested. Motifs from a folder of `motifs` are paired with
 motifs of the same output (class, label or column). Those from a MEME file are tested for the
-outputs in [interpret] targets, by default the first four. For a model with two inputs, pairs have
-one motif of each input: --motifs is the folder of the first motifs, with those of the second in
-partner/.
+outputs in [interpret] targets, by default the first four. Models with two inputs are not supported.
 
 Writes one row per tested pair: epistasis in the unit of the output with tests against random
 positions at the same distance and against that expected from the effects of both motifs, preferred

@@ -88,7 +88,6 @@ rule interactions:
         motifs=multiext(
             "results/{task}{variant}/", "motifs.meme", "motifs.tsv", "discovery_seqlets.bed"
         ),
-        partner=partner_motifs_files,
     output:
         interactions="results/{task}{variant}/interactions.tsv",
         distances="results/{task}{variant}/interactions.distances.tsv",

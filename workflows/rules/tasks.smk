@@ -218,32 +218,20 @@ def points_file(wildcards) -> list[str]:
 def interpreted(wildcards) -> list[str]:
     """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
 
-    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA, or
-    in both of two inputs.
+    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are tested in
+    DNA, for tasks with one input.
     """
     run = run_of(wildcards.task)
     if not run.is_interpreted:
         return []
     if run.partner:
-        more = ["partner/motifs.tsv", "interactions.tsv"] if has_partner_motifs(wildcards) else []
+        more = ["partner/motifs.tsv"] if run.partner.kind == "sequence" else []
     else:
         more = ["interactions.tsv"] if run.data.alphabet == "dna" else []
     folders = [str(Path(model).parent) for model in own_models(wildcards)]
     return [f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")] + [
         f"results/{wildcards.task}/{name}" for name in more
     ]
-
-
-def has_partner_motifs(wildcards) -> bool:
-    """Return whether the task has a second input that is a sequence."""
-    return getattr(run_of(wildcards.task).partner, "kind", "") == "sequence"
-
-
-def partner_motifs_files(wildcards) -> list[str]:
-    """Return the motifs of the second input, if it has any, for pairs with those of the first."""
-    folder = f"results/{wildcards.task}{wildcards.variant}/partner"
-    names = ("motifs.meme", "motifs.tsv", "discovery_seqlets.bed")
-    return [f"{folder}/{name}" for name in names if has_partner_motifs(wildcards)]
 
 
 def database_name(wildcards) -> str:
