@@ -15,7 +15,6 @@ distances      sites of two motifs at random positions without overlap, in recor
                of many
 interactions   a model that sums words of unequal weight, directly or through a curve, and adds a
                term unrelated to the words
-across         the same with two inputs: half of the words are in the first, half in the second
 tomtom         JASPAR motifs with shuffled columns, against the database without the motif
 
     python benchmarks/false_positives.py                 # a few minutes
@@ -32,8 +31,6 @@ from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from selfattn_bio.data.inputs import RecordPair
-from selfattn_bio.interpret.across import evaluate_across
 from selfattn_bio.interpret.associations import (
     enrichment,
     matched_enrichment,
@@ -274,32 +271,6 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         yield from any_pair(f"interactions, {name}", table)
 
 
-def across(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    inputs, some = [records(rng, 150) for _ in range(2)], [words(rng, 3) for _ in range(2)]
-    sites = [planted(rng, *each, 0.7).assign(rank=1.0) for each in zip(inputs, some, strict=True)]
-    sites[1]["name"] = "partner/" + sites[1]["name"]
-    weights = rng.uniform(0.5, 3, 6)
-    odd = rng.normal(0, 1, (200, 256))
-    for name, curve in curves(weights).items():
-
-        def log_odds(pairs: Sequence[RecordPair], curve: Curve = curve) -> NDArray[np.float64]:
-            counts = np.array(
-                [
-                    [
-                        bytes(row).count(bytes(word))
-                        for row, known in zip(pair, some, strict=True)
-                        for word in known
-                    ]
-                    for pair in pairs
-                ]
-            )
-            rest = [sum(odd[np.arange(len(row)), row].sum() for row in pair) for pair in pairs]
-            return curve(counts @ weights) + 0.3 * np.sin(rest)
-
-        pairs = [RecordPair(*pair) for pair in zip(*inputs, strict=True)]
-        yield from any_pair(f"across, {name}", evaluate_across(sites, pairs, log_odds))
-
-
 def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     database = open_database("jaspar:insects")
     names = rng.choice(list(database), 20, replace=False)
@@ -320,7 +291,6 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
     "places": (places, 200),
     "distances": (distances, 200),
     "interactions": (interactions, 20),
-    "across": (across, 20),
     "tomtom": (tomtom, 5),
 }
 

@@ -3,9 +3,9 @@
 A model trained for 300 steps explains 1,000 positives of 200 bp of the development grammar `five`
 with 3,000 records; the evidence comes from the 15 % in test. The commands are those of the
 workflow, each in a separate process, so that starting Python and importing libraries count. The
-functions of numba are compiled before, as `make` does at setup. The steps before (simulate, ingest,
-split, train, evaluate) are not timed and are kept in results/bench_motif_time/. The four timed
-commands run again each time.
+functions of numba are compiled before, as `make` does at setup. The steps before (simulation,
+ingest, split, train, evaluate) are not timed and are kept in results/bench_motif_time/. The
+four timed commands run again each time.
 
 The table has CPU seconds and wall-clock seconds of explain, motifs (with the default caller,
 matches and evidence), interactions and report. The goal is a sum of less than 90 CPU seconds. On an
@@ -27,6 +27,7 @@ from pathlib import Path
 
 from harness import Row, Table, option, run
 from runs import Study, command, read_json, settings_of, write_run_file
+from simulation import read_grammar, write_task
 
 from selfattn_bio.interpret.explanation import Explanation
 
@@ -42,10 +43,8 @@ def prepared(records: int, steps: int) -> Study:
     folder, run_file = study.folder, study.folder / "run.toml"
     folder.mkdir(parents=True, exist_ok=True)
     if not study.split.exists():
-        small, text = folder / "grammar.toml", GRAMMAR.read_text(encoding="utf-8")
-        small.write_text(f"records = {records}\n{text}", encoding="utf-8")
-        command("simulate", small, "--output", folder / "data")
-        values = settings_of(folder / "data/task.toml") | {"variants": {}}
+        task = write_task(read_grammar(GRAMMAR), folder / "data", records=records)
+        values = settings_of(task) | {"variants": {}}
         values["training"] |= {
             "max_steps": steps,
             "warmup_steps": min(100, steps // 3),

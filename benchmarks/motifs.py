@@ -48,7 +48,8 @@ from harness import ROOT, Page, Table, option, run
 from motif_tables import tables
 from numpy.typing import NDArray
 from planted_sites import Result, called_sites, matrices, planted, true_pairs
-from runs import Study, command, read_json, settings_of, write_run_file
+from runs import Study, read_json, settings_of, write_run_file
+from simulation import RECORDS, Grammar, read_grammar, write_task
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.evaluation.lineage import check_unseen
@@ -57,7 +58,6 @@ from selfattn_bio.interpret.attribution import attnlrp_importance
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import read_bed
-from selfattn_bio.interpret.grammar import Grammar, read_grammar
 from selfattn_bio.interpret.interactions import relevant_sites
 from selfattn_bio.interpret.methods import (
     CPLRP,
@@ -81,6 +81,7 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 
 FOLDER = Path("results/bench_motifs")
+GRAMMARS = ROOT / "benchmarks/grammars"
 PAGE = Page(
     ROOT / "docs/motifs_bench.md",
     "Benchmark of explanations: full tables",
@@ -89,7 +90,7 @@ PAGE = Page(
 )
 NAMES = ("five", "twenty", "pair", "unlearnt", "none")
 UNLEARNT = "unlearnt"  # the grammar whose pair is not an interaction
-SEEDS, GATE, DATA_SEED = 5, 0.92, 0
+SEEDS, GATE = 5, 0.92
 EXPLAINED, CONFIDENT = 150, 0.9  # test positives: number and minimum probability
 TOLD = 1000  # positives of train and validation from which motifs are built
 Letters = NDArray[np.uint8]
@@ -209,7 +210,7 @@ class Run:
     @cached_property
     def rules(self) -> Grammar:
         """Read the grammar."""
-        return read_grammar(self.base / "data/grammar.toml")
+        return read_grammar(GRAMMARS / self.side / f"{self.grammar}.toml")
 
     @cached_property
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
@@ -256,11 +257,7 @@ def prepare(study: Study, grammar: Path, quick: bool) -> None:
     """Write data, corpus and split of a grammar if they are missing."""
     data = study.folder / "data"
     if not data.exists():
-        small = study.folder / "small.toml"
-        small.parent.mkdir(parents=True, exist_ok=True)
-        small.write_text(f"records = 400\n{grammar.read_text(encoding='utf-8')}", encoding="utf-8")
-        source = small if quick else grammar
-        command("simulate", "--quiet", source, "--output", data, "--seed", DATA_SEED)
+        write_task(read_grammar(grammar), data, records=400 if quick else RECORDS)
     if not study.split.exists():
         study.prepare(data / "task.toml", "--quiet")
 
@@ -376,8 +373,8 @@ def interactions(run: Run) -> Result:
     )
     pairs = site_pairs(sites)
     near = (
-        min(pair.spacing[0] for pair in run.rules.pairs.values()),
-        max(pair.spacing[1] for pair in run.rules.pairs.values()),
+        min(pair["spacing"][0] for pair in run.rules.pairs.values()),
+        max(pair["spacing"][1] for pair in run.rules.pairs.values()),
     )
     pairs = pairs[pairs["gap"].between(*near)].reset_index(drop=True)
     result: Result = {"pairs": len(pairs), "false": false_pairs(run)}
@@ -417,7 +414,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table]:
     is_complete = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
     if chosen.write_docs and not (chosen.grammars == "final" and is_complete):
         raise SystemExit("error: --write-docs needs --grammars final, all grammars and seeds")
-    grammars = ROOT / "benchmarks/grammars" / chosen.grammars
+    grammars = GRAMMARS / chosen.grammars
     if chosen.grammars == "final":
         check_pinned(grammars)
     keys = [(name, seed, "given") for name in chosen.only for seed in range(chosen.seeds)]

@@ -10,8 +10,8 @@ import pandas as pd
 from memelite import tomtom
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
+from simulation import DATABASE, Grammar
 
-from selfattn_bio.interpret.grammar import Grammar
 from selfattn_bio.motifs import open_database
 
 COVERED = 0.5  # fraction of a planted site
@@ -68,7 +68,7 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
     }
     if not ppms:
         return result
-    database = open_database(grammar.database)
+    database = open_database(DATABASE)
     columns = [list(database).index(label) for label in wanted]
     known = [ppm.T for ppm in database.values()]
     p = np.clip(tomtom([ppm.T for ppm in ppms.values()], known)[0], 0, 1)

@@ -41,9 +41,6 @@ from selfattn_bio.interpret.motifs import MotifSet as MotifSet
 from selfattn_bio.interpret.readout import AttentionReading as AttentionReading
 from selfattn_bio.interpret.scanning import hits as hits
 from selfattn_bio.interpret.scanning import scan_files as scan_files
-from selfattn_bio.interpret.simulation import Simulation as Simulation
-from selfattn_bio.interpret.simulation import read_grammar as read_grammar
-from selfattn_bio.interpret.simulation import simulate as simulate
 from selfattn_bio.interpret.stability import attribution_correlations as attribution_correlations
 from selfattn_bio.interpret.stability import motif_stability as motif_stability
 from selfattn_bio.interpret.targets import Target as Target

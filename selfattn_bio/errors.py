@@ -110,9 +110,5 @@ class DatabaseError(SelfAttnBioError):
     """A motif database that is missing, or not MEME, JASPAR or TRANSFAC text."""
 
 
-class GrammarError(SelfAttnBioError):
-    """A grammar of simulated sequences with unknown keys, wrong values or contradictory parts."""
-
-
 class ResultsError(SelfAttnBioError):
     """A results folder with a missing or unreadable part."""

@@ -10,7 +10,7 @@ TITLES = {
     "config": "Run files",
     "api": "Steps of a task",
     "scoring": "Using a model",
-    "interpret": "Explaining a model, motifs and simulation",
+    "interpret": "Explaining a model and motifs",
     "data": "Corpora",
     "sequence": "Alphabets",
     "model": "Networks",

@@ -42,7 +42,7 @@ from selfattn_bio.training.heap import keep_memory
 # command modules by the headings of --help
 GROUPS = {
     "project": ("init", "run", "demo", "schema", "doctor"),
-    "data": ("ingest", "split", "audit", "simulate"),
+    "data": ("ingest", "split", "audit"),
     "train": ("plan", "train", "sweep", "prune", "evaluate"),
     "explain": ("explain", "motifs", "interactions", "contacts", "hits", "report"),
     "apply": ("score", "embed", "scan", "variants"),

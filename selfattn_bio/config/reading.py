@@ -1,4 +1,4 @@
-"""Read TOML files made of sections and report the first error with its line."""
+"""Read run files and report the first error with its line."""
 
 from __future__ import annotations
 
@@ -7,76 +7,15 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from selfattn_bio.config.run import RunFile
-from selfattn_bio.config.section import Section, SectionT, did_you_mean
-from selfattn_bio.errors import RunFileError, SelfAttnBioError
+from selfattn_bio.config.section import Section, did_you_mean
+from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import regular_text
-
-
-@dataclass(frozen=True)
-class Form(Generic[SectionT]):
-    """A kind of TOML file.
-
-    Attributes
-    ----------
-    section
-        The model of the file.
-    name
-        Name of the file in error messages.
-    failure
-        Class of the errors raised.
-    """
-
-    section: type[SectionT]
-    name: str
-    failure: type[SelfAttnBioError]
-
-    def read(self, path: str | Path) -> SectionT:
-        """Read and check a file.
-
-        Errors are those of `read_run_file`.
-        """
-        path = Path(path)
-        try:
-            # editors on Windows may write a byte order mark
-            text = regular_text(path, encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise self.failure(f"{self.name} not found", place=str(path)) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise self.failure(
-                f"{self.name} cannot be read as UTF-8 text: {error}", place=str(path)
-            ) from error
-        return self.check(text, path)
-
-    def check(self, text: str, path: Path) -> SectionT:
-        """Check text that is, or will be, in the file `path`, which errors name."""
-        try:
-            values = tomllib.loads(text)
-        # too many digits or too many brackets are no TOMLDecodeError
-        except (ValueError, RecursionError) as error:
-            line = re.search(r"line (\d+)", str(error))
-            lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-            hint = (
-                "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
-                if any("\\" in each for each in lines)
-                else ""
-            )
-            place = f"{path}:{line[1]}" if line else str(path)
-            raise self.failure(
-                f"{self.name} is not valid TOML: {error}", place=place, hint=hint
-            ) from error
-        try:
-            return self.section.model_validate(values)
-        except ValidationError as error:
-            message, keys, hint = _first_error(error, unions_of(self.section))
-            raise self.failure(
-                message, place=f"{path}:{_line_of(keys, text)}", hint=hint
-            ) from error
 
 
 def read_run_file(path: str | Path) -> RunFile:
@@ -88,7 +27,17 @@ def read_run_file(path: str | Path) -> RunFile:
         If the file is missing, is not TOML, or has an unknown key or a value out of range. An error
         for an unknown key suggests the closest known one. Its `place` is `path:line`.
     """
-    return _RUN_FILES.read(path).read_from(Path(path))
+    path = Path(path)
+    try:
+        # editors on Windows may write a byte order mark
+        text = regular_text(path, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RunFileError("run file not found", place=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(
+            f"run file cannot be read as UTF-8 text: {error}", place=str(path)
+        ) from error
+    return run_file_of(text, path).read_from(path)
 
 
 def place_of(path: str | Path, *keys: str) -> str:
@@ -97,8 +46,27 @@ def place_of(path: str | Path, *keys: str) -> str:
 
 
 def run_file_of(text: str, path: Path) -> RunFile:
-    """Check the text of a run file before it is written to `path`."""
-    return _RUN_FILES.check(text, path)
+    """Check the text of a run file that is, or will be, in the file `path`, which errors name."""
+    try:
+        values = tomllib.loads(text)
+    # too many digits or too many brackets are no TOMLDecodeError
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
+        hint = (
+            "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
+            if any("\\" in each for each in lines)
+            else ""
+        )
+        place = f"{path}:{line[1]}" if line else str(path)
+        raise RunFileError(
+            f"run file is not valid TOML: {error}", place=place, hint=hint
+        ) from error
+    try:
+        return RunFile.model_validate(values)
+    except ValidationError as error:
+        message, keys, hint = _first_error(error, unions_of(RunFile))
+        raise RunFileError(message, place=f"{path}:{_line_of(keys, text)}", hint=hint) from error
 
 
 Keys = list[str | int]  # an integer is the index of an item of a list
@@ -243,9 +211,6 @@ def _expected(error: ErrorDetails) -> str:
     rule = rule.replace("greater than or equal to", "at least")
     rule = rule.replace("less than or equal to", "at most")
     return _TYPES.get(error["type"], re.sub("^(?=greater|less)", "a number ", rule))
-
-
-_RUN_FILES = Form(RunFile, "run file", RunFileError)
 
 
 def _named_first(message: str) -> Keys:

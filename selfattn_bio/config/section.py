@@ -93,6 +93,3 @@ class Section(BaseModel):
                 hint = did_you_mean(key, known) or f"known keys: {', '.join(known)}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
-
-
-SectionT = TypeVar("SectionT", bound=Section)

@@ -145,9 +145,7 @@ class Interactions(TableDisplay):
 
 
 def _arrangement(row: Mapping[Any, Any]) -> str:
-    """Describe distance and strands of a pair; empty if its motifs are in different inputs."""
-    if pd.isna(row["spacing_start"]):
-        return ""
+    """Describe distance and strands of a pair."""
     return (
         f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
         f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "

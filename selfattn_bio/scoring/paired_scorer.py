@@ -23,7 +23,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
-TAKE_TWO = "score, evaluate, explain, motifs, interactions and report"
+TAKE_TWO = "score, evaluate, explain, motifs and report"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences, which only {TAKE_TWO} accept"
 
 

@@ -5,9 +5,8 @@ The word after the fence decides what happens:
 
 sh       run by bash -euo pipefail, with `selfattn-bio` and `python` first on PATH
 python   run in one namespace per page
-toml     read as a run file or, with [negatives], as a grammar; a run file without [data] gets
-         positives and negatives. If its first line is `# FOLDER/FILE.toml`, it is also written
-         there, for later blocks
+toml     read as a run file; without [data] it gets positives and negatives. If its first line is
+         `# FOLDER/FILE.toml`, it is also written there, for later blocks
 others   (text, none) and indented blocks hold output and formulas and are not run
 
 A block that cannot run has a reason in the line before its fence: `<!-- not run: trains for 20
@@ -30,7 +29,6 @@ from fast_python import fast_python
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
-from selfattn_bio.interpret.simulation import read_grammar
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -88,18 +86,18 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def run_file(block: Block, page: str) -> None:
-    """Read a toml block as a run file or a grammar; write it to the file its first line names."""
+    """Read a toml block as a run file; write it to the file its first line names."""
     tables = set(re.findall(r"^\[(\w+)\]", block.code, re.MULTILINE))
     whole = (
         block.code
-        if tables & {"data", "negatives"}
+        if "data" in tables
         else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
     )
     named = re.match(r"# (\S+\.toml)\n", block.code)
     path = Path(named[1] if named else f"{page}-{block.line}.toml")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(whole, encoding="utf-8")
-    (read_grammar if "negatives" in tables else read_run_file)(path)
+    read_run_file(path)
 
 
 @pytest.fixture(scope="module")

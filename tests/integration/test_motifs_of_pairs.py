@@ -4,13 +4,12 @@ The label depends on a motif in the first input. Half of all first inputs and of
 decoy that means nothing.
 """
 
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pairs
 
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
@@ -20,10 +19,6 @@ from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.report.lines import closing_lines
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-two_inputs = importlib.import_module("two_inputs")
-sys.path.pop(0)
-
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
 STEP = [*SHARED, "--model", "model"]
@@ -32,7 +27,7 @@ INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'
 
 def record(rng, label):
     """Simulate a record: 80 % of first inputs of label 1 have the motif, and 10 % of label 0."""
-    first, partner = (list(two_inputs.planted(rng, LENGTH, None)[0]) for _ in range(2))
+    first, partner = (list(planted(rng, LENGTH, None)[0]) for _ in range(2))
     at = int(rng.integers(SLOT))
     if has_motif := rng.random() < (0.8 if label else 0.1):
         first[at : at + len(MOTIF)] = MOTIF
@@ -43,9 +38,9 @@ def record(rng, label):
     return "".join(first), "".join(partner), (at, len(MOTIF)) if has_motif else None, None
 
 
-def prepare(folder, kind, number, steps, sample):
+def prepare(folder, kind, sample, number, steps):
     """Train and explain a model in the current folder, and find the motifs of both inputs."""
-    records = two_inputs.write_pairs(folder, kind, number, steps, sample)
+    records = write_pairs(folder, kind, sample, number, steps)
     text = Path("run.toml").read_text().replace("[interpret]\n", INTERPRET)
     Path("run.toml").write_text(text.replace("max_sequences = 64", "max_sequences = 200"))
     for step in (
@@ -56,7 +51,6 @@ def prepare(folder, kind, number, steps, sample):
         ["explain", *STEP, "--output", "attribution"],
         ["motifs", *STEP, "--attribution", "attribution", "--output", "."],
         ["motifs", *STEP, "--attribution", "attribution/partner", "--output", "partner"],
-        ["interactions", *STEP, "--motifs", ".", "--output", "interactions.tsv"],
         ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"],
     ):
         assert main(step) == 0
@@ -69,7 +63,7 @@ def task(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return folder, prepare(folder, two_inputs.two_sequences, 3000, 150, record)
+        return folder, prepare(folder, "dna", record, 3000, 150)
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ def test_report_shows_the_motifs_of_both_inputs(records):
     assert own in first
     assert own not in partner
     assert "the first input of the record stays as it is" in partner
-    assert "one in each input" in page.partition("Interactions</h2>")[2]
+    assert "Interactions</h2>" not in page
 
 
 def test_errors_about_motifs_of_pairs(records):
@@ -183,40 +177,16 @@ def test_errors_about_motifs_of_pairs(records):
         other.with_evidence("promoter", ["ACGT" * 75], [1])
 
 
-def test_interactions_need_the_motifs_of_each_input(records):
-    task = sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
-    motifs, partner = MotifSet.load("."), MotifSet.load("partner")
-    with pytest.raises(ArgumentError, match="the first input, then those of the second"):
-        sb.find_interactions(*task, (partner, motifs))
-    with pytest.raises(ArgumentError, match=r"motifs\.meme: .* there are none of the second"):
-        sb.find_interactions(*task, "motifs.meme")
-
-
-def motif_and_domain(rng, label):
-    """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
-    has_motif = bool(label or rng.integers(2))
-    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if has_motif else None)
-    domain = two_inputs.DOMAINS[0] if label or not has_motif else None
-    other, there = two_inputs.planted(rng, 30, domain, "ACDEFGHIKLMNPQRSTVWY")
-    return one, other, (at, 8) if has_motif else None, (there, 6) if domain else None
-
-
 def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
-    """Both are supported, and their epistasis is positive."""
+    """Both are supported."""
     monkeypatch.chdir(tmp_path)
-    prepare(tmp_path, two_inputs.dna_and_protein, 2000, 100, motif_and_domain)
+    prepare(tmp_path, "protein", motif_and_domain, 2000, 100)
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
-    for found, word in ((motifs, two_inputs.DNA_MOTIFS[0]), (partner, two_inputs.DOMAINS[0])):
+    for found, word in ((motifs, DNA_MOTIFS[0]), (partner, DOMAIN)):
         used = found.table[found.table["verdict"] == "supported"]
         assert has_word(used["consensus"], word, edge=1).any(), found.table["consensus"].tolist()
     assert (motifs.alphabet.name, partner.alphabet.name) == ("dna", "protein")
     assert (motifs.input, partner.input) == ("first", "partner")
-    pairs = read_table("interactions.tsv")
-    best = pairs.iloc[0]
-    assert best["name_b"].startswith("partner/")
-    assert best["epistasis_low"] > 1
-    assert best["sites_p"] < 0.01
-    assert best["verdict"] == "inconclusive"  # a verdict needs a third motif
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
@@ -227,7 +197,3 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert all(consensus in shown for consensus in partner.table["consensus"])
-    assert "motif_01 and partner/motif_01" in page
-    task = sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
-    with pytest.raises(ArgumentError, match="need the motifs of both, as a tuple"):
-        sb.find_interactions(*task, motifs)

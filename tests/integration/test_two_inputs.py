@@ -4,16 +4,15 @@ The explanation must find the planted site in each input, and commands for one i
 such a model.
 """
 
-import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from paired_tasks import DNA_MOTIFS, motif_and_domain, motif_and_peak, two_motifs, write_pairs
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import selfattn_bio
 from selfattn_bio import config
@@ -34,16 +33,12 @@ from selfattn_bio.interpret.methods import (
 )
 from selfattn_bio.scoring.loading import load
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-two_inputs = importlib.import_module("two_inputs")
-sys.path.pop(0)
-
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
 
 
-def prepared(folder, kind, number=3000, steps=150, sample=None):
+def prepared(folder, kind, sample, number=3000, steps=150):
     """Write a task with corpus and split; return the planted records."""
-    records = two_inputs.write_pairs(folder, kind, number, steps, sample)
+    records = write_pairs(folder, kind, sample, number, steps)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     assert (
         main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
@@ -58,7 +53,7 @@ def task(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        records = prepared(folder, two_inputs.two_sequences)
+        records = prepared(folder, "dna", two_motifs)
         train = ["train", *SHARED, "--threads", "1"]
         assert main([*train, "--output", "model"]) == 0
         for variant in ("first_alone", "partner_alone"):
@@ -91,12 +86,27 @@ def test_two_inputs_beat_each_input_alone(here):
         assert 0.35 < entry["auroc"]["value"] < 0.65, name
 
 
+def found_positions(explanation, sites):
+    """Return the AUPR of attributions for planted positions, and the fraction planted.
+
+    Records without a planted site are left out.
+    """
+    truth, found = [], []
+    for row, site in zip(explanation.attribution, sites, strict=True):
+        if site is not None:
+            positions = np.arange(len(row))
+            truth.append((site[0] <= positions) & (positions < sum(site)))
+            found.append(row / row.max())
+    planted = np.concatenate(truth)
+    return average_precision_score(planted, np.concatenate(found)), planted.mean()
+
+
 def test_explain_finds_planted_sites_of_both_inputs(here):
     explanation = Explanation.load("attribution")
     assert explanation.partner.ids == explanation.ids
     assert explanation.partner.sequences == [here[name][2] for name in explanation.ids]
     for found, place in ((explanation, 3), (explanation.partner, 4)):
-        aupr, share = two_inputs.found_letters(found, [here[name][place] for name in found.ids])
+        aupr, share = found_positions(found, [here[name][place] for name in found.ids])
         assert share < 0.3
         assert aupr > 0.7
 
@@ -106,9 +116,7 @@ def test_motifs_of_each_input_are_the_planted_ones(here):
     explanation = selfattn_bio.explain(
         "model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP()
     )
-    for found, planted in zip(
-        (explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True
-    ):
+    for found, planted in zip((explanation, explanation.partner), DNA_MOTIFS, strict=True):
         consensus = found.find_motifs(database=None, caller=Clusters()).table["consensus"].tolist()
         assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (
             planted,
@@ -202,6 +210,7 @@ TAKES_ONE = "does not support models with two inputs"
         ["variants", "--genome", "positives.fa", "--region", "r1:1-10", "--output", "x"],
         ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
         ["contacts", "--fasta", "positives.fa", "--output", "x"],
+        ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
         [
             "score",
             "--fasta",
@@ -287,38 +296,13 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     ).read_bytes()
 
 
-def motif_and_domain(rng, label):
-    """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
-    motif, domain = either_or_both(rng, label)
-    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
-    other, there = two_inputs.planted(
-        rng, 30, two_inputs.DOMAINS[0] if domain else None, "ACDEFGHIKLMNPQRSTVWY"
-    )
-    return one, other, (at, 8) if motif else None, (there, 6) if domain else None
-
-
-def motif_and_peak(rng, label):
-    """Simulate a DNA motif and 12 high numbers in a track: both for label 1, else one of them."""
-    motif, peak = either_or_both(rng, label)
-    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
-    there, numbers = int(rng.integers(29)), rng.normal(0, 0.15, 40)
-    numbers[there : there + 12 * peak] += 1
-    return one, numbers, (at, 8) if motif else None, (there, 12) if peak else None
-
-
-def either_or_both(rng, label):
-    first = bool(label or rng.integers(2))
-    return first, bool(label) or not first
-
-
 @pytest.mark.parametrize(
     ("kind", "sample"),
-    [(two_inputs.dna_and_protein, motif_and_domain), (two_inputs.dna_and_track, motif_and_peak)],
-    ids=["protein", "track"],
+    [("protein", motif_and_domain), ("track", motif_and_peak)],
 )
 def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    records = prepared(tmp_path, kind, 2000, 100, sample)
+    records = prepared(tmp_path, kind, sample, 2000, 100)
     assert main(["train", *SHARED, "--threads", "1", "--output", "model"]) == 0
     split = pd.read_csv("split.tsv", sep="\t")
     names = split["id"][split["split"] == "test"].tolist()

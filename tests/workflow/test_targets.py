@@ -72,7 +72,7 @@ kind = "paired"
     (fresh / "workflows/tasks/pairs.toml").write_text(run_file)
     assert planned(fresh, "train_pairs") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "train_variant": 3, "evaluate": 1},
-        **{"explain": 1, "motifs": 1, "partner_motifs": 1, "interactions": 1, "report": 1},
+        **{"explain": 1, "motifs": 1, "partner_motifs": 1, "report": 1},
         "train_pairs": 1,
     }
 

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-from selfattn_bio.interpret.grammar import read_grammar
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -66,9 +65,10 @@ def test_true_pairs_cover_both_halves():
 def test_matrices_found_counts_and_precision():
     from harness import ROOT
     from planted_sites import matrices
+    from simulation import DATABASE, read_grammar
 
     grammar = read_grammar(ROOT / "benchmarks/grammars/development/five.toml")
-    database = open_database(grammar.database)
+    database = open_database(DATABASE)
     ctcf, other = database["CTCF (MA0139.2)"], database["PAX6 (MA0069.1)"]
     found = matrices({"m1": ctcf, "m2": ctcf[::-1, ::-1], "m3": other}, grammar)
     assert found == {
@@ -83,6 +83,7 @@ def test_matrices_found_counts_and_precision():
 def test_final_grammars_are_pinned_and_use_new_motifs():
     from harness import ROOT
     from motifs import NAMES, PINNED, check_pinned
+    from simulation import read_grammar
 
     grammars = ROOT / "benchmarks/grammars"
     check_pinned(grammars / "final")

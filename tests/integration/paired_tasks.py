@@ -1,0 +1,113 @@
+"""Write tasks of two inputs with planted sites: two DNA sequences, DNA and a protein or a track."""
+
+import numpy as np
+
+DNA_MOTIFS, DOMAIN, PROTEIN = ("TGACTCAT", "CACGTGGC"), "HWKCNR", "ACDEFGHIKLMNPQRSTVWY"
+RUN = """
+[data]
+positives = "positives.fa"
+negatives = "negatives.fa"
+
+[partner]
+{partner}
+
+[tokens]
+k = 1
+
+[model]
+kind = "paired"
+members = 1
+{more}
+
+[model.encoder]
+embed_dim = 32
+num_layers = 1
+num_heads = 2
+feedforward_dim = 64
+dropout = 0.1
+attention_dropout = 0.1
+head = {{ kind = "pooling", parts = 1 }}
+
+[training]
+max_steps = {steps}
+warmup_steps = 30
+evaluate_every = 50
+label_smoothing = 0.0
+
+[evaluation]
+bootstraps = 50
+
+[interpret]
+max_sequences = 64
+method = {{ kind = "attnlrp" }}
+"""
+PARTNERS = {  # by kind of the partner: its section, and more settings of the model
+    "dna": ('kind = "sequence"\nfiles = "partners.fa"\nk = 1', ""),
+    "protein": ('kind = "sequence"\nalphabet = "protein"\nfiles = "partners.fa"\nk = 1', ""),
+    "track": (
+        'kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5',
+        'cross_position = { kind = "t5" }',
+    ),
+}
+
+
+def planted(rng, length, motif, alphabet="ACGT"):
+    """Return a random sequence with an optional motif, and the start of the motif."""
+    letters = rng.choice(list(alphabet), length)
+    at = int(rng.integers(0, length - len(motif or "") + 1))
+    letters[at : at + len(motif or "")] = list(motif or "")
+    return "".join(letters), at
+
+
+def two_motifs(rng, label):
+    """Sample two DNA sequences; label 1 if both have their motif or neither has."""
+    first = bool(rng.integers(2))
+    partner = first == bool(label)
+    one, at = planted(rng, 40, DNA_MOTIFS[0] if first else None)
+    other, there = planted(rng, 32, DNA_MOTIFS[1] if partner else None)
+    return one, other, (at, 8) if first else None, (there, 8) if partner else None
+
+
+def motif_and_domain(rng, label):
+    """Sample a DNA motif and a protein domain: both for label 1, one of them for label 0."""
+    motif, domain = either_or_both(rng, label)
+    one, at = planted(rng, 40, DNA_MOTIFS[0] if motif else None)
+    other, there = planted(rng, 30, DOMAIN if domain else None, PROTEIN)
+    return one, other, (at, 8) if motif else None, (there, 6) if domain else None
+
+
+def motif_and_peak(rng, label):
+    """Sample a DNA motif and 12 high numbers in a track: both for label 1, else one of them."""
+    motif, peak = either_or_both(rng, label)
+    one, at = planted(rng, 40, DNA_MOTIFS[0] if motif else None)
+    there, numbers = int(rng.integers(29)), rng.normal(0, 0.15, 40)
+    numbers[there : there + 12 * peak] += 1
+    return one, numbers, (at, 8) if motif else None, (there, 12) if peak else None
+
+
+def either_or_both(rng, label):
+    first = bool(label or rng.integers(2))
+    return first, bool(label) or not first
+
+
+def write_pairs(folder, kind, sample, number, steps):
+    """Write run.toml and the files of both inputs, whose partner is of a kind of `PARTNERS`.
+
+    Returns for each record its label, and from `sample` both inputs and the planted sites (start,
+    length).
+    """
+    rng = np.random.default_rng(0)
+    records = {f"r{i}": (i % 2, *sample(rng, i % 2)) for i in range(number)}
+    for label, name in ((1, "positives"), (0, "negatives")):
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label)
+        )
+    partners = {key: records[key][2] for key in list(records)[::-1]}  # may come in any order
+    if kind == "track":
+        np.savez(folder / "partners.npz", **partners)
+    else:
+        text = "".join(f">{key}\n{letters}\n" for key, letters in partners.items())
+        (folder / "partners.fa").write_text(text)
+    partner, more = PARTNERS[kind]
+    (folder / "run.toml").write_text(RUN.format(partner=partner, more=more, steps=steps))
+    return records
