@@ -1,6 +1,5 @@
 """The public names of the package, and the module of each."""
 
-from selfattn_bio.api.planning import plan as plan
 from selfattn_bio.attention.attend import attend as attend
 from selfattn_bio.attention.patterns import BlockLocal as BlockLocal
 from selfattn_bio.attention.patterns import CausalPattern as CausalPattern

@@ -72,9 +72,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         table.insert(0, "target", output.name)
         tables.append(table)
         curves.append(of_pairs)
-    pairs = Interactions(
-        pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True)
-    )
+    pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
     pairs.save(study.files.interactions)
     for line in pairs.lines:
         LOG.info(line)

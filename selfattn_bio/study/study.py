@@ -421,8 +421,9 @@ class Study:
     def find_interactions(self, motifs: MotifSet | str | Path | None = None) -> Interactions:
         """Test pairs of motifs at their sites in test records.
 
-        These are positives, or all test records for numbers. Sites are hits that the model relies on (docs/interpretation_evidence.md). If there are many
-        pairs of motifs, those with the highest attention between their sites are tested.
+        These are positives, or all test records for numbers. Sites are hits that the model relies
+        on (docs/interpretation_evidence.md). If there are many pairs of motifs, those with the
+        highest attention between their sites are tested.
 
         Parameters
         ----------

@@ -155,7 +155,11 @@ def read_by_ingest(wildcards) -> str:
 def first_member(wildcards) -> list[Path]:
     """Return the model of the first member: the stacks of further members take their fitted parts from it."""
     is_further = "member" in part_of(wildcards) and run_at(wildcards).stack.parts
-    return [Layout(layout_of(wildcards).folder / wildcards.variant.lstrip("/")).model] if is_further else []
+    return (
+        [Layout(layout_of(wildcards).folder / wildcards.variant.lstrip("/")).model]
+        if is_further
+        else []
+    )
 
 
 def stack_database(wildcards) -> list[str]:
