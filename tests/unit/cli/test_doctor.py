@@ -6,7 +6,7 @@ from typing import get_args
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.api import machine
+from selfattn_bio.study import machine
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import KERNELS
 

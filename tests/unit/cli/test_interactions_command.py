@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 
-from selfattn_bio.api import interactions as api
+from selfattn_bio.study import interactions as api
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import strands_log_odds

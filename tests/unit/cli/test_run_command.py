@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from selfattn_bio.api import workflow
+from selfattn_bio.study import workflow
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import SelfAttnBioError
 

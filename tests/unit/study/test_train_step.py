@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import selfattn_bio as sb
-from selfattn_bio.api import training
+from selfattn_bio.study import training
 from selfattn_bio.errors import RunFileError, TrainingError
 
 SECTIONS = """
