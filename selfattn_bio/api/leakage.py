@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay, counted
-from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
+from selfattn_bio.errors import CorpusError, LeakageError
 from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.files import read_json, whole_file
+from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
-
-TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,29 +65,6 @@ class Leakage(TableDisplay):
         with whole_file(Path(path).with_suffix(".json")) as file:
             text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
             file.write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Leakage:
-        """Read the files of `save`; similarities have four digits.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or the summary is damaged.
-        """
-        hint = "Run `selfattn-bio audit`, or save the result of audit"
-        if not Path(path).exists():
-            raise ResultsError("file not found", place=str(path), hint=hint)
-        summary = read_json(Path(path).with_suffix(".json"), ResultsError, hint)
-        numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=numbers | dict.fromkeys(TEXTS, "str"),
-            keep_default_na=False,
-            na_values={name: [""] for name in numbers},
-        )
-        return cls(table, summary)
 
     def __repr__(self) -> str:
         counts = ", ".join(

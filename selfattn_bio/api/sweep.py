@@ -50,11 +50,6 @@ class Ranking(TableDisplay):
         with whole_file(path) as file:
             self.table.to_csv(file, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
-    @classmethod
-    def load(cls, path: str | Path) -> Ranking:
-        """Read a file of `save`."""
-        return cls(pd.read_csv(path, sep="\t"))
-
 
 def rank_jobs(task: RunFile, results: str | Path) -> Ranking:
     """Rank the trained jobs of [sweep] by the best value of their validation metric.
