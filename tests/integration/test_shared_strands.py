@@ -199,7 +199,7 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     np.testing.assert_allclose(found, strand_logits(scorer, letters, windows), rtol=0, atol=1e-5)
 
 
-def network_of(k=1, dtype=torch.float64, embedding=1.0, **model):
+def network_of(k=1, embedding=1.0, **model):
     """A scorer with random weights, without exits."""
     torch.manual_seed(0)
     stem = {"kind": "conv", "token_dim": 6, "kernel": 3, "pool": 1, "second_kernel": 3}
@@ -216,7 +216,7 @@ def network_of(k=1, dtype=torch.float64, embedding=1.0, **model):
     run = config.RunFile.model_validate(
         {"data": data, "tokens": {"k": k}, "model": section | model, "variants": {}}
     )
-    network = build_network(run).to(dtype).eval()
+    network = build_network(run).double().eval()
     for name, parameter in network.named_parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
         parameter.data *= embedding if name.startswith("embedding") else 1
