@@ -64,7 +64,6 @@ from selfattn_bio.interpret.methods import (
     AttnLRP,
     AttnLRPCopies,
     AttributionMethod,
-    DeepLiftShap,
     Gradient,
     GradientRollout,
     Guided,
@@ -135,8 +134,6 @@ METHODS: dict[str, Method] = {
     "one backward pass: CP-LRP": CPLRP(),
     "gradient": Gradient(),
     "guided mutagenesis": Guided(),
-    "DeepLIFT/SHAP (tangermeme, 20 shuffles)": DeepLiftShap(shuffles=20),
-    "DeepLIFT/SHAP of both strands, 20 shuffles each": BothStrands(DeepLiftShap(shuffles=20)),
     "integrated gradients, 20 steps": IntegratedGradients(steps=20),
     "integrated gradients of both strands, 20 steps each": BothStrands(
         IntegratedGradients(steps=20)

@@ -54,7 +54,6 @@ from selfattn_bio.scoring.embedding import embed_file as embed_file
 from selfattn_bio.scoring.ensemble import Ensemble as Ensemble
 from selfattn_bio.scoring.loading import load as load
 from selfattn_bio.scoring.pruning import prune as prune
-from selfattn_bio.scoring.sampling import sample as sample
 from selfattn_bio.scoring.score_files import ScoreSummary as ScoreSummary
 from selfattn_bio.scoring.score_files import score_files as score_files
 from selfattn_bio.scoring.scorer import Scorer as Scorer

@@ -82,18 +82,6 @@ class Contacts(TableDisplay):
         figure.colorbar(image, ax=axes, label="score", shrink=0.8)
         return figure
 
-    @classmethod
-    def load(cls, prefix: str | Path) -> Contacts:
-        """Read the files of `save`; scores of maps are float32."""
-        with np.load(f"{prefix}.contacts.npz", allow_pickle=False) as file:
-            maps = dict(file)
-        table = pd.read_csv(
-            f"{prefix}.contacts.tsv", sep="\t", dtype={"id": "str", "contact": "boolean"}
-        )
-        known = Path(f"{prefix}.precision.tsv")
-        precision = pd.read_csv(known, sep="\t", dtype={"id": "str"}) if known.exists() else None
-        return cls(maps, table, precision)
-
     def save(self, prefix: str | Path) -> None:
         """Write PREFIX.contacts.npz, PREFIX.contacts.tsv and, if known, PREFIX.precision.tsv."""
         with whole_file(f"{prefix}.contacts.npz") as path, path.open("wb") as file:

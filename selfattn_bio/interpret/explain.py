@@ -25,7 +25,6 @@ from selfattn_bio.interpret.methods import (
     AttnLRPCopies,
     AttributionMethod,
     ByGradient,
-    DeepLiftShap,
     Method,
     Received,
     Saturation,
@@ -173,11 +172,11 @@ def explain_pairs(
     Raises
     ------
     ValueError
-        As for `explain_letters`. Also if the method is based on attention or is DeepLIFT/SHAP,
-        which do not support two inputs.
+        As for `explain_letters`. Also if the method is based on attention, which does not support
+        two inputs.
     """
     assert isinstance(scorer, PairedScorer)
-    if not isinstance(method, AttributionMethod) or isinstance(method, DeepLiftShap):
+    if not isinstance(method, AttributionMethod):
         raise ValueError(f"method {method.name!r} cannot explain models with two inputs")
     if not pairs:
         raise ValueError("no sequences to explain")

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import TableDisplay, counted
-from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.attribution import BATCH
 from selfattn_bio.interpret.capture import has_attention, read_letters
 from selfattn_bio.interpret.epistasis import (
@@ -39,7 +38,7 @@ from selfattn_bio.interpret.epistasis import (
     spacing,
 )
 from selfattn_bio.interpret.evidence import estimated, q_values, tested
-from selfattn_bio.interpret.formats import read_table, write_table
+from selfattn_bio.interpret.formats import write_table
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import mean_effect
 from selfattn_bio.interpret.records import MIN_EFFECT
@@ -117,21 +116,6 @@ class Interactions(TableDisplay):
             for row in self.supported.to_dict("records")
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
-
-    @classmethod
-    def load(cls, path: str | Path) -> Interactions:
-        """Read a file of `save`; numbers have six digits.
-
-        Raises
-        ------
-        ResultsError
-            If there is no such file.
-        """
-        if not Path(path).exists():
-            hint = "Run `selfattn-bio interactions` first, or save the result of find_interactions"
-            raise ResultsError("file not found", place=str(path), hint=hint)
-        curves = distances_path(path)
-        return cls(read_table(path), read_table(curves) if curves.exists() else None)
 
     def save(self, path: str | Path) -> None:
         """Write the table as TSV, and the curves next to it: the files of the command.

@@ -67,13 +67,6 @@ class Substitutions(TableDisplay):
         draw_saturation(self.table, *figure.subplots(2, 1, sharex=True))
         return figure
 
-    @classmethod
-    def load(cls, prefix: str | Path) -> Substitutions:
-        """Read PREFIX.effects.tsv."""
-        texts = {"chrom": "str", "id": "str", "motifs_lost": "str", "motifs_gained": "str"}
-        table = pd.read_csv(f"{prefix}.effects.tsv", sep="\t", dtype=texts)
-        return cls(table.fillna(dict.fromkeys(texts.keys() & set(table), "")))
-
     def save(self, prefix: str | Path) -> None:
         """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg."""
         with whole_file(f"{prefix}.effects.tsv") as path:

@@ -105,8 +105,6 @@ class Objective(ABC, Generic[SectionT]):
         by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
-    can_sample
-        Whether new sequences can be sampled from the model.
     no_strand_mean
         Why outputs of the two strands cannot be averaged; empty if they can.
     column_prefix
@@ -123,7 +121,6 @@ class Objective(ABC, Generic[SectionT]):
     is_labelled: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
     has_coverage: ClassVar[bool] = False
-    can_sample: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
     no_motifs: ClassVar[str] = ""

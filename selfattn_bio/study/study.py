@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
+
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 from selfattn_bio.layout import Layout
@@ -179,7 +181,8 @@ class Study:
         """Read the split table."""
         from selfattn_bio.study.data import Split
 
-        return Split.load(self.existing(self.root, "split"))
+        path = self.existing(self.root, "split")
+        return Split(path, pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False))
 
     @property
     def leakage(self) -> Leakage:
@@ -232,16 +235,18 @@ class Study:
     @property
     def interactions(self) -> Interactions:
         """Read the tested pairs of motifs."""
+        from selfattn_bio.interpret.formats import read_table
         from selfattn_bio.interpret.interactions import Interactions
 
-        return Interactions.load(self.existing(self.files, "interactions"))
+        pairs = read_table(self.existing(self.files, "interactions"))
+        return Interactions(pairs, read_table(self.existing(self.files, "distances")))
 
     @property
     def ranking(self) -> Ranking:
         """Read the ranked jobs of the sweep."""
         from selfattn_bio.study.ranking import Ranking
 
-        return Ranking.load(self.existing(self.root, "ranking"))
+        return Ranking(pd.read_csv(self.existing(self.root, "ranking"), sep="\t"))
 
     def existing(self, layout: Layout, name: str) -> Path:
         """Return a path of a layout of this study.

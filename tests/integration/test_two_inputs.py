@@ -190,9 +190,7 @@ def test_saved_explanation_of_two_inputs(here, tmp_path):
     np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
 
 
-@pytest.mark.parametrize(
-    "name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"]
-)
+@pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout"])
 def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):
         selfattn_bio.explain(

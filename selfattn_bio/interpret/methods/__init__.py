@@ -7,7 +7,6 @@ line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a se
 |---|---|
 | `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
 | `mutagenesis` | guided, saturation, blocks |
-| `deepliftshap` | deep_lift_shap |
 | `attention` (not attributions) | received, rollout, value_rollout, gradient_rollout |
 """
 
@@ -29,7 +28,6 @@ from selfattn_bio.interpret.methods.base import (
     Method,
     hypothetical_scores,
 )
-from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
 from selfattn_bio.interpret.methods.gradients import (
     CPLRP,
     AttnLRP,

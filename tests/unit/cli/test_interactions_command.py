@@ -9,7 +9,6 @@ from selfattn_bio.study import interactions as api
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import strands_log_odds
-from selfattn_bio.interpret.interactions import Interactions
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
@@ -44,7 +43,7 @@ def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
     assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
     assert table["marginal_low"][0] <= table["marginal"][0] <= table["marginal_high"][0]
-    curves = Interactions.load("pairs.tsv").curves
+    curves = pd.read_csv("pairs.distances.tsv", sep="\t")
     assert set(curves["name_a"]) == {"one"}
     assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
     assert "interactions: supported: 0 of 1 pair" in capsys.readouterr().out

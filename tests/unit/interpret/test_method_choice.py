@@ -19,7 +19,6 @@ from selfattn_bio.interpret.methods import (
     AttentionMethod,
     AttnLRPCopies,
     BlockOcclusion,
-    DeepLiftShap,
     GradientRollout,
     Guided,
     IntegratedGradients,
@@ -147,7 +146,6 @@ def test_a_method_is_chosen_by_kind():
         (BlockOcclusion, {"width": 0}, "width is 0; choose at least 1"),
         (BlockOcclusion, {"draws": 0}, "draws is 0; choose at least 1"),
         (BlockOcclusion, {"by": "hand"}, "unknown value 'hand' of by; use 'shuffle' or 'random'"),
-        (DeepLiftShap, {"shuffles": 0}, "shuffles is 0; choose at least 1"),
     ],
 )
 def test_settings_out_of_range(cls, wrong, message):

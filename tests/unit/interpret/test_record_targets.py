@@ -12,7 +12,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.attribution import PLAIN, centred, gradient_at
 from selfattn_bio.interpret.epistasis import mean_of_strands
 from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import DeepLiftShap, Guided, Saturation
+from selfattn_bio.interpret.methods import Guided, Saturation
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.objectives.outputs import find_output
 
@@ -111,8 +111,6 @@ def test_records_of_bins_and_labels_are_numbers():
     assert explain(scorer, texts, target=target).numbers == ("-",)
     assert explain(scorer, texts, target=Target("-", 2, 5)).numbers == ()
     assert explain(HEADS["masked k-mer"][0], texts, target="ACG").numbers == ()
-    with pytest.raises(ArgumentError, match="has no rule for the summary of a record"):
-        explain(scorer, texts, target=target, method=DeepLiftShap())
     with pytest.raises(ArgumentError, match="the model has 3 outputs; choose one of H, E, C"):
         explain(HEADS["letter of protein"][0], ["ACDEFGHIKL"])
     with pytest.raises(ValueError, match="objective 'masked' has no outputs for complete sequence"):

@@ -18,7 +18,6 @@ from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
 from selfattn_bio.interpret.capture import has_attention, read_attention
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
-from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import QKVProjection
@@ -137,7 +136,7 @@ def test_mixer_conflicts_with_settings(kind):
             model(kind, pattern=pattern)
     with pytest.raises(ValueError, match=f"mixer '{kind}' has no kernel; remove model.kernel"):
         model(kind, kernel="slab")
-    for method in ("received", "rollout", "deep_lift_shap"):
+    for method in ("received", "rollout"):
         with pytest.raises(
             ValueError,
             match=rf"\[interpret\] method '{method}' needs the attention weights of mixer "
@@ -147,9 +146,7 @@ def test_mixer_conflicts_with_settings(kind):
 
 
 def test_attention_methods_refuse_mixers():
-    reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {
-        "deep_lift_shap"
-    }
+    reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")}
     assert {kind for kind, (_, need) in KNOWN_METHODS.items() if need == "weights"} == reading
 
 
@@ -162,8 +159,6 @@ def test_mixers_are_explained_by_gradients(kind):
         match=f"cannot read attention: mixer '{kind}' does not compute attention weights",
     ):
         read_attention(scorer, sequences(30))
-    with pytest.raises(ValueError, match=f"this method supports mixer 'softmax', not '{kind}'"):
-        with_modules(scorer.network)
     gradient, lrp = (
         explain(scorer, sequences(30, 20), method=method()) for method in (Gradient, AttnLRP)
     )

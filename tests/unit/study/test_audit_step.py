@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import selfattn_bio as sb
-from selfattn_bio.errors import CorpusError, ResultsError
+from selfattn_bio.errors import CorpusError
 
 RUN_FILE = """
 [data]
@@ -55,23 +55,6 @@ def test_exceeded_limits_raise(audited):
     assert len(leakage.summary["failed"]) == 2
     with pytest.raises(CorpusError, match=r"split\.tsv: .*'p2' \(p0\).*\(1 more limits exceeded\)"):
         leakage.check_limits()
-
-
-def test_truncated_audit_is_named(tmp_path):
-    (tmp_path / "audit.tsv").write_text("id\n")
-    (tmp_path / "audit.json").write_text('{"records": ')
-    with pytest.raises(
-        ResultsError, match=r"audit\.json: cannot read this file: .*selfattn-bio audit"
-    ):
-        sb.Leakage.load(tmp_path / "audit.tsv")
-
-
-def test_saved_audit_is_read_back(audited):
-    leakage = audited()
-    leakage.save("out/audit.tsv")
-    again = sb.Leakage.load("out/audit.tsv")
-    assert again.summary == leakage.summary
-    pd.testing.assert_frame_equal(again.table, leakage.table, rtol=1e-3)
 
 
 def test_audit_needs_test_records(audited, tmp_path):

@@ -68,10 +68,8 @@ def test_known_contacts_give_precision(proteins, tmp_path):
     contacts.save(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out.precision.tsv", sep="\t", dtype={"id": str})
     pd.testing.assert_frame_equal(table, contacts.precision, check_dtype=False, rtol=1e-5)
-    read = sb.Contacts.load(tmp_path / "out")
-    pd.testing.assert_frame_equal(read.table, contacts.table, check_dtype=False, rtol=1e-5)
-    pd.testing.assert_frame_equal(read.precision, contacts.precision, check_dtype=False, rtol=1e-5)
-    np.testing.assert_allclose(read.maps["2"], contacts.maps["2"], rtol=1e-5)
+    with np.load(tmp_path / "out.contacts.npz") as maps:
+        np.testing.assert_allclose(maps["2"], contacts.maps["2"], rtol=1e-5)
 
 
 def test_unsuitable_inputs_are_refused(proteins):
