@@ -34,10 +34,10 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     check_columns(task.evaluation.groups, corpus)
     if task.transfer and not run.transfer:
         LOG.info(
-            f"{study.label}: starts from random weights, because the [transfer] parent has another "
+            f"{study.address.label}: starts from random weights, because the [transfer] parent has another "
             "[model] or [tokens]"
         )
-    output, first = study.files.model, study.first_member
+    output, first = study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
     exhausted = ""
     with training_settings(threads, run.training.matmul) as usable:
@@ -48,7 +48,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
                 _split_of(study),
                 output,
                 threads=usable,
-                name=study.label,  # several trainings may share a log
+                name=study.address.label,  # several trainings may share a log
                 sharded=sharded,
                 stack_of=first.existing(first.files, "model") if shares_parts else None,
             )
@@ -68,7 +68,7 @@ def _split_of(study: Study) -> Path:
     Its checksum is in the model folder, and `Study.evaluate` refuses models of another split.
     """
     splits = study.splits
-    if not study.is_job:
+    if not study.address.job:
         return splits.path
     table = splits.table.copy()
     table.loc[table["split"] == "test", ["split", "reason"]] = (
