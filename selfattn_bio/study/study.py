@@ -166,19 +166,12 @@ class Study:
 
         The study of a member other than the first, or of a job, has only its own model.
         """
+        from selfattn_bio.model.user_module import allow_module_of
         from selfattn_bio.scoring.loading import load
 
-        return load(self.model_folders)
-
-    @property
-    def model_folders(self) -> list[Path]:
-        """Return the model folders whose outputs `model` averages."""
-        from selfattn_bio.model.user_module import allow_module_of
-
         allow_module_of(self.task)
-        is_part = self.address.job or self.address.member > 1
-        studies = [self] if is_part else self.members
-        return [study.existing(study.files, "model") for study in studies]
+        studies = [self] if self.address.job or self.address.member > 1 else self.members
+        return load([study.existing(study.files, "model") for study in studies])
 
     @property
     def evaluation(self) -> Evaluation:

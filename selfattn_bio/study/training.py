@@ -34,8 +34,8 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     check_columns(task.evaluation.groups, corpus)
     if task.transfer and not run.transfer:
         LOG.info(
-            f"{study.address.label}: starts from random weights, because the [transfer] parent has another "
-            "[model] or [tokens]"
+            f"{study.address.label}: starts from random weights, because the [transfer] parent has "
+            "another [model] or [tokens]"
         )
     output, first = study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
