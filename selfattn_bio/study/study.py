@@ -33,8 +33,8 @@ class Study:
     """A task and its results.
 
     Each step is a method. It reads the results of earlier steps from the results folder, writes its
-    own there, and returns them. `selfattn-bio STEP NAME` and the rules of the workflow call the
-    same methods. Properties read results that exist.
+    own there, and returns them, as `selfattn-bio STEP NAME` does. Properties read results that
+    exist.
 
     >>> study = Study("smoke")
     >>> study.ingest(), study.split(), study.train(), study.evaluate()  # doctest: +SKIP
@@ -434,14 +434,7 @@ class Study:
     def write_report(self) -> Path:
         """Write the report: one self-contained HTML page, and its plots as files next to it.
 
-        Returns
-        -------
-        Path of the page.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or cannot be read; the message names the command that writes it.
+        Returns the path of the page. ResultsError names the command that writes a missing file.
         """
         from selfattn_bio.report.page import write_page
         from selfattn_bio.report.results import read_results
