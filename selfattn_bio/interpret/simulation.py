@@ -8,7 +8,6 @@ therefore as variable as the motif, and a base with probability 0 never occurs.
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
+from selfattn_bio.config.writing import toml_value
 from selfattn_bio.display import counted
 from selfattn_bio.errors import GrammarError
 from selfattn_bio.files import check_replaceable, whole_folder
@@ -144,9 +144,7 @@ class Simulation:
             "database": self.grammar.database,
         }
         values |= {"positives": str(folder / POSITIVES), "negatives": str(folder / NEGATIVES)}
-        return TASK_TEXT.format(
-            **{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
-        )
+        return TASK_TEXT.format(**{name: toml_value(value) for name, value in values.items()})
 
 
 def check_output(folder: str | Path) -> None:
