@@ -35,7 +35,7 @@ from selfattn_bio.files import (
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
@@ -217,7 +217,7 @@ def evaluate(
         or a parent of it saw a test record.
     """
     corpus.check_task(task)
-    allow_module_of(task)
+    search_folder_of(task)
     candidates = {"model": Candidate.of(model)}
     for name, variant in (variants or {}).items():
         check_variant_name(name)

@@ -6,7 +6,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model import user_module
 from selfattn_bio.training.hardware import use_threads
 from selfattn_bio.training.heap import keeps_memory
 from selfattn_bio.training.lengths import Lengths
@@ -20,6 +20,7 @@ def plan(
     *,
     variant: str | None = None,
     threads: int = 8,
+    allow_module: str | None = None,
 ) -> Trainings:
     """Predict the memory and time of the trainings of a task, and refuse one that cannot fit.
 
@@ -36,21 +37,26 @@ def plan(
         Plan only this variant; by default the model and all variants.
     threads
         CPU threads; at most the number of cores is used.
+    allow_module
+        As in `train`.
 
     Raises
     ------
     RunFileError
-        If there is no such variant, or the records are shorter than [tokens] k.
+        If there is no such variant, a run has a user's module that is not allowed, or the records
+        are shorter than [tokens] k.
     TrainingError
         If a training cannot fit; the message has settings that do.
     """
-    allow_module_of(task)
+    if allow_module:
+        user_module.allow_module(allow_module)
     place, trainings = str(task.path or ""), Trainings()
     try:
         runs = {variant: task.variant(variant)} if variant else task.trained
     except ValueError as error:
         raise RunFileError(str(error), place=place) from error
     for name, run in runs.items():
+        user_module.check_run(task, run)
         if isinstance(records, int) and records < run.tokens.k:
             raise RunFileError(
                 f"length {records} is shorter than [tokens] k = {run.tokens.k}", place=place

@@ -20,7 +20,7 @@ from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import check_trained_on
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.loading import Models, load_single
@@ -91,7 +91,7 @@ class TrainedModel:
                 place=str(task.path or ""),
             )
         corpus.check_task(task)
-        allow_module_of(task)
+        search_folder_of(task)
         scorer, table = load_single(model), Path(split)
         if scorer.folder is None:
             raise ArgumentError(f"{step} needs a model folder; save the model and load it first")

@@ -10,7 +10,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.log import LOG
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model import user_module
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training import loop
@@ -32,6 +32,7 @@ def train(
     threads: int = 8,
     sharded: bool = False,
     stack_of: str | Path | None = None,
+    allow_module: str | None = None,
 ) -> Scorer:
     """Train one model to its end, write its folder, and load it.
 
@@ -61,6 +62,8 @@ def train(
         Whether the processes of torchrun each hold a part of the weights (FSDP2).
     stack_of
         Model folder of another member, whose fitted [stack] parts are reused.
+    allow_module
+        As in `load`. Without it, a run whose [model] names a user's module is refused.
 
     Returns
     -------
@@ -69,13 +72,15 @@ def train(
     Raises
     ------
     RunFileError
-        If the run file has no such variant, member, job or stack.
+        If the run file has no such variant, member, job or stack, or the run has a user's module
+        that is not allowed.
     CorpusError, ModelFolderError, OutputError, TrainingInterrupted
         As in `training.loop.train`.
     TrainingError
         As in `training.loop.train`, or if memory ran out; the message has settings that fit.
     """
-    allow_module_of(task)
+    if allow_module:
+        user_module.allow_module(allow_module)
     place = str(task.path or "")
     try:
         run = (
@@ -85,6 +90,7 @@ def train(
         )
     except ValueError as error:
         raise RunFileError(str(error), place=place) from error
+    user_module.check_run(task, run)
     check_columns(task.evaluation.groups, corpus)
     if stack_of and not run.stack.parts:
         message = "parts of another member need [stack] parts, which this run does not have"

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 
 from selfattn_bio.api.workflow import PROFILES, run_workflow
+from selfattn_bio.cli.common import add_allow_module
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PROFILES[0],
         help="where the workflow runs, see docs/clusters.md (default: this machine)",
     )
+    add_allow_module(parser)
     parser.add_argument("target", help="train_NAME or sweep_NAME")
     parser.add_argument(
         "extra",
