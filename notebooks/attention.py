@@ -24,7 +24,7 @@
 
 # %% tags=["parameters"]
 results = "results/promoter"
-run_file = None  # of the task; the module that it names may then run
+run_file = None  # of the task; an allowed module that it names may be next to it
 sequence = 0  # row of the attribution folder's records
 bins = 200  # bins along each axis of a map
 
@@ -37,14 +37,14 @@ from IPython.display import Markdown, display
 
 from selfattn_bio import Explanation, load, read_run_file
 from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
 
 folder = Path(results)
 if not folder.exists() and Path("attribution").exists():  # opened in the results folder
     folder = Path()
 if run_file and Path(run_file).exists():
-    allow_module_of(read_run_file(run_file))
+    search_folder_of(read_run_file(run_file))
 explanation = Explanation.load(folder / "attribution")
 scorer = load(folder / "model")
 readings = (

@@ -23,7 +23,7 @@
 
 # %% tags=["parameters"]
 results = "results/promoter"
-run_file = None  # of the task; the module that it names may then run
+run_file = None  # of the task; an allowed module that it names may be next to it
 
 # %%
 # %matplotlib inline
@@ -35,7 +35,7 @@ from IPython.display import Markdown, display
 
 from selfattn_bio import read_run_file, score_sequences
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
@@ -43,7 +43,7 @@ folder = Path(results)
 if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
     folder = Path()
 if run_file and Path(run_file).exists():
-    allow_module_of(read_run_file(run_file))
+    search_folder_of(read_run_file(run_file))
 metrics = json.loads((folder / "metrics.json").read_text())
 test = read_table(folder / "predictions" / "test.tsv")
 plt.rcParams.update(plots.STYLE)

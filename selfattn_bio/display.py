@@ -1,4 +1,4 @@
-"""Show results in notebooks, and counts in text."""
+"""Show results in notebooks, and counts and names in text."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ class TableDisplay:
 
     def _repr_html_(self: HasTable) -> str:
         return f"<div>{escape(repr(self))}</div>{self.table.to_html(max_rows=20, max_cols=20)}"
+
+
+def one_line(text: str) -> str:
+    """Return text on one line: line breaks and other unprintable characters become escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def counted(number: int, noun: str) -> str:

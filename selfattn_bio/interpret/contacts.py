@@ -24,6 +24,7 @@ from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.readers.table import check_names
 
 # sequence separation |i - j| in residues, half-open
 RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
@@ -242,6 +243,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
         raise SequenceFileError("file of contacts not found", place=str(path)) from None
     except (ValueError, UnicodeDecodeError) as error:
         raise SequenceFileError(f"cannot read this TSV table: {error}", place=str(path)) from error
+    check_names(table.columns, f"{path}:1")
     if missing := [name for name in ("id", "i", "j") if name not in table]:
         raise SequenceFileError(
             f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"

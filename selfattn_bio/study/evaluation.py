@@ -30,7 +30,7 @@ from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
@@ -182,7 +182,7 @@ def evaluate(study: Study) -> Evaluation:
     check_evaluation_output(study.root.folder)
     task, corpus, path = study.task, study.corpus, study.existing(study.root, "split")
     corpus.check_task(task)
-    allow_module_of(task)
+    search_folder_of(task)
     candidates = _candidates(study)
     records = EvaluationRecords.read(task, corpus, path)
     LOG.info(", ".join(records.counts(task)))

@@ -166,10 +166,10 @@ class Study:
 
         The study of a member other than the first, or of a job, has only its own model.
         """
-        from selfattn_bio.model.user_module import allow_module_of
+        from selfattn_bio.model.user_module import search_folder_of
         from selfattn_bio.scoring.loading import load
 
-        allow_module_of(self.task)
+        search_folder_of(self.task)
         studies = [self] if self.address.job or self.address.member > 1 else self.members
         return load([study.existing(study.files, "model") for study in studies])
 

@@ -11,7 +11,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.log import LOG
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import check_run
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import DROPPED
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def train(study: Study, threads: int, sharded: bool) -> Scorer:
     """Train the model of a study; `Study.train` describes it."""
     task, run, corpus = study.task, study.run, study.corpus
-    allow_module_of(task)
+    check_run(task, run)
     check_columns(task.evaluation.groups, corpus)
     if task.transfer and not run.transfer:
         LOG.info(

@@ -41,7 +41,7 @@ rule notebook:
     params:
         # a kernel that does not log warnings about its connection to papermill, on the same machine
         kernels=os.path.relpath(PROJECT / "workflows/jupyter"),
-        # the run file allows the module of a user's own network
+        # the module of a user's own network may be next to the run file
         run_file=lambda wildcards: (
             ["-p", "run_file", run_file(wildcards)]
             if "model" in NOTEBOOKS[wildcards.notebook]
