@@ -1,45 +1,52 @@
 """Compare time and memory of a step of task tss with its attention and with dense attention.
 
-Measured with one thread, as `plan` measures, at the 32,768 bp of the task and at four times as
-many.
+Dry runs with one thread on random DNA in two classes, at the 32,768 bp of the task and at four
+times as many.
 
     python benchmarks/dense_beside.py      # one minute on a quiet machine
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from harness import ROOT, Row, Table, run
+from runs import random_corpus
 
-from selfattn_bio.config import FullPattern, RunFile, read_run_file
-from selfattn_bio.training.lengths import Lengths
-from selfattn_bio.training.probe import measure
+from selfattn_bio.api.training import dry_run
+from selfattn_bio.config import RunFile, read_run_file
 
 SIZES = ((32_768, 4), (131_072, 1))  # bp, windows per step
 
 
 def rows() -> Iterator[Row]:
     """Measure each pattern at each size."""
-    task = read_run_file(ROOT / "workflows/tasks/tss.toml").model_copy(update={"transfer": None})
-    model = task.model.model_copy(update={"pattern": FullPattern()})
     for size in SIZES:
-        yield row("task", task, *size)
-        yield row("dense", task.model_copy(update={"model": model}), *size)
+        yield row("task", {}, *size)
+        yield row("dense", {"pattern": {"kind": "full"}}, *size)
 
 
-def row(name: str, run: RunFile, length: int, batch: int) -> Row:
-    """Measure seconds and peak memory of a step."""
-    training = run.training.model_copy(update={"batch_size": batch})
-    sized, lengths = run.model_copy(update={"training": training}), Lengths(length, (1.0,))
-    probe = measure(sized, lengths, threads=1, seconds=60.0, keep_memory=True)
-    last = probe.points[-1]
-    attended = run.model.pattern.model_dump(exclude_defaults=True) or run.model.pattern.kind  # type: ignore[union-attr]
+def row(name: str, changed: dict[str, Any], length: int, batch: int) -> Row:
+    """Measure seconds and peak memory of a step of the task with other settings of [model]."""
+    task = read_run_file(ROOT / "workflows/tasks/tss.toml")
+    sections = {
+        "data": {"positives": ["1.fa"], "negatives": ["0.fa"]},
+        "tokens": task.tokens.model_dump(),
+        "model": task.model.model_dump() | changed,
+        "training": {"batch_size": batch, "precision": task.training.precision},
+    }
+    settings = RunFile.model_validate(sections)
+    with TemporaryDirectory() as folder:
+        measured = dry_run(settings, *random_corpus(Path(folder), length, batch), threads=1)
+    pattern = settings.model.pattern  # type: ignore[union-attr]
     return {
-        "model": f"{name}: {attended}",
-        "bp": str(last.length),
-        "windows": str(last.batch),
-        "positions": str(last.length // run.pitch),
-        "seconds per step": f"{last.seconds:.2f}",
-        "peak MB": f"{last.peak:.0f}",
+        "model": f"{name}: {pattern.model_dump(exclude_defaults=True) or pattern.kind}",
+        "bp": str(length),
+        "windows": str(batch),
+        "positions": str(length // settings.pitch),
+        "seconds per step": f"{measured.seconds_per_step:.2f}",
+        "peak MB": f"{measured.peak_memory_mb:.0f}",
     }
 
 

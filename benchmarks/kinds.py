@@ -8,8 +8,8 @@ positions for 32,768 bp, and the parent uses the same mixer and is trained like 
 
 The table has accuracy, speed and memory. There is one training per kind and seed, each with one
 thread, as many at a time as there are cores. Each model is evaluated once. Speed (bp/s) and memory
-are those of a training step, measured as `plan` measures them, in seconds of the process. An
-interrupted benchmark continues where it stopped. `benchmarks/long_range.py` has the table of the
+are those of a step in a dry run with one thread. An interrupted benchmark continues where it
+stopped. `benchmarks/long_range.py` has the table of the
 long-range task.
 
     make bench-kinds
@@ -28,9 +28,9 @@ from typing import Any
 from harness import Row, Table, interval, option, run
 from runs import Study, settings_of, write_run_file
 
+from selfattn_bio.api.training import dry_run
 from selfattn_bio.config import read_run_file
-from selfattn_bio.training.lengths import Lengths
-from selfattn_bio.training.probe import measure as measure_steps
+from selfattn_bio.data.corpus import Corpus
 
 FOLDER, SOFTMAX = Path("results/bench_kinds"), "softmax"
 Kinds = dict[str, dict[str, Any]]
@@ -130,9 +130,9 @@ class Task:
     def row(self, kind: str, run_files: Sequence[Path]) -> Row:
         """Return the row of a kind; measure its speed and memory."""
         metrics = [self.judge(path) for path in run_files]
-        run = read_run_file(run_files[0]).model_copy(update={"transfer": None})
-        lengths = Lengths(self.length, (1.0,))
-        step = measure_steps(run, lengths, threads=1, seconds=20.0, keep_memory=True).points[-1]
+        run, corpus = read_run_file(run_files[0]), Corpus.open(self.study.corpus)
+        measured = dry_run(run, corpus, self.study.split, threads=1)
+        bases = self.length * run.training.batch_size * run.training.accumulate
         valid = [each["valid"]["model"][self.metric]["value"] for each in metrics]
         test = [each["test"]["model"][self.metric] for each in metrics]
         return {
@@ -140,8 +140,8 @@ class Task:
             f"valid {self.metric}": f"{mean(valid):.3f}",
             f"test {self.metric} by seed (95 % interval)": ", ".join(map(interval, test)),
             "mean": f"{mean(each['value'] for each in test):.3f}",
-            "bp/s": f"{step.length * step.batch / step.seconds:,.0f}",
-            "peak MB": f"{step.peak:,.0f}",
+            "bp/s": f"{bases / measured.seconds_per_step:,.0f}",
+            "peak MB": f"{measured.peak_memory_mb:,.0f}",
         }
 
 

@@ -15,13 +15,13 @@ from selfattn_bio.api.leakage import audit as audit
 from selfattn_bio.api.machine import Machine as Machine
 from selfattn_bio.api.machine import inspect_machine as inspect_machine
 from selfattn_bio.api.motifs import find_motifs as find_motifs
-from selfattn_bio.api.planning import plan as plan
 from selfattn_bio.api.proposal import Proposal as Proposal
 from selfattn_bio.api.proposal import propose as propose
 from selfattn_bio.api.report import write_report as write_report
 from selfattn_bio.api.schema import write_schema as write_schema
 from selfattn_bio.api.sweep import Ranking as Ranking
 from selfattn_bio.api.sweep import rank_jobs as rank_jobs
+from selfattn_bio.api.training import dry_run as dry_run
 from selfattn_bio.api.training import train as train
 from selfattn_bio.api.variants import Substitutions as Substitutions
 from selfattn_bio.api.variants import annotate_variants as annotate_variants
@@ -89,3 +89,4 @@ from selfattn_bio.scoring.tracks import score_genome as score_genome
 from selfattn_bio.scoring.variants import VariantWindows as VariantWindows
 from selfattn_bio.scoring.variants import score_variants as score_variants
 from selfattn_bio.sequence.alphabet import get_alphabet as get_alphabet
+from selfattn_bio.training.dry_run import DryRun as DryRun

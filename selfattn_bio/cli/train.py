@@ -4,6 +4,10 @@ Variants are baselines and controls. On a terminal a bar shows the progress,
 otherwise a line about every ten seconds. If a training was interrupted, the same command continues
 from the last checkpoint in OUTPUT.checkpoints.
 
+With --dry-run, three steps with the longest records, an evaluation and a checkpoint are measured.
+Printed are the number of parameters, the peak memory, the time per step, the steps per epoch, and
+the time at most of all [training] seeds.
+
 example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --output mine/model
 """
@@ -49,23 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model folder of another member, whose fitted [stack] parts are reused",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only measure memory and time; --output and --parts are not used",
+    )
+    parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read run file, corpus and split, train, and write the model folder."""
-    from selfattn_bio.api.training import train
+    """Read run file, corpus and split, and train or measure."""
+    from selfattn_bio.api.training import dry_run, train
 
     task, corpus = task_and_corpus(arguments)
-    train(
-        task,
-        corpus,
-        arguments.split,
-        arguments.output,
-        variant=arguments.variant,
-        member=arguments.job or arguments.member,
-        threads=arguments.threads,
-        sharded=arguments.sharded,
-        stack_of=arguments.parts,
-    )
+    options = {
+        "variant": arguments.variant,
+        "member": arguments.job or arguments.member,
+        "threads": arguments.threads,
+        "sharded": arguments.sharded,
+    }
+    if arguments.dry_run:
+        dry_run(task, corpus, arguments.split, **options)
+    else:
+        train(task, corpus, arguments.split, arguments.output, stack_of=arguments.parts, **options)

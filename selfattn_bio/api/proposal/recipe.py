@@ -83,7 +83,7 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
-            f"batch_size = {batch}  # see `selfattn-bio plan` for memory and time",
+            f"batch_size = {batch}  # `train --dry-run` measures memory and time",
             f"accumulate = {STEP_RECORDS // batch}",
         ]
     return lines
