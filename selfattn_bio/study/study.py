@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imported where they are needed: most steps need neither tor
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
     from selfattn_bio.study.ranking import Ranking
+    from selfattn_bio.training.dry_run import DryRun
 
 
 class Study:
@@ -297,11 +298,22 @@ class Study:
         CorpusError, ModelFolderError, OutputError, TrainingInterrupted
             As in `training.loop.train`.
         TrainingError
-            As in `training.loop.train`, or if memory ran out; the message has settings that fit.
+            As in `training.loop.train`, or if memory ran out; the message has batches to try.
         """
         from selfattn_bio.study.training import train
 
         return train(self, threads, sharded)
+
+    def dry_run(self, *, threads: int = 8, sharded: bool = False) -> DryRun:
+        """Measure memory and time of a training with three steps, and write no model.
+
+        The steps use the longest records. They are followed by an evaluation and a checkpoint in a
+        temporary folder, because these may need more memory. Options and errors are those of
+        `train`. The time includes all members of [training] `seeds`.
+        """
+        from selfattn_bio.study.training import dry_run
+
+        return dry_run(self, threads, sharded)
 
     def evaluate(self) -> Evaluation:
         """Score validation and test records with the model, its trained variants and baselines.
@@ -403,12 +415,8 @@ class Study:
 
         Raises
         ------
-        RunFileError, ModelFolderError
-            As for `explain`.
-        CorpusError
-            If the records are not DNA, or no test record has a label.
-        DatabaseError
-            If the file is not MEME text.
+        RunFileError, ModelFolderError, CorpusError, DatabaseError
+            As for `find_motifs`. CorpusError also if the records are not DNA.
         """
         from selfattn_bio.study.interactions import find_interactions
 

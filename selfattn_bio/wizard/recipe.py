@@ -82,7 +82,7 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
-            setting("batch_size", batch, "see `selfattn-bio plan` for memory and time"),
+            setting("batch_size", batch, "`train --dry-run` measures memory and time"),
             setting("accumulate", STEP_RECORDS // batch),
         ]
     return lines

@@ -231,9 +231,10 @@ def test_commands_of_one_input_refuse(here, capsys, command):
     assert TAKES_ONE in capsys.readouterr().err
 
 
-def test_plan_refuses_two_inputs(here, capsys):
-    assert main(["plan", "--run-file", "run.toml", "--corpus", "corpus"]) == 1
-    assert "a model of kind 'paired' cannot be planned" in capsys.readouterr().err
+def test_dry_run_takes_two_inputs(here):
+    command = "train --run-file run.toml --corpus corpus --split split.tsv --output none --dry-run"
+    assert main([*command.split(), "--threads", "1"]) == 0
+    assert not Path("none").exists()
 
 
 def test_two_input_scoring_errors(here):

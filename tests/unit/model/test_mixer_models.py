@@ -25,7 +25,6 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import reach_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.training.probe import grows_squared
 from selfattn_bio.training.throughput import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
@@ -183,12 +182,8 @@ def test_mixer_operations_are_counted(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_plan_extrapolates_by_mixer_work(kind):
-    section = model(kind)
-    pairs = build_encoder(section).blocks[0].attention.mixer.num_pairs
-    doubled = pairs(4_000_000) / pairs(2_000_000)
-    assert grows_squared(section) == (doubled > 3)
-    assert reach_of(run_of(section)) is None
+def test_mixer_has_no_reach(kind):
+    assert reach_of(run_of(model(kind))) is None
 
 
 @pytest.mark.parametrize("kind", MIXERS)
