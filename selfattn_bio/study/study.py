@@ -38,8 +38,7 @@ class Study:
     exist.
 
     >>> study = Study("smoke")
-    >>> study.ingest(), study.split(), study.train(), study.evaluate()  # doctest: +SKIP
-    >>> study.variant("shuffled").train()  # doctest: +SKIP
+    >>> study.ingest(), study.split(), study.variant("shuffled").train()  # doctest: +SKIP
 
     Parameters
     ----------
@@ -235,7 +234,7 @@ class Study:
         Raises
         ------
         CorpusError, OutputError, SequenceFileError
-            As in `data.ingest.build_corpus`. Also if the data lack a column of the objective.
+            As in `build_corpus`. Also if the data lack a column of the objective.
         """
         from selfattn_bio.study.data import ingest
 
@@ -380,7 +379,7 @@ class Study:
         Parameters
         ----------
         input
-            Which of two inputs. The motifs of the second are written to the folder partner.
+            Which of two inputs. Motifs of the second are in the folder partner.
 
         Raises
         ------
