@@ -36,7 +36,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from selfattn_bio import Explanation, load, read_run_file
-from selfattn_bio.interpret.capture import has_attention, read_attention
+from selfattn_bio.attribution.capture import has_attention, read_attention
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
 

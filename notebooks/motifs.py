@@ -33,9 +33,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
-from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.logos import draw_logo
+from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 from selfattn_bio.sequence.alphabet import get_alphabet

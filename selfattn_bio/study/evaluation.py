@@ -26,11 +26,11 @@ from selfattn_bio.files import (
     whole_file,
     whole_folder,
 )
-from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
+from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES

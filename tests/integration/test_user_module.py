@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import selfattn_bio as sb
+from selfattn_bio.attribution.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import (
     ArgumentError,
@@ -21,7 +22,6 @@ from selfattn_bio.errors import (
     TrainingInterrupted,
     UserModuleError,
 )
-from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.model.user_module import VARIABLE
 from selfattn_bio.training.messages import Messages
 

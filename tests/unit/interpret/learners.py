@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from test_explanation import CONV, SMALL
 
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from planted_motifs import PPMS
 
-from selfattn_bio.interpret.associations import (
+from selfattn_bio.evidence.associations import (
     best_hits,
     enrichment,
     matched_enrichment,
@@ -15,7 +15,7 @@ from selfattn_bio.interpret.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.interpret.evidence import q_values
+from selfattn_bio.evidence.verdicts import q_values
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 

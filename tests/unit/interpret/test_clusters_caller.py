@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from selfattn_bio import config
-from selfattn_bio.interpret.callers import Clusters, Modisco, build_caller
-from selfattn_bio.interpret.hits import find_hits, one_hot
-from selfattn_bio.interpret.patterns import count_letters, information
+from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller
+from selfattn_bio.motifs.hits import find_hits, one_hot
+from selfattn_bio.motifs.patterns import count_letters, information
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")

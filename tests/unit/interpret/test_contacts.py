@@ -6,10 +6,8 @@ import pytest
 from test_explanation import CONV, SMALL, scorer_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
-from selfattn_bio.cli.main import main
-from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.interpret.capture import read_letters
-from selfattn_bio.interpret.contacts import (
+from selfattn_bio.attribution.capture import read_letters
+from selfattn_bio.attribution.contacts import (
     average_product_corrected,
     contact_map,
     fit_contacts,
@@ -18,6 +16,8 @@ from selfattn_bio.interpret.contacts import (
     predict_contacts,
     read_contacts,
 )
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.model.checkpoint import save_model
 
 CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}

@@ -6,16 +6,9 @@ import pytest
 from planted_motifs import PPMS, WORDS
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.interpret import evidence
-from selfattn_bio.interpret.evidence import (
-    COLUMNS,
-    TESTS,
-    q_values,
-    verdict,
-    weigh_evidence,
-)
-from selfattn_bio.interpret.hits import find_hits
-from selfattn_bio.interpret.interventions import (
+from selfattn_bio.evidence import verdicts as evidence
+from selfattn_bio.evidence.held_out_records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.interventions import (
     Scored,
     effect,
     matched_sites,
@@ -23,7 +16,14 @@ from selfattn_bio.interpret.interventions import (
     shuffled_at,
     sufficiency,
 )
-from selfattn_bio.interpret.records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.verdicts import (
+    COLUMNS,
+    TESTS,
+    q_values,
+    verdict,
+    weigh_evidence,
+)
+from selfattn_bio.motifs.hits import find_hits
 from selfattn_bio.sequence.alphabet import DNA
 
 SITES = dict.fromkeys(WORDS, 100)

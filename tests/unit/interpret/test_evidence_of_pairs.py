@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.data.inputs import RecordPair
-from selfattn_bio.interpret.held_out import neutral_backgrounds
-from selfattn_bio.interpret.interventions import Scored, effect, mean_fall, sufficiency
-from selfattn_bio.interpret.records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.held_out import neutral_backgrounds
+from selfattn_bio.evidence.held_out_records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.interventions import Scored, effect, mean_fall, sufficiency
 
 WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
 INPUTS = pytest.mark.parametrize("name", ["first", "partner"])

@@ -13,12 +13,8 @@ import pytest
 from Bio import motifs as bio
 from test_clusters_caller import WORDS, planted
 
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import DatabaseError, OutputError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.formats import on_chromosome, read_bed, write_bed, write_table
-from selfattn_bio.interpret.motifs import build_motifs
-from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.motifs import (
     jaspar_text,
     meme_text,
@@ -29,6 +25,10 @@ from selfattn_bio.motifs import (
     read_transfac,
     transfac_text,
 )
+from selfattn_bio.motifs.callers import Clusters
+from selfattn_bio.motifs.formats import on_chromosome, read_bed, write_bed, write_table
+from selfattn_bio.motifs.motif_set import build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 PFMS = {

@@ -6,14 +6,14 @@ import pytest
 from planted_motifs import PPMS, WORDS
 from scipy.stats import mannwhitneyu, norm
 
-from selfattn_bio.interpret.associations import matched_rank_shift, rank_shift
-from selfattn_bio.interpret.evidence import verdict, weigh_evidence
-from selfattn_bio.interpret.records import (
+from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
+from selfattn_bio.evidence.held_out_records import (
     SHIFTS,
     LabelledRecords,
     MeasuredRecords,
     held_out_records,
 )
+from selfattn_bio.evidence.verdicts import verdict, weigh_evidence
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
 from selfattn_bio.sequence.alphabet import DNA
 

@@ -10,23 +10,27 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.study.leakage import Leakage
+from selfattn_bio.attribution.capture import read_attention
+from selfattn_bio.attribution.explain import _with_time_left, attention_maps, explain
+from selfattn_bio.attribution.explanation import Explanation, MappedSequence
+from selfattn_bio.attribution.methods import AttnLRP, Guided, Received, Rollout
+from selfattn_bio.attribution.methods.mutagenesis import (
+    joined,
+    most_important,
+    substitution_effects,
+)
+from selfattn_bio.attribution.rules import BATCH, centred, gradient_scores, importance
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
-from selfattn_bio.interpret.attribution import BATCH, centred, gradient_scores, importance
-from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.capture import read_attention
-from selfattn_bio.interpret.explain import _with_time_left, attention_maps, explain
-from selfattn_bio.interpret.explanation import Explanation, MappedSequence
-from selfattn_bio.interpret.interactions import Interactions
-from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
-from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
-from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.evidence.interactions import Interactions
 from selfattn_bio.model.build import build_network
+from selfattn_bio.motifs.callers import Modisco
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.study.leakage import Leakage
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
 SMALL = {
@@ -163,7 +167,7 @@ def test_attribution_folder_round_trip(tmp_path):
 def test_method_that_is_not_an_object_is_refused(method):
     with pytest.raises(
         ValueError,
-        match=r"is not a method of selfattn_bio.interpret.methods; pass an object such as Guided",
+        match=r"is not a method of selfattn_bio.attribution.methods; pass an object such as Guided",
     ):
         explain(scorer_of(), SEQUENCES, method=method)
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.motifs import meme_text, read_meme
+from selfattn_bio.motifs.formats import on_chromosome, write_bed
 from selfattn_bio.sequence.alphabet import DNA
 
 PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])

@@ -13,14 +13,14 @@ from test_explanation import scorer_of as model_of
 from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.lineage import seen_table
-from selfattn_bio.interpret import held_out
-from selfattn_bio.interpret.evidence import COLUMNS
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
-from selfattn_bio.interpret.marginals import COLUMNS as MARGINAL
-from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.interpret.records import LabelledRecords, MeasuredRecords
+from selfattn_bio.evidence import held_out
+from selfattn_bio.evidence.held_out_records import LabelledRecords, MeasuredRecords
+from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
+from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.motifs.formats import BED_COLUMNS, read_bed
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN

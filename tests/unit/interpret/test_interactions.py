@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from test_explanation import CNN, SMALL, scorer_of
 
-from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.epistasis import (
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.epistasis import (
     _free_starts,
     epistasis,
     expected_epistasis,
@@ -15,7 +15,7 @@ from selfattn_bio.interpret.epistasis import (
     spacing,
     strands_log_odds,
 )
-from selfattn_bio.interpret.interactions import attention_between, evaluate_interactions, verdict
+from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}

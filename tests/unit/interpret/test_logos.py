@@ -3,7 +3,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selfattn_bio.interpret.logos import COLOURS, draw_letters, draw_logo, information_content
+from selfattn_bio.motifs.logos import COLOURS, draw_letters, draw_logo, information_content
 
 
 @pytest.fixture

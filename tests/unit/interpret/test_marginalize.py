@@ -8,7 +8,7 @@ from test_explanation import scorer_of
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.marginals import NUM_BACKGROUNDS, NUM_POSITIONS
+from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, NUM_POSITIONS
 from selfattn_bio.motifs import of_consensus
 
 WORD = "TATCGATA"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.marginals import (
+from selfattn_bio.evidence.marginals import (
     COLUMNS,
     DISTANCES,
     NUM_POSITIONS,

@@ -11,10 +11,9 @@ from test_explanation import SEQUENCES, scorer_of
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.errors import ArgumentError, ResultsError
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import (
     METHODS,
     AttentionMethod,
     AttnLRPCopies,
@@ -27,7 +26,8 @@ from selfattn_bio.interpret.methods import (
     ValueRollout,
     build_method,
 )
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.errors import ArgumentError, ResultsError
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,8 @@ import torch
 from learners import HEADS, NO_STEM, ascii_of
 from test_explanation import CNN, CONV, SEQUENCES, SMALL, scorer_of
 
-from selfattn_bio.interpret.attribution import (
-    FIRST_KMER,
-    backward_batches,
-    embedding_table,
-    gradient_scores,
-)
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import (
     METHODS,
     AttentionMethod,
     AttnLRP,
@@ -26,8 +20,14 @@ from selfattn_bio.interpret.methods import (
     IntegratedGradients,
     Saturation,
 )
-from selfattn_bio.interpret.methods.base import generator
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.methods.base import generator
+from selfattn_bio.attribution.rules import (
+    FIRST_KMER,
+    backward_batches,
+    embedding_table,
+    gradient_scores,
+)
+from selfattn_bio.attribution.targets import Target
 
 WINDOW_CLS = NO_STEM | {
     "pattern": {"kind": "window", "window": 2, "num_global": 1},
@@ -187,8 +187,8 @@ def test_limits_of_a_pass_do_not_change_scores(monkeypatch, rows, number):
     scorer, letters = scorer_of(k=3), [ascii_of(sequence) for sequence in SEQUENCES]
     method = AttnLRPCopies(copies=4)
     expected = method.scores(scorer, letters, Target())
-    monkeypatch.setattr("selfattn_bio.interpret.attribution.BATCH", rows)
-    monkeypatch.setattr("selfattn_bio.interpret.attribution.BATCH_LETTERS", number)
+    monkeypatch.setattr("selfattn_bio.attribution.rules.BATCH", rows)
+    monkeypatch.setattr("selfattn_bio.attribution.rules.BATCH_LETTERS", number)
     passes = [part.stop - part.start for part in backward_batches(letters, copies=4)]
     assert passes == [1, 1, 1]
     for one, other in zip(method.scores(scorer, letters, Target()), expected, strict=True):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.interpret.hits import find_hits
-from selfattn_bio.interpret.interventions import FEWER_RECORDS
-from selfattn_bio.interpret.nulls import NULLS, null_hits
+from selfattn_bio.evidence.interventions import FEWER_RECORDS
+from selfattn_bio.evidence.nulls import NULLS, null_hits
+from selfattn_bio.motifs.hits import find_hits
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 HIT_P = 1e-3

@@ -11,10 +11,10 @@ from test_explanation import CNN, CONV, SMALL, scorer_of
 from torch import nn
 
 from selfattn_bio import config, load
+from selfattn_bio.attribution.methods import Saturation
+from selfattn_bio.attribution.rules import PLAIN, centred, gradient_scores
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.attribution import PLAIN, centred, gradient_scores
-from selfattn_bio.interpret.methods import Saturation
-from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.ensemble import Ensemble

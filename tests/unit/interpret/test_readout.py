@@ -6,10 +6,10 @@ import pytest
 from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
-from selfattn_bio.interpret.capture import read_attention
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import Received
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.capture import read_attention
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import Received
+from selfattn_bio.attribution.targets import Target
 
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
 WINDOW_CLS = NO_STEM | {

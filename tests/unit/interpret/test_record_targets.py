@@ -8,12 +8,12 @@ import torch
 from learners import HEADS, ascii_of
 from scipy.special import logit, softmax
 
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import Guided, Saturation
+from selfattn_bio.attribution.rules import PLAIN, centred, gradient_at
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.attribution import PLAIN, centred, gradient_at
-from selfattn_bio.interpret.epistasis import mean_of_strands
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import Guided, Saturation
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.objectives.outputs import find_output
 
 RECORDS = {

@@ -12,9 +12,9 @@ import pytest
 import selfattn_bio
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, DatabaseError
-from selfattn_bio.interpret import scanning
-from selfattn_bio.interpret.formats import read_bed
+from selfattn_bio.evidence import scanning
 from selfattn_bio.motifs import jaspar_text, meme_text
+from selfattn_bio.motifs.formats import read_bed
 from selfattn_bio.sequence.alphabet import PROTEIN
 
 WORD = "GGTCACACT"

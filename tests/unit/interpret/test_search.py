@@ -8,10 +8,11 @@ import pytest
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
-from selfattn_bio.interpret.matching import match_label, match_motifs
-from selfattn_bio.interpret.patterns import (
+from selfattn_bio.motifs import open_database, shipped
+from selfattn_bio.motifs.callers import Modisco
+from selfattn_bio.motifs.hits import find_hits, one_hot, relevant_hits
+from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.patterns import (
     SeqletPattern,
     align,
     count_letters,
@@ -19,7 +20,6 @@ from selfattn_bio.interpret.patterns import (
     informative_span,
     refine_patterns,
 )
-from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)

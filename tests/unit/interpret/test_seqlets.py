@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.interpret.seqlets import BINS, call_seqlets
+from selfattn_bio.motifs.seqlets import BINS, call_seqlets
 
 
 def planted(num=12, length=60, seed=0):

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 from test_explanation import CONV, SMALL, scorer_of
 
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import AttnLRP
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.matching import alignment
-from selfattn_bio.interpret.methods import AttnLRP
-from selfattn_bio.interpret.motifs import build_motifs
-from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.interpret.stability import (
+from selfattn_bio.evidence.stability import (
     SIMILAR,
     attribution_correlations,
     motif_stability,
 )
+from selfattn_bio.motifs.callers import Clusters
+from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.motifs.matching import alignment
+from selfattn_bio.motifs.motif_set import build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"A": "TATCGATAGC", "B": "GGTCACACTG", "C": "CCGTTTGGAA"}

@@ -6,8 +6,8 @@ from xml.dom.minidom import Element, parseString
 import numpy as np
 import pytest
 
-from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR
-from selfattn_bio.interpret.svg import TICKS, WIDTH, logo_svg, track_svg
+from selfattn_bio.motifs.logos import COLOURS, OTHER_COLOUR
+from selfattn_bio.motifs.svg import TICKS, WIDTH, logo_svg, track_svg
 
 
 def letters_of(svg: str) -> list[tuple[str, int, float, float]]:

@@ -8,10 +8,10 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
