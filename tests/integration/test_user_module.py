@@ -323,7 +323,6 @@ def test_attention_notebook_runs_the_module_of_its_run_file(monkeypatch):
     model = sb.load("model", allow_module="users_detector:build")
     sb.explain(model, ["ACGT" * 15]).save("attribution")
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     monkeypatch.setattr("IPython.display.display", lambda shown: None)
     text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
     with pytest.raises(ModelFolderError, match="which is not allowed"):
