@@ -29,13 +29,13 @@ sequence = 0  # row of the attribution folder's records
 bins = 200  # bins along each axis of a map
 
 # %%
-# %matplotlib inline
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from IPython.display import Markdown, display
 
 from selfattn_bio import Explanation, load, read_run_file
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.interpret.capture import has_attention, read_attention
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
@@ -50,7 +50,7 @@ scorer = load(folder / "model")
 readings = (
     [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
 )
-plt.rcParams.update(plots.STYLE)
+mpl.rcParams.update(plots.STYLE)
 
 # %%
 model = scorer.run.model
@@ -64,13 +64,14 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # model without attention is flat.
 
 # %%
-figure, ax = plt.subplots(figsize=(9, 2.4))
+figure = DisplayedFigure(figsize=(9, 2.4), layout="constrained")
+ax = figure.subplots()
 length = len(explanation.sequences[sequence])
 plots.draw_attention_and_attribution(
     explanation.attention[[sequence], :length], explanation.attribution[sequence][None], ax
 )
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
-plt.show()
+display(figure)
 
 # %% [markdown]
 # ## Maps
@@ -83,16 +84,17 @@ plt.show()
 for reading in readings:
     for layer in range(len(reading.layers[0])):
         heads = [None, *range(reading.layers[0][layer].q.shape[1])]
-        figure, axes = plt.subplots(
-            1, len(heads), figsize=(3.2 * len(heads), 3), layout="constrained"
-        )
-        for head, ax in zip(heads, axes, strict=True):
+        columns = min(4, len(heads))
+        rows = -(-len(heads) // columns)
+        figure = DisplayedFigure(figsize=(3.2 * columns, 3 * rows), layout="constrained")
+        for number, head in enumerate(heads, start=1):
+            ax = figure.add_subplot(rows, columns, number)
             plots.draw_attention_map(reading.map(layer=layer, head=head, bins=bins), ax)
             ax.set_title(
                 f"layer {layer + 1}, {'mean over heads' if head is None else f'head {head + 1}'}",
                 loc="left",
             )
-        plt.show()
+        display(figure)
 
 # %% [markdown]
 # ## Largest weights

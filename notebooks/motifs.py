@@ -25,14 +25,14 @@
 results = "results/promoter"
 
 # %%
-# %matplotlib inline
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import pandas as pd
 from IPython.display import Markdown, display
 
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import read_meme
@@ -47,7 +47,7 @@ alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet
 metrics = json.loads((folder / "metrics.json").read_text())
 motifs = read_table(folder / "motifs.tsv")
 ppms = read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if len(motifs) else {}
-plt.rcParams.update(plots.STYLE)
+mpl.rcParams.update(plots.STYLE)
 
 # %% [markdown]
 # ## Result
@@ -74,10 +74,11 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 
 # %%
 for row in motifs.to_dict("records"):
-    figure, ax = plt.subplots(figsize=(5, 1.3))
+    figure = DisplayedFigure(figsize=(5, 1.5), layout="constrained")
+    ax = figure.subplots()
     draw_logo(ppms[row["name"]], ax, get_alphabet(alphabet).letters)
     ax.set_title(f"{row['name']}  {match_label(row)}  ({row['verdict']})", loc="left")
-    plt.show()
+    display(figure)
 
 # %% [markdown]
 # ## Evidence
@@ -86,6 +87,6 @@ for row in motifs.to_dict("records"):
 # shuffled instead, with its interval over records.
 
 # %%
-figure, ax = plt.subplots(figsize=(6, 1.2 + 0.2 * len(motifs)))
-plots.draw_evidence(motifs, ax)
-plt.show()
+figure = DisplayedFigure(figsize=(6, 1.2 + 0.2 * len(motifs)), layout="constrained")
+plots.draw_evidence(motifs, figure.subplots())
+display(figure)

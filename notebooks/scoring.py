@@ -26,16 +26,20 @@ results = "results/promoter"
 run_file = None  # of the task; an allowed module that it names may be next to it
 
 # %%
-# %matplotlib inline
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from IPython.display import Markdown, display
 
 from selfattn_bio import read_run_file, score_sequences
 from selfattn_bio.data.corpus import Corpus
+<<<<<<< HEAD
 from selfattn_bio.model.user_module import search_folder_of
+=======
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.model.user_module import allow_module_of
+>>>>>>> 1cd27a73adffb3dc50ae10894f4d4c0f29f5d517
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
@@ -46,7 +50,7 @@ if run_file and Path(run_file).exists():
     search_folder_of(read_run_file(run_file))
 metrics = json.loads((folder / "metrics.json").read_text())
 test = read_table(folder / "predictions" / "test.tsv")
-plt.rcParams.update(plots.STYLE)
+mpl.rcParams.update(plots.STYLE)
 
 # %% [markdown]
 # ## Result
@@ -61,14 +65,14 @@ display(Markdown(" ".join(words.baseline_sentence(metrics))))
 # chosen on the validation set: records at or above it are called positive. Less overlap is better.
 
 # %%
-figure, ax = plt.subplots(figsize=(5, 2.6))
+figure = DisplayedFigure(figsize=(5, 2.6), layout="constrained")
 plots.draw_scores(
     test["label"],
     test["model_calibrated"],
-    ax,
+    figure.subplots(),
     metrics["test"]["model"]["chosen"]["calibrated_threshold"],
 )
-plt.show()
+display(figure)
 
 # %% [markdown]
 # ## Calibration
@@ -78,9 +82,9 @@ plt.show()
 # positives.
 
 # %%
-figure, ax = plt.subplots(figsize=(3.4, 3.4))
-plots.draw_calibration(test["label"], test["model"], test["model_calibrated"], ax)
-plt.show()
+figure = DisplayedFigure(figsize=(3.4, 3.4), layout="constrained")
+plots.draw_calibration(test["label"], test["model"], test["model_calibrated"], figure.subplots())
+display(figure)
 
 # %% [markdown]
 # ## Largest errors

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.contacts import (
     NEAREST,
@@ -70,9 +70,9 @@ class Contacts(TableDisplay):
             lines.append(f"P@L, mean over {len(self.precision)} sequences: {shown}")
         return lines
 
-    def plot(self, name: str) -> Figure:
+    def plot(self, name: str) -> DisplayedFigure:
         """Draw the map of a sequence, and mark its L best pairs in the upper triangle."""
-        figure = Figure(figsize=(4.5, 4), layout="constrained")
+        figure = DisplayedFigure(figsize=(4.5, 4), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(self.maps[name], cmap="Blues", interpolation="nearest")
         best = self.table[self.table["id"] == name]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from selfattn_bio.api.evaluators import measure
 from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates
@@ -25,6 +24,7 @@ from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import (
     OF_SNAKEMAKE,
     check_creatable,
@@ -102,7 +102,7 @@ class Evaluation(TableDisplay):
             dict.fromkeys(("value", "low", "high"), float)
         )
 
-    def plot(self, metric: str = "") -> Figure:
+    def plot(self, metric: str = "") -> DisplayedFigure:
         """Draw a test metric of each classifier with its interval.
 
         The first metric is the default. For two classes, the ROC and precision-recall curves of the
@@ -115,7 +115,7 @@ class Evaluation(TableDisplay):
             raise ArgumentError(f"no classifier has the test metric {metric!r} with an interval")
         test, names = self.predictions["test"], rows["name"].head(MAX_CURVES)
         curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
-        figure = Figure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
+        figure = DisplayedFigure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
         axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
         found: list[Any] = rows.to_dict("records")
         intervals = [(row["name"], row, COLOURS[row["role"]]) for row in found]

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.display import TableDisplay, counted
-from selfattn_bio.errors import GenomeError
+from selfattn_bio.errors import ArgumentError, GenomeError
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.hits import changed_motifs
 from selfattn_bio.interpret.logos import draw_saturation
+from selfattn_bio.interpret.plot_regions import PlotRegion, figure_width, plot_interval
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.scoring.annotated import VariantWriter, write_effects
@@ -60,11 +61,30 @@ class Substitutions(TableDisplay):
         """Return the number of alleles with each status, as text."""
         return _status_lines(tally(self.table))
 
-    def plot(self) -> Figure:
-        """Draw the effect of each substitution, and above it the mean loss at each position."""
-        width = min(40.0, 2 + 0.07 * self.table["pos"].nunique())
-        figure = Figure(figsize=(width, 3.2), layout="constrained")
-        draw_saturation(self.table, *figure.subplots(2, 1, sharex=True))
+    def plot(self, region: PlotRegion = None) -> DisplayedFigure:
+        """Draw the effect of each substitution, and above it the mean loss at each position.
+
+        Parameters
+        ----------
+        region
+            The positions to draw: (start, end) on the chromosome, 0-based half-open;
+            "CHROM:FIRST-LAST", 1-based inclusive as in samtools; or "all". By default, the 100
+            positions with the largest mean effects.
+
+        Raises
+        ------
+        ArgumentError
+            If the region is not within the substitutions.
+        """
+        effects = self.table.groupby("pos")["effect"].mean()  # NaN: not scored
+        effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
+        chrom, first = self.table["chrom"].iloc[0], int(effects.index[0]) - 1
+        start, end = plot_interval(region, effects, chrom, first)
+        shown = self.table[self.table["pos"].between(start + 1, end)]
+        if shown.empty:
+            raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
+        figure = DisplayedFigure(figsize=(figure_width(end - start), 3.2), layout="constrained")
+        draw_saturation(shown, *figure.subplots(2, 1, sharex=True))
         return figure
 
     @classmethod
@@ -78,8 +98,10 @@ class Substitutions(TableDisplay):
         """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg."""
         with whole_file(f"{prefix}.effects.tsv") as path:
             write_effects(self.table, path)
+        figure = self.plot("all")
+        figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
         with whole_file(f"{prefix}.saturation.svg") as path:
-            self.plot().savefig(path, format="svg", metadata={"Date": None})
+            figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def score_substitutions(

@@ -10,26 +10,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
+from textwrap import fill
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import check_replaceable, read_json, whole_folder
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.exchange import write_modisco_h5, write_npz
-from selfattn_bio.interpret.logos import draw_letters
+from selfattn_bio.interpret.logos import draw_letters, number_positions
 from selfattn_bio.interpret.maps import MappedSequence, read_maps, write_maps
 from selfattn_bio.interpret.methods import AttnLRPCopies
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern, refine_patterns
-from selfattn_bio.interpret.svg import track_svg
+from selfattn_bio.interpret.plot_regions import (
+    PlotRegion,
+    best_track_html,
+    figure_width,
+    record_interval,
+)
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
@@ -39,7 +45,8 @@ ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attributio
 PARTNER = "partner"  # folder of the second input, within that of the first
 # keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
-SHOWN, SHOWN_LETTERS = 3, 200  # number of sequences, and of positions of each, shown in notebooks
+SHOWN = 3  # sequences in notebooks
+LABEL_WIDTH = 24  # characters that fit next to a plot
 AGAIN = "Run `selfattn-bio explain` again"
 
 
@@ -103,18 +110,13 @@ class Explanation:
         return f"Explanation of {sequences} of at most {self.letters.shape[1]} positions"
 
     def _repr_html_(self) -> str:
-        """Return the first sequences as HTML, with letters scaled by score; long ones are cut."""
+        """Return the first sequences as HTML, with letters scaled by score.
+
+        Of long sequences, the window with the largest scores is shown.
+        """
         tracks = "".join(
-            f"<div>{escape(name)}{_shown(len(track))}</div>"
-            + track_svg(
-                track[:SHOWN_LETTERS],
-                get_alphabet(self.alphabet).letters,
-                label=f"letter track of {name}",
-            )
-            for name, track in (
-                (self.ids[row], self.track(row))
-                for row in range(0 if self.is_track else min(SHOWN, len(self)))
-            )
+            best_track_html(self.ids[row], self.track(row), get_alphabet(self.alphabet).letters)
+            for row in range(0 if self.is_track else min(SHOWN, len(self)))
         )
         method = f"{escape(self.method)}{' (raw attention)' * self.is_attention}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
@@ -283,7 +285,7 @@ class Explanation:
         )
         return scores * is_observed
 
-    def plot(self, row: int | str = 0) -> Figure:
+    def plot(self, row: int | str = 0, region: PlotRegion = None) -> DisplayedFigure:
         """Draw a sequence, given by number or id, with letters as tall as their scores.
 
         Scores have the units of the output.
@@ -292,10 +294,20 @@ class Explanation:
         effect of all letters at this position. Letters that increase the output point upwards.
         Tracks are drawn as bars. For methods based on attention, the attention is drawn.
 
+        Parameters
+        ----------
+        row
+            Number or id of the sequence.
+        region
+            The positions to draw: (start, end) in the sequence, 0-based half-open; or "all". Text
+            is 1-based inclusive, as in samtools: "ID:FIRST-LAST" with positions in the sequence, or
+            "CHROM:FIRST-LAST" if the chromosome of the record is known. By default, the 100
+            positions with the largest scores.
+
         Raises
         ------
         ArgumentError
-            If there is no such sequence.
+            If there is no such sequence, or the region is not within it.
         """
         if isinstance(row, str) and row in self.ids:
             row = list(self.ids).index(row)
@@ -304,19 +316,26 @@ class Explanation:
                 f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}"
             )
         track = self.track(row)
-        figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
+        scores = track.sum(axis=1)
+        start, end = record_interval(region, scores, self.records.iloc[row])
+        figure = DisplayedFigure(figsize=(figure_width(end - start), 2.2), layout="constrained")
         axes = figure.subplots()
         if self.is_track:
-            axes.bar(np.arange(len(track)), track.sum(axis=1), width=1)
+            axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)
         else:
-            draw_letters(track, axes, get_alphabet(self.alphabet).letters)
-        axes.set(
-            title=self.ids[row],
-            xlabel="position in the sequence",
-            ylabel=f"{self.method} (raw attention)"
+            draw_letters(track[start:end], axes, get_alphabet(self.alphabet).letters, start)
+        number_positions(axes, start, end)
+        label = (
+            f"{self.method} (raw attention)"
             if self.is_attention
-            else f"effect on {self.records['target'].iloc[row]}",
+            else f"effect on {self.records['target'].iloc[row]}"
         )
+        where = f"{start:,} to {end - 1:,} of {len(track):,}"
+        axes.set(
+            xlabel=f"position in the sequence (0-based), {where}",
+            ylabel=fill(label, LABEL_WIDTH),
+        )
+        axes.set_title(self.ids[row], loc="left")
         return figure
 
     def to_npz(self, folder: str | Path) -> None:
@@ -426,8 +445,3 @@ def check_output(folder: str | Path) -> None:
         If the folder contains files that are not from `Explanation.save`.
     """
     check_replaceable(folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
-
-
-def _shown(length: int) -> str:
-    """Return a note on which part of a long sequence is shown, or ""."""
-    return f", positions 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""

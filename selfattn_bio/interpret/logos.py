@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike
 
@@ -193,6 +193,15 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
         ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
 
 
+def number_positions(ax: Axes, start: int, end: int) -> None:
+    """Label positions from [start, end) below their letters; at most about ten, 0-based."""
+    space = 0.1 * len(f"{end:,}") + 0.2  # inches of a label
+    most = max(1, min(10, int(ax.bbox.width / ax.figure.dpi / space)))
+    ticks = MaxNLocator(most, steps=[1, 2, 5, 10], integer=True).tick_values(start, end - 1)
+    shown = [int(tick) for tick in ticks if start <= tick < end]
+    ax.set_xticks([tick + 0.5 for tick in shown], [f"{tick:,}" for tick in shown])
+
+
 def check_matrix(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
     """Return the values as float64, (positions, A).
 
@@ -260,6 +269,5 @@ def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
     )
     heat.set_yticks(np.arange(len(LETTERS)) + 0.5, list(LETTERS))
     heat.set_xlabel("position (0-based)")
-    heat.xaxis.set_major_locator(MaxNLocator(integer=True))
-    heat.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
+    number_positions(heat, start, start + len(effects_by_base))
     letters.figure.colorbar(image, ax=[letters, heat], label="effect (logits)", shrink=0.8)

@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.interpret.epistasis import ORIENTATIONS
 from selfattn_bio.interpret.interventions import mean_effect, shuffled_at
 from selfattn_bio.interpret.marginals import (
@@ -67,7 +67,7 @@ class Marginals(TableDisplay):
         motifs = counted(len(self.table), "motif")
         return f"Marginals of {motifs} in {counted(self.num_backgrounds, 'background')}"
 
-    def plot(self, name: str | None = None) -> Figure:
+    def plot(self, name: str | None = None) -> DisplayedFigure:
         """Draw the effect of a motif by position and strand, with 95 % intervals.
 
         The first motif is drawn if none is named.
@@ -81,7 +81,7 @@ class Marginals(TableDisplay):
         if not names or name not in (None, *names):
             raise ArgumentError(f"there is no curve of {name!r}; there are those of {names}")
         chosen = self.curves[self.curves["name"] == (name or names[0])]
-        figure = Figure(figsize=FIGURE, layout="constrained")
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         draw_positions(chosen, axes := figure.subplots())
         axes.set_title(name or names[0])
         return figure
@@ -114,9 +114,9 @@ class MarginalSpacing(TableDisplay):
         backgrounds = counted(self.num_backgrounds, "background")
         return f"MarginalSpacing in {backgrounds}, {len(self.table)} orientations"
 
-    def plot(self) -> Figure:
+    def plot(self) -> DisplayedFigure:
         """Draw the epistasis by distance for each orientation, with 95 % intervals."""
-        figure = Figure(figsize=FIGURE, layout="constrained")
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         draw_distances(self.curves, figure.subplots())
         return figure
 
@@ -148,9 +148,9 @@ class Ablation(TableDisplay):
             f"({self.low:+.2f} to {self.high:+.2f}) {self.unit}"
         )
 
-    def plot(self) -> Figure:
+    def plot(self) -> DisplayedFigure:
         """Draw a histogram of the effects, with a line at their mean."""
-        figure = Figure(figsize=FIGURE, layout="constrained")
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         axes = figure.subplots()
         axes.hist(self.table["effect"], bins=30)
         axes.axvline(self.effect, color="black", linewidth=1)

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from Bio.motifs import Motif as BioMotif
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.formats import (
@@ -288,7 +288,9 @@ class MotifSet:
         # equal logos give equal files
         with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(folder / "logos") as logos:
             for motif in self:
-                figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
+                figure = DisplayedFigure(
+                    figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained"
+                )
                 draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
         write_table(folder / "motifs.tsv", self.table)
@@ -370,10 +372,10 @@ class MotifSet:
                 write_bed(temporary, rows)
         return rows
 
-    def plot(self) -> Figure:
+    def plot(self) -> DisplayedFigure:
         """Draw all logos in bits, one below the other, with name and match."""
         rows = max(1, len(self.motifs))
-        figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
+        figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):

@@ -348,7 +348,6 @@ def test_attention_notebook_runs_an_allowed_module(monkeypatch):
     model = sb.load("model", allow_module=NAME)
     sb.explain(model, ["ACGT" * 15]).save("attribution")
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     monkeypatch.setattr("IPython.display.display", lambda shown: None)
     text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
     text = text.replace("run_file = None", 'run_file = "run.toml"')

@@ -22,6 +22,7 @@ from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
+from selfattn_bio.interpret.plot_regions import best_window
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
@@ -203,7 +204,7 @@ def test_sequence_is_plotted_with_base_scores():
             explanation.plot(unknown)
     of_id = explanation.plot(explanation.ids[2]).axes[0]
     axes = explanation.plot(2).axes[0]
-    assert of_id.get_title() == axes.get_title()
+    assert of_id.get_title("left") == axes.get_title("left")
     observed = explanation.hypothetical[
         2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]
     ]
@@ -212,7 +213,7 @@ def test_sequence_is_plotted_with_base_scores():
     assert len(drawn) > 5
     for at, height in drawn.items():
         assert height == pytest.approx(observed[at], rel=1e-5)
-    assert axes.get_title() == "2"
+    assert axes.get_title("left") == "2"
 
 
 def test_broken_attribution_folders(tmp_path):
@@ -401,7 +402,8 @@ def test_explanation_html_is_short_and_escaped():
         f"letter track of {name}" for name in ("<i>", "b", "c")
     ]
     assert svgs[0].getAttribute("width") == "2000"
-    assert "&lt;i&gt;, positions 1 to 200 of 400" in html
+    start, end = best_window(explanation.track(0).sum(axis=1), 200)
+    assert f"&lt;i&gt;, positions {start + 1} to {end} of 400" in html
     assert "<i>" not in html
     assert len(html) < 60_000
     assert (
