@@ -18,35 +18,31 @@
 # Run it from the root of the project as
 #
 #     jupytext --to ipynb --output - notebooks/attention.py |
-#         papermill - attention.ipynb -p results results/promoter
+#         papermill - attention.ipynb -p task promoter
 #
 # or open the notebook in the results folder.
 
 # %% tags=["parameters"]
-results = "results/promoter"
-run_file = None  # of the task; an allowed module that it names may be next to it
+task = "promoter"
 sequence = 0  # row of the attribution folder's records
 bins = 200  # bins along each axis of a map
 
 # %%
+import os
 from pathlib import Path
 
 import matplotlib as mpl
 from IPython.display import Markdown, display
 
-from selfattn_bio import Explanation, load, read_run_file
+from selfattn_bio import Study
 from selfattn_bio.attribution.capture import has_attention, read_attention
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
 
-folder = Path(results)
-if not folder.exists() and Path("attribution").exists():  # opened in the results folder
-    folder = Path()
-if run_file and Path(run_file).exists():
-    search_folder_of(read_run_file(run_file))
-explanation = Explanation.load(folder / "attribution")
-scorer = load(folder / "model")
+if not Path("workflows/tasks").exists():  # opened in the results folder
+    os.chdir("../..")
+study = Study(task)
+explanation, scorer = study.explanation, study.model.members[0]
 readings = (
     [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
 )

@@ -17,39 +17,28 @@
 # Run it from the root of the project as
 #
 #     jupytext --to ipynb --output - notebooks/scoring.py |
-#         papermill - scoring.ipynb -p results results/promoter
+#         papermill - scoring.ipynb -p task promoter
 #
 # or open the notebook in the results folder.
 
 # %% tags=["parameters"]
-results = "results/promoter"
-run_file = None  # of the task; an allowed module that it names may be next to it
+task = "promoter"
 
 # %%
-import json
+import os
 from pathlib import Path
 
 import matplotlib as mpl
 from IPython.display import Markdown, display
 
-from selfattn_bio import read_run_file, score_sequences
-from selfattn_bio.data.corpus import Corpus
-<<<<<<< HEAD
-from selfattn_bio.model.user_module import search_folder_of
-=======
+from selfattn_bio import Study, score_sequences
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.model.user_module import allow_module_of
->>>>>>> 1cd27a73adffb3dc50ae10894f4d4c0f29f5d517
 from selfattn_bio.report import plots, words
-from selfattn_bio.report.results import read_table
 
-folder = Path(results)
-if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
-    folder = Path()
-if run_file and Path(run_file).exists():
-    search_folder_of(read_run_file(run_file))
-metrics = json.loads((folder / "metrics.json").read_text())
-test = read_table(folder / "predictions" / "test.tsv")
+if not Path("workflows/tasks").exists():  # opened in the results folder
+    os.chdir("../..")
+study = Study(task)
+metrics, test = study.evaluation.metrics, study.evaluation.predictions["test"]
 mpl.rcParams.update(plots.STYLE)
 
 # %% [markdown]
@@ -105,9 +94,9 @@ display(
 # gzip). `unlike` is the reason why a sequence differs from the training data, or "no".
 
 # %%
-corpus = Corpus.open(folder / "corpus")
+corpus = study.corpus
 records = corpus.records
 sequences = [
     corpus.letters(i).tobytes().decode() for i in records.index[records["id"].isin(test["id"])][:5]
 ]
-display(score_sequences([folder / "model", *sorted(folder.glob("members/*/model"))], sequences))
+display(score_sequences(study.model, sequences))
