@@ -34,12 +34,8 @@ from IPython.display import Markdown, display
 
 from selfattn_bio import read_run_file, score_sequences
 from selfattn_bio.data.corpus import Corpus
-<<<<<<< HEAD
-from selfattn_bio.model.user_module import search_folder_of
-=======
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.model.user_module import allow_module_of
->>>>>>> 1cd27a73adffb3dc50ae10894f4d4c0f29f5d517
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
