@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from selfattn_bio.stored import LEAST_SLOPE
+
 TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
-LEAST_SLOPE = 1e-6  # above 0, so that calibration never changes the ranking of records
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Calibration:
     def of(cls, stored: Mapping[str, Any]) -> Calibration:
         """Read the calibration of a model or baseline folder.
 
-        Folders of earlier versions have neither intercept nor positive_fraction, and may have a
-        slope of 0. Their intercept is 0.
+        Folders of earlier versions have neither intercept nor positive_fraction. Their intercept is
+        0.
 
         Raises
         ------
@@ -83,7 +84,7 @@ class Calibration:
             If a value is out of range.
         """
         return cls(
-            stored["slope"] or LEAST_SLOPE,
+            stored["slope"],
             stored.get("intercept", 0.0),
             stored["threshold"],
             stored.get("positive_fraction"),
