@@ -64,9 +64,9 @@ class ArrayOf:
             raise ValueError("is not an array")
         if found.dtype != self.dtype:
             raise ValueError(f"has type {found.dtype}, not {self.dtype}")
-        axes = zip(found.shape, self.shape, strict=False)
+        axes = zip(self.shape, found.shape, strict=False)
         if found.ndim != len(self.shape) or any(
-            isinstance(wanted, int) and size != wanted for size, wanted in axes
+            wanted != size for wanted, size in axes if isinstance(wanted, int)
         ):
             raise ValueError(f"has shape {found.shape}, not ({', '.join(map(str, self.shape))})")
         if not found.size:
@@ -106,7 +106,7 @@ class Stored(BaseModel, strict=True):
         return self
 
 
-class StoredCalibration(Stored, extra="allow"):
+class StoredCalibration(Stored):
     """Slope, intercept and threshold of a model or baseline; see `evaluation.calibration`."""
 
     slope: Annotated[Finite, Field(ge=LEAST_SLOPE)]
@@ -158,10 +158,9 @@ def checked(
                 message = f"{key} {first['ctx']['error']}".strip()
             case _:
                 message = f"{key}: {first['msg']}"
-        of_array = arrays is not None and (not key or key in kind.arrays())
-        raise ModelFolderError(
-            message, place=str(arrays if of_array else file), hint=hint
-        ) from error
+        if arrays and (not key or key in kind.arrays()):
+            file = arrays
+        raise ModelFolderError(message, place=str(file), hint=hint) from error
 
 
 def read_arrays(path: Path, hint: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -54,17 +54,15 @@ class Setup:
     database: str = NO_DATABASE
     threads: int = 0
 
-    def __post_init__(self) -> None:
-        """Check the strands and the database."""
-        if self.strands not in ("given", "both"):
-            raise ValueError(f"strands are 'given' or 'both', not {self.strands!r}")
-        if not self.database or not isinstance(self.database, str):
-            raise ValueError(f"the database has no name; for none write {NO_DATABASE!r}")
-
     @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
         return self.policy.alphabet
+
+    @property
+    def reading(self) -> tuple[str, str, str]:
+        """Return how sequences are read; the columns of tables do not matter."""
+        return self.alphabet.name, self.policy.soft_mask, self.policy.gaps
 
 
 class State(Stored):
@@ -255,9 +253,9 @@ class Baseline(ABC):
     def fitted_as(self, setup: Setup) -> bool:
         """Return whether a fit with `setup` to the same records gives this baseline."""
 
-        def used(of: Setup) -> tuple[SequencePolicy, str, str]:
+        def used(of: Setup) -> tuple[str, ...]:
             strands, database = of.strands * self.reads_strands, of.database * self.reads_database
-            return of.policy, strands, database
+            return *of.reading, strands, database
 
         return used(self.setup) == used(setup)
 

@@ -150,7 +150,7 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
         )
         place = str(Path(model) / STACK / STACK_WEIGHTS)
         raise ModelFolderError(message, place=place, hint=RETRAIN)
-    fitted, policy = fitted_parts(model), policy_of(run.data)
+    fitted, reading = fitted_parts(model), Setup(policy_of(run.data)).reading
     for name in stored.parts:
         message = ""
         if name not in run.stack.parts:
@@ -159,7 +159,7 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
             message = f"the stack has no folder {name!r}"
         elif fitted[name].name != name:
             message = f"folder {name!r} contains the baseline {fitted[name].name!r}"
-        elif fitted[name].setup.policy != policy:
+        elif fitted[name].setup.reading != reading:
             message = f"part {name!r} has another alphabet, soft_mask or gaps than {RUN}"
         if message:
             raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
