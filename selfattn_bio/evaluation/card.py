@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from selfattn_bio.config import (
     AnyGates,
     ChromosomeSplit,
@@ -24,10 +22,13 @@ from selfattn_bio.config import (
     read_run_file,
 )
 from selfattn_bio.display import one_line
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.ranking import read_history
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
+    RETRAIN,
     RUN,
     read_provenance,
     read_stack_weights,
@@ -49,10 +50,20 @@ def write_card(folder: Path, valid: Mapping[str, float]) -> None:
 
 
 def best_metrics(folder: Path) -> dict[str, float]:
-    """Return the validation metrics of the saved weights, by their names in history.csv."""
-    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
-    row = history[history["step"] == best].iloc[0]
-    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
+    """Return the validation metrics of the saved weights, by their names in history.csv.
+
+    Raises
+    ------
+    ModelFolderError
+        If the history cannot be read, or lacks the step of the weights.
+    """
+    history, best = read_history(folder / HISTORY), read_provenance(folder).get("best_step")
+    rows = history[history["step"] == best].select_dtypes("number")
+    if rows.empty:
+        message = f"the training history lacks step {best}, that of the weights"
+        raise ModelFolderError(message, place=str(folder / HISTORY), hint=RETRAIN)
+    metrics = rows.iloc[0].astype(float).to_dict()
+    return {str(name): value for name, value in metrics.items() if str(name).startswith("valid_")}
 
 
 def model_card(
