@@ -1,0 +1,184 @@
+"""Build the tables of motifs and of pairs of motifs for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from selfattn_bio.interpret.interventions import MIN_RECORDS
+from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.report import words
+from selfattn_bio.report.tables import Cell, Row, Table
+
+UNLINKED = Markup("<b>{name}</b><br><code>{consensus}</code>")
+LINKED = Markup('<a href="#card-{number}"><b>{name}</b></a><br><code>{consensus}</code>')
+MUTED = Markup('<span class="muted">{}</span>')
+VERDICT = Markup('<span class="verdict {0}">{0}</span>')
+Q = "q\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+
+
+def motif_table(motifs: Sequence[Mapping[Any, Any]], unmatched: str, has_cards: bool) -> Table:
+    """Return one row per motif.
+
+    Parameters
+    ----------
+    motifs
+        Rows of `cards.motif_rows`.
+    unmatched
+        What is shown instead of a match.
+    has_cards
+        Whether the page has a card for each motif. The table then links to the cards, and the
+        search box filters both.
+    """
+    has_several = len({motif["target"] for motif in motifs}) > 1
+    return Table(
+        [
+            Row(
+                {
+                    "logo": Cell(Markup(motif["logo"])),
+                    "motif": Cell(
+                        (LINKED if has_cards else UNLINKED).format(number=number, **motif),
+                        f"{motif['num_sites']} sites" + f", for {motif['target']}" * has_several,
+                        motif["name"],
+                    ),
+                    "match": _match(motif, unmatched),
+                    "enrichment": _enrichment(motif),
+                    "effect": _effect(motif),
+                    "verdict": Cell(VERDICT.format(motif["verdict"]), motif["shortfall"], number),
+                },
+                search=motif["search"] if has_cards else "",
+            )
+            for number, motif in enumerate(motifs, 1)
+        ]
+    )
+
+
+def _match(motif: Mapping[Any, Any], unmatched: str) -> Cell:
+    q = f"{Q}{words.p_value(motif['match_q'])}"
+    if motif["label"]:
+        return Cell(motif["label"], q, motif["match"])
+    nearest = f"nearest: {motif['match']}, {q}" if motif["match"] else ""
+    return Cell(MUTED.format(unmatched), nearest, "")
+
+
+def _enrichment(motif: Mapping[Any, Any]) -> Cell:
+    q = f"{Q}{words.p_value(motif['enrichment_q'])}"
+    if pd.notna(motif["records"]):
+        return Cell(
+            f"mean {words.figure(motif['difference'], 2, True)} {motif['unit']}",
+            f"{motif['records_with_hit']:.0f} of {motif['records']:.0f} records; {q}",
+            motif["difference"],
+        )
+    return Cell(
+        words.odds(motif),
+        f"{motif['positives_with_hit']:.0f} of {motif['positives']:.0f} positives, "
+        f"{motif['negatives_with_hit']:.0f} of {motif['negatives']:.0f} negatives; {q}",
+        motif["odds_ratio"],
+    )
+
+
+def _effect(motif: Mapping[Any, Any]) -> Cell:
+    if pd.isna(motif["effect"]):
+        number = int(motif["effect_records"])
+        return Cell(
+            MUTED.format("not measured"),
+            f"{number} record{'s' * (number != 1)} with a site; {MIN_RECORDS} are needed",
+            motif["effect"],
+        )
+    ends = {"low": motif["effect_low"], "high": motif["effect_high"]}
+    return Cell(
+        words.figure(motif["effect"], 2, True),
+        f"{words.interval(ends, 2, True)} {motif['unit']}; {Q}{words.p_value(motif['effect_q'])}",
+        motif["effect"],
+    )
+
+
+def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bool) -> Table:
+    """Return the pairs of motifs: supported pairs first, then redundant ones, then by q.
+
+    Motifs are named with their database match if it is significant.
+
+    Parameters
+    ----------
+    pairs, motifs
+        interactions.tsv and motifs.tsv.
+    has_partner
+        Whether the motifs of a pair are in different inputs, which have no spacing.
+    """
+    labels = (
+        {}
+        if motifs is None
+        else {row["name"]: match_label(row) for row in motifs.to_dict("records")}
+    )
+    named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
+    order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
+    ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
+    return Table(
+        [
+            Row(
+                {
+                    "pair": Cell(
+                        " and ".join(
+                            named.get(pair[key], pair[key]) for key in ("name_a", "name_b")
+                        )
+                    ),
+                    "records tested": Cell(f"{pair['tested']} of {pair['records']}"),
+                    "epistasis": Cell(
+                        words.figure(pair["epistasis"], 2, True),
+                        words.interval(
+                            {end: pair[f"epistasis_{end}"] for end in ("low", "high")}, 2, True
+                        ),
+                    ),
+                    "q": Cell(words.p_value(pair["q"])),
+                    **({} if has_partner else _spacing(pair)),
+                    "verdict": Cell(VERDICT.format(pair["verdict"])),
+                }
+            )
+            for pair in ranked.to_dict("records")
+        ]
+    )
+
+
+def _spacing(pair: Mapping[Any, Any]) -> dict[str, Cell]:
+    """Return the cells about distance and strands of a pair in one sequence."""
+
+    def test(name: str) -> str:
+        fold = words.figure(pair[f"{name}_fold"], 1)
+        return f"{fold}-fold, q = {words.p_value(pair[f'{name}_q'])}"
+
+    return {
+        "most enriched spacing, bp": Cell(
+            f"{pair['spacing_start']} to {pair['spacing_end'] - 1}", test("spacing")
+        ),
+        "most enriched strands": Cell(pair["orientation"], test("orientation")),
+        "closest pair": Cell(words.figure(pair["closest"], 2)),
+    }
+
+
+def stability_table(motifs: pd.DataFrame) -> Table:
+    """Return how many trainings found and supported each motif.
+
+    Parameters
+    ----------
+    motifs
+        Table of `motif_stability`.
+    """
+    return Table(
+        [
+            Row(
+                {
+                    "motif": Cell(row["name"], f"of training {row['run']}" * (row["run"] > 1)),
+                    "consensus": Cell(Markup("<code>{}</code>").format(row["consensus"])),
+                    "best match": Cell(row["match"]),
+                    "found in": Cell(f"{row['found_in']} of {row['runs']}"),
+                    "supported in": Cell(f"{row['supported_in']} of {row['tested']}")
+                    if row["tested"]
+                    else None,
+                }
+            )
+            for row in motifs.to_dict("records")
+        ]
+    )
