@@ -11,7 +11,7 @@ from markupsafe import Markup
 from selfattn_bio.interpret.interventions import MIN_RECORDS
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.report import words
-from selfattn_bio.report.tables import Cell, Row, Table
+from selfattn_bio.report.tables import Cell, Cells, Row, Table, estimate
 
 UNLINKED = Markup("<b>{name}</b><br><code>{consensus}</code>")
 LINKED = Markup('<a href="#card-{number}"><b>{name}</b></a><br><code>{consensus}</code>')
@@ -28,32 +28,26 @@ def motif_table(motifs: Sequence[Mapping[Any, Any]], unmatched: str, has_cards: 
     motifs
         Rows of `cards.motif_rows`.
     unmatched
-        What is shown instead of a match.
+        Text for motifs without a match.
     has_cards
         Whether the page has a card for each motif. The table then links to the cards, and the
         search box filters both.
     """
     has_several = len({motif["target"] for motif in motifs}) > 1
-    return Table(
-        [
-            Row(
-                {
-                    "logo": Cell(Markup(motif["logo"])),
-                    "motif": Cell(
-                        (LINKED if has_cards else UNLINKED).format(number=number, **motif),
-                        f"{motif['num_sites']} sites" + f", for {motif['target']}" * has_several,
-                        motif["name"],
-                    ),
-                    "match": _match(motif, unmatched),
-                    "enrichment": _enrichment(motif),
-                    "effect": _effect(motif),
-                    "verdict": Cell(VERDICT.format(motif["verdict"]), motif["shortfall"], number),
-                },
-                search=motif["search"] if has_cards else "",
-            )
-            for number, motif in enumerate(motifs, 1)
-        ]
-    )
+    rows = []
+    for number, motif in enumerate(motifs, 1):
+        name = (LINKED if has_cards else UNLINKED).format(number=number, **motif)
+        sites = f"{motif['num_sites']} sites" + f", for {motif['target']}" * has_several
+        cells: Cells = {
+            "logo": Markup(motif["logo"]),
+            "motif": Cell(name, sites, motif["name"]),
+            "match": _match(motif, unmatched),
+            "enrichment": _enrichment(motif),
+            "effect": _effect(motif),
+            "verdict": Cell(VERDICT.format(motif["verdict"]), motif["shortfall"], number),
+        }
+        rows.append(Row(cells, search=motif["search"] if has_cards else ""))
+    return Table(rows)
 
 
 def _match(motif: Mapping[Any, Any], unmatched: str) -> Cell:
@@ -88,12 +82,9 @@ def _effect(motif: Mapping[Any, Any]) -> Cell:
             f"{number} record{'s' * (number != 1)} with a site; {MIN_RECORDS} are needed",
             motif["effect"],
         )
-    ends = {"low": motif["effect_low"], "high": motif["effect_high"]}
-    return Cell(
-        words.figure(motif["effect"], 2, True),
-        f"{words.interval(ends, 2, True)} {motif['unit']}; {Q}{words.p_value(motif['effect_q'])}",
-        motif["effect"],
-    )
+    shown = estimate(_with_ends(motif, "effect"), 2, True)
+    q = f"{Q}{words.p_value(motif['effect_q'])}"
+    return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}", motif["effect"])
 
 
 def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bool) -> Table:
@@ -116,33 +107,26 @@ def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bo
     named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
     order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
     ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
-    return Table(
-        [
-            Row(
-                {
-                    "pair": Cell(
-                        " and ".join(
-                            named.get(pair[key], pair[key]) for key in ("name_a", "name_b")
-                        )
-                    ),
-                    "records tested": Cell(f"{pair['tested']} of {pair['records']}"),
-                    "epistasis": Cell(
-                        words.figure(pair["epistasis"], 2, True),
-                        words.interval(
-                            {end: pair[f"epistasis_{end}"] for end in ("low", "high")}, 2, True
-                        ),
-                    ),
-                    "q": Cell(words.p_value(pair["q"])),
-                    **({} if has_partner else _spacing(pair)),
-                    "verdict": Cell(VERDICT.format(pair["verdict"])),
-                }
-            )
-            for pair in ranked.to_dict("records")
-        ]
+    rows = (
+        {
+            "pair": " and ".join(named.get(pair[key], pair[key]) for key in ("name_a", "name_b")),
+            "records tested": f"{pair['tested']} of {pair['records']}",
+            "epistasis": estimate(_with_ends(pair, "epistasis"), 2, True),
+            "q": words.p_value(pair["q"]),
+            **({} if has_partner else _spacing(pair)),
+            "verdict": VERDICT.format(pair["verdict"]),
+        }
+        for pair in ranked.to_dict("records")
     )
+    return Table.of(rows)
 
 
-def _spacing(pair: Mapping[Any, Any]) -> dict[str, Cell]:
+def _with_ends(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """Return a value of a table, and its interval, as in metrics.json."""
+    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+
+
+def _spacing(pair: Mapping[Any, Any]) -> Cells:
     """Return the cells about distance and strands of a pair in one sequence."""
 
     def test(name: str) -> str:
@@ -154,7 +138,7 @@ def _spacing(pair: Mapping[Any, Any]) -> dict[str, Cell]:
             f"{pair['spacing_start']} to {pair['spacing_end'] - 1}", test("spacing")
         ),
         "most enriched strands": Cell(pair["orientation"], test("orientation")),
-        "closest pair": Cell(words.figure(pair["closest"], 2)),
+        "closest pair": words.figure(pair["closest"], 2),
     }
 
 
@@ -166,19 +150,13 @@ def stability_table(motifs: pd.DataFrame) -> Table:
     motifs
         Table of `motif_stability`.
     """
-    return Table(
-        [
-            Row(
-                {
-                    "motif": Cell(row["name"], f"of training {row['run']}" * (row["run"] > 1)),
-                    "consensus": Cell(Markup("<code>{}</code>").format(row["consensus"])),
-                    "best match": Cell(row["match"]),
-                    "found in": Cell(f"{row['found_in']} of {row['runs']}"),
-                    "supported in": Cell(f"{row['supported_in']} of {row['tested']}")
-                    if row["tested"]
-                    else None,
-                }
-            )
-            for row in motifs.to_dict("records")
-        ]
+    return Table.of(
+        {
+            "motif": Cell(row["name"], f"of training {row['run']}" * (row["run"] > 1)),
+            "consensus": Markup("<code>{}</code>").format(row["consensus"]),
+            "best match": row["match"],
+            "found in": f"{row['found_in']} of {row['runs']}",
+            "supported in": f"{row['supported_in']} of {row['tested']}" if row["tested"] else None,
+        }
+        for row in motifs.to_dict("records")
     )

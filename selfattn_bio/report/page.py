@@ -181,7 +181,7 @@ def _fill(results: Results, name: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["about"] = about
+    environment.globals.update(about=about, DESCRIPTIONS=tables.DESCRIPTIONS)
     # Only SVG written by this package is not escaped
     environment.filters.update(
         figure=words.figure,

@@ -6,8 +6,8 @@ shows every table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -19,21 +19,17 @@ from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import entry_of
 from selfattn_bio.split_names import SPLIT_NAMES
 
-DESCRIPTIONS = {  # of the metrics whose titles are not plain words
-    "auroc": "area under the ROC curve; 0.5 is chance level",
-    "auprc": "area under the precision-recall curve (average precision)",
-    "mcc": "Matthews correlation coefficient; 0 is chance level",
-    "mcc_at_half": "Matthews correlation coefficient with a threshold of 0.5",
-    "f1": "harmonic mean of precision and recall",
-    "f1_at_half": "F1 with a threshold of 0.5",
-    "accuracy_at_half": "accuracy with a threshold of 0.5",
-    "macro_f1": "mean of the F1 of each class",
-    "brier": "Brier score: mean squared error of the probabilities; lower is better",
-    "ece": "expected calibration error; lower is better",
-    "r2": "fraction of the variance that the predictions explain",
-    "mse": "mean squared error; lower is better",
+DESCRIPTIONS = {  # of headings that are not plain words
+    "AUROC": "area under the ROC curve; 0.5 is chance level",
+    "AUPRC": "area under the precision-recall curve (average precision)",
+    "MCC": "Matthews correlation coefficient; 0 is chance level",
+    "F1": "harmonic mean of precision and recall",
+    "macro F1": "mean of the F1 of each class",
+    "Brier": "Brier score: mean squared error of the probabilities; lower is better",
+    "ECE": "expected calibration error; lower is better",
+    "R²": "fraction of the variance that the predictions explain",
+    "MSE": "mean squared error; lower is better",
     "perplexity": "exponential of the mean loss per token; lower is better",
-    "mean": "mean of the main metrics of the parts",
 }
 
 
@@ -44,7 +40,7 @@ class Cell:
     Attributes
     ----------
     text, note
-        The value, and what is in small print below it.
+        The value, and the small print below it.
     key
         Value by which the page sorts the column; columns without keys cannot be sorted.
     """
@@ -52,6 +48,9 @@ class Cell:
     text: str
     note: str = ""
     key: str | float | None = None
+
+
+Cells = Mapping[str, Cell | str | None]  # by heading; a string is the text of a cell
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Row:
         Text in which the page searches; empty if the row is always shown.
     """
 
-    cells: Mapping[str, Cell | None]
+    cells: Cells
     kind: str = ""
     search: str = ""
 
@@ -83,13 +82,15 @@ class Table:
         The rows, from top to bottom.
     caption
         Text above the table.
-    descriptions
-        What a column contains, by its heading, if the heading does not say so.
     """
 
     rows: Sequence[Row]
     caption: str = ""
-    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[Cells], caption: str = "") -> Table:
+        """Return a table of rows without a kind."""
+        return cls([Row(cells) for cells in rows], caption)
 
     @property
     def headings(self) -> list[str]:
@@ -97,21 +98,10 @@ class Table:
         named = {heading: None for row in self.rows for heading in row.cells}
         return [name for name in named if any(row.cells.get(name) for row in self.rows)]
 
-    @property
-    def sortable(self) -> set[str]:
-        """Return the headings of the columns with keys."""
-        return {
-            heading
-            for row in self.rows
-            for heading, cell in row.cells.items()
-            if cell and cell.key is not None
-        }
-
 
 def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> Cell:
     """Return the cell of a value of metrics.json, with its interval below if there is one."""
-    has_interval = of.get("low") is not None
-    note = words.interval(of, digits, sign) if has_interval else ""
+    note = "" if of.get("low") is None else words.interval(of, digits, sign)
     return Cell(words.figure(of["value"], digits, sign), note)
 
 
@@ -128,82 +118,63 @@ def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
     return sorted(known, key=lambda name: [*TITLES, name].index(name))
 
 
-def _metrics(entry: Mapping[str, Any], sign: bool = False) -> dict[str, Cell | None]:
+def _metrics(entry: Mapping[str, Any], sign: bool = False) -> dict[str, Cell]:
     """Return the cells of the metrics of a classifier, or of differences, by their titles."""
     return {title_of(metric): estimate(entry[metric], sign=sign) for metric in shown_metrics(entry)}
 
 
-def _descriptions(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return the descriptions of the metrics of a classifier, by their titles."""
-    own = {metric: metric.rpartition(".")[2] for metric in shown_metrics(entry)}
-    return {
-        title_of(metric): DESCRIPTIONS[name] for metric, name in own.items() if name in DESCRIPTIONS
-    }
-
-
 def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> Table:
     """Return the test metrics of the model, the baselines with the best first, and controls."""
-    valid, test = metrics["valid"], metrics["test"]
+    valid, test, main = metrics["valid"], metrics["test"], objective.main_metric
     of_valid = {"model": valid["model"], **valid["baselines"], **valid.get("controls", {})}
-    main, costs = objective.main_metric, metrics.get("costs", {})
-    unknown: dict[str, Cell | None] = dict.fromkeys(_metrics(test["model"]))
     rows = []
     for role, name, entry in figures.ranked(
         test, main, higher_is_better=objective.higher_is_better
     ):
-        cost, members = costs.get(name), test.get("members", {}).get(name, {"each": []})
-        cells = {
-            "classifier": Cell(words.classifier_name(name)),
-            **unknown,
+        cost = metrics.get("costs", {}).get(name)
+        each = test.get("members", {}).get(name, {"each": []})["each"]
+        cells: Cells = {
+            "classifier": words.classifier_name(name),
+            **dict.fromkeys(_metrics(test["model"])),  # dashes for unknown values
             **_metrics(entry),
             f"validation {title_of(main)}": estimate(of_valid[name][main]),
-            f"{title_of(main)} of each member": Cell(" ".join(map(words.figure, members["each"])))
-            if members["each"]
-            else None,
-            "training time, s": cost and Cell(words.figure(cost["seconds"], 0)),
-            "peak memory, MB": cost and Cell(words.figure(cost["peak_memory_mb"], 0)),
+            f"{title_of(main)} of each member": " ".join(map(words.figure, each)) or None,
+            "training time, s": cost and words.figure(cost["seconds"], 0),
+            "peak memory, MB": cost and words.figure(cost["peak_memory_mb"], 0),
         }
         rows.append(Row(cells, role))
         if role == "model" and "calibrated" in entry:
-            cells = {"classifier": Cell("after calibration"), **_metrics(entry["calibrated"])}
+            cells = {"classifier": "after calibration", **_metrics(entry["calibrated"])}
             rows.append(Row(cells, "after"))
-    return Table(rows, descriptions=_descriptions(test["model"]))
+    return Table(rows)
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:
     """Return the model minus each baseline; without rows if there is no comparison."""
     found = metrics.get("differences", {"baselines": {}})["baselines"]
-    rows = [
-        Row({"baseline": Cell(words.classifier_name(name)), **_metrics(difference, sign=True)})
+    return Table.of(
+        {"baseline": words.classifier_name(name), **_metrics(difference, sign=True)}
         for name, difference in found.items()
-    ]
-    return Table(rows, descriptions=_descriptions(metrics["test"]["model"]))
+    )
 
 
 def group_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Return one table per grouping of the test split, with the gap and the worst group."""
-    lowest = " (lowest AUROC)"
-    return [
-        Table(
-            [
-                _subset(
-                    "group",
-                    entry["group"] + lowest * (entry["group"] == found["worst"]),
-                    entry,
-                    metrics,
-                )
-                for entry in found["groups"]
-            ],
-            f"By {words.GROUPS.get(by, by)}{_gaps(found['gap'])}",
+    tables = []
+    for by, found in metrics.get("groups", {}).items():
+        gap = (
+            f"AUROC: {words.gap(found['gap']['auroc'])}; "
+            f"accuracy: {words.gap(found['gap']['accuracy'])}"
+            if found["gap"]
+            else "no gap, because fewer than two groups have both classes"
         )
-        for by, found in metrics.get("groups", {}).items()
-    ]
-
-
-def _gaps(gap: Mapping[str, Any] | None) -> str:
-    if not gap:
-        return ": no gap, because fewer than two groups have both classes"
-    return f": AUROC: {words.gap(gap['auroc'])}; accuracy: {words.gap(gap['accuracy'])}"
+        named = {found["worst"]: f"{found['worst']} (lowest AUROC)"}
+        rows: Iterator[Cells] = (
+            {"group": named.get(entry["group"], entry["group"]), **_subset(entry, metrics)}
+            for entry in found["groups"]
+        )
+        tables.append(Table.of(rows, f"By {words.GROUPS.get(by, by)}: {gap}"))
+    return tables
 
 
 def slice_table(metrics: Mapping[str, Any]) -> Table:
@@ -211,42 +182,60 @@ def slice_table(metrics: Mapping[str, Any]) -> Table:
 
     Properties that also define groups are left out, because the tables of groups have them.
     """
-    return Table(
-        [
-            _subset("subset", f"{words.SLICES[by]} {slice_name(entry)}", entry, metrics)
-            for by, entries in metrics.get("slices", {}).items()
-            if by not in metrics.get("groups", {})
-            for entry in entries
-        ]
+    return Table.of(
+        {"subset": f"{words.SLICES[by]} {slice_name(entry)}", **_subset(entry, metrics)}
+        for by, entries in metrics.get("slices", {}).items()
+        if by not in metrics.get("groups", {})
+        for entry in entries
     )
 
 
-def _subset(heading: str, name: str, entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Row:
-    """Return the row of a group or slice of the test split."""
+def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
+    """Return the cells of a group or slice of the test split."""
     best = metrics["differences"]["best_baseline"]
 
-    def cell(classifier: str, metric: str) -> Cell:
+    def value(classifier: str, metric: str) -> Cell | str:
         found = entry.get(classifier)
-        return estimate(found[metric]) if found else Cell("one class only")
+        return estimate(found[metric]) if found else "one class only"
 
-    return Row(
-        {
-            heading: Cell(name),
-            "records": Cell(f"{entry['n']:,}"),
-            "positives": Cell(f"{entry['positives']:,}"),
-            "intervals over": Cell(f"{entry_of(entry, 'units'):,} {entry_of(entry, 'unit')}")
-            if entry["model"]
-            else None,
-            "AUROC, model": cell("model", "auroc"),
-            "accuracy, model": cell("model", "accuracy"),
-            "AUROC, best baseline": cell(best, "auroc") if best else None,
-        }
-    )
+    return {
+        "records": f"{entry['n']:,}",
+        "positives": f"{entry['positives']:,}",
+        "intervals over": f"{entry_of(entry, 'units'):,} {entry_of(entry, 'unit')}"
+        if entry["model"]
+        else None,
+        "AUROC, model": value("model", "auroc"),
+        "accuracy, model": value("model", "accuracy"),
+        "AUROC, best baseline": value(best, "auroc") if best else None,
+    }
 
 
 def leakage_tables(audit: Mapping[str, Any]) -> dict[str, Table]:
     """Return the tables of leaks, nearest neighbours and shifts."""
-    return {"leaks": _leaks(audit), "nearest": _nearest(audit), "shifts": _shifts(audit)}
+    nearest = (
+        {
+            "fraction of k-mers shared": f"{of['from']}"
+            + f" to {of['to']}" * (of["to"] > of["from"]),
+            "test records": f"{of['count']:,}",
+        }
+        for of in audit["nearest"]
+    )
+    shifts: Iterator[Cells] = (
+        {
+            "property, split": f"{'fraction of ' * (of['what'] == 'positives')}{of['what']}, "
+            f"{SPLIT_NAMES[of['split']]}",
+            "mean in training": words.figure(of["train"]),
+            "mean in the split": words.figure(of["other"]),
+            "effect": Cell(words.figure(of["effect"], 3, True), of["effect_is"]),
+            "p": Cell(words.p_value(of["p"]), of["test"]),
+        }
+        for of in audit["shifts"]
+    )
+    return {
+        "leaks": _leaks(audit),
+        "nearest": Table.of(nearest, "Similarity of test records to their nearest neighbour"),
+        "shifts": Table.of(shifts, "Shifts between the training set and the other splits"),
+    }
 
 
 def _leaks(audit: Mapping[str, Any]) -> Table:
@@ -268,59 +257,14 @@ def _leaks(audit: Mapping[str, Any]) -> Table:
             else []
         ),
     ]
-    return Table(
-        [
-            Row(
-                {
-                    "match among these records": Cell(what),
-                    "test records": Cell(f"{count:,}"),
-                    "limit": Cell("none" if limit is None else f"{limit:,}"),
-                }
-            )
-            for what, count, limit in rows
-        ]
+    return Table.of(
+        {
+            "match among these records": what,
+            "test records": f"{count:,}",
+            "limit": "none" if limit is None else f"{limit:,}",
+        }
+        for what, count, limit in rows
     )
-
-
-def _nearest(audit: Mapping[str, Any]) -> Table:
-    """Return the number of test records by the similarity to their nearest neighbour."""
-    return Table(
-        [
-            Row(
-                {
-                    "fraction of k-mers shared": Cell(
-                        f"{of['from']} to {of['to']}" if of["to"] > of["from"] else f"{of['from']}"
-                    ),
-                    "test records": Cell(f"{of['count']:,}"),
-                }
-            )
-            for of in audit["nearest"]
-        ],
-        "Similarity of test records to their nearest neighbour",
-    )
-
-
-def _shifts(audit: Mapping[str, Any]) -> Table:
-    """Return the differences between the training set and the other splits."""
-    return Table(
-        [
-            Row(
-                {
-                    "property, split": Cell(f"{_property(shift)}, {SPLIT_NAMES[shift['split']]}"),
-                    "mean in training": Cell(words.figure(shift["train"])),
-                    "mean in the split": Cell(words.figure(shift["other"])),
-                    "effect": Cell(words.figure(shift["effect"], 3, True), shift["effect_is"]),
-                    "p": Cell(words.p_value(shift["p"]), shift["test"]),
-                }
-            )
-            for shift in audit["shifts"]
-        ],
-        "Shifts between the training set and the other splits",
-    )
-
-
-def _property(shift: Mapping[str, Any]) -> str:
-    return "fraction of positives" if shift["what"] == "positives" else str(shift["what"])
 
 
 def split_table(records: pd.DataFrame, kind: str) -> Table:
@@ -341,16 +285,9 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
         kinds = pd.Series(names[0], index=records.index)
     counts = pd.crosstab(records["split"], kinds).reindex(columns=names, fill_value=0)
     by_split: dict[Any, dict[Any, int]] = counts.to_dict("index")
-    return Table(
-        [
-            Row(
-                {
-                    "split": Cell(name),
-                    **{of: Cell(f"{count:,}") for of, count in by_split[split].items()},
-                }
-            )
-            for split, name in {**SPLIT_NAMES, "dropped": "dropped"}.items()
-            if split in by_split
-        ],
-        f"Split of kind {kind}",
+    rows = (
+        {"split": name, **{of: f"{count:,}" for of, count in by_split[split].items()}}
+        for split, name in {**SPLIT_NAMES, "dropped": "dropped"}.items()
+        if split in by_split
     )
+    return Table.of(rows, f"Split of kind {kind}")

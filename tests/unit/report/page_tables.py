@@ -40,7 +40,7 @@ def rows_of(text: str, section: str) -> list[list[dict[str, str]]]:
     found = []
     for heads, *rows in Tables(inside).found:
         assert len(set(heads)) == len(heads)
-        assert all("_" not in head for head in heads)
+        assert [head for head in heads if "_" in head] == []
         texts = [[" ".join(cell.split()) for cell in row] for row in rows]
         found.append([dict(zip(heads, row, strict=True)) for row in texts])
     return found

@@ -92,6 +92,6 @@ def test_slices_of_an_earlier_version_have_a_table(tmp_path: Path, results_maker
     results_maker(tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     table = slice_table(metrics)
-    assert all(row.cells["subset"].text.startswith("GC content ") for row in table.rows)
+    assert all(str(row.cells["subset"]).startswith("GC content ") for row in table.rows)
     del metrics["groups"]
     assert slice_table(metrics) == table

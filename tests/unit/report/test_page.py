@@ -14,7 +14,7 @@ from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.report import words
 from selfattn_bio.report.page import write_report
 from selfattn_bio.report.results import read_results
-from selfattn_bio.report.tables import Cell, leakage_tables
+from selfattn_bio.report.tables import leakage_tables
 
 Maker = Callable[..., RunFile]
 
@@ -253,7 +253,7 @@ def test_unknown_labels_have_no_row_of_leaks() -> None:
         [row.cells["match among these records"] for row in leakage_tables(audit)["leaks"].rows]
         for audit in (AUDIT, AUDIT | {"near_other_label": None})
     )
-    assert known == [*unknown, Cell("near neighbour with a different label")]
+    assert known == [*unknown, "near neighbour with a different label"]
 
 
 def test_verdicts_are_reported(page: str) -> None:

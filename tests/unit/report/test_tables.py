@@ -1,4 +1,4 @@
-"""Test that each number of the page's tables is below the heading of what it is."""
+"""Test that each number of the page's tables is in the column of its heading."""
 
 import json
 from collections.abc import Callable, Mapping
