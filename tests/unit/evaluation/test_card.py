@@ -117,7 +117,7 @@ def test_card_describes_model_folder(folder):
         "1,000 training records and 230 validation records",
         "split by chromosome (valid chr2L; test chr2R; train all others).",
         "Coordinates refer to dm3.",
-        "| auroc | 0.858 |  |",
+        "| AUROC | 0.858 |  |",
         "step 250",
         "This page has no test metrics",
         "Calibrated log-odds are 0.790 \N{MULTIPLICATION SIGN} logit -0.100 (Platt scaling).",
@@ -153,12 +153,12 @@ def test_card_has_test_and_validation_metrics(folder):
         VALID,
         {
             "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
-            "mcc": {"value": 0.5, "low": 0.4, "high": 0.6},
+            "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
             "threshold": 0.5,
         },
     )
-    assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
-    assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
+    assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
+    assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page
     assert "no test metrics" not in page
     assert "split at random (valid 15%" in page
