@@ -347,8 +347,6 @@ class Study:
 
         Raises
         ------
-        ArgumentError
-            If a variant has the name of a baseline.
         CorpusError
             If a split is empty or lacks one of two classes.
         ModelFolderError
