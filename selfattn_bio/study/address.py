@@ -62,8 +62,10 @@ def _find(text: str) -> tuple[Path, Path]:
     if len(name.parts) == 1 and (run_file := TASKS / f"{name}.toml").is_file():
         return run_file, RESULTS / name
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
-    hint = did_you_mean(str(name), known) or f"tasks in {TASKS}/: {', '.join(known) or 'none'}"
+    hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
+        f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."
+    )
     raise RunFileError(
         f"unknown task {text!r}",
-        hint=f"{hint}. Name a task, a run file, or a folder with {RUN_FILE}",
+        hint=f"{hint} Name a task, a run file, or a folder with {RUN_FILE}",
     )

@@ -10,7 +10,7 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
-from selfattn_bio.study.address import RESULTS, RUN_FILE, Address
+from selfattn_bio.study.address import RESULTS, RUN_FILE, TASKS, Address
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
     from selfattn_bio.data.corpus import Corpus
@@ -108,9 +108,11 @@ class Study:
 
     @property
     def root_address(self) -> str:
-        """Return the task as an argument of a command."""
-        is_task = self.root.folder == RESULTS / self.name
-        return self.name if is_task else str(self.root.folder)
+        """Return the task as an argument of a command: its name, run file or folder."""
+        path = self.task.path
+        if path is None or self.root.folder != RESULTS / path.stem:
+            return str(self.root.folder)
+        return path.stem if path.parent == TASKS else str(path)
 
     @property
     def label(self) -> str:
