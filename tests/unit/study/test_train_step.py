@@ -32,7 +32,7 @@ training = { labels = "shuffled" }
 
 @pytest.fixture
 def study(two_classes):
-    """Return a study of which the corpus and the split exist."""
+    """Return a study with a corpus and a split."""
     with (two_classes / "run.toml").open("a") as file:
         file.write(SECTIONS)
     study = sb.Study(".")
