@@ -20,7 +20,7 @@ def import_extra(module: str, extra: str, use: str) -> Any:
     Parameters
     ----------
     module
-        The module, such as `tangermeme.deep_lift_shap`.
+        The module, such as `opacus.accountants`.
     extra
         The extra that installs its library.
     use

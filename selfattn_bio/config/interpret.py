@@ -102,23 +102,8 @@ class BlocksMethod(Section):
     seed: Seed = 0
 
 
-class DeepLiftShapMethod(Section):
-    """DeepLIFT/SHAP from tangermeme, an optional dependency; for short sequences."""
-
-    implementation: ClassVar[str] = "deepliftshap.DeepLiftShap"
-    needs: ClassVar[Need] = "weights"
-    kind: Literal["deep_lift_shap"] = "deep_lift_shap"
-    shuffles: Positive = Field(20, description="references per sequence")
-    seed: Seed = 0
-
-
 AnyMethod = Annotated[
-    PlainMethod
-    | GuidedMethod
-    | AttnLRPCopiesMethod
-    | IntegratedGradientsMethod
-    | BlocksMethod
-    | DeepLiftShapMethod,
+    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod,
     Field(discriminator="kind"),
 ]
 # Class in `interpret.methods` and need of every method, by kind.

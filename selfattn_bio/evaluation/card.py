@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from selfattn_bio.config import (
     AnyGates,
     ChromosomeSplit,
@@ -23,10 +21,14 @@ from selfattn_bio.config import (
     TrackPartner,
     read_run_file,
 )
+from selfattn_bio.display import one_line
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.ranking import read_history
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
+    RETRAIN,
     RUN,
     read_provenance,
     read_stack_weights,
@@ -48,10 +50,20 @@ def write_card(folder: Path, valid: Mapping[str, float]) -> None:
 
 
 def best_metrics(folder: Path) -> dict[str, float]:
-    """Return the validation metrics of the saved weights, by their names in history.csv."""
-    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
-    row = history[history["step"] == best].iloc[0]
-    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
+    """Return the validation metrics of the saved weights, by their names in history.csv.
+
+    Raises
+    ------
+    ModelFolderError
+        If the history cannot be read, or lacks the step of the weights.
+    """
+    history, best = read_history(folder / HISTORY), read_provenance(folder).get("best_step")
+    rows = history[history["step"] == best].select_dtypes("number")
+    if rows.empty:
+        message = f"the training history lacks step {best}, that of the weights"
+        raise ModelFolderError(message, place=str(folder / HISTORY), hint=RETRAIN)
+    metrics = rows.iloc[0].astype(float).to_dict()
+    return {str(name): value for name, value in metrics.items() if str(name).startswith("valid_")}
 
 
 def model_card(
@@ -101,6 +113,12 @@ def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     )
 
 
+def _code(text: object) -> str:
+    """Return text as inline code, also in a cell of a table, whatever its characters."""
+    shown = one_line(str(text)).replace("`", "'").replace("|", r"\|")
+    return f"`{shown}`"
+
+
 def _front_matter(run: RunFile) -> str:
     """Return YAML that model hubs read: the library and tags to search for."""
     tags = ["biology", run.data.alphabet, run.objective.kind, run.model.kind]
@@ -111,8 +129,9 @@ def _front_matter(run: RunFile) -> str:
 
 def _members(folder: Path, others: Sequence[Path]) -> str:
     each = [
-        f"| `{path}` | {(found := read_provenance(path)).get('seed')} | {found.get('best_step')} |"
+        f"| {_code(path)} | {found.get('seed')} | {found.get('best_step')} |"
         for path in (folder, *others)
+        for found in [read_provenance(path)]
     ]
     table = "\n".join(["| member | seed | step |", "|---|---|---|", *each])
     return (
@@ -131,7 +150,7 @@ def _title(run: RunFile) -> str:
         else ""
     )
     return (
-        f"# {run.title or 'A model of selfattn_bio'}\n\nA {_words(run)} that reads "
+        f"# {one_line(run.title or 'A model of selfattn_bio')}\n\nA {_words(run)} that reads "
         f"{_letters(run)} and {predicts}.{control}"
     )
 
@@ -220,7 +239,7 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         for each in provenance.get("data", [])
     ]
     files += [
-        f"| `{each['path']}` | | `{each['sha256'][:SHOWN]}` |"
+        f"| {_code(each['path'])} | | `{each['sha256'][:SHOWN]}` |"
         for each in used_files(provenance.get("data", []))
     ]
     table = "\n".join(["| file | records | sha256 (start) |", "|---|---|---|", *files])
@@ -229,9 +248,10 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
             ChromosomeSplit(kind=kind, valid=valid, test=test)
             | RegionSplit(kind=kind, valid=valid, test=test)
         ):
-            how = f"by {kind} (valid {', '.join(valid)}; test {', '.join(test)}; train all others)"
+            places = f"valid {', '.join(valid)}; test {', '.join(test)}"
+            how = f"by {kind} ({one_line(places)}; train all others)"
         case ColumnSplit(column=column):
-            how = f"given in the data, in column `{column}`"
+            how = f"given in the data, in column {_code(column)}"
         case FilesSplit():
             how = "given as separate files"
         case split:
@@ -239,9 +259,9 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
                 f"{SPLIT_BY[split.kind]} (valid {split.valid_fraction:.0%}, test "
                 f"{split.test_fraction:.0%}, seed {split.seed})"
             )
-    assembly = f" Coordinates refer to {run.data.assembly}." if run.data.assembly else ""
+    assembly = f" Coordinates refer to {one_line(run.data.assembly)}." if run.data.assembly else ""
     parents = [
-        f" Training started from the weights of {parent.get('folder')}."
+        f" Training started from the weights of {one_line(str(parent.get('folder')))}."
         for parent in provenance.get("parents", [])[:1]
     ]
     trained = (
@@ -262,7 +282,7 @@ def _source(source: Mapping[str, Any]) -> str:
 
     Without the method, the file of the positives would appear twice.
     """
-    return f"`{source['path']}`" + (
+    return _code(source["path"]) + (
         f" ({source['made']['kind']} negatives)" if "made" in source else ""
     )
 

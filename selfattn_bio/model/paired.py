@@ -174,6 +174,7 @@ class OneInput(nn.Module):
     """
 
     network: Any
+    has_embeddings = True
 
     def __init__(self, network: nn.Module, held: Tensor, *, partner: bool) -> None:
         super().__init__()

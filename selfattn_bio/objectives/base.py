@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -105,8 +104,6 @@ class Objective(ABC, Generic[SectionT]):
         by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
-    can_sample
-        Whether new sequences can be sampled from the model.
     no_strand_mean
         Why outputs of the two strands cannot be averaged; empty if they can.
     column_prefix
@@ -123,7 +120,6 @@ class Objective(ABC, Generic[SectionT]):
     is_labelled: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
     has_coverage: ClassVar[bool] = False
-    can_sample: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
     no_motifs: ClassVar[str] = ""
@@ -244,14 +240,6 @@ class Objective(ABC, Generic[SectionT]):
         By default, targets belong to the complete record.
         """
         return targets
-
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        """Return columns of synthetic targets, one value per record of these lengths."""
-        return {}
-
-    def with_synthetic_files(self, folder: Path) -> SectionT:
-        """Return the section; files that it names are replaced by synthetic ones in `folder`."""
-        return self.section
 
     # ------------ network
     def output_names(self, tokenizer: KmerTokenizer) -> list[str]:

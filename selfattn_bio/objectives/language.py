@@ -27,6 +27,7 @@ class LanguageModel(Objective[LanguageT]):
 
     main_metric = "perplexity"
     higher_is_better = False
+    predicts = "is a language model, to be used for fine-tuning or embeddings"
     no_motifs = "a language model has no score of a record; fine-tune it on labelled records"
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
@@ -77,17 +78,12 @@ class LanguageModel(Objective[LanguageT]):
 class Masked(LanguageModel[config.MaskedObjective], kind="masked"):
     """Masked language model."""
 
-    predicts = "is a language model, to be used for fine-tuning or embeddings"
-
     def language_loss(self, tokenizer: KmerTokenizer) -> MaskedLoss:
         return MaskedLoss(tokenizer, self.section.fraction)
 
 
 class Causal(LanguageModel[config.CausalObjective], kind="causal"):
     """Causal language model."""
-
-    predicts = "is a language model, to be used for sampling sequences, fine-tuning or embeddings"
-    can_sample = True
 
     def language_loss(self, tokenizer: KmerTokenizer) -> CausalLoss:
         return CausalLoss(tokenizer)

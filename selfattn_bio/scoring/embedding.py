@@ -89,17 +89,6 @@ class Embeddings(TableDisplay):
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)
 
-    @classmethod
-    def load(cls, path: str | Path) -> Embeddings:
-        """Read a file of `save`."""
-        if Path(path).suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                names = [name for name in ("id", "start", "end") if name in file]
-                return cls(pd.DataFrame({name: file[name] for name in names}), file["vectors"])
-        table = pd.read_parquet(path)
-        names = [name for name in ("id", "start", "end") if name in table]
-        return cls(table[names], table.drop(columns=names).to_numpy(dtype=np.float32))
-
 
 def embed(
     model: Models,
@@ -188,7 +177,7 @@ def embed_file(
     batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> tuple[int, int]:
-    """Embed sequences and write their vectors, which `Embeddings.load` reads.
+    """Embed sequences and write their vectors.
 
     Parquet is written in parts, so memory is needed only for a few thousand sequences. An .npz file
     needs memory for all vectors.

@@ -7,6 +7,7 @@ from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.model.one_hot import MeanNetwork
 from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -55,3 +56,7 @@ class Ensemble:
     def calibration(self) -> Calibration:
         """Return the mean calibration of the members."""
         return Calibration.mean([member.calibration for member in self.members])
+
+    def as_module(self) -> MeanNetwork:
+        """Return a module that reads one-hot sequences: the mean of `Scorer.as_module`."""
+        return MeanNetwork(member.as_module() for member in self.members)

@@ -17,6 +17,7 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.classifier import Network, PairedNetwork
+from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
@@ -59,6 +60,16 @@ class PairedScorer(Scorer):
         network = self.network
         assert isinstance(network, PairedNetwork)
         return PairCollation(self.tokenizer, self.partner_tokenizer, network.joined)
+
+    def as_module(self) -> OneHotNetwork:
+        """Raise an error, because one-hot sequences hold only one input.
+
+        Raises
+        ------
+        ArgumentError
+            Always.
+        """
+        raise ArgumentError(NO_PAIR, hint="Use of_first(partners).as_module()")
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.

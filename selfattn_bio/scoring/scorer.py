@@ -5,6 +5,7 @@ Takes care of batching, padding, the device and the calibration.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs, policy_of
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
@@ -128,6 +130,41 @@ class Scorer:
     def collate(self) -> Collation:
         """Return the function from sequences without padding to tokens."""
         return Collation(self.tokenizer)
+
+    def as_module(self) -> OneHotNetwork:
+        """Return the network as a module of PyTorch that reads one-hot sequences.
+
+        The module maps (B, A, L) to (B, C). The A channels are the letters of the alphabet (ACGT
+        for DNA), as in tangermeme, Captum and Ledidi. Outputs are those of `outputs`, without the
+        simple models of a stack. The module has a copy of the weights, which is frozen, and
+        gradients reach its input. Rows of a batch have the same length. Memory is needed for A^k
+        numbers per token.
+
+        Raises
+        ------
+        ArgumentError
+            If the model is a language model, has two inputs, or is a baseline, or if it is a user's
+            module without `embed` and `classify`.
+        """
+        network = copy.deepcopy(self.network).requires_grad_(False)
+        if not self.objective.has_scores:
+            raise ArgumentError(
+                f"a model of objective {self.run.objective.kind!r} has no outputs of sequences"
+            )
+        if not network.has_embeddings:
+            raise ArgumentError(
+                "this model is a user's module without the methods embed and classify, which are "
+                "needed for one-hot input"
+            )
+        networks = [network]
+        if self.objective.outputs_per != "sequence":
+            networks = [network.alone(number) for number in range(self.run.model.members)]
+        return OneHotNetwork(
+            networks,
+            self.tokenizer,
+            self.of_records,
+            mean_of_strands=self.both_strands and not self.run.shares_strands,
+        )
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""

@@ -149,11 +149,6 @@ class Split(TableDisplay):
     path: Path
     table: pd.DataFrame
 
-    @classmethod
-    def load(cls, path: str | Path) -> Split:
-        """Read a split table."""
-        return cls(Path(path), pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False))
-
     def save(self, path: str | Path) -> None:
         """Write the table as TSV."""
         with whole_file(path) as file:

@@ -60,7 +60,6 @@ LIBRARIES = {
     "tensorboard": ("tensorboard", "It shows training curves"),
     "gkmsvm": ("gkm", "It fits the baseline gkm_svm"),
     "opacus": ("privacy", "It counts the privacy that a training with [privacy] spends"),
-    "tangermeme": ("interpret", "It computes the attributions of deep_lift_shap"),
     "snakemake_executor_plugin_slurm": ("slurm", "It submits jobs to Slurm"),
 }
 

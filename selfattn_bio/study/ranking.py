@@ -54,11 +54,6 @@ class Ranking(TableDisplay):
         with whole_file(path) as file:
             self.table.to_csv(file, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
-    @classmethod
-    def load(cls, path: str | Path) -> Ranking:
-        """Read a file of `save`."""
-        return cls(pd.read_csv(path, sep="\t"))
-
 
 def rank_jobs(study: Study) -> Ranking:
     """Rank the trained jobs of a sweep; `Study.rank_jobs` describes it."""

@@ -2,18 +2,16 @@
 
 import json
 import tomllib
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio import config, load, sample
+from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 
@@ -332,23 +330,3 @@ def test_causal_language_model(workshop):
     test = workshop(rows, None, objective + MODEL + TOKEN)
     assert test["model"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.1)
     assert test["baselines"]["markov"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.05)
-    drawn = sample("model", number=40, length=60, seed=1)
-    pairs = [(before, after) for text in drawn for before, after in pairwise(text)]
-    assert {len(text) for text in drawn} == {60}
-    assert np.mean([after in follows[before] for before, after in pairs]) > 0.9
-    assert np.mean([after == follows[before][0] for before, after in pairs]) == pytest.approx(
-        0.75, abs=0.08
-    )
-    assert sample("model", number=40, length=60, seed=1) == drawn
-    assert all(
-        text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT")
-    )
-    with pytest.raises(
-        ValueError, match="start has 4 positions; it must consist of complete 1-mers and"
-    ):
-        sample("model", number=1, length=3, start="ACGT")
-    with pytest.raises(
-        ValueError,
-        match=r"^cannot sample from Ensemble; pass one model folder or one loaded model$",
-    ):
-        sample(Ensemble((load("model"), load("model"))), number=1, length=3)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from private_task import MODEL, PRIVACY, SHORT, fit, run_file, trainer_of, write_task_of
+from private_task import MODEL, PRIVACY, fit, run_file, trainer_of, write_task_of
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -19,7 +19,6 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
-from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import check_layers
 from selfattn_bio.training.trainer import Trainer
 
@@ -256,19 +255,6 @@ def test_private_run_file_refusals(words):
     with pytest.raises(ValueError, match=r"with .privacy.|kind 'tower'") as error:
         config.RunFile(data=config.Data(**of), **sections)
     assert words in str(error.value)
-
-
-def test_private_run_is_planned_per_record():
-    planned = as_measured(run_file())
-    assert (planned.privacy, planned.training.batch_size, planned.training.accumulate) == (
-        None,
-        1,
-        12,
-    )
-    balanced = run_file(
-        privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8}
-    )
-    assert as_measured(balanced).training == config.Training(**SHORT | {"batch_size": 8})
 
 
 def test_private_run_has_no_default_variants():

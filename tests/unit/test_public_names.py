@@ -20,6 +20,5 @@ def test_names_of_results_have_what_they_show():
     for name in shown:
         assert hasattr(getattr(selfattn_bio, name), "_repr_html_")
         assert hasattr(getattr(selfattn_bio, name), "save")
-        assert hasattr(getattr(selfattn_bio, name), "load")
     drawn = {"Contacts", "Evaluation", "Explanation", "MotifSet", "Substitutions"}
     assert drawn == {name for name in shown if hasattr(getattr(selfattn_bio, name), "plot")}

@@ -105,17 +105,10 @@ def method_fits_the_model(run: RunFile) -> None:
             f"[interpret] method {method!r} cannot explain model kind 'module', whose layers are "
             f"unknown; choose one of {known}"
         )
-    if not isinstance(model, AttentionModel):
-        return
-    if model.mixer.kind != "softmax" and needs == "weights":
+    if isinstance(model, AttentionModel) and model.mixer.kind != "softmax" and needs == "weights":
         raise ValueError(
             f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
             f"mixer {model.mixer.kind!r} has none"
-        )
-    if model.exits.kind != "none" and method == "deep_lift_shap":
-        raise ValueError(
-            "[interpret] method 'deep_lift_shap' cannot be used with model.exits "
-            f"{model.exits.kind!r}"
         )
 
 

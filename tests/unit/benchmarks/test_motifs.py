@@ -128,7 +128,7 @@ def test_metrics_are_cached_until_weights_change(tmp_path, monkeypatch):
     assert run.kept("x", lambda: {"value": 2})["value"] == 1
     (run.folder / "model/model.safetensors").write_bytes(b"two")
     assert run.kept("x", lambda: {"value": 2})["value"] == 2
-    few, many = (motifs.DeepLiftShap(shuffles=number) for number in (2, 20))
+    few, many = (motifs.IntegratedGradients(steps=number) for number in (2, 20))
     assert run.kept("y", lambda: {"value": 1}, few)["value"] == 1
     assert run.kept("y", lambda: {"value": 2}, few)["value"] == 1
     assert run.kept("y", lambda: {"value": 2}, many)["value"] == 2

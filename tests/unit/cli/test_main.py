@@ -227,7 +227,7 @@ def test_allow_module_is_an_option_where_networks_run():
     found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
     assert found == {
         *("score", "train", "prune", "evaluate", "explain", "motifs", "interactions"),
-        *("contacts", "embed", "scan", "variants"),
+        *("contacts", "embed", "scan", "variants", "run"),
     }
 
 

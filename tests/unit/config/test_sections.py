@@ -204,8 +204,7 @@ def test_split_errors(tmp_path, added, message):
             '[interpret]\nmethod = { kind = "lrp" }',
             "task.toml:5: unknown kind 'lrp' in [interpret.method]; choose one of 'attnlrp', "
             "'cp_lrp', 'gradient', 'saturation', 'received', 'rollout', 'value_rollout', "
-            "'gradient_rollout', 'guided', 'attnlrp_copies', 'integrated_gradients', 'blocks', "
-            "'deep_lift_shap'",
+            "'gradient_rollout', 'guided', 'attnlrp_copies', 'integrated_gradients', 'blocks'",
         ),
         (
             '[interpret]\ncaller = { kind = "modisko" }',

@@ -8,7 +8,7 @@ import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.card import model_card, write_card
+from selfattn_bio.evaluation.card import best_metrics, model_card, write_card
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
@@ -41,6 +41,17 @@ def folder(tmp_path):
         return tmp_path
 
     return write
+
+
+def test_names_cannot_leave_their_line(folder):
+    path = folder(title="A\n# B", split={"kind": "column", "column": "x`\n<b>"})
+    provenance = json.loads((path / "provenance.json").read_text())
+    provenance["data"][0]["path"] = "a|b\n\n# c.fa"
+    (path / "provenance.json").write_text(json.dumps(provenance))
+    card = model_card(path, VALID)
+    assert r"# A\n# B" in card
+    assert r"in column `x'\n<b>`" in card
+    assert r"| `a\|b\n\n# c.fa` | 1,200 |" in card
 
 
 def test_card_names_stack_parts(folder):
@@ -178,3 +189,19 @@ def test_card_of_several_models_names_members(folder):
     page = model_card(path, VALID, None, [path])
     assert "The model is the mean of 2 trainings with different seeds" in page
     assert page.count(f"| `{path}` | 7 | 250 |") == 2
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ("step,seconds,valid_auroc\n", "the training history has no rows"),
+        ("step,seconds,valid_auroc\n100,1,0.5\n", "the training history lacks step 250"),
+        ("step,seconds,valid_auroc\nx,1,0.5\n", "the training history has no column 'step'"),
+        ("\0", "the training history"),
+    ],
+)
+def test_damaged_history_is_refused(folder, history, message):
+    path = folder()
+    (path / "history.csv").write_text(history)
+    with pytest.raises(ModelFolderError, match=f"history.csv: {message}"):
+        best_metrics(path)

@@ -10,12 +10,11 @@ from gated_networks import EXITS, V, run_of, section_of, tokens
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attribution.capture import has_attention, read_attention
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, RunFileError
-from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
-from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.model.build import build_members, build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import Network
@@ -309,11 +308,6 @@ def test_gated_and_pruned_models_have_equal_attributions(exits):
     ]
     assert reading.received() == pytest.approx(np.concatenate(kept).mean(0), abs=1e-6)
     assert explain(scorers[1], records, method=Rollout()).attention is not None
-    if exits.kind == "none":
-        assert_close(with_modules(smaller)(tokens(2, 9)[:1]), network(tokens(2, 9)[:1]))
-    else:
-        with pytest.raises(ValueError, match="does not support confidence exits"):
-            with_modules(smaller)
 
 
 def test_value_norms_and_gradients_include_gates():
@@ -359,15 +353,6 @@ def test_gates_and_exits_in_run_file(tmp_path):
         with pytest.raises(RunFileError) as error:
             config.run_file_of(text + wrong, tmp_path)
         assert words in str(error.value)
-    with pytest.raises(
-        RunFileError, match=r"method 'deep_lift_shap' cannot be used with model.exits 'confidence'"
-    ):
-        config.run_file_of(
-            text
-            + 'exits = { kind = "confidence" }\n[interpret]\nmethod = { kind = "deep_lift_shap" '
-            "}\n",
-            tmp_path,
-        )
     with pytest.raises(
         RunFileError,
         match=r"model.exits 'confidence' cannot be used with objective 'masked'",

@@ -7,8 +7,8 @@ from genome_models import random_letters, scorer_of, write_genome, write_model
 from scipy.special import expit
 from variant_files import RUN, open_genome, other, text, write_vcf
 
-from selfattn_bio.interpret.variants import Substitutions, score_substitutions
 from selfattn_bio.errors import VariantFileError
+from selfattn_bio.evidence.variants import score_substitutions
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -299,7 +299,5 @@ def test_substitutions_are_saved_and_plotted(genome, model, tmp_path, caplog):
     assert letters.get_ylabel() == "mean loss (logits)"
     assert heat.images[0].get_array().shape == (4, 3)
     found.save(tmp_path / "a")
-    read = Substitutions.load(tmp_path / "a")
-    pd.testing.assert_frame_equal(read.table, found.table, rtol=1e-4)
-    read.save(tmp_path / "b")
-    assert (tmp_path / "b.effects.tsv").read_bytes() == (tmp_path / "a.effects.tsv").read_bytes()
+    table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t").dropna(axis=1, how="all")
+    pd.testing.assert_frame_equal(table, found.table[table.columns], rtol=1e-4)

@@ -208,12 +208,11 @@ OF_VARIANT = '[variants.other.model]\nkind = "attention"\nembed_dim = 32\n[varia
 @pytest.mark.parametrize("section", ["[transfer]", OF_VARIANT], ids=["model", "variant"])
 def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     """The parent of the model, or of a variant, has a parent that saw p2, on the other strand."""
-    first, second = (
-        {"id": [name], "chrom": [None], "start": [None], "end": [None]} for name in "xy"
-    )
+    record = pd.DataFrame({"chrom": [None], "start": [None], "end": [None]})
+    record = record.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
     letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
-    seen = seen_table(pd.DataFrame(first), letters, DNA, "", None)
-    own = seen_table(pd.DataFrame(second), [letters_of("ACGT" * 30, DNA)], DNA, "", seen)
+    seen = seen_table(record, letters, DNA, "", None)
+    own = seen_table(record, [letters_of("ACGT" * 30, DNA)], DNA, "", seen)
     (here / "parent").mkdir()
     own.to_parquet(here / "parent" / TRAINING_RECORDS)
     provenance = {
@@ -223,7 +222,7 @@ def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     }
     (here / "parent" / PROVENANCE).write_text(json.dumps(provenance))
     code, _, err = audit(run_file=f'{RUN_FILE}{section}\nparent = "./parent"\n')
-    assert code == 3
+    assert code == 3, err
     assert (
         "test records that a parent of the model saw: 1, such as 'p2' (parent); [audit] max_seen "
         "allows 0" in err

@@ -16,10 +16,10 @@ from selfattn_bio.config import BinaryObjective, Interpret
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.epistasis import strands_log_odds
+from selfattn_bio.evidence.marginals import PAIR_COLUMNS
 from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.epistasis import strands_log_odds
-from selfattn_bio.interpret.marginals import PAIR_COLUMNS
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import interactions as step
@@ -246,7 +246,7 @@ def test_inputs_of_another_task_are_refused(study):
     for act in (protein.split, protein.audit, protein.evaluate, protein.explain):
         with pytest.raises(CorpusError, match=message):
             act()
-    other = with_section(study, objective=config.MulticlassObjective(column="kind"))
+    other = with_section(study, objective=config.MulticlassObjective(column="kind"), variants={})
     with pytest.raises(ModelFolderError, match=r"the model has the objective .*, the run file "):
         other.explain()
 

@@ -1,5 +1,6 @@
 """Test how `Study` finds its task and its parts, and its errors about missing results."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,15 @@ def tasks(here):
     return here
 
 
+def argument_of(study):
+    """Return the task in the command that writes the model of a study."""
+    with pytest.raises(ResultsError) as raised:
+        study.existing(study.files, "model")
+    return re.search("`selfattn-bio train (.*)`", str(raised.value))[1]
+
+
 @pytest.mark.parametrize(
-    ("text", "run_file", "folder", "name", "address"),
+    ("text", "run_file", "folder", "name", "argument"),
     [
         ("mine", MINE, "results/mine", "mine", "mine"),
         ("results/mine/", MINE, "results/mine", "mine", "mine"),
@@ -55,13 +63,13 @@ def tasks(here):
     ],
 )
 @pytest.mark.usefixtures("tasks")
-def test_study_of_text(text, run_file, folder, name, address, part, inside):
+def test_study_of_text(text, run_file, folder, name, argument, part, inside):
     study = Study(text.rstrip("/") + part)
     assert study.task.path == Path(run_file)
     assert (study.root.folder, study.name) == (Path(folder), name)
     assert study.files.folder == Path(folder) / inside
-    assert study.address == str(Path(address) / inside)
-    again = Study(study.address)
+    assert argument_of(study) == str(Path(argument) / inside)
+    again = Study(argument_of(study))
     assert (again.files, again.run) == (study.files, study.run)
 
 
@@ -69,7 +77,7 @@ def test_study_of_current_folder(tasks, monkeypatch):
     monkeypatch.chdir(tasks / "mine_too")
     study = Study("./variants/cnn")
     assert (study.name, study.files.model) == ("mine_too", Path("variants/cnn/model"))
-    assert Study(".").address == "."
+    assert argument_of(Study(".")) == "."
 
 
 def test_study_in_another_folder(tasks):
@@ -96,16 +104,15 @@ def test_parts_have_their_run_and_share_the_folder(tasks):
     assert [len(each.members) for each in (study, cnn, shuffled)] == [2, 2, 3]
     third = shuffled.member(3)
     assert third.run.training.seed == study.run.training.seed + 2
-    assert third.first_member.files == shuffled.files
+    assert third.member(1).files == shuffled.files
     rates = {}
     for job, of in zip(study.jobs, study.task.jobs(), strict=True):
-        assert job.is_job
         assert job.files.folder == Path("results/mine") / of.folder
-        assert Study(job.address).run == job.run
+        assert Study(argument_of(job)).run == job.run
         rates.setdefault(of.of, []).append(job.run.training.learning_rate)
     assert rates["model"] == rates["cnn"] == [0.001, 0.01]
     assert {each.root for each in (cnn, third, *study.jobs)} == {study.root}
-    labels = [each.label for each in (study, study.member(2), cnn, third)]
+    labels = [each.address.label for each in (study, study.member(2), cnn, third)]
     assert labels == ["model", "model 2", "cnn", "shuffled 3"]
 
 
@@ -155,11 +162,6 @@ def test_missing_result_names_the_command_that_writes_it(result, path, step):
 
 
 def test_model_of_members_needs_each_of_them(tasks):
-    study = Study("mine")
-    study.files.model.mkdir(parents=True)
-    assert study.member(2).address == "mine/members/2"
+    Path("results/mine/model").mkdir(parents=True)
     with pytest.raises(ResultsError, match="Run `selfattn-bio train mine/members/2` first"):
-        study.model_folders  # noqa: B018
-    study.member(2).files.model.mkdir(parents=True)
-    assert study.model_folders == [study.files.model, study.member(2).files.model]
-    assert study.member(2).model_folders == [study.member(2).files.model]
+        Study("mine").model  # noqa: B018

@@ -104,6 +104,8 @@ def test_exhausted_memory_error_has_a_hint(study, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(training.loop, "train", exhausted)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # several processes: nothing is measured
-    with pytest.raises(TrainingError, match=r"out of memory: MemoryError.*training\.batch_size"):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # of several processes
+    message = r"out of memory at training\.batch_size = 8: MemoryError\. Try .*, or start fewer"
+    with pytest.raises(TrainingError, match=message) as caught:
         study.train(threads=1)
+    assert caught.value.__context__ is None  # its frames would keep the memory of the training

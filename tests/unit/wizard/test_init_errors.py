@@ -1,13 +1,16 @@
 """Test errors of init: each is one line."""
 
 import os
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from commands import exit_code
-from init_files import write
+from init_files import table, write
 
-from selfattn_bio.errors import RunFileError
+from selfattn_bio import ingest_files
+from selfattn_bio.errors import RunFileError, SequenceFileError
 from selfattn_bio.wizard import propose
 
 
@@ -92,7 +95,7 @@ mine --sequences a.fa --targets v.tsv
 x. Separate
 mine --positives a.bed --negatives a.fa
     a.bed: intervals need their genome. Give it with --genome GENOME.fa
-mine --positives \x7f.fa --negatives a.fa
+mine --positives \udcff.fa --negatives a.fa
     error: workflows/tasks/mine.toml:
 there --positives a.fa --negatives b.fa
     there.toml: the run file already exists. Edit it, remove it, or
@@ -117,7 +120,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
     Path("q.fa").write_text(Path("p.fa").read_text().replace(">", ">q"))
-    Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
+    Path("\udcff.fa").write_bytes(Path("b.fa").read_bytes())
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")
@@ -125,6 +128,24 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     assert message in capsys.readouterr().err
     assert [path.name for path in Path("workflows/tasks").iterdir()] == ["there.toml"]
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("t.csv", "t.csv:1"), ("t.tsv", "t.tsv:1"), ("t.parquet", "t.parquet")]
+)
+def test_column_name_with_a_line_break_is_refused(here, capsys, name, place):
+    evil = """x\ncolumn = "x"\n[interpret]\nmethod = { kind = "saturation" }
+[variants.x.model]\nkind = "module"\nmodule = "evil:build"\n[variants.x.model.settings]\n#"""
+    table(name.replace("parquet", "csv"), letters="MKVLA", **{evil: lambda i, row: "abc"[i % 3]})
+    if name.endswith("parquet"):
+        pd.read_csv("t.csv").to_parquet(name)
+    assert exit_code(f"init mine --sequences {name}") == 1
+    message = f"{place}: line break in the name of column 2, 'x\\ncolumn = "
+    assert message in capsys.readouterr().err
+    with pytest.raises(SequenceFileError, match=f"^{re.escape(message)}"):
+        ingest_files(name, "corpus", "protein")
+    assert not Path("workflows").exists()
+    assert not Path("corpus").exists()
 
 
 def test_python_messages_name_parameters(here, caplog):
