@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
 
-if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
+if TYPE_CHECKING:  # imported where they are needed: a command imports this module for its help
     from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evidence.interactions import Interactions
@@ -148,6 +146,8 @@ class Study:
     @property
     def splits(self) -> Split:
         """Read the split table."""
+        import pandas as pd
+
         from selfattn_bio.study.data import Split
 
         path = self.existing(self.root, "split")
@@ -207,6 +207,8 @@ class Study:
     @property
     def ranking(self) -> Ranking:
         """Read the ranked jobs of the sweep."""
+        import pandas as pd
+
         from selfattn_bio.study.ranking import Ranking
 
         return Ranking(pd.read_csv(self.existing(self.root, "ranking"), sep="\t"))
@@ -221,7 +223,8 @@ class Study:
         """
         path: Path = getattr(layout, name)
         if not path.exists():
-            command = f"selfattn-bio {getattr(Layout, name).step} {self.address.text(layout)}"
+            argument = self.address.text(layout, self.task.path)
+            command = f"selfattn-bio {getattr(Layout, name).step} {argument}"
             raise ResultsError("not found", place=str(path), hint=f"Run `{command}` first")
         return path
 
@@ -323,8 +326,6 @@ class Study:
 
         Raises
         ------
-        ArgumentError
-            If a variant has the name of a baseline.
         CorpusError
             If a split is empty or lacks one of two classes.
         ModelFolderError
