@@ -249,7 +249,7 @@ class Study:
         Raises
         ------
         CorpusError
-            If the records do not suit [split], or a split lacks records or one of the labels.
+            If the records do not suit [split], or a split lacks records or a label.
         """
         from selfattn_bio.study.data import split
 
@@ -309,9 +309,8 @@ class Study:
     def dry_run(self, *, threads: int = 8, sharded: bool = False) -> DryRun:
         """Measure memory and time of a training with three steps, and write no model.
 
-        The steps use the longest records. They are followed by an evaluation and a checkpoint in a
-        temporary folder, because these may need more memory. Options and errors are those of
-        `train`. The time includes all members of [training] `seeds`.
+        The steps use the longest records. An evaluation and a checkpoint in a temporary folder
+        follow. Options and errors are those of `train`. The time includes all [training] `seeds`.
         """
         from selfattn_bio.study.training import dry_run
 
