@@ -288,10 +288,9 @@ class Study:
         Parameters
         ----------
         threads
-            Largest number of CPU threads, at most the number of cores. At the start a timed batch
-            chooses 1, 2, 4, ... or this number; it is recorded in provenance.json, and a resumed
-            training keeps it. Two fresh trainings may therefore use different numbers; with 1
-            nothing is timed. Afterwards torch has its earlier setting.
+            Largest number of CPU threads, at most the number of cores. A timed batch at the start
+            chooses 1, 2, 4, ... or this number. provenance.json records it, and a resumed training
+            keeps it. With 1 nothing is timed. Afterwards torch has its earlier setting.
         sharded
             Whether the processes of torchrun each hold a part of the weights (FSDP2).
 
