@@ -36,10 +36,9 @@ from selfattn_bio.motifs.formats import (
     write_bed,
     write_table,
 )
-from selfattn_bio.motifs.logos import draw_logo
+from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
-from selfattn_bio.motifs.svg import logo_svg
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 if TYPE_CHECKING:
@@ -66,14 +65,15 @@ class Motif(SeqletPattern):
         return f"Motif {self.name} {self.consensus} of {counted(self.num_sites, 'site')}"
 
     def _repr_html_(self) -> str:
-        sites = counted(self.num_sites, "site")
-        return (
-            f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, "
-            f"{sites}</div><div>{self._logo()}</div></div>"
-        )
+        about = f"<b>{escape(self.name)}</b> {escape(self.consensus)}, "
+        about += counted(self.num_sites, "site")
+        svg = self.logo.svg(label=f"logo of {self.name}")
+        return f"<div><div>{about}</div><div>{svg}</div></div>"
 
-    def _logo(self) -> str:
-        return logo_svg(self.ppm, self.alphabet.letters, label=f"logo of {self.name}")
+    @property
+    def logo(self) -> LetterPlot:
+        """Return the logo: `logo.draw(axes)` draws it, `logo.svg(label=...)` is SVG text."""
+        return logo(self.ppm, self.alphabet.letters)
 
     @property
     def pwm(self) -> NDArray[np.float64]:
@@ -142,7 +142,8 @@ class MotifSet:
         rows = ""
         for motif in self:
             cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
-            rows += f"<tr><th>{escape(motif.name)}</th><td>{motif._logo()}</td>{cells}</tr>"
+            svg = motif.logo.svg(label=f"logo of {motif.name}")
+            rows += f"<tr><th>{escape(motif.name)}</th><td>{svg}</td>{cells}</tr>"
         return (
             f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
@@ -288,7 +289,7 @@ class MotifSet:
                 figure = DisplayedFigure(
                     figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained"
                 )
-                draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
+                motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
         write_table(layout.motifs, self.table)
 
@@ -374,7 +375,7 @@ class MotifSet:
         for axes, motif in zip(
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):
-            draw_logo(motif.ppm, axes, motif.alphabet.letters)
+            motif.logo.draw(axes)
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure

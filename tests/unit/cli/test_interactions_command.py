@@ -7,7 +7,7 @@ from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.evidence import interactions
-from selfattn_bio.evidence.epistasis import strands_log_odds
+from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
@@ -108,7 +108,6 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(tmp_path, monkeypa
         == 0
     )
     ((_, letters, log_odds, _),) = asked_for
-    np.testing.assert_allclose(
-        log_odds(letters), strands_log_odds(load(tmp_path / "calibrated"))(letters)
-    )
+    scorer = load(tmp_path / "calibrated")
+    np.testing.assert_allclose(log_odds(letters), mean_of_strands(scorer, scorer.log_odds)(letters))
     assert abs(log_odds(letters) * 4 - load(tmp_path / "calibrated").logits(letters)).max() > 1e-6

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_motifs import PPMS, WORDS
+from planted_motifs import PPMS, SITES, WORDS, weigh
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.evidence import verdicts as evidence
-from selfattn_bio.evidence.held_out_records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.held_out_records import LabelledRecords
 from selfattn_bio.evidence.interventions import (
     Scored,
     effect,
@@ -25,8 +24,6 @@ from selfattn_bio.evidence.verdicts import (
 )
 from selfattn_bio.motifs.hits import find_hits
 from selfattn_bio.sequence.alphabet import DNA
-
-SITES = dict.fromkeys(WORDS, 100)
 
 
 def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15):
@@ -55,10 +52,6 @@ def counting(word, weight):
         )
 
     return log_odds
-
-
-def weigh(held_out, log_odds):
-    return weigh_evidence(PPMS, SITES, held_out, log_odds, hit_p=1e-4).set_index("name")
 
 
 def test_used_motif_is_supported_and_ignored_is_not():
@@ -167,7 +160,7 @@ def test_interval_of_an_effect_is_over_records():
     def log_odds(rows):
         return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
 
-    found = effect(hits, Scored(list(letters), log_odds, MIN_EFFECT), rng)
+    found = effect(hits, Scored(LabelledRecords(list(letters), np.ones(number)), log_odds), rng)
     sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
     for name in ("effect", "fall"):
@@ -195,8 +188,8 @@ def test_same_seed_same_table():
     )
 
 
-def test_few_hits_and_no_motif(monkeypatch):
-    held_out = planted(60)
+def test_few_hits_and_no_motif():
+    scored = Scored(planted(60), counting(WORDS["used"], 1.0))
     few = pd.DataFrame(
         {
             "name": "used",
@@ -207,15 +200,13 @@ def test_few_hits_and_no_motif(monkeypatch):
             "p_value": 1e-6,
         }
     )
-    monkeypatch.setattr(evidence, "find_hits", lambda *_: few)
-    ppms = {"used": PPMS["used"]}
-    table = weigh_evidence(ppms, SITES, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4)
+    table = weigh_evidence({"used": PPMS["used"]}, SITES, few, scored, hit_p=1e-4)
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["inconclusive"]
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *COLUMNS]
-    assert weigh_evidence({}, {}, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4).empty
+    assert weigh_evidence({}, {}, few[:0], scored, hit_p=1e-4).empty
 
 
 def test_matched_sites_are_near_and_apart():
@@ -316,16 +307,13 @@ def test_stability_is_fraction_of_members_with_effect():
     def members(rows):
         return one(rows)[:, None] * factors
 
-    found = effect(mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0))
+    found = effect(mine, Scored(held_out, members), np.random.default_rng(0))
     assert found["stability"] == 0.5
-    alone = effect(mine, Scored(held_out.sequences, one, MIN_EFFECT), np.random.default_rng(0))
+    alone = effect(mine, Scored(held_out, one), np.random.default_rng(0))
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
     assert (
-        sufficiency(
-            mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0)
-        )["sufficiency"]
-        > 0.4
+        sufficiency(mine, Scored(held_out, members), np.random.default_rng(0))["sufficiency"] > 0.4
     )
 
 
@@ -344,8 +332,8 @@ def test_one_q_value_of_the_largest_p_limits_false_positives():
 class Confounded(LabelledRecords):
     """Records whose positives with a hit are no more than expected among matched records."""
 
-    def matched(self, hits, strata):
-        return super().matched(hits, strata) | {"matched_p": 0.4}
+    def associations(self, hits):
+        return super().associations(hits) | {"matched_p": 0.4}
 
 
 def test_support_needs_all_three_tests():

@@ -10,10 +10,10 @@ from selfattn_bio.evidence.epistasis import (
     _free_starts,
     epistasis,
     expected_epistasis,
+    mean_of_strands,
     put,
     site_pairs,
     spacing,
-    strands_log_odds,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.sequence.alphabet import DNA
@@ -292,7 +292,9 @@ def test_dna_is_read_on_both_strands():
         for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
     ]
     assert abs(ways[0] - ways[1]).max() > 1e-6
-    np.testing.assert_allclose(strands_log_odds(scorer)(rows), np.mean(ways, axis=0))
+    np.testing.assert_allclose(
+        mean_of_strands(scorer, scorer.log_odds)(rows), np.mean(ways, axis=0)
+    )
 
 
 def test_without_pairs_there_is_a_table_without_rows():
