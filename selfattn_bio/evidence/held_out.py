@@ -104,7 +104,9 @@ def read_held_out(
     about = records.assign(
         length=[len(each.letters) for each in given], label=of_records.get(LABEL, np.nan)
     )
-    values = scorer.objective.targets(_as_text(of_records), about, "the targets")
+    # as text, as values are read from a table of targets
+    text = of_records.astype(object).map(str, na_action="ignore")
+    values = scorer.objective.targets(text, about, "the targets")
     if partner_of is None:
         return records, [each.letters for each in given], values
     return records, [RecordPair(each.letters, partner_of(each)) for each in given], values
@@ -138,21 +140,12 @@ def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) 
     else:
         table = pd.DataFrame({columns[0]: list(targets)})
     values = table[columns[0]]
-    if objective.is_labelled and (len(values) != number or not values.isin((0, 1)).all()):
+    if len(values) != number or (objective.is_labelled and not values.isin((0, 1)).all()):
         raise ArgumentError(
-            f"pass one label, 0 or 1, for each of the {number} sequences, not "
-            f"{values.unique()[:5].tolist()} for {len(values)}"
-        )
-    if len(values) != number:
-        raise ArgumentError(
-            f"pass one target for each of the {number} sequences, not {len(values)}"
+            f"pass one {'label, 0 or 1,' if objective.is_labelled else 'target'} for each of the "
+            f"{number} sequences, not {values.unique()[:5].tolist()} for {len(values)}"
         )
     return table
-
-
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return values as text, as they are read from a table of targets."""
-    return table.astype(object).map(str, na_action="ignore")
 
 
 def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 Attention selects the pairs of motifs to test. The tests replace sites and measure how the score
 changes.
 
-The epistasis of a pair of motifs (`interpret.epistasis`) is compared with two controls in the same
+The epistasis of a pair of motifs (`evidence.epistasis`) is compared with two controls in the same
 records and at the same distance: random sites, because any two sites can have some epistasis, and
 any two motifs with the same effects, because a non-linear function of the summed motif effects
 gives epistasis to every pair.
@@ -85,11 +85,11 @@ class Interactions(TableDisplay):
         (docs/interpretation_interactions.md).
     curves
         Epistasis of the pairs by distance in neutral backgrounds, with the columns
-        `marginals.PAIR_CURVES`; None if it was not measured.
+        `marginals.PAIR_CURVES`.
     """
 
     table: pd.DataFrame
-    curves: pd.DataFrame | None = None
+    curves: pd.DataFrame
 
     def __repr__(self) -> str:
         names = self.supported["name_a"] + " and " + self.supported["name_b"]
@@ -123,9 +123,7 @@ class Interactions(TableDisplay):
         The curves of pairs.tsv are in pairs.distances.tsv.
         """
         write_table(path, self.table)
-        distances_path(path).unlink(missing_ok=True)  # of another table
-        if self.curves is not None:
-            write_table(distances_path(path), self.curves)
+        write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
 
 
 def _arrangement(row: Mapping[Any, Any]) -> str:
@@ -135,11 +133,6 @@ def _arrangement(row: Mapping[Any, Any]) -> str:
         f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
         f"(q {row['orientation_q']:.1g})"
     )
-
-
-def distances_path(path: str | Path) -> Path:
-    """Return the path of the curves of a table of pairs."""
-    return Path(path).with_suffix(".distances.tsv")
 
 
 def evaluate_interactions(
@@ -231,19 +224,15 @@ def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, 
     sites), pairs_p and specific (compared with motifs of the same effects) and p, the larger
     p-value. A comparison with fewer than `MIN_RECORDS` records is left out.
     """
-    above, specific = (
-        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "expected")
-    )
     found: dict[str, float] = {}
-    if len(above) >= MIN_RECORDS:
-        mean = mean_effect(above, rng)
-        found |= {
-            "sites_p": mean["_p"],
-            **{f"epistasis{suffix}": mean[suffix] for suffix in ("", "_low", "_high")},
-        }
-    if len(specific) >= MIN_RECORDS:
-        mean = mean_effect(specific, rng)
-        found |= {"pairs_p": mean["_p"], "specific": mean[""]}
+    for control, p, estimate, ends in (
+        ("matched", "sites_p", "epistasis", ("_low", "_high")),
+        ("expected", "pairs_p", "specific", ()),
+    ):
+        above = (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
+        if len(above) >= MIN_RECORDS:
+            mean = mean_effect(above, rng)
+            found |= {p: mean["_p"]} | {f"{estimate}{end}": mean[end] for end in ("", *ends)}
     if "sites_p" in found and "pairs_p" in found:
         found["p"] = max(found["sites_p"], found["pairs_p"])
     return found
@@ -293,14 +282,11 @@ def relevant_sites(
         > 1
     )
     sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
-    attribution = dict(
-        zip(
-            sampled.tolist(),
-            importance([sequences[record] for record in sampled]),
-            strict=True,
-        )
+    attribution = importance([sequences[record] for record in sampled])
+    return relevant_hits(
+        hits[hits["record"].isin(sampled)].reset_index(drop=True),
+        dict(zip(sampled.tolist(), attribution, strict=True)),
     )
-    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), attribution)
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, listed, whole_file
-from selfattn_bio.motifs import of_consensus, open_database
+from selfattn_bio.motifs import matrix_of, open_database
 from selfattn_bio.motifs.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
 from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
@@ -137,25 +137,14 @@ def scan_files(
 def _motifs(
     motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path, alphabet: Alphabet
 ) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, int]]:
+    num_sites: Mapping[str, int] = {}
+    given: Mapping[str, NDArray[np.float64] | str]
     if isinstance(motifs, MotifSet):
-        ppms, num_sites = motifs.ppms, motifs.num_sites
+        given, num_sites = motifs.ppms, motifs.num_sites
     else:
-        ppms = (
-            {
-                name: of_consensus(motif, alphabet) if isinstance(motif, str) else np.asarray(motif)
-                for name, motif in motifs.items()
-            }
-            if isinstance(motifs, Mapping)
-            else open_database(str(motifs), alphabet)
-        )
-        num_sites = dict.fromkeys(ppms, NUM_SITES)
-    for name, ppm in ppms.items():
-        if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
-            raise ValueError(
-                f"motif {name!r} has shape {ppm.shape} instead of "
-                f"(width, {len(alphabet.letters)}) for {alphabet.name}"
-            )
-    return ppms, num_sites
+        given = motifs if isinstance(motifs, Mapping) else open_database(str(motifs), alphabet)
+    ppms = {name: matrix_of(motif, alphabet) for name, motif in given.items()}
+    return ppms, dict.fromkeys(ppms, NUM_SITES) | dict(num_sites)
 
 
 def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:

@@ -137,17 +137,12 @@ class MotifSet:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, with a logo in each row."""
-        by_name = self.table.set_index("name")
-        heads = "".join(f"<th>{escape(str(column))}</th>" for column in ("name", "logo", *by_name))
-        rows = ""
-        for motif in self:
-            cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
-            svg = motif.logo.svg(label=f"logo of {motif.name}")
-            rows += f"<tr><th>{escape(motif.name)}</th><td>{svg}</td>{cells}</tr>"
-        return (
-            f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>"
-        )
+        table = self.table.map(lambda cell: escape(cell) if isinstance(cell, str) else cell)
+        logos = [motif.logo.svg(label=f"logo of {motif.name}") for motif in self]
+        table.insert(1, "logo", logos)
+        with pd.option_context("display.max_colwidth", None):
+            html = table.to_html(escape=False, index=False, na_rep="", float_format="{:.3g}".format)
+        return f'<div style="overflow-x:auto">{html}</div>'
 
     def __len__(self) -> int:
         return len(self.motifs)
@@ -379,12 +374,6 @@ class MotifSet:
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return str(value)
 
 
 def _written(text: str, path: str | Path | None) -> str:

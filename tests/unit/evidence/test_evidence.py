@@ -174,6 +174,7 @@ def test_q_values_are_benjamini_hochberg():
     assert q_values(np.array([0.01, np.nan, 0.04, 0.02])) == pytest.approx(
         [0.03, np.nan, 0.04, 0.03], nan_ok=True
     )
+    assert np.isnan(q_values(np.full(2, np.nan))).all()
     table = weigh(planted(), counting(WORDS["used"], 2.0))
     for test in TESTS:
         p, q = (table[f"{test}_{kind}"].dropna().to_numpy() for kind in "pq")
@@ -181,25 +182,10 @@ def test_q_values_are_benjamini_hochberg():
     assert (table["enrichment_q"] > table["enrichment_p"]).any()
 
 
-def test_same_seed_same_table():
-    held_out = planted(60)
-    pd.testing.assert_frame_equal(
-        weigh(held_out, counting(WORDS["used"], 1.0)), weigh(held_out, counting(WORDS["used"], 1.0))
-    )
-
-
 def test_few_hits_and_no_motif():
     scored = Scored(planted(60), counting(WORDS["used"], 1.0))
-    few = pd.DataFrame(
-        {
-            "name": "used",
-            "record": [0, 1],
-            "start": [0, 0],
-            "end": [8, 8],
-            "strand": "+",
-            "p_value": 1e-6,
-        }
-    )
+    few = pd.DataFrame({"name": "used", "record": [0, 1], "start": 0, "end": 8, "strand": "+"})
+    few["p_value"] = 1e-6
     table = weigh_evidence({"used": PPMS["used"]}, SITES, few, scored, hit_p=1e-4)
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
@@ -235,23 +221,16 @@ def test_shuffling_keeps_composition_and_flanks():
     assert bytes(shuffled) != bytes(letters)
 
 
-USED = {
-    "effect": 0.3,
-    "effect_low": 0.2,
-    "effect_high": 0.4,
-    "fall": 0.3,
-    "fall_low": 0.2,
-    "fall_high": 0.4,
-}
-DOUBTED = {
-    "effect": -0.3,
-    "effect_low": -0.4,
-    "effect_high": -0.2,
-    "fall": -0.3,
-    "fall_low": -0.4,
-    "fall_high": -0.2,
-}
-SUPPORTED = USED | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
+def estimates(value, low, high):
+    return {
+        f"{name}{end}": each
+        for name in ("effect", "fall")
+        for end, each in (("", value), ("_low", low), ("_high", high))
+    }
+
+
+DOUBTED = estimates(-0.3, -0.4, -0.2)
+SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
 
 
 @pytest.mark.parametrize(
