@@ -341,9 +341,8 @@ def spacing(
     order = np.argsort(length_groups, kind="stable")
     others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
     for row in others:
-        row[order] = np.lexsort(
-            (rng.random(len(both)), length_groups)
-        )  # random order within each group
+        # random order within each group
+        row[order] = np.lexsort((rng.random(len(both)), length_groups))
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
@@ -352,17 +351,13 @@ def spacing(
     (bin_at, bin_fold, bin_p), (way_at, way_fold, way_p) = _excess(bins), _excess(ways)
     return {
         "spacings": ";".join(map(str, bins[0])),
-        **{
-            "spacing_start": bin_at * BIN,
-            "spacing_end": (bin_at + 1) * BIN,
-            "spacing_fold": bin_fold,
-            "spacing_p": bin_p,
-        },
-        **{
-            "orientation": ORIENTATIONS[way_at],
-            "orientation_fold": way_fold,
-            "orientation_p": way_p,
-        },
+        "spacing_start": bin_at * BIN,
+        "spacing_end": (bin_at + 1) * BIN,
+        "spacing_fold": bin_fold,
+        "spacing_p": bin_p,
+        "orientation": ORIENTATIONS[way_at],
+        "orientation_fold": way_fold,
+        "orientation_p": way_p,
     }
 
 

@@ -180,18 +180,14 @@ def evaluate_interactions(
         nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     )
     sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng, draws=1))
-    by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
         tested = sampled[(sampled["name_a"] == name_a) & (sampled["name_b"] == name_b)]
         row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
-        rows.append(
-            row
-            | epistasis_tests(tested, rng)
-            | spacing(by_name[name_a], by_name[name_b], lengths, rng)
-        )
+        a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
+        rows.append(row | epistasis_tests(tested, rng) | spacing(a, b, lengths, rng))
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
@@ -220,22 +216,18 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Test whether the mean epistasis of a pair of motifs differs from both controls.
 
-    Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random
-    sites), pairs_p and specific (compared with motifs of the same effects) and p, the larger
-    p-value. A comparison with fewer than `MIN_RECORDS` records is left out.
+    Returns sites_p and the columns of epistasis (compared with random sites), pairs_p and those of
+    specific (compared with motifs of the same effects) and p, the larger p-value. A comparison with
+    fewer than `MIN_RECORDS` records has no estimate, and its p-value is missing.
     """
     found: dict[str, float] = {}
-    for control, p, estimate, ends in (
-        ("matched", "sites_p", "epistasis", ("_low", "_high")),
-        ("expected", "pairs_p", "specific", ()),
-    ):
+    for control, estimate in (("matched", "epistasis"), ("expected", "specific")):
         above = (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
         if len(above) >= MIN_RECORDS:
-            mean = mean_effect(above, rng)
-            found |= {p: mean["_p"]} | {f"{estimate}{end}": mean[end] for end in ("", *ends)}
-    if "sites_p" in found and "pairs_p" in found:
-        found["p"] = max(found["sites_p"], found["pairs_p"])
-    return found
+            found |= mean_effect(above, rng, estimate)
+    found["sites_p"] = found.get("epistasis_p", np.nan)
+    found["pairs_p"] = found.get("specific_p", np.nan)
+    return found | {"p": float(np.maximum(found["sites_p"], found["pairs_p"]))}
 
 
 def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:

@@ -82,7 +82,7 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
 
     Returns
     -------
-    effect and fall, each with the suffixes of `mean_effect`; effect_records, the number of records;
+    effect and fall, each with the columns of `mean_effect`; effect_records, the number of records;
     stability. fall is the loss of score at the hits, without subtracting that at control sites.
     Control sites that overlap other motifs change effect but not fall. stability is the fraction of
     members whose mean effect is at least `HeldOut.least` in size and has the sign of the overall
@@ -105,10 +105,8 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
         "effect_records": len(used),
         "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
     }
-    for name, of_members in (("effect", effects), ("fall", falls)):
-        means = mean_effect(of_members.mean(axis=1), rng)
-        found |= {f"{name}{which}": value for which, value in means.items()}
-    return found
+    found |= mean_effect(effects.mean(axis=1), rng, "effect")
+    return found | mean_effect(falls.mean(axis=1), rng, "fall")
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
@@ -116,7 +114,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
 
     The best site of a record is inserted at its original position into a dinucleotide shuffle of
     the record, which is compared with a copy whose bases at the site are shuffled. Returns
-    sufficiency with the suffixes of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
+    sufficiency with the columns of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
     """
     best = best_hits(hits, rng)
     with_site, without, used = [], [], []
@@ -133,9 +131,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
     if len(with_site) < MIN_RECORDS:
         return {}
     gains = scored.of(with_site, used) - scored.of(without, used)
-    return {
-        f"sufficiency{name}": value for name, value in mean_effect(gains.mean(axis=1), rng).items()
-    }
+    return mean_effect(gains.mean(axis=1), rng, "sufficiency")
 
 
 def _sampled_spans(
@@ -159,10 +155,12 @@ def _agreeing(effects: NDArray[np.float64], least: float) -> float:
     )
 
 
-def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
+def mean_effect(
+    effects: NDArray[np.float64], rng: np.random.Generator, name: str = ""
+) -> dict[str, float]:
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
-    The keys are suffixes of column names: "" (mean), "_low", "_high" and "_p".
+    The keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.
     """
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -174,12 +172,9 @@ def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[
         n_resamples=RESAMPLES,
         rng=rng,
     )
-    return {
-        "": float(effects.mean()),
-        "_low": float(low),
-        "_high": float(high),
-        "_p": float(flips.pvalue),
-    }
+    found = effects.mean(), low, high, flips.pvalue
+    ends = "", "_low", "_high", "_p"
+    return {f"{name}{end}": float(value) for end, value in zip(ends, found, strict=True)}
 
 
 def matched_sites(

@@ -329,8 +329,8 @@ def ablate(
     table = pd.DataFrame(
         {"id": ids, "start": starts, "end": ends, "score": intact, "shuffled": shuffled}
     ).assign(effect=effects)
-    mean = mean_effect(effects, rng)
-    return Ablation(table, mean[""], mean["_low"], mean["_high"], unit)
+    mean = mean_effect(effects, rng, "effect")
+    return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 
 
 def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDArray[np.uint8]]]:
