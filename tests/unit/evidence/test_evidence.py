@@ -296,18 +296,6 @@ def test_stability_is_fraction_of_members_with_effect():
     )
 
 
-def test_one_q_value_of_the_largest_p_limits_false_positives():
-    """Each of 25 motifs lacks one of three properties, so none should be supported."""
-    rng, separate, together = np.random.default_rng(0), 0, 0
-    for _ in range(400):
-        p = rng.random((25, 3)) * np.where(np.arange(25)[:, None] % 3 == np.arange(3), 1, 1e-8)
-        lists = np.column_stack([q_values(column) < 0.05 for column in p.T])
-        separate += lists.all(axis=1).any()
-        together += (q_values(p.max(axis=1)) < 0.05).any()
-    assert separate / 400 > 0.4
-    assert together / 400 < 0.08
-
-
 class Confounded(LabelledRecords):
     """Records whose positives with a hit are no more than expected among matched records."""
 

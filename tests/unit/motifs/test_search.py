@@ -25,8 +25,17 @@ WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
 PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
 
 
-def filled(length, letter=b"A"):
-    return np.full(length, letter[0], dtype=np.uint8)
+def filled(length):
+    return np.full(length, ord("A"), dtype=np.uint8)
+
+
+def read(pattern):
+    return bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+
+
+def has(text, word):
+    """Return whether text has a word on either strand."""
+    return bytes(word) in text or bytes(DNA.reverse_complement(word)) in text
 
 
 def test_hits_on_both_strands_of_records_of_any_length():
@@ -87,17 +96,12 @@ def test_q_is_over_all_pairs_of_motif_and_entry():
     rng = np.random.default_rng(0)
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     one = match_motifs({"m": database["d7"][:7]}, database)["match_q"].iloc[0]
-    unlike = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
-    many = match_motifs({"m": database["d7"][:7]} | unlike, database)["match_q"].iloc[0]
+    others = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
+    many = match_motifs({"m": database["d7"][:7]} | others, database)["match_q"].iloc[0]
     assert many > 3 * one  # ten times as many tests
-
-
-def test_q_of_one_motif_is_over_the_database():
-    rng = np.random.default_rng(0)
-    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
     assert small["match"].tolist() == ["d7"]
-    # The smallest q is at most the number of tests times the smallest p.
+    # the smallest q is at most the number of tests times the smallest p
     assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
     assert match_motifs({}, database).empty
 
@@ -183,9 +187,8 @@ def test_a_planted_word_becomes_a_pattern():
     found = Modisco(1000).call(letters, scores, DNA)
     assert found.note == ""
     best = found.patterns[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
-    assert bytes(WORD) in read or bytes(DNA.reverse_complement(WORD)) in read
-    assert len(read) <= len(WORD) + 2
+    assert has(read(best), WORD)
+    assert len(best.pfm) <= len(WORD) + 2
     # trimmed seqlets contain the trimmed letters
     np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)
     assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
@@ -218,10 +221,7 @@ def test_no_pattern_has_a_reason(scores, note):
     ("where", "error"),
     [
         ("extract_seqlets.extract_seqlets", ValueError("ours")),
-        (
-            "extract_seqlets.extract_seqlets",
-            IndexError("index 7 is out of bounds for axis 0 with size 4"),
-        ),
+        ("extract_seqlets.extract_seqlets", IndexError("index 7 is out of bounds")),
         ("core.TrackSet", ValueError("ours")),
         # a known message, but raised elsewhere
         ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
@@ -256,8 +256,7 @@ def test_refining_extends_motifs_and_drops_duplicates():
     refined = refine_patterns(cut, list(letters), attribution)
     assert len(refined) == 1  # both are the same word
     motif = refined[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
-    assert bytes(WORD) in read
+    assert bytes(WORD) in read(motif)
     assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
@@ -271,16 +270,10 @@ def test_refining_keeps_one_motif_per_word():
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
-    read = [
-        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
-        for pattern in refined
-    ]
     assert len(found) > 2
-    assert len(read) == 2
+    assert len(refined) == 2
     for word in (WORD, other):
-        assert any(
-            bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read
-        )
+        assert any(has(read(pattern), word) for pattern in refined)
 
 
 def test_refining_keeps_motifs_it_cannot_find():
@@ -298,8 +291,7 @@ def test_other_matches_are_of_the_same_family():
     }
     table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
-    assert table["near_ties"].tolist() == [
-        0
-    ]  # two positions less, so p is more than 10 times as large
+    # two positions less, so p is more than 10 times as large
+    assert table["near_ties"].tolist() == [0]
     twice = match_motifs({"m": PPM}, database | {"same": PPM, "twin": PPM})
     assert match_label(twice.iloc[0]) == "same or twin"
