@@ -195,7 +195,7 @@ class Explanation:
             JASPAR or TRANSFAC text. None or "none" for no matches. It must be given for DNA;
             protein motifs are never matched.
         caller
-            `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
+            `Modisco()` or `Clusters()` of `motifs.callers`. The default is modisco for DNA and
             clusters for protein.
         max_motifs
             Largest number of motifs of an output; those with most sites are kept.

@@ -41,7 +41,7 @@ from selfattn_bio.evidence.held_out_records import MIN_EFFECT
 from selfattn_bio.evidence.interventions import mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.motifs.formats import write_table
-from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
+from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.scoring.scorer import Scorer
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
@@ -268,7 +268,7 @@ def relevant_sites(
     -------
     The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p or HIT_P)
+    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
     with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
         > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +46,12 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
             f"unknown motif database {name!r}",
             hint=f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file",
         )
-    motifs = _read_once(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
-    return {label: ppm.copy() for label, ppm in motifs.items()}
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
 def shipped() -> Path:
     """Return the folder of the databases that ship with the package."""
     return Path(__file__).parent / "jaspar"
-
-
-@cache
-def _read_once(path: Path) -> dict[str, NDArray[np.float64]]:
-    return read_motifs(path)
 
 
 def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:

@@ -111,14 +111,6 @@ def test_the_known_databases_are_those_that_ship():
     assert files == [f"{name.removeprefix('jaspar:')}.meme.gz" for name in MOTIF_DATABASES]
 
 
-def test_shipped_database_is_read_once(monkeypatch):
-    changed = open_database("jaspar:insects")
-    label = next(iter(changed))
-    changed.pop(label)[:] = 0
-    monkeypatch.setattr("selfattn_bio.motifs.read_motifs", None)
-    np.testing.assert_allclose(open_database("jaspar:insects")[label].sum(axis=1), 1, atol=1e-6)
-
-
 def test_bases_are_counted_on_their_strand():
     letters = np.stack([filled(12), filled(12)])
     letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
