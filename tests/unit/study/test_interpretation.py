@@ -17,7 +17,7 @@ from selfattn_bio.data.inputs import Alone
 from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evidence import interactions
-from selfattn_bio.evidence.epistasis import strands_log_odds
+from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import PAIR_COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
@@ -310,5 +310,7 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(study, monkeypatch
     )
     study.find_interactions(write_motifs("none.meme"))
     ((_, letters, log_odds, _),) = calls
-    np.testing.assert_allclose(log_odds(letters), strands_log_odds(study.model)(letters))
+    np.testing.assert_allclose(
+        log_odds(letters), mean_of_strands(study.model, study.model.log_odds)(letters)
+    )
     assert abs(log_odds(letters) * 4 - study.model.logits(letters)).max() > 1e-6

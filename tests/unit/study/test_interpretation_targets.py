@@ -11,9 +11,12 @@ from small_run import RUN_FILE, save_untrained
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
-from selfattn_bio.evidence.held_out import read_held_out, weigh_with_model
+from selfattn_bio.evidence.held_out import calibrated_scores, read_held_out
 from selfattn_bio.evidence.held_out_records import held_out_records
+from selfattn_bio.evidence.interventions import Scored
+from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs.callers import Clusters
+from selfattn_bio.motifs.hits import HIT_P, find_hits
 from selfattn_bio.objectives.outputs import find_output
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
@@ -157,7 +160,10 @@ def verdicts_of_words(target):
     ppms = {
         name: np.eye(4)[["ACGT".index(letter) for letter in word]] for name, word in WORDS.items()
     }
-    found, _, _ = weigh_with_model(ppms, dict.fromkeys(ppms, 100), scorer, output, records)
+    sites = dict.fromkeys(ppms, 100)
+    hits = find_hits(ppms, sites, letters, HIT_P)
+    scored = Scored(records, calibrated_scores(scorer, output, records))
+    found = weigh_evidence(ppms, sites, hits, scored, hit_p=HIT_P)
     return dict(zip(found["name"], found["verdict"], strict=True))
 
 
