@@ -98,8 +98,7 @@ def test_repeated_sequences_are_kept_and_counted(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("learnt", "different"),
-    [(("y",), 1), (("z",), 0), (("y", "z"), 1), (None, 2)],
+    ("learnt", "different"), [(("y",), 1), (("z",), 0), (("y", "z"), 1), (None, 2)]
 )
 def test_repeats_with_other_targets_are_counted_separately(tmp_path, learnt, different):
     table = "id,sequence,y,z,name\na,ACGT,1,5,first\nb,ACGT,2,5,first\nc,ACGT,1,5,second\n"
@@ -147,16 +146,8 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
 @pytest.mark.parametrize(
     ("text", "rules", "message"),
     [
-        (
-            ">a\nNNN\n>b\nNN\n",
-            RecordRules(DNA),
-            "no record is left of 2: all contain only N",
-        ),
-        (
-            ">a\nXX\n",
-            RecordRules(PROTEIN),
-            "no record is left of 1: all contain only X",
-        ),
+        (">a\nNNN\n>b\nNN\n", RecordRules(DNA), "no record is left of 2: all contain only N"),
+        (">a\nXX\n", RecordRules(PROTEIN), "no record is left of 1: all contain only X"),
         (
             ">a\nACG\n>b\nNNNN\n",
             RecordRules(DNA, min_length=4),
@@ -248,10 +239,7 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
         ("name\tx\na\t1\n", r"needs a column id and at least one more \(columns: 'name', 'x'\)"),
         ("id\na\n", r"needs a column id and at least one more \(columns: 'id'\)"),
         ("id,x\na,1\n", r"\(columns: 'id,x'\)\. Columns are separated by commas in \.csv"),
-        (
-            "id\tx\na\t1\nb\t1\na\t2\n",
-            r"targets\.tsv:4: duplicate id 'a' in the table of targets",
-        ),
+        ("id\tx\na\t1\nb\t1\na\t2\n", r"targets\.tsv:4: duplicate id 'a' in the table of targets"),
         ('id\t"x\ny"\na\t1\n', r"targets\.tsv: .*: line break in the name of column 2, 'x\\ny'"),
         ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)"),
     ],

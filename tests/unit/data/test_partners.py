@@ -210,10 +210,7 @@ PAIRED = {"kind": "paired"}
             {"partner": TRACK, "model": {"kind": "attention"}},
             "partner. cannot be used with model kind 'attention', only with 'paired'",
         ),
-        (
-            {"model": PAIRED},
-            "model kind 'paired' needs .partner., its second input",
-        ),
+        ({"model": PAIRED}, "model kind 'paired' needs .partner., its second input"),
         (
             {"partner": TRACK, "model": PAIRED, "training": {"reverse_complement": True}},
             "training.reverse_complement cannot be used with model kind 'paired'",
@@ -250,10 +247,7 @@ PAIRED = {"kind": "paired"}
             {"partner": TRACK | {"low": 92.0}, "model": PAIRED},
             r"low \(92\) is not less than high \(92\)",
         ),
-        (
-            {"partner": {"kind": "sequence"}, "model": PAIRED},
-            "needs files or column ",
-        ),
+        ({"partner": {"kind": "sequence"}, "model": PAIRED}, "needs files or column "),
         (
             {"partner": {"kind": "sequence", "column": "x"}, "model": PAIRED},
             "column needs .data. sequences",

@@ -114,8 +114,7 @@ def test_split_of_windows_with_only_n_is_refused(folder, monkeypatch):
     monkeypatch.setattr(batches, "LAID", 1)
     built = folder("N" * 5000 + "ACGTACGT")
     with pytest.raises(
-        CorpusError,
-        match="the 2 windows of 10 bp read for a split contain only N or are too short",
+        CorpusError, match="the 2 windows of 10 bp read for a split contain only N or are too short"
     ):
         laid_windows(built, np.array([0]), 10, least=4)
 

@@ -81,8 +81,7 @@ def test_group_names_come_from_column_or_chromosome(corpus):
     ]
     check_columns(["gc", "length", "chrom"], corpus)
     with pytest.raises(
-        CorpusError,
-        match=r"no column 'colour' in the targets .*Name one of them in the run file",
+        CorpusError, match=r"no column 'colour' in the targets .*Name one of them in the run file"
     ):
         check_columns(["gc", "colour"], corpus)
     with pytest.raises(CorpusError, match="no column 'colour' in the targets"):

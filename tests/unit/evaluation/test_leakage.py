@@ -269,10 +269,7 @@ def test_shifts_have_an_effect_and_a_test(rng, train, test):
             part("test", [random(rng, PROTEIN)[:-1]]),
             PROTEIN,
         )
-    ] == [
-        "positives",
-        "length",
-    ]
+    ] == ["positives", "length"]
 
 
 def test_pair_that_a_model_has_seen(rng, test, train):

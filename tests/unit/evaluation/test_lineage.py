@@ -108,8 +108,7 @@ def test_own_training_records_are_not_checked(child, tmp_path):
 def test_child_without_seen_table_is_refused(child):
     (child / TRAINING_RECORDS).unlink()
     with pytest.raises(
-        ModelFolderError,
-        match=r"cannot read seen.parquet, .* \(FileNotFoundError\)",
+        ModelFolderError, match=r"cannot read seen.parquet, .* \(FileNotFoundError\)"
     ):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")
 

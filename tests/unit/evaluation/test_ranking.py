@@ -74,15 +74,11 @@ def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
 def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
     history = results / swept()[1].folder / "model" / "history.csv"
     history.write_text("step,seconds,valid_mcc\n1,1,1\n")
-    with pytest.raises(
-        ModelFolderError,
-        match="the training history has no column 'valid_auroc'",
-    ):
+    with pytest.raises(ModelFolderError, match="the training history has no column 'valid_auroc'"):
         rank(swept(), results)
     history.unlink()
     with pytest.raises(
-        ModelFolderError,
-        match=r"history.csv: the job has no training history. Train the job",
+        ModelFolderError, match=r"history.csv: the job has no training history. Train the job"
     ):
         rank(swept(), results)
 

@@ -244,10 +244,7 @@ def test_predictions_have_the_truth_and_the_best_baseline() -> None:
     table = target_predictions(
         ["a", "b"],
         pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3]),
-        {
-            "model": [np.eye(2), np.eye(2)[[1]]],
-            "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
-        },
+        {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]},
         "HE",
     )
     assert table.to_dict("list") == {

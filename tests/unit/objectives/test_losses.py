@@ -75,10 +75,7 @@ def test_members_each_have_their_own_loss():
 
 
 def test_multiclass_is_cross_entropy_of_known_labels():
-    loss, tokens = (
-        MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2])),
-        ones(3, 4),
-    )
+    loss, tokens = (MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2])), ones(3, 4))
     batch = loss.batch(tokens, np.array([2, UNKNOWN, 0]))
     assert batch.num_targets == 2
     outputs = torch.randn(3, 2, 3)
@@ -201,13 +198,7 @@ def test_missing_target_affects_only_its_part():
     moved = outputs.grad[:, 0] != 0
     assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
     unknown = targets_of_several([UNKNOWN], [[np.nan, np.nan]])
-    assert (
-        loss.sum(
-            torch.ones(1, 1, 5),
-            loss.batch(ones(1, 4), unknown).targets,
-        )
-        == 0
-    )
+    assert loss.sum(torch.ones(1, 1, 5), loss.batch(ones(1, 4), unknown).targets) == 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -116,11 +116,7 @@ def test_words_for_missing_numbers():
 @pytest.mark.parametrize(
     ("objective", "values", "message"),
     [
-        (
-            CLASSES,
-            {"c": ["a", "z"]},
-            r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)",
-        ),
+        (CLASSES, {"c": ["a", "z"]}, r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)"),
         (
             LABELS,
             {"x": ["1", "2"], "y": ["0", "0"]},
@@ -136,11 +132,7 @@ def test_words_for_missing_numbers():
             {"x": ["1.5", "-inf"]},
             "invalid value '-inf' in column 'x'; use a finite number",
         ),
-        (
-            COUNTS,
-            {"x": ["1", "-1"]},
-            "invalid value '-1' in column 'x'; use a count of 0 or more",
-        ),
+        (COUNTS, {"x": ["1", "-1"]}, "invalid value '-1' in column 'x'; use a count of 0 or more"),
         (
             SEVERAL,
             {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]},
@@ -151,11 +143,7 @@ def test_words_for_missing_numbers():
             {"s": ["HEQ"]},
             "unknown label 'Q' in column 's' of record 'r0'; the labels are H, E and -",
         ),
-        (
-            LETTERS,
-            {"s": ["HEH", "H"]},
-            "record 'r1' has 2 positions, but labels for 1",
-        ),
+        (LETTERS, {"s": ["HEH", "H"]}, "record 'r1' has 2 positions, but labels for 1"),
     ],
 )
 def test_a_strange_value_is_named(objective, values, message):
@@ -175,15 +163,13 @@ def test_predictions_are_in_the_units_of_the_targets():
 
 def test_metrics_of_worked_examples():
     found = CLASSES.measure(
-        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
-        np.array([0, 1, 1, UNKNOWN]),
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]), np.array([0, 1, 1, UNKNOWN])
     )
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx(0.5)
     assert np.isnan(list(CLASSES.measure(np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
     labels = LABELS.measure(
-        np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]),
-        np.array([[1, np.nan], [0, 1], [np.nan, 1]]),
+        np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]])
     )
     # The second column has one label only and is left out of the mean
     assert labels == {"auroc": 1.0, "auprc": 1.0}

@@ -79,16 +79,14 @@ ODD_FILES: dict[str, Odd] = {
         error(None, "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"),
     ),
     "UTF-16 without a mark": Odd(
-        ">a\nACGT".encode("utf-16-le"),
-        error(None, "binary data (expected text or Parquet)"),
+        ">a\nACGT".encode("utf-16-le"), error(None, "binary data (expected text or Parquet)")
     ),
     "an Excel sheet": Odd(
         b"PK\x03\x04" + bytes(50),
         unsupported("zip archive or Excel sheet", ". Save the sheet as CSV UTF-8"),
     ),
     "an old Excel sheet": Odd(
-        b"\xd0\xcf\x11\xe0" + bytes(50),
-        unsupported("Excel sheet", ". Save the sheet as CSV UTF-8"),
+        b"\xd0\xcf\x11\xe0" + bytes(50), unsupported("Excel sheet", ". Save the sheet as CSV UTF-8")
     ),
     "BAM": Odd(
         gzip.compress(b"BAM\x01" + bytes(50)),
@@ -101,8 +99,7 @@ ODD_FILES: dict[str, Odd] = {
     "bzip2": Odd(b"BZh91AY&SY", unsupported("bzip2", ". Compress it as gz or zstd, or unpack it")),
     "xz": Odd(b"\xfd7zXZ\x00\x00", unsupported("xz", ". Compress it as gz or zstd, or unpack it")),
     "a web page": Odd(
-        b"<!DOCTYPE html>\n<html>404",
-        unsupported("web page or XML", ". Download the file itself"),
+        b"<!DOCTYPE html>\n<html>404", unsupported("web page or XML", ". Download the file itself")
     ),
     "VCF": Odd(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", unsupported("VCF variants")),
     "gz": Odd(gzip.compress(GOOD), A),
@@ -110,46 +107,32 @@ ODD_FILES: dict[str, Odd] = {
     "gz of many members": Odd(b"".join(gzip.compress(bytes([byte])) for byte in GOOD), A),
     "gz, then zeros": Odd(gzip.compress(GOOD) + bytes(512), A),
     "gz, then something else": Odd(
-        gzip.compress(GOOD) + b"ACGT",
-        error(None, "damaged gz file: <...>" + AGAIN),
+        gzip.compress(GOOD) + b"ACGT", error(None, "damaged gz file: <...>" + AGAIN)
     ),
     "gz of a mebibyte and more": Odd(
         gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]
     ),
-    "truncated gz": Odd(
-        GZ[: len(GZ) // 2],
-        error(None, "gz file is truncated" + AGAIN),
-    ),
+    "truncated gz": Odd(GZ[: len(GZ) // 2], error(None, "gz file is truncated" + AGAIN)),
     "gz without its last byte": Odd(GZ[:-1], error(None, "gz file is truncated" + AGAIN)),
     "the header of a gz alone": Odd(GZ[:10], error(None, "gz file is truncated" + AGAIN)),
     "two bytes of a gz": Odd(GZ[:2], error(None, "gz file is truncated" + AGAIN)),
     "truncated second member": Odd(
-        GZ + gzip.compress(RANDOM)[:60],
-        error(None, "gz file is truncated" + AGAIN),
+        GZ + gzip.compress(RANDOM)[:60], error(None, "gz file is truncated" + AGAIN)
     ),
     "gz with another sum": Odd(
-        GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:],
-        error(None, "damaged gz file: <...>" + AGAIN),
+        GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:], error(None, "damaged gz file: <...>" + AGAIN)
     ),
     "gz with another length": Odd(GZ[:-1] + b"\x01", error(None, "damaged gz file: <...>" + AGAIN)),
     "gz of another method": Odd(
-        b"\x1f\x8b\x07" + GZ[3:],
-        error(None, "damaged gz file: <...>" + AGAIN),
+        b"\x1f\x8b\x07" + GZ[3:], error(None, "damaged gz file: <...>" + AGAIN)
     ),
     "zlib that is no gz": Odd(
-        zlib.compress(GOOD * 100, 9),
-        error(None, "binary data (expected text or Parquet)"),
+        zlib.compress(GOOD * 100, 9), error(None, "binary data (expected text or Parquet)")
     ),
     "zstd": Odd(zstd(GOOD), A),
     "zstd of two frames": Odd(zstd(b">a\nAC") + zstd(b"GT\n"), A),
-    "truncated zstd": Odd(
-        zstd(GZ)[:-2],
-        error(None, "zstd file is truncated" + AGAIN),
-    ),
-    "four bytes of a zstd": Odd(
-        b"\x28\xb5\x2f\xfd",
-        error(None, "zstd file is truncated" + AGAIN),
-    ),
+    "truncated zstd": Odd(zstd(GZ)[:-2], error(None, "zstd file is truncated" + AGAIN)),
+    "four bytes of a zstd": Odd(b"\x28\xb5\x2f\xfd", error(None, "zstd file is truncated" + AGAIN)),
     "zstd, then something else": Odd(
         zstd(GOOD) + b"garbage.", error(None, "damaged zstd file: <...>" + AGAIN)
     ),

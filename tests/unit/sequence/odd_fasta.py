@@ -69,17 +69,11 @@ FASTA = {
     ),
     "letters first": Odd(
         b"\nACGT\n>a\nACGT\n",
-        error(
-            2,
-            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
-        ),
+        error(2, "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence"),
     ),
     "letters alone": Odd(
         b"ACGT\n",
-        error(
-            1,
-            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
-        ),
+        error(1, "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence"),
     ),
     "an empty record": Odd(b">a\nACGT\n>b\n>c\nA\n", error(3, EMPTY)),
     "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, EMPTY)),
@@ -118,16 +112,13 @@ FASTA = {
         error(4, invalid("character '?' and 1 more", "b")),
     ),
     "a foreign letter far on": Odd(
-        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n",
-        error(300_002, invalid("character '!'")),
+        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n", error(300_002, invalid("character '!'"))
     ),
     "letters that are not ASCII": Odd(
-        b">a\nAC\xc3\xa9GT\n",
-        error(2, invalid("byte 0xC3 and 1 more")),
+        b">a\nAC\xc3\xa9GT\n", error(2, invalid("byte 0xC3 and 1 more"))
     ),
     "a NUL far on": Odd(
-        b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n",
-        error(2002, invalid("byte 0x00")),
+        b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n", error(2002, invalid("byte 0x00"))
     ),
     "digits among letters": Odd(b">a\n1 ACGT\n", error(2, invalid("character '1'"))),
     "gaps": Odd(b">a\nAC--GT\n", error(2, invalid("character '-' and 1 more", "a", GAPS))),
@@ -138,9 +129,7 @@ FASTA = {
         partial(counted, policy=SequencePolicy(DNA, gaps="remove")),
     ),
     "gaps alone, removed": Odd(
-        b">b\n----\n",
-        error(1, EMPTY),
-        partial(read, policy=SequencePolicy(DNA, gaps="remove")),
+        b">b\n----\n", error(1, EMPTY), partial(read, policy=SequencePolicy(DNA, gaps="remove"))
     ),
     "protein": Odd(
         b">p\nMKVLAAGIVGLLLAQPSFE\n",
@@ -170,14 +159,8 @@ FASTA = {
         b">a start=x end=4\nACGT\n",
         error(1, "invalid start 'x' in the header (expected a whole number)"),
     ),
-    "start without end": Odd(
-        b">a start=4\nACGT\n",
-        error(1, "start without end in the header"),
-    ),
-    "end without start": Odd(
-        b">a end=4\nACGT\n",
-        error(1, "end without start in the header"),
-    ),
+    "start without end": Odd(b">a start=4\nACGT\n", error(1, "start without end in the header")),
+    "end without start": Odd(b">a end=4\nACGT\n", error(1, "end without start in the header")),
     "strand f": Odd(
         b">a strand=f\nACGT\n", error(1, "invalid strand 'f' in the header (expected + or -)")
     ),
@@ -251,8 +234,7 @@ HEADERS = {
     "a pattern that is not there": Odd(
         b">a\nAC\n",
         error(
-            1,
-            "header '>a' does not match 'class:(\\\\w+)'. Change header in [data], or the record",
+            1, "header '>a' does not match 'class:(\\\\w+)'. Change header in [data], or the record"
         ),
         partial(annotations, fields=pattern),
     ),
@@ -298,9 +280,7 @@ PROTEINS = {
     ),
     "a stop inside": Odd(b">p\nMK\nM*VL\n", error(3, in_protein("character '*'", STOPS)), protein),
     "two stops": Odd(
-        b">p\nMKVL**\n",
-        error(2, in_protein("character '*' and 1 more", STOPS)),
-        protein,
+        b">p\nMKVL**\n", error(2, in_protein("character '*' and 1 more", STOPS)), protein
     ),
     "a stop alone": Odd(b">b\n*\n", error(1, EMPTY), protein),
     "gaps of an alignment": Odd(

@@ -43,23 +43,16 @@ FASTQ = {
         b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], annotations
     ),
     "FASTQ with too few qualities": Odd(
-        b"@a\nACGT\n+\nIII\n",
-        error(4, "FASTQ record has 3 qualities for 4 bases"),
+        b"@a\nACGT\n+\nIII\n", error(4, "FASTQ record has 3 qualities for 4 bases")
     ),
     "FASTQ with too many qualities": Odd(
-        b"@a\nACGT\n+\nIIIII\n",
-        error(4, "FASTQ record has 5 qualities for 4 bases"),
+        b"@a\nACGT\n+\nIIIII\n", error(4, "FASTQ record has 5 qualities for 4 bases")
     ),
     "FASTQ without qualities": Odd(
-        FQ + b"@b\nACGT\n+\n",
-        error(8, "FASTQ record has 0 qualities for 4 bases"),
+        FQ + b"@b\nACGT\n+\n", error(8, "FASTQ record has 0 qualities for 4 bases")
     ),
     "FASTQ that ends after the letters": Odd(
-        FQ + b"@b\nACGT\n",
-        error(
-            7,
-            "the file ends within a FASTQ record" + FOUR_LINES,
-        ),
+        FQ + b"@b\nACGT\n", error(7, "the file ends within a FASTQ record" + FOUR_LINES)
     ),
     "FASTQ of several lines": Odd(
         b"@a\nAC\nGT\n+\nIIII\n",
@@ -121,10 +114,7 @@ FLAT = {
     "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), counted),
     "GenBank without ORIGIN": Odd(
         GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
-        error(
-            None,
-            "record 'X1.1' has no sequence. Remove the record or add its sequence",
-        ),
+        error(None, "record 'X1.1' has no sequence. Remove the record or add its sequence"),
     ),
     "GenBank twice": Odd(
         GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)
@@ -133,19 +123,15 @@ FLAT = {
         GENBANK.replace(b"acgn", b"acgj"), error(None, invalid("character 'J'", "X1.1"))
     ),
     "GenBank that ends in a feature": Odd(
-        GENBANK.partition(b"ORIGIN")[0],
-        error(None, "Biopython cannot read GenBank entry 1: <...>"),
+        GENBANK.partition(b"ORIGIN")[0], error(None, "Biopython cannot read GenBank entry 1: <...>")
     ),
     "letters that are called GenBank": Odd(
-        b"ACGT\n",
-        error(None, "no GenBank entry in the file"),
-        name="odd.gbk",
+        b"ACGT\n", error(None, "no GenBank entry in the file"), name="odd.gbk"
     ),
     "EMBL": Odd(EMBL, [("X2.1", "ACGTACGTACGT")], name="odd.embl"),
     "EMBL by its content": Odd(EMBL, [("X2.1", "ACGTACGTACGT")]),
     "EMBL without letters": Odd(
-        EMBL.partition(b"SQ")[0] + b"//\n",
-        error(None, "Biopython cannot read EMBL entry 1: <...>"),
+        EMBL.partition(b"SQ")[0] + b"//\n", error(None, "Biopython cannot read EMBL entry 1: <...>")
     ),
     "GenBank of features that end early": Odd(
         GENBANK.partition(b"ORIGIN")[0] + b"//\n",

@@ -187,8 +187,7 @@ ODD_FILES: dict[str, Odd] = {
     "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", not_whole("end", "2\rchr1")),
     "BOM": bed("\ufeffchr1\t1\t2\n", [("chr1", 1, 2)]),
     "UTF-16": bed(
-        "chr1\t1\t2\n".encode("utf-16"),
-        "{path}:1: binary data or not UTF-8 (expected UTF-8 text)",
+        "chr1\t1\t2\n".encode("utf-16"), "{path}:1: binary data or not UTF-8 (expected UTF-8 text)"
     ),
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
     "blanks": bed("chr1 1   2\n", [("chr1", 1, 2)]),
@@ -202,8 +201,7 @@ ODD_FILES: dict[str, Odd] = {
     "two columns": bed("chr1\t1\n", columns(2)),
     "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", columns(13)),
     "columns change": bed(
-        "chr1\t1\t2\nchr1\t1\t2\tx\n",
-        "{path}:2: line has 4 columns, but the first line has 3",
+        "chr1\t1\t2\nchr1\t1\t2\tx\n", "{path}:2: line has 4 columns, but the first line has 3"
     ),
     "start after end": bed("chr1\t9\t2\n", reversed_span(9, 2)),
     "no letters": bed("chr1\t1\t2\nchr1\t5\t5\n", reversed_span(5, 5, 2)),
@@ -212,8 +210,7 @@ ODD_FILES: dict[str, Odd] = {
     "exponent": bed("chr1\t1\t1e5\n", not_whole("end", "1e5")),
     "thousands": bed("chr1\t1\t1,000\n", not_whole("end", "1,000")),
     "too large a number": bed(
-        "chr1\t1\t" + "9" * 40 + "\n",
-        not_whole("end", "999999999999999999999999999999"),
+        "chr1\t1\t" + "9" * 40 + "\n", not_whole("end", "999999999999999999999999999999")
     ),
     "other digits": bed("chr1\t\u0661\t\u0662\n", not_whole("start", "\u0661")),
     "blank in a number": bed("chr1\t1 \t2\n", not_whole("start", "1 ")),
@@ -258,16 +255,9 @@ ODD_FILES: dict[str, Odd] = {
     "ending in capitals": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "ODD.BED"),
     "blanks and other letters in its path": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "pé ak.1.bed"),
     "feature of BED": bed(
-        "chr1\t1\t2\n",
-        "{path}: feature 'gene' applies only to GFF and GTF files",
-        feature="gene",
+        "chr1\t1\t2\n", "{path}: feature 'gene' applies only to GFF and GTF files", feature="gene"
     ),
-    "missing BED": Odd(
-        lambda path: None,
-        Promised("{path}: no such file"),
-        intervals,
-        "odd.bed",
-    ),
+    "missing BED": Odd(lambda path: None, Promised("{path}: no such file"), intervals, "odd.bed"),
     "folder": Odd(
         lambda path: path.mkdir(),
         Promised("{path}: this is a folder, not a file"),
@@ -275,10 +265,7 @@ ODD_FILES: dict[str, Odd] = {
         "odd.bed",
     ),
     "symlink loop": Odd(
-        lambda path: path.symlink_to(path),
-        Promised("{path}: no such file"),
-        intervals,
-        "odd.bed",
+        lambda path: path.symlink_to(path), Promised("{path}: no such file"), intervals, "odd.bed"
     ),
     # GFF
     "GFF": bed(
@@ -373,9 +360,7 @@ ODD_FILES: dict[str, Odd] = {
         at_ends="error",
     ),
     "windows longer than the chromosome": of_genome(
-        "chrM\t1\t2\n",
-        "{path}: no window is left: all 1 extend beyond their chromosome",
-        width=500,
+        "chrM\t1\t2\n", "{path}: no window is left: all 1 extend beyond their chromosome", width=500
     ),
     # bedGraph and bigWig
     "bedGraph": track(
@@ -431,9 +416,7 @@ ODD_FILES: dict[str, Odd] = {
         "odd.fa.gz",
     ),
     "truncated bgzip genome": fasta(
-        compressed(GENOME, -30),
-        "{path}: bgzip file is truncated" + AGAIN,
-        "odd.fa.gz",
+        compressed(GENOME, -30), "{path}: bgzip file is truncated" + AGAIN, "odd.fa.gz"
     ),
     "index of another genome": fasta(stale, {"chr7": "ACGT"}),
     "index older than the genome": fasta(

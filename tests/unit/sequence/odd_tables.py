@@ -158,20 +158,12 @@ ODD_FILES: dict[str, Odd] = {
         error(1, NO_SEQUENCE + "'a', 'ACGT')." + NAME_IT.format("NAME")),
         name="odd.csv",
     ),
-    "names alone": Odd(
-        b"id,sequence\n",
-        error(None, "the table has no rows"),
-        name="odd.csv",
-    ),
+    "names alone": Odd(b"id,sequence\n", error(None, "the table has no rows"), name="odd.csv"),
     "a blank CSV": Odd(
-        b"\n",
-        error(1, NO_SEQUENCE + "none)." + NAME_IT.format("NAME")),
-        name="odd.csv",
+        b"\n", error(1, NO_SEQUENCE + "none)." + NAME_IT.format("NAME")), name="odd.csv"
     ),
     "the same column twice": Odd(
-        b"id,sequence,id\na,AC,b\n",
-        error(1, "duplicate column 'id'"),
-        name="odd.csv",
+        b"id,sequence,id\na,AC,b\n", error(1, "duplicate column 'id'"), name="odd.csv"
     ),
     "too few cells": Odd(
         b"id,sequence,x\na,AC,1\nb,AC\n",
@@ -207,9 +199,7 @@ ODD_FILES: dict[str, Odd] = {
         name="odd.csv",
     ),
     "a foreign letter in a table": Odd(
-        b"id,sequence\na,AC\nb,A?\n",
-        error(3, invalid("character '?'", "b")),
-        name="odd.csv",
+        b"id,sequence\na,AC\nb,A?\n", error(3, invalid("character '?'", "b")), name="odd.csv"
     ),
     "a coordinate that is no number": Odd(
         b"sequence,start,end\nAC,x,3\n",
@@ -219,25 +209,16 @@ ODD_FILES: dict[str, Odd] = {
     "coordinates of another length": Odd(
         b"sequence,start,end\nAC,1,9\n",
         error(
-            2,
-            "end - start is 8, but the sequence has length 2. Coordinates are 0-based half-open",
+            2, "end - start is 8, but the sequence has length 2. Coordinates are 0-based half-open"
         ),
         name="odd.csv",
     ),
-    "a start alone": Odd(
-        b"sequence,start\nAC,1\n",
-        error(2, "start without end"),
-        name="odd.csv",
-    ),
+    "a start alone": Odd(b"sequence,start\nAC,1\n", error(2, "start without end"), name="odd.csv"),
     "an open quote": Odd(
-        b'id,sequence\na,"AC\n',
-        error(2, "malformed table: <...>"),
-        name="odd.csv",
+        b'id,sequence\na,"AC\n', error(2, "malformed table: <...>"), name="odd.csv"
     ),
     "a quote that ends early": Odd(
-        b'id,sequence\na,"AC"GT\n',
-        error(2, "malformed table: <...>"),
-        name="odd.csv",
+        b'id,sequence\na,"AC"GT\n', error(2, "malformed table: <...>"), name="odd.csv"
     ),
     "a CSV that is not UTF-8": Odd(
         b"id,sequence\n\xe9,ACGT\n",
@@ -250,9 +231,7 @@ ODD_FILES: dict[str, Odd] = {
         name="odd.csv",
     ),
     "a line break in an id": Odd(
-        b'id,sequence\n"a\nb",ACGT\n',
-        error(3, "line break in the record id"),
-        name="odd.csv",
+        b'id,sequence\n"a\nb",ACGT\n', error(3, "line break in the record id"), name="odd.csv"
     ),
     "a mark that turns the direction of text": Odd(
         "id,sequence\na\u202eb,ACGT\n".encode(),
@@ -282,10 +261,7 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "Parquet without the column": Odd(
         parquet(id=["a"], seq=["ACGT"]),
-        error(
-            None,
-            NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'?" + NAME_IT.format("seq"),
-        ),
+        error(None, NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'?" + NAME_IT.format("seq")),
         name="odd.parquet",
     ),
     "Parquet without rows": Odd(
@@ -299,16 +275,11 @@ ODD_FILES: dict[str, Odd] = {
         name="odd.parquet",
     ),
     "Parquet of numbers as sequence": Odd(
-        parquet(sequence=[7]),
-        error(None, invalid("character '7'", "odd_1")),
-        name="odd.parquet",
+        parquet(sequence=[7]), error(None, invalid("character '7'", "odd_1")), name="odd.parquet"
     ),
     "Parquet that is none": Odd(
         b"PAR1 is no Parquet",
-        error(
-            None,
-            "cannot read the Parquet file: <...>. Download or write it again",
-        ),
+        error(None, "cannot read the Parquet file: <...>. Download or write it again"),
         name="odd.parquet",
     ),
     "a text that is called Parquet": Odd(

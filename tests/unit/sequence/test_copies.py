@@ -9,14 +9,8 @@ from split_records import keys_of, table, unique_keys, without_copies
 
 from selfattn_bio.sequence import copies
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.copies import (
-    describe_copies,
-    find_copies,
-    remove_copies,
-)
-from selfattn_bio.sequence.splits import (
-    split_by_chromosome,
-)
+from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies
+from selfattn_bio.sequence.splits import split_by_chromosome
 
 
 def test_keys_are_equal_on_both_strands():

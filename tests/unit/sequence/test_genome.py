@@ -97,14 +97,8 @@ def test_other_names_are_resolved(genome, asked, found, caplog):
             "no chromosome 'scaffold_7' in the genome (it has chr1, M). Is it the same assembly?",
         ),
         (("1", -1, 3), "window [-1, 3) is not within chr1 (1003 bp)"),
-        (
-            ("chr1", 9, 1004),
-            "window [9, 1004) is not within chr1 (1003 bp)",
-        ),
-        (
-            ("chr1", 9, 8),
-            "window [9, 8) is not within chr1 (1003 bp)",
-        ),
+        (("chr1", 9, 1004), "window [9, 1004) is not within chr1 (1003 bp)"),
+        (("chr1", 9, 8), "window [9, 8) is not within chr1 (1003 bp)"),
     ],
 )
 def test_intervals_outside_the_genome(genome, window, message):
@@ -299,10 +293,7 @@ def test_a_missing_and_a_truncated_genome(tmp_path):
         Genome(tmp_path)
     path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(
-        GenomeError,
-        match=r"g.fa.gz: bgzip file is truncated",
-    ):
+    with pytest.raises(GenomeError, match=r"g.fa.gz: bgzip file is truncated"):
         Genome(path)
 
 
@@ -322,8 +313,7 @@ def test_a_genome_that_changes_while_it_is_read(tmp_path, spoil, capfd):
     genome = Genome(path)
     spoil(path)
     with pytest.raises(
-        GenomeError,
-        match=r"cannot read \[90, 900\) of chr1; the file is damaged or has changed",
+        GenomeError, match=r"cannot read \[90, 900\) of chr1; the file is damaged or has changed"
     ):
         genome.fetch("chr1", 90, 900)
     assert capfd.readouterr().err == ""

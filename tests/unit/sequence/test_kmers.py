@@ -59,8 +59,7 @@ def test_decode_shows_bases_of_a_kmer():
 @pytest.mark.parametrize("texts", [("ACGT", "AC"), ("AC",)])
 def test_a_row_shorter_than_k_is_an_error(texts):
     with pytest.raises(
-        ValueError,
-        match=rf"the sequence in row {len(texts) - 1} has length 2, less than k = 3",
+        ValueError, match=rf"the sequence in row {len(texts) - 1} has length 2, less than k = 3"
     ):
         KmerTokenizer(DNA, 3).encode(codes_of(*texts))
 

@@ -127,8 +127,7 @@ def test_group_split_joins_groups_sharing_a_sequence():
 def test_missing_column_names_record_and_hint():
     records = table([0, 1, 0], chrom=["c1", None, None])
     with pytest.raises(
-        CorpusError,
-        match=r"record 'r1' has no chrom to split by, like 1 more of 3",
+        CorpusError, match=r"record 'r1' has no chrom to split by, like 1 more of 3"
     ):
         split_by_chromosome(records, ["c1"], ["c2"])
     with pytest.raises(
@@ -141,17 +140,13 @@ def test_missing_column_names_record_and_hint():
 
 def test_unknown_chromosome_is_named():
     with pytest.raises(
-        CorpusError,
-        match=r"\[split\] test: no records on 2R, 3L \(the corpus has c1, c2\)",
+        CorpusError, match=r"\[split\] test: no records on 2R, 3L \(the corpus has c1, c2\)"
     ):
         split_by_chromosome(table([0, 1], chrom=["c1", "c2"]), ["c1"], ["3L", "2R"])
 
 
 def test_one_class_or_no_label_or_too_few_records():
-    with pytest.raises(
-        CorpusError,
-        match=r"all 9 records have label 1\. Add the other class",
-    ):
+    with pytest.raises(CorpusError, match=r"all 9 records have label 1\. Add the other class"):
         split_at_random(table([1] * 9), unique_keys(9), 0.2, 0.2, 0)
     with pytest.raises(CorpusError, match="2 of 4 records have no label"):
         split_at_random(table([1, 0, None, None]), unique_keys(4), 0.2, 0.2, 0)
@@ -239,10 +234,7 @@ def test_chromosome_aliases_are_equal():
 
 def test_region_split_refuses_an_empty_region():
     records = placed(*(("c", start, start + 10) for start in (0, 20, 100, 120, 200, 220, 300)))
-    with pytest.raises(
-        CorpusError,
-        match=r"\[split\] test: no records within e:0-9",
-    ):
+    with pytest.raises(CorpusError, match=r"\[split\] test: no records within e:0-9"):
         split_by_region(records, valid=[("c", 100, 200)], test=[("e", 0, 9)])
 
 

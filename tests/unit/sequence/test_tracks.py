@@ -76,8 +76,7 @@ def test_a_truncated_bigwig(tmp_path):
     for size in range(0, len(content) - 8, 7):
         (tmp_path / "u.bw").write_bytes(content[:size])
         with pytest.raises(
-            IntervalError,
-            match=r"u.bw: damaged bigWig file: .*. Download or copy it again",
+            IntervalError, match=r"u.bw: damaged bigWig file: .*. Download or copy it again"
         ):
             read_track(tmp_path / "u.bw")
 
@@ -123,7 +122,6 @@ def test_a_block_of_impossible_size(tmp_path, size):
     )  # size of the first block, after a header of 48 bytes, a node of 4 and 24 of the item
     (tmp_path / "u.bw").write_bytes(content)
     with pytest.raises(
-        IntervalError,
-        match=r"u.bw: damaged bigWig file: block beyond the end of the file",
+        IntervalError, match=r"u.bw: damaged bigWig file: block beyond the end of the file"
     ):
         read_track(tmp_path / "u.bw")

@@ -118,27 +118,15 @@ BAD = {
         HEADER + line() + "chr1\t1\t.\tA\tC\n",
         "a.vcf:4: line 'chr1\\t1\\t.\\tA\\tC' has 5 columns (expected 8, separated by tabs)",
     ),
-    "too many columns": (
-        HEADER + line(rest=".\t.\t.\tGT"),
-        "a.vcf:3: line 'chr1",
-    ),
+    "too many columns": (HEADER + line(rest=".\t.\t.\tGT"), "a.vcf:3: line 'chr1"),
     "POS is no number": (
         HEADER + line(pos="1e3"),
         "a.vcf:3: invalid POS '1e3' (expected a whole number, 1 or more)",
     ),
-    "POS is negative": (
-        HEADER + line(pos="-1"),
-        "a.vcf:3: invalid POS '-1'",
-    ),
+    "POS is negative": (HEADER + line(pos="-1"), "a.vcf:3: invalid POS '-1'"),
     "POS 0": (HEADER + line(pos="0"), "a.vcf:3: invalid POS '0'"),
-    "POS in other digits": (
-        HEADER + line(pos="\u0661"),
-        "a.vcf:3: invalid POS ",
-    ),
-    "POS too large a number": (
-        HEADER + line(pos="9" * 5000),
-        "a.vcf:3: invalid POS '9999",
-    ),
+    "POS in other digits": (HEADER + line(pos="\u0661"), "a.vcf:3: invalid POS "),
+    "POS too large a number": (HEADER + line(pos="9" * 5000), "a.vcf:3: invalid POS '9999"),
     "off the end": (
         HEADER + line(pos="11"),
         "a.vcf:3: REF ends at 11, beyond the end of chr1 (10 bp). Is it the same assembly?",
@@ -166,10 +154,7 @@ BAD = {
         HEADER + line(alt="C,,G"),
         "a.vcf:3: invalid ALT '' (expected A, C, G, T, N, . or *)",
     ),
-    "ALT is no letter": (
-        HEADER + line(alt="C-"),
-        "a.vcf:3: invalid ALT 'C-'",
-    ),
+    "ALT is no letter": (HEADER + line(alt="C-"), "a.vcf:3: invalid ALT 'C-'"),
     "symbolic": (
         HEADER + line(alt="C,<DEL>"),
         "a.vcf:3: unsupported symbolic ALT '<DEL>' (expected A, C, G, T, N, . or *). "
@@ -179,14 +164,8 @@ BAD = {
         HEADER + line(alt="<NON_REF>"),
         "a.vcf:3: unsupported symbolic ALT '<NON_REF>'",
     ),
-    "breakend": (
-        HEADER + line(alt="A[2:3["),
-        "a.vcf:3: unsupported breakend ALT 'A[2:3['",
-    ),
-    "NUL": (
-        HEADER + line(alt="C\0"),
-        "a.vcf:3: invalid ALT 'C\\x00'",
-    ),
+    "breakend": (HEADER + line(alt="A[2:3["), "a.vcf:3: unsupported breakend ALT 'A[2:3['"),
+    "NUL": (HEADER + line(alt="C\0"), "a.vcf:3: invalid ALT 'C\\x00'"),
     "not UTF-8": (
         HEADER.encode() + line().encode().replace(b"DP", b"\xe9"),
         "a.vcf:3: invalid byte 0xE9 (expected UTF-8)",
@@ -199,10 +178,7 @@ BAD = {
         packed(HEADER + line() * 99, -20),
         "a.vcf: gz file is truncated. Download or copy it again",
     ),
-    "truncated in the header of gz": (
-        packed(HEADER, 5),
-        "a.vcf: gz file is truncated",
-    ),
+    "truncated in the header of gz": (packed(HEADER, 5), "a.vcf: gz file is truncated"),
     "damaged gz": (
         packed(HEADER, -8) + bytes(8),
         "a.vcf: damaged gz file: Error -3 while decompressing data: incorrect data check",

@@ -156,8 +156,7 @@ def test_windows_off_the_ends(genome):
         '"drop" or "pad"'
     )
     with pytest.raises(
-        IntervalError,
-        match=r"x.bed: no window is left: all 2 extend beyond their chromosome",
+        IntervalError, match=r"x.bed: no window is left: all 2 extend beyond their chromosome"
     ):
         within(windows[:2], genome, "drop", counts)
 
