@@ -71,12 +71,12 @@ def masked(path: Path) -> list[list[list[int]]]:
 class Odd(NamedTuple):
     """One file.
 
-    `content` is its bytes, or a function that creates the file at a given path. `read` is called
-    with the path; its result must equal `expected`, or it must raise the expected error. `name` is
-    the name of the file.
+    `content` is its bytes or text, or a function that creates the file at a given path. `read` is
+    called with the path; its result must equal `expected`, or it must raise the expected error.
+    `name` is the name of the file.
     """
 
-    content: bytes | Callable[[Path], object]
+    content: bytes | str | Callable[[Path], object]
     expected: Any
     read: Callable[[Path], Any] = read
     name: str = "odd.fa"
@@ -86,6 +86,8 @@ class Odd(NamedTuple):
 GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
+LABELS = [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)]  # as read by `labelled`
+labelled = partial(annotations, fields=Fields("label"))
 numbered = partial(read, fields=Fields(numbered=True))
 NUMBERED = (
     '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
@@ -95,6 +97,7 @@ NO_ID = (
     '"numbered" in [data] (--ids numbered)'
 )
 protein = partial(read, policy=SequencePolicy(PROTEIN))
+counted_protein = partial(counted, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
 EMPTY = "record 'b' has no sequence. Remove the record or add its sequence"
 GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
@@ -116,26 +119,23 @@ def in_protein(found: str, hint: str) -> str:
     return invalid(found, "p", hint, "one-letter amino acid codes")
 
 
-def unsupported(kind: str, hint: str = "") -> Promised:
-    return error(
-        None,
-        f"unsupported file type: {kind} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
-        f"Parquet){hint}",
-    )
-
-
-def zstd(content: bytes) -> bytes:
-    return pyarrow.compress(content, codec="zstd", asbytes=True)
-
-
-def error(line: int | None, message: str) -> Promised:
-    """Return an error in one line of the file, or in the complete file if `line` is None."""
+def error(line: int, message: str) -> Promised:
+    """Return an error in one line of the file, or in the complete file if `line` is 0."""
     return Promised(
         (f"{{path}}:{line}: " if line else "{path}: ")
         + message.replace("{", "{{").replace("}", "}}")
     )
 
 
-def raw(message: str) -> Promised:
-    """Return an error in the complete file whose text may contain placeholders."""
-    return Promised("{path}: " + message)
+def bad(content: Any, line: int, message: str, read: Any = read, name: str = "odd.fa") -> Odd:
+    """Return a file with an error."""
+    return Odd(content, error(line, message), read, name)
+
+
+def unsupported(content: bytes, kind: str, hint: str = "") -> Odd:
+    expected = "FASTQ, GenBank, EMBL, CSV, TSV or Parquet"
+    return bad(content, 0, f"unsupported file type: {kind} (expected FASTA, {expected}){hint}")
+
+
+def zstd(content: bytes) -> bytes:
+    return pyarrow.compress(content, codec="zstd", asbytes=True)
