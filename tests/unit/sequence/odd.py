@@ -48,18 +48,13 @@ def counted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str,
     """Return the letters of the only record, and the counts."""
     summary = ReadSummary()
     (record,) = SequenceFile(path).records(policy, summary)
-    return record.letters.tobytes().decode(), {
-        what: count for what, count in summary.counts.items() if count
-    }
+    return record.letters.tobytes().decode(), dict(+summary.counts)
 
 
 def annotations(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
     """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
     records = SequenceFile(path, None, fields).records(SequencePolicy(DNA), ReadSummary())
-    return [
-        (record.id, *record[2:8], dict(record.targets) if record.targets else None)
-        for record in records
-    ]
+    return [(row.id, *row[2:8], dict(row.targets) if row.targets else None) for row in records]
 
 
 def masked(path: Path) -> list[list[list[int]]]:
@@ -88,14 +83,11 @@ RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).t
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
 LABELS = [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)]  # as read by `labelled`
 labelled = partial(annotations, fields=Fields("label"))
+kinds = partial(annotations, fields=Fields("kind", ("tss",)))
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBERED = (
-    '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
-)
-NO_ID = (
-    "record without an id: header '>'. Write an id after '>', or number the records: ids = "
-    '"numbered" in [data] (--ids numbered)'
-)
+NUMBER = ', or number the records: ids = "numbered" in [data] (--ids numbered)'
+NUMBERED = ". Rename or remove one" + NUMBER
+NO_ID = "record without an id: header '>'. Write an id after '>'" + NUMBER
 protein = partial(read, policy=SequencePolicy(PROTEIN))
 counted_protein = partial(counted, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
@@ -121,10 +113,8 @@ def in_protein(found: str, hint: str) -> str:
 
 def error(line: int, message: str) -> Promised:
     """Return an error in one line of the file, or in the complete file if `line` is 0."""
-    return Promised(
-        (f"{{path}}:{line}: " if line else "{path}: ")
-        + message.replace("{", "{{").replace("}", "}}")
-    )
+    place = f"{{path}}:{line}: " if line else "{path}: "
+    return Promised(place + message.replace("{", "{{").replace("}", "}}"))
 
 
 def bad(content: Any, line: int, message: str, read: Any = read, name: str = "odd.fa") -> Odd:

@@ -46,21 +46,16 @@ def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> list[tu
     """Return ids and letters of the windows of an interval file."""
     with genome_beside(path) as genome:
         rows = windows.place(read_intervals(path), genome)
-        rows = windows.within(
-            windows.centered(rows, width) if width else rows, genome, at_ends, Counter()
-        )
-        return [
-            (record.id, record.letters.tobytes().decode())
-            for _, record in windows.cut(rows, genome)
-        ]
+        rows = windows.centered(rows, width) if width else rows
+        rows = windows.within(rows, genome, at_ends, Counter())
+        records = [record for _, record in windows.cut(rows, genome)]
+        return [(record.id, record.letters.tobytes().decode()) for record in records]
 
 
 def values(path: Path) -> list[float | None]:
     """Return the first ten values of a track on chr1."""
-    return [
-        None if math.isnan(value) else float(value)
-        for value in read_track(path).values("chr1", 0, 10)
-    ]
+    found = read_track(path).values("chr1", 0, 10).tolist()
+    return [None if math.isnan(value) else value for value in found]
 
 
 def genome(path: Path) -> dict[str, str]:
@@ -144,16 +139,15 @@ def reversed_span(start: int, end: int, line: int = 1) -> str:
 
 
 def columns(count: int) -> str:
-    return (
-        f"{{path}}:1: BED line has {count} columns (expected 3 to 12, separated by tabs or spaces)"
-    )
+    expected = "expected 3 to 12, separated by tabs or spaces"
+    return f"{{path}}:1: BED line has {count} columns ({expected})"
 
 
 def gff_columns(count: int) -> str:
     return f"{{path}}:1: GFF line has {count} columns (expected 9, separated by tabs)"
 
 
-ONE = [("chr1", 1, 2)]
+ONE, TWO = [("chr1", 1, 2)], [("chr1", 1, 2), ("chr1", 3, 4)]
 PEAK = "chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t"
 GENE = gff("chr1 . gene 1 9 . + . ID=g")
 THREE = GENE + gff("chr1 . exon 2 9 . + . ID=e", "chr1 . gene 3 9 . - . ID=h")
@@ -175,14 +169,12 @@ ODD_FILES: dict[str, Odd] = {
     "lines before the first": bed(
         "\ufeff# c\nbrowser x\ntrack name=a\n\nchr1\t5\t10\t.\t.\t.", [("chr1", 5, 10)]
     ),
-    "a track line in the middle": bed(
-        "chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", [("chr1", 1, 2), ("chr1", 3, 4)]
-    ),
+    "a track line": bed("chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", TWO),
     "a chromosome named like a track line": bed("track7\t5\t10\n", [("track7", 5, 10)]),
-    "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", [("chr1", 1, 2), ("chr1", 3, 4)]),
+    "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", TWO),
     "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", not_whole("end", "2\rchr1")),
     "UTF-16": bed(
-        "chr1\t1\t2\n".encode("utf-16"), "{path}:1: binary data or not UTF-8 (expected UTF-8 text)"
+        "chr1".encode("utf-16"), "{path}:1: binary data or not UTF-8 (expected UTF-8 text)"
     ),
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
     "blanks": bed("chr1 1   2 peak\n", [("chr1", 1, 2, "peak")]),
@@ -196,7 +188,7 @@ ODD_FILES: dict[str, Odd] = {
     "two columns": bed("chr1\t1\n", columns(2)),
     "12 columns": bed("chr1\t5\t10\tn\t0\t+\t5\t10\t0\t1\t5\t0\n", [("chr1", 5, 10, "+", "n", 0)]),
     "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", columns(13)),
-    "columns change": bed(
+    "columns": bed(
         "chr1\t1\t2\nchr1\t1\t2\tx\n", "{path}:2: line has 4 columns, but the first line has 3"
     ),
     "start after end": bed("chr1\t9\t2\n", reversed_span(9, 2)),
@@ -242,7 +234,7 @@ ODD_FILES: dict[str, Odd] = {
     "no ending": bed("chr1\t1\t2\n", "{path}: " + ENDINGS, "odd"),
     "ending in capitals": bed("chr1\t1\t2\n", ONE, "ODD.BED"),
     "blanks and other letters in its path": bed("chr1\t1\t2\n", ONE, "pé ak.1.bed"),
-    "feature of BED": bed(
+    "feature": bed(
         "chr1\t1\t2\n", "{path}: feature 'gene' applies only to GFF and GTF files", feature="gene"
     ),
     "missing BED": bed(lambda path: None, "{path}: no such file"),
@@ -278,16 +270,12 @@ ODD_FILES: dict[str, Odd] = {
         [("chr1", 0, 9, "-", "a;b", 5.0), ("chr1", 0, 9, "-")],
         "odd.gtf",
     ),
-    "GTF without attributes": gff3(
-        gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"
-    ),
+    "bare GTF": gff3(gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"),
     # positions in a genome
     "first and last letters": of_genome(
         "chr1\t0\t2\nchr1\t117\t120\n", [("chr1:0-2(+)", "AC"), ("chr1:117-120(+)", "TAC")]
     ),
-    "off the end": of_genome(
-        "track\n\nchr1\t1\t2\nchr1\t100\t121\n", "{path}:4: " + OFF.format(100)
-    ),
+    "off the end": of_genome("track\n\nchr1\t1\t2\nchr1 100 121\n", "{path}:4: " + OFF.format(100)),
     "GTF off the end": of_genome(
         gzip.compress(b"#!x\n" + gff('chr1 . gene 99 121 . + . gene_id "g; 1"; x y;').encode()),
         "{path}:2: " + OFF.format(98),
@@ -304,16 +292,16 @@ ODD_FILES: dict[str, Odd] = {
     "the same window on both strands": of_genome(
         "chr1 0 3 . 0 +\nchr1 0 3 . 0 -\n", [("chr1:0-3(+)", "ACG"), ("chr1:0-3(-)", "CGT")]
     ),
-    "windows off the end, dropped": of_genome(
+    "windows, dropped": of_genome(
         "chr1\t1\t2\nchr1\t8\t9\n", [("chr1:5-11(+)", "CGTACA")], width=6
     ),
-    "windows off the end, padded": of_genome(
+    "windows, padded": of_genome(
         "chr1\t1\t2\nchrM\t38\t40\n",
         [("chr1:-2-4(+)", "NNACGT"), ("chrM:36-42(+)", "AGATNN")],
         width=6,
         at_ends="pad",
     ),
-    "windows off the end, refused": of_genome(
+    "windows, refused": of_genome(
         "chr1\t1\t2\n",
         '{path}:1: window [-2, 4) extends beyond chr1 (120 bp). Set at_ends = "drop" or "pad"',
         width=6,
@@ -333,9 +321,7 @@ ODD_FILES: dict[str, Odd] = {
         "{path}:1: bedGraph line has 3 columns (expected 4: chrom, start, end, value)",
     ),
     "bedGraph of words": track("chr1\t2\t4\thigh\n", NO_VALUE % "high"),
-    "bedGraph without a number": track(
-        "chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]
-    ),
+    "bedGraph of nan": track("chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]),
     "infinite bedGraph": track("chr1\t2\t4\tinf\n", NO_VALUE % "inf"),
     "bedGraph that overlaps": track(
         "chr1\t5\t9\t1\nchr1\t2\t6\t2\n",
@@ -345,12 +331,8 @@ ODD_FILES: dict[str, Odd] = {
     "bigWig": track(bigwig, [None, None, *[1.5] * 3, *[None] * 5], "odd.bw"),
     "truncated bigWig": track(partial(bigwig, keep=300), BIGWIG + "<...>" + AGAIN, "odd.bigWig"),
     "bigWig of nothing": track(b"", BIGWIG + "<...>" + AGAIN, "odd.bw"),
-    "bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n", BIGWIG + "unexpected end of file" + AGAIN, "odd.bw"
-    ),
-    "long bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n" * 9, BIGWIG + "not in bigWig format" + AGAIN, "odd.bw"
-    ),
+    "short bigWig": track("chr1\t2\t4\t1.5\n", BIGWIG + "unexpected end of file" + AGAIN, "odd.bw"),
+    "no bigWig": track("chr1\t2\t4\t1.5\n" * 9, BIGWIG + "not in bigWig format" + AGAIN, "odd.bw"),
     "BED as a track": track("chr1\t2\t4\nchr1\t3\t6\n", [0, 0, 1, 1, 1, 1, 0, 0, 0, 0], "odd.bed"),
     "wiggle": track(
         "",
@@ -367,13 +349,11 @@ ODD_FILES: dict[str, Odd] = {
         "Compress it with bgzip: gzip -dc {path} | bgzip > odd.fa.bgz, or use the unpacked file",
         "odd.fa.gz",
     ),
-    "truncated bgzip genome": fasta(
+    "cut bgzip": fasta(
         compressed(GENOME, -30), "{path}: bgzip file is truncated" + AGAIN, "odd.fa.gz"
     ),
     "index of another genome": fasta(stale, {"chr7": "ACGT"}),
-    "index older than the genome": fasta(
-        older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}
-    ),
+    "older index": fasta(older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}),
     "genome of one line without end": fasta(">a\nacgu", {"a": "ACGT"}),
     "blanks and other letters in its path ": fasta(">a\nACGT\n", {"a": "ACGT"}, "gé nome 1.fa"),
 }

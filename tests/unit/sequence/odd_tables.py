@@ -20,6 +20,7 @@ from odd import (
     annotations,
     bad,
     invalid,
+    kinds,
     labelled,
     numbered,
     read,
@@ -72,9 +73,7 @@ ODD_FILES: dict[str, Odd] = {
     "CSV with blank lines": csv(b"id,sequence\n\na,ACGT\n\n", A),
     "CSV with quotes": csv(b'"id","sequence"\n"a, b","AC\nGT"\n', [("a, b", "ACGT")]),
     "CSV without ids": csv(b"sequence\nACGT\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")]),
-    "a sequence of 200,000 letters": csv(
-        b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)]
-    ),
+    "a long sequence": csv(b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)]),
     "all columns": csv(
         b"id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n",
         [("a", "c", 2, 6, "-", "g", None, {"height": "1.5", "kind": None})],
@@ -87,11 +86,7 @@ ODD_FILES: dict[str, Odd] = {
         partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})),
     ),
     "a label": csv(b"id,sequence,label\na,AC,1\nb,GT,0\n", LABELS, labelled),
-    "a label of words": csv(
-        b"id,sequence,kind\na,AC,tss\nb,GT,exon\n",
-        LABELS,
-        partial(annotations, fields=Fields("kind", ("tss",))),
-    ),
+    "a label of words": csv(b"id,sequence,kind\na,AC,tss\nb,GT,exon\n", LABELS, kinds),
     "a label that is no number": bad_csv(
         b"id,sequence,label\na,AC,yes\n",
         2,
@@ -99,7 +94,7 @@ ODD_FILES: dict[str, Odd] = {
         '"yes" in [data]',
         labelled,
     ),
-    "an empty label": bad_csv(
+    "empty label": bad_csv(
         b"id,sequence,label\na,AC,\n", 2, "the label 'label' is empty", labelled
     ),
     "a line break in a chromosome": bad_csv(
@@ -122,9 +117,7 @@ ODD_FILES: dict[str, Odd] = {
         "Did you mean 'labels'? Set label = \"labels\" in [data] (--label-column labels)",
         labelled,
     ),
-    "no column of the sequence": bad_csv(
-        b"id,letters\na,ACGT\n", 1, without_sequence("'id', 'letters'")
-    ),
+    "no sequence": bad_csv(b"id,letters\na,ACGT\n", 1, without_sequence("'id', 'letters'")),
     "a column Sequence": bad_csv(
         b"id,Sequence\na,ACGT\n",
         1,
@@ -170,9 +163,7 @@ ODD_FILES: dict[str, Odd] = {
         b"id,sequence\na,AC\na,GT\n",
         Promised("{path}:3: record id 'a' is used twice (first in {path}:2)" + NUMBERED),
     ),
-    "a foreign letter in a table": bad_csv(
-        b"id,sequence\na,AC\nb,A?\n", 3, invalid("character '?'", "b")
-    ),
+    "a foreign letter": bad_csv(b"id,sequence\na,AC\nb,A?\n", 3, invalid("character '?'", "b")),
     "a coordinate that is no number": bad_csv(
         b"sequence,start,end\nAC,x,3\n", 2, "invalid start 'x' (expected a whole number)"
     ),
@@ -194,9 +185,7 @@ ODD_FILES: dict[str, Odd] = {
         602,
         "invalid byte 0x00 in the record id",
     ),
-    "a line break in an id": bad_csv(
-        b'id,sequence\n"a\nb",ACGT\n', 3, "line break in the record id"
-    ),
+    "line break in an id": bad_csv(b'id,sequence\n"a\nb",ACGT\n', 3, "line break in the record id"),
     "a mark that turns the direction of text": bad_csv(
         "id,sequence\na\u202eb,ACGT\n", 2, "invalid character U+202E in the record id"
     ),
@@ -207,12 +196,8 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "the types of Parquet": Odd(
         parquet(
-            sequence=["AC", "GT"],
-            start=[1, None],
-            end=[3, None],
-            x=[0.5, None],
-            yes=[True, None],
-            label=[1, 0],
+            **{"sequence": ["AC", "GT"], "start": [1, None], "end": [3, None]},
+            **{"x": [0.5, None], "yes": [True, None], "label": [1, 0]},
         ),
         [
             ("odd_1", None, 1, 3, None, None, 1, {"x": "0.5", "yes": "1"}),
@@ -234,9 +219,7 @@ ODD_FILES: dict[str, Odd] = {
         0,
         "column 'x' contains a list (expected text, numbers or booleans)",
     ),
-    "Parquet of numbers as sequence": bad_parquet(
-        parquet(sequence=[7]), 0, invalid("character '7'", "odd_1")
-    ),
+    "Parquet of numbers": bad_parquet(parquet(sequence=[7]), 0, invalid("character '7'", "odd_1")),
     "Parquet that is none": bad_parquet(b"PAR1 is no Parquet", 0, NO_PARQUET),
     "a text that is called Parquet": bad_parquet(b"ACGT\n", 0, NO_PARQUET),
     "Parquet in gz": bad(

@@ -183,10 +183,7 @@ NO_BASES = "chromosome 'b' has no sequence. Remove the header or add its sequenc
     ("content", "message"),
     [
         (b"", ": the file is empty"),
-        (
-            b"@r\nACGT\n+\nIIII\n",
-            ": not FASTA: the file starts with character '@' instead of '>'",
-        ),
+        (b"@r\nACGT\n+\nIIII\n", ": not FASTA: the file starts with character '@' instead of '>'"),
         (b"ACGT\n>a\nACGT\n", ": not FASTA: the file starts with character 'A' instead of '>'"),
         (b">\nACGT\n", ":1: no chromosome name after '>' in '>'"),
         (

@@ -23,23 +23,8 @@ GFF = (
 )
 GTF = gff('chr1 f exon 1 9 . + . gene_id "a"; transcript_id "b";').encode()
 BEDGRAPH = b"track type=bedGraph\nchr1\t2\t4\t1.5\nchr1 5 6 -1e3\nchrM\t0\t9\tnan\n"
-TOKENS = (
-    b"\t",
-    b"\n",
-    b"\r",
-    b" ",
-    b"\0",
-    b"-",
-    b"9" * 20,
-    b"chr1",
-    b"\xff\xfe",
-    b"#",
-    b".",
-    b">",
-    b"1e9",
-    b";",
-    b'"',
-)
+TOKENS = [b"\t", b"\n", b"\r", b" ", b"\0", b"-", b"9" * 20, b"chr1", b"\xff\xfe", b"#", b"."]
+TOKENS += [b">", b"1e9", b";", b'"']
 
 
 def made(writer, path):
@@ -67,12 +52,8 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
         at, token = int(rng.integers(len(content) + 1)), TOKENS[rng.integers(len(TOKENS))]
         flipped = bytes(rng.integers(256, size=1, dtype=np.uint8))
         before, behind = content[:at], content[at:]
-        choices = [
-            before + flipped + behind[1:],
-            before + behind[5:],
-            before + token + behind,
-            before,
-        ]
+        changed, inserted = before + flipped + behind[1:], before + token + behind
+        choices = [changed, before + behind[5:], inserted, before]
         content = choices[rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
     return content
 

@@ -28,7 +28,7 @@ TABLE = (
     b'id,sequence,start,end,label,"x '
     b'""y"""\na,ACGT,2,6,1,2.5\nb,"AC\nNN",,,0,\nc,ACGU,1,5,1,"t,u"\n'
 )
-TOKENS = (
+TOKENS = [
     b">",
     b"@",
     b"\n",
@@ -41,7 +41,7 @@ TOKENS = (
     b"ORIGIN",
     b"\xff\xfe",
     b"start=9",
-)
+]
 SETTINGS = (
     (SequencePolicy(DNA), Fields()),
     (SequencePolicy(PROTEIN, "hard", "remove"), Fields("label")),
@@ -73,31 +73,23 @@ def mutated(content: bytes, generator: np.random.Generator) -> bytes:
     """Apply one to three changes: flip, cut or insert bytes, swap lines, or truncate."""
     for _ in range(generator.integers(1, 4)):
         at, size = int(generator.integers(len(content) + 1)), int(generator.integers(1, 9))
+        before, behind = content[:at], content[at:]
         match int(generator.integers(6)):
             case 0:
-                content = (
-                    content[:at]
-                    + bytes(generator.integers(256, size=1, dtype=np.uint8))
-                    + content[at + 1 :]
-                )
+                content = before + generator.bytes(1) + behind[1:]
             case 1:
-                content = content[:at] + content[at + size :]
+                content = before + behind[size:]
             case 2:
-                content = (
-                    content[:at]
-                    + bytes(generator.integers(256, size=size, dtype=np.uint8))
-                    + content[at:]
-                )
+                content = before + generator.bytes(size) + behind
             case 3:
                 lines = content.split(b"\n")
                 i, j = generator.integers(len(lines), size=2)
                 lines[i], lines[j] = lines[j], lines[i]
                 content = b"\n".join(lines)
             case 4:
-                content = content[:at]
+                content = before
             case 5:
-                token = TOKENS[generator.integers(len(TOKENS))]
-                content = content[:at] + token + content[at:]
+                content = before + TOKENS[generator.integers(len(TOKENS))] + behind
     return content
 
 
