@@ -48,24 +48,16 @@ def test_missing_part(corpus, part):
         Corpus.open(corpus.path)
 
 
+def truncated(content):
+    return content[:100]
+
+
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
-        (
-            "records.parquet",
-            lambda content: content[:100],
-            "cannot read the corpus: .*ingest again",
-        ),
-        (
-            "corpus.json",
-            lambda content: content[:100],
-            r"corpus\.json: cannot read this file: .*Run selfattn-bio ingest again",
-        ),
-        (
-            "letters.bin",
-            lambda content: b"ACGT",
-            r"the corpus was altered: num_letters is 4, but 22 in corpus\.json",
-        ),
+        ("records.parquet", truncated, "cannot read the corpus: .*Run selfattn-bio ingest again"),
+        ("corpus.json", truncated, r"corpus\.json: cannot read this file: .* ingest again"),
+        ("letters.bin", lambda _: b"ACGT", r"altered: num_letters is 4, but 22 in corpus\.json"),
         (
             "letters.bin",
             lambda content: content.replace(b"NNAA", b"NNAC"),
@@ -100,9 +92,8 @@ def test_read_error_names_the_file(corpus, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("hashlib.sha256", fail)
-    monkeypatch.setattr(
-        "selfattn_bio.data.corpus.fingerprint_of", lambda *arguments: corpus.fingerprint
-    )
+    fingerprint = "selfattn_bio.data.corpus.fingerprint_of"
+    monkeypatch.setattr(fingerprint, lambda *arguments: corpus.fingerprint)
     with pytest.raises(OSError, match="Input/output error") as error:
         Corpus.open(corpus.path)
     assert error.value.filename == str(corpus.path / "letters.bin")

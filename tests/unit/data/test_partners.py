@@ -22,9 +22,8 @@ TRACK = {"kind": "track", "path": "t.npz", "low": 0.0, "high": 92.0}
 
 
 def run_of(partner, **sections):
-    return config.RunFile.model_validate(
-        {"data": DATA, "partner": partner, "model": {"kind": "paired"}, **sections}
-    )
+    usual = {"data": DATA, "partner": partner, "model": {"kind": "paired"}}
+    return config.RunFile.model_validate(usual | sections)
 
 
 @pytest.fixture
@@ -143,11 +142,7 @@ def test_corpus_of_another_run_file_is_refused(tracked):
     without.partner = None
     for partner, corpus, message in (
         (TRACK | {"high": 1.0}, tracked, "the partners have high 92.0, but the run file has 1.0"),
-        (
-            SEQUENCE | {"files": "s.fa"},
-            tracked,
-            "the partners have alphabet levels, but the run file has dna",
-        ),
+        (SEQUENCE | {"files": "x"}, tracked, "the partners have alphabet levels, but .* has dna"),
         (TRACK, without, "the corpus has no partners, but the run file has .partner."),
     ):
         with pytest.raises(CorpusError, match=message):
@@ -176,10 +171,8 @@ def test_a_track_moves_with_its_letters(tracked):
 
 def test_levels_are_off_by_half_a_step_at_most():
     scale, numbers = Scale(-1.0, 3.0), np.random.default_rng(0).uniform(-1, 3, 1000)
-    assert (
-        np.abs(scale.numbers(scale.letters(numbers)) - numbers).max()
-        <= 4 / (NUM_LEVELS - 1) / 2 + 1e-12
-    )
+    errors = scale.numbers(scale.letters(numbers)) - numbers
+    assert np.abs(errors).max() <= 4 / (NUM_LEVELS - 1) / 2 + 1e-12
     assert scale.letters([-9, 9, np.nan]).tobytes() == b"!}~"
     assert np.isnan(scale.numbers(np.frombuffer(b"~", np.uint8))).all()
 
@@ -190,19 +183,13 @@ PAIRED = {"kind": "paired"}
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        (
-            {"model": {"kind": "attention"}},
-            "partner. cannot be used with model kind 'attention', only with 'paired'",
-        ),
+        ({"model": {"kind": "attention"}}, "partner. cannot be used with model kind 'attention'"),
         ({"partner": None}, "model kind 'paired' needs .partner., its second input"),
         (
             {"training": {"reverse_complement": True}},
             "training.reverse_complement cannot be used with model kind 'paired'",
         ),
-        (
-            {"model": PAIRED | {"encoder": {"members": 1}}},
-            "set members in .model. instead of .model.encoder",
-        ),
+        ({"model": PAIRED | {"encoder": {"members": 1}}}, "set members in .model. instead of "),
         (
             {"model": PAIRED | {"partner_encoder": {"head": {"kind": "cls"}}}},
             "set head in .model.encoder. instead of .model.partner_encoder",
@@ -216,10 +203,7 @@ PAIRED = {"kind": "paired"}
             "cross_position 'shaw' is not supported; choose one of 'none', 't5'",
         ),
         ({"transfer": {"parent": "x"}}, "transfer. cannot be used with model kind 'paired'"),
-        (
-            {"interpret": {"method": {"kind": "rollout"}}},
-            "method 'rollout' cannot explain model kind 'paired'",
-        ),
+        ({"interpret": {"method": {"kind": "rollout"}}}, "method 'rollout' cannot explain model"),
         (
             {"partner": None, "model": {"kind": "attention"}, "training": {"pairs": "first_alone"}},
             "training.pairs 'first_alone' cannot be used with model kind 'attention'",
@@ -227,10 +211,7 @@ PAIRED = {"kind": "paired"}
         ({"partner": TRACK | {"low": 92.0}}, r"low \(92\) is not less than high \(92\)"),
         ({"partner": SEQUENCE}, "needs files or column "),
         ({"partner": SEQUENCE | {"column": "x"}}, "column needs .data. sequences"),
-        (
-            {"partner": PEPTIDE | {"files": "x", "k": 6}},
-            "k 6 is too large for protein; use at most 4",
-        ),
+        ({"partner": PEPTIDE | {"files": "x", "k": 6}}, "k 6 is too large for protein; use at"),
         ({"partner": SEQUENCE | {"files": "x", "k": 2, "stride": 3}}, "stride 3 skips positions"),
         (
             {"objective": {"kind": "masked"}, "data": {"sequences": "x"}},

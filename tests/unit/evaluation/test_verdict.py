@@ -34,10 +34,8 @@ def test_better_needs_equal_size_and_three_trainings(
 
 
 def test_interval_touching_0_shows_no_difference() -> None:
-    assert (
-        verdict({"low": 0.0, "high": 0.02}, ClassifierSize(3, 3), REGRESSION)
-        == "not distinguishable"
-    )
+    found = verdict({"low": 0.0, "high": 0.02}, ClassifierSize(3, 3), REGRESSION)
+    assert found == "not distinguishable"
 
 
 @pytest.mark.parametrize(
@@ -76,17 +74,10 @@ def test_caveats_name_what_is_missing(
 
 
 def test_sizes_are_read_from_metrics() -> None:
-    metrics = {
-        "sizes": {
-            "model": {"networks": 2, "trainings": 1, "parts": 3},
-            "cnn": {"networks": 2, "trainings": 1},
-        }
-    }
-    assert sizes_of(metrics, "model", "cnn", "gc") == [
-        ClassifierSize(2, 1, 3),
-        ClassifierSize(2, 1),
-        REGRESSION,
-    ]
+    model = {"networks": 2, "trainings": 1, "parts": 3}
+    metrics = {"sizes": {"model": model, "cnn": {"networks": 2, "trainings": 1}}}
+    found = sizes_of(metrics, "model", "cnn", "gc")
+    assert found == [ClassifierSize(2, 1, 3), ClassifierSize(2, 1), REGRESSION]
 
 
 def test_metrics_without_sizes_are_an_error() -> None:

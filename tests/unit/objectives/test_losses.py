@@ -181,22 +181,16 @@ def test_losses_of_partial_batches_add_up(seed, cut):
     classes = np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12))
     targets = targets_of_several(classes, numbers)
     targets[0] = (1, (0.5, -0.5))
-    loss, outputs, tokens = (
-        several(targets),
-        torch.from_numpy(rng.normal(size=(12, 1, 5))),
-        ones(12, 4),
-    )
+    loss, outputs = several(targets), torch.from_numpy(rng.normal(size=(12, 1, 5)))
     rows = rng.permutation(12)
-    pieces = [
-        (outputs[part], loss.batch(ones(len(part), 4), targets[part]))
-        for part in (rows[:cut], rows[cut:])
+    parts = (rows[:cut], rows[cut:])
+    batches = [loss.batch(ones(len(part), 4), targets[part]) for part in parts]
+    whole = loss.batch(ones(12, 4), targets)
+    assert sum(batch.num_targets for batch in batches) == whole.num_targets
+    sums = [
+        loss.sum(outputs[part], batch.targets) for part, batch in zip(parts, batches, strict=True)
     ]
-    whole = loss.batch(tokens, targets)
-    assert sum(batch.num_targets for _, batch in pieces) == whole.num_targets
-    assert_close(
-        sum(loss.sum(of_part, batch.targets) for of_part, batch in pieces),
-        loss.sum(outputs, whole.targets),
-    )
+    assert_close(sum(sums), loss.sum(outputs, whole.targets))
 
 
 def test_labels_are_padded_with_unknown():

@@ -18,7 +18,6 @@ LETTERS = {
     name: np.random.default_rng(len(name)).choice(list(b"ACGTN"), size).astype(np.uint8)
     for name, size in (("chr1", 1003), ("M", 60))
 }
-ODD = ">chr1 some words\n" + "acgu\n" + "RyNn\n" + "AC"
 
 
 def text_of(letters, width, end="\n"):
@@ -60,11 +59,6 @@ def test_a_window_is_a_slice(genome):
             genome.fetch("chr1", start, end, "-"), DNA.reverse_complement(window)
         )
     np.testing.assert_array_equal(genome.fetch("M"), LETTERS["M"])
-
-
-def test_bases_are_upper_case_dna(tmp_path):
-    (tmp_path / "g.fa").write_text(ODD)
-    assert Genome(tmp_path / "g.fa").fetch("chr1").tobytes() == b"ACGTRYNNAC"
 
 
 @pytest.mark.parametrize(
