@@ -21,7 +21,6 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from selfattn_bio.study.evaluators.records import EvaluationRecords
 from selfattn_bio.config import BinsObjective, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
@@ -31,6 +30,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.study.evaluators.records import EvaluationRecords
 
 MEASURED = """
 import re, sys, time

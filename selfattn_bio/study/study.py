@@ -17,10 +17,10 @@ from selfattn_bio.log import LOG
 from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
+    from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.interpret.explanation import Explanation
-    from selfattn_bio.interpret.interactions import Interactions
-    from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.evidence.interactions import Interactions
+    from selfattn_bio.motifs.motif_set import MotifSet
     from selfattn_bio.scoring.ensemble import Ensemble
     from selfattn_bio.scoring.scorer import Scorer
     from selfattn_bio.study.data import Split
@@ -184,22 +184,22 @@ class Study:
     @property
     def explanation(self) -> Explanation:
         """Read the attributions."""
-        from selfattn_bio.interpret.explanation import Explanation
+        from selfattn_bio.attribution.explanation import Explanation
 
         return Explanation.load(self.existing(self.files, "attribution"))
 
     @property
     def motifs(self) -> MotifSet:
         """Read the motifs of the first input with their evidence."""
-        from selfattn_bio.interpret.motifs import MotifSet
+        from selfattn_bio.motifs.motif_set import MotifSet
 
         return MotifSet.load(self.existing(self.files, "motifs").parent)
 
     @property
     def interactions(self) -> Interactions:
         """Read the tested pairs of motifs."""
-        from selfattn_bio.interpret.formats import read_table
-        from selfattn_bio.interpret.interactions import Interactions
+        from selfattn_bio.evidence.interactions import Interactions
+        from selfattn_bio.motifs.formats import read_table
 
         pairs = read_table(self.existing(self.files, "interactions"))
         return Interactions(pairs, read_table(self.existing(self.files, "distances")))

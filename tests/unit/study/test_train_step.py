@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import selfattn_bio as sb
-from selfattn_bio.study import training
 from selfattn_bio.errors import RunFileError, TrainingError
+from selfattn_bio.study import training
 
 SECTIONS = """
 [tokens]

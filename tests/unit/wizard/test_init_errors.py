@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from init_files import table, write
 
-from selfattn_bio.wizard import propose
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.wizard import propose
 
 
 @pytest.fixture
