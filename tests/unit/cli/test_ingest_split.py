@@ -86,7 +86,7 @@ def test_from_fasta_to_split_table(folder):
             ["--fasta", "p.fa", "p.fa"],
             "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or "
             "number the records: "
-            'ids = "numbered" in [data] (--ids numbered)',
+            'ids = "numbered" in [data]',
         ),
     ],
 )

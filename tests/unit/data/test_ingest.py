@@ -113,7 +113,7 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
             ["ACGT" * 5],
             {"alphabet": PROTEIN},
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein. Use "
-            'alphabet = "dna" in [data] (--alphabet dna)',
+            'alphabet = "dna" in [data]',
         ),
     ],
 )

@@ -85,17 +85,17 @@ LABELS = [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)]  # as read b
 labelled = partial(annotations, fields=Fields("label"))
 kinds = partial(annotations, fields=Fields("kind", ("tss",)))
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBER = ', or number the records: ids = "numbered" in [data] (--ids numbered)'
+NUMBER = ', or number the records: ids = "numbered" in [data]'
 NUMBERED = ". Rename or remove one" + NUMBER
 NO_ID = "record without an id: header '>'. Write an id after '>'" + NUMBER
 protein = partial(read, policy=SequencePolicy(PROTEIN))
 counted_protein = partial(counted, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
 EMPTY = "record 'b' has no sequence. Remove the record or add its sequence"
-GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
+GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data]'
 STOPS = ". Remove the stop signs; only one at the end of a protein is removed automatically"
 LOOKS_PROTEIN = (
-    '. It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
+    '. It looks like protein; set alphabet = "protein" in [data], or in '
     "[partner] for a second input"
 )
 FOUR_LINES = ". Each FASTQ record has four lines: header, sequence, +, qualities"

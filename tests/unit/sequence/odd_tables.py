@@ -39,7 +39,7 @@ def without_sequence(columns: str, similar: str = "", name: str = "NAME") -> str
     """Return the message about a table with these columns."""
     return (
         f"no column 'sequence' in the table (columns: {columns}).{similar} Rename the column, or "
-        f'set columns = {{ sequence = "{name}" }} in [data] (--sequence-column {name})'
+        f'set columns = {{ sequence = "{name}" }} in [data]'
     )
 
 
@@ -107,14 +107,14 @@ ODD_FILES: dict[str, Odd] = {
         b"id,sequence\na,AC\n",
         1,
         "no column 'label' in the table (columns: 'id', 'sequence'). Set label = \"NAME\" in "
-        "[data] (--label-column NAME)",
+        "[data]",
         labelled,
     ),
     "a label column of another name": bad_csv(
         b"id,sequence,labels\na,AC,1\n",
         1,
         "no column 'label' in the table (columns: 'id', 'sequence', 'labels'). "
-        "Did you mean 'labels'? Set label = \"labels\" in [data] (--label-column labels)",
+        "Did you mean 'labels'? Set label = \"labels\" in [data]",
         labelled,
     ),
     "no sequence": bad_csv(b"id,letters\na,ACGT\n", 1, without_sequence("'id', 'letters'")),
