@@ -36,25 +36,15 @@ def test_dna_among_proteins_is_refused(tmp_path):
 
 def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
     summary = json.loads((corpus.path / "corpus.json").read_text())
-    assert summary["dropped"] == {
-        "exact duplicate": 1,
-        "only N": 1,
-        "shorter than 6 bp": 1,
-        "longer than 8 bp": 1,
-        "same sequence, different label (the first is kept)": 1,
-    }
+    dropped = ["exact duplicate", "only N", "shorter than 6 bp", "longer than 8 bp"]
+    dropped.append("same sequence, different label (the first is kept)")
+    assert summary["dropped"] == dict.fromkeys(dropped, 1)
     assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
-    assert [(source["path"], source["records"]) for source in summary["sources"]] == [
-        (str(files[0]), 6),
-        (str(files[1]), 2),
-    ]
+    sources = [(source["path"], source["records"]) for source in summary["sources"]]
+    assert sources == [(str(files[0]), 6), (str(files[1]), 2)]
     assert list(describe(summary)) == [
         "read 8 records from 2 files",
-        "dropped 1: exact duplicate",
-        "dropped 1: only N",
-        "dropped 1: shorter than 6 bp",
-        "dropped 1: longer than 8 bp",
-        "dropped 1: same sequence, different label (the first is kept)",
+        *(f"dropped 1: {reason}" for reason in dropped),
         "1 record with lower case",
         "1 record with U in DNA",
         "2 records with IUPAC codes",
@@ -67,10 +57,9 @@ def test_repeated_sequences_are_kept_and_counted(files, tmp_path):
     corpus = ingested(files, tmp_path / "corpus", labels=(1, 0), **rules)
     assert corpus.records["id"].tolist() == ["a", "b", "again", "c", "d"]
     assert corpus.summary["repeated"] == {"exact duplicate": 1, "same sequence, different label": 1}
-    assert [line for line in describe(corpus.summary) if line.startswith("repeated")] == [
-        "repeated 1: exact duplicate (kept)",
-        "repeated 1: same sequence, different label (kept)",
-    ]
+    lines = list(describe(corpus.summary))
+    for what in corpus.summary["repeated"]:
+        assert f"repeated 1: {what} (kept)" in lines
 
 
 @pytest.mark.parametrize(

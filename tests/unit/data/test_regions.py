@@ -23,10 +23,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "g.fa").write_bytes(
         b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
     )
-    rows = [
-        (f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0])
-        for n in range(40)
-    ]
+    starts = enumerate(range(10, 16_000, 400))
+    rows = [(n % 2 + 1, at, at + 40, f"p{n}", n, "+-"[n % 3 == 0]) for n, at in starts]
     (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
     with pyBigWig.open("t.bw", "w") as track:
@@ -139,24 +137,13 @@ def along(row, values, beyond):
 
 
 def test_tracks_as_targets(folder, ingest):
-    (folder / "genes.gff3").write_text(
-        "".join(
-            f"1\tf\t{kind}\t{start}\t{end}\t.\t+\t.\tID=a\n"
-            for kind, start, end in [("gene", 1, 5000), ("exon", 801, 830), ("exon", 1611, 1620)]
-        )
-    )
-    tracks = """[data.tracks.signal]
-kind = "number"
-path = "t.bw"
-[data.tracks.bins]
-kind = "number"
-path = "t.bw"
-bin = 20
-summary = "sum"
-[data.tracks.high]
-kind = "letters"
-path = "t.bw"
-threshold = 2
+    places = ("gene\t1\t5000", "exon\t801\t830", "exon\t1611\t1620")
+    lines = [f"1\tf\t{place}\t.\t+\t.\tID=a\n" for place in places]
+    (folder / "genes.gff3").write_text("".join(lines))
+    tracks = """[data.tracks]
+signal = { kind = "number", path = "t.bw" }
+bins = { kind = "number", path = "t.bw", bin = 20, summary = "sum" }
+high = { kind = "letters", path = "t.bw", threshold = 2 }
 [data.tracks.parts]
 kind = "features"
 path = "genes.gff3"

@@ -66,17 +66,9 @@ LETTERS = {
     "exact duplicate": (lambda rng, row: row.copy(), "+", 1.0),
     "on the other strand": (lambda rng, row: DNA.reverse_complement(row), "-", 1.0),
     "a twentieth mutated": (lambda rng, row: mutated(rng, row, 0.05), "+", 0.35),
-    "a tenth mutated, reverse-complemented": (
-        lambda rng, row: DNA.reverse_complement(mutated(rng, row, 0.1)),
-        "-",
-        0.15,
-    ),
+    "a tenth": (lambda rng, row: DNA.reverse_complement(mutated(rng, row, 0.1)), "-", 0.15),
     "contained": (lambda rng, row: row[80:200].copy(), "+", 1.0),
-    "shifted window": (
-        lambda rng, row: np.concatenate([row[150:], random(rng, length=150)]),
-        "+",
-        0.4,
-    ),
+    "shifted": (lambda rng, row: np.concatenate([row[150:], random(rng)[:150]]), "+", 0.4),
 }
 
 

@@ -197,10 +197,8 @@ def test_intervals_over_units_cover_more_often(loci: int) -> None:
 def test_floor_is_the_error_of_a_calibrated_model() -> None:
     rng = np.random.default_rng(0)
     p = 1 / (1 + np.exp(-rng.normal(0, 2, 5000)))
-    errors = [
-        Bootstrap((rng.random(5000) < p).astype(int), 1).metrics(p, 0.5)["ece"].value
-        for _ in range(50)
-    ]
+    sampled = [(rng.random(5000) < p).astype(int) for _ in range(50)]
+    errors = [Bootstrap(labels, 1).metrics(p, 0.5)["ece"].value for labels in sampled]
     assert ece_floor(p, 15) == pytest.approx(np.mean(errors), rel=0.1)
     assert 0.01 < ece_floor(p, 15) < 0.03
     assert ece_floor(np.array([0.0, 1.0, 1.0]), 15) == 0

@@ -12,12 +12,7 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.ranking import rank
 
 DATA = {"positives": "p.fa", "negatives": "n.fa"}
-AUROC = {
-    1e-3: [0.6, 0.8, 0.7],
-    2e-3: [0.9, 0.9, 0.5],
-    3e-3: [np.nan, np.nan, np.nan],
-    4e-3: [0.5, 0.6, 0.85],
-}
+AUROC = {1e-3: [0.6, 0.8, 0.7], 2e-3: [0.9, 0.9, 0.5], 3e-3: [np.nan] * 3, 4e-3: [0.5, 0.6, 0.85]}
 
 
 def swept(rates: list[float] | tuple[float, ...] = tuple(AUROC), **sections: object) -> list[Job]:
@@ -29,9 +24,8 @@ def write_history(results: Path, job: Job, metric: str, values: list[float]) -> 
     folder = results / job.folder / "model"
     folder.mkdir(parents=True)
     steps = np.arange(1, len(values) + 1) * 50
-    pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10}).to_csv(
-        folder / "history.csv", index=False
-    )
+    history = pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10})
+    history.to_csv(folder / "history.csv", index=False)
 
 
 @pytest.fixture

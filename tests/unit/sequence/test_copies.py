@@ -23,11 +23,8 @@ def test_keys_are_equal_on_both_strands():
 def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
     monkeypatch.setattr(copies, "PIECE", piece)
     rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)] + [
-        "ACGTACGT",
-        "AAAAAAAAAC",
-    ]  # ACGTACGT is its own reverse complement
-    for text in texts:
+    texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)]
+    for text in [*texts, "ACGTACGT", "AAAAAAAAAC"]:  # ACGTACGT is its own reverse complement
         row = np.frombuffer(text.encode(), np.uint8)
         first = min(row.tobytes(), DNA.reverse_complement(row).tobytes())
         assert keys_of(text) == [hashlib.sha256(first).digest()]
