@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def ingest(folder, capsys):
-    """Return a function that ingests with a run file; it returns the corpus and what is printed."""
+    """Return a function that ingests with a run file, and returns the corpus and its messages."""
 
     def ingest(text):
         (folder / "run.toml").write_text(text)
