@@ -80,7 +80,7 @@ def hits(
     letters = get_alphabet(alphabet)
     num_sites: Mapping[str, int] = {}
     if isinstance(motifs, MotifSet):
-        motifs, num_sites = motifs.ppms, motifs.num_sites
+        num_sites, motifs = motifs.num_sites, motifs.ppms
     elif not isinstance(motifs, Mapping):
         motifs = open_database(str(motifs), letters)
     ppms = {name: matrix_of(motif, letters) for name, motif in motifs.items()}
