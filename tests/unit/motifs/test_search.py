@@ -285,5 +285,5 @@ def test_other_matches_are_of_the_same_family():
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
     # two positions less, so p is more than 10 times as large
     assert table["near_ties"].tolist() == [0]
-    twice = match_motifs({"m": PPM}, database | {"same": PPM, "twin": PPM})
-    assert match_label(twice.iloc[0]) == "same or twin"
+    twice = match_motifs({"m": PPM}, database | {"same": PPM, "equal": PPM})
+    assert match_label(twice.iloc[0]) == "same or equal"
