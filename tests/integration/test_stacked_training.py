@@ -11,8 +11,6 @@ import pandas as pd
 import pytest
 
 from selfattn_bio import load, score_sequences
-from selfattn_bio.study.evaluators import binary
-from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
@@ -22,6 +20,8 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.training import finalize
 
 RUN = """
