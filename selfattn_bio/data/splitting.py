@@ -136,9 +136,8 @@ def _check_all_copies(corpus: Corpus) -> None:
             f"{dropped} records with a repeated sequence were dropped by ingest, before the "
             "split was known; some may be in test"
         )
-        raise CorpusError(
-            message, place=str(corpus.path), hint="Run ingest with --run-file or --keep-duplicates"
-        )
+        hint = "Ingest with this run file, or with RecordRules whose repeats are 'keep'"
+        raise CorpusError(message, place=str(corpus.path), hint=hint)
 
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:

@@ -166,7 +166,7 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
             ">a\nACGTACGTACGTACGTACGT\n",
             RecordRules(PROTEIN),
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein. Use "
-            'alphabet = "dna" in [data] (--alphabet dna)',
+            'alphabet = "dna" in [data]',
         ),
     ],
 )

@@ -87,20 +87,18 @@ GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBERED = (
-    '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
-)
+NUMBERED = '. Rename or remove one, or number the records: ids = "numbered" in [data]'
 NO_ID = (
     "record without an id: header '>'. Write an id after '>', or number the records: ids = "
-    '"numbered" in [data] (--ids numbered)'
+    '"numbered" in [data]'
 )
 protein = partial(read, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
 EMPTY = "record 'b' has no sequence. Remove the record or add its sequence"
-GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
+GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data]'
 STOPS = ". Remove the stop signs; only one at the end of a protein is removed automatically"
 LOOKS_PROTEIN = (
-    '. It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
+    '. It looks like protein; set alphabet = "protein" in [data], or in '
     "[partner] for a second input"
 )
 FOUR_LINES = ". Each FASTQ record has four lines: header, sequence, +, qualities"
