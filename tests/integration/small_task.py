@@ -19,7 +19,7 @@ import torch
 from commands import run
 from safetensors.torch import load_file, save_file
 
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
@@ -69,8 +69,8 @@ def overlaid(section, changes):
     return section | {key: overlaid(section.get(key), value) for key, value in changes.items()}
 
 
-def small_run(*changes: str) -> RunFile:
-    return RunFile.model_validate(tomllib.loads(small(*changes)))
+def small_run(*changes: str) -> config.RunFile:
+    return config.RunFile.model_validate(tomllib.loads(small(*changes)))
 
 
 # ----------------------------------------------------------------------------------- its sequences
@@ -130,6 +130,35 @@ def write_task(folder, run_text, positives=40, negatives=40, lengths=(30, 60)):
     return splits
 
 
+# ------------------------------------------------------------------------- smaller ones in Python
+TINY = {
+    **{"embed_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0},
+    **{"stem": config.NoStemSection(), "members": 1},
+}
+SHORT = {
+    **{"max_steps": 6, "batch_size": 12, "evaluate_every": 3, "checkpoint_every": 2},
+    **{"matmul": "highest", "precision": "32-true", "warmup_steps": 0},
+}
+PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)
+
+
+def tiny_run(training=None, **sections):
+    data = config.Data(positives=("a",), negatives=("b",))
+    training = config.Training(**SHORT | (training or {}))
+    return config.RunFile(**{"data": data, "training": training} | sections)
+
+
+def private_run(training=None, privacy=PRIVACY, **model):
+    return tiny_run(training, privacy=privacy, model=config.AttentionModel(**TINY | model))
+
+
+def write_private_task(tmp_path_factory):
+    """Create a corpus of 48 records of 20 to 39 bases, and a split; return the folder."""
+    folder = tmp_path_factory.mktemp("private")
+    write_task(folder, "", 24, 24, lengths=(20, 40))
+    return folder
+
+
 # --------------------------------------------------------------------------- its steps and results
 def corpus_of(folder):
     return Corpus.open(Path(folder) / "corpus")
@@ -141,10 +170,10 @@ def run_steps(steps, task="."):
         run(step, task, *(["--threads", 1] if step == "train" else []))
 
 
-def fit(folder, run_file, output="model", **options):
-    """Train with one thread on the corpus and the split in a folder; return the model folder."""
-    output, split = Path(folder) / output, Path(folder) / "split.tsv"
-    loop.train(run_file, corpus_of(folder), split, output, threads=1, **options)
+def fit(folder, run_file, output="model", *, threads=1, sharded=False):
+    """Train on the corpus and the split in a folder; return the model folder."""
+    corpus, split, output = corpus_of(folder), Path(folder) / "split.tsv", Path(folder) / output
+    loop.train(run_file, corpus, split, output, threads=threads, sharded=sharded)
     return output
 
 
@@ -263,7 +292,7 @@ def write_gradients(folder, environment, sharded, merged, output):
     os.environ |= environment
     torch.set_num_threads(1)
     fabric = open_fabric("32-true", sharded=sharded)
-    run_file = read_run_file(folder / "run.toml")
+    run_file = config.read_run_file(folder / "run.toml")
     split, none = folder / "split.tsv", folder / "none"
     trainer = Trainer(fabric, run_file, corpus_of(folder), split, none, "model")
     if merged:

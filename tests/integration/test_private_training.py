@@ -7,12 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from private_task import MODEL, PRIVACY, SHORT, fit, run_file, trainer_of, write_task_of
 from safetensors import safe_open
-from safetensors.torch import load_file
+from small_task import (
+    PRIVACY,
+    SHORT,
+    TINY,
+    assert_same_weights,
+    crashed,
+    fit,
+    letters_of,
+    private_run,
+    read_json,
+    trainer_of,
+    weights_of,
+    write_private_task,
+)
 
 from selfattn_bio import config
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.loading import load
@@ -21,7 +32,6 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
 from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import check_layers
-from selfattn_bio.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +42,14 @@ def fixed_secrets(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    return write_task_of(tmp_path_factory)
+    return write_private_task(tmp_path_factory)
 
 
 @pytest.mark.parametrize(
     ("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
 def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
-    run = run_file(
+    run = private_run(
         training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
     )
     own, spent = trainer_of(task, run).steps, []
@@ -61,75 +71,50 @@ def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
         assert other.get_epsilon(delta) < 2 * spent[-1] + 0.5
 
 
-class Stopped(Exception):
-    pass
-
-
 def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
+    run, cut = private_run(dropout=0.2, attention_dropout=0.2), tmp_path / "cut"
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    fit(task, tmp_path / "whole", run_file(dropout=0.2, attention_dropout=0.2))
-    take_step = Trainer.take_step
-
-    def stopping(self):
-        take_step(self)
-        if self.progress.step == 5:
-            raise Stopped
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "take_step", stopping)
-        with pytest.raises(Stopped):
-            fit(task, tmp_path / "cut", run_file(dropout=0.2, attention_dropout=0.2))
+    whole = fit(task, run, tmp_path / "whole")
+    with crashed(5):
+        fit(task, run, cut)
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
-    fit(task, tmp_path / "cut", run_file(dropout=0.2, attention_dropout=0.2))
+    fit(task, run, cut)
     assert "resuming from the checkpoint of step 4" in caplog.text
-    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    told = [
-        json.loads((tmp_path / name / "provenance.json").read_text())["privacy"]
-        for name in ("whole", "cut")
-    ]
+    assert_same_weights(whole, cut)
+    told = [read_json(folder / "provenance.json")["privacy"] for folder in (whole, cut)]
     assert told[0] == told[1]
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
-    fit(task, tmp_path / "other", run_file(dropout=0.2, attention_dropout=0.2))
-    other = load_file(tmp_path / "other" / "model.safetensors")
     # same seed, another secret
-    assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])
+    first, other = (weights_of(of) for of in (whole, fit(task, run, tmp_path / "other")))
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
 def test_private_folder_omits_training_data(task, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    fit(task, tmp_path / "model", run_file())
+    folder = fit(task, private_run(), tmp_path / "model")
     said = caplog.text
     assert "private: epsilon 8 at delta 0.001 after 6 steps" in said
     assert " spent; model in" in said
     assert " loss " not in said
-    assert "train_loss" not in pd.read_csv(tmp_path / "model" / "history.csv")
+    assert "train_loss" not in pd.read_csv(folder / "history.csv")
     # validation records only
-    assert len(pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)) == 12
-    provenance = json.loads((tmp_path / "model" / "provenance.json").read_text())
+    assert len(pd.read_parquet(folder / TRAINING_RECORDS)) == 12
+    provenance = read_json(folder / "provenance.json")
     assert "num_positive" not in provenance
-    with safe_open(
-        next((tmp_path / "model.checkpoints").glob("step-*6.*")), framework="pt"
-    ) as file:
+    (last,) = (tmp_path / "model.checkpoints").glob("step-*6.*")
+    with safe_open(last, framework="pt") as file:
         secret = json.loads(file.metadata()["state"])["steps"]["secret"]
     assert len(secret) > 50
-    assert not any(
-        secret.encode() in path.read_bytes()
-        for path in (tmp_path / "model").iterdir()
-        if path.is_file()
-    )
-    card = (tmp_path / "model" / "README.md").read_text()
+    files = [path.read_bytes() for path in folder.iterdir() if path.is_file()]
+    assert not any(secret.encode() in content for content in files)
+    card = (folder / "README.md").read_text()
     assert f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, after 6 steps" in card
     assert "lists the validation records, but no training records" in card
-    model = load(tmp_path / "model")
+    model = load(folder)
     assert np.isfinite(model.logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
-    corpus = Corpus.open(task / "corpus")
-    valid, train = (
-        [corpus.letters(row) for row in range(48) if (row % 4 == 0) is is_valid]
-        for is_valid in (True, False)
-    )
+    valid, train = (letters_of(task, split) for split in ("valid", "train"))
     alone, both = (Reference.of(DNA, letters, valid, {}) for letters in (valid, train))
     found = model.reference
     assert np.array_equal(found.chain, alone.chain)
@@ -143,61 +128,61 @@ def test_private_language_model(task, tmp_path):
     run = config.RunFile(
         data=data,
         objective=config.MaskedObjective(),
-        **run_file().model_dump(include={"model", "training", "privacy"}),
+        **private_run().model_dump(include={"model", "training", "privacy"}),
     )
-    fit(task, tmp_path / "model", run)
-    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
+    model = fit(task, run, tmp_path / "model")
+    assert read_json(model / "provenance.json")["privacy"]["steps"] == 6
 
 
 def test_private_gates_and_exits(task, tmp_path):
-    run = run_file(
+    run = private_run(
         training={"max_steps": 2},
         num_layers=2,
         gates=config.HardConcreteGates(),
         exits=config.ConfidenceExitsSection(),
     )
-    fit(task, tmp_path / "model", run)
-    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
+    model = fit(task, run, tmp_path / "model")
+    assert read_json(model / "provenance.json")["privacy"]["steps"] == 2
 
 
-def test_weak_delta_and_full_batches_are_refused(task, tmp_path):
-    with pytest.raises(
-        TrainingError, match=r"privacy.delta = 0.05 is too large: .* records = 0.028"
-    ):
-        fit(task, tmp_path / "model", run_file(privacy=config.Privacy(epsilon=1.0, delta=0.05)))
-    with pytest.raises(
-        TrainingError,
-        match=r"training.batch_size \(36\) must be less than the number of training records \(36\)",
-    ):
-        fit(task, tmp_path / "model", run_file(training={"batch_size": 36}))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"privacy": config.Privacy(epsilon=1.0, delta=0.05)},
+            r"privacy.delta = 0.05 is too large: .* records = 0.028",
+        ),
+        (
+            {"training": {"batch_size": 36}},
+            r"training.batch_size \(36\) must be less than the number of training records \(36\)",
+        ),
+    ],
+)
+def test_weak_delta_and_full_batches_are_refused(task, tmp_path, changes, message):
+    with pytest.raises(TrainingError, match=message):
+        fit(task, private_run(**changes), tmp_path / "model")
 
 
 def test_private_training_refuses_several_processes(task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
-    with pytest.raises(
-        TrainingError,
-        match=r"\[privacy\] needs a single process, but 2 were started. Start it without torchrun",
-    ):
-        trainer_of(task, run_file())
+    message = r"\[privacy\] needs a single process, but 2 were started. Start it without torchrun"
+    with pytest.raises(TrainingError, match=message):
+        trainer_of(task, private_run())
 
 
 def test_private_training_names_batch_norm():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    with pytest.raises(
-        TrainingError,
-        match=r"\[privacy\] does not support BatchNorm1d \('1'\), which .*\. Use model.stem",
-    ):
+    message = r"\[privacy\] does not support BatchNorm1d \('1'\), which .*\. Use model.stem"
+    with pytest.raises(TrainingError, match=message):
         check_layers(network, "")
 
 
 def test_trainer_refuses_hidden_batch_norm(task):
     stem = config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
-    run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})
-    with pytest.raises(
-        TrainingError,
-        match=r"\[privacy\] does not support BatchNorm \('members.0.stem",
-    ):
+    run = private_run().model_copy(update={"model": config.AttentionModel(**TINY | {"stem": stem})})
+    message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
+    with pytest.raises(TrainingError, match=message):
         trainer_of(task, run)
 
 
@@ -259,18 +244,15 @@ def test_private_run_file_refusals(words):
 
 
 def test_private_run_is_planned_per_record():
-    planned = as_measured(run_file())
-    assert (planned.privacy, planned.training.batch_size, planned.training.accumulate) == (
-        None,
-        1,
-        12,
-    )
-    balanced = run_file(
+    planned = as_measured(private_run())
+    assert planned.privacy is None
+    assert (planned.training.batch_size, planned.training.accumulate) == (1, 12)
+    balanced = private_run(
         privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8}
     )
     assert as_measured(balanced).training == config.Training(**SHORT | {"batch_size": 8})
 
 
 def test_private_run_has_no_default_variants():
-    assert run_file().variants == {}
-    assert set(run_file(privacy=None).variants) == {"cnn", "shuffled"}
+    assert private_run().variants == {}
+    assert set(private_run(privacy=None).variants) == {"cnn", "shuffled"}
