@@ -31,6 +31,7 @@ from pathlib import Path
 
 import torch
 from harness import ROOT, Row, Table, option, run, seconds
+from runs import random_corpus
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -42,7 +43,6 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.model.build import build_network
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.precision import fast_precision
-from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
 
 TASKS = ROOT / "workflows/tasks"
@@ -75,7 +75,7 @@ def run_file(task: str, batch: int) -> RunFile:
 def training(task: str, length: int, batch: int) -> Work:
     """Return a training step of `batch` records."""
     settings, folder = run_file(task, batch), Path(tempfile.mkdtemp())
-    corpus, split = synthetic_corpus(settings, [length], length, folder)
+    corpus, split = random_corpus(folder, length, batch)
     precision = settings.training.precision
     return Trainer(
         open_fabric(precision), settings, corpus, split, folder / "model", "benchmark"

@@ -29,7 +29,7 @@ from harness import Row, Table, option, run
 from runs import Study, command, read_json, settings_of, write_run_file
 from simulation import read_grammar, write_task
 
-from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.attribution.explanation import Explanation
 
 GRAMMAR = Path(__file__).parent / "grammars/development/five.toml"
 FOLDER = Path("results/bench_motif_time")

@@ -31,8 +31,8 @@ from comparison import FOLDER, bench_folder, code_hash, seconds_of
 from harness import Row, Table, interval, option, run
 from runs import Study, read_json, write_run_file
 
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import read_run_file
-from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.model.checkpoint import read_provenance
 
 NAME = "pu1"

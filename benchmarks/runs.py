@@ -21,13 +21,16 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
-from selfattn_bio.study.evaluators.records import EvaluationRecords
 from selfattn_bio.config import BinsObjective, read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
+from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.study.evaluators.records import EvaluationRecords
 
 MEASURED = """
 import re, sys, time
@@ -195,6 +198,25 @@ class Study:
         corpus = Corpus.open(self.corpus)
         records = EvaluationRecords.read(read_run_file(run_file), corpus, self.split)
         return records.units()["test"].numbers
+
+
+def random_corpus(folder: Path, length: int, number: int) -> tuple[Corpus, Path]:
+    """Write random DNA of one length in two classes; return its corpus and the path of its split.
+
+    It has at least `number` training records, and two for validation.
+    """
+    rng, sources = np.random.default_rng(0), []
+    for label in (0, 1):
+        rows = (
+            f">{label}-{i}\n{''.join(rng.choice(list('ACGT'), length))}\n"
+            for i in range(1 + (number + 1) // 2)
+        )
+        (folder / f"{label}.fa").write_text("".join(rows), encoding="ascii")
+        sources.append((folder / f"{label}.fa", label))
+    study = Study(folder)
+    corpus = build_corpus(sources, study.corpus, RecordRules(DNA))
+    study.write_split(np.where(corpus.records["id"].str.endswith("-0"), "valid", "train"))
+    return corpus, study.split
 
 
 @dataclass(frozen=True)

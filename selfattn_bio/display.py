@@ -1,7 +1,8 @@
-"""Show results in notebooks, and counts in text."""
+"""Show results in notebooks, and counts and names in text."""
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,22 @@ class TableDisplay:
         return f"<div>{escape(repr(self))}</div>{self.table.to_html(max_rows=20, max_cols=20)}"
 
 
+def one_line(text: str) -> str:
+    """Return text on one line: line breaks and other unprintable characters become escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 record" or "1,234 records"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in a suitable unit, such as "59 s", "2.0 min", "2.0 h" or "2.3 days"."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{math.ceil(seconds)} s"

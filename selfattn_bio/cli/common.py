@@ -30,10 +30,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="cpu, cuda, or a CUDA device such as cuda:1 (default: CUDA if there is a device)",
     )
+    add_allow_module(parser)
+
+
+def add_allow_module(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-module, which `main` handles."""
     parser.add_argument(
         "--allow-module",
+        action="append",
+        default=[],
         metavar="NAME",
-        help="run the code of this module if the model names it, such as my_model:build",
+        help="run the code of this module if the run file or model names it, such as "
+        "my_model:build; may be repeated",
     )
 
 

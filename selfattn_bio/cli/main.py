@@ -129,10 +129,10 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             from selfattn_bio.cli.process import use_device
 
             use_device(arguments.device)
-        if arguments.allow_module:
+        for name in arguments.allow_module:
             from selfattn_bio.model.user_module import allow_module  # imports torch
 
-            allow_module(arguments.allow_module)
+            allow_module(name)
         return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
@@ -222,7 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
             action="store_true",
             help="also print versions and options, and the traceback of an error",
         )
-        command.set_defaults(run=module.run, allow_module=None, device=None)
+        command.set_defaults(run=module.run, allow_module=[], device=None)
         module.add_arguments(command)
     return parser
 

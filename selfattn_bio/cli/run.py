@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 
+from selfattn_bio.cli.common import add_allow_module
 from selfattn_bio.study.workflow import PROFILES, run_workflow
 
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PROFILES[0],
         help="where the workflow runs, see docs/clusters.md (default: this machine)",
     )
+    add_allow_module(parser)
     parser.add_argument("target", help="train_NAME or sweep_NAME")
     parser.add_argument(
         "extra",

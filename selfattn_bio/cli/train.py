@@ -4,6 +4,10 @@ Variants are baselines and controls. On a terminal a bar shows the progress, oth
 every ten seconds. If a training was interrupted, the same command continues from the last
 checkpoint in model.checkpoints.
 
+With --dry-run, three steps with the longest records, an evaluation and a checkpoint are measured.
+Printed are the number of parameters, the peak memory, the time per step, the steps per epoch, and
+the time at most of all [training] seeds.
+
 example: selfattn-bio train mine/variants/cnn
 """
 
@@ -24,10 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="divide the weights among the processes of torchrun (FSDP2)",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="take three steps with the longest records, print memory and time, and write nothing",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, and write the model folder."""
     from selfattn_bio.study import Study
 
-    Study(arguments.study).train(threads=arguments.threads, sharded=arguments.sharded)
+    study = Study(arguments.study)
+    step = study.dry_run if arguments.dry_run else study.train
+    step(threads=arguments.threads, sharded=arguments.sharded)

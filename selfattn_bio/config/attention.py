@@ -230,13 +230,11 @@ AnyPattern = Annotated[
 class MixerSection(Section):
     """Common properties of mixers.
 
-    `positions` are the position encodings a mixer supports. `grows_squared` is whether its cost
-    grows with the square of the length. `keys_are_queries` is whether queries serve as keys. For
-    softmax the first two depend on the pattern and the kernel, so only the last is set.
+    `positions` are the position encodings a mixer supports; those of softmax depend on the pattern
+    and the kernel. `keys_are_queries` is whether queries serve as keys.
     """
 
     positions: ClassVar[tuple[str, ...]]
-    grows_squared: ClassVar[bool]
     keys_are_queries: ClassVar[bool] = False
 
 
@@ -250,7 +248,6 @@ class DynamicMixer(MixerSection):
     """Each query attends to its own block, both neighbours and blocks chosen by summaries."""
 
     positions = positions_with("none", "absolute", "bias", "rotation")
-    grows_squared = True  # each query is compared with the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
@@ -265,7 +262,6 @@ class LinearMixer(MixerSection):
     """Linear attention with features elu(x) + 1 of queries and keys (Katharopoulos et al. 2020)."""
 
     positions = positions_with("none", "absolute")
-    grows_squared = False
 
     kind: Literal["linear"] = "linear"
 
@@ -274,7 +270,6 @@ class PerformerMixer(MixerSection):
     """Softmax over all keys, estimated with random features (FAVOR+, Choromanski et al. 2021)."""
 
     positions = positions_with("none", "absolute", "rotation")
-    grows_squared = False
 
     kind: Literal["performer"] = "performer"
     features: Positive = Field(
@@ -286,7 +281,6 @@ class LinformerMixer(MixerSection):
     """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
 
     positions = positions_with("none", "absolute")
-    grows_squared = False
 
     kind: Literal["linformer"] = "linformer"
     max_length: Positive = Field(
@@ -302,7 +296,6 @@ class HierarchicalMixer(MixerSection):
     """
 
     positions = positions_with("none", "absolute", "bias", "rotation")
-    grows_squared = True  # all pairs of coarse tokens
 
     kind: Literal["hierarchical"] = "hierarchical"
     window: Positive = Field(64, description="tokens on each side")
@@ -316,7 +309,6 @@ class ReformerMixer(MixerSection):
     """
 
     positions = positions_with("none", "absolute", "bias", "rotation")
-    grows_squared = False
     keys_are_queries = True
 
     kind: Literal["reformer"] = "reformer"

@@ -315,7 +315,7 @@ class ModuleModel(Section):
     module: str = Field(
         pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
         description='the function, such as "my_model:build" for `build` in my_model.py, which is '
-        "next to the run file or can be imported",
+        "next to the run file or can be imported; it runs only with --allow-module",
     )
     settings: dict[str, Any] = Field(
         default_factory=dict,

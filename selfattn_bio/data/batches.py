@@ -203,6 +203,18 @@ class BatchOrder:
         return float(letters / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
 
 
+@dataclass(frozen=True)
+class LongestFirst(BatchOrder):
+    """Group records into batches from long to short, so that the first batches need most memory."""
+
+    def epoch(self, number: int) -> Epoch:
+        """Return the batches as row numbers of `lengths`; all epochs are the same."""
+        order, size = np.argsort(-self.lengths, kind="stable"), self.batch_size
+        return Epoch(
+            lambda number: order[number * size : (number + 1) * size], range(-(-len(order) // size))
+        )
+
+
 class View(NamedTuple):
     """The part of a record used in an epoch: letters [first, last), 0-based.
 

@@ -23,6 +23,7 @@ from selfattn_bio.config import (
     TrackPartner,
     read_run_file,
 )
+from selfattn_bio.display import one_line
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.checkpoint import (
     CARD,
@@ -101,6 +102,12 @@ def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     )
 
 
+def _code(text: object) -> str:
+    """Return text as inline code, also in a cell of a table, whatever its characters."""
+    shown = one_line(str(text)).replace("`", "'").replace("|", r"\|")
+    return f"`{shown}`"
+
+
 def _front_matter(run: RunFile) -> str:
     """Return YAML that model hubs read: the library and tags to search for."""
     tags = ["biology", run.data.alphabet, run.objective.kind, run.model.kind]
@@ -111,8 +118,9 @@ def _front_matter(run: RunFile) -> str:
 
 def _members(folder: Path, others: Sequence[Path]) -> str:
     each = [
-        f"| `{path}` | {(found := read_provenance(path)).get('seed')} | {found.get('best_step')} |"
+        f"| {_code(path)} | {found.get('seed')} | {found.get('best_step')} |"
         for path in (folder, *others)
+        for found in [read_provenance(path)]
     ]
     table = "\n".join(["| member | seed | step |", "|---|---|---|", *each])
     return (
@@ -131,7 +139,7 @@ def _title(run: RunFile) -> str:
         else ""
     )
     return (
-        f"# {run.title or 'A model of selfattn_bio'}\n\nA {_words(run)} that reads "
+        f"# {one_line(run.title or 'A model of selfattn_bio')}\n\nA {_words(run)} that reads "
         f"{_letters(run)} and {predicts}.{control}"
     )
 
@@ -220,7 +228,7 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         for each in provenance.get("data", [])
     ]
     files += [
-        f"| `{each['path']}` | | `{each['sha256'][:SHOWN]}` |"
+        f"| {_code(each['path'])} | | `{each['sha256'][:SHOWN]}` |"
         for each in used_files(provenance.get("data", []))
     ]
     table = "\n".join(["| file | records | sha256 (start) |", "|---|---|---|", *files])
@@ -229,9 +237,10 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
             ChromosomeSplit(kind=kind, valid=valid, test=test)
             | RegionSplit(kind=kind, valid=valid, test=test)
         ):
-            how = f"by {kind} (valid {', '.join(valid)}; test {', '.join(test)}; train all others)"
+            places = f"valid {', '.join(valid)}; test {', '.join(test)}"
+            how = f"by {kind} ({one_line(places)}; train all others)"
         case ColumnSplit(column=column):
-            how = f"given in the data, in column `{column}`"
+            how = f"given in the data, in column {_code(column)}"
         case FilesSplit():
             how = "given as separate files"
         case split:
@@ -239,9 +248,9 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
                 f"{SPLIT_BY[split.kind]} (valid {split.valid_fraction:.0%}, test "
                 f"{split.test_fraction:.0%}, seed {split.seed})"
             )
-    assembly = f" Coordinates refer to {run.data.assembly}." if run.data.assembly else ""
+    assembly = f" Coordinates refer to {one_line(run.data.assembly)}." if run.data.assembly else ""
     parents = [
-        f" Training started from the weights of {parent.get('folder')}."
+        f" Training started from the weights of {one_line(str(parent.get('folder')))}."
         for parent in provenance.get("parents", [])[:1]
     ]
     trained = (
@@ -262,7 +271,7 @@ def _source(source: Mapping[str, Any]) -> str:
 
     Without the method, the file of the positives would appear twice.
     """
-    return f"`{source['path']}`" + (
+    return _code(source["path"]) + (
         f" ({source['made']['kind']} negatives)" if "made" in source else ""
     )
 

@@ -1,6 +1,7 @@
 """Build networks from a user's own code, which runs only if the user allows it by name.
 
-A run file with `[model] kind = "module"` names a function, such as `module = "my_model:build"`. It
+A run file with `[model] kind = "module"` names a function, such as `module = "my_model:build"`.
+Neither a run file nor a model folder can allow its code: `allow_module` and --allow-module do. It
 is called with `vocabulary_size`, `num_outputs` and [model] settings, and returns an `nn.Module`.
 The module maps tokens (B, N) int64, padded with 0, to outputs (B, C). A parameter of `forward` with
 the name `mask` receives (B, N) bool, True = token.
@@ -25,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.config import ModuleModel, RunFile
+from selfattn_bio.config import ModuleModel, RunFile, place_of
 from selfattn_bio.errors import ModelFolderError, RunFileError, SelfAttnBioError, UserModuleError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.classifier import Network
@@ -38,31 +39,39 @@ VARIABLE = "SELFATTN_BIO_ALLOW_MODULE"
 def allow_module(name: str) -> None:
     """Allow the code of a module, such as "my_model:build", to run in this process.
 
-    Models that name it can then be loaded. The current directory is searched for its file as well.
+    Models and run files that name it can then be used. The current directory is searched for its
+    file as well.
     """
     os.environ[VARIABLE] = " ".join(dict.fromkeys([*_allowed(), name]))
-    _search(Path())
 
 
-def allow_module_of(task: RunFile) -> None:
-    """Allow the modules that the run file of a task names, and search its folder for their files.
+def check_run(task: RunFile, run: RunFile) -> None:
+    """Refuse a run of a task whose module is not allowed; find its file as in `search_folder_of`.
 
-    The run file of a task is the user's own. The one in a model folder may come from elsewhere, so
-    it allows nothing.
+    Raises
+    ------
+    RunFileError
+        If the module is not allowed, and as in `search_folder_of`.
+    """
+    if isinstance(run.model, ModuleModel):
+        check_allowed(run.model.module, _place_of(task, run.model.module), RunFileError)
+        search_folder_of(task)
+
+
+def search_folder_of(task: RunFile) -> None:
+    """Search the folder of a run file for the allowed modules that it names.
+
+    The folder of a model is not searched, because it may come from elsewhere.
 
     Raises
     ------
     RunFileError
         If the file of a module is next to the run file, but another module has the same name.
     """
-    sections = [task.model, *(variant.model for variant in task.variants.values())]
-    names = [section.module for section in sections if isinstance(section, ModuleModel)]
-    folder = task.path.parent if task.path else None
-    if not names or (folder and (folder / "provenance.json").exists()):
-        return
-    for name in names:
-        allow_module(name)
-    if not folder:
+    runs = [*task.trained.values(), *(job.run for job in task.jobs())]
+    named = {run.model.module for run in runs if isinstance(run.model, ModuleModel)}
+    names, folder = sorted(named & {*_allowed()}), task.path.parent if task.path else None
+    if not names or not folder or (folder / "provenance.json").exists():
         return
     _search(folder)
     for name in names:
@@ -76,20 +85,30 @@ def allow_module_of(task: RunFile) -> None:
             )
 
 
-def check_allowed(name: str, place: str = "") -> None:
-    """Raise unless the code of a module is allowed.
+def _place_of(task: RunFile, name: str) -> str:
+    """Return `path:line` of the section that names a module; a job of the sweep may name it."""
+    sections = {("model",): task.model} | {
+        ("variants", variant, "model"): section.model for variant, section in task.variants.items()
+    }
+    keys = [
+        keys
+        for keys, section in sections.items()
+        if isinstance(section, ModuleModel) and section.module == name
+    ]
+    place = (*keys[0], "module") if keys else ("sweep", "model", "module")
+    return place_of(task.path, *place) if task.path and task.path.exists() else str(task.path or "")
 
-    Raises
-    ------
-    ModelFolderError
-        If it is not allowed.
-    """
+
+def check_allowed(
+    name: str, place: str = "", failure: type[SelfAttnBioError] = ModelFolderError
+) -> None:
+    """Raise `failure` unless the code of a module is allowed."""
     if name not in _allowed():
-        raise ModelFolderError(
+        raise failure(
             f"this model runs the code of {name!r}, which is not allowed",
             place=place,
             hint=f"If you trust it, use --allow-module {name}, or in Python "
-            f"load(FOLDER, allow_module={name!r})",
+            f"selfattn_bio.allow_module({name!r})",
         )
 
 
@@ -106,6 +125,7 @@ def source_of(name: str, place: str = "") -> Path:
         If the package of the module cannot be imported.
     """
     check_allowed(name, place)
+    _search(Path())
     importlib.invalidate_caches()
     module = name.split(":")[0]
     with _errors_of(f"the package of {module!r}"):  # `find_spec` imports it

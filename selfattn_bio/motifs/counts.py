@@ -14,6 +14,7 @@ import numpy as np
 from Bio import motifs as bio
 from numpy.typing import NDArray
 
+from selfattn_bio.display import one_line
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs.text import database_lines
 
@@ -28,7 +29,7 @@ def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
             f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]"
             for i, letter in enumerate(BASES)
         ]
-        blocks.append("\n".join([f">{name}", *rows]) + "\n")
+        blocks.append("\n".join([f">{one_line(name)}", *rows]) + "\n")
     return "\n".join(blocks)
 
 
@@ -43,9 +44,9 @@ def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
         blocks.append(
             "\n".join(
                 [
-                    f"AC  {name}",
+                    f"AC  {one_line(name)}",
                     "XX",
-                    f"ID  {name}",
+                    f"ID  {one_line(name)}",
                     "XX",
                     f"P0 {' '.join(f'{base:>6}' for base in BASES)}",
                     *rows,

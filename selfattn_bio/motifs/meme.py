@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.display import one_line
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
@@ -40,8 +41,8 @@ def meme_text(
     for name, ppm in ppms.items():
         rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
         blocks.append(
-            f"MOTIF {name}\nletter-probability matrix: alength= {size} w= {len(ppm)} nsites= "
-            f"{num_sites[name]} E= 0\n{rows}\n"
+            f"MOTIF {one_line(name)}\nletter-probability matrix: alength= {size} w= {len(ppm)} "
+            f"nsites= {num_sites[name]} E= 0\n{rows}\n"
         )
     return "\n".join(blocks)
 

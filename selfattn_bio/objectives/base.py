@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -241,14 +240,6 @@ class Objective(ABC, Generic[SectionT]):
         By default, targets belong to the complete record.
         """
         return targets
-
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        """Return columns of synthetic targets, one value per record of these lengths."""
-        return {}
-
-    def with_synthetic_files(self, folder: Path) -> SectionT:
-        """Return the section; files that it names are replaced by synthetic ones in `folder`."""
-        return self.section
 
     # ------------ network
     def output_names(self, tokenizer: KmerTokenizer) -> list[str]:

@@ -84,12 +84,6 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         pairs = zip(targets, views, strict=True)
         return object_array([points.seen(*view) for points, view in pairs])
 
-    def with_synthetic_files(self, folder: Path) -> config.BinsObjective:
-        """Return the section with one point on the first record of each split."""
-        path = folder / "points.bed"
-        path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
-        return self.section.model_copy(update={"points": str(path)})
-
     @property
     def outputs(self) -> tuple[Output, ...]:
         """Return, for each strand, the logarithm of the number of points in a record.

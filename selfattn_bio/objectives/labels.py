@@ -84,10 +84,6 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
                 )
         return found
 
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        names = list(self.section.classes)
-        return {self.section.column: ["".join(rng.choice(names, length)) for length in lengths]}
-
     @property
     def outputs(self) -> tuple[Output, ...]:
         """Return, for each class, the percentage of the positions of a record that are in it."""

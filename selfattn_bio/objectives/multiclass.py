@@ -81,10 +81,6 @@ class Multiclass(
             )
         return texts.map(index_of).reindex(table.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
 
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        names = self.section.classes or ("a", "b")
-        return {self.section.column: [names[i % len(names)] for i in range(len(lengths))]}
-
     def loss(
         self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray
     ) -> MulticlassLoss:

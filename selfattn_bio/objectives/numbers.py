@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,11 +54,6 @@ class Columns(KmerBaselines[ColumnsT]):
                 place=place,
             )
         return np.asarray(numbers, dtype=np.float64)
-
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        return {
-            column: [i // 2 % 2 for i in range(len(lengths))] for column in self.section.columns
-        }
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         values = np.asarray(predictions)

@@ -73,13 +73,6 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         for name, part in self.parts.items():
             part.check_split(targets[name], split, place, split_path)
 
-    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
-        return {
-            column: values
-            for part in self.parts.values()
-            for column, values in part.synthetic(lengths, rng).items()
-        }
-
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> SeveralLoss:
         losses = {
             name: part.loss(run, tokenizer, targets[name]) for name, part in self.parts.items()

@@ -12,12 +12,12 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
+from selfattn_bio.evidence.interventions import MIN_RECORDS
 from selfattn_bio.files import read_json
-from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.formats import read_table
-from selfattn_bio.interpret.interventions import MIN_RECORDS
-from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.layout import Layout
+from selfattn_bio.motifs.formats import read_table
+from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints

@@ -18,13 +18,13 @@ from markupsafe import Markup
 
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import TITLES, title_of
+from selfattn_bio.evidence.held_out_records import MIN_EFFECT
+from selfattn_bio.evidence.interventions import MIN_RECORDS, RESAMPLES
+from selfattn_bio.evidence.nulls import NULLS
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.interventions import MIN_RECORDS, RESAMPLES
-from selfattn_bio.interpret.matching import MATCH_Q, match_label
-from selfattn_bio.interpret.nulls import NULLS
-from selfattn_bio.interpret.records import MIN_EFFECT
 from selfattn_bio.model.checkpoint import read_stack_weights
+from selfattn_bio.motifs.matching import MATCH_Q, match_label
+from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.outputs import LOG_ODDS

@@ -11,6 +11,7 @@ from typing import TextIO
 import pandas as pd
 import pysam
 
+from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
@@ -47,7 +48,8 @@ class VariantWriter:
     """
 
     def __init__(self, prefix: str | Path, source: VcfFile, model: str) -> None:
-        self._prefix, self._source, self._model = prefix, source, model.replace('"', "'")
+        self._prefix, self._source = prefix, source
+        self._model = one_line(model).replace('"', "'")
         for number, line in enumerate(source.header, start=1):
             if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
                 message, hint = (

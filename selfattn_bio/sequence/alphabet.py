@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,6 +153,14 @@ def printable(code: int) -> str:
     if 32 <= code < 127:
         return f"character {chr(code)!r}"
     return f"byte 0x{code:02X}" if code < 256 else f"character U+{code:04X}"
+
+
+def control_in(text: str) -> str:
+    """Describe the first line break or control character of a name; empty if it has none."""
+    if text.isprintable():
+        return ""
+    found = next((each for each in text if category(each) in ("Cc", "Zl", "Zp")), "")
+    return found and ("line break" if found in "\r\n" else f"invalid {printable(ord(found))}")
 
 
 DNA = Alphabet(

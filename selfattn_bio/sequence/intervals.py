@@ -18,6 +18,7 @@ import pandas as pd
 from selfattn_bio.compression import open_uncompressed
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
+from selfattn_bio.sequence.alphabet import control_in
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
@@ -107,7 +108,10 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
             types[fields[2]] += 1
             if feature and fields[2] != feature:
                 continue
-        rows.append(parse(fields, number, place))
+        row = parse(fields, number, place)
+        if found := control_in(f"{row.chrom}{row.name}"):
+            _fail(f"{found} in the name of a chromosome or interval", place)
+        rows.append(row)
     _check_found(path, rows, types, feature)
     return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.readers.table import check_names
 from selfattn_bio.split_names import SPLITS
 
 DROPPED = "dropped"
@@ -25,9 +26,12 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
     CorpusError
         If the table is missing, is not a split table, has an unknown split, or does not match
         `ids`.
+    SequenceFileError
+        If a column name has a line break or control character.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        check_names(table.columns, f"{path}:1")
         splits, named = table["split"].tolist(), table["id"].tolist()
     except FileNotFoundError:
         raise CorpusError(

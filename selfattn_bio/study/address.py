@@ -8,6 +8,7 @@ from pathlib import Path
 
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.layout import Layout
 
 TASKS, RESULTS = Path("workflows/tasks"), Path("results")
 RUN_FILE = "run.toml"  # of a task in a folder of its own
@@ -19,36 +20,61 @@ _PARTS = re.compile(
 
 @dataclass(frozen=True)
 class Address:
-    """The files of a task, and which of its studies is meant.
+    """Which study: the results folder of its task, and the part of it.
 
-    Attributes
+    Parameters
     ----------
-    run_file, folder
-        Run file and results folder of the task.
+    folder
+        Results folder of the task.
     variant, member, job
         As for `RunFile.part`.
     """
 
-    run_file: Path
     folder: Path
-    variant: str | None
-    member: int
-    job: str | None
+    variant: str | None = None
+    member: int = 1
+    job: str | None = None
 
-    @classmethod
-    def of(cls, text: str) -> Address:
-        """Resolve NAME, FILE.toml or FOLDER, with /variants/NAME and /members/N or /sweep/JOB.
+    @property
+    def root(self) -> Layout:
+        """Files of the task."""
+        return Layout(self.folder)
 
-        Raises
-        ------
-        RunFileError
-            If there is no such task.
-        """
-        found = _PARTS.fullmatch(text.rstrip("/"))
-        parts = found.groupdict() if found else {"task": text}
-        run_file, folder = _find(parts["task"] or ".")
-        member = int(parts.get("member") or 1)
-        return cls(run_file, folder, parts.get("variant"), member, parts.get("job"))
+    @property
+    def files(self) -> Layout:
+        """Files of the study itself."""
+        own = self.root.variant(self.variant) if self.variant else self.root
+        return own.job(self.job) if self.job else own.member(self.member)
+
+    @property
+    def label(self) -> str:
+        """Return "model", or the name of the variant, with the number of the member or the job."""
+        number = self.job or (self.member if self.member > 1 else "")
+        return f"{self.variant or 'model'} {number}".rstrip()
+
+    def text(self, layout: Layout) -> str:
+        """Return the argument of a command for the study with these files."""
+        is_task = self.folder.parent == RESULTS and not (self.folder / RUN_FILE).exists()
+        return str(layout.folder.relative_to(RESULTS) if is_task else layout.folder)
+
+
+def resolve(text: str) -> tuple[Path, Address]:
+    """Resolve NAME, FILE.toml or FOLDER, with /variants/NAME and /members/N or /sweep/JOB.
+
+    Returns
+    -------
+    The run file of the task, and the address of the study.
+
+    Raises
+    ------
+    RunFileError
+        If there is no such task.
+    """
+    found = _PARTS.fullmatch(text.rstrip("/"))
+    parts = found.groupdict() if found else {"task": text}
+    run_file, folder = _find(parts["task"] or ".")
+    member = int(parts.get("member") or 1)
+    return run_file, Address(folder, parts.get("variant"), member, parts.get("job"))
 
 
 def _find(text: str) -> tuple[Path, Path]:

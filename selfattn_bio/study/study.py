@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -12,31 +14,31 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
-from selfattn_bio.study.address import RESULTS, RUN_FILE, Address
+from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
+    from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.interpret.explanation import Explanation
-    from selfattn_bio.interpret.interactions import Interactions
-    from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.evidence.interactions import Interactions
+    from selfattn_bio.motifs.motif_set import MotifSet
     from selfattn_bio.scoring.ensemble import Ensemble
     from selfattn_bio.scoring.scorer import Scorer
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
     from selfattn_bio.study.ranking import Ranking
+    from selfattn_bio.training.dry_run import DryRun
 
 
 class Study:
     """A task and its results.
 
     Each step is a method. It reads the results of earlier steps from the results folder, writes its
-    own there, and returns them. `selfattn-bio STEP NAME` and the rules of the workflow call the
-    same methods. Properties read results that exist.
+    own there, and returns them, as `selfattn-bio STEP NAME` does. Properties read results that
+    exist.
 
     >>> study = Study("smoke")
-    >>> study.ingest(), study.split(), study.train(), study.evaluate()  # doctest: +SKIP
-    >>> study.variant("shuffled").train()  # doctest: +SKIP
+    >>> study.ingest(), study.split(), study.variant("shuffled").train()  # doctest: +SKIP
 
     Parameters
     ----------
@@ -65,27 +67,22 @@ class Study:
     """
 
     def __init__(self, task: str | Path | RunFile, folder: str | Path | None = None) -> None:
-        variant, member, job = None, 1, None
-        if not isinstance(task, RunFile):
-            found = Address.of(str(task))
-            variant, member, job = found.variant, found.member, found.job
-            folder = found.folder if folder is None else folder
-            task = read_run_file(found.run_file)
-        elif folder is None:
-            if task.path is None:
+        if isinstance(task, RunFile):
+            if folder is None and task.path is None:
                 raise RunFileError("a run file without a path needs a results folder")
-            folder = RESULTS / task.path.stem
-        self.task, self.root = task, Layout(Path(folder))
-        self._select(variant, member, job)
+            address = Address(RESULTS / task.path.stem if task.path else Path())
+        else:
+            run_file, address = resolve(str(task))
+            task = read_run_file(run_file)
+        self.task = task
+        self._select(address if folder is None else replace(address, folder=Path(folder)))
 
-    def _select(self, variant: str | None, member: int, job: str | None) -> None:
-        self._variant, self._member, self._job = variant, member, job
+    def _select(self, address: Address) -> None:
         try:
-            self.run = self.task.part(variant, member, job)
+            self.run = self.task.part(address.variant, address.member, address.job)
         except ValueError as error:
             raise RunFileError(str(error), place=self.place) from error
-        own = self.root.variant(variant) if variant else self.root
-        self.files = own.job(job) if job else own.member(member)
+        self.address, self.root, self.files = address, address.root, address.files
 
     def __repr__(self) -> str:
         return f"Study of {self.task!r} in {self.files.folder}"
@@ -102,52 +99,25 @@ class Study:
         named = path.stem if path and path.name != RUN_FILE else ""
         return named or self.root.folder.resolve().name
 
-    @property
-    def address(self) -> str:
-        """Return this study as an argument of a command, such as my_task/variants/cnn."""
-        inside = self.files.folder.relative_to(self.root.folder)
-        return str(Path(self.root_address) / inside)
-
-    @property
-    def root_address(self) -> str:
-        """Return the task as an argument of a command."""
-        is_task = self.root.folder == RESULTS / self.name
-        return self.name if is_task else str(self.root.folder)
-
-    @property
-    def label(self) -> str:
-        """Return "model", or the name of the variant, with the number of the member or the job."""
-        number = self._job or (self._member if self._member > 1 else "")
-        return f"{self._variant or 'model'} {number}".rstrip()
-
     # ------------------------------------------------------------------- studies inside the folder
     def variant(self, name: str) -> Study:
         """Return the study of a variant: a baseline or control that is trained like the model."""
-        return self._part(variant=name)
+        return self._part(variant=name, member=1, job=None)
 
     def member(self, number: int) -> Study:
         """Return the study of one of [training] `seeds` members, from 1, which is this study."""
-        return self._part(variant=self._variant, member=number)
+        return self._part(member=number, job=None)
 
     def job(self, name: str) -> Study:
         """Return the study of a job of [sweep], by the name of its folder."""
-        return self._part(variant=self._variant, job=name)
+        return self._part(member=1, job=name)
 
     @property
     def members(self) -> list[Study]:
         """Return the studies of all members of the model or the variant."""
-        run = self.task.variant(self._variant) if self._variant else self.task
+        variant = self.address.variant
+        run = self.task.variant(variant) if variant else self.task
         return [self.member(number) for number in range(1, run.training.seeds + 1)]
-
-    @property
-    def first_member(self) -> Study:
-        """Return the study of the first member of the model or the variant."""
-        return self.member(1)
-
-    @property
-    def is_job(self) -> bool:
-        """Return whether this is a job of a sweep."""
-        return self._job is not None
 
     @property
     def variants(self) -> dict[str, Study]:
@@ -158,15 +128,14 @@ class Study:
     def jobs(self) -> list[Study]:
         """Return the studies of all jobs of [sweep], of the model and of variants."""
         return [
-            self._part(variant=None if job.of == "model" else job.of, job=job.name)
+            self._part(variant=None if job.of == "model" else job.of, member=1, job=job.name)
             for job in self.task.jobs()
         ]
 
-    def _part(self, variant: str | None, member: int = 1, job: str | None = None) -> Study:
-        part = Study.__new__(Study)
-        part.task, part.root = self.task, self.root
-        part._select(variant, member, job)
-        return part
+    def _part(self, **part: Any) -> Study:
+        study = copy(self)
+        study._select(replace(self.address, **part))
+        return study
 
     # ------------------------------------------------------------------------------------- results
     @property
@@ -197,18 +166,12 @@ class Study:
 
         The study of a member other than the first, or of a job, has only its own model.
         """
+        from selfattn_bio.model.user_module import search_folder_of
         from selfattn_bio.scoring.loading import load
 
-        return load(self.model_folders)
-
-    @property
-    def model_folders(self) -> list[Path]:
-        """Return the model folders whose outputs `model` averages."""
-        from selfattn_bio.model.user_module import allow_module_of
-
-        allow_module_of(self.task)
-        studies = [self] if self._job or self._member > 1 else self.members
-        return [study.existing(study.files, "model") for study in studies]
+        search_folder_of(self.task)
+        studies = [self] if self.address.job or self.address.member > 1 else self.members
+        return load([study.existing(study.files, "model") for study in studies])
 
     @property
     def evaluation(self) -> Evaluation:
@@ -221,22 +184,22 @@ class Study:
     @property
     def explanation(self) -> Explanation:
         """Read the attributions."""
-        from selfattn_bio.interpret.explanation import Explanation
+        from selfattn_bio.attribution.explanation import Explanation
 
         return Explanation.load(self.existing(self.files, "attribution"))
 
     @property
     def motifs(self) -> MotifSet:
         """Read the motifs of the first input with their evidence."""
-        from selfattn_bio.interpret.motifs import MotifSet
+        from selfattn_bio.motifs.motif_set import MotifSet
 
         return MotifSet.load(self.existing(self.files, "motifs").parent)
 
     @property
     def interactions(self) -> Interactions:
         """Read the tested pairs of motifs."""
-        from selfattn_bio.interpret.formats import read_table
-        from selfattn_bio.interpret.interactions import Interactions
+        from selfattn_bio.evidence.interactions import Interactions
+        from selfattn_bio.motifs.formats import read_table
 
         pairs = read_table(self.existing(self.files, "interactions"))
         return Interactions(pairs, read_table(self.existing(self.files, "distances")))
@@ -258,11 +221,8 @@ class Study:
         """
         path: Path = getattr(layout, name)
         if not path.exists():
-            step = getattr(Layout, name).step
-            target = self.address if layout.folder == self.files.folder else self.root_address
-            raise ResultsError(
-                "not found", place=str(path), hint=f"Run `selfattn-bio {step} {target}` first"
-            )
+            command = f"selfattn-bio {getattr(Layout, name).step} {self.address.text(layout)}"
+            raise ResultsError("not found", place=str(path), hint=f"Run `{command}` first")
         return path
 
     # --------------------------------------------------------------------------------------- steps
@@ -274,7 +234,7 @@ class Study:
         Raises
         ------
         CorpusError, OutputError, SequenceFileError
-            As in `data.ingest.build_corpus`. Also if the data lack a column of the objective.
+            As in `build_corpus`. Also if the data lack a column of the objective.
         """
         from selfattn_bio.study.data import ingest
 
@@ -337,11 +297,22 @@ class Study:
         CorpusError, ModelFolderError, OutputError, TrainingInterrupted
             As in `training.loop.train`.
         TrainingError
-            As in `training.loop.train`, or if memory ran out; the message has settings that fit.
+            As in `training.loop.train`, or if memory ran out; the message has batches to try.
         """
         from selfattn_bio.study.training import train
 
         return train(self, threads, sharded)
+
+    def dry_run(self, *, threads: int = 8, sharded: bool = False) -> DryRun:
+        """Measure memory and time of a training with three steps, and write no model.
+
+        The steps use the longest records. They are followed by an evaluation and a checkpoint in a
+        temporary folder, because these may need more memory. Options and errors are those of
+        `train`. The time includes all members of [training] `seeds`.
+        """
+        from selfattn_bio.study.training import dry_run
+
+        return dry_run(self, threads, sharded)
 
     def evaluate(self) -> Evaluation:
         """Score validation and test records with the model, its trained variants and baselines.
@@ -408,7 +379,7 @@ class Study:
         Parameters
         ----------
         input
-            Which of two inputs. The motifs of the second are written to the folder partner.
+            Which of two inputs. Motifs of the second are in the folder partner.
 
         Raises
         ------
@@ -443,12 +414,8 @@ class Study:
 
         Raises
         ------
-        RunFileError, ModelFolderError
-            As for `explain`.
-        CorpusError
-            If the records are not DNA, or no test record has a label.
-        DatabaseError
-            If the file is not MEME text.
+        RunFileError, ModelFolderError, CorpusError, DatabaseError
+            As for `find_motifs`. CorpusError also if the records are not DNA.
         """
         from selfattn_bio.study.interactions import find_interactions
 
@@ -474,14 +441,7 @@ class Study:
     def write_report(self) -> Path:
         """Write the report: one self-contained HTML page, and its plots as files next to it.
 
-        Returns
-        -------
-        Path of the page.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or cannot be read; the message names the command that writes it.
+        Returns the path of the page. ResultsError names the command that writes a missing file.
         """
         from selfattn_bio.report.page import write_page
         from selfattn_bio.report.results import read_results

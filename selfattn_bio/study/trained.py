@@ -19,7 +19,7 @@ from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import check_trained_on
-from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.loading import load_single
@@ -83,7 +83,7 @@ class TrainedModel:
                 place=study.place,
             )
         corpus.check_task(task)
-        allow_module_of(task)
+        search_folder_of(task)
         folder = study.existing(study.files, "model")
         check_trained_on(folder, corpus.fingerprint, sha256_of(split))
         scorer = load_single(folder)

@@ -1,11 +1,10 @@
-"""Let glibc's allocator keep freed memory, in this process and in processes that measure for it."""
+"""Let glibc's allocator keep freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # constants of malloc.h
-_kept = False
 
 
 def keep_memory() -> None:
@@ -14,15 +13,8 @@ def keep_memory() -> None:
     By default, glibc maps large blocks again in every step, which costs page faults. Results are
     the same to the bit. Other C libraries are not affected.
     """
-    global _kept
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the largest C int
         mallopt(M_TOP_PAD, 2**28)
-    _kept = True
-
-
-def keeps_memory() -> bool:
-    """Return whether `keep_memory` was called in this process; glibc cannot be asked."""
-    return _kept

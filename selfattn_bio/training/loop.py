@@ -121,17 +121,14 @@ def train(
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_model_output(output)
-    if sharded:
-        check_shardable(run)
     chooses_precision = run.training.precision == "auto"
-    run = with_precision(run, checkpoints_of(output))
-    fabric = open_fabric(run.training.precision, sharded=sharded)
-    trainer = Trainer(fabric, run, corpus, split_path, output, name)
+    trainer = open_trainer(run, corpus, split_path, output, name, sharded=sharded)
+    run, fabric = trainer.data.run, trainer.fabric
     split_sha256 = sha256_of(split_path)
     parts = (
         shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
     )
-    fingerprint = fingerprint_of(trainer.data.run, corpus, split_sha256, fabric.world_size)
+    fingerprint = fingerprint_of(run, corpus, split_sha256, fabric.world_size)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals:
         if chooses_precision and fabric.is_global_zero:
@@ -143,7 +140,7 @@ def train(
         torch.set_num_threads(progress.threads)
         trainer.messages.start(trainer)
         provenance = provenance_of(
-            trainer.data.run,
+            run,
             corpus,
             split_sha256,
             device=fabric.device.type,
@@ -155,6 +152,17 @@ def train(
         # srun and torchrun wait only minutes for the first process, which may be fitting a stack
         fabric.barrier()
         checkpoints.finish()
+
+
+def open_trainer(
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
+) -> Trainer:
+    """Open the devices and return a training before its first step; arguments are as in `train`."""
+    if sharded:
+        check_shardable(run)
+    run = with_precision(run, checkpoints_of(output))
+    fabric = open_fabric(run.training.precision, sharded=sharded)
+    return Trainer(fabric, run, corpus, split_path, output, name)
 
 
 def take_steps(trainer: Trainer, checkpoints: CheckpointFolder) -> None:

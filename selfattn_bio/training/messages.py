@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import RecordWindows
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, duration
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import whole_file
@@ -104,6 +106,25 @@ def not_finite(trainer: Trainer, loss: float, norm: float) -> TrainingError:
     )
 
 
+def out_of_memory(run: RunFile, reason: str, place: str) -> TrainingError:
+    """Return the error of a training that ran out of memory, with smaller batches to try."""
+    training = run.training
+    size, of_step = training.batch_size, training.batch_size * training.accumulate
+    smaller = next((each for each in range(size // 2, 0, -1) if of_step % each == 0), None)
+    if smaller is None or run.privacy:  # a private run computes one record at a time
+        hint = "Use shorter records (data.max_length) or a smaller network"
+    else:
+        hint = (
+            f"Try training.batch_size = {smaller} and training.accumulate = {of_step // smaller}, "
+            "which keep the number of records per step"
+        )
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        hint += ", or start fewer processes per machine"
+    return TrainingError(
+        f"out of memory at training.batch_size = {size}: {reason}", place=place, hint=hint
+    )
+
+
 def _start_lines(trainer: Trainer) -> Iterator[str]:
     data, stream, fabric = trainer.data, trainer.steps.stream, trainer.fabric
     training, unit = data.run.training, data.corpus.alphabet.unit
@@ -154,6 +175,6 @@ def _progress_line(trainer: Trainer) -> str:
     unit = trainer.data.corpus.alphabet.unit
     parts += [
         f"{progress.letters / seconds:,.0f} {unit}/s",
-        f"at most {f'{left / 60:.1f} min' if left >= 60 else f'{left:.0f} s'} left",
+        f"at most {duration(left)} left",
     ]
     return " | ".join(parts)

@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.copies import strand_keys
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
 from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.readers.table import separator_of
+from selfattn_bio.sequence.readers.table import check_names, separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.wizard.columns import (
     NO_SPLIT,
@@ -62,7 +63,7 @@ class Contents:
     header
         [data] header, the pattern of headers such as `>name|label`.
     windows
-        [data] windows as a TOML table, for intervals.
+        [data] windows, for intervals; empty if they have the default.
     """
 
     alphabet: Alphabet
@@ -77,7 +78,7 @@ class Contents:
     is_table: bool = False
     is_numbered: bool = False
     header: str = ""
-    windows: str = ""
+    windows: dict[str, Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -248,7 +249,8 @@ def table_head(path: Path) -> dict[str, list[str | None]] | None:
     Raises
     ------
     SequenceFileError
-        If the file is missing, empty, or contains no sequences.
+        If the file is missing, empty, or contains no sequences, or a column name has a line break
+        or control character.
     """
     csv.field_size_limit(sys.maxsize)
     with open_blocks(path) as blocks:
@@ -267,6 +269,7 @@ def table_head(path: Path) -> dict[str, list[str | None]] | None:
         kind != "table" and len(names) < 2
     ):  # sequences without a header: the reader raises the error
         return None
+    check_names(names, at(blocks.name, 1))
     return {
         name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)
     }
@@ -282,6 +285,7 @@ def _parquet_head(path: Path) -> dict[str, list[str | None]] | None:
         return None
     if batch is None:
         return None
+    check_names(batch.schema.names, str(path))
     return {
         name: [None if cell is None else str(cell) for cell in column]
         for name, column in batch.to_pydict().items()
@@ -308,13 +312,13 @@ def _read_intervals(request: Request) -> Contents:
             contents.lengths += (table["end"] - table["start"]).tolist()
             contents.chromosomes += table["chrom"].map(names).tolist()
     widths = sorted(contents.lengths)
-    feature = f', feature = "{request.feature}"' if request.feature else ""
+    feature = {"feature": request.feature} if request.feature else {}
     if widths[0] != widths[-1]:
         width = max(10, round(widths[len(widths) // 2], -1))
-        center = ', center = "summit"' if has_summits else ""
-        contents.windows = f'{{ kind = "centered", width = {width}{center}{feature} }}'
+        center = {"center": "summit"} if has_summits else {}
+        contents.windows = {"kind": "centered", "width": width, **center, **feature}
         contents.lengths = [width] * len(contents.lengths)
     elif feature:
-        contents.windows = f'{{ kind = "whole"{feature} }}'
+        contents.windows = {"kind": "whole", **feature}
     contents.groups = [None] * len(contents.files)
     return contents

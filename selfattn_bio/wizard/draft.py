@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.readers.table import targets_table
@@ -62,10 +63,16 @@ def draft(
     objective = targets[0].kind if targets else "binary"
     split_text, split_words = split_lines(request, contents, labels, split)
     head = [
-        f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
-        f"# Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
-        "# Keys that are not given have default values; docs/run_file.md describes all keys.",
-        f'title = "{request.name}"',
+        comment(
+            f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need."
+        ),
+        comment(
+            f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}"
+        ),
+        comment(
+            "Keys that are not given have default values; docs/run_file.md describes all keys."
+        ),
+        setting("title", request.name),
     ]
     sections = [
         head,

@@ -7,10 +7,10 @@ comments.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.wizard.contents import Contents
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
-STACK = "# Simple models whose scores are combined with the network's (docs/stacking.md)."
-UNPOOLED_STEM = 'stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }'
+STACK = comment("Simple models whose scores are combined with the network's (docs/stacking.md).")
+UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
 def model_lines(contents: Contents, objective: str) -> list[str]:
@@ -37,25 +37,24 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     is_pooled = is_dna and objective != "labels"
     lines = [
         "[tokens]",
-        f"k = {3 if is_pooled else 1}  # {'bases' if is_dna else 'residues'} per token",
+        setting("k", 3 if is_pooled else 1, f"{'bases' if is_dna else 'residues'} per token"),
     ]
     if is_pooled and longest <= LONG:
         default = (
-            "# [model] is the default: a convolution that pools 8 positions, then full attention"
+            "[model] is the default: a convolution that pools 8 positions, then full attention"
         )
-        return [*lines, "", default]
-    lines += ["", "[model]", 'kind = "attention"']
+        return [*lines, "", comment(default)]
+    lines += ["", "[model]", setting("kind", "attention")]
     if not is_pooled:
         unit = "base" if is_dna else "residue"
         lines += [
-            "members = 1  # this and the stem are those of workflows/tasks/amp.toml",
-            f"{UNPOOLED_STEM}  # one position per {unit}",
+            setting("members", 1, "this and the stem are those of workflows/tasks/amp.toml"),
+            setting("stem", UNPOOLED_STEM, f"one position per {unit}"),
         ]
     if (longest // 8 if is_pooled else longest) > LONG // 8:
-        lines += [
-            'pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory grow '
-            "with the length, not with its square"
-        ]
+        pattern = {"kind": "window", "window": 128, "num_global": 1}
+        note = "time and memory grow with the length, not with its square"
+        lines += [setting("pattern", pattern, note)]
     return lines
 
 
@@ -70,21 +69,21 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
         min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5))
     )
     every = max(25, round(steps / 6))
+    note = f"each of {STEP_RECORDS} records; scales with the square root of the number of records"
     lines = [
         "[training]",
-        f"max_steps = {steps}  # each of {STEP_RECORDS} records; scales with the square root of "
-        "the number of records",
-        f"warmup_steps = {min(200, steps // 5)}",
-        f"evaluate_every = {every}",
-        f"checkpoint_every = {every}",
+        setting("max_steps", steps, note),
+        setting("warmup_steps", min(200, steps // 5)),
+        setting("evaluate_every", every),
+        setting("checkpoint_every", every),
     ]
     if contents.alphabet.name == "protein" or objective == "labels":
-        lines += ["shift = 0  # random shift of each sequence, in bases or residues"]
+        lines += [setting("shift", 0, "random shift of each sequence, in bases or residues")]
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
-            f"batch_size = {batch}  # see `selfattn-bio plan` for memory and time",
-            f"accumulate = {STEP_RECORDS // batch}",
+            setting("batch_size", batch, "`train --dry-run` measures memory and time"),
+            setting("accumulate", STEP_RECORDS // batch),
         ]
     return lines
 
@@ -93,7 +92,7 @@ def stack_lines(contents: Contents, objective: str) -> list[str]:
     """Write [stack] for two classes of proteins; an empty list for other tasks."""
     if objective != "binary" or contents.alphabet.name != "protein":
         return []
-    return [STACK, "[stack]", 'parts = ["composition", "kmer2_logistic"]']
+    return [STACK, "[stack]", setting("parts", ["composition", "kmer2_logistic"])]
 
 
 def recipe_lines(recipe: Recipe) -> list[list[str]]:
@@ -106,21 +105,11 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
     }
     written = [
-        [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
+        [f"[{name}]", *(setting(key, value) for key, value in keys.items())]
         for name, keys in sections.items()
         if keys
     ]
-    written[0].insert(0, f"# Recipe {recipe.name!r}: {recipe.reason}.")
+    written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
     if recipe.parts:
         written[-1].insert(0, STACK)
     return written
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML on one line."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    # JSON and TOML write booleans, numbers and strings in the same way
-    return json.dumps(value, ensure_ascii=False)

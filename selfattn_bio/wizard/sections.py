@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.split_names import SPLITS
@@ -27,49 +27,40 @@ def data_lines(
     request: Request, contents: Contents, targets: Sequence[TargetColumn], split: SplitColumn | None
 ) -> list[str]:
     """Write [data]."""
-    lines = ["[data]", f"alphabet = {quoted(contents.alphabet.name)}"]
+    lines = ["[data]", setting("alphabet", contents.alphabet.name)]
     lines += [
-        f"{group} = {listed(files)}  # {counted(contents.counts[group], 'record')}"
+        setting(group, files, counted(contents.counts[group], "record"))
         for group, files in request.files.items()
     ]
     if request.made:
-        lines += [f'negatives = {{ kind = "{request.made}" }}  # {MADE[request.made]}']
+        lines += [setting("negatives", {"kind": request.made}, MADE[request.made])]
     if request.genome:
-        lines += [f"genome = {quoted(request.genome)}"]
-        lines += (
-            [f"windows = {contents.windows}  # intervals differ in length"]
-            if "centered" in contents.windows
-            else []
-        )
-        lines += [f"windows = {contents.windows}"] if "whole" in contents.windows else []
+        lines += [setting("genome", request.genome)]
+    if contents.windows:
+        is_cut = contents.windows["kind"] == "centered"
+        lines += [setting("windows", contents.windows, "intervals differ in length" * is_cut)]
     if contents.sequence_column != "sequence":
-        lines += [f"columns = {{ sequence = {quoted(contents.sequence_column)} }}"]
+        lines += [setting("columns", {"sequence": contents.sequence_column})]
     if contents.is_numbered:
-        lines += ['ids = "numbered"  # ids are repeated or missing in the files']
+        lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
     if request.targets:
-        lines += [f"targets = {quoted(request.targets)}"]
+        lines += [setting("targets", request.targets)]
     elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
         attributes = "".join(
             rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
         )
-        lines += [
-            f"header = {quoted(contents.header or attributes)}  # how to read columns from the "
-            "headers"
-        ]
+        note = "how to read columns from the headers"
+        lines += [setting("header", contents.header or attributes, note)]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         negatives = counted(len(contents.lengths) - positives, "negative")
-        lines += [
-            f"label = {quoted(targets[0].column)}  # {counted(positives, 'positive')}, {negatives}"
-        ]
-        lines += [f"positive = {listed(targets[0].positive)}"] if targets[0].positive else []
-    longest = max(contents.lengths)
-    lines += [
-        f"max_length = {longest}  # records have {spread(contents)}; longer ones are dropped and "
-        "counted"
-    ]
+        note = f"{counted(positives, 'positive')}, {negatives}"
+        lines += [setting("label", targets[0].column, note)]
+        lines += [setting("positive", targets[0].positive)] if targets[0].positive else []
+    note = f"records have {spread(contents)}; longer ones are dropped and counted"
+    lines += [setting("max_length", max(contents.lengths), note)]
     is_placed = None not in contents.chromosomes and not (split and split.column == "chrom")
-    return lines + ['# assembly = "hg38"  # assembly of the coordinates'] * is_placed
+    return lines + [comment('assembly = "hg38"  # assembly of the coordinates')] * is_placed
 
 
 def spread(contents: Contents) -> str:
@@ -91,40 +82,41 @@ def split_lines(
         named = ", ".join(
             f"{contents.counts[name]:,} {name}" for name in SPLITS if contents.counts[name]
         )
-        return _sampled(['kind = "files"'], contents.counts), f"the files ({named})"
+        return _sampled([setting("kind", "files")], contents.counts), f"the files ({named})"
     if split:
-        lines = [f'kind = "column"  # {_counted(split)}', f"column = {quoted(split.column)}"]
+        lines = [setting("kind", "column", _counted(split)), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({_counted(split)})"
     reasons = []
     if chosen := choose_chromosomes(contents.chromosomes, labels):
         lines = [
-            'kind = "chromosome"  # all others are train',
-            f"valid = {listed(chosen[:1])}",
-            f"test = {listed(chosen[1:])}",
+            setting("kind", "chromosome", "all others are train"),
+            setting("valid", chosen[:1]),
+            setting("test", chosen[1:]),
         ]
         return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
     if any(contents.chromosomes):
         reasons.append(_unused_chromosomes(contents.chromosomes))
     number, lacking = len(set(contents.groups) - {None}), contents.groups.count(None)
     if number >= MIN_GROUPS and not lacking:
-        line = f'kind = "group"  # {number:,} groups; the records of a group stay together'
+        note = f"{number:,} groups; the records of a group stay together"
+        line = setting("kind", "group", note)
         words = f"by group ({number:,} groups)"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
         why += "records into test"
-        line, words = f'kind = "cluster"  # {why}', "by clusters of similar sequences"
+        line, words = setting("kind", "cluster", why), "by clusters of similar sequences"
     else:
         hint = (
             'for one genome "chromosome" is better, for related sequences "cluster" '
             "(docs/leakage.md)"
         )
-        line, words = f'kind = "random"  # duplicates stay together; {hint}', "at random"
+        line, words = setting("kind", "random", f"duplicates stay together; {hint}"), "at random"
     if number and lacking:
         reasons.append(f"'group' is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
         reasons.append(f"'group' has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
-    return ["[split]", *(f"# {reason}" for reason in reasons), line], words + because
+    return ["[split]", *map(comment, reasons), line], words + because
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
@@ -139,15 +131,10 @@ def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
 
 def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
     """Add the fraction of validation records to sample if the data have none."""
-    more = (
-        []
-        if counts["valid"]
-        else [
-            f"valid_fraction = {FRACTION}  # the data have no validation records, so this fraction "
-            "of train is sampled"
-        ]
-    )
-    return ["[split]", *lines, *more]
+    if not counts["valid"]:
+        note = "the data have no validation records, so this fraction of train is sampled"
+        lines = [*lines, setting("valid_fraction", FRACTION, note)]
+    return ["[split]", *lines]
 
 
 def _counted(split: SplitColumn) -> str:
@@ -179,14 +166,12 @@ def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
     if not targets or targets[0].kind == "binary":
         return []
     first = targets[0]
-    lines = [
-        "[objective]",
-        f'kind = "{first.kind}"  # {", ".join(target.text for target in targets)}',
-    ]
+    note = ", ".join(target.text for target in targets)
+    lines = ["[objective]", setting("kind", first.kind, note)]
     if first.kind in ("multiclass", "labels"):
-        lines += [f"column = {quoted(first.column)}"]
-        return lines + ([f"classes = {quoted(first.classes)}"] if first.classes else [])
-    return [*lines, f"columns = {listed([target.column for target in targets])}"]
+        lines += [setting("column", first.column)]
+        return lines + ([setting("classes", first.classes)] if first.classes else [])
+    return [*lines, setting("columns", [target.column for target in targets])]
 
 
 def interpret_lines(request: Request, contents: Contents) -> list[str]:
@@ -209,14 +194,4 @@ def interpret_lines(request: Request, contents: Contents) -> list[str]:
         "jaspar:vertebrates, jaspar:insects, jaspar:plants, jaspar:fungi, jaspar:nematodes, the "
         'path of a MEME, JASPAR or TRANSFAC file, or "none" (for example for bacteria)'
     )
-    return ["[interpret]", f'database = "{database}"  # known motifs: {known}']
-
-
-def listed(values: Iterable[str]) -> str:
-    """Write a TOML list."""
-    return f"[{', '.join(map(quoted, values))}]"
-
-
-def quoted(value: str) -> str:
-    """Write a TOML string."""
-    return json.dumps(value, ensure_ascii=False)
+    return ["[interpret]", setting("database", database, f"known motifs: {known}")]

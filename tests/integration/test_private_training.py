@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from small_task import (
     PRIVACY,
-    SHORT,
     TINY,
     assert_same_weights,
     crashed,
@@ -30,7 +29,6 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
-from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import check_layers
 
 
@@ -241,16 +239,6 @@ def test_private_run_file_refusals(words):
     with pytest.raises(ValueError, match=r"with .privacy.|kind 'tower'") as error:
         config.RunFile(data=config.Data(**of), **sections)
     assert words in str(error.value)
-
-
-def test_private_run_is_planned_per_record():
-    planned = as_measured(private_run())
-    assert planned.privacy is None
-    assert (planned.training.batch_size, planned.training.accumulate) == (1, 12)
-    balanced = private_run(
-        privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8}
-    )
-    assert as_measured(balanced).training == config.Training(**SHORT | {"batch_size": 8})
 
 
 def test_private_run_has_no_default_variants():

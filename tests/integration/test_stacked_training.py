@@ -19,10 +19,10 @@ from small_task import (
 )
 
 from selfattn_bio import load, score_sequences
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA

@@ -16,12 +16,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import selfattn_bio
 from selfattn_bio import config
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import (
     CPLRP,
     METHODS,
     AttnLRP,
@@ -31,6 +27,10 @@ from selfattn_bio.interpret.methods import (
     IntegratedGradients,
     Saturation,
 )
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.scoring.loading import load
 
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
@@ -231,9 +231,10 @@ def test_commands_of_one_input_refuse(here, capsys, command):
     assert TAKES_ONE in capsys.readouterr().err
 
 
-def test_plan_refuses_two_inputs(here, capsys):
-    assert main(["plan", "--run-file", "run.toml", "--corpus", "corpus"]) == 1
-    assert "a model of kind 'paired' cannot be planned" in capsys.readouterr().err
+def test_dry_run_takes_two_inputs(here):
+    command = "train --run-file run.toml --corpus corpus --split split.tsv --output none --dry-run"
+    assert main([*command.split(), "--threads", "1"]) == 0
+    assert not Path("none").exists()
 
 
 def test_two_input_scoring_errors(here):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import selfattn_bio as sb
+from selfattn_bio.attribution.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import (
     ArgumentError,
@@ -21,11 +22,10 @@ from selfattn_bio.errors import (
     TrainingInterrupted,
     UserModuleError,
 )
-from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.model.user_module import VARIABLE
 from selfattn_bio.training.messages import Messages
 
-WORD = "GGTCACACTGTA"
+WORD, NAME = "GGTCACACTGTA", "users_detector:build"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODULE = '''
 import torch
@@ -127,6 +127,7 @@ def task(tmp_path_factory):
         patch.setattr(sys, "path", [*sys.path])
         run = sb.read_run_file("run.toml")
         corpus = sb.ingest(run, "corpus")
+        sb.allow_module(NAME)
         sb.train(run, corpus, sb.split(run, corpus, "split.tsv"), "model", threads=1)
     return folder
 
@@ -136,6 +137,11 @@ def nothing_is_allowed(monkeypatch, task):
     monkeypatch.chdir(task)
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.fixture
+def allowed():
+    sb.allow_module(NAME)
 
 
 def inputs():
@@ -152,7 +158,7 @@ def run_file(name, *changes):
     return sb.read_run_file(name)
 
 
-def test_module_is_evaluated_and_scored():
+def test_module_is_evaluated_and_scored(allowed):
     found = sb.evaluate(*inputs(), "model").metrics["test"]["model"]
     assert found["auroc"]["value"] > 0.95
     table = sb.score_sequences("model", ["ACGT" * 6 + WORD + "ACGT" * 6, "ACGT" * 15])
@@ -162,7 +168,7 @@ def test_module_is_evaluated_and_scored():
     )
 
 
-def test_motif_of_module_is_supported():
+def test_motif_of_module_is_supported(allowed):
     explanation = sb.explain_records(*inputs(), "model")
     motifs = sb.find_motifs(*inputs(), "model", explanation)
     assert motifs.table["verdict"].iloc[0] == "supported"
@@ -171,14 +177,14 @@ def test_motif_of_module_is_supported():
 
 @pytest.mark.parametrize("method", [Saturation(), Guided(), IntegratedGradients()])
 def test_methods_find_planted_word(method):
-    model = sb.load("model", allow_module="users_detector:build")
+    model = sb.load("model", allow_module=NAME)
     sequence = "ACGT" * 6 + WORD + "ACGT" * 6
     attribution = sb.explain(model, [sequence], method=method).attribution[0]
     assert 24 <= int(attribution.argmax()) < 36
 
 
 def test_methods_with_rules_for_layers_are_refused():
-    model = sb.load("model", allow_module="users_detector:build")
+    model = sb.load("model", allow_module=NAME)
     with pytest.raises(ArgumentError, match="'attnlrp' cannot explain 'users_detector:build'"):
         sb.explain(model, ["ACGT" * 15], method=AttnLRP())
     with pytest.raises(RunFileError, match="'attnlrp' cannot explain model kind 'module'"):
@@ -187,7 +193,8 @@ def test_methods_with_rules_for_layers_are_refused():
 
 def test_module_without_embeddings_is_explained_by_its_outputs():
     run = run_file("plain.toml", ("build", "build_plain"), ("settings = { width = 24 }", ""))
-    model = sb.train(run, *inputs()[1:], "plain", threads=1)
+    name = "users_detector:build_plain"
+    model = sb.train(run, *inputs()[1:], "plain", threads=1, allow_module=name)
     sequence = ["ACGT" * 6 + WORD + "ACGT" * 6]
     assert 24 <= int(sb.explain(model, sequence).attribution[0].argmax()) < 36
     with pytest.raises(ArgumentError, match="needs the methods embed and classify"):
@@ -197,7 +204,7 @@ def test_module_without_embeddings_is_explained_by_its_outputs():
     assert motifs.table["verdict"].iloc[0] == "supported"
 
 
-def test_resumed_training_writes_the_same_weights(monkeypatch, caplog):
+def test_resumed_training_writes_the_same_weights(allowed, monkeypatch, caplog):
     run, corpus, split = inputs()
 
     def stop(self, trainer):
@@ -227,10 +234,28 @@ def test_model_folder_that_names_a_module_is_refused():
             read("model")
     with pytest.raises(ModelFolderError, match="not allowed"):
         sb.load("model", allow_module="users_detector:build_plain")
-    # the run file of a model folder is not the user's own
-    run = sb.read_run_file("model/run.toml")
-    with pytest.raises(ModelFolderError, match="not allowed"):
-        sb.train(run, *inputs()[1:], "again", threads=1)
+
+
+def test_run_file_that_names_a_module_is_refused(capsys):
+    imported = Path("users_marker.imported")
+    Path("users_marker.py").write_text(f"{MODULE}\nopen({str(imported)!r}, 'w').close()\n")
+    section = '[variants.x.model]\nkind = "module"\nmodule = "users_marker:build"\n'
+    run_file(
+        "marker.toml", ("[variants]", section), ("= 120", "= 20"), ("every = 60", "every = 20")
+    )
+    line = Path("marker.toml").read_text().splitlines().index('module = "users_marker:build"') + 1
+    options = ["--run-file", "marker.toml", "--variant", "x", "--threads", "1"]
+    train = ["train", *options, "--corpus", "corpus", "--split", "split.tsv", "--output", "marker"]
+    for command in (train, ["plan", *options, "--length", "60"]):
+        assert main(command) == 1
+        assert (
+            f"marker.toml:{line}: this model runs the code of 'users_marker:build', which is not "
+            "allowed. If you trust it, use --allow-module users_marker:build, or in Python "
+            "selfattn_bio.allow_module('users_marker:build')\n"
+        ) in capsys.readouterr().err
+        assert not imported.exists()
+    assert main([*train, "--allow-module", "users_marker:build"]) == 0
+    assert imported.exists()
 
 
 def test_commands_need_the_name_of_the_module(capsys):
@@ -238,7 +263,7 @@ def test_commands_need_the_name_of_the_module(capsys):
     command = ["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]
     assert main(command) == 1
     assert "which is not allowed. If you trust it, use --allow-module" in capsys.readouterr().err
-    assert main([*command, "--allow-module", "users_detector:build"]) == 0
+    assert main([*command, "--allow-module", NAME]) == 0
     assert pd.read_csv("scores.tsv", sep="\t")["probability"].iloc[0] > 0.5
 
 
@@ -250,7 +275,7 @@ def test_changed_source_is_refused(tmp_path, monkeypatch):
     with pytest.raises(
         ModelFolderError, match=r"the source of 'users_detector:build' \(\w+\) is not the one of"
     ):
-        sb.load("model", allow_module="users_detector:build")
+        sb.load("model", allow_module=NAME)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +300,7 @@ def test_unsuitable_modules_are_refused(old, new, message):
         changes.append((":build", ":build_tied"))
     run = run_file("wrong.toml", *changes)
     with pytest.raises(RunFileError, match=message):
-        sb.train(run, *inputs()[1:], "wrong", threads=1)
+        sb.train(run, *inputs()[1:], "wrong", threads=1, allow_module=run.model.module)
 
 
 def test_wrong_shape_of_outputs_is_refused():
@@ -284,7 +309,7 @@ def test_wrong_shape_of_outputs_is_refused():
     with pytest.raises(
         RunFileError, match=r"users_shape\.py: .* returned \(1, 1\); expected a tensor of shape"
     ):
-        sb.train(run, *inputs()[1:], "shape", threads=1)
+        sb.train(run, *inputs()[1:], "shape", threads=1, allow_module=run.model.module)
 
 
 def test_error_of_forward_stops_the_training(capsys):
@@ -298,18 +323,16 @@ def test_error_of_forward_stops_the_training(capsys):
         "[model] settings"
     )
     with pytest.raises(UserModuleError) as caught:
-        sb.train(run, *inputs()[1:], "error", threads=1)
+        sb.train(run, *inputs()[1:], "error", threads=1, allow_module=run.model.module)
     assert str(caught.value) == message
     assert isinstance(caught.value.__cause__, AttributeError)
     command = "train --run-file error.toml --corpus corpus --split split.tsv --output error"
     assert main([*command.split(), "--threads", "1"]) == 1
     assert capsys.readouterr().err == f"selfattn-bio train: error: {message}\n"
-    with pytest.raises(UserModuleError, match="relu_twice"):
-        sb.plan(run, 60, threads=1)
 
 
 def test_classify_without_outputs_is_refused():
-    model = sb.load("model", allow_module="users_detector:build")
+    model = sb.load("model", allow_module=NAME)
     network = model.network
     tokens = torch.full((2, 9), 4)
     network.members[0].classify = lambda embeddings, mask: None
@@ -319,16 +342,17 @@ def test_classify_without_outputs_is_refused():
         network.classify(network.embed(tokens), tokens != 0)
 
 
-def test_attention_notebook_runs_the_module_of_its_run_file(monkeypatch):
-    model = sb.load("model", allow_module="users_detector:build")
+def test_attention_notebook_runs_an_allowed_module(monkeypatch):
+    model = sb.load("model", allow_module=NAME)
     sb.explain(model, ["ACGT" * 15]).save("attribution")
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     monkeypatch.setattr("IPython.display.display", lambda shown: None)
     text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
+    text = text.replace("run_file = None", 'run_file = "run.toml"')
     with pytest.raises(ModelFolderError, match="which is not allowed"):
         exec(text, {})
+    sb.allow_module(NAME)
     variables = {}
-    exec(text.replace("run_file = None", 'run_file = "run.toml"'), variables)
+    exec(text, variables)
     assert variables["scorer"].run.model.module == "users_detector:build"
     assert variables["readings"] == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from selfattn_bio.errors import RecordIdError
-from selfattn_bio.sequence.alphabet import printable
+from selfattn_bio.sequence.alphabet import control_in, printable
 from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 from selfattn_bio.sequence.readers.blocks import raise_sequence_error
 from selfattn_bio.sequence.records import NUMBER_THEM, ReadSummary, Record
@@ -230,7 +230,7 @@ def _location(
     found = {key: value for key in LOCATION if (value := values.get(key)) is not None}
     for key, value in found.items():
         pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
-        if not re.fullmatch(pattern, value):
+        if not re.fullmatch(pattern, value) or control_in(value):
             raise_sequence_error(f"invalid {key} {value!r}{where} (expected {expected})", place)
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):

@@ -10,13 +10,14 @@ import csv
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
+from selfattn_bio.sequence.alphabet import control_in
 from selfattn_bio.sequence.policy import at
 from selfattn_bio.sequence.readers.blocks import BlockReader, open_blocks, raise_sequence_error
 from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
@@ -25,6 +26,7 @@ from selfattn_bio.sequence.records import NUMBER_THEM, Record
 # Cells that mean a missing number, in lower case; empty cells are always missing
 MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
+SHOWN = 40  # characters of a name in a message
 ROWS = 1024  # rows of Parquet per batch
 SEQUENCE_NAMES = (
     "sequence",
@@ -51,7 +53,8 @@ def read_table(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     Raises
     ------
     SequenceFileError
-        If there is no sequence or label column; if a row has a different number of cells than the
+        If there is no sequence or label column, or a column name has a line break or control
+        character; if a row has a different number of cells than the
         header, is not UTF-8 or has wrong quotes; if a record is invalid, as for FASTA; or if there
         is no row. The place is the line in which the row ends.
     """
@@ -134,7 +137,8 @@ def targets_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     CorpusError
-        If the file does not exist or is not a table.
+        If the file does not exist or is not a table, or a column name has a line break or control
+        character.
     """
     if not path.exists():
         raise CorpusError("no such file for the targets", place=str(path))
@@ -142,6 +146,7 @@ def targets_table(path: Path) -> pd.DataFrame:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
                 table = pd.read_parquet(path, dtype_backend="pyarrow").astype(object)
+                check_names(table.columns, str(path))
                 return table.apply(
                     lambda column: column.map(
                         lambda cell: (
@@ -150,9 +155,11 @@ def targets_table(path: Path) -> pd.DataFrame:
                     )
                 ).astype("str")
             separator = "," if ".csv" in path.suffixes[-2:] else "\t"
-            return pd.read_csv(
+            table = pd.read_csv(
                 blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
             )
+            check_names(table.columns, str(path))
+            return table
     except (ValueError, OSError, SequenceFileError) as error:
         reason = (
             error.message
@@ -160,6 +167,20 @@ def targets_table(path: Path) -> pd.DataFrame:
             else str(error).strip().splitlines()[0]
         )
         raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
+
+
+def check_names(names: Iterable[object], place: str) -> None:
+    """Raise `SequenceFileError` if the name of a column has a line break or control character.
+
+    `place` is that of the header.
+    """
+    for number, name in enumerate(map(str, names), start=1):
+        if found := control_in(name):
+            raise_sequence_error(
+                f"{found} in the name of column {number}, {name[:SHOWN]!r}",
+                place,
+                "Rename the column",
+            )
 
 
 def separator_of(head: bytes, fields: Fields) -> str:
@@ -210,6 +231,7 @@ class _Columns:
     def __init__(self, names: Sequence[str], state: ReaderState, place: str) -> None:
         self._names, self._state, self._rows = names, state, 0
         fields = state.fields
+        check_names(names, place)
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
             self._check(name, place)
         if duplicates := [name for name, count in Counter(names).items() if count > 1]:

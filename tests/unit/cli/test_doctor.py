@@ -6,9 +6,9 @@ from typing import get_args
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.study import machine
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import KERNELS
+from selfattn_bio.study import machine
 
 
 def kinds(union):

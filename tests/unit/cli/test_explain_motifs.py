@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from selfattn_bio.study.explain import choose_recognised
-from selfattn_bio.study.motifs import _discover
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import BinaryObjective, Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.study.explain import choose_recognised
+from selfattn_bio.study.motifs import _discover
 
 SECTIONS = """
 [model]

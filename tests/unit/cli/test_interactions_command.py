@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 
-from selfattn_bio.study import interactions as api
 from selfattn_bio.cli.main import main
-from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.epistasis import strands_log_odds
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.epistasis import strands_log_odds
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.study import interactions as api
 
 
 def asked(motifs, output="pairs.tsv"):

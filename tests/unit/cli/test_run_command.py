@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from selfattn_bio.study import workflow
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.study import workflow
 
 ROOT = Path(__file__).parents[3]
 

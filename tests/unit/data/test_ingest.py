@@ -252,6 +252,7 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
             "id\tx\na\t1\nb\t1\na\t2\n",
             r"targets\.tsv:4: duplicate id 'a' in the table of targets",
         ),
+        ('id\t"x\ny"\na\t1\n', r"targets\.tsv: .*: line break in the name of column 2, 'x\\ny'"),
         ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)"),
     ],
 )

@@ -43,6 +43,17 @@ def folder(tmp_path):
     return write
 
 
+def test_names_cannot_leave_their_line(folder):
+    path = folder(title="A\n# B", split={"kind": "column", "column": "x`\n<b>"})
+    provenance = json.loads((path / "provenance.json").read_text())
+    provenance["data"][0]["path"] = "a|b\n\n# c.fa"
+    (path / "provenance.json").write_text(json.dumps(provenance))
+    card = model_card(path, VALID)
+    assert r"# A\n# B" in card
+    assert r"in column `x'\n<b>`" in card
+    assert r"| `a\|b\n\n# c.fa` | 1,200 |" in card
+
+
 def test_card_names_stack_parts(folder):
     stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
     with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):

@@ -11,13 +11,13 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.reformer import UnitLength
+from selfattn_bio.attribution.capture import has_attention, read_attention
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import METHODS, AttnLRP, Gradient
+from selfattn_bio.attribution.rules import ATTNLRP, attribution_rules
 from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
-from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
-from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import QKVProjection
@@ -25,7 +25,6 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import reach_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.training.probe import grows_squared
 from selfattn_bio.training.throughput import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
@@ -183,12 +182,8 @@ def test_mixer_operations_are_counted(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_plan_extrapolates_by_mixer_work(kind):
-    section = model(kind)
-    pairs = build_encoder(section).blocks[0].attention.mixer.num_pairs
-    doubled = pairs(4_000_000) / pairs(2_000_000)
-    assert grows_squared(section) == (doubled > 3)
-    assert reach_of(run_of(section)) is None
+def test_mixer_has_no_reach(kind):
+    assert reach_of(run_of(model(kind))) is None
 
 
 @pytest.mark.parametrize("kind", MIXERS)

@@ -10,11 +10,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from selfattn_bio.attribution.explain import explain_letters
+from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
-from selfattn_bio.interpret.explain import explain_letters
-from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack

@@ -193,6 +193,10 @@ ODD_FILES: dict[str, Odd] = {
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
     "blanks": bed("chr1 1   2\n", [("chr1", 1, 2)]),
     "blanks in a name": bed("chr1\t1\t2\tmy peak\n", [("chr1", 1, 2, "my peak")]),
+    "control character in a name": bed(
+        "chr1\t1\t2\ta\x1bb\n",
+        "{path}:1: invalid byte 0x1B in the name of a chromosome or interval",
+    ),
     "blanks and tabs mixed": bed("chr1 1\t2\n", columns(2)),
     "commas": bed("chr1,1,2\n", columns(1)),
     "two columns": bed("chr1\t1\n", columns(2)),

@@ -92,6 +92,12 @@ ODD_FILES: dict[str, Odd] = {
         partial(annotations, fields=label),
         name="odd.csv",
     ),
+    "a line break in a chromosome": Odd(
+        b'id,sequence,chrom\na,AC,"c\nd"\n',
+        error(3, "invalid chrom 'c\\nd' (expected a name)"),
+        annotations,
+        name="odd.csv",
+    ),
     "no column of the label": Odd(
         b"id,sequence\na,AC\n",
         error(

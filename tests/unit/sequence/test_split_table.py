@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.sequence.split_table import describe, read_split
 
 
@@ -22,6 +22,9 @@ def test_read_split_checks_the_records(tmp_path):
         CorpusError,
         match=r"split\.tsv:2: unknown split 'trian' \(expected train, valid, test or dropped\)",
     ):
+        read_split(path, ["a"])
+    path.write_text('id\tsplit\t"rea\nson"\na\ttrain\tx\n')
+    with pytest.raises(SequenceFileError, match=r"tsv:1: line break in the name of column 3"):
         read_split(path, ["a"])
     for text in ("", "id,split\n"):
         path.write_text(text)

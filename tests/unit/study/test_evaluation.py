@@ -14,9 +14,6 @@ import torch
 
 import selfattn_bio
 from selfattn_bio import Evaluation, config, load
-from selfattn_bio.study.evaluation import check_evaluation_output
-from selfattn_bio.study.evaluators import binary
-from selfattn_bio.study.evaluators.records import EvaluationRecords, _units
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
@@ -26,6 +23,9 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.evaluation import check_evaluation_output
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.records import EvaluationRecords, _units
 
 COMMON = """
 title = "t"

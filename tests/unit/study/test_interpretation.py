@@ -12,8 +12,8 @@ import selfattn_bio as sb
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
-from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.marginals import PAIR_COLUMNS
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.marginals import PAIR_COLUMNS
 from selfattn_bio.motifs import meme_text
 
 

@@ -11,10 +11,10 @@ from small_run import COMMAND, DATA, RUN_FILE
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.formats import read_table
-from selfattn_bio.interpret.held_out import read_held_out, weigh_with_model
-from selfattn_bio.interpret.records import held_out_records
+from selfattn_bio.evidence.held_out import read_held_out, weigh_with_model
+from selfattn_bio.evidence.held_out_records import held_out_records
+from selfattn_bio.motifs.callers import Clusters
+from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.objectives.outputs import find_output
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}

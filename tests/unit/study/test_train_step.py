@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import selfattn_bio as sb
-from selfattn_bio.study import training
 from selfattn_bio.errors import RunFileError, TrainingError
+from selfattn_bio.study import training
 
 SECTIONS = """
 [tokens]
@@ -83,6 +83,8 @@ def test_exhausted_memory_error_has_a_hint(steps, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(training.loop, "train", exhausted)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # several processes: nothing is measured
-    with pytest.raises(TrainingError, match=r"out of memory: MemoryError.*training\.batch_size"):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # of several processes
+    message = r"out of memory at training\.batch_size = 8: MemoryError\. Try .*, or start fewer"
+    with pytest.raises(TrainingError, match=message) as caught:
         sb.train(*steps, "model", threads=1)
+    assert caught.value.__context__ is None  # its frames would keep the memory of the training

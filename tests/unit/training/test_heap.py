@@ -15,19 +15,18 @@ def test_freed_memory_is_reused():
     code = """if True:
         import resource
         import numpy as np
-        from selfattn_bio.training.heap import keep_memory, keeps_memory
+        from selfattn_bio.training.heap import keep_memory
         {}
         np.ones(500_000)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(100):
             np.ones(500_000)  # 4 MB, freed at once
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, keeps_memory())"""
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
     run = [
         subprocess.run(
             [sys.executable, "-c", code.format(line)], capture_output=True, text=True, check=True
         )
         for line in ("", "keep_memory()")
     ]
-    (default, before), (kept, after) = (process.stdout.split() for process in run)
-    assert int(kept) < int(default) / 4
-    assert (before, after) == ("False", "True")
+    default, kept = (int(process.stdout) for process in run)
+    assert kept < default / 4

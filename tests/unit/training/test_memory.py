@@ -1,11 +1,14 @@
-"""Test that the memory peak is that of this process, and measurements without /proc."""
+"""Test the memory peak of this process, measurements without /proc, and errors out of memory."""
 
+import resource
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from selfattn_bio.training import memory
+from selfattn_bio.training.memory import is_out_of_memory, words_of
 
 
 @pytest.mark.slow
@@ -28,3 +31,31 @@ def test_memory_without_proc_is_similar(monkeypatch, tmp_path, field):
     if field == "VmHWM":  # Linux counts kB, macOS bytes
         by_linux /= 1024
     assert memory.status_mb(field) == pytest.approx(by_linux, rel=0.5)
+
+
+def test_out_of_memory_errors_are_recognised():
+    cpu = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 9 bytes. E"
+    )
+    assert words_of(cpu) == "can't allocate memory: you tried to allocate 9 bytes"
+    gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
+    assert words_of(gpu) == "CUDA out of memory"
+    assert words_of(MemoryError()) == "MemoryError"
+    assert all(map(is_out_of_memory, (cpu, gpu, MemoryError())))
+    assert not any(
+        map(
+            is_out_of_memory,
+            (RuntimeError("shape"), OSError("no file"), ValueError("can't allocate memory")),
+        )
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="oneDNN computes on the CPU")
+def test_onednn_error_counts_only_near_a_limit(monkeypatch):
+    error = RuntimeError("could not create a primitive")
+    assert not is_out_of_memory(error)
+    near = int((memory.status_mb("VmData") + memory.HEAP_PAD) * 1e6)
+    limits = {resource.RLIMIT_DATA: near, resource.RLIMIT_AS: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (limits[limit], limits[limit]))
+    assert is_out_of_memory(error)

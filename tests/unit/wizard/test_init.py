@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from init_files import ingested, made, place, table, write
 
-from selfattn_bio.wizard import propose
 from selfattn_bio.cli.main import main
+from selfattn_bio.wizard import propose
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from init_files import write
+from init_files import table, write
 
-from selfattn_bio.wizard import propose
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.wizard import propose
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
             "a.bed: intervals need their genome. Give it with --genome GENOME.fa",
         ),
         (
-            ["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"],
+            ["mine", "--positives", "\udcff.fa", "--negatives", "a.fa"],
             "error: workflows/tasks/mine.toml:",
         ),  # which TOML may not hold
         (
@@ -171,7 +172,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
     Path("q.fa").write_text(Path("p.fa").read_text().replace(">", ">q"))
-    Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
+    Path("\udcff.fa").write_bytes(Path("b.fa").read_bytes())
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")
@@ -179,6 +180,26 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     assert message in capsys.readouterr().err
     assert [path.name for path in Path("workflows/tasks").iterdir()] == ["there.toml"]
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("t.csv", "t.csv:1"), ("t.tsv", "t.tsv:1"), ("t.parquet", "t.parquet")]
+)
+def test_column_name_with_a_line_break_is_refused(here, capsys, name, place):
+    evil = """x\ncolumn = "x"\n[interpret]\nmethod = { kind = "saturation" }
+[variants.x.model]\nkind = "module"\nmodule = "evil:build"\n[variants.x.model.settings]\n#"""
+    table(name.replace("parquet", "csv"), letters="MKVLA", **{evil: lambda i, row: "abc"[i % 3]})
+    if name.endswith("parquet"):
+        pd.read_csv("t.csv").to_parquet(name)
+    for command in (
+        ["init", "mine", "--sequences", name],
+        ["ingest", "--fasta", name, "--alphabet", "protein", "--output", "corpus"],
+    ):
+        assert main(command) == 1
+        message = f"{place}: line break in the name of column 2, 'x\\ncolumn = "
+        assert message in capsys.readouterr().err
+    assert not Path("workflows").exists()
+    assert not Path("corpus").exists()
 
 
 def test_python_messages_name_parameters(here, caplog):
