@@ -115,15 +115,13 @@ def made_folder(tmp_path_factory):
         for p, base in bases.items()
     )
     (folder / "variants.vcf").write_text(head + "".join(calls))
-    results = folder / "results/promoter"
-    results.mkdir(parents=True)
-    (results / "run.toml").write_text(small(TASK))
+    shutil.copytree(ROOT / "workflows", folder / "workflows")
+    (folder / "workflows/tasks/promoter.toml").write_text(small(TASK))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_steps("ingest split train", "results/promoter")
+        run_steps("ingest split train", "promoter")
     for name in ("data", "notebooks", "profiles", "Snakefile"):
         (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "workflows", folder / "workflows")
     (folder / ".bin").mkdir()
     for name, words_of in (("selfattn-bio", "-m selfattn_bio.cli.main"), ("python", "")):
         (folder / ".bin" / name).write_text(f'#!/bin/sh\nexec "{fast_python()}" {words_of} "$@"\n')
