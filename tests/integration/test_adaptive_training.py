@@ -5,21 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_task as st
 import torch
 from commands import run
-from small_task import (
-    assert_same_weights,
-    copy_task,
-    fit,
-    letters_of,
-    random_texts,
-    read_json,
-    run_steps,
-    small,
-    stopped,
-    trainer_of,
-    write_fasta,
-)
 from torch.testing import assert_close
 
 from selfattn_bio import Study, config, load
@@ -56,10 +44,10 @@ def task(tmp_path_factory):
     os.chdir(folder)
     rng = np.random.default_rng(0)
     for name, word in (("positives", "TATAATTT"), ("negatives", "GACCAGCA")):
-        texts = random_texts(rng, 80, 40)
-        write_fasta(f"{name}.fa", [text[:20] + word + text[20:] for text in texts])
-    Path("run.toml").write_text(small(RUN))
-    run_steps("ingest split train")
+        texts = st.random_texts(rng, 80, 40)
+        st.write_fasta(f"{name}.fa", [text[:20] + word + text[20:] for text in texts])
+    Path("run.toml").write_text(st.small(RUN))
+    st.run_steps("ingest split train")
     run("prune --model model --output pruned")
     yield folder
     os.chdir(before)
@@ -79,7 +67,7 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
         == scorer.network.members[1].exits.threshold
         == pytest.approx(said["threshold"])
     )
-    assert scorer.depths(letters_of(task, "valid")).mean() == pytest.approx(said["mean_layers"])
+    assert scorer.depths(st.letters_of(task, "valid")).mean() == pytest.approx(said["mean_layers"])
     assert said["mean_layers"] < 3
     values = torch.cat(
         [
@@ -98,9 +86,9 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
 def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):
     found = []
     for name in ("model", "pruned"):
-        folder = copy_task(task, task / name, tmp_path / name)
-        run_steps("evaluate explain", folder)
-        test = read_json(folder / "metrics.json")["test"]
+        folder = st.copy_task(task, task / name, tmp_path / name)
+        st.run_steps("evaluate explain", folder)
+        test = st.read_json(folder / "metrics.json")["test"]
         hypothetical = np.load(folder / "attribution/attribution.npz")["hypothetical"]
         found.append((test["model"]["auroc"]["value"], hypothetical))
         assert 0 <= test["layers"]["mean"] <= test["layers"]["of"] <= 3
@@ -109,11 +97,11 @@ def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):
 
 
 def test_adaptive_training_resumes_bit_for_bit(task, tmp_path):
-    again = Study(copy_task(task, tmp_path / "again"))
-    with stopped(30):
+    again = Study(st.copy_task(task, tmp_path / "again"))
+    with st.stopped(30):
         again.train(threads=1)
     again.train(threads=1)
-    assert_same_weights(again.files.model, task / "model")
+    st.assert_same_weights(again.files.model, task / "model")
 
 
 @pytest.mark.parametrize("sections", [{}, {"accumulate": 3}, {"batch_size": 7}])
@@ -125,7 +113,7 @@ def test_gate_penalty_counts_once_per_step(task, run_file, sections):
         gates = config.HardConcreteGates(penalty=penalty)
         model = run_file.model.model_copy(update={"gates": gates})
         changed = run_file.model_copy(update={"model": model, "training": training})
-        trainer = trainer_of(task, changed)
+        trainer = st.trainer_of(task, changed)
         torch.manual_seed(0)
         trainer.steps.add_gradients(0)
         weights = [
@@ -159,4 +147,4 @@ def test_fine_tuning_starts_from_pruned_model(task):
 
 def test_sharded_training_refuses_gates(task, run_file):
     with pytest.raises(TrainingError, match="sharded training does not support gates"):
-        fit(task, run_file, "none", sharded=True)
+        st.fit(task, run_file, "none", sharded=True)

@@ -3,18 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
 from commands import run
-from small_task import (
-    copy_task,
-    corpus_of,
-    fit,
-    letters_of,
-    read_json,
-    rows_of,
-    trainer_of,
-    write_split,
-)
 
 from selfattn_bio import config
 from selfattn_bio.data.balanced import BalancedOrder
@@ -76,7 +67,9 @@ def task(tmp_path_factory):
     )
     (folder / "run.toml").write_text(text)
     run("ingest", folder)
-    write_split(folder, table.set_index("id").loc[corpus_of(folder).records["id"], "split"].values)
+    st.write_split(
+        folder, table.set_index("id").loc[st.corpus_of(folder).records["id"], "split"].values
+    )
     return folder
 
 
@@ -89,13 +82,13 @@ def run_file(way, **training):
 @pytest.fixture(scope="module")
 def models(task):
     """Train one model per way of balancing."""
-    return {way: fit(task, run_file(way), way) for way in WAYS}
+    return {way: st.fit(task, run_file(way), way) for way in WAYS}
 
 
 def judged(task, model):
     """Return the test AUROC, that of the worst group, and the gap between the two groups."""
-    corpus, rows = corpus_of(task), rows_of(task, "test")
-    logits = load(model).logits(letters_of(task, "test"))
+    corpus, rows = st.corpus_of(task), st.rows_of(task, "test")
+    logits = load(model).logits(st.letters_of(task, "test"))
     labels = corpus.records["label"].to_numpy(dtype=int)[rows]
     origin = corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows]
     each = [
@@ -119,8 +112,8 @@ def test_balancing_shrinks_the_gap(task, models):
 
 
 def test_metrics_report_groups_worst_group_and_gap(task, models, tmp_path, capsys):
-    run("evaluate", copy_task(task, models["sample"], tmp_path / "judged"))
-    found = read_json(tmp_path / "judged/metrics.json")["groups"]
+    run("evaluate", st.copy_task(task, models["sample"], tmp_path / "judged"))
+    found = st.read_json(tmp_path / "judged/metrics.json")["groups"]
     assert set(found) == {"gc", "origin"}  # all records have the same length and no chromosome
     origin = found["origin"]
     assert [entry["group"] for entry in origin["groups"]] == ["major", "minor"]
@@ -132,14 +125,14 @@ def test_metrics_report_groups_worst_group_and_gap(task, models, tmp_path, capsy
 
 def test_best_step_is_chosen_by_worst_group(models):
     history = pd.read_csv(models["sample"] / "history.csv")
-    best = read_json(models["sample"] / "provenance.json")["best_step"]
+    best = st.read_json(models["sample"] / "provenance.json")["best_step"]
     assert best == history["step"][history["valid_worst_auroc"].idxmax()]
     assert "valid_worst_auroc" not in pd.read_csv(models["plain"] / "history.csv")
 
 
 def test_weights_and_samples_balance_group_and_label(task):
     reweighting, sampling = (
-        trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
+        st.trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
     )
     corpus, train = reweighting.data.corpus, reweighting.data.train
     origin = corpus.targets(["origin"])["origin"].to_numpy()[train.rows]
@@ -161,7 +154,7 @@ def test_weights_and_samples_balance_group_and_label(task):
 def test_loss_multiplies_records_by_weight(task):
     """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
-    trainer = trainer_of(task, run)
+    trainer = st.trainer_of(task, run)
     trainer.bare.eval()  # use the running statistics of batch norm
     outputs, targets = (
         torch.randn(5, 1, 1),
@@ -189,7 +182,7 @@ def test_exits_of_balanced_run_are_chosen_by_worst_group(task, tmp_path):
         exits=config.ConfidenceExitsSection(),
     )
     run = run_file("sample", max_steps=2).model_copy(update={"model": model})
-    exits = read_json(fit(task, run, tmp_path / "model") / "provenance.json")["exits"]
+    exits = st.read_json(st.fit(task, run, tmp_path / "model") / "provenance.json")["exits"]
     assert exits["metric"] == "worst_auroc"
     assert 0 <= exits["worth"] <= 1
 
@@ -200,7 +193,7 @@ def test_balance_needs_several_groups(task, tmp_path):
     )
     message = "all training records have the same 'length', '60 and more'"
     with pytest.raises(CorpusError, match=message):
-        fit(task, run, tmp_path / "model")
+        st.fit(task, run, tmp_path / "model")
 
 
 BALANCE = {"training": {"balance": {"kind": "sample", "by": "gc"}}}

@@ -8,17 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 from commands import exit_code, run
 from scipy.special import expit
-from small_task import (
-    letters_of,
-    random_texts,
-    read_json,
-    read_tsv,
-    run_steps,
-    write_fasta,
-    write_split,
-)
 
 from selfattn_bio.baselines import load_baseline
 from selfattn_bio.data.corpus import Corpus
@@ -47,10 +39,10 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Create a corpus, a split and three model folders; their "networks" count T."""
     monkeypatch.chdir(tmp_path)
     for seed, (name, motif) in enumerate((("p", "TATAATTT"), ("n", "GACCAGCA"))):
-        texts = random_texts(np.random.default_rng(seed), 50, 40)
-        write_fasta(f"{name}.fa", [text + motif for text in texts])
+        texts = st.random_texts(np.random.default_rng(seed), 50, 40)
+        st.write_fasta(f"{name}.fa", [text + motif for text in texts])
     Path("run.toml").write_text(RUN)
-    run_steps("ingest split")
+    st.run_steps("ingest split")
     sources = {
         "corpus_fingerprint": Corpus.open("corpus").fingerprint,
         "split_sha256": sha256_of("split.tsv"),
@@ -88,14 +80,14 @@ def test_metrics_and_predictions_are_written(
     task: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("evaluate .")
-    metrics = read_json("metrics.json")
+    metrics = st.read_json("metrics.json")
     assert set(metrics["test"]["baselines"]) == {"cnn", *FITTED}
     assert set(metrics["test"]["controls"]) == {"shuffled"}
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
     assert metrics["train"] == {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    split = read_tsv("split.tsv")
+    split = st.read_tsv("split.tsv")
     for name in ("valid", "test"):
-        table = read_tsv(f"predictions/{name}.tsv")
+        table = st.read_tsv(f"predictions/{name}.tsv")
         assert table["id"].tolist() == split["id"][split["split"] == name].tolist()
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out.splitlines()
@@ -143,7 +135,7 @@ def test_metrics_and_predictions_are_written(
 
 def test_saved_baselines_match_metrics(task: Path) -> None:
     run("evaluate .")
-    table = read_tsv("predictions/test.tsv")
+    table = st.read_tsv("predictions/test.tsv")
     sources = {
         "corpus_fingerprint": Corpus.open("corpus").fingerprint,
         "split_sha256": sha256_of("split.tsv"),
@@ -151,7 +143,7 @@ def test_saved_baselines_match_metrics(task: Path) -> None:
     assert [folder.name for folder in sorted(Path("baselines").iterdir())] == list(FITTED)
     for name in FITTED:
         baseline = load_baseline(f"baselines/{name}")
-        found = expit(baseline.logits(letters_of(".", "test")))
+        found = expit(baseline.logits(st.letters_of(".", "test")))
         assert found == pytest.approx(table[name].to_numpy(), rel=1e-5)
         assert baseline.origin == sources
 
@@ -172,7 +164,7 @@ def test_card_of_several_members_describes_mean(task: Path) -> None:
     Path("model_card.md").write_text("of one model")
     run("evaluate .")
     assert "The model is the mean of 2 trainings" in Path("model_card.md").read_text()
-    assert read_json("metrics.json")["test"]["model"]["auroc"]["value"] > 0
+    assert st.read_json("metrics.json")["test"]["model"]["auroc"]["value"] > 0
 
 
 def test_variant_that_is_not_trained_is_left_out(
@@ -181,12 +173,12 @@ def test_variant_that_is_not_trained_is_left_out(
     shutil.rmtree("variants/cnn")
     run("evaluate .")
     assert "variant cnn is left out, because it was not trained" in capsys.readouterr().err
-    assert set(read_json("metrics.json")["test"]["baselines"]) == set(FITTED)
+    assert set(st.read_json("metrics.json")["test"]["baselines"]) == set(FITTED)
 
 
 def cnn_provenance(**changes: str) -> None:
     path = FOLDERS["cnn"] / "provenance.json"
-    path.write_text(json.dumps(read_json(path) | changes))
+    path.write_text(json.dumps(st.read_json(path) | changes))
 
 
 def test_evaluate_refuses_model_of_other_split(
@@ -250,12 +242,12 @@ def test_missing_step_error_names_the_command(
 
 
 def test_empty_split_error(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_fasta("s.fa", random_texts(np.random.default_rng(0), 50, 40))
+    st.write_fasta("s.fa", st.random_texts(np.random.default_rng(0), 50, 40))
     targets = {"id": [f"s{i}" for i in range(50)], "x": range(50)}
     pd.DataFrame(targets).to_csv("t.tsv", sep="\t", index=False)
     Path("run.toml").write_text(REGRESSION)
     run("ingest .")
-    write_split(".", ["train", "valid"] * 25)
+    st.write_split(".", ["train", "valid"] * 25)
     assert exit_code("evaluate .") == 1
     message = "error: split.tsv: the test split is empty. Change [split] in the run file"
     assert message in capsys.readouterr().err

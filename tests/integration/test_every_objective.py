@@ -5,17 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 from commands import run
-from small_task import (
-    fit,
-    read_json,
-    read_tsv,
-    run_steps,
-    small,
-    small_run,
-    write_fasta,
-    write_split,
-)
 
 from selfattn_bio import ingest_files
 
@@ -46,15 +37,15 @@ def workshop(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def go(sequences, targets, changes, shift=4, steps=150):
-        write_fasta("r.fa", ["".join(row) for row in sequences])
+        st.write_fasta("r.fa", ["".join(row) for row in sequences])
         data = 'sequences = "r.fa"'
         if targets is not None:
             write_targets(targets)
             data += ', targets = "t.tsv"'
         own = f"data = {{ {data} }}\ntraining = {{ max_steps = {steps}, shift = {shift} }}\n"
-        Path("run.toml").write_text(small(TRAINING, own, changes))
-        run_steps("ingest split train evaluate")
-        return read_json("metrics.json")["test"]
+        Path("run.toml").write_text(st.small(TRAINING, own, changes))
+        st.run_steps("ingest split train evaluate")
+        return st.read_json("metrics.json")["test"]
 
     return go
 
@@ -66,9 +57,9 @@ def write_targets(targets):
 
 
 def score(sequences):
-    write_fasta("new.fa", sequences)
+    st.write_fasta("new.fa", sequences)
     run("score --model model --fasta new.fa --output scores.tsv")
-    return read_tsv("scores.tsv")
+    return st.read_tsv("scores.tsv")
 
 
 def random_rows(number, rng, length=60):
@@ -176,7 +167,7 @@ def test_several_objectives(workshop):
     assert baselines["constant"]["activity.pearson"]["value"] is None
     assert baselines["kmer6_linear"]["activity.pearson"]["value"] > 0.3
     assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
-    table = read_tsv("predictions/test.tsv")
+    table = st.read_tsv("predictions/test.tsv")
     outputs = ["activity.count", "family.dref", "family.other"]
     of_baseline = [f"kmer6_linear.{name}" for name in outputs]
     assert list(table) == ["id", *outputs, *of_baseline, "true.count", "true.family"]
@@ -195,15 +186,15 @@ def test_accumulated_batches_of_several_parts_are_exact(tmp_path, monkeypatch):
     # different fractions of known targets.
     monkeypatch.chdir(tmp_path)
     rows, targets = two_truths(48)
-    write_fasta("r.fa", ["".join(row) for row in rows])
+    st.write_fasta("r.fa", ["".join(row) for row in rows])
     write_targets(targets)
     ingest_files("r.fa", "corpus", "dna", targets="t.tsv")
-    write_split(".", np.where(np.arange(48) % 4 == 0, "valid", "train"))
+    st.write_split(".", np.where(np.arange(48) % 4 == 0, "valid", "train"))
     training = "max_steps = 4, evaluate_every = 1, learning_rate = 5e-3, warmup_steps = 1"
     data, found = 'data = { sequences = "r.fa", targets = "t.tsv" }\n', []
     for cut in ("batch_size = 36", "batch_size = 10, accumulate = 4"):
         training_of = f"training = {{ {training}, precision = '32-true', {cut} }}\n"
-        model = fit(".", small_run(data + SEVERAL + training_of), f"model-{len(found)}")
+        model = st.fit(".", st.small_run(data + SEVERAL + training_of), f"model-{len(found)}")
         found.append(pd.read_csv(model / "history.csv")["train_loss"])
     one, four = found
     assert one[3] < one[0]

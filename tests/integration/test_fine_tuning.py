@@ -6,22 +6,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import tomli_w
 import torch
 from commands import exit_code, run
 from sklearn.metrics import roc_auc_score
-from small_task import (
-    corpus_of,
-    fit,
-    letters_of,
-    read_json,
-    reverse_complement,
-    rows_of,
-    run_steps,
-    weights_of,
-    write_fasta,
-    write_split,
-)
 
 from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import ModelFolderError
@@ -74,9 +63,9 @@ def workshop(tmp_path_factory):
     pretraining = folder / "pretraining"
     pretraining.mkdir()
     unlabelled = [*rows(300, 3, rng)]
-    fasta = write_fasta(folder / "unlabelled.fa", unlabelled)
+    fasta = st.write_fasta(folder / "unlabelled.fa", unlabelled)
     ingest_files(fasta, pretraining / "corpus", "dna")
-    write_split(pretraining, np.where(np.arange(300) % 5, "train", "valid"))
+    st.write_split(pretraining, np.where(np.arange(300) % 5, "train", "valid"))
     for name, changes in (
         ("parent", {"max_steps": 200, "learning_rate": 1e-2}),
         ("untrained", {"max_steps": 1, "learning_rate": 1e-9}),
@@ -90,12 +79,12 @@ def workshop(tmp_path_factory):
             model=MODEL,
             training=training,
         )
-        fit(pretraining, run_file, folder / name)
-    texts = [reverse_complement(unlabelled[0]), *rows(199, 1, rng)]
-    positives = write_fasta(folder / "positives.fa", texts)
-    negatives = write_fasta(folder / "negatives.fa", rows(200, 0, rng))
+        st.fit(pretraining, run_file, folder / name)
+    texts = [st.reverse_complement(unlabelled[0]), *rows(199, 1, rng)]
+    positives = st.write_fasta(folder / "positives.fa", texts)
+    negatives = st.write_fasta(folder / "negatives.fa", rows(200, 0, rng))
     ingest_files([positives, negatives], folder / "corpus", "dna", labels=[1, 0])
-    write_split(folder, np.resize(SPLITS, 400))
+    st.write_split(folder, np.resize(SPLITS, 400))
     return folder
 
 
@@ -106,7 +95,7 @@ def run_of(parent, training=TRAINING, **transfer):
 
 def body_of(folder):
     """Return the weights of a model folder without those of the head."""
-    return {name: weight for name, weight in weights_of(folder).items() if ".head." not in name}
+    return {name: weight for name, weight in st.weights_of(folder).items() if ".head." not in name}
 
 
 def write_run_file(folder, run_file, **sections):
@@ -137,12 +126,12 @@ def best_auroc(folder):
 def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     parent = workshop / "parent"
-    model = fit(workshop, run_of(parent, **transfer), tmp_path / "model")
+    model = st.fit(workshop, run_of(parent, **transfer), tmp_path / "model")
     assert best_auroc(model) > 0.9
     assert "300 of 300 training records of the parent have no coordinates" in caplog.text
     # The folder is a complete model with the scores that were evaluated.
-    labels = corpus_of(workshop).records["label"].iloc[rows_of(workshop, "valid")].astype(int)
-    auroc = roc_auc_score(labels, load(model).logits(letters_of(workshop, "valid")))
+    labels = st.corpus_of(workshop).records["label"].iloc[st.rows_of(workshop, "valid")].astype(int)
+    auroc = roc_auc_score(labels, load(model).logits(st.letters_of(workshop, "valid")))
     assert auroc == pytest.approx(best_auroc(model))
     before = body_of(parent)
     linear = {
@@ -155,21 +144,21 @@ def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, caplog):
         assert found == (linear if transfer["adapt"] == "lora" else set())
     else:
         assert len(found) > 0.9 * len(before)
-    (told,) = read_json(model / "provenance.json")["parents"]
-    own = read_json(parent / "provenance.json")
+    (told,) = st.read_json(model / "provenance.json")["parents"]
+    own = st.read_json(parent / "provenance.json")
     assert told == {key: own[key] for key in told if key != "folder"} | {"folder": str(parent)}
     assert pd.read_parquet(model / TRAINING_RECORDS)["by_parent"].sum() == 300
 
 
 def test_frozen_untrained_parent_learns_little(workshop, tmp_path):
-    model = fit(workshop, run_of(workshop / "untrained", adapt="frozen"), tmp_path / "model")
+    model = st.fit(workshop, run_of(workshop / "untrained", adapt="frozen"), tmp_path / "model")
     assert best_auroc(model) < 0.85  # above 0.9 with the pretrained parent
 
 
 def test_frozen_layers_equal_parent(workshop, tmp_path):
     short = TRAINING.model_copy(update={"max_steps": 3})
     parent = workshop / "parent"
-    model = fit(workshop, run_of(parent, short, adapt="gradual"), tmp_path / "model")
+    model = st.fit(workshop, run_of(parent, short, adapt="gradual"), tmp_path / "model")
     # the running statistics of the stem stay too
     changed = {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
     assert moved(body_of(parent), body_of(model)) == changed
@@ -189,23 +178,23 @@ def other(workshop, tmp_path):
 def test_test_record_seen_by_parent_is_refused(workshop, other, monkeypatch, capsys):
     splits = np.resize(SPLITS, 400)
     splits[0] = "test"
-    write_split(other, splits)
+    st.write_split(other, splits)
     run_file = run_of(workshop / "parent", ONE_STEP, adapt="frozen")
     write_run_file(other, run_file, variants={})
     message = "1 of 81 test records were seen by a parent of the model"
     with pytest.raises(ModelFolderError, match=f"{message}, such as 'positives0'"):
-        fit(other, run_file)
+        st.fit(other, run_file)
     assert not (other / "model.checkpoints").exists()
 
     with monkeypatch.context() as patched:
         patched.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
-        fit(other, run_file)
+        st.fit(other, run_file)
     assert exit_code("evaluate", other) == 1
     assert message in capsys.readouterr().err
 
     # A model trained with another split, in which a test record was a training record.
     shutil.rmtree(other / "model")
-    fit(workshop, run_file, other / "model")
+    st.fit(workshop, run_file, other / "model")
     assert exit_code("evaluate", other) == 1
     assert "the model was trained on another split" in capsys.readouterr().err
     assert not (other / "metrics.json").exists()
@@ -231,9 +220,9 @@ def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, other):
         variants={},
     )
     write_run_file(other, run_file)
-    run_steps("train evaluate audit", other)
+    st.run_steps("train evaluate audit", other)
     parent, model = run_file.transfer.folder, other / "model"
-    (told,) = read_json(model / "provenance.json")["parents"]
+    (told,) = st.read_json(model / "provenance.json")["parents"]
     assert told["weights_sha256"] == read_provenance(parent)["weights_sha256"]
     name = "members.0.stem.first.weight"
     assert 0 < (body_of(parent)[name] - body_of(model)[name]).abs().max() < 1e-3

@@ -12,18 +12,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
 from fast_python import fast_python
-from small_task import (
-    PROCESSES,
-    assert_same_weights,
-    environments,
-    fit,
-    history,
-    read_json,
-    small,
-    write_task,
-)
 
 from selfattn_bio import files
 from selfattn_bio.config import read_run_file
@@ -107,7 +98,7 @@ def trainer(folder, moment, count, environment):
     os.environ |= environment
     torch.set_num_threads(1)
     try:
-        fit(folder, read_run_file(folder / "run.toml"))
+        st.fit(folder, read_run_file(folder / "run.toml"))
     except TrainingInterrupted as error:
         sys.exit(error.exit_code)
 
@@ -126,9 +117,9 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
         Seconds after which that process is killed in any case.
     """
     moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
-    arguments = zip(moments, environments(processes), strict=True)
+    arguments = zip(moments, st.environments(processes), strict=True)
     started = [
-        PROCESSES.Process(target=trainer, args=(folder, each, count, environment))
+        st.PROCESSES.Process(target=trainer, args=(folder, each, count, environment))
         for each, environment in arguments
     ]
     begun = time.monotonic()
@@ -148,7 +139,7 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
 
 def prepare(folder, processes, run=RUN):
     """Write a task to a folder, train it without interruption and keep the model as "expected"."""
-    write_task(folder, small(run))
+    st.write_task(folder, st.small(run))
     assert start(folder, processes=processes) == 0
     shutil.copytree(folder / "model", folder / "expected")  # the model stays, to be replaced
     return folder
@@ -165,13 +156,13 @@ def forget(folder):
 
 
 def same_as_expected(folder):
-    assert_same_weights(folder / "expected", folder / "model")
+    st.assert_same_weights(folder / "expected", folder / "model")
     for top in (folder / "expected" / "top").iterdir():
         assert top.read_bytes() == (folder / "model" / "top" / top.name).read_bytes()
     pd.testing.assert_frame_equal(
-        *(history(folder / name) for name in ("expected", "model")), check_exact=True
+        *(st.history(folder / name) for name in ("expected", "model")), check_exact=True
     )
-    tales = [read_json(folder / name / "provenance.json") for name in ("expected", "model")]
+    tales = [st.read_json(folder / name / "provenance.json") for name in ("expected", "model")]
     called = {"command": "", "git_commit": ""}  # depend on how and where the test runs
     assert tales[0] | called == tales[1] | called
     assert not list(folder.rglob("*.tmp")) + list(folder.glob(".*"))
@@ -318,7 +309,7 @@ def test_signal_saves_and_resumes(prepared, number):
     shutil.copytree(prepared / "corpus", stopped / "corpus")
     shutil.copy(prepared / "split.tsv", stopped)
     text = RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000")
-    (stopped / "run.toml").write_text(small(text))
+    (stopped / "run.toml").write_text(st.small(text))
 
     def train(python):
         return subprocess.Popen(

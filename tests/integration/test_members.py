@@ -6,16 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 from commands import run
-from small_task import (
-    copy_task,
-    random_texts,
-    read_json,
-    read_tsv,
-    run_steps,
-    small,
-    write_fasta,
-)
 
 from selfattn_bio import Study
 from selfattn_bio.evaluation.metrics import title_of
@@ -46,9 +38,9 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """Write a task of each kind to the folder "both", and train two members."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    texts = {name: random_texts(rng, 60, 30) for name in ("positives", "negatives")}
+    texts = {name: st.random_texts(rng, 60, 30) for name in ("positives", "negatives")}
     for name, of_name in texts.items():
-        write_fasta(f"{name}.fa", of_name)
+        st.write_fasta(f"{name}.fa", of_name)
     targets = {
         "u": rng.integers(0, 2, 60),
         "v": rng.integers(0, 2, 60),
@@ -57,8 +49,8 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     ids = [f"positives{i}" for i in range(60)]
     pd.DataFrame({"id": ids, **targets}).to_csv("t.tsv", sep="\t", index=False)
     Path("both").mkdir()
-    Path("both/run.toml").write_text(small(RUN, OBJECTIVES[request.param]))
-    run_steps("ingest split train", "both")
+    Path("both/run.toml").write_text(st.small(RUN, OBJECTIVES[request.param]))
+    st.run_steps("ingest split train", "both")
     run("train both/members/2 --threads 1")
     return request.param
 
@@ -66,13 +58,13 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def judged(folder: str) -> tuple[dict, pd.DataFrame]:
     """Return the test metrics and predictions of `evaluate`."""
     run("evaluate", folder)
-    table = read_tsv(f"{folder}/predictions/test.tsv")
-    return read_json(f"{folder}/metrics.json")["test"], table.set_index("id")
+    table = st.read_tsv(f"{folder}/predictions/test.tsv")
+    return st.read_json(f"{folder}/metrics.json")["test"], table.set_index("id")
 
 
 def alone(folder: str) -> str:
     """Copy the task with one of its members as its only model."""
-    copy = copy_task(Path("both"), Path(folder.replace("/", "-")), Path("both") / folder)
+    copy = st.copy_task(Path("both"), Path(folder.replace("/", "-")), Path("both") / folder)
     shutil.rmtree(copy / "members")
     (copy / "run.toml").write_text((copy / "run.toml").read_text().replace("seeds = 2\n", ""))
     return str(copy)
@@ -99,7 +91,7 @@ def test_members_are_averaged_in_evaluate_and_score(
 
     models = " ".join(f"both/{model}" for model in MODELS)
     run(f"score --model {models} --fasta positives.fa --output scores.tsv")
-    scores = read_tsv("scores.tsv").set_index("id")
+    scores = st.read_tsv("scores.tsv").set_index("id")
     both = scores.index.intersection(table.index)
     predicted = ["model_logit", "model_calibrated", "model_spread"]
     of_table, of_scores = {

@@ -1,15 +1,7 @@
 """Resume the training of mixers other than softmax, and split it over two processes."""
 
 import pytest
-from small_task import (
-    assert_same_weights,
-    fit,
-    gradients_of,
-    small,
-    small_run,
-    stopped,
-    write_task,
-)
+import small_task as st
 from torch.testing import assert_close
 
 MIXERS = {
@@ -31,18 +23,18 @@ def changes(kind, dropout):
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_training_resumes_bit_for_bit(tmp_path, kind):
-    write_task(tmp_path, "")
-    run_file = small_run(*changes(kind, 0.1))
-    whole = fit(tmp_path, run_file, "whole")
-    with stopped(3):
-        fit(tmp_path, run_file, "again")
-    assert_same_weights(whole, fit(tmp_path, run_file, "again"))
+    st.write_task(tmp_path, "")
+    run_file = st.small_run(*changes(kind, 0.1))
+    whole = st.fit(tmp_path, run_file, "whole")
+    with st.stopped(3):
+        st.fit(tmp_path, run_file, "again")
+    st.assert_same_weights(whole, st.fit(tmp_path, run_file, "again"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_gradients_equal_on_two_processes(tmp_path, kind):
-    write_task(tmp_path, small(*changes(kind, 0.0)))
-    expected = gradients_of(tmp_path)
+    st.write_task(tmp_path, st.small(*changes(kind, 0.0)))
+    expected = st.gradients_of(tmp_path)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
-    assert_close(gradients_of(tmp_path, processes=2), expected, rtol=1e-4, atol=1e-6)
+    assert_close(st.gradients_of(tmp_path, processes=2), expected, rtol=1e-4, atol=1e-6)

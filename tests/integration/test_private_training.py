@@ -6,21 +6,9 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
 from safetensors import safe_open
-from small_task import (
-    PRIVACY,
-    TINY,
-    assert_same_weights,
-    crashed,
-    fit,
-    letters_of,
-    private_run,
-    read_json,
-    trainer_of,
-    weights_of,
-    write_private_task,
-)
 
 from selfattn_bio import config
 from selfattn_bio.errors import TrainingError
@@ -40,17 +28,17 @@ def fixed_secrets(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    return write_private_task(tmp_path_factory)
+    return st.write_private_task(tmp_path_factory)
 
 
 @pytest.mark.parametrize(
     ("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
 def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
-    run = private_run(
+    run = st.private_run(
         training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
     )
-    own, spent = trainer_of(task, run).steps, []
+    own, spent = st.trainer_of(task, run).steps, []
     for step in range(steps):
         own.finish_gradients(None, step)
         if step in (0, steps - 1):
@@ -71,27 +59,27 @@ def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
 
 def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    run, cut = private_run(dropout=0.2, attention_dropout=0.2), tmp_path / "cut"
+    run, cut = st.private_run(dropout=0.2, attention_dropout=0.2), tmp_path / "cut"
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    whole = fit(task, run, tmp_path / "whole")
-    with crashed(5):
-        fit(task, run, cut)
+    whole = st.fit(task, run, tmp_path / "whole")
+    with st.crashed(5):
+        st.fit(task, run, cut)
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
-    fit(task, run, cut)
+    st.fit(task, run, cut)
     assert "resuming from the checkpoint of step 4" in caplog.text
-    assert_same_weights(whole, cut)
-    told = [read_json(folder / "provenance.json")["privacy"] for folder in (whole, cut)]
+    st.assert_same_weights(whole, cut)
+    told = [st.read_json(folder / "provenance.json")["privacy"] for folder in (whole, cut)]
     assert told[0] == told[1]
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
     # same seed, another secret
-    first, other = (weights_of(of) for of in (whole, fit(task, run, tmp_path / "other")))
+    first, other = (st.weights_of(of) for of in (whole, st.fit(task, run, tmp_path / "other")))
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
 def test_private_folder_omits_training_data(task, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    folder = fit(task, private_run(), tmp_path / "model")
+    folder = st.fit(task, st.private_run(), tmp_path / "model")
     said = caplog.text
     assert "private: epsilon 8 at delta 0.001 after 6 steps" in said
     assert " spent; model in" in said
@@ -99,7 +87,7 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
     assert "train_loss" not in pd.read_csv(folder / "history.csv")
     # validation records only
     assert len(pd.read_parquet(folder / TRAINING_RECORDS)) == 12
-    provenance = read_json(folder / "provenance.json")
+    provenance = st.read_json(folder / "provenance.json")
     assert "num_positive" not in provenance
     (last,) = (tmp_path / "model.checkpoints").glob("step-*6.*")
     with safe_open(last, framework="pt") as file:
@@ -112,7 +100,7 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
     assert "lists the validation records, but no training records" in card
     model = load(folder)
     assert np.isfinite(model.logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
-    valid, train = (letters_of(task, split) for split in ("valid", "train"))
+    valid, train = (st.letters_of(task, split) for split in ("valid", "train"))
     alone, both = (Reference.of(DNA, letters, valid, {}) for letters in (valid, train))
     found = model.reference
     assert np.array_equal(found.chain, alone.chain)
@@ -126,21 +114,21 @@ def test_private_language_model(task, tmp_path):
     run = config.RunFile(
         data=data,
         objective=config.MaskedObjective(),
-        **private_run().model_dump(include={"model", "training", "privacy"}),
+        **st.private_run().model_dump(include={"model", "training", "privacy"}),
     )
-    model = fit(task, run, tmp_path / "model")
-    assert read_json(model / "provenance.json")["privacy"]["steps"] == 6
+    model = st.fit(task, run, tmp_path / "model")
+    assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 6
 
 
 def test_private_gates_and_exits(task, tmp_path):
-    run = private_run(
+    run = st.private_run(
         training={"max_steps": 2},
         num_layers=2,
         gates=config.HardConcreteGates(),
         exits=config.ConfidenceExitsSection(),
     )
-    model = fit(task, run, tmp_path / "model")
-    assert read_json(model / "provenance.json")["privacy"]["steps"] == 2
+    model = st.fit(task, run, tmp_path / "model")
+    assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 2
 
 
 @pytest.mark.parametrize(
@@ -158,14 +146,14 @@ def test_private_gates_and_exits(task, tmp_path):
 )
 def test_weak_delta_and_full_batches_are_refused(task, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
-        fit(task, private_run(**changes), tmp_path / "model")
+        st.fit(task, st.private_run(**changes), tmp_path / "model")
 
 
 def test_private_training_refuses_several_processes(task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
     message = r"\[privacy\] needs a single process, but 2 were started. Start it without torchrun"
     with pytest.raises(TrainingError, match=message):
-        trainer_of(task, private_run())
+        st.trainer_of(task, st.private_run())
 
 
 def test_private_training_names_batch_norm():
@@ -178,10 +166,12 @@ def test_private_training_names_batch_norm():
 def test_trainer_refuses_hidden_batch_norm(task):
     stem = config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
-    run = private_run().model_copy(update={"model": config.AttentionModel(**TINY | {"stem": stem})})
+    run = st.private_run().model_copy(
+        update={"model": config.AttentionModel(**st.TINY | {"stem": stem})}
+    )
     message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
     with pytest.raises(TrainingError, match=message):
-        trainer_of(task, run)
+        st.trainer_of(task, run)
 
 
 REFUSED = {
@@ -228,7 +218,7 @@ REFUSED = {
 def test_private_run_file_refusals(words):
     sections = {
         "model": config.AttentionModel(stem=config.NoStemSection()),
-        "privacy": PRIVACY,
+        "privacy": st.PRIVACY,
     } | REFUSED[words]
     learns = sections.get("objective")
     of = (
@@ -242,5 +232,5 @@ def test_private_run_file_refusals(words):
 
 
 def test_private_run_has_no_default_variants():
-    assert private_run().variants == {}
-    assert set(private_run(privacy=None).variants) == {"cnn", "shuffled"}
+    assert st.private_run().variants == {}
+    assert set(st.private_run(privacy=None).variants) == {"cnn", "shuffled"}

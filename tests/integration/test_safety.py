@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import small_task as st
 import torch
-from small_task import (
-    TINY,
-    after_step,
-    crashed,
-    read_json,
-    tiny_run,
-    write_task,
-)
 from small_task import fit as fit_in
 from small_task import trainer_of as trainer_in
 
@@ -34,12 +27,12 @@ SHORT = {"max_steps": 12, "batch_size": 16, "evaluate_every": 4, "checkpoint_eve
 @pytest.fixture
 def task(tmp_path):
     """Create a folder with a corpus and a split."""
-    write_task(tmp_path, "", 24, 24, lengths=(30, 31))
+    st.write_task(tmp_path, "", 24, 24, lengths=(30, 31))
     return tmp_path
 
 
 def run_file(**changes):
-    return tiny_run(SHORT | changes, model=config.AttentionModel(**TINY))
+    return st.tiny_run(SHORT | changes, model=config.AttentionModel(**st.TINY))
 
 
 def fit(task, output="model", **changes):
@@ -77,7 +70,7 @@ def test_earlier_model_is_replaced(task):
 def test_unwritable_output_fails_before_training(task):
     # not even root can create a folder there
     with (
-        after_step(1, lambda: pytest.fail("it trains")),
+        st.after_step(1, lambda: pytest.fail("it trains")),
         pytest.raises(OSError, match="/sys/selfattn_bio") as error,
     ):
         fit(task, "/sys/selfattn_bio/model")
@@ -91,9 +84,9 @@ def test_provenance_describes_deleted_corpus(task):
         shutil.rmtree(task / "corpus")
         (task / "split.tsv").write_text("id\tsplit\treason\n")
 
-    with after_step(2, vanish):
+    with st.after_step(2, vanish):
         fit(task)
-    provenance = read_json(task / "model/provenance.json")
+    provenance = st.read_json(task / "model/provenance.json")
     assert provenance["split_sha256"] == before
     assert provenance["git_commit"] == commit_of(Path(__file__).parents[2] / "selfattn_bio")
     message = r"corpus: no such corpus file or folder\. Run selfattn-bio ingest"
@@ -103,9 +96,9 @@ def test_provenance_describes_deleted_corpus(task):
 
 def test_restored_settings_resume_their_checkpoint(task, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    with crashed(6):
+    with st.crashed(6):
         fit(task)
-    with crashed(6):
+    with st.crashed(6):
         fit(task, seed=1)
     said = caplog.text
     assert "1 checkpoint of other data, settings or versions" in said
@@ -117,7 +110,7 @@ def test_restored_settings_resume_their_checkpoint(task, caplog):
 
 
 def test_history_is_saved_next_to_checkpoints(task):
-    with crashed(9):
+    with st.crashed(9):
         fit(task)
     assert steps_of(task / "model.checkpoints") == [4, 8]
     assert not (task / "model").exists()
@@ -128,7 +121,7 @@ def test_peak_memory_is_of_this_process(task, monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.memory.status_mb", {"VmHWM": 123.0}.__getitem__)
     fit(task)
     assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [123.0] * 3
-    assert read_json(task / "model/train.json")["peak_memory_mb"] == 123.0
+    assert st.read_json(task / "model/train.json")["peak_memory_mb"] == 123.0
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])

@@ -3,17 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
 from commands import run
-from small_task import (
-    planted_texts,
-    random_texts,
-    read_json,
-    reverse_complement,
-    run_steps,
-    small,
-    write_fasta,
-)
 
 from selfattn_bio import config, load, score_sequences
 from selfattn_bio.attribution.explain import explain
@@ -76,35 +68,35 @@ def task(tmp_path_factory):
     rng = np.random.default_rng(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        texts = planted_texts(rng, NUMBER, LENGTH, WORD)
-        write_fasta("positives.fa", [*texts[::2], *other_strand(texts[1::2])])
-        write_fasta("negatives.fa", random_texts(rng, NUMBER, LENGTH))
-        (folder / "run.toml").write_text(small(RUN))
-        run_steps("ingest split train")
+        texts = st.planted_texts(rng, NUMBER, LENGTH, WORD)
+        st.write_fasta("positives.fa", [*texts[::2], *other_strand(texts[1::2])])
+        st.write_fasta("negatives.fa", st.random_texts(rng, NUMBER, LENGTH))
+        (folder / "run.toml").write_text(st.small(RUN))
+        st.run_steps("ingest split train")
         for part in ("members/2", "variants/cnn"):
             run("train", f"./{part}", "--threads", 1)
-        run_steps("evaluate explain")
+        st.run_steps("evaluate explain")
         run("prune --model model --output pruned")
         yield folder
 
 
 def sequences(number=6):
-    return random_texts(np.random.default_rng(1), number, 30, 60)
+    return st.random_texts(np.random.default_rng(1), number, 30, 60)
 
 
 def other_strand(texts):
-    return [reverse_complement(text) for text in texts]
+    return [st.reverse_complement(text) for text in texts]
 
 
 def test_commands_train_and_evaluate_the_model(task):
-    test = read_json(task / "metrics.json")["test"]
+    test = st.read_json(task / "metrics.json")["test"]
     assert test["model"]["auroc"]["value"] > 0.8
     assert 1 <= test["layers"]["mean"] <= test["layers"]["of"] == 2
     for name in MODELS:
-        provenance = read_json(task / name / "provenance.json")
+        provenance = st.read_json(task / name / "provenance.json")
         assert provenance["calibration"]["strands"] == "both"
     assert "weights shared by both strands" in (task / "model/README.md").read_text()
-    assert read_json(task / "baselines/kmer6_logistic/baseline.json")["strands"] == "both"
+    assert st.read_json(task / "baselines/kmer6_logistic/baseline.json")["strands"] == "both"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +125,7 @@ def test_explain_command_finds_the_motif(task):
     found = []
     for row, letters in enumerate(explained.letters):
         text = letters.tobytes().decode()
-        if (at := max(text.find(WORD), text.find(reverse_complement(WORD)))) >= 0:
+        if (at := max(text.find(WORD), text.find(st.reverse_complement(WORD)))) >= 0:
             importance = np.linalg.norm(explained.hypothetical[row], axis=1)
             found.append(importance[at : at + 8].mean() / importance.mean())
     assert np.mean(found) > 1.5

@@ -7,16 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_task as st
 from commands import exit_code, run
-from small_task import (
-    copy_task,
-    random_texts,
-    read_json,
-    read_tsv,
-    run_steps,
-    small,
-    write_fasta,
-)
 
 from selfattn_bio import load, score_sequences
 from selfattn_bio.attribution.explanation import Explanation
@@ -47,14 +39,14 @@ def task(tmp_path_factory):
     """Train and evaluate a task in a folder; positives have TATA at position 10."""
     folder = tmp_path_factory.mktemp("stacked")
     rng = np.random.default_rng(0)
-    positives, negatives = (random_texts(rng, 150, 24) for _ in range(2))
+    positives, negatives = (st.random_texts(rng, 150, 24) for _ in range(2))
     positives = [text[:10] + "TATA" + text[14:] for text in positives]
-    write_fasta(folder / "positives.fa", positives)
-    write_fasta(folder / "negatives.fa", negatives)
-    (folder / "run.toml").write_text(small(RUN))
+    st.write_fasta(folder / "positives.fa", positives)
+    st.write_fasta(folder / "negatives.fa", negatives)
+    (folder / "run.toml").write_text(st.small(RUN))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_steps("ingest split train evaluate explain")
+        st.run_steps("ingest split train evaluate explain")
     return folder
 
 
@@ -65,15 +57,15 @@ def changed(task, tmp_path, monkeypatch):
 
     def change(changes="", model=task / "model"):
         shutil.rmtree("changed", ignore_errors=True)
-        copy_task(task, tmp_path / "changed", model)
-        (tmp_path / "changed/run.toml").write_text(small(RUN, changes))
+        st.copy_task(task, tmp_path / "changed", model)
+        (tmp_path / "changed/run.toml").write_text(st.small(RUN, changes))
         return tmp_path / "changed"
 
     return change
 
 
 def test_stack_beats_untrained_network(task):
-    test = read_json(task / "metrics.json")["test"]
+    test = st.read_json(task / "metrics.json")["test"]
     stack, network = (
         entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"])
     )
@@ -83,7 +75,7 @@ def test_stack_beats_untrained_network(task):
 
 def test_evaluate_saves_stack_parts_as_baselines(task):
     part, baseline = (
-        read_json(task / folder / "baseline.json")
+        st.read_json(task / folder / "baseline.json")
         for folder in ("model/stack/exact_positions", "baselines/exact_positions")
     )
     assert part["files"] == baseline["files"]
@@ -101,7 +93,7 @@ def test_score_uses_the_stack(task):
 
 def test_predictions_use_the_stack(task):
     model = load(task / "model")
-    table = read_tsv(task / "predictions/test.tsv").set_index("id")
+    table = st.read_tsv(task / "predictions/test.tsv").set_index("id")
     texts = dict(
         zip(*[iter((task / "positives.fa").read_text().replace(">", "").split())] * 2, strict=True)
     )
@@ -111,7 +103,7 @@ def test_predictions_use_the_stack(task):
 
 
 def test_parts_are_fitted_to_training_records(task):
-    number = read_json(task / "model/provenance.json")["num_train"]
+    number = st.read_json(task / "model/provenance.json")["num_train"]
     assert {part.records for part in fitted_parts(task / "model").values()} == {number}
 
 
@@ -125,7 +117,7 @@ def test_explain_includes_stack_parts(task):
 def test_pruned_models_keep_the_stack(changed):
     """Prune a gated model together with its stack."""
     folder = changed('model = { members = 1, gates = { kind = "hard_concrete" } }', None)
-    run_steps("train", folder)
+    st.run_steps("train", folder)
     gated, pruned = folder / "model", folder / "pruned"
     run("prune --model", gated, "--output", pruned)
     assert fitted_parts(pruned).keys() == fitted_parts(gated).keys()
@@ -146,9 +138,11 @@ def test_stop_between_parts_keeps_checkpoint(task, changed, monkeypatch):
     assert exit_code("train", folder, "--threads", 1) == 128 + signal.SIGTERM
     assert fitted == ["kmer6_logistic"]
     assert not (folder / "model").exists()
-    run_steps("train", folder)
+    st.run_steps("train", folder)
     assert fitted[1:] == ["kmer6_logistic", "exact_positions"]
-    again, first = (read_json(of / "model/provenance.json")["calibration"] for of in (folder, task))
+    again, first = (
+        st.read_json(of / "model/provenance.json")["calibration"] for of in (folder, task)
+    )
     assert again == first
     assert again["strands"] == "given"
 
@@ -164,7 +158,7 @@ def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     folder = changed()
     run("evaluate", folder)
     assert len(asked) == 2  # validation and test
-    again, first = (read_json(of / "metrics.json")["test"] for of in (folder, task))
+    again, first = (st.read_json(of / "metrics.json")["test"] for of in (folder, task))
     assert again["model"] == first["model"]
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
@@ -198,7 +192,7 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
 @pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])
 def test_variant_with_a_reserved_name_is_refused(changed, name, capsys):
     folder = changed()
-    text = small(RUN) + f"[variants.{name}.training]\nmax_steps = 5\n"
+    text = st.small(RUN) + f"[variants.{name}.training]\nmax_steps = 5\n"
     (folder / "run.toml").write_text(text.replace("[variants]\n", ""))
     assert exit_code("evaluate", folder) == 1
     assert f"'{name}' is the name of the model or of a baseline" in capsys.readouterr().err
@@ -262,7 +256,7 @@ def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
     first, second = map(fitted_parts, models)
     assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
     assert all(first[name].logits(LETTERS) == second[name].logits(LETTERS) for name in first)
-    networks = {read_json(model / "provenance.json")["weights_sha256"] for model in models}
+    networks = {st.read_json(model / "provenance.json")["weights_sha256"] for model in models}
     assert len(networks) == 2
 
 
@@ -279,7 +273,7 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
     folder = changed("training.seeds = 2\nevaluation.bootstraps = 30")
     assert train_second(folder) == 0
     [(labels, held_out)] = fits
-    stored = read_json(folder / "members/2/model/provenance.json")["calibration"]
+    stored = st.read_json(folder / "members/2/model/provenance.json")["calibration"]
     assert stored == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
 
 

@@ -3,22 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
-from small_task import (
-    assert_same_weights,
-    corpus_of,
-    fit,
-    letters_of,
-    planted_texts,
-    random_texts,
-    read_json,
-    read_tsv,
-    weights_of,
-    write_fasta,
-    write_split,
-)
 
 from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import CorpusError, TrainingError
@@ -53,16 +41,16 @@ def planted(tmp_path_factory):
     """Create a corpus and a split; positives have TATCGATA in both halves."""
     folder = tmp_path_factory.mktemp("planted")
     rng = np.random.default_rng(0)
-    halves = [planted_texts(rng, 240, 25, "TATCGATA") for _ in range(2)]
-    ends = random_texts(rng, 240, 0, 20)
+    halves = [st.planted_texts(rng, 240, 25, "TATCGATA") for _ in range(2)]
+    ends = st.random_texts(rng, 240, 0, 20)
     positives = ["".join(parts) for parts in zip(*halves, ends, strict=True)]
-    negatives = random_texts(rng, 240, 50, 70)
+    negatives = st.random_texts(rng, 240, 50, 70)
     files = [
-        write_fasta(folder / f"{name}.fa", texts)
+        st.write_fasta(folder / f"{name}.fa", texts)
         for name, texts in (("positives", positives), ("negatives", negatives))
     ]
     corpus = ingest_files(files, folder / "corpus", "dna", labels=[1, 0])
-    write_split(folder, np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train"))
+    st.write_split(folder, np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train"))
     return folder
 
 
@@ -96,12 +84,12 @@ def best_auroc(folder):
 )
 def test_training_learns_planted_motif(planted, tmp_path, model, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    model = fit(planted, run_file(model=model), tmp_path / "model")
+    model = st.fit(planted, run_file(model=model), tmp_path / "model")
     assert best_auroc(model) > 0.95
     last = caplog.messages[-2]
     assert "step 120/120 | epoch" in last
     assert "validation AUROC" in last
-    provenance = read_json(model / "provenance.json")
+    provenance = st.read_json(model / "provenance.json")
     assert (provenance["num_train"], provenance["num_positive"]) == (360, 180)
     plain = ["".join(row) for row in np.random.default_rng(1).choice(list("ACGT"), (10, 60))]
     carrying = [row[:10] + "TATCGATA" + row[18:40] + "TATCGATA" + row[48:] for row in plain]
@@ -111,7 +99,7 @@ def test_training_learns_planted_motif(planted, tmp_path, model, caplog):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_half_precisions_learn(planted, tmp_path, precision):
-    model = fit(planted, with_training(precision=precision), tmp_path / "model")
+    model = st.fit(planted, with_training(precision=precision), tmp_path / "model")
     assert best_auroc(model) > 0.95
 
 
@@ -125,13 +113,13 @@ def test_bfloat16_window_learns_on_gpu(planted, tmp_path):
         "kernel": "flex",
     }
     training = FAST.model_copy(update={"precision": "bf16-mixed"})
-    model = fit(planted, run_file(training, MODEL.model_copy(update=window)), tmp_path / "model")
+    model = st.fit(planted, run_file(training, MODEL.model_copy(update=window)), tmp_path / "model")
     assert best_auroc(model) > 0.9
-    assert read_json(model / "provenance.json")["device"] == "cuda"
+    assert st.read_json(model / "provenance.json")["device"] == "cuda"
 
 
 def test_history_has_throughput(planted, tmp_path):
-    model = fit(planted, with_training(max_steps=40), tmp_path / "model")
+    model = st.fit(planted, with_training(max_steps=40), tmp_path / "model")
     row = pd.read_csv(model / "history.csv").iloc[-1]
     # A 3-mer adds a base at each end: 50 to 69 bases per record, minus a shift of up to 4.
     assert 0.94 < row["tokens_per_second"] / row["letters_per_second"] < 0.98
@@ -141,7 +129,7 @@ def test_history_has_throughput(planted, tmp_path):
 
 def test_control_learns_nothing_and_says_why(planted, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    model = fit(planted, with_training(labels="shuffled"), tmp_path / "model")
+    model = st.fit(planted, with_training(labels="shuffled"), tmp_path / "model")
     assert "model: negative control: its labels are shuffled" in caplog.text
     # best of three evaluations on 120 records; the model above reaches 0.95
     assert best_auroc(model) < 0.75
@@ -149,11 +137,11 @@ def test_control_learns_nothing_and_says_why(planted, tmp_path, caplog):
 
 def test_runs_are_reproducible_and_seeds_differ(planted, tmp_path):
     a, b, c = (
-        fit(planted, with_training(max_steps=6, seed=seed), tmp_path / name)
+        st.fit(planted, with_training(max_steps=6, seed=seed), tmp_path / name)
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
-    assert_same_weights(a, b)
-    first, other = (weights_of(model)["embedding.weight"] for model in (a, c))
+    st.assert_same_weights(a, b)
+    first, other = (st.weights_of(model)["embedding.weight"] for model in (a, c))
     assert not torch.equal(first, other)
 
 
@@ -163,7 +151,7 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
     losses, model = [], MODEL.model_copy(update={"stem": config.NoStemSection()})
     for cut in ({"batch_size": 360}, {"batch_size": 100, "accumulate": 4}):
         training = FAST.model_copy(update={"max_steps": 4, "evaluate_every": 1, **cut})
-        folder = fit(planted, run_file(training, model), tmp_path / f"model-{len(losses)}")
+        folder = st.fit(planted, run_file(training, model), tmp_path / f"model-{len(losses)}")
         losses.append(pd.read_csv(folder / "history.csv")["train_loss"])
     one, four = losses
     assert one[3] < one[0]
@@ -173,25 +161,25 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
 def test_non_finite_loss_stops_training(planted, tmp_path):
     message = r"not finite at step \d+: loss \S+, gradient norm \S+ \(records: "
     with pytest.raises(TrainingError, match=message):
-        fit(planted, with_training(learning_rate=1e30, clip_norm=1e30), tmp_path / "model")
+        st.fit(planted, with_training(learning_rate=1e30, clip_norm=1e30), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def valid_auroc(planted, model, run, weights=None):
     """Score the validation records again, with the labels that the training used."""
     scorer = load(model)
-    scorer.network.load_state_dict(weights or weights_of(model))
-    logits = scorer.logits(letters_of(planted, "valid"))
+    scorer.network.load_state_dict(weights or st.weights_of(model))
+    logits = scorer.logits(st.letters_of(planted, "valid"))
     return roc_auc_score(data_of(planted, run).valid.targets, logits)
 
 
 def data_of(planted, run):
-    return TrainingData.read(run, corpus_of(planted), planted / "split.tsv")
+    return TrainingData.read(run, st.corpus_of(planted), planted / "split.tsv")
 
 
 def test_patience_stops_training_early(planted, tmp_path):
     run = with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2)
-    model = fit(planted, run, tmp_path / "model")
+    model = st.fit(planted, run, tmp_path / "model")
     history = pd.read_csv(model / "history.csv")
     assert history["step"].iloc[-1] < 2000
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
@@ -203,7 +191,7 @@ def test_patience_stops_training_early(planted, tmp_path):
 def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     # with the true labels, several evaluations are perfect
     run = with_training(top=2, labels="shuffled")
-    model = fit(planted, run, tmp_path / "model")
+    model = st.fit(planted, run, tmp_path / "model")
     history = pd.read_csv(model / "history.csv").sort_values(
         "valid_auroc", ascending=False, kind="stable"
     )
@@ -217,7 +205,7 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
 def test_tensorboard_has_the_history(planted, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    model = fit(planted, with_training(tensorboard=True, max_steps=80), tmp_path / "model")
+    model = st.fit(planted, with_training(tensorboard=True, max_steps=80), tmp_path / "model")
     events = EventAccumulator(str(tmp_path / "model.checkpoints" / "tensorboard")).Reload()
     history = pd.read_csv(model / "history.csv")
     seen = events.Scalars("valid/auroc")
@@ -228,13 +216,13 @@ def test_tensorboard_has_the_history(planted, tmp_path):
 def test_control_shuffles_labels_of_both_splits(planted):
     data = data_of(planted, with_training(labels="shuffled"))
     for found in (data.train, data.valid):
-        truth = corpus_of(planted).records["label"].to_numpy()[found.rows]
+        truth = st.corpus_of(planted).records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)
 
 
 def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkeypatch):
-    corpus, split, other = corpus_of(planted), planted / "split.tsv", tmp_path / "split.tsv"
+    corpus, split, other = st.corpus_of(planted), planted / "split.tsv", tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
     runs = [
         run_file(),
@@ -267,8 +255,8 @@ def test_corpus_of_other_alphabet_is_refused(planted):
 
 
 def test_split_of_one_class_or_another_corpus_is_refused(planted, tmp_path):
-    corpus, other = corpus_of(planted), tmp_path / "split.tsv"
-    table = read_tsv(planted / "split.tsv").fillna("")
+    corpus, other = st.corpus_of(planted), tmp_path / "split.tsv"
+    table = st.read_tsv(planted / "split.tsv").fillna("")
     table.loc[corpus.records["label"] == 0, "split"] = "train"
     for rows, message in (
         (table, r"the validation split has only records of label 1 \(60\)"),

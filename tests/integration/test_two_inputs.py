@@ -9,18 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_task as st
 from commands import exit_code, run
 from paired_tasks import DNA_MOTIFS, motif_and_domain, motif_and_peak, two_motifs, write_pairs
 from sklearn.metrics import average_precision_score, roc_auc_score
-from small_task import (
-    copy_task,
-    corpus_of,
-    crashed,
-    read_json,
-    read_tsv,
-    reverse_complement,
-    run_steps,
-)
 
 import selfattn_bio
 from selfattn_bio import Study, config
@@ -47,10 +39,10 @@ def task(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         records = write_pairs(folder, "dna", two_motifs, 3000, 150)
-        run_steps("ingest split train")
+        st.run_steps("ingest split train")
         for variant in ("first_alone", "partner_alone"):
             run(f"train ./variants/{variant} --threads 1")
-        run_steps("evaluate explain")
+        st.run_steps("evaluate explain")
     return folder, records
 
 
@@ -61,7 +53,7 @@ def here(task, monkeypatch):
 
 
 def test_two_inputs_beat_each_input_alone(here):
-    test = read_json("metrics.json")["test"]
+    test = st.read_json("metrics.json")["test"]
     assert test["model"]["auroc"]["value"] > 0.9
     alone = test["baselines"]
     names = {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"}
@@ -103,15 +95,15 @@ def test_motifs_of_each_input_are_the_planted_ones(here):
     )
     for found, planted in zip((explanation, explanation.partner), DNA_MOTIFS, strict=True):
         consensus = found.find_motifs(database=None, caller=Clusters()).table["consensus"].tolist()
-        both = [*consensus, *map(reverse_complement, consensus)]
+        both = [*consensus, *map(st.reverse_complement, consensus)]
         assert any(planted[1:7] in each for each in both), (planted, consensus)
 
 
 def test_scores_equal_evaluate_in_any_order(here):
     fasta = "positives.fa negatives.fa --partner partners.fa"
     run(f"score --model model --fasta {fasta} --output s.tsv")
-    scored = read_tsv("s.tsv").set_index("id")
-    told = read_tsv("predictions/test.tsv").set_index("id")
+    scored = st.read_tsv("s.tsv").set_index("id")
+    told = st.read_tsv("predictions/test.tsv").set_index("id")
     expected = pytest.approx(told["model_logit"].to_numpy(), abs=1e-4)
     assert scored.loc[told.index, "logit"].to_numpy() == expected
     names = list(told.index[:5])
@@ -208,14 +200,14 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path, monkeypatch):
     text = Path("run.toml").read_text()
     text = text.replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
     for name in ("whole", "parts"):
-        copy_task(Path(), tmp_path / name)
+        st.copy_task(Path(), tmp_path / name)
         file = tmp_path / name / "run.toml"
         file.write_text(text.replace("evaluate_every = 50", "evaluate_every = 4"))
     monkeypatch.chdir(tmp_path)
-    run_steps("train", "whole")
-    with crashed(6):
+    st.run_steps("train", "whole")
+    with st.crashed(6):
         Study("parts").train(threads=1)
-    run_steps("train", "parts")
+    st.run_steps("train", "parts")
     weights = [Path(name, "model/model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
 
@@ -226,8 +218,8 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path, monkeypatch):
 def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records = write_pairs(tmp_path, kind, sample, 2000, 100)
-    run_steps("ingest split train")
-    split = read_tsv("split.tsv")
+    st.run_steps("ingest split train")
+    split = st.read_tsv("split.tsv")
     names = split["id"][split["split"] == "test"].tolist()
     labels = np.array([records[name][0] for name in names])
     first, partner = ([records[name][i] for name in names] for i in (1, 2))
@@ -272,6 +264,6 @@ def test_model_folder_describes_both_inputs(here):
     card = Path("model/README.md").read_text()
     assert "A pair of self-attention encoders, one per input" in card
     assert "partner=PARTNERS" in card
-    provenance = read_json("model/provenance.json")
+    provenance = st.read_json("model/provenance.json")
     assert [source["path"] for source in provenance["partners"]] == ["partners.fa"]
-    assert corpus_of(".").fingerprint == provenance["corpus_fingerprint"]
+    assert st.corpus_of(".").fingerprint == provenance["corpus_fingerprint"]

@@ -6,17 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_task as st
 import torch
 from commands import exit_code, run
-from small_task import (
-    assert_same_weights,
-    copy_task,
-    planted_texts,
-    random_texts,
-    read_tsv,
-    run_steps,
-    stopped,
-)
 
 import selfattn_bio as sb
 from selfattn_bio.attribution.methods import AttnLRP, Guided, IntegratedGradients, Saturation
@@ -102,7 +94,7 @@ def task(tmp_path_factory):
     """Return the folder of a task with a trained model."""
     folder = tmp_path_factory.mktemp("task")
     rng = np.random.default_rng(0)
-    classes = {"p": planted_texts(rng, 180, 60, WORD), "n": random_texts(rng, 180, 60)}
+    classes = {"p": st.planted_texts(rng, 180, 60, WORD), "n": st.random_texts(rng, 180, 60)}
     for name, texts in classes.items():
         lines = (f">{name}{i} chrom=c{i % 3 + 1}\n{text}\n" for i, text in enumerate(texts))
         (folder / f"{name}.fa").write_text("".join(lines))
@@ -113,7 +105,7 @@ def task(tmp_path_factory):
         patch.setenv(VARIABLE, "")
         patch.setattr(sys, "path", [*sys.path])
         sb.allow_module(NAME)
-        run_steps("ingest split train")
+        st.run_steps("ingest split train")
     return folder
 
 
@@ -138,7 +130,7 @@ def other(tmp_path):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
-        folder = copy_task(Path(), tmp_path / "other")
+        folder = st.copy_task(Path(), tmp_path / "other")
         (folder / "run.toml").write_text(text)
         return sb.Study(folder)
 
@@ -191,12 +183,12 @@ def test_module_without_embeddings_is_explained_by_its_outputs(other):
 
 def test_resumed_training_writes_the_same_weights(allowed, other, caplog):
     study = other()
-    with stopped(60):
+    with st.stopped(60):
         study.train(threads=1)
     caplog.set_level("INFO", "selfattn_bio")
     study.train(threads=1)
     assert "resuming from the checkpoint of step 60" in caplog.text
-    assert_same_weights(study.files.model, "model")
+    st.assert_same_weights(study.files.model, "model")
 
 
 def test_model_folder_that_names_a_module_is_refused():
@@ -237,7 +229,7 @@ def test_commands_need_the_name_of_the_module(capsys):
     assert exit_code(command) == 1
     assert "which is not allowed. If you trust it, use --allow-module" in capsys.readouterr().err
     run(f"{command} --allow-module {NAME}")
-    assert read_tsv("scores.tsv")["probability"].iloc[0] > 0.5
+    assert st.read_tsv("scores.tsv")["probability"].iloc[0] > 0.5
 
 
 def test_changed_source_is_refused(tmp_path, monkeypatch):

@@ -3,21 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 from safetensors.torch import load_file
-from small_task import (
-    assert_same_weights,
-    corpus_of,
-    fit,
-    history,
-    random_texts,
-    read_json,
-    read_tsv,
-    run_steps,
-    small,
-    small_run,
-    stopped,
-    trainer_of,
-)
 
 from selfattn_bio.training.data import Stream, TrainingData
 
@@ -53,28 +40,28 @@ def genome(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     lengths = {"chr1": 1030, "chr2": 1200, "chr3": 3000, "chr4": 1777, "scaffold": 30}
-    lines = (f">{name}\n{random_texts(rng, 1, length)[0]}\n" for name, length in lengths.items())
+    lines = (f">{name}\n{st.random_texts(rng, 1, length)[0]}\n" for name, length in lengths.items())
     (tmp_path / "genome.fa").write_text("".join(lines))
-    (tmp_path / "run.toml").write_text(small(RUN))
-    run_steps("ingest split")
+    (tmp_path / "run.toml").write_text(st.small(RUN))
+    st.run_steps("ingest split")
     return tmp_path
 
 
 @pytest.mark.parametrize("changes", ["", CAUSAL], ids=["masked", "causal"])
 def test_windowed_training_is_reproducible_and_resumes(genome, changes):
-    run_file = small_run(RUN, changes)
-    one, two = (fit(genome, run_file, name) for name in ("one", "two"))
-    with stopped(3):
-        fit(genome, run_file, "three")
-    for other in (two, fit(genome, run_file, "three")):
-        pd.testing.assert_frame_equal(history(one), history(other))
-        assert_same_weights(one, other)
+    run_file = st.small_run(RUN, changes)
+    one, two = (st.fit(genome, run_file, name) for name in ("one", "two"))
+    with st.stopped(3):
+        st.fit(genome, run_file, "three")
+    for other in (two, st.fit(genome, run_file, "three")):
+        pd.testing.assert_frame_equal(st.history(one), st.history(other))
+        st.assert_same_weights(one, other)
 
 
 def test_windows_cover_training_records(genome, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    run_file, corpus = small_run(RUN), corpus_of(genome)
-    fit(genome, run_file)
+    run_file, corpus = st.small_run(RUN), st.corpus_of(genome)
+    st.fit(genome, run_file)
     assert (
         "windows of at most 50 bp: 97 are sampled per epoch; the validation records give 21 "
         "adjacent windows, and all of them are used" in caplog.text
@@ -98,7 +85,7 @@ def test_windows_cover_training_records(genome, caplog):
 
 
 def test_validation_windows_are_fixed(genome):
-    corpus, trainer = corpus_of(genome), trainer_of(genome, small_run(RUN))
+    corpus, trainer = st.corpus_of(genome), st.trainer_of(genome, st.small_run(RUN))
     first, again = (trainer.data.letters(trainer.data.valid) for _ in range(2))
     assert b"".join(map(bytes, first)) == bytes(corpus.letters(0))
     assert [bytes(row) for row in first] == [bytes(row) for row in again]
@@ -106,16 +93,16 @@ def test_validation_windows_are_fixed(genome):
 
 
 def test_windowed_model_folder_and_evaluation(genome, capsys):
-    run_steps("train evaluate")
+    st.run_steps("train evaluate")
     assert (
         "adjacent windows of at most 50 bp, evenly subsampled if there are too many: train 97, "
         "valid 21, test 24" in capsys.readouterr().out
     )
-    metrics = read_json("metrics.json")
+    metrics = st.read_json("metrics.json")
     assert (metrics["valid"]["n"], metrics["test"]["n"], metrics["window"]) == (21, 24, 50)
     unigram = metrics["test"]["baselines"]["unigram"]["perplexity"]["value"]
     assert unigram == pytest.approx(16, abs=1)
-    table = read_tsv("predictions/test.tsv")
+    table = st.read_tsv("predictions/test.tsv")
     assert list(table)[:3] == ["id", "start", "end"]
     assert table["end"].tolist() == [*range(50, 1201, 50)]
     seen = pd.read_parquet(genome / "model" / "seen.parquet")
@@ -125,7 +112,7 @@ def test_windowed_model_folder_and_evaluation(genome, capsys):
 
 
 def test_checkpoint_depends_on_window():
-    run = small_run(RUN)
+    run = st.small_run(RUN)
     other = run.model_copy(update={"training": run.training.model_copy(update={"window": None})})
     assert run.model_dump()["training"]["window"] == 50
     assert "window" not in other.model_dump()["training"]
