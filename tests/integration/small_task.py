@@ -131,6 +131,7 @@ def write_task(folder, run_text, positives=40, negatives=40, lengths=(30, 60)):
 
 
 # ------------------------------------------------------------------------- smaller ones in Python
+STEM = config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3)
 TINY = {
     **{"embed_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0},
     **{"stem": config.NoStemSection(), "members": 1},
@@ -139,6 +140,9 @@ SHORT = {
     **{"max_steps": 6, "batch_size": 12, "evaluate_every": 3, "checkpoint_every": 2},
     **{"matmul": "highest", "precision": "32-true", "warmup_steps": 0},
 }
+# they learn a planted word
+LEARNER = TINY | {"feedforward_dim": 32, "stem": STEM}
+FAST = {"batch_size": 32, "learning_rate": 5e-3, "warmup_steps": 10, "ema_decay": 0.9}
 PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)
 
 

@@ -21,23 +21,8 @@ from selfattn_bio.training.recipes import both_strands
 
 pytestmark = pytest.mark.slow
 
-MODEL = config.AttentionModel(
-    embed_dim=16,
-    num_layers=1,
-    num_heads=2,
-    feedforward_dim=32,
-    members=1,
-    dropout=0.0,
-    stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3),
-)
-TRAINING = config.Training(
-    max_steps=90,
-    batch_size=32,
-    learning_rate=5e-3,
-    warmup_steps=10,
-    evaluate_every=90,
-    ema_decay=0.9,
-)
+MODEL = config.AttentionModel(**st.LEARNER)
+TRAINING = config.Training(**st.FAST, max_steps=90, evaluate_every=90)
 DATA = config.Data(positives=("positives.fa",), negatives=("negatives.fa",))
 MOTIF = "TATCGATA"
 SPLITS = np.array(["train", "train", "train", "valid", "test"])
@@ -70,15 +55,10 @@ def workshop(tmp_path_factory):
         ("parent", {"max_steps": 200, "learning_rate": 1e-2}),
         ("untrained", {"max_steps": 1, "learning_rate": 1e-9}),
     ):
-        training = TRAINING.model_copy(
-            update={"evaluate_every": 100, "label_smoothing": 0.0, **changes}
-        )
-        run_file = config.RunFile(
-            data=config.Data(sequences=("unlabelled.fa",)),
-            objective=config.MaskedObjective(),
-            model=MODEL,
-            training=training,
-        )
+        changes |= {"evaluate_every": 100, "label_smoothing": 0.0}
+        training = TRAINING.model_copy(update=changes)
+        data, objective = config.Data(sequences=("unlabelled.fa",)), config.MaskedObjective()
+        run_file = config.RunFile(data=data, objective=objective, model=MODEL, training=training)
         st.fit(pretraining, run_file, folder / name)
     texts = [st.reverse_complement(unlabelled[0]), *rows(199, 1, rng)]
     positives = st.write_fasta(folder / "positives.fa", texts)

@@ -229,13 +229,13 @@ def test_part_with_other_settings_is_fitted_again(task):
 
 
 def test_sizes_count_parts_in_use(task, tmp_path):
-    assert Candidate.of(task / "model").size() == {"networks": 2, "trainings": 1, "parts": 2}
+    assert Candidate([task / "model"]).size() == {"networks": 2, "trainings": 1, "parts": 2}
     shutil.copytree(task / "model", tmp_path / "model")
     path = tmp_path / "model" / "stack" / "weights.json"
     stored = json.loads(path.read_text())
     stored["weights"] = {"network": stored["weights"]["network"]}
     path.write_text(json.dumps(stored))
-    assert Candidate.of(tmp_path / "model").size() == {"networks": 2, "trainings": 1}
+    assert Candidate([tmp_path / "model"]).size() == {"networks": 2, "trainings": 1}
     assert load(tmp_path / "model").stack.parts == ()
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config, ingest_files
-from selfattn_bio.errors import CorpusError, TrainingError
+from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
@@ -17,23 +17,8 @@ from selfattn_bio.training import provenance
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.provenance import fingerprint_of
 
-MODEL = config.AttentionModel(
-    embed_dim=16,
-    num_layers=1,
-    num_heads=2,
-    feedforward_dim=32,
-    dropout=0.0,
-    stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3),
-)
-FAST = config.Training(
-    max_steps=120,
-    batch_size=32,
-    learning_rate=5e-3,
-    warmup_steps=10,
-    evaluate_every=40,
-    ema_decay=0.9,
-    precision="32-true",
-)
+MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
+FAST = config.Training(**st.FAST, max_steps=120, evaluate_every=40, precision="32-true")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +30,8 @@ def planted(tmp_path_factory):
     ends = st.random_texts(rng, 240, 0, 20)
     positives = ["".join(parts) for parts in zip(*halves, ends, strict=True)]
     negatives = st.random_texts(rng, 240, 50, 70)
-    files = [
-        st.write_fasta(folder / f"{name}.fa", texts)
-        for name, texts in (("positives", positives), ("negatives", negatives))
-    ]
+    classes = {"positives": positives, "negatives": negatives}
+    files = [st.write_fasta(folder / f"{name}.fa", texts) for name, texts in classes.items()]
     corpus = ingest_files(files, folder / "corpus", "dna", labels=[1, 0])
     st.write_split(folder, np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train"))
     return folder
@@ -67,21 +50,13 @@ def best_auroc(folder):
     return float(pd.read_csv(folder / "history.csv")["valid_auroc"].max())
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        MODEL,
-        config.CnnModel(
-            embed_dim=4,
-            channels=(16, 16, 16),
-            kernels=(9, 5, 3),
-            pools=(2, 2, 2),
-            hidden_dim=16,
-            dropout=0.1,
-        ),
-    ],
-    ids=["attention", "cnn"],
+CNN = config.CnnModel(
+    **{"embed_dim": 4, "channels": (16, 16, 16), "kernels": (9, 5, 3), "pools": (2, 2, 2)},
+    **{"hidden_dim": 16, "dropout": 0.1},
 )
+
+
+@pytest.mark.parametrize("model", [MODEL, CNN], ids=["attention", "cnn"])
 def test_training_learns_planted_motif(planted, tmp_path, model, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     model = st.fit(planted, run_file(model=model), tmp_path / "model")
@@ -106,12 +81,8 @@ def test_half_precisions_learn(planted, tmp_path, precision):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_bfloat16_window_learns_on_gpu(planted, tmp_path):
-    window = {
-        "pattern": config.WindowPattern(window=16),
-        "embed_dim": 32,
-        "stem": config.NoStemSection(),
-        "kernel": "flex",
-    }
+    window = {"pattern": config.WindowPattern(window=16), "embed_dim": 32}
+    window |= {"stem": config.NoStemSection(), "kernel": "flex"}
     training = FAST.model_copy(update={"precision": "bf16-mixed"})
     model = st.fit(planted, run_file(training, MODEL.model_copy(update=window)), tmp_path / "model")
     assert best_auroc(model) > 0.9
@@ -156,13 +127,6 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
     one, four = losses
     assert one[3] < one[0]
     assert list(one) == pytest.approx(list(four), rel=1e-4)
-
-
-def test_non_finite_loss_stops_training(planted, tmp_path):
-    message = r"not finite at step \d+: loss \S+, gradient norm \S+ \(records: "
-    with pytest.raises(TrainingError, match=message):
-        st.fit(planted, with_training(learning_rate=1e30, clip_norm=1e30), tmp_path / "model")
-    assert not (tmp_path / "model").exists()
 
 
 def valid_auroc(planted, model, run, weights=None):
@@ -224,21 +188,14 @@ def test_control_shuffles_labels_of_both_splits(planted):
 def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkeypatch):
     corpus, split, other = st.corpus_of(planted), planted / "split.tsv", tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
-    runs = [
-        run_file(),
-        with_training(seed=1),
-        run_file(model=config.CnnModel()),
-        run_file(tokens=config.Tokens(k=2)),
-    ]
+    runs = [run_file(), with_training(seed=1), run_file(model=CNN)]
+    runs.append(run_file(tokens=config.Tokens(k=2)))
     prints = {
         fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)
     }
     assert len(prints) == 8
-    both = with_training(reverse_complement=True)
-    strands = [
-        both,
-        both.model_copy(update={"evaluation": config.EvaluationSection(strands="given")}),
-    ]
+    both, given = with_training(reverse_complement=True), config.EvaluationSection(strands="given")
+    strands = [both, both.model_copy(update={"evaluation": given})]
     assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
     monkeypatch.setattr(provenance, "code_sha256", lambda: "of other code")
     assert fingerprint_of(runs[0], corpus, sha256_of(split), 1) not in prints

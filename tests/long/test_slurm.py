@@ -214,8 +214,8 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     assert "Nothing to be done" in output  # on other machines
     with capsys.disabled():
         print(
-            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; resumed "
-            f"at step {step} after kill -9, and at step {saved[1]} after SIGTERM"
+            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; "
+            f"resumed at step {step} after kill -9, and at step {saved[1]} after SIGTERM"
         )
 
 
