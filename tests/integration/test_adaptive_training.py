@@ -62,25 +62,14 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
     said = load_model(task / "model")[2]["exits"]
     assert said["worth"] >= said["worth_of_all_layers"] - 0.05
     scorer = load(task / "model")
-    assert (
-        scorer.network.members[0].exits.threshold
-        == scorer.network.members[1].exits.threshold
-        == pytest.approx(said["threshold"])
-    )
+    thresholds = [member.exits.threshold for member in scorer.network.members]
+    assert thresholds == pytest.approx([said["threshold"]] * 2)
     assert scorer.depths(st.letters_of(task, "valid")).mean() == pytest.approx(said["mean_layers"])
     assert said["mean_layers"] < 3
-    values = torch.cat(
-        [
-            gates.values().detach()
-            for gates in scorer.network.modules()
-            if isinstance(gates, HardConcrete)
-        ]
-    )
-    assert int((values == 0).sum()) > 0
-    assert (
-        "A record leaves the encoder as soon as its prediction is confident"
-        in (task / "model" / "README.md").read_text()
-    )
+    gates = [each for each in scorer.network.modules() if isinstance(each, HardConcrete)]
+    assert any(bool((each.values() == 0).any()) for each in gates)
+    card = (task / "model/README.md").read_text()
+    assert "A record leaves the encoder as soon as its prediction is confident" in card
 
 
 def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):

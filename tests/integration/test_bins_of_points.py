@@ -88,10 +88,7 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
         r"Calls of this model: \d+ % contain a point, and \d+ % are at most one bin", page
     )
     leakage = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
-    assert (
-        "Each of the 38 test records was compared with the records that the model learns from "
-        "(train: 38)." in leakage
-    )
+    assert "Each of the 38 test records was compared with the records that the model" in leakage
     assert '<a href="#leakage">' in page
     names = ["chrom", "start", "label", "end", "model", "dilated", "gc", "kmer5_logistic"]
     assert list(read_tsv("predictions/test.tsv")) == names
@@ -117,34 +114,24 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     )
     with pytest.raises(AssertionError):
         task(steps=2)
-    assert (
-        "records of the test split do not begin at multiples of the bin size (20 bp, counted from "
-        "0): 38, such as c2:7" in capsys.readouterr().err
-    )
+    assert "do not begin at multiples of the bin size (20 bp, " in capsys.readouterr().err
     Path("s.fa").write_text(fasta)
     Path("points.bed").write_text(
         "".join(line for line in bed.splitlines(True) if not line.startswith("c2"))
     )
     with pytest.raises(AssertionError):
         task(steps=2)
-    assert (
-        "complete bins of the test split contain a point; metrics need bins with and without one"
-        in capsys.readouterr().err
-    )
+    assert "metrics need bins with and without one" in capsys.readouterr().err
     assert not Path("model").exists()
     Path("points.bed").write_text(bed)
     assert task(steps=2, block=100_000) == 1
-    assert (
-        "error: the points of the validation split are in 1 block of 100,000 bp, and a confidence"
-        in capsys.readouterr().err
-    )
+    message = "the points of the validation split are in 1 block of 100,000 bp, and a confidence"
+    assert message in capsys.readouterr().err
     dilated = Path("variants/dilated/model/run.toml")
     other = re.sub(
         r'points_sha256 = "[0-9a-f]+"', 'points_sha256 = "0123456789ab"', dilated.read_text()
     )
     dilated.write_text(other)
     assert exit_code("evaluate .") == 1
-    assert (
-        "error: points.bed: dilated was trained on other points: their sha256 begins with "
-        "0123456789ab, that of this file with" in capsys.readouterr().err
-    )
+    message = "points.bed: dilated was trained on other points: their sha256 begins with 0123456789"
+    assert message in capsys.readouterr().err

@@ -214,10 +214,8 @@ def test_evaluate_refuses_variant_of_other_objective(
 ) -> None:
     (FOLDERS["cnn"] / "run.toml").write_text(REGRESSION)
     assert exit_code("evaluate .") == 1
-    assert (
-        "error: variants/cnn/model: the model has the objective regression x, the run file binary. "
-        "Use a model of this task, or train it again as a variant" in capsys.readouterr().err
-    )
+    message = "variants/cnn/model: the model has the objective regression x, the run file binary"
+    assert message in capsys.readouterr().err
     assert not Path("metrics.json").exists()
 
 

@@ -135,10 +135,7 @@ def test_split_without_validation(table, steps):
         '[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction '
         "= 0.25\n"
     )
-    assert (
-        lines[0] == "split: the data have no validation records; 6 are sampled from train "
-        "([split] valid_fraction)"
-    )
+    assert lines[0].startswith("split: the data have no validation records; 6 are sampled from")
     assert split["split"].value_counts()["test"] == 12
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
 
@@ -148,10 +145,8 @@ def test_split_can_keep_duplicates(table, steps):
     lines, split = steps(f"{TABLE}keep_duplicates = true\n{COLUMN}")
     assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
     assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
-    assert (
-        "selfattn-bio audit: warning: test records whose sequence is also in train or pretraining: "
-        "1; test metrics may be too optimistic" in lines
-    )
+    warning = "warning: test records whose sequence is also in train or pretraining: 1; "
+    assert any(warning in line for line in lines)
 
 
 def test_audit_limits_kept_duplicates(table, steps):
@@ -188,21 +183,9 @@ def test_chromosome_split_keeps_test_copy(table, steps):
 @pytest.mark.parametrize(
     ("column", "error"),
     [
-        (
-            "fold",
-            "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it to the "
-            "table, or fold=... to the FASTA headers",
-        ),
-        (
-            "splt",
-            "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you mean "
-            "'split'?",
-        ),
-        (
-            "label",
-            "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) "
-            "(known: train, ",
-        ),
+        ("fold", "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it"),
+        ("splt", "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you"),
+        ("label", "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 "),
     ],
 )
 def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys, column, error):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pandas as pd
@@ -110,23 +111,16 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
 
 
 def test_private_language_model(task, tmp_path):
-    data = config.Data(sequences=("a",))
-    run = config.RunFile(
-        data=data,
-        objective=config.MaskedObjective(),
-        **st.private_run().model_dump(include={"model", "training", "privacy"}),
-    )
+    sections = st.private_run().model_dump(include={"model", "training", "privacy"})
+    data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
+    run = config.RunFile(data=data, objective=objective, **sections)
     model = st.fit(task, run, tmp_path / "model")
     assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 6
 
 
 def test_private_gates_and_exits(task, tmp_path):
-    run = st.private_run(
-        training={"max_steps": 2},
-        num_layers=2,
-        gates=config.HardConcreteGates(),
-        exits=config.ConfidenceExitsSection(),
-    )
+    gates, exits = config.HardConcreteGates(), config.ConfidenceExitsSection()
+    run = st.private_run({"max_steps": 2}, num_layers=2, gates=gates, exits=exits)
     model = st.fit(task, run, tmp_path / "model")
     assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 2
 
@@ -166,69 +160,45 @@ def test_private_training_names_batch_norm():
 def test_trainer_refuses_hidden_batch_norm(task):
     stem = config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
-    run = st.private_run().model_copy(
-        update={"model": config.AttentionModel(**st.TINY | {"stem": stem})}
-    )
+    model = config.AttentionModel(**st.TINY | {"stem": stem})
+    run = st.private_run().model_copy(update={"model": model})
     message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
     with pytest.raises(TrainingError, match=message):
         st.trainer_of(task, run)
 
 
+NUMBERS = 'data = { sequences = "a", targets = "t.tsv" }'
 REFUSED = {
-    "model.kind 'cnn' cannot be used with [privacy], because its batch norms": {
-        "model": config.CnnModel()
-    },
-    "model.stem kind 'conv' cannot be used with [privacy], because its batch norm mixes the "
-    "records of a batch. Use model.stem = ": {"model": config.AttentionModel()},
-    "model.stem kind 'tower' cannot be used": {
-        "model": config.AttentionModel(stem=config.TowerStemSection())
-    },
-    "training.seeds cannot be used with [privacy], because each member would spend epsilon again": {
-        "training": config.Training(seeds=2)
-    },
-    "training.accumulate cannot be used with [privacy]": {
-        "training": config.Training(accumulate=4)
-    },
-    "training.clip_norm cannot be used with [privacy]": {
-        "training": config.Training(clip_norm=2.0)
-    },
-    "training.class_weights cannot be used with [privacy]": {
-        "training": config.Training(class_weights="balanced")
-    },
-    "training.precision '16-mixed' cannot be used with [privacy]": {
-        "training": config.Training(precision="16-mixed")
-    },
-    "transfer.adapt 'gradual' cannot be used with [privacy]": {
-        "transfer": config.Transfer(parent="other", adapt="gradual")
-    },
-    "objective.classes is required with [privacy]": {
-        "objective": config.MulticlassObjective(column="c")
-    },
-    "objective.center is required with [privacy]": {
-        "objective": config.RegressionObjective(columns=("c",))
-    },
-    "training.window cannot be used with [privacy]": {
-        "training": config.Training(window=64),
-        "objective": config.MaskedObjective(),
-    },
+    'model = { kind = "cnn" }': "model.kind 'cnn' cannot be used with [privacy], because its batch",
+    'model.stem.kind = "conv"': (
+        "model.stem kind 'conv' cannot be used with [privacy], because its batch norm mixes the "
+        "records of a batch. Use model.stem = "
+    ),
+    'model.stem.kind = "tower"': "model.stem kind 'tower' cannot be used",
+    "training.seeds = 2": "training.seeds cannot be used with [privacy], because each member would",
+    "training.accumulate = 4": "training.accumulate cannot be used with [privacy]",
+    "training.clip_norm = 2.0": "training.clip_norm cannot be used with [privacy]",
+    'training.class_weights = "balanced"': "training.class_weights cannot be used with [privacy]",
+    'training.precision = "16-mixed"': "training.precision '16-mixed' cannot be used with [",
+    'transfer = { parent = "other", adapt = "gradual" }': (
+        "transfer.adapt 'gradual' cannot be used with [privacy]"
+    ),
+    f'{NUMBERS}\nobjective = {{ kind = "multiclass", column = "c" }}': (
+        "objective.classes is required with [privacy]"
+    ),
+    f'{NUMBERS}\nobjective = {{ kind = "regression", columns = ["c"] }}': (
+        "objective.center is required with [privacy]"
+    ),
+    'data.sequences = "a"\nobjective.kind = "masked"\ntraining.window = 64': (
+        "training.window cannot be used with [privacy]"
+    ),
 }
 
 
-@pytest.mark.parametrize("words", REFUSED)
-def test_private_run_file_refusals(words):
-    sections = {
-        "model": config.AttentionModel(stem=config.NoStemSection()),
-        "privacy": st.PRIVACY,
-    } | REFUSED[words]
-    learns = sections.get("objective")
-    of = (
-        {"sequences": ("a",), "targets": "t.tsv" if learns.target_columns else None}
-        if learns
-        else {"positives": ("a",), "negatives": ("b",)}
-    )
-    with pytest.raises(ValueError, match=r"with .privacy.|kind 'tower'") as error:
-        config.RunFile(data=config.Data(**of), **sections)
-    assert words in str(error.value)
+@pytest.mark.parametrize(("changes", "message"), REFUSED.items())
+def test_private_run_file_refusals(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        st.small_run("privacy = { epsilon = 8.0, delta = 1e-3 }", changes)
 
 
 def test_private_run_has_no_default_variants():

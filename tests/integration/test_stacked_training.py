@@ -248,10 +248,8 @@ def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
     folder = changed("training.seeds = 2")
     assert train_second(folder) == 0
-    assert (
-        "stack: reusing logistic regression on exact positions of another member"
-        in capsys.readouterr().out
-    )
+    message = "stack: reusing logistic regression on exact positions of another member"
+    assert message in capsys.readouterr().out
     models = [folder / "model", folder / "members/2/model"]
     first, second = map(fitted_parts, models)
     assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}

@@ -213,7 +213,7 @@ def test_corpus_of_other_alphabet_is_refused(planted):
 
 def test_split_of_one_class_or_another_corpus_is_refused(planted, tmp_path):
     corpus, other = st.corpus_of(planted), tmp_path / "split.tsv"
-    table = st.read_tsv(planted / "split.tsv").fillna("")
+    table = st.read_tsv(planted / "split.tsv").assign(reason="")
     table.loc[corpus.records["label"] == 0, "split"] = "train"
     for rows, message in (
         (table, r"the validation split has only records of label 1 \(60\)"),

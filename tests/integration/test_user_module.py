@@ -131,6 +131,8 @@ def other(tmp_path):
             assert old in text
             text = text.replace(old, new)
         folder = st.copy_task(Path(), tmp_path / "other")
+        for module in folder.glob("*.py"):  # that of the current folder is used
+            module.unlink()
         (folder / "run.toml").write_text(text)
         return sb.Study(folder)
 
