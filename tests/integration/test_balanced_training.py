@@ -1,43 +1,20 @@
 """Balance a planted shortcut: a marker that follows the label except in a small group."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
+from commands import run
 
 from selfattn_bio import config
-from selfattn_bio.cli.main import main
 from selfattn_bio.data.balanced import BalancedOrder
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import train
-from selfattn_bio.training.trainer import Trainer
 
-SMALL = {
-    "embed_dim": 16,
-    "num_layers": 1,
-    "num_heads": 2,
-    "feedforward_dim": 32,
-    "dropout": 0.2,
-    "members": 1,
-}
-MODEL = config.AttentionModel(
-    **SMALL, stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3)
-)
-TRAINING = {
-    "max_steps": 160,
-    "batch_size": 32,
-    "learning_rate": 5e-3,
-    "warmup_steps": 10,
-    "evaluate_every": 40,
-    "ema_decay": 0.9,
-    "shift": 0,
-}
+MODEL = config.AttentionModel(**st.LEARNER | {"dropout": 0.2})
+TRAINING = st.FAST | {"max_steps": 160, "evaluate_every": 40, "shift": 0}
 WAYS = {
     "plain": None,
     "reweight": config.ReweightBalance(by="origin"),
@@ -62,15 +39,8 @@ def task(tmp_path_factory):
             letters[places[0] : places[0] + 8] = list("TATCGATA")
         if bool(label) != minor:
             letters[places[1] : places[1] + 6] = list("GGCCGG")
-        rows.append(
-            (
-                f"r{i}",
-                "".join(letters),
-                label,
-                "minor" if minor else "major",
-                ("train", "valid", "test")[i // 2 % 3],
-            )
-        )
+        split = ("train", "valid", "test")[i // 2 % 3]
+        rows.append((f"r{i}", "".join(letters), label, "minor" if minor else "major", split))
     table = pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
     table.drop(columns="split").to_csv(folder / "records.csv", index=False)
     text = (
@@ -78,23 +48,9 @@ def task(tmp_path_factory):
         '["origin"]\nbootstraps = 50\n[variants]\n'
     )
     (folder / "run.toml").write_text(text)
-    assert (
-        main(
-            [
-                "ingest",
-                "--quiet",
-                "--run-file",
-                str(folder / "run.toml"),
-                "--output",
-                str(folder / "corpus"),
-            ]
-        )
-        == 0
-    )
-    ids = Corpus.open(folder / "corpus").records["id"]
-    table.set_index("id").loc[ids, ["split"]].assign(reason="").reset_index().to_csv(
-        folder / "split.tsv", sep="\t", index=False
-    )
+    run("ingest", folder)
+    ids = st.corpus_of(folder).records["id"]
+    st.write_split(folder, table.set_index("id").loc[ids, "split"].values)
     return folder
 
 
@@ -107,31 +63,21 @@ def run_file(way, **training):
 @pytest.fixture(scope="module")
 def models(task):
     """Train one model per way of balancing."""
-    for way in WAYS:
-        train(
-            run_file(way), Corpus.open(task / "corpus"), task / "split.tsv", task / way, threads=1
-        )
-    return {way: task / way for way in WAYS}
+    return {way: st.fit(task, run_file(way), way) for way in WAYS}
 
 
 def judged(task, model):
     """Return the test AUROC, that of the worst group, and the gap between the two groups."""
-    corpus = Corpus.open(task / "corpus")
-    rows = np.flatnonzero(pd.read_csv(task / "split.tsv", sep="\t")["split"] == "test")
-    logits = load(model).logits([corpus.letters(int(row)) for row in rows])
-    labels, origin = (
-        corpus.records["label"].to_numpy(dtype=int)[rows],
-        corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows],
-    )
+    corpus, rows = st.corpus_of(task), st.rows_of(task, "test")
+    logits = load(model).logits(st.letters_of(task, "test"))
+    labels = corpus.records["label"].to_numpy(dtype=int)[rows]
+    origin = corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows]
     each = [
         worst_auroc(origin[of], labels[of], logits[of])
         for of in (origin == "major", origin == "minor")
     ]
-    return (
-        worst_auroc(np.full(len(rows), ""), labels, logits),
-        worst_auroc(origin, labels, logits),
-        abs(each[0] - each[1]),
-    )
+    of_all = worst_auroc(np.full(len(rows), ""), labels, logits)
+    return of_all, worst_auroc(origin, labels, logits), abs(each[0] - each[1])
 
 
 def test_balancing_shrinks_the_gap(task, models):
@@ -146,21 +92,9 @@ def test_balancing_shrinks_the_gap(task, models):
         assert 0.55 < found[way][0] < found["plain"][0], found  # balancing costs some AUROC
 
 
-def test_metrics_report_groups_worst_group_and_gap(task, models, capsys):
-    out = task / "judged"
-    given = [
-        "--run-file",
-        "run.toml",
-        "--corpus",
-        "corpus",
-        "--split",
-        "split.tsv",
-        "--model",
-        "sample",
-    ]
-    paths = [part if part.startswith("--") else str(task / part) for part in given]
-    assert main(["evaluate", *paths, "--output", str(out)]) == 0
-    found = json.loads((out / "metrics.json").read_text())["groups"]
+def test_metrics_report_groups_worst_group_and_gap(task, models, tmp_path, capsys):
+    run("evaluate", st.copy_task(task, models["sample"], tmp_path / "judged"))
+    found = st.read_json(tmp_path / "judged/metrics.json")["groups"]
     assert set(found) == {"gc", "origin"}  # all records have the same length and no chromosome
     origin = found["origin"]
     assert [entry["group"] for entry in origin["groups"]] == ["major", "minor"]
@@ -172,20 +106,14 @@ def test_metrics_report_groups_worst_group_and_gap(task, models, capsys):
 
 def test_best_step_is_chosen_by_worst_group(models):
     history = pd.read_csv(models["sample"] / "history.csv")
-    best = json.loads((models["sample"] / "provenance.json").read_text())["best_step"]
+    best = st.read_json(models["sample"] / "provenance.json")["best_step"]
     assert best == history["step"][history["valid_worst_auroc"].idxmax()]
     assert "valid_worst_auroc" not in pd.read_csv(models["plain"] / "history.csv")
 
 
-def trainer_of(task, run):
-    """Return a trainer that has taken no step."""
-    corpus, split = Corpus.open(task / "corpus"), task / "split.tsv"
-    return Trainer(open_fabric("32-true"), run, corpus, split, task / "none", "model")
-
-
 def test_weights_and_samples_balance_group_and_label(task):
     reweighting, sampling = (
-        trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
+        st.trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
     )
     corpus, train = reweighting.data.corpus, reweighting.data.train
     origin = corpus.targets(["origin"])["origin"].to_numpy()[train.rows]
@@ -197,17 +125,15 @@ def test_weights_and_samples_balance_group_and_label(task):
     assert weights.mean() == pytest.approx(1.0)
     assert not isinstance(reweighting.stream.order, BalancedOrder)
     assert isinstance(sampling.stream.order, BalancedOrder)
-    assert set(
-        pd.Series(np.concatenate(list(sampling.stream.order.epoch(0))))
-        .map(lambda row: (origin[row], labels[row]))
-        .value_counts()
-    ) == {len(labels) / 4}
+    rows = np.concatenate(list(sampling.stream.order.epoch(0)))
+    sampled = pd.Series([(origin[row], labels[row]) for row in rows]).value_counts()
+    assert set(sampled) == {len(labels) / 4}
 
 
 def test_loss_multiplies_records_by_weight(task):
     """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
-    trainer = trainer_of(task, run)
+    trainer = st.trainer_of(task, run)
     trainer.bare.eval()  # use the running statistics of batch norm
     outputs, targets = (
         torch.randn(5, 1, 1),
@@ -218,79 +144,61 @@ def test_loss_multiplies_records_by_weight(task):
     )
     assert torch.allclose(trainer.steps.loss.sum(outputs, targets), (plain * targets[:, 1]).sum())
     trainer.steps.add_gradients(0)
-    assert (
-        max(
-            float(each.grad.abs().max())
-            for each in trainer.bare.parameters()
-            if each.grad is not None
-        )
-        > 0
-    )
+    assert any(bool(each.grad.any()) for each in trainer.bare.parameters() if each.grad is not None)
 
 
 def test_exits_of_balanced_run_are_chosen_by_worst_group(task, tmp_path):
-    model = config.AttentionModel(
-        **SMALL | {"num_layers": 2},
-        stem=config.NoStemSection(),
-        exits=config.ConfidenceExitsSection(),
-    )
+    changes = {"num_layers": 2, "stem": config.NoStemSection()}
+    changes["exits"] = config.ConfidenceExitsSection()
+    model = MODEL.model_copy(update=changes)
     run = run_file("sample", max_steps=2).model_copy(update={"model": model})
-    train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)
-    exits = json.loads((tmp_path / "model" / "provenance.json").read_text())["exits"]
+    exits = st.read_json(st.fit(task, run, tmp_path / "model") / "provenance.json")["exits"]
     assert exits["metric"] == "worst_auroc"
     assert 0 <= exits["worth"] <= 1
 
 
 def test_balance_needs_several_groups(task, tmp_path):
-    run = run_file("plain").model_copy(
-        update={"training": config.Training(**TRAINING, balance=config.SampleBalance(by="length"))}
-    )
-    with pytest.raises(
-        CorpusError,
-        match=r"all training records have the same 'length', '60 "
-        r"and more'",
-    ):
-        train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)
+    balance = config.SampleBalance(by="length")
+    training = config.Training(**TRAINING, balance=balance)
+    run = run_file("plain").model_copy(update={"training": training})
+    message = "all training records have the same 'length', '60 and more'"
+    with pytest.raises(CorpusError, match=message):
+        st.fit(task, run, tmp_path / "model")
+
+
+BALANCE = {"training": {"balance": {"kind": "sample", "by": "gc"}}}
+MASKED = {"objective": {"kind": "masked"}, "data": {"sequences": "a.fa"}}
+PRIVATE = {
+    "privacy": {"epsilon": 1.0, "delta": 1e-3},
+    "model": {"kind": "attention", "stem": {"kind": "none"}},
+}
 
 
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
         (
-            {
-                "training": {"balance": {"kind": "sample", "by": "gc"}},
-                "privacy": {"epsilon": 1.0, "delta": 1e-3},
-                "model": {"kind": "attention", "stem": {"kind": "none"}},
-            },
+            BALANCE | PRIVATE,
             r"training.balance cannot be used with \[privacy\], because records must be sampled "
             r"and weighted equally; remove it",
         ),
         (
-            {"training": {"balance": {"kind": "sample", "by": "gc"}, "class_weights": "balanced"}},
+            {"training": {**BALANCE["training"], "class_weights": "balanced"}},
             "training.class_weights cannot be used with training.balance, which already balances "
             "the labels of each group; remove it",
         ),
         (
-            {
-                "training": {"balance": {"kind": "sample", "by": "gc"}},
-                "objective": {"kind": "masked"},
-                "data": {"sequences": "a.fa"},
-            },
+            BALANCE | MASKED,
             "training.balance cannot be used with objective 'masked', only with 'binary'",
         ),
         (
-            {
-                "evaluation": {"groups": ["a"]},
-                "objective": {"kind": "masked"},
-                "data": {"sequences": "a.fa"},
-            },
+            {"evaluation": {"groups": ["a"]}} | MASKED,
             "evaluation.groups cannot be used with objective 'masked', only with 'binary'",
         ),
         ({"training": {"balance": {"kind": "swap", "by": "gc"}}}, "'swap' found using 'kind'"),
     ],
 )
 def test_balance_refuses_conflicting_settings(sections, words):
+    data = {"data": {"positives": "a.fa", "negatives": "b.fa"}}
     with pytest.raises(ValueError, match=words):
-        config.RunFile.model_validate(
-            {"data": {"positives": "a.fa", "negatives": "b.fa"}} | sections
-        )
+        config.RunFile.model_validate(data | sections)

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fast_python import fast_python
+from small_task import random_texts, run_steps, small, write_fasta
 
-from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 
 ROOT = Path(__file__).parents[2]
@@ -39,27 +39,10 @@ BLOCK = re.compile(
     r"```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
-SMALL = """
-[data]
-positives = "a.fa"
-negatives = "b.fa"
-
-[split]
-kind = "chromosome"
-valid = ["chrB"]
-test = ["chrC"]
-
-[model]
-kind = "attention"
-embed_dim = 16
-num_layers = 1
-num_heads = 2
-feedforward_dim = 16
-
-[training]
-max_steps = 30
-warmup_steps = 5
-evaluate_every = 30
+TASK = """
+data = { positives = "a.fa", negatives = "b.fa" }
+split = { kind = "chromosome", valid = ["chrB"], test = ["chrC"] }
+training = { max_steps = 30, warmup_steps = 5, evaluate_every = 30 }
 """
 
 
@@ -105,100 +88,40 @@ def made_folder(tmp_path_factory):
     """Create the files that pages use: sequences, a genome, windows, variants and a tiny model."""
     folder, rng = tmp_path_factory.mktemp("docs") / "folder", np.random.default_rng(0)
     folder.mkdir()
-    draw = lambda letters, length: "".join(rng.choice(list(letters), length))  # noqa: E731
     for name, planted in (("a", "TATCGATA"), ("b", "")):
         rows = []
-        for number in range(60):
-            text = draw("ACGT", 60 - len(planted))
-            where = (
-                f"chrom=chr{'ABC'[number // 20]} start={number * 100} end={number * 100 + 60} "
-                "strand=+"
-            )
+        for number, text in enumerate(random_texts(rng, 60, 60 - len(planted))):
+            start = number * 100
+            where = f"chrom=chr{'ABC'[number // 20]} start={start} end={start + 60} strand=+"
             rows.append(f">{name}{number} {where}\n{text[:20]}{planted}{text[20:]}\n")
         (folder / f"{name}.fa").write_text("".join(rows))
     for name in ("p", "q"):
-        (folder / f"{name}.fa").write_text(
-            "".join(f">{name}{i}\n{draw('ACDEFGHIKLMNPQRSTVWY', 30)}\n" for i in range(40))
-        )
+        peptides = random_texts(rng, 40, 30, letters="ACDEFGHIKLMNPQRSTVWY")
+        write_fasta(folder / f"{name}.fa", peptides)
     for name, source in (("positives.fa", "a.fa"), ("negatives.fa", "b.fa"), ("new.fa", "a.fa")):
         shutil.copy(folder / source, folder / name)
-    genome = {name: draw("ACGT", 3000) for name in ("chr1", "chr2")}
-    lines = {
-        name: "\n".join(text[i : i + 60] for i in range(0, 3000, 60))
-        for name, text in genome.items()
-    }
-    (folder / "genome.fa").write_text("".join(f">{name}\n{text}\n" for name, text in lines.items()))
-    (folder / "regions.bed").write_text(
-        "".join(
-            f"chr{1 + i % 2}\t{400 * i}\t{400 * i + 60}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(6)
-        )
+    genome = dict(zip(("chr1", "chr2"), random_texts(rng, 2, 3000), strict=True))
+    lines = {name: re.sub("(.{60})", r"\1\n", text) for name, text in genome.items()}
+    (folder / "genome.fa").write_text("".join(f">{name}\n{text}" for name, text in lines.items()))
+    regions = (
+        f"chr{1 + i % 2}\t{400 * i}\t{400 * i + 60}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(6)
     )
-    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
-    calls = [
-        f"chr1\t{p}\t.\t{genome['chr1'][p - 1]}\t{other[genome['chr1'][p - 1]]}\t.\t.\t."
-        for p in (500, 1000, 2000)
-    ]
-    head = [
-        "##fileformat=VCFv4.2",
-        "##contig=<ID=chr1,length=3000>",
-        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
-    ]
-    (folder / "variants.vcf").write_text("\n".join([*head, *calls]) + "\n")
-    (folder / "small.toml").write_text(SMALL)
-    results = folder / "results/promoter"
-    words = {
-        "run": str(folder / "small.toml"),
-        "corpus": str(results / "corpus"),
-        "split": str(results / "split.tsv"),
-    }
-    fasta = [str(folder / "a.fa"), str(folder / "b.fa")]
-    assert (
-        main(
-            [
-                "ingest",
-                "--quiet",
-                "--fasta",
-                *fasta,
-                "--label",
-                "1",
-                "0",
-                "--alphabet",
-                "dna",
-                "--output",
-                words["corpus"],
-            ]
-        )
-        == 0
+    (folder / "regions.bed").write_text("".join(regions))
+    head = "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=3000>\n"
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    bases = {p: genome["chr1"][p - 1] for p in (500, 1000, 2000)}
+    calls = (
+        f"chr1\t{p}\t.\t{base}\t{'CGTA'['ACGT'.index(base)]}\t.\t.\t.\n"
+        for p, base in bases.items()
     )
-    assert (
-        main(
-            [
-                "split",
-                "--quiet",
-                "--run-file",
-                words["run"],
-                "--corpus",
-                words["corpus"],
-                "--output",
-                words["split"],
-            ]
-        )
-        == 0
-    )
-    options = [
-        "--run-file",
-        words["run"],
-        "--corpus",
-        words["corpus"],
-        "--split",
-        words["split"],
-        "--threads",
-        "1",
-    ]
-    assert main(["train", "--quiet", *options, "--output", str(results / "model")]) == 0
+    (folder / "variants.vcf").write_text(head + "".join(calls))
+    shutil.copytree(ROOT / "workflows", folder / "workflows")
+    (folder / "workflows/tasks/promoter.toml").write_text(small(TASK))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_steps("ingest split train", "promoter")
     for name in ("data", "notebooks", "profiles", "Snakefile"):
         (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "workflows", folder / "workflows")
     (folder / ".bin").mkdir()
     for name, words_of in (("selfattn-bio", "-m selfattn_bio.cli.main"), ("python", "")):
         (folder / ".bin" / name).write_text(f'#!/bin/sh\nexec "{fast_python()}" {words_of} "$@"\n')

@@ -1,45 +1,27 @@
 """Ingest, split, train, evaluate and score planted data with every objective."""
 
-import json
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
+from commands import run
 
-from selfattn_bio import config
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import train
+from selfattn_bio import ingest_files
 
 LETTERS = np.array(list("ACGT"))
-MODEL = """
-[model]
-kind = "attention"
-embed_dim = 16
-num_layers = 1
-num_heads = 2
-feedforward_dim = 32
-dropout = 0.0
-members = 1
-"""
-SEQUENCE = "[model.stem]\nkind = 'conv'\ntoken_dim = 8\nkernel = 9\nsecond_kernel = 3\n"
-TOKEN = "[model.stem]\nkind = 'none'\n"
+SEQUENCE = 'model.stem = { kind = "conv", token_dim = 8, kernel = 9, second_kernel = 3 }\n'
 TRAINING = """
+[model]
+feedforward_dim = 32
 [training]
-max_steps = {steps}
 batch_size = 32
 learning_rate = 5e-3
 warmup_steps = 10
 evaluate_every = 50
 ema_decay = 0.9
 label_smoothing = 0.0
-shift = {shift}
-[evaluation]
-bootstraps = 20
 """
 
 
@@ -50,46 +32,34 @@ def plant(row, word, rng):
 
 
 @pytest.fixture
-def workshop(tmp_path, monkeypatch, capsys):
-    """Return a function that writes a task, runs it and returns metrics.json and the output."""
+def workshop(tmp_path, monkeypatch):
+    """Return a function that writes a task, runs it and returns metrics.json of the test split."""
     monkeypatch.chdir(tmp_path)
 
-    def go(sequences, targets, run_file, shift=4, steps=150):
-        (tmp_path / "s.fa").write_text(
-            "".join(f">r{i}\n{''.join(row)}\n" for i, row in enumerate(sequences))
-        )
-        ingest = ["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]
-        data = '[data]\nsequences = "s.fa"\n'
+    def go(sequences, targets, changes, shift=4, steps=150):
+        st.write_fasta("r.fa", ["".join(row) for row in sequences])
+        data = 'sequences = "r.fa"'
         if targets is not None:
-            pd.DataFrame({"id": [f"r{i}" for i in range(len(sequences))], **targets}).to_csv(
-                "t.tsv", sep="\t", index=False
-            )
-            ingest += ["--targets", "t.tsv"]
-            data += 'targets = "t.tsv"\n'
-        (tmp_path / "run.toml").write_text(
-            data + run_file + TRAINING.format(shift=shift, steps=steps)
-        )
-        common = ["--run-file", "run.toml", "--corpus", "corpus"]
-        assert main(ingest) == 0
-        assert main(["split", *common, "--output", "split.tsv"]) == 0
-        assert (
-            main(["train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model"])
-            == 0
-        )
-        assert (
-            main(["evaluate", *common, "--split", "split.tsv", "--model", "model", "--output", "."])
-            == 0
-        )
-        print(capsys.readouterr().out)
-        return json.loads((tmp_path / "metrics.json").read_text())["test"]
+            write_targets(targets)
+            data += ', targets = "t.tsv"'
+        own = f"data = {{ {data} }}\ntraining = {{ max_steps = {steps}, shift = {shift} }}\n"
+        Path("run.toml").write_text(st.small(TRAINING, own, changes))
+        st.run_steps("ingest split train evaluate")
+        return st.read_json("metrics.json")["test"]
 
     return go
 
 
+def write_targets(targets):
+    number = len(next(iter(targets.values())))
+    table = pd.DataFrame({"id": [f"r{i}" for i in range(number)], **targets})
+    table.to_csv("t.tsv", sep="\t", index=False)
+
+
 def score(sequences):
-    Path("new.fa").write_text("".join(f">n{i}\n{row}\n" for i, row in enumerate(sequences)))
-    assert main(["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]) == 0
-    return pd.read_csv("scores.tsv", sep="\t")
+    st.write_fasta("new.fa", sequences)
+    run("score --model model --fasta new.fa --output scores.tsv")
+    return st.read_tsv("scores.tsv")
 
 
 def random_rows(number, rng, length=60):
@@ -112,29 +82,16 @@ def test_multiclass(workshop):
         plant(row[:30], words[name], rng)
         plant(row[30:], words[name], rng)
     classes[::20] = None
-    test = workshop(
-        rows,
-        {"family": classes},
-        "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n" + MODEL + SEQUENCE,
-    )
-    assert test["model"]["accuracy"]["value"] > 0.75
-    assert (
-        test["model"]["accuracy"]["value"]
-        > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
-    )
+    objective = "objective = { kind = 'multiclass', column = 'family' }\n"
+    test = workshop(rows, {"family": classes}, objective + SEQUENCE)
+    accuracy = test["model"]["accuracy"]["value"]
+    assert accuracy > 0.75
+    assert accuracy > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
     assert test["baselines"]["kmer6_linear"]["mcc"]["value"] > 0.1
-    scores = score(
-        [holding({12: "TATCGATA", 42: "TATCGATA"}), holding({12: "GAGAGAGA", 42: "GAGAGAGA"})]
-    )
-    assert list(scores) == [
-        "file",
-        "id",
-        "predicted",
-        "probability_dref",
-        "probability_gaga",
-        "probability_none",
-        "unlike",
-    ]
+    words = ("TATCGATA", "GAGAGAGA")
+    scores = score([holding({12: word, 42: word}) for word in words])
+    probabilities = [f"probability_{name}" for name in ("dref", "gaga", "none")]
+    assert list(scores) == ["file", "id", "predicted", *probabilities, "unlike"]
     assert scores["predicted"].tolist() == ["dref", "gaga"]
 
 
@@ -148,10 +105,8 @@ def test_multilabel_with_missing_labels(workshop):
         if second:
             row[30:38] = list("GAGAGAGA")
     labels[rng.random(labels.shape) < 0.2] = np.nan
-    objective = "[objective]\nkind = 'multilabel'\ncolumns = ['dref', 'gaga']\n"
-    test = workshop(
-        rows, {"dref": labels[:, 0], "gaga": labels[:, 1]}, objective + MODEL + SEQUENCE
-    )
+    objective = "objective = { kind = 'multilabel', columns = ['dref', 'gaga'] }\n"
+    test = workshop(rows, {"dref": labels[:, 0], "gaga": labels[:, 1]}, objective + SEQUENCE)
     assert test["model"]["auroc"]["value"] > 0.95
     assert test["baselines"]["constant"]["auroc"]["value"] == 0.5
     scores = score([holding({5: "TATCGATA"})])
@@ -167,8 +122,9 @@ def test_regression(workshop, loss):
         for place in range(count):
             row[20 * place + 3 : 20 * place + 11] = list("TATCGATA")
     other = np.where(rng.random(450) < 0.3, np.nan, 100.0 + 50 * counts)
-    objective = f"[objective]\nkind = 'regression'\ncolumns = ['count', 'other']\nloss = '{loss}'\n"
-    test = workshop(rows, {"count": counts, "other": other}, objective + MODEL + SEQUENCE)
+    objective = f"kind = 'regression', columns = ['count', 'other'], loss = '{loss}'"
+    changes = f"objective = {{ {objective} }}\n{SEQUENCE}"
+    test = workshop(rows, {"count": counts, "other": other}, changes)
     assert test["model"]["pearson"]["value"] > 0.85
     assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
     assert test["baselines"]["constant"]["pearson"]["value"] is None
@@ -178,95 +134,68 @@ def test_regression(workshop, loss):
 
 
 SEVERAL = """
-[objective]
-kind = 'several'
-[objective.parts.activity]
-kind = 'regression'
-columns = ['count']
-[objective.parts.family]
-kind = 'multiclass'
-column = 'family'
-weight = 0.5
+objective.kind = 'several'
+objective.parts.activity = { kind = 'regression', columns = ['count'] }
+objective.parts.family = { kind = 'multiclass', column = 'family', weight = 0.5 }
 """
 
 
 def two_truths(number):
     """Simulate 0 to 3 GAGAGAGA, worth 50 each, and TATCGATA in half; many targets are missing."""
     rng = np.random.default_rng(6)
-    rows, counts, families = (
-        random_rows(number, rng, 80),
-        rng.integers(0, 4, number),
-        rng.integers(0, 2, number),
-    )
+    rows = random_rows(number, rng, 80)
+    counts, families = rng.integers(0, 4, number), rng.integers(0, 2, number)
     for row, count, family in zip(rows, counts, families, strict=True):
         for place in range(count):
             row[20 * place + 3 : 20 * place + 11] = list("GAGAGAGA")
         if family:
             row[68:76] = list("TATCGATA")
     counts = np.where(rng.random(number) < 0.3, np.nan, 100.0 + 50 * counts)
-    names = np.where(
-        rng.random(number) < 0.5, None, np.array(["other", "dref"], dtype=object)[families]
-    )
-    return rows, {"count": counts, "family": names}
+    names = np.array(["other", "dref"], dtype=object)[families]
+    return rows, {"count": counts, "family": np.where(rng.random(number) < 0.5, None, names)}
 
 
 @pytest.mark.slow
 def test_several_objectives(workshop):
-    test = workshop(*two_truths(450), SEVERAL + MODEL + SEQUENCE)
+    test = workshop(*two_truths(450), SEVERAL + SEQUENCE)
     model, baselines = test["model"], test["baselines"]
     assert model["activity.pearson"]["value"] > 0.85
     assert model["family.mcc"]["value"] > 0.85
-    assert model["mean"]["value"] == pytest.approx(
-        (model["activity.pearson"]["value"] + model["family.mcc"]["value"]) / 2
-    )
+    both = [model[name]["value"] for name in ("activity.pearson", "family.mcc")]
+    assert model["mean"]["value"] == pytest.approx(np.mean(both))
     assert baselines["constant"]["family.mcc"]["value"] == 0
     assert baselines["constant"]["activity.pearson"]["value"] is None
     assert baselines["kmer6_linear"]["activity.pearson"]["value"] > 0.3
     assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
-    table = pd.read_csv("predictions/test.tsv", sep="\t")
+    table = st.read_tsv("predictions/test.tsv")
     outputs = ["activity.count", "family.dref", "family.other"]
     of_baseline = [f"kmer6_linear.{name}" for name in outputs]
     assert list(table) == ["id", *outputs, *of_baseline, "true.count", "true.family"]
     assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(
         pd.read_csv("model/history.csv")
     )
-    scores = score(
-        [holding({}, 80), holding(dict.fromkeys((3, 23, 43), "GAGAGAGA") | {68: "TATCGATA"}, 80)]
-    )
+    words = dict.fromkeys((3, 23, 43), "GAGAGAGA") | {68: "TATCGATA"}
+    scores = score([holding({}, 80), holding(words, 80)])
     assert scores["family.predicted"].tolist() == ["other", "dref"]
-    assert (
-        scores["activity.count"][1] - scores["activity.count"][0] > 50
-    )  # in the units of the table
+    # in the units of the table
+    assert scores["activity.count"][1] - scores["activity.count"][0] > 50
 
 
-def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
+def test_accumulated_batches_of_several_parts_are_exact(tmp_path, monkeypatch):
     # Each step sees all training records: as one batch, or as four batches of unequal size with
     # different fractions of known targets.
+    monkeypatch.chdir(tmp_path)
     rows, targets = two_truths(48)
-    names = [f"r{i}" for i in range(48)]
-    (tmp_path / "s.fa").write_text(
-        "".join(f">{name}\n{''.join(row)}\n" for name, row in zip(names, rows, strict=True))
-    )
-    pd.DataFrame({"id": names, **targets}).to_csv(tmp_path / "t.tsv", sep="\t", index=False)
-    corpus = build_corpus(
-        [(tmp_path / "s.fa", None)], tmp_path / "corpus", RecordRules(DNA), tmp_path / "t.tsv"
-    )
-    splits = np.where(np.arange(48) % 4 == 0, "valid", "train")
-    pd.DataFrame({"id": names, "split": splits, "reason": ""}).to_csv(
-        tmp_path / "split.tsv", sep="\t", index=False
-    )
-    found = []
-    for cut in ("batch_size = 36", "batch_size = 10\naccumulate = 4"):
-        training = (
-            "[training]\nmax_steps = 4\nevaluate_every = 1\nlearning_rate = "
-            f"5e-3\nwarmup_steps = 1\nprecision = '32-true'\n{cut}\n"
-        )
-        data = "[data]\nsequences = 's.fa'\ntargets = 't.tsv'\n"
-        run = config.RunFile.model_validate(
-            tomllib.loads(data + SEVERAL + MODEL + TOKEN + training)
-        )
-        train(run, corpus, tmp_path / "split.tsv", tmp_path / f"model-{len(found)}", threads=1)
-        found.append(pd.read_csv(tmp_path / f"model-{len(found)}" / "history.csv")["train_loss"])
+    st.write_fasta("r.fa", ["".join(row) for row in rows])
+    write_targets(targets)
+    ingest_files("r.fa", "corpus", "dna", targets="t.tsv")
+    st.write_split(".", np.where(np.arange(48) % 4 == 0, "valid", "train"))
+    training = "max_steps = 4, evaluate_every = 1, learning_rate = 5e-3, warmup_steps = 1"
+    data, found = 'data = { sequences = "r.fa", targets = "t.tsv" }\n', []
+    for cut in ("batch_size = 36", "batch_size = 10, accumulate = 4"):
+        training_of = f"training = {{ {training}, precision = '32-true', {cut} }}\n"
+        model = st.fit(".", st.small_run(data + SEVERAL + training_of), f"model-{len(found)}")
+        found.append(pd.read_csv(model / "history.csv")["train_loss"])
     one, four = found
     assert one[3] < one[0]
     assert list(one) == pytest.approx(list(four), rel=1e-4)
@@ -279,23 +208,16 @@ def test_labels_per_base(workshop):
     # the base two positions before
     labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]
     labels[::10] = [None] * len(labels[::10])
-    objective = "[objective]\nkind = 'labels'\ncolumn = 'inside'\nclasses = 'io'\n[tokens]\nk = 1\n"
-    test = workshop(rows, {"inside": labels}, objective + MODEL + TOKEN, shift=0, steps=400)
+    objective = "tokens.k = 1\nobjective = { kind = 'labels', column = 'inside', classes = 'io' }\n"
+    test = workshop(rows, {"inside": labels}, objective, shift=0, steps=400)
     assert test["model"]["mcc"]["value"] > 0.9
     assert test["baselines"]["window_logistic"]["mcc"]["value"] > 0.9
     assert test["baselines"]["constant"]["mcc"]["value"] == 0
     row = holding({})
     predicted = score([row])["predicted"][0]
     assert len(predicted) == 60
-    assert (
-        np.mean(
-            [
-                label == ("i" if before == "G" else "o")
-                for label, before in zip(predicted[2:], row, strict=False)
-            ]
-        )
-        > 0.9
-    )
+    expected = ["i" if before == "G" else "o" for before in row[:-2]]
+    assert np.mean(np.array(list(predicted[2:])) == expected) > 0.9
 
 
 @pytest.mark.slow
@@ -304,13 +226,9 @@ def test_masked_language_model(workshop):
     rows = np.array([np.roll(np.tile(list("ACGGTC"), 10), rng.integers(6)) for _ in range(300)])
     noise = rng.random(rows.shape) < 0.05
     rows[noise] = rng.choice(LETTERS, int(noise.sum()))
-    test = workshop(
-        rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN, steps=400
-    )
-    assert (
-        test["model"]["perplexity"]["value"]
-        < 0.6 * test["baselines"]["unigram"]["perplexity"]["value"]
-    )
+    test = workshop(rows, None, "objective.kind = 'masked'\ntokens.k = 2\n", steps=400)
+    unigram = test["baselines"]["unigram"]["perplexity"]["value"]
+    assert test["model"]["perplexity"]["value"] < 0.6 * unigram
     assert test["model"]["accuracy"]["value"] > 0.5
 
 
@@ -323,10 +241,7 @@ def test_causal_language_model(workshop):
         row[0] = rng.choice(LETTERS)
         for i in range(1, 60):
             row[i] = rng.choice(list(follows[row[i - 1]]))
-    objective = (
-        "[objective]\nkind = 'causal'\n[tokens]\nk = 1\n[model.pattern]\nkind = "
-        "'full'\ncausal = true\n"
-    )
-    test = workshop(rows, None, objective + MODEL + TOKEN)
+    pattern = "model.pattern = { kind = 'full', causal = true }\n"
+    test = workshop(rows, None, "objective.kind = 'causal'\ntokens.k = 1\n" + pattern)
     assert test["model"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.1)
     assert test["baselines"]["markov"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.05)

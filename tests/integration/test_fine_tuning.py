@@ -1,47 +1,28 @@
 """Pretrain a masked-language model and fine-tune it for two classes."""
 
-import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import tomli_w
 import torch
-from safetensors.torch import load_file
+from commands import exit_code, run
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio import config
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
+from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import train
 from selfattn_bio.training.recipes import both_strands
 
 pytestmark = pytest.mark.slow
 
-MODEL = config.AttentionModel(
-    embed_dim=16,
-    num_layers=1,
-    num_heads=2,
-    feedforward_dim=32,
-    members=1,
-    dropout=0.0,
-    stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3),
-)
-TRAINING = config.Training(
-    max_steps=90,
-    batch_size=32,
-    learning_rate=5e-3,
-    warmup_steps=10,
-    evaluate_every=90,
-    ema_decay=0.9,
-)
+MODEL = config.AttentionModel(**st.LEARNER)
+TRAINING = config.Training(**st.FAST, max_steps=90, evaluate_every=90)
 DATA = config.Data(positives=("positives.fa",), negatives=("negatives.fa",))
 MOTIF = "TATCGATA"
 SPLITS = np.array(["train", "train", "train", "valid", "test"])
@@ -57,56 +38,34 @@ def rows(number, copies, rng):
         yield "".join(letters)
 
 
-def write_fasta(path, texts):
-    path.write_text("".join(f">{path.stem}{i}\n{text}\n" for i, text in enumerate(texts)))
-    return path
-
-
-def split_of(corpus, path, splits):
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        path, sep="\t", index=False
-    )
-    return path
-
-
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
-    """Return the folder of a pretrained and an untrained parent, and a corpus with a split.
+    """Return the folder of a corpus with a split, a pretrained and an untrained parent.
 
     The parents saw the reverse complement of the first training record.
     """
     folder, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
+    pretraining = folder / "pretraining"
+    pretraining.mkdir()
     unlabelled = [*rows(300, 3, rng)]
-    pretraining = build_corpus(
-        [(write_fasta(folder / "unlabelled.fa", unlabelled), None)],
-        folder / "pretraining",
-        RecordRules(DNA),
-    )
-    split_of(
-        pretraining, folder / "pretraining.tsv", np.where(np.arange(300) % 5, "train", "valid")
-    )
+    fasta = st.write_fasta(folder / "unlabelled.fa", unlabelled)
+    ingest_files(fasta, pretraining / "corpus", "dna")
+    st.write_split(pretraining, np.where(np.arange(300) % 5, "train", "valid"))
     for name, changes in (
         ("parent", {"max_steps": 200, "learning_rate": 1e-2}),
         ("untrained", {"max_steps": 1, "learning_rate": 1e-9}),
     ):
-        training = TRAINING.model_copy(
-            update={"evaluate_every": 100, "label_smoothing": 0.0, **changes}
-        )
-        run = config.RunFile(
-            data=config.Data(sequences=("unlabelled.fa",)),
-            objective=config.MaskedObjective(),
-            model=MODEL,
-            training=training,
-        )
-        train(run, pretraining, folder / "pretraining.tsv", folder / name, threads=1)
-    turned = (
-        DNA.reverse_complement(np.frombuffer(unlabelled[0].encode(), np.uint8)).tobytes().decode()
-    )
-    positives = write_fasta(folder / "positives.fa", [turned, *rows(199, 1, rng)])
-    negatives = write_fasta(folder / "negatives.fa", rows(200, 0, rng))
-    corpus = build_corpus([(positives, 1), (negatives, 0)], folder / "corpus", RecordRules(DNA))
-    split_of(corpus, folder / "split.tsv", np.resize(SPLITS, 400))
-    return folder, corpus
+        changes |= {"evaluate_every": 100, "label_smoothing": 0.0}
+        training = TRAINING.model_copy(update=changes)
+        data, objective = config.Data(sequences=("unlabelled.fa",)), config.MaskedObjective()
+        run_file = config.RunFile(data=data, objective=objective, model=MODEL, training=training)
+        st.fit(pretraining, run_file, folder / name)
+    texts = [st.reverse_complement(unlabelled[0]), *rows(199, 1, rng)]
+    positives = st.write_fasta(folder / "positives.fa", texts)
+    negatives = st.write_fasta(folder / "negatives.fa", rows(200, 0, rng))
+    ingest_files([positives, negatives], folder / "corpus", "dna", labels=[1, 0])
+    st.write_split(folder, np.resize(SPLITS, 400))
+    return folder
 
 
 def run_of(parent, training=TRAINING, **transfer):
@@ -114,13 +73,14 @@ def run_of(parent, training=TRAINING, **transfer):
     return config.RunFile(data=DATA, model=MODEL, training=training, transfer=transfer)
 
 
-def weights_of(folder):
+def body_of(folder):
     """Return the weights of a model folder without those of the head."""
-    return {
-        name: weight
-        for name, weight in load_file(folder / "model.safetensors").items()
-        if ".head." not in name
-    }
+    return {name: weight for name, weight in st.weights_of(folder).items() if ".head." not in name}
+
+
+def write_run_file(folder, run_file, **sections):
+    text = tomli_w.dumps(run_file.model_dump(mode="json", exclude_none=True) | sections)
+    (folder / "run.toml").write_text(text)
 
 
 def moved(before, after):
@@ -145,186 +105,105 @@ def best_auroc(folder):
 )
 def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    folder, corpus = workshop
-    train(
-        run_of(folder / "parent", **transfer),
-        corpus,
-        folder / "split.tsv",
-        tmp_path / "model",
-        threads=1,
-    )
-    assert best_auroc(tmp_path / "model") > 0.9
+    parent = workshop / "parent"
+    model = st.fit(workshop, run_of(parent, **transfer), tmp_path / "model")
+    assert best_auroc(model) > 0.9
     assert "300 of 300 training records of the parent have no coordinates" in caplog.text
     # The folder is a complete model with the scores that were evaluated.
-    valid = np.flatnonzero(np.resize(SPLITS, 400) == "valid")
-    logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid])
-    assert roc_auc_score(corpus.records["label"].iloc[valid].astype(int), logits) == pytest.approx(
-        best_auroc(tmp_path / "model")
-    )
-    before = weights_of(folder / "parent")
+    labels = st.corpus_of(workshop).records["label"].iloc[st.rows_of(workshop, "valid")].astype(int)
+    auroc = roc_auc_score(labels, load(model).logits(st.letters_of(workshop, "valid")))
+    assert auroc == pytest.approx(best_auroc(model))
+    before = body_of(parent)
     linear = {
         name
         for name in before
         if re.search(r"\.blocks\..*(qkv\.linear|attention\.out|feedforward\.\d)\.weight", name)
     }
-    found = moved(before, weights_of(tmp_path / "model"))
+    found = moved(before, body_of(model))
     if transfer["adapt"] in ("frozen", "lora"):
         assert found == (linear if transfer["adapt"] == "lora" else set())
     else:
         assert len(found) > 0.9 * len(before)
-    (told,) = json.loads((tmp_path / "model" / "provenance.json").read_text())["parents"]
-    parent = json.loads((folder / "parent" / "provenance.json").read_text())
-    assert told["folder"] == str(folder / "parent")
-    assert {key: told[key] for key in told if key != "folder"} == {
-        key: parent[key] for key in told if key != "folder"
-    }
-    assert pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)["by_parent"].sum() == 300
+    (told,) = st.read_json(model / "provenance.json")["parents"]
+    own = st.read_json(parent / "provenance.json")
+    assert told == {key: own[key] for key in told if key != "folder"} | {"folder": str(parent)}
+    assert pd.read_parquet(model / TRAINING_RECORDS)["by_parent"].sum() == 300
 
 
 def test_frozen_untrained_parent_learns_little(workshop, tmp_path):
-    folder, corpus = workshop
-    train(
-        run_of(folder / "untrained", adapt="frozen"),
-        corpus,
-        folder / "split.tsv",
-        tmp_path / "model",
-        threads=1,
-    )
-    assert best_auroc(tmp_path / "model") < 0.85  # above 0.9 with the pretrained parent
+    model = st.fit(workshop, run_of(workshop / "untrained", adapt="frozen"), tmp_path / "model")
+    assert best_auroc(model) < 0.85  # above 0.9 with the pretrained parent
 
 
 def test_frozen_layers_equal_parent(workshop, tmp_path):
-    folder, corpus = workshop
     short = TRAINING.model_copy(update={"max_steps": 3})
-    train(
-        run_of(folder / "parent", short, adapt="gradual"),
-        corpus,
-        folder / "split.tsv",
-        tmp_path / "model",
-        threads=1,
-    )
-    found = moved(weights_of(folder / "parent"), weights_of(tmp_path / "model"))
+    parent = workshop / "parent"
+    model = st.fit(workshop, run_of(parent, short, adapt="gradual"), tmp_path / "model")
     # the running statistics of the stem stay too
-    assert found == {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
+    changed = {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
+    assert moved(body_of(parent), body_of(model)) == changed
 
 
-def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, capsys):
-    folder, corpus = workshop
+ONE_STEP = TRAINING.model_copy(update={"max_steps": 1})
+
+
+@pytest.fixture
+def other(workshop, tmp_path):
+    """Copy the corpus and the split to a folder, in which tests write a run file."""
+    shutil.copytree(workshop / "corpus", tmp_path / "corpus")
+    shutil.copy(workshop / "split.tsv", tmp_path)
+    return tmp_path
+
+
+def test_test_record_seen_by_parent_is_refused(workshop, other, monkeypatch, capsys):
     splits = np.resize(SPLITS, 400)
     splits[0] = "test"
-    seen = split_of(corpus, tmp_path / "split.tsv", splits)
-    run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="frozen")
-    with pytest.raises(
-        ModelFolderError,
-        match=r"1 of 81 test records were seen by a parent of the model, such as "
-        r"'positives0'",
-    ):
-        train(run, corpus, seen, tmp_path / "model", threads=1)
-    assert not (tmp_path / "model.checkpoints").exists()
+    st.write_split(other, splits)
+    run_file = run_of(workshop / "parent", ONE_STEP, adapt="frozen")
+    write_run_file(other, run_file, variants={})
+    message = "1 of 81 test records were seen by a parent of the model"
+    with pytest.raises(ModelFolderError, match=f"{message}, such as 'positives0'"):
+        st.fit(other, run_file)
+    assert not (other / "model.checkpoints").exists()
 
-    (tmp_path / "run.toml").write_text(
-        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))
-    )
-    shared = [
-        "evaluate",
-        "--run-file",
-        str(tmp_path / "run.toml"),
-        "--corpus",
-        str(folder / "corpus"),
-        "--output",
-        str(tmp_path / "out"),
-    ]
     with monkeypatch.context() as patched:
         patched.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
-        train(run, corpus, seen, tmp_path / "model", threads=1)
-    assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "model")]) == 1
-    assert "1 of 81 test records were seen by a parent of the model" in capsys.readouterr().err
+        st.fit(other, run_file)
+    assert exit_code("evaluate", other) == 1
+    assert message in capsys.readouterr().err
 
     # A model trained with another split, in which a test record was a training record.
-    train(run, corpus, folder / "split.tsv", tmp_path / "other", threads=1)
-    assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "other")]) == 1
+    shutil.rmtree(other / "model")
+    st.fit(workshop, run_file, other / "model")
+    assert exit_code("evaluate", other) == 1
     assert "the model was trained on another split" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not (other / "metrics.json").exists()
 
 
-def test_variant_without_parent_weights_is_reported(workshop, tmp_path, capsys):
-    folder, _ = workshop
-    run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="all")
-    variants = {
-        "variants": {"pairs": {"tokens": {"k": 2}}, "slow": {"training": {"learning_rate": 1e-5}}}
-    }
-    (tmp_path / "run.toml").write_text(
-        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True) | variants)
-    )
-    shared = [
-        "--run-file",
-        str(tmp_path / "run.toml"),
-        "--corpus",
-        str(folder / "corpus"),
-        "--split",
-        str(folder / "split.tsv"),
-    ]
+def test_variant_without_parent_weights_is_reported(workshop, other, capsys):
+    variants = {"pairs": {"tokens": {"k": 2}}, "slow": {"training": {"learning_rate": 1e-5}}}
+    write_run_file(other, run_of(workshop / "parent", ONE_STEP, adapt="all"), variants=variants)
     for name, says in (("pairs", True), ("slow", False)):
-        assert (
-            main(
-                [
-                    "train",
-                    *shared,
-                    "--variant",
-                    name,
-                    "--threads",
-                    "1",
-                    "--output",
-                    str(tmp_path / name),
-                ]
-            )
-            == 0
-        )
+        run("train", other / f"variants/{name}", "--threads", 1)
         assert (f"{name}: starts from random weights" in capsys.readouterr().out) == says
 
 
-def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, tmp_path):
-    folder, corpus = workshop
+def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, other):
     recipe = both_strands(240)
-    run = config.RunFile(
+    steps = {"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}
+    run_file = config.RunFile(
         data=DATA,
         tokens=config.Tokens.model_validate(recipe.tokens),
         model=config.AttentionModel.model_validate(dict(recipe.model) | {"members": 1}),
-        training=TRAINING.model_copy(
-            update={"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}
-        ),
+        training=TRAINING.model_copy(update=steps),
         transfer=config.Transfer(parent="motifs"),
+        variants={},
     )
-    train(run, corpus, folder / "split.tsv", tmp_path / "model", threads=1)
-    (parent,) = json.loads((tmp_path / "model/provenance.json").read_text())["parents"]
-    assert parent["weights_sha256"] == read_provenance(run.transfer.folder)["weights_sha256"]
-    before, after = weights_of(run.transfer.folder), weights_of(tmp_path / "model")
+    write_run_file(other, run_file)
+    st.run_steps("train evaluate audit", other)
+    parent, model = run_file.transfer.folder, other / "model"
+    (told,) = st.read_json(model / "provenance.json")["parents"]
+    assert told["weights_sha256"] == read_provenance(parent)["weights_sha256"]
     name = "members.0.stem.first.weight"
-    assert 0 < (before[name] - after[name]).abs().max() < 1e-3
-    assert not pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)["by_parent"].any()
-
-    (tmp_path / "run.toml").write_text(
-        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))
-    )
-    shared = [
-        "--run-file",
-        str(tmp_path / "run.toml"),
-        "--corpus",
-        str(folder / "corpus"),
-        "--split",
-        str(folder / "split.tsv"),
-    ]
-    assert (
-        main(
-            [
-                "evaluate",
-                *shared,
-                "--model",
-                str(tmp_path / "model"),
-                "--output",
-                str(tmp_path / "metrics"),
-            ]
-        )
-        == 0
-    )
-    assert main(["audit", *shared, "--output", str(tmp_path / "audit.tsv")]) == 0
+    assert 0 < (body_of(parent)[name] - body_of(model)[name]).abs().max() < 1e-3
+    assert not pd.read_parquet(model / TRAINING_RECORDS)["by_parent"].any()

@@ -1,28 +1,26 @@
 """Use a split that came with the data: a column, a header attribute or separate files."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import exit_code, run
+from small_task import random_texts, read_json, read_tsv, reverse_complement
 
-from selfattn_bio.cli.main import main
+from selfattn_bio import ingest_files
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 
-FILES = {"train": "train", "dev": "valid", "test": "test"}
 COUNTS = {"train": 20, "valid": 10, "test": 12, "dropped": 5}
-
-
-def reverse_complement(text: str) -> str:
-    return DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)).tobytes().decode()
+TABLE = '[data]\nsequences = "all.csv"\nlabel = "label"\n'
+COLUMN = '[split]\nkind = "column"\n'
 
 
 @pytest.fixture
 def table():
     """Return 20 + 10 + 10 distinct records and copies of some of them."""
-    rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(40)]
+    texts = random_texts(np.random.default_rng(0), 40, 60)
     rows = [
         (text, i % 2, "train" if i < 20 else "dev" if i < 30 else "test")
         for i, text in enumerate(texts)
@@ -50,13 +48,12 @@ def steps(tmp_path, monkeypatch, capsys):
 
     def steps(run_file: str, audit: int = 0) -> tuple[list[str], pd.DataFrame]:
         (tmp_path / "run.toml").write_text(run_file)
-        common = ["--run-file", "run.toml", "--corpus", "corpus"]
-        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+        run("ingest .")
         capsys.readouterr()
-        assert main(["split", *common, "--output", "split.tsv"]) == 0
-        assert main(["audit", *common, "--split", "split.tsv", "--output", "audit.tsv"]) == audit
+        run("split .")
+        assert exit_code("audit .") == audit
         out, err = capsys.readouterr()
-        return [*out.splitlines(), *err.splitlines()], pd.read_csv("split.tsv", sep="\t")
+        return [*out.splitlines(), *err.splitlines()], read_tsv("split.tsv")
 
     return steps
 
@@ -82,30 +79,20 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
         ("removed from train: same sequence as ", "removed from valid: same sequence as ")
     ).all()
     assert reasons.str.endswith(", different label").sum() == 1
-    audit = json.loads(Path("audit.json").read_text())
-    assert (audit["duplicates"], audit["records"], audit["failed"]) == (
-        0,
-        {"test": 12, "train": 20},
-        [],
-    )
+    audit, numbers = read_json("audit.json"), {"test": 12, "train": 20}
+    assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, numbers, [])
 
 
 def test_split_column_of_table(table, steps):
     table.to_csv("all.csv", index=False)
-    check(*steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n'))
+    check(*steps(TABLE + COLUMN))
 
 
 def test_split_column_with_other_values(table, steps):
-    table.assign(fold=table["split"].map({"train": "A", "dev": "B", "test": "C"})).drop(
-        columns="split"
-    ).to_csv("all.csv", index=False)
+    folds = table["split"].map({"train": "A", "dev": "B", "test": "C"})
+    table.assign(fold=folds).drop(columns="split").to_csv("all.csv", index=False)
     values = '{ train = "a", valid = ["b"], test = ["c"] }'
-    check(
-        *steps(
-            '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = '
-            f'"fold"\nvalues = {values}\n'
-        )
-    )
+    check(*steps(f'{TABLE}{COLUMN}column = "fold"\nvalues = {values}\n'))
 
 
 def test_split_attribute_in_headers(table, steps):
@@ -116,7 +103,7 @@ def test_split_attribute_in_headers(table, steps):
             for i, row in enumerate(rows.itertuples())
         )
         Path(name).write_text(text)
-    check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "column"\n'))
+    check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + COLUMN))
 
 
 def test_split_column_of_targets(table, steps):
@@ -129,9 +116,7 @@ def test_split_column_of_targets(table, steps):
         ["id", "split", "y"]
     ].to_csv("t.tsv", sep="\t", index=False)
     objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
-    lines, split = steps(
-        f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[split]\nkind = "column"\n{objective}'
-    )
+    lines, split = steps(f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n{COLUMN}{objective}')
     assert split["split"].value_counts().to_dict() == COUNTS
     assert lines[:3] == [line.replace("a different label", "different targets") for line in REMOVED]
 
@@ -139,11 +124,8 @@ def test_split_column_of_targets(table, steps):
 def test_split_in_three_files(table, steps):
     for name, rows in table.groupby("split"):
         rows.drop(columns="split").to_csv(f"{name}.csv", index=False)
-    check(
-        *steps(
-            '[data]\ntrain = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\nlabel = "label"\n'
-        )
-    )
+    files = 'train = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\n'
+    check(*steps(f'[data]\n{files}label = "label"\n'))
 
 
 def test_split_without_validation(table, steps):
@@ -153,35 +135,24 @@ def test_split_without_validation(table, steps):
         '[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction '
         "= 0.25\n"
     )
-    assert (
-        lines[0] == "split: the data have no validation records; 6 are sampled from train "
-        "([split] valid_fraction)"
-    )
+    assert lines[0].startswith("split: the data have no validation records; 6 are sampled from")
     assert split["split"].value_counts()["test"] == 12
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
 
 
 def test_split_can_keep_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
-    lines, split = steps(
-        '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = '
-        '"column"\n'
-    )
+    lines, split = steps(f"{TABLE}keep_duplicates = true\n{COLUMN}")
     assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
     assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
-    assert (
-        "selfattn-bio audit: warning: test records whose sequence is also in train or pretraining: "
-        "1; test metrics may be too optimistic" in lines
-    )
+    warning = "warning: test records whose sequence is also in train or pretraining: 1; "
+    assert any(warning in line for line in lines)
 
 
 def test_audit_limits_kept_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
-    text = (
-        '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind '
-        '= "column"\n[audit]\nmax_duplicates = 0\n'
-    )
-    lines, _ = steps(text, audit=3)
+    limit = "[audit]\nmax_duplicates = 0\n"
+    lines, _ = steps(f"{TABLE}keep_duplicates = true\n{COLUMN}{limit}", audit=3)
     assert "test records with the same sequence in train or pretraining: 1, such as" in lines[-1]
 
 
@@ -194,26 +165,17 @@ def test_duplicate_pairs_match_in_both_inputs(table, steps):
     table.loc[0, "other"] = table.loc[32, "other"]
     table.to_csv("all.csv", index=False)
     partner = '[partner]\nkind = "sequence"\ncolumn = "other"\n[model]\nkind = "paired"\n'
-    lines, split = steps(
-        f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n{partner}'
-    )
-    assert split["split"].value_counts().to_dict() == {
-        "train": 23,
-        "valid": 11,
-        "test": 12,
-        "dropped": 1,
-    }
+    lines, split = steps(TABLE + COLUMN + partner)
+    counts = {"train": 23, "valid": 11, "test": 12, "dropped": 1}
+    assert split["split"].value_counts().to_dict() == counts
     assert lines[0] == "split: removed from train: 1 duplicate (1 also in test)"
-    assert json.loads(Path("audit.json").read_text())["duplicates"] == 0
+    assert read_json("audit.json")["duplicates"] == 0
 
 
 def test_chromosome_split_keeps_test_copy(table, steps):
     chrom = table["split"].map({"train": "c1", "dev": "c2", "test": "c3"})
     table.assign(chrom=chrom).drop(columns="split").to_csv("all.csv", index=False)
-    lines, split = steps(
-        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "chromosome"\nvalid = '
-        '["c2"]\ntest = ["c3"]\n'
-    )
+    lines, split = steps(f'{TABLE}[split]\nkind = "chromosome"\nvalid = ["c2"]\ntest = ["c3"]\n')
     assert split["split"].value_counts().to_dict() == {**COUNTS, "test": 10, "dropped": 7}
     assert lines[2] == REMOVED[2].replace("kept in", "removed from")
 
@@ -221,61 +183,30 @@ def test_chromosome_split_keeps_test_copy(table, steps):
 @pytest.mark.parametrize(
     ("column", "error"),
     [
-        (
-            "fold",
-            "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it to the "
-            "table, or fold=... to the FASTA headers",
-        ),
-        (
-            "splt",
-            "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you mean "
-            "'split'?",
-        ),
-        (
-            "label",
-            "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) "
-            "(known: train, ",
-        ),
+        ("fold", "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it"),
+        ("splt", "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you"),
+        ("label", "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 "),
     ],
 )
 def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys, column, error):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
-    (tmp_path / "run.toml").write_text(
-        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = '
-        f'"{column}"\n'
-    )
-    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert (
-        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
-        == 1
-    )
+    Path("run.toml").write_text(f'{TABLE}{COLUMN}column = "{column}"\n')
+    run("ingest .")
+    assert exit_code("split .") == 1
     assert error in capsys.readouterr().err
 
 
 def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
-    (tmp_path / "run.toml").write_text(
-        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
-    )
-    options = [
-        "--sequences",
-        "all.csv",
-        "--label-column",
-        "label",
-        "--alphabet",
-        "dna",
-        "--output",
-        "corpus",
-    ]
-    split = ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]
-    assert main(["ingest", *options]) == 0
-    assert main(split) == 1
+    Path("run.toml").write_text(TABLE + COLUMN)
+    ingest_files("all.csv", "corpus", "dna", labels="label")
+    assert exit_code("split .") == 1
     message = (
         "corpus: 6 records with a repeated sequence were dropped by ingest, before the "
         "split was known; some may be in test. "
     )
-    assert f"{message}Run ingest with --run-file or --keep-duplicates" in capsys.readouterr().err
-    assert main(["ingest", *options, "--keep-duplicates"]) == 0
-    assert main(split) == 0
+    assert message in capsys.readouterr().err
+    ingest_files("all.csv", "corpus", RecordRules(DNA, repeats="keep"), labels="label")
+    run("split .")

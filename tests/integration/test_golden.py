@@ -1,81 +1,51 @@
 """Pin twenty training steps, so that refactoring of attention, model, optimizer or loop shows."""
 
-import numpy as np
-import pandas as pd
+import tomllib
+
 import pytest
 import torch
+from small_task import trainer_of, write_task
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.model.build import build_network
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
-from selfattn_bio.training.trainer import Trainer
 
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
 # bit may differ between CPUs.
 GOLDEN = {
-    "window, t5": [
-        0.690496530775,
-        0.73397020397,
-        0.670297148698,
-        0.803707619674,
-        0.665383772151,
-        0.654551948495,
-    ],
-    "window and global, rotary, cls": [
-        0.692176700008,
-        1.0517768833,
-        0.571249704876,
-        0.916992080875,
-        0.66607532973,
-        0.672331062289,
-    ],
-    "bigbird, shaw": [
-        0.70281267537,
-        0.748286335215,
-        0.65780752144,
-        0.84401069016,
-        0.656721766964,
-        0.657467116542,
-    ],
-    "causal, alibi": [
-        0.69907579472,
-        0.746431586772,
-        0.681028107131,
-        0.765040795455,
-        0.667809741556,
-        0.676235454514,
-    ],
+    "window, t5": (
+        *(0.690496530775, 0.73397020397, 0.670297148698),
+        *(0.803707619674, 0.665383772151, 0.654551948495),
+    ),
+    "window and global, rotary, cls": (
+        *(0.692176700008, 1.0517768833, 0.571249704876),
+        *(0.916992080875, 0.66607532973, 0.672331062289),
+    ),
+    "bigbird, shaw": (
+        *(0.70281267537, 0.748286335215, 0.65780752144),
+        *(0.84401069016, 0.656721766964, 0.657467116542),
+    ),
+    "causal, alibi": (
+        *(0.69907579472, 0.746431586772, 0.681028107131),
+        *(0.765040795455, 0.667809741556, 0.676235454514),
+    ),
 }
 
 
 def losses(kernel, pattern, position, dtype, head):
     torch.manual_seed(0)
-    run = config.RunFile.model_validate(
-        {
-            "data": {"positives": "a", "negatives": "b"},
-            "tokens": {"k": 2},
-            "model": {
-                "kind": "attention",
-                "members": 1,
-                "embed_dim": 32,
-                "num_heads": 2,
-                "dropout": 0.0,
-                "stem": {"kind": "none"},
-                "pattern": pattern,
-                "position": position,
-                "head": head,
-                "kernel": kernel,
-            },
-            "training": {"max_steps": 20, "warmup_steps": 5, "learning_rate": 2e-3},
-        }
-    )
+    model = {"kind": "attention", "members": 1, "embed_dim": 32, "num_heads": 2, "dropout": 0.0}
+    model |= {"pattern": pattern, "position": position, "head": head, "kernel": kernel}
+    sections = {
+        "data": {"positives": "a", "negatives": "b"},
+        "tokens": {"k": 2},
+        "model": model | {"stem": {"kind": "none"}},
+        "training": {"max_steps": 20, "warmup_steps": 5, "learning_rate": 2e-3},
+    }
+    run = config.RunFile.model_validate(sections)
     network = build_network(run).to(dtype)
     optimizer = build_optimizer(network, run.training)
     generator = torch.Generator().manual_seed(1)
@@ -119,7 +89,7 @@ CASES = {
 def test_golden_losses_of_twenty_steps(name, kernel):
     pattern, position, head = CASES[name]
     found = losses(kernel, pattern, position, torch.float64, head)
-    assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-6)
+    assert found[::4] + found[-1:] == pytest.approx(list(GOLDEN[name]), rel=1e-6)
 
 
 @pytest.mark.skipif(
@@ -129,66 +99,44 @@ def test_golden_losses_of_twenty_steps(name, kernel):
 def test_golden_losses_of_band_kernel(name):
     pattern, position, head = CASES[name]
     found = losses("band", pattern, position, torch.float32, head)
-    assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-5)
+    assert found[::4] + found[-1:] == pytest.approx(list(GOLDEN[name]), rel=1e-5)
 
 
 # For the training loop: losses of the same steps, the validation loss, the sum of the absolute
 # weights, and that of their running mean.
-GOLDEN_LOOP = [
-    0.680444091558,
-    0.652286723256,
-    0.576997578144,
-    0.570850193501,
-    0.512016937137,
-    0.478843800724,
-]
-GOLDEN_LOOP += [0.710425467332, 1963.93528397, 1963.77870603]
+GOLDEN_LOOP = (
+    *(0.680444091558, 0.652286723256, 0.576997578144, 0.570850193501, 0.512016937137),
+    *(0.478843800724, 0.710425467332, 1963.93528397, 1963.77870603),
+)
+LOOP = """
+data = { positives = "a", negatives = "b" }
+evaluation.strands = "given"
+[model]
+kind = "attention"
+embed_dim = 16
+num_heads = 2
+num_layers = 1
+feedforward_dim = 16
+dropout = 0.1
+attention_dropout = 0.1
+[training]
+max_steps = 20
+batch_size = 8
+accumulate = 2
+warmup_steps = 5
+learning_rate = 5e-3
+clip_norm = 0.1
+ema_decay = 0.5
+shift = 2
+reverse_complement = true
+"""
 
 
 def test_golden_losses_of_training_loop(tmp_path):
     """Pin a loop with accumulation, augmentation, dropout, clipping and averaged weights."""
-    rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
-        (tmp_path / f"{name}.fa").write_text(
-            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
-        )
-    corpus = build_corpus(
-        [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
-        tmp_path / "corpus",
-        RecordRules(DNA),
-    )
-    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        tmp_path / "split.tsv", sep="\t", index=False
-    )
-    settings = {
-        "max_steps": 20,
-        "batch_size": 8,
-        "accumulate": 2,
-        "warmup_steps": 5,
-        "learning_rate": 5e-3,
-    }
-    settings |= {"clip_norm": 0.1, "ema_decay": 0.5, "shift": 2, "reverse_complement": True}
-    model = {
-        "kind": "attention",
-        "embed_dim": 16,
-        "num_heads": 2,
-        "num_layers": 1,
-        "feedforward_dim": 16,
-        "dropout": 0.1,
-        "attention_dropout": 0.1,
-    }
-    sections = {
-        "data": {"positives": ["a"], "negatives": ["b"]},
-        "model": model,
-        "training": settings,
-        "evaluation": {"strands": "given"},
-    }
-    run = config.RunFile.model_validate(sections)
-    trainer = Trainer(
-        open_fabric("32-true"), run, corpus, tmp_path / "split.tsv", tmp_path / "model", "model"
-    )
+    write_task(tmp_path, "", 24, 24, lengths=(20, 40))
+    run = config.RunFile.model_validate(tomllib.loads(LOOP))
+    trainer = trainer_of(tmp_path, run)
     found, norms = [], []
     clip = trainer.fabric.clip_gradients
     trainer.fabric.clip_gradients = lambda *arguments, **named: (
@@ -198,13 +146,13 @@ def test_golden_losses_of_training_loop(tmp_path):
         before = trainer.progress.loss_sum
         trainer.take_step()
         found.append(trainer.progress.loss_sum - before)
-    assert min(norms) > settings["clip_norm"]
+    assert min(norms) > run.training.clip_norm
     sizes = [
         float(sum(weight.detach().double().abs().sum() for weight in of.parameters()))
         for of in (trainer.bare, trainer.average)
     ]
     assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(
-        GOLDEN_LOOP, rel=3e-5
+        list(GOLDEN_LOOP), rel=3e-5
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_task import small
 
-INGEST = [sys.executable, "-m", "selfattn_bio.cli.main", "ingest", "--alphabet", "dna"]
 PEAK = """
 import re, sys
 from selfattn_bio.cli.main import main
@@ -19,38 +19,29 @@ code = main(sys.argv[1:])
 print(re.search(r"VmHWM:\\s+([0-9]+)", open("/proc/self/status").read())[1], file=sys.stderr)
 sys.exit(code)
 """
+INGEST = """
+import sys
+from selfattn_bio import ingest_files
+corpus = ingest_files(sys.argv[1], "out/corpus", "dna")
+print(corpus.summary["num_letters"])
+"""
+RUN = 'objective.kind = "masked"\n[data]\nsequences = "a.fa"\nmax_length = 1_000_000_000\n'
 # MB: torch, a tiny model and 8 million bases that are read together at the end; at most 985 were
 # measured
 TRAINING = 1200
 MASKED = """
+objective.kind = "masked"
+split = { kind = "chromosome", valid = ["r0"], test = ["r1"] }
+training = { window = 512, batch_size = 8, warmup_steps = 1 }
 [data]
 sequences = "a.fa"
 header = '(?P<chrom>\\w+)'
 max_length = 1_000_000_000
-
-[split]
-kind = "chromosome"
-valid = ["r0"]
-test = ["r1"]
-
-[objective]
-kind = "masked"
-
 [model]
-kind = "attention"
-members = 1
 embed_dim = 8
-num_layers = 1
 num_heads = 1
 feedforward_dim = 8
-stem = { kind = "none" }
 pattern = { kind = "window", window = 16 }
-
-[training]
-window = 512
-max_steps = 4
-batch_size = 8
-warmup_steps = 1
 """
 
 
@@ -72,23 +63,19 @@ def write(path: Path, megabytes: int, records: int, line: int) -> None:
             file.write(b"" if line else b"\n")
 
 
-def peak_of(*command: str | Path, folder: Path) -> float:
-    made = subprocess.run(
-        [sys.executable, "-c", PEAK, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-    )
+def peak_of(command: str, folder: Path) -> float:
+    """Return the peak memory of a command in MB; libraries take 140 to 190 of that of ingest."""
+    words = [sys.executable, "-c", PEAK, *command.split()]
+    made = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
     assert made.returncode == 0, made.stderr
     return int(made.stderr.split()[-1]) / 1000
 
 
 def ingest_of(folder: Path, megabytes: int, records: int, line: int) -> float:
-    """Return the peak memory in MB of reading a file; libraries take 140 to 190 of it."""
+    """Return the peak memory in MB of reading a file."""
     write(folder / "a.fa", megabytes, records, line)
-    words = ["ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus"]
-    return peak_of(*words, folder=folder)
+    (folder / "run.toml").write_text(RUN)
+    return peak_of("ingest .", folder)
 
 
 @pytest.mark.long
@@ -109,19 +96,12 @@ def test_ingest_line_of_100_mb(tmp_path):
 
 @pytest.mark.long
 def test_masked_training_does_not_load_genome(tmp_path):
-    (tmp_path / "run.toml").write_text(MASKED)
-    task = ["--run-file", "run.toml"]
-    common = [*task, "--corpus", "corpus"]
-    steps = {
-        "ingest": ["ingest", *task, "--output", "corpus"],
-        "split": ["split", *common, "--output", "split.tsv"],
-    }
+    (tmp_path / "run.toml").write_text(small(MASKED))
     write(tmp_path / "a.fa", 10, 10, 50)
-    start = {name: peak_of(*words, folder=tmp_path) for name, words in steps.items()}
+    start = {step: peak_of(f"{step} .", tmp_path) for step in ("ingest", "split")}
     write(tmp_path / "a.fa", 500, 10, 50)
-    peaks = {name: peak_of(*words, folder=tmp_path) for name, words in steps.items()}
-    words = ["train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model"]
-    peaks["train"] = peak_of(*words, folder=tmp_path)
+    peaks = {step: peak_of(f"{step} .", tmp_path) for step in start}
+    peaks["train"] = peak_of("train . --threads 1", tmp_path)
     print(start, peaks)
     assert peaks["ingest"] < start["ingest"] + 50 + 30, (start, peaks)
     assert peaks["split"] < start["split"] + 64 + 30, (start, peaks)  # the bases of one pass
@@ -132,10 +112,9 @@ def test_masked_training_does_not_load_genome(tmp_path):
 def test_killed_ingest_leaves_no_partial_files(tmp_path):
     write(tmp_path / "a.fa", 36, 6, 50)
     (tmp_path / "b.fa").write_text(">b\nACGT\n")
-    corpus = tmp_path / "out" / "corpus"
-    command = [*INGEST, "--sequences", str(tmp_path / "a.fa"), "--output", str(corpus)]
+    corpus, command = tmp_path / "out/corpus", [sys.executable, "-c", INGEST]
     for before in ((), ("corpus",)):  # without a corpus, then with an existing one
-        process = subprocess.Popen(command)
+        process = subprocess.Popen([*command, "a.fa"], cwd=tmp_path)
         deadline = time.monotonic() + 60
         while not any(part.stat().st_size for part in corpus.parent.glob(".corpus.*/letters.bin")):
             assert process.poll() is None, "it ended before it could be killed"
@@ -143,28 +122,21 @@ def test_killed_ingest_leaves_no_partial_files(tmp_path):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        visible = sorted(
-            part.name for part in corpus.parent.iterdir() if not part.name.startswith(".")
-        )
+        visible = [part.name for part in corpus.parent.iterdir() if part.name[0] != "."]
         assert visible == list(before)
-        small = [*INGEST, "--sequences", str(tmp_path / "b.fa"), "--output", str(corpus)]
-        assert subprocess.run(small, capture_output=True, check=True).stdout.endswith(
-            b"kept 1 record with 4 bp\n"
-        )
+        assert subprocess.check_output([*command, "b.fa"], cwd=tmp_path) == b"4\n"
         # the partial files of the killed process are removed
         assert os.listdir(corpus.parent) == ["corpus"]
     assert (corpus / "letters.bin").read_bytes() == b"ACGT"
 
 
 def test_standard_input(tmp_path):
-    content = b">a\nACGT\n>b\nAC\n"
-    command = [*INGEST, "--sequences", "-", "--label", "1", "--output", str(tmp_path / "corpus")]
-    made = subprocess.run(command, input=content, capture_output=True, check=False)
-    assert (made.returncode, made.stderr) == (0, b"")
-    assert made.stdout.endswith(b"kept 2 records with 6 bp\n")
-    summary = (tmp_path / "corpus" / "corpus.json").read_text()
+    command = [sys.executable, "-c", INGEST, "-"]
+    options = {"capture_output": True, "check": False, "cwd": tmp_path}
+    made = subprocess.run(command, input=b">a\nACGT\n>b\nAC\n", **options)
+    assert (made.returncode, made.stdout, made.stderr) == (0, b"6\n", b"")
+    summary = (tmp_path / "out/corpus/corpus.json").read_text()
     assert re.search(r'"path": "standard input",\s+"sha256": "\w{64}"', summary)
-    made = subprocess.run(command, input=b">a\nAC!T\n", capture_output=True, check=False)
-    assert made.stderr.startswith(
-        b"selfattn-bio ingest: error: standard input:2: invalid character '!' in record 'a'"
-    )
+    made = subprocess.run(command, input=b">a\nAC!T\n", **options)
+    message = b"SequenceFileError: standard input:2: invalid character '!' in record 'a'"
+    assert message in made.stderr.splitlines()[-1]

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run
 from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pairs
+from small_task import read_tsv, reverse_complement, run_steps
 
 import selfattn_bio as sb
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.report.lines import closing_lines
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
-SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-STEP = [*SHARED, "--model", "model"]
 INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'
 
 
@@ -43,17 +43,9 @@ def prepare(folder, kind, sample, number, steps):
     records = write_pairs(folder, kind, sample, number, steps)
     text = Path("run.toml").read_text().replace("[interpret]\n", INTERPRET)
     Path("run.toml").write_text(text.replace("max_sequences = 64", "max_sequences = 200"))
-    for step in (
-        ["ingest", "--run-file", "run.toml", "--output", "corpus"],
-        ["split", *SHARED[:4], "--output", "split.tsv"],
-        ["train", *SHARED, "--threads", "1", "--output", "model"],
-        ["evaluate", *STEP, "--output", "."],
-        ["explain", *STEP, "--output", "attribution"],
-        ["motifs", *STEP, "--attribution", "attribution", "--output", "."],
-        ["motifs", *STEP, "--attribution", "attribution/partner", "--output", "partner"],
-        ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"],
-    ):
-        assert main(step) == 0
+    run_steps("ingest split train evaluate explain motifs")
+    run("motifs . --input partner")
+    run("report .")
     return records
 
 
@@ -75,8 +67,7 @@ def records(task, monkeypatch):
 def has_word(consensus, word, edge=2):
     """Return which consensus sequences have the middle of a word, on either strand."""
     middle = word[edge:-edge]
-    other = middle[::-1].translate(str.maketrans("ACGT", "TGCA"))
-    return consensus.str.contains(f"{middle}|{other}")
+    return consensus.str.contains(f"{middle}|{reverse_complement(middle)}")
 
 
 def test_motif_of_the_first_input_is_supported(records):
@@ -124,7 +115,7 @@ def decoys(explained, sites):
 
 def held_out(records):
     """Return the test records: a table of first inputs, their partners, and labels."""
-    split = pd.read_csv("split.tsv", sep="\t")
+    split = read_tsv("split.tsv")
     names = split["id"][split["split"] == "test"].tolist()
     table = pd.DataFrame({"id": names, "sequence": [records[name][1] for name in names]})
     partners = pd.DataFrame({"id": names, "sequence": [records[name][2] for name in names]})
@@ -190,10 +181,8 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
-    assert any(
-        f"of {number} motifs" in line
-        for line in closing_lines(sb.read_run_file("run.toml"), Path())
-    )
+    run_file = sb.read_run_file("run.toml")
+    assert any(f"of {number} motifs" in line for line in closing_lines(run_file, Layout(Path())))
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert all(consensus in shown for consensus in partner.table["consensus"])

@@ -1,12 +1,11 @@
 """Test gradients of private training: per record, clipped, with noise of the stated scale."""
 
-import json
 import random
 
 import numpy as np
 import pytest
 import torch
-from private_task import PRIVACY, fit, run_file, trainer_of, write_task_of
+from small_task import PRIVACY, fit, private_run, read_json, trainer_of, write_private_task
 from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
@@ -24,7 +23,7 @@ def fixed_secrets(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    return write_task_of(tmp_path_factory)
+    return write_private_task(tmp_path_factory)
 
 
 KINDS = {
@@ -78,7 +77,7 @@ def steps_gradients(trainer, max_norm):
 def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     if KINDS[kind].get("kernel") == "band" and (reason := unavailable_reason()):
         pytest.skip(f"no band kernel here: {reason}")
-    run = run_file(training={"shift": 0}, **KINDS[kind])
+    run = private_run(training={"shift": 0}, **KINDS[kind])
     run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})
     trainer = trainer_of(task, run)
     if kind == "lora":
@@ -131,7 +130,9 @@ def test_private_gradients_equal_opacus(task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
-    trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
+    trainer = trainer_of(
+        task, private_run(training={"shift": 0}, position=config.NoPositionSection())
+    )
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     batch, _ = trainer.steps.batch(0, rows)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
@@ -150,7 +151,7 @@ def test_private_gradients_equal_opacus(task):
 
 
 def test_private_gradients_are_independent_per_record(task, monkeypatch):
-    run = run_file(
+    run = private_run(
         training={"shift": 3, "reverse_complement": True},
         dropout=0.3,
         attention_dropout=0.3,
@@ -169,7 +170,7 @@ def test_private_gradients_are_independent_per_record(task, monkeypatch):
 
 
 def test_noise_has_stated_scale_and_depends_on_secret(task):
-    run = run_file()
+    run = private_run()
     trainer = trainer_of(task, run)
     own = trainer.steps
 
@@ -188,7 +189,7 @@ def test_noise_has_stated_scale_and_depends_on_secret(task):
 
 
 def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
-    trainer = trainer_of(task, run_file())
+    trainer = trainer_of(task, private_run())
     seen, default_rng = [], np.random.default_rng
 
     def recorded(seed):
@@ -208,7 +209,7 @@ def test_noise_scales_with_clipping_norm(task):
     of = []
     for length in (1.0, 0.25):
         trainer = trainer_of(
-            task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
+            task, private_run(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
         )
         trainer.steps.secret = 42
         trainer.steps.finish_gradients(None, 0)
@@ -222,7 +223,8 @@ def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
     found = []
     for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
         trainer = trainer_of(
-            task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty))
+            task,
+            private_run(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)),
         )
         gradients, rows = steps_gradients(trainer, max_norm)
         found.append(
@@ -244,5 +246,6 @@ def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
 
 
 def test_private_bfloat16_steps(task, tmp_path):
-    fit(task, tmp_path / "model", run_file(training={"max_steps": 2, "precision": "bf16-mixed"}))
-    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
+    run = private_run(training={"max_steps": 2, "precision": "bf16-mixed"})
+    model = fit(task, run, tmp_path / "model")
+    assert read_json(model / "provenance.json")["privacy"]["steps"] == 2

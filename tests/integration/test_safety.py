@@ -1,113 +1,55 @@
 """Check what a run keeps, refuses or saves when something goes wrong."""
 
-import json
 import math
 import shutil
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+import small_task as st
 import torch
+from small_task import fit as fit_in
+from small_task import trainer_of as trainer_in
 
 from selfattn_bio import config
 from selfattn_bio.cli.failures import UNWRITABLE
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import check_shardable, open_fabric
-from selfattn_bio.training.loop import train
 from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.provenance import commit_of
 from selfattn_bio.training.steps import Steps
-from selfattn_bio.training.trainer import OVERFLOWS, Trainer
+from selfattn_bio.training.trainer import OVERFLOWS
 
-SMALL = config.AttentionModel(
-    embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStemSection()
-)
-SHORT = {
-    "max_steps": 12,
-    "batch_size": 16,
-    "evaluate_every": 4,
-    "checkpoint_every": 5,
-    "matmul": "highest",
-    "precision": "32-true",
-}
-
-
-class Stopped(Exception):
-    """Stop the training, as a failing machine or a user would."""
+SHORT = {"max_steps": 12, "batch_size": 16, "evaluate_every": 4, "checkpoint_every": 5}
 
 
 @pytest.fixture
 def task(tmp_path):
     """Create a folder with a corpus and a split."""
-    rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(24)]
-        (tmp_path / f"{name}.fa").write_text(
-            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
-        )
-    corpus = build_corpus(
-        [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
-        tmp_path / "corpus",
-        RecordRules(DNA),
-    )
-    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        tmp_path / "split.tsv", sep="\t", index=False
-    )
+    st.write_task(tmp_path, "", 24, 24, lengths=(30, 31))
     return tmp_path
 
 
 def run_file(**changes):
-    training = config.Training(**SHORT | changes)
-    return config.RunFile(
-        data=config.Data(positives=("a",), negatives=("b",)), model=SMALL, training=training
-    )
+    return st.tiny_run(SHORT | changes, model=config.AttentionModel(**st.TINY))
 
 
-def fit(task, **changes):
-    train(
-        run_file(**changes),
-        Corpus.open(task / "corpus"),
-        task / "split.tsv",
-        task / "model",
-        threads=1,
-    )
+def fit(task, output="model", **changes):
+    fit_in(task, run_file(**changes), output)
 
 
-@pytest.fixture
-def after(monkeypatch):
-    """Return a function that does something after a given step."""
-
-    def patch(number, work):
-        take_step = Trainer.take_step
-
-        def taking(self):
-            take_step(self)
-            if self.progress.step == number:
-                work()
-
-        monkeypatch.setattr(Trainer, "take_step", taking)
-
-    def stop():
-        raise Stopped
-
-    patch.stop = lambda number: patch(number, stop)
-    return patch
+def trainer_of(task, precision="32-true", **changes):
+    return trainer_in(task, run_file(precision=precision, **changes), precision)
 
 
-def history(folder):
+def steps_of(folder):
     return pd.read_csv(folder / "history.csv")["step"].tolist()
 
 
-def test_other_output_folder_is_refused_before_training(task, after):
+def test_other_output_folder_is_refused_before_training(task):
     (task / "model").mkdir()
     (task / "model" / "thesis.tex").write_text("years")
-    after.stop(1)
     wanted = (
         r"model: the folder is not replaced: it contains 'thesis\.tex', which is not part of the "
         r"model"
@@ -122,69 +64,55 @@ def test_earlier_model_is_replaced(task):
     fit(task, max_steps=1)
     (task / "model" / ".snakemake_timestamp").touch()
     fit(task, max_steps=2)
-    assert history(task / "model") == [2]
+    assert steps_of(task / "model") == [2]
 
 
-def test_unwritable_output_fails_before_training(task, after):
-    after.stop(1)
-    corpus = Corpus.open(task / "corpus")
+def test_unwritable_output_fails_before_training(task):
     # not even root can create a folder there
-    with pytest.raises(OSError, match="/sys/selfattn_bio") as error:
-        train(
-            run_file(),
-            corpus,
-            task / "split.tsv",
-            task.__class__("/sys/selfattn_bio/model"),
-            threads=1,
-        )
+    with (
+        st.after_step(1, lambda: pytest.fail("it trains")),
+        pytest.raises(OSError, match="/sys/selfattn_bio") as error,
+    ):
+        fit(task, "/sys/selfattn_bio/model")
     assert error.value.errno in UNWRITABLE
 
 
-def test_provenance_describes_deleted_corpus(task, after):
+def test_provenance_describes_deleted_corpus(task):
     before = sha256_of(task / "split.tsv")
 
     def vanish():
         shutil.rmtree(task / "corpus")
         (task / "split.tsv").write_text("id\tsplit\treason\n")
 
-    after(2, vanish)
-    fit(task)
-    provenance = json.loads((task / "model" / "provenance.json").read_text())
+    with st.after_step(2, vanish):
+        fit(task)
+    provenance = st.read_json(task / "model/provenance.json")
     assert provenance["split_sha256"] == before
-    assert provenance["git_commit"] == commit_of(
-        task.__class__(__file__).parents[2] / "selfattn_bio"
-    )
-    with pytest.raises(
-        CorpusError,
-        match=r"corpus: no such corpus file or folder\. Run selfattn-bio ingest",
-    ):
+    assert provenance["git_commit"] == commit_of(Path(__file__).parents[2] / "selfattn_bio")
+    message = r"corpus: no such corpus file or folder\. Run selfattn-bio ingest"
+    with pytest.raises(CorpusError, match=message):
         fit(task)
 
 
-def test_restored_settings_resume_their_checkpoint(task, after, caplog, monkeypatch):
+def test_restored_settings_resume_their_checkpoint(task, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    with monkeypatch.context():
-        after.stop(6)
-        with pytest.raises(Stopped):
-            fit(task)
-    after.stop(6)
-    with pytest.raises(Stopped):
+    with st.crashed(6):
+        fit(task)
+    with st.crashed(6):
         fit(task, seed=1)
     said = caplog.text
     assert "1 checkpoint of other data, settings or versions" in said
-    assert "going on" not in said
-    monkeypatch.undo()
+    assert "resuming" not in said
     fit(task)
     assert "resuming from the checkpoint of step 5" in caplog.text
     left = {path.name.split(".")[1] for path in (task / "model.checkpoints").glob("step-*")}
     assert len(left) == 1  # checkpoints of seed 1 are removed when the model is written
 
 
-def test_history_is_saved_next_to_checkpoints(task, after):
-    after.stop(9)
-    with pytest.raises(Stopped):
+def test_history_is_saved_next_to_checkpoints(task):
+    with st.crashed(9):
         fit(task)
-    assert history(task / "model.checkpoints") == [4, 8]
+    assert steps_of(task / "model.checkpoints") == [4, 8]
     assert not (task / "model").exists()
 
 
@@ -193,7 +121,7 @@ def test_peak_memory_is_of_this_process(task, monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.memory.status_mb", {"VmHWM": 123.0}.__getitem__)
     fit(task)
     assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [123.0] * 3
-    assert json.loads((task / "model" / "train.json").read_text())["peak_memory_mb"] == 123.0
+    assert st.read_json(task / "model/train.json")["peak_memory_mb"] == 123.0
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])
@@ -208,10 +136,8 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, caplog, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Steps, "add_gradients", broken)
-        with pytest.raises(
-            TrainingError,
-            match=r"not finite at step 8: loss nan, gradient norm \d\S+ \(records: ",
-        ) as error:
+        message = r"not finite at step 8: loss nan, gradient norm \d\S+ \(records: "
+        with pytest.raises(TrainingError, match=message) as error:
             fit(task, batch_size=batch_size)
     path = task / "model.checkpoints" / "not-finite-000000008.txt"
     assert len(seen["ids"]) == batch_size
@@ -223,7 +149,7 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, caplog, monkey
         assert path.read_text().split() == seen["ids"]
     fit(task, batch_size=batch_size)
     assert "resuming from the checkpoint of step 5" in caplog.text
-    assert history(task / "model") == [4, 8, 12]
+    assert steps_of(task / "model") == [4, 8, 12]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA comes first")
@@ -235,19 +161,9 @@ def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
 
 
 def test_float16_is_not_sharded():
-    with pytest.raises(
-        TrainingError,
-        match="sharded training does not support precision '16-mixed'",
-    ):
+    message = "sharded training does not support precision '16-mixed'"
+    with pytest.raises(TrainingError, match=message):
         check_shardable(run_file(precision="16-mixed"))
-
-
-def trainer_of(task, **changes):
-    run = run_file(**changes)
-    fabric = open_fabric(run.training.precision)
-    return Trainer(
-        fabric, run, Corpus.open(task / "corpus"), task / "split.tsv", task / "model", "model"
-    )
 
 
 def test_float16_gradients_may_overflow(task):
@@ -269,10 +185,8 @@ def test_float16_endless_overflow_stops_training(task):
     weight.register_hook(lambda gradient: gradient * math.inf)
     for _ in range(OVERFLOWS - 1):
         trainer.take_step()
-    with pytest.raises(
-        TrainingError,
-        match=rf"at step {OVERFLOWS}: loss 0\.\d+, gradient norm (nan|inf) \(records: ",
-    ):
+    message = rf"at step {OVERFLOWS}: loss 0\.\d+, gradient norm (nan|inf) \(records: "
+    with pytest.raises(TrainingError, match=message):
         trainer.take_step()
     assert torch.equal(weight, before)  # none of those steps changed the weights
 

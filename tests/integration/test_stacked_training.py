@@ -3,17 +3,16 @@
 import json
 import shutil
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
+import small_task as st
+from commands import exit_code, run
 
 from selfattn_bio import load, score_sequences
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring.scorer import Scorer
@@ -26,32 +25,13 @@ from selfattn_bio.training import finalize
 
 RUN = """
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
-tokens = { k = 1 }
-stack = { parts = ["kmer6_logistic", "exact_positions"] }
-evaluation = { bootstraps = 20 }
+tokens.k = 1
+stack.parts = ["kmer6_logistic", "exact_positions"]
 interpret = { max_sequences = 8, method = { kind = "gradient" } }
-variants = {}
-
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-
-[model]
-kind = "attention"
-members = 2
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-stem = { kind = "none" }
-
-[training]
-max_steps = 4
-evaluate_every = 2
-batch_size = 16
-shift = 0
+training.shift = 0
+model = { members = 2, embed_dim = 8, feedforward_dim = 8 }
 """
-NUMBER, LENGTH = 150, 24
+LETTERS = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
 
 
 @pytest.fixture(scope="module")
@@ -59,29 +39,33 @@ def task(tmp_path_factory):
     """Train and evaluate a task in a folder; positives have TATA at position 10."""
     folder = tmp_path_factory.mktemp("stacked")
     rng = np.random.default_rng(0)
-    for name in "pn":
-        rows = [list(rng.choice(list("ACGT"), LENGTH)) for _ in range(NUMBER)]
-        for row in rows:
-            row[10:14] = "TATA" if name == "p" else row[10:14]
-        text = "".join(f">{name}{i}\n{''.join(row)}\n" for i, row in enumerate(rows))
-        (folder / f"{name}.fa").write_text(text)
-    (folder / "run.toml").write_text(RUN)
+    positives, negatives = (st.random_texts(rng, 150, 24) for _ in range(2))
+    positives = [text[:10] + "TATA" + text[14:] for text in positives]
+    st.write_fasta(folder / "positives.fa", positives)
+    st.write_fasta(folder / "negatives.fa", negatives)
+    (folder / "run.toml").write_text(st.small(RUN))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-        commands = [
-            ["ingest", "--run-file", "run.toml", "--output", "corpus"],
-            ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
-            ["train", *shared, "--threads", "1", "--output", "model"],
-            ["evaluate", *shared, "--model", "model", "--output", "."],
-            ["explain", *shared, "--model", "model", "--output", "attribution"],
-        ]
-        assert [main(each) for each in commands] == [0] * len(commands)
+        st.run_steps("ingest split train evaluate explain")
     return folder
 
 
+@pytest.fixture
+def changed(task, tmp_path, monkeypatch):
+    """Return a function that copies the task, with changes of its run file and another model."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(changes="", model=task / "model"):
+        shutil.rmtree("changed", ignore_errors=True)
+        st.copy_task(task, tmp_path / "changed", model)
+        (tmp_path / "changed/run.toml").write_text(st.small(RUN, changes))
+        return tmp_path / "changed"
+
+    return change
+
+
 def test_stack_beats_untrained_network(task):
-    test = json.loads((task / "metrics.json").read_text())["test"]
+    test = st.read_json(task / "metrics.json")["test"]
     stack, network = (
         entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"])
     )
@@ -91,7 +75,7 @@ def test_stack_beats_untrained_network(task):
 
 def test_evaluate_saves_stack_parts_as_baselines(task):
     part, baseline = (
-        json.loads((task / folder / "baseline.json").read_text())
+        st.read_json(task / folder / "baseline.json")
         for folder in ("model/stack/exact_positions", "baselines/exact_positions")
     )
     assert part["arrays_sha256"] == baseline["arrays_sha256"]
@@ -109,9 +93,9 @@ def test_score_uses_the_stack(task):
 
 def test_predictions_use_the_stack(task):
     model = load(task / "model")
-    table = pd.read_csv(task / "predictions" / "test.tsv", sep="\t").set_index("id")
+    table = st.read_tsv(task / "predictions/test.tsv").set_index("id")
     texts = dict(
-        zip(*[iter((task / "p.fa").read_text().replace(">", "").split())] * 2, strict=True)
+        zip(*[iter((task / "positives.fa").read_text().replace(">", "").split())] * 2, strict=True)
     )
     names = [name for name in table.index if name in texts]
     letters = [np.frombuffer(texts[name].encode(), np.uint8) for name in names]
@@ -119,7 +103,7 @@ def test_predictions_use_the_stack(task):
 
 
 def test_parts_are_fitted_to_training_records(task):
-    number = json.loads((task / "model" / "provenance.json").read_text())["num_train"]
+    number = st.read_json(task / "model/provenance.json")["num_train"]
     assert {part.records for part in fitted_parts(task / "model").values()} == {number}
 
 
@@ -130,30 +114,19 @@ def test_explain_includes_stack_parts(task):
     assert planted > 3 * np.delete(attribution, np.s_[10:14], axis=1).mean()
 
 
-def test_pruned_models_keep_the_stack(task, tmp_path):
+def test_pruned_models_keep_the_stack(changed):
     """Prune a gated model together with its stack."""
-    text = (
-        (task / "run.toml")
-        .read_text()
-        .replace("members = 2", 'members = 1\ngates = { kind = "hard_concrete" }')
-    )
-    (task / "gated.toml").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(task)
-        shared = ["--run-file", "gated.toml", "--corpus", "corpus", "--split", "split.tsv"]
-        assert main(["train", *shared, "--threads", "1", "--output", str(tmp_path / "gated")]) == 0
-    assert (
-        main(["prune", "--model", str(tmp_path / "gated"), "--output", str(tmp_path / "small")])
-        == 0
-    )
-    letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
-    assert fitted_parts(tmp_path / "small").keys() == fitted_parts(tmp_path / "gated").keys()
-    before, after = (load(tmp_path / name).logits(letters) for name in ("gated", "small"))
+    folder = changed('model = { members = 1, gates = { kind = "hard_concrete" } }', None)
+    st.run_steps("train", folder)
+    gated, pruned = folder / "model", folder / "pruned"
+    run("prune --model", gated, "--output", pruned)
+    assert fitted_parts(pruned).keys() == fitted_parts(gated).keys()
+    before, after = (load(model).logits(LETTERS) for model in (gated, pruned))
     np.testing.assert_allclose(after, before, rtol=1e-4)
 
 
-def test_stop_between_parts_keeps_checkpoint(task, tmp_path, monkeypatch):
-    fitted = []
+def test_stop_between_parts_keeps_checkpoint(task, changed, monkeypatch):
+    folder, fitted = changed(model=None), []
 
     def fit_and_stop(setup, name, *rest, fit=finalize.fit_part):
         fitted.append(name)
@@ -162,23 +135,19 @@ def test_stop_between_parts_keeps_checkpoint(task, tmp_path, monkeypatch):
         return fit(setup, name, *rest)
 
     monkeypatch.setattr(finalize, "fit_part", fit_and_stop)
-    monkeypatch.chdir(task)
-    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-    command = ["train", *shared, "--threads", "1", "--output", str(tmp_path / "model")]
-    assert main(command) == 128 + signal.SIGTERM
+    assert exit_code("train", folder, "--threads", 1) == 128 + signal.SIGTERM
     assert fitted == ["kmer6_logistic"]
-    assert not (tmp_path / "model").exists()
-    assert main(command) == 0
+    assert not (folder / "model").exists()
+    st.run_steps("train", folder)
     assert fitted[1:] == ["kmer6_logistic", "exact_positions"]
     again, first = (
-        json.loads((folder / "provenance.json").read_text())["calibration"]
-        for folder in (tmp_path / "model", task / "model")
+        st.read_json(of / "model/provenance.json")["calibration"] for of in (folder, task)
     )
     assert again == first
     assert again["strands"] == "given"
 
 
-def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
+def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     asked = []
 
     def network_outputs(self, letters, batch_size=None, outputs=Scorer.network_outputs):
@@ -186,14 +155,10 @@ def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
         return outputs(self, letters, batch_size)
 
     monkeypatch.setattr(Scorer, "network_outputs", network_outputs)
-    monkeypatch.chdir(task)
-    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-    assert main(["evaluate", *shared, "--model", "model", "--output", str(tmp_path / "out")]) == 0
+    folder = changed()
+    run("evaluate", folder)
     assert len(asked) == 2  # validation and test
-    again, first = (
-        json.loads((folder / "metrics.json").read_text())["test"]
-        for folder in (tmp_path / "out", task)
-    )
+    again, first = (st.read_json(of / "metrics.json")["test"] for of in (folder, task))
     assert again["model"] == first["model"]
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
@@ -225,22 +190,19 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])
-def test_variant_with_a_reserved_name_is_refused(task, name, monkeypatch, capsys):
-    monkeypatch.chdir(task)
-    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-    variant = ["--variant", f"{name}=model"]
-    assert main(["evaluate", *shared, "--model", "model", *variant, "--output", "o"]) == 1
+def test_variant_with_a_reserved_name_is_refused(changed, name, capsys):
+    folder = changed()
+    text = st.small(RUN) + f"[variants.{name}.training]\nmax_steps = 5\n"
+    (folder / "run.toml").write_text(text.replace("[variants]\n", ""))
+    assert exit_code("evaluate", folder) == 1
     assert f"'{name}' is the name of the model or of a baseline" in capsys.readouterr().err
 
 
-def test_model_of_other_strands_is_refused(task, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(task)
-    text = (task / "run.toml").read_text().replace(', "exact_positions"', "")
-    Path("both.toml").write_text(text.replace("bootstraps", 'strands = "both", bootstraps'))
-    shared = ["--run-file", "both.toml", "--corpus", "corpus", "--split", "split.tsv"]
-    assert main(["evaluate", *shared, "--model", "model", "--output", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert "model: the model scores the given strand, but the run file both strands" in error
+def test_model_of_other_strands_is_refused(changed, capsys):
+    folder = changed('evaluation.strands = "both"\nstack.parts = ["kmer6_logistic"]')
+    assert exit_code("evaluate", folder) == 1
+    message = "model: the model scores the given strand, but the run file both strands"
+    assert message in capsys.readouterr().err
 
 
 def test_part_with_other_settings_is_fitted_again(task):
@@ -267,74 +229,36 @@ def test_part_with_other_settings_is_fitted_again(task):
 
 
 def test_sizes_count_parts_in_use(task, tmp_path):
-    assert Candidate.of(task / "model").size() == {"networks": 2, "trainings": 1, "parts": 2}
+    assert Candidate([task / "model"]).size() == {"networks": 2, "trainings": 1, "parts": 2}
     shutil.copytree(task / "model", tmp_path / "model")
     path = tmp_path / "model" / "stack" / "weights.json"
     stored = json.loads(path.read_text())
     stored["weights"] = {"network": stored["weights"]["network"]}
     path.write_text(json.dumps(stored))
-    assert Candidate.of(tmp_path / "model").size() == {"networks": 2, "trainings": 1}
+    assert Candidate([tmp_path / "model"]).size() == {"networks": 2, "trainings": 1}
     assert load(tmp_path / "model").stack.parts == ()
 
 
-@pytest.fixture
-def train_second(task, tmp_path, monkeypatch):
-    """Train the second of two members with the parts of the model; change the run file first."""
-    monkeypatch.chdir(task)
-
-    def train(*change):
-        text = (
-            (task / "run.toml")
-            .read_text()
-            .replace("max_steps", "seeds = 2\nmax_steps")
-            .replace(*change)
-        )
-        (task / "second.toml").write_text(text)
-        shared = [
-            "--run-file",
-            "second.toml",
-            "--corpus",
-            "corpus",
-            "--split",
-            "split.tsv",
-            "--threads",
-            "1",
-        ]
-        return main(
-            [
-                "train",
-                *shared,
-                "--member",
-                "2",
-                "--parts",
-                "model",
-                "--output",
-                str(tmp_path / "second"),
-            ]
-        )
-
-    return train
+def train_second(folder):
+    """Train the second of two members with the parts of the model."""
+    return exit_code("train", folder / "members/2", "--threads", 1)
 
 
-def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monkeypatch, capsys):
+def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
-    assert train_second("", "") == 0
-    assert (
-        "stack: reusing logistic regression on exact positions of another member"
-        in capsys.readouterr().out
-    )
-    first, second = (fitted_parts(folder) for folder in (task / "model", tmp_path / "second"))
-    letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
+    folder = changed("training.seeds = 2")
+    assert train_second(folder) == 0
+    message = "stack: reusing logistic regression on exact positions of another member"
+    assert message in capsys.readouterr().out
+    models = [folder / "model", folder / "members/2/model"]
+    first, second = map(fitted_parts, models)
     assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
-    assert all(first[name].logits(letters) == second[name].logits(letters) for name in first)
-    networks = {
-        json.loads((folder / "provenance.json").read_text())["weights_sha256"]
-        for folder in (task / "model", tmp_path / "second")
-    }
+    assert all(first[name].logits(LETTERS) == second[name].logits(LETTERS) for name in first)
+    networks = {st.read_json(model / "provenance.json")["weights_sha256"] for model in models}
     assert len(networks) == 2
 
 
-def test_settings_that_parts_ignore_may_differ(train_second, tmp_path, monkeypatch):
+def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
     """Calibration uses held-out logits."""
     fits = []
 
@@ -344,26 +268,34 @@ def test_settings_that_parts_ignore_may_differ(train_second, tmp_path, monkeypat
 
     monkeypatch.setattr(finalize, "fit_stack", record)
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
-    assert train_second("bootstraps = 20", "bootstraps = 30") == 0
+    folder = changed("training.seeds = 2\nevaluation.bootstraps = 30")
+    assert train_second(folder) == 0
     [(labels, held_out)] = fits
-    stored = json.loads((tmp_path / "second" / "provenance.json").read_text())["calibration"]
+    stored = st.read_json(folder / "members/2/model/provenance.json")["calibration"]
     assert stored == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
 
 
-def test_parts_of_another_run_are_refused(task, train_second, monkeypatch, capsys):
-    assert train_second("max_steps", 'labels = "shuffled"\nmax_steps') == 1
-    assert "fitted with another value of training.labels" in capsys.readouterr().err
-    assert train_second('"exact_positions"', '"kmer6_positional_logistic"') == 1
-    assert "its stack has no part 'kmer6_positional_logistic'" in capsys.readouterr().err
-    both = 'parts = ["kmer6_logistic"] }\nevaluation = { strands = "both", bootstraps = 20 }'
-    parts = 'parts = ["kmer6_logistic", "exact_positions"] }\nevaluation = { bootstraps = 20 }'
-    assert train_second(parts, both) == 1
-    assert (
-        "part 'kmer6_logistic' of its stack was fitted with other strands"
-        in capsys.readouterr().err
-    )
-    assert train_second('["kmer6_logistic", "exact_positions"]', "[]") == 1
-    assert (
-        "parts of another member need [stack] parts, which this run does not have"
-        in capsys.readouterr().err
-    )
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ('training.labels = "shuffled"', "fitted with another value of training.labels"),
+        (
+            'stack.parts = ["kmer6_logistic", "kmer6_positional_logistic"]',
+            "its stack has no part 'kmer6_positional_logistic'",
+        ),
+        (
+            'stack.parts = ["kmer6_logistic"]\nevaluation.strands = "both"',
+            "part 'kmer6_logistic' of its stack was fitted with other strands",
+        ),
+    ],
+)
+def test_parts_of_another_run_are_refused(changed, changes, message, capsys):
+    assert train_second(changed(f"training.seeds = 2\n{changes}")) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_second_member_needs_the_first(changed, capsys):
+    folder = changed("training.seeds = 2", None)
+    assert train_second(folder) == 1
+    message = f"{folder}/model: not found. Run `selfattn-bio train {folder}` first"
+    assert message in capsys.readouterr().err

@@ -58,16 +58,15 @@ def both_strands(scorer):
     )
 
 
+PATTERNS = {
+    "full": {"kind": "full"},
+    "window": {"kind": "window", "window": 20},
+    "strided": {"kind": "strided", "window": 5, "stride": 7},
+}
+
+
 @pytest.mark.parametrize("kernel", ["auto", "reference", "slab"])
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        {"kind": "full"},
-        {"kind": "window", "window": 20},
-        {"kind": "strided", "window": 5, "stride": 7},
-    ],
-    ids=["full", "window", "strided"],
-)
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
 def test_both_strands_score_the_same(position, pattern, kernel):
     forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel))
@@ -77,44 +76,35 @@ def test_both_strands_score_the_same(position, pattern, kernel):
 
 @needs_band
 @pytest.mark.parametrize(
-    ("kernel", "pattern"),
-    [
-        ("band", {"kind": "full"}),
-        ("band", {"kind": "window", "window": 20}),
-        ("joint", {"kind": "strided", "window": 5, "stride": 7}),
-        ("slab", {"kind": "window", "window": 20}),
-    ],
-    ids=["full", "window", "strided", "slab"],
+    ("kernel", "name"),
+    [("band", "full"), ("band", "window"), ("joint", "strided"), ("slab", "window")],
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
-def test_both_strands_score_the_same_in_float32(position, pattern, kernel):
+def test_both_strands_score_the_same_in_float32(position, name, kernel):
     forward, backward = both_strands(
-        scorer_of(position, pattern=pattern, kernel=kernel, dtype=torch.float32)
+        scorer_of(position, pattern=PATTERNS[name], kernel=kernel, dtype=torch.float32)
     )
     np.testing.assert_allclose(forward, backward, rtol=1e-5, atol=1e-6)
     assert np.ptp(forward) > 0.01
 
 
+WINDOW = {"kind": "window", "window": 20}
+DIRECTIONAL = {
+    "T5 of both directions": ({"kind": "t5"}, True, None),
+    "Shaw": ({"kind": "shaw"}, True, None),
+    "k-mers as they are": (SYMMETRIC["t5"], False, None),
+    "causal": (SYMMETRIC["t5"], True, WINDOW | {"causal": True}),
+    "global tokens": (SYMMETRIC["t5"], True, WINDOW | {"num_global": 1}),
+    "blocks": (SYMMETRIC["t5"], True, {"kind": "block_local", "block": 16}),
+    "BigBird": (
+        *(SYMMETRIC["t5"], True),
+        {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0},
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    ("position", "canonical", "pattern"),
-    [
-        ({"kind": "t5"}, True, None),
-        ({"kind": "shaw"}, True, None),
-        (SYMMETRIC["t5"], False, None),
-        (SYMMETRIC["t5"], True, {"kind": "window", "window": 20, "causal": True}),
-        (SYMMETRIC["t5"], True, {"kind": "window", "window": 20, "num_global": 1}),
-        (SYMMETRIC["t5"], True, {"kind": "block_local", "block": 16}),
-        (SYMMETRIC["t5"], True, {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}),
-    ],
-    ids=[
-        "T5 of both directions",
-        "Shaw",
-        "k-mers as they are",
-        "causal",
-        "global tokens",
-        "blocks",
-        "BigBird",
-    ],
+    ("position", "canonical", "pattern"), DIRECTIONAL.values(), ids=DIRECTIONAL
 )
 def test_directional_models_score_strands_differently(position, canonical, pattern):
     forward, backward = both_strands(scorer_of(position, canonical, pattern))

@@ -4,18 +4,18 @@ The explanation must find the planted site in each input, and commands for one i
 such a model.
 """
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from paired_tasks import DNA_MOTIFS, motif_and_domain, motif_and_peak, two_motifs, write_pairs
+import small_task as st
+from commands import exit_code, run
+from paired_tasks import motif_and_domain, motif_and_peak, two_motifs, write_pairs
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import selfattn_bio
-from selfattn_bio import config
+from selfattn_bio import Study, config
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.methods import (
     CPLRP,
@@ -27,24 +27,9 @@ from selfattn_bio.attribution.methods import (
     IntegratedGradients,
     Saturation,
 )
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.scoring.loading import load
-
-SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-
-
-def prepared(folder, kind, sample, number=3000, steps=150):
-    """Write a task with corpus and split; return the planted records."""
-    records = write_pairs(folder, kind, sample, number, steps)
-    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert (
-        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
-        == 0
-    )
-    return records
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +38,11 @@ def task(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        records = prepared(folder, "dna", two_motifs)
-        train = ["train", *SHARED, "--threads", "1"]
-        assert main([*train, "--output", "model"]) == 0
+        records = write_pairs(folder, "dna", two_motifs, 3000, 150)
+        st.run_steps("ingest split train")
         for variant in ("first_alone", "partner_alone"):
-            assert main([*train, "--variant", variant, "--output", variant]) == 0
-        variants = [
-            word
-            for name in ("first_alone", "partner_alone")
-            for word in ("--variant", f"{name}={name}")
-        ]
-        assert main(["evaluate", *SHARED, "--model", "model", *variants, "--output", "."]) == 0
-        assert main(["explain", *SHARED, "--model", "model", "--output", "attribution"]) == 0
+            run(f"train ./variants/{variant} --threads 1")
+        st.run_steps("evaluate explain")
     return folder, records
 
 
@@ -75,12 +53,11 @@ def here(task, monkeypatch):
 
 
 def test_two_inputs_beat_each_input_alone(here):
-    test = json.loads(Path("metrics.json").read_text())["test"]
+    test = st.read_json("metrics.json")["test"]
     assert test["model"]["auroc"]["value"] > 0.9
     alone = test["baselines"]
-    assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(
-        alone
-    )
+    names = {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"}
+    assert names <= set(alone)
     for name, entry in alone.items():
         # 450 records: chance is 0.5 with a standard deviation of 0.027
         assert 0.35 < entry["auroc"]["value"] < 0.65, name
@@ -111,46 +88,13 @@ def test_explain_finds_planted_sites_of_both_inputs(here):
         assert aupr > 0.7
 
 
-def test_motifs_of_each_input_are_the_planted_ones(here):
-    both = [of for of in here.values() if of[3] and of[4]][:200]
-    explanation = selfattn_bio.explain(
-        "model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP()
-    )
-    for found, planted in zip((explanation, explanation.partner), DNA_MOTIFS, strict=True):
-        consensus = found.find_motifs(database=None, caller=Clusters()).table["consensus"].tolist()
-        assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (
-            planted,
-            consensus,
-        )
-
-
-def turned(text):
-    return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
-
-
 def test_scores_equal_evaluate_in_any_order(here):
-    assert (
-        main(
-            [
-                "score",
-                "--model",
-                "model",
-                "--fasta",
-                "positives.fa",
-                "negatives.fa",
-                "--partner",
-                "partners.fa",
-                "--output",
-                "s.tsv",
-            ]
-        )
-        == 0
-    )
-    scored = pd.read_csv("s.tsv", sep="\t").set_index("id")
-    told = pd.read_csv("predictions/test.tsv", sep="\t").set_index("id")
-    assert scored.loc[told.index, "logit"].to_numpy() == pytest.approx(
-        told["model_logit"].to_numpy(), abs=1e-4
-    )
+    fasta = "positives.fa negatives.fa --partner partners.fa"
+    run(f"score --model model --fasta {fasta} --output s.tsv")
+    scored = st.read_tsv("s.tsv").set_index("id")
+    told = st.read_tsv("predictions/test.tsv").set_index("id")
+    expected = pytest.approx(told["model_logit"].to_numpy(), abs=1e-4)
+    assert scored.loc[told.index, "logit"].to_numpy() == expected
     names = list(told.index[:5])
     pairs = [here[name][1:3] for name in names]
     table = selfattn_bio.score_sequences(
@@ -204,115 +148,74 @@ TAKES_ONE = "does not support models with two inputs"
 @pytest.mark.parametrize(
     "command",
     [
-        ["scan", "--genome", "positives.fa", "--output", "x"],
-        ["variants", "--genome", "positives.fa", "--region", "r1:1-10", "--output", "x"],
-        ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
-        ["contacts", "--fasta", "positives.fa", "--output", "x"],
-        ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
-        [
-            "score",
-            "--fasta",
-            "positives.fa",
-            "--partner",
-            "partners.fa",
-            "--rc",
-            "--output",
-            "x.tsv",
-        ],
+        "scan --model model --genome positives.fa --output x",
+        "variants --model model --genome positives.fa --region r1:1-10 --output x",
+        "embed --model model --fasta positives.fa --output x.parquet",
+        "contacts --model model --fasta positives.fa --output x",
+        "interactions .",
+        "score --model model --fasta positives.fa --partner partners.fa --rc --output x.tsv",
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: command.split()[0],
 )
 def test_commands_of_one_input_refuse(here, capsys, command):
     # read before the model
-    Path("x.vcf").write_text(
-        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    )
-    assert main([*command[:1], "--model", "model", *command[1:]]) == 1
+    Path("motifs.meme").write_text("MEME version 4\n")
+    assert exit_code(command) == 1
     assert TAKES_ONE in capsys.readouterr().err
 
 
 def test_dry_run_takes_two_inputs(here):
-    command = "train --run-file run.toml --corpus corpus --split split.tsv --output none --dry-run"
-    assert main([*command.split(), "--threads", "1"]) == 0
-    assert not Path("none").exists()
+    run("train . --threads 1 --dry-run")
 
 
 def test_two_input_scoring_errors(here):
-    with pytest.raises(
-        ArgumentError, match="this model has two inputs; pass the second one as partner"
-    ):
-        selfattn_bio.score_sequences("model/", ["ACGTACGTAC"])
+    score, text = selfattn_bio.score_sequences, "ACGTACGTAC"
+    with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one as"):
+        score("model/", [text])
     with pytest.raises(ArgumentError, match="no partner for sequence '1'"):
-        selfattn_bio.score_sequences("model/", ["ACGTACGTAC"] * 2, partner=["ACGTACGTAC"])
+        score("model/", [text] * 2, partner=[text])
     with pytest.raises(ArgumentError, match="partner was given, but this model has only one input"):
-        selfattn_bio.score_sequences("promoter", ["ACGTACGTAC" * 30], partner=["ACGTACGTAC"])
-    with pytest.raises(
-        ArgumentError,
-        match="this model has two inputs and needs pairs of sequences",
-    ):
-        load("model/").logits([np.frombuffer(b"ACGTACGTAC", np.uint8)])
+        score("promoter", [text * 30], partner=[text])
+    with pytest.raises(ArgumentError, match="this model has two inputs and needs pairs of"):
+        load("model/").logits([np.frombuffer(text.encode(), np.uint8)])
     with pytest.raises(ArgumentError, match="attention " + re.escape(TAKES_ONE)):
-        selfattn_bio.read_attention("model/", ["ACGTACGTAC"])
+        selfattn_bio.read_attention("model/", [text])
     with pytest.raises(ModelFolderError):
         load(["model/", "promoter"])
 
 
-def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
+def test_two_input_training_resumes_bit_for_bit(here, tmp_path, monkeypatch):
     """A training that stops after a checkpoint and resumes has the same losses, bit for bit."""
-    run = (
-        Path("run.toml")
-        .read_text()
-        .replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
-    )
-    run = run.replace("evaluate_every = 50", "evaluate_every = 4")
-    (tmp_path / "run.toml").write_text(run)
-    train = [
-        "train",
-        "--run-file",
-        str(tmp_path / "run.toml"),
-        *SHARED[2:],
-        "--threads",
-        "1",
-        "--output",
-    ]
-    assert main([*train, str(tmp_path / "whole")]) == 0
-
-    from selfattn_bio.training.trainer import Trainer
-
-    with pytest.MonkeyPatch.context() as patch:
-        take = Trainer.take_step
-
-        def stopping(self):
-            if self.progress.step == 6:
-                raise KeyboardInterrupt
-            take(self)
-
-        patch.setattr(Trainer, "take_step", stopping)
-        assert main([*train, str(tmp_path / "parts")]) == 130
-    assert main([*train, str(tmp_path / "parts")]) == 0
-    assert (tmp_path / "parts/model.safetensors").read_bytes() == (
-        tmp_path / "whole/model.safetensors"
-    ).read_bytes()
+    text = Path("run.toml").read_text()
+    text = text.replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
+    for name in ("whole", "parts"):
+        st.copy_task(Path(), tmp_path / name)
+        file = tmp_path / name / "run.toml"
+        file.write_text(text.replace("evaluate_every = 50", "evaluate_every = 4"))
+    monkeypatch.chdir(tmp_path)
+    st.run_steps("train", "whole")
+    with st.crashed(6):
+        Study("parts").train(threads=1)
+    st.run_steps("train", "parts")
+    weights = [Path(name, "model/model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize(
-    ("kind", "sample"),
-    [("protein", motif_and_domain), ("track", motif_and_peak)],
+    ("kind", "sample"), [("protein", motif_and_domain), ("track", motif_and_peak)]
 )
 def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    records = prepared(tmp_path, kind, sample, 2000, 100)
-    assert main(["train", *SHARED, "--threads", "1", "--output", "model"]) == 0
-    split = pd.read_csv("split.tsv", sep="\t")
+    records = write_pairs(tmp_path, kind, sample, 2000, 100)
+    st.run_steps("ingest split train")
+    split = st.read_tsv("split.tsv")
     names = split["id"][split["split"] == "test"].tolist()
     labels = np.array([records[name][0] for name in names])
     first, partner = ([records[name][i] for name in names] for i in (1, 2))
-    auroc = roc_auc_score(
-        labels, selfattn_bio.score_sequences("model/", first, partner=partner)["logit"]
-    )
     others = [partner[i] for i in np.random.default_rng(1).permutation(len(partner))]
-    auroc_of_others = roc_auc_score(
-        labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]
+    auroc, auroc_of_others = (
+        roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=of)["logit"])
+        for of in (partner, others)
     )
     # Ten seeds in float32 and bfloat16: at least 0.988; at most 0.728 with the partners of other
     # records, and at most 0.75 with one input.
@@ -350,6 +253,6 @@ def test_model_folder_describes_both_inputs(here):
     card = Path("model/README.md").read_text()
     assert "A pair of self-attention encoders, one per input" in card
     assert "partner=PARTNERS" in card
-    provenance = json.loads(Path("model/provenance.json").read_text())
+    provenance = st.read_json("model/provenance.json")
     assert [source["path"] for source in provenance["partners"]] == ["partners.fa"]
-    assert Corpus.open("corpus").fingerprint == provenance["corpus_fingerprint"]
+    assert st.corpus_of(".").fingerprint == provenance["corpus_fingerprint"]

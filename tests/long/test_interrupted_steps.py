@@ -12,22 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from selfattn_bio.layout import Layout
+
 ROOT = Path(__file__).parents[2]
 KILLS = 10
-# options of each step; OUT is the folder that it writes to
-SHARED = "--run-file task.toml --corpus corpus --split split.tsv"
-STEPS = {
-    "ingest": "--run-file task.toml --output OUT/corpus",
-    "split": "--run-file task.toml --corpus corpus --output OUT/split.tsv",
-    "audit": f"{SHARED} --output OUT/audit.tsv",
-    "train": f"{SHARED} --threads 1 --output OUT/model",
-    "evaluate": f"{SHARED} --model model --output OUT/results",
-    "explain": f"{SHARED} --model model --output OUT/attribution",
-    "motifs": f"{SHARED} --model model --attribution attribution --output OUT/motifs",
-    "interactions": f"{SHARED} --model model --motifs motifs/motifs.meme --output OUT/pairs.tsv",
-    "score": "--model model --fasta positives.fa --output OUT/scores.tsv",
-    "embed": "--model model --fasta positives.fa --output OUT/vectors.parquet",
-    "hits": "--motifs motifs/motifs.meme --fasta positives.fa --hit-p 0.001 --output OUT/hits.tsv",
+TASK_STEPS = ["ingest", "split", "audit", "train", "evaluate", "explain", "motifs", "interactions"]
+# the command of each step; OUT is the folder that it writes to
+STEPS = {step: f"{step} OUT" for step in TASK_STEPS} | {
+    "train": "train OUT --threads 1",
+    "score": "score --model model --fasta positives.fa --output OUT/scores.tsv",
+    "embed": "embed --model model --fasta positives.fa --output OUT/vectors.parquet",
+    "hits": "hits --motifs motifs.meme --fasta positives.fa --hit-p 0.001 --output OUT/hits.tsv",
 }
 # their contents include times or the command
 DIFFERENT = {"train.json", "history.csv", "provenance.json", "README.md"}
@@ -36,14 +31,24 @@ pytestmark = pytest.mark.long
 
 
 def command(step: str, output: Path) -> list[str]:
-    words = STEPS[step].replace("OUT", str(output)).split()
-    return [sys.executable, "-m", "selfattn_bio", step, *words]
+    return [sys.executable, "-m", "selfattn_bio", *STEPS[step].replace("OUT", str(output)).split()]
 
 
 def run(step: str, output: Path, task: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(step, output), cwd=task, text=True, capture_output=True, check=False
     )
+
+
+def prepared(step: str, task: Path, folder: Path) -> Path:
+    """Return a folder with links to the run file and the results of all earlier steps."""
+    folder.mkdir(exist_ok=True)
+    earlier = TASK_STEPS[: TASK_STEPS.index(step)] if step in TASK_STEPS else []
+    files = [file.name for file in vars(Layout).values() if getattr(file, "step", "") in earlier]
+    for name in ("run.toml", *files):
+        if "/" not in name and (task / name).exists():
+            (folder / name).symlink_to(task / name)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def task(tmp_path_factory) -> Path:
     for name in ("positives", "negatives"):
         shutil.copy(ROOT / f"data/smoke/{name}.fa", folder)
     text = (ROOT / "workflows/tasks/smoke.toml").read_text().replace("data/smoke/", "")
-    (folder / "task.toml").write_text(text)
+    (folder / "run.toml").write_text(text)
     for step in STEPS:
         done = run(step, folder, folder)
         assert done.returncode == 0, done.stderr
@@ -61,22 +66,20 @@ def task(tmp_path_factory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file, also of hidden ones."""
+    """Return the SHA-256 of each file, also of hidden ones, but not of links."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.is_symlink()
     }
 
 
 @pytest.mark.parametrize("step", KILLED)
 def test_killed_step_leaves_nothing_and_ends_with_same_results(step, task, tmp_path):
-    (tmp_path / "whole").mkdir()
+    whole, output = (prepared(step, task, tmp_path / name) for name in ("whole", "killed"))
     start = time.monotonic()
-    assert run(step, tmp_path / "whole", task).returncode == 0
+    assert run(step, whole, task).returncode == 0
     seconds, moments, ended = time.monotonic() - start, random.Random(step), 0
-    output = tmp_path / "killed"
-    output.mkdir()
     for _ in range(KILLS):
         process = subprocess.Popen(
             command(step, output), cwd=task, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -84,21 +87,19 @@ def test_killed_step_leaves_nothing_and_ends_with_same_results(step, task, tmp_p
         time.sleep(seconds * moments.uniform(0.3, 1.0))  # before, libraries are imported
         process.kill()
         ended += process.wait() == 0
-        for path in output.rglob("*"):
-            if path.is_file() and not any(part.startswith(".") for part in path.parts):
-                # under its final name, a file is complete
-                same = tmp_path / "whole" / path.relative_to(output)
-                assert path.read_bytes() == same.read_bytes(), path
+        # under its final name, a file is complete
+        names = {name for name in contents(output) if not re.search(r"(^|/)\.", name)}
+        for name in names:
+            assert (output / name).read_bytes() == (whole / name).read_bytes(), name
     assert ended < KILLS
     assert run(step, output, task).returncode == 0
-    assert contents(output) == contents(tmp_path / "whole")
+    assert contents(output) == contents(whole)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_step_that_runs_twice_at_the_same_time(step, task, tmp_path):
     """Both processes write the same result, except those of a training, where one stops."""
-    output = tmp_path / "both"
-    output.mkdir()
+    output = prepared(step, task, tmp_path / "both")
     processes = [
         subprocess.Popen(command(step, output), cwd=task, text=True, stderr=subprocess.PIPE)
         for _ in range(2)
@@ -137,11 +138,10 @@ def full_disk(tmp_path):
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "interactions"])
 def test_full_disk_is_one_line_and_leaves_no_part_of_a_file(step, task, full_disk):
-    done = run(step, full_disk, task)
+    done = run(step, prepared(step, task, full_disk), task)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"selfattn-bio {step}: error: {full_disk}/")
     assert "No space left on device" in last
     assert "Traceback" not in done.stderr
-    sizes = {path.name: path.stat().st_size for path in full_disk.rglob("*") if path.is_file()}
-    assert not any(name.startswith(".") for name in sizes), sizes
+    assert not [name for name in contents(full_disk) if name.startswith(".")]

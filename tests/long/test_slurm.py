@@ -23,41 +23,16 @@ PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # Debian installs the
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
 # The profile's settings for real clusters, made small: one core per process and frequent status
 # checks.
-SMALL = [
-    "--set-threads",
-    *(
-        f"{rule}=1"
-        for rule in ("train", "train_variant", "evaluate", "explain", "motifs", "interactions")
-    ),
-]
-SMALL += ["--default-resources", "mem_mb=500", "runtime=30"]
-SMALL += [
-    "--slurm-status-command",
-    "squeue",
-    "--slurm-init-seconds-before-status-checks",
-    "5",
-    "--latency-wait",
-    "10",
-    "--nolock",
-]
+RULES = ("train", "train_variant", "evaluate", "explain", "motifs", "interactions")
+SMALL = ["--set-threads", *(f"{rule}=1" for rule in RULES)]
+SMALL += ["--default-resources", "mem_mb=500", "runtime=30", "--slurm-status-command", "squeue"]
+SMALL += ["--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10", "--nolock"]
 TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # comments in the profile
 STEPS = 150  # enough to be killed before the end
-RESULTS = [
-    *(
-        "model/model.safetensors",
-        "metrics.json",
-        "predictions/test.tsv",
-        "motifs.tsv",
-        "motifs.meme",
-        "seqlets.bed",
-        "marginals.tsv",
-    ),
-    *(
-        "report.html",
-        "motifs.ipynb",
-        "variants/cnn/model/model.safetensors",
-    ),
-]
+RESULTS = """
+model/model.safetensors metrics.json predictions/test.tsv motifs.tsv motifs.meme seqlets.bed
+marginals.tsv report.html motifs.ipynb variants/cnn/model/model.safetensors
+"""
 
 
 def why_not() -> str:
@@ -92,9 +67,8 @@ def cluster(tmp_path_factory):
         subprocess.run([SCRIPTS / "stop.sh", folder], check=True)
     assert not Path("/etc/slurm/slurm.conf").exists()
     assert {"slurmctld.pid", "slurmd.n1.pid", "slurmd.n2.pid"} <= daemons.keys()
-    assert [
-        name for name, process in daemons.items() if Path(f"/proc/{process}/exe").exists()
-    ] == []
+    alive = [name for name, process in daemons.items() if Path(f"/proc/{process}/exe").exists()]
+    assert alive == []
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +97,8 @@ class Run:
 
     def __init__(self, project: Path, *arguments: str) -> None:
         self.file = project / "said.txt"
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            *arguments,
-            "--profile",
-            "profiles/slurm",
-            *SMALL,
-        ]
+        snakemake = [sys.executable, "-m", "snakemake", *arguments]
+        command = [*snakemake, "--profile", "profiles/slurm", *SMALL]
         with self.file.open("w") as file:
             self.process = subprocess.Popen(
                 command, cwd=project, stdout=file, stderr=subprocess.STDOUT
@@ -161,17 +128,14 @@ class Run:
             time.sleep(0.05)
 
 
-def trainers(project: Path, output: str) -> dict[str, int]:
-    """Return the rank and process id of each training process."""
+def trainers(project: Path, study: str) -> dict[str, int]:
+    """Return the rank and process id of each process that trains a study."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_text(errors="replace").split("\0")
-            if (
-                "train" not in words
-                or output not in words
-                or (folder / "cwd").resolve() != project.resolve()
-            ):
+            is_here = (folder / "cwd").resolve() == project.resolve()
+            if not is_here or "train" not in words or study not in words:
                 continue
             variables = dict(
                 word.partition("=")[::2]
@@ -202,10 +166,8 @@ def jobs_of(cluster: Path) -> list[dict[str, str]]:
 
 def running_job(comment: str) -> str:
     """Return the id of the running Slurm job whose comment is this rule with its wildcards."""
-    jobs = [
-        line.split()
-        for line in slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k").splitlines()
-    ]
+    table = slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k")
+    jobs = [line.split() for line in table.splitlines()]
     # a wildcard may be empty
     (number,) = [number for number, words in jobs if words.rstrip("_") == comment.rstrip("_")]
     return number
@@ -221,13 +183,10 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
             found = run.wait_for_checkpoint(*waiting)
             waiting.remove(found)
             if found == killed:
-                os.kill(trainers(project, "results/smoke/model")["1"], signal.SIGKILL)
+                os.kill(trainers(project, "results/smoke")["1"], signal.SIGKILL)
             else:
-                slurm(
-                    "scancel",
-                    "--signal=TERM",
-                    running_job("rule_train_variant_wildcards_smoke__variants_cnn"),
-                )
+                job = running_job("rule_train_variant_wildcards_smoke__variants_cnn")
+                slurm("scancel", "--signal=TERM", job)
         assert run.process.wait(timeout=2000) == 0, run.said
     seconds = time.monotonic() - started
 
@@ -239,39 +198,24 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     logs = project / ".snakemake/slurm_logs/rule_train_variant"
     # the log of the retry is removed; a wildcard may be empty
     (failed,) = logs.glob("smoke__variants_cnn*/*.log")
-    saved = re.search(
-        r"training was stopped by SIGTERM at step (\d+); its state is saved", failed.read_text()
-    )
-    assert (
-        f"cnn: resuming from the checkpoint of step {saved[1]}\n"
-        in (results / "variants/cnn/logs/train.log").read_text()
-    )
+    message = r"training was stopped by SIGTERM at step (\d+); its state is saved"
+    saved = re.search(message, failed.read_text())
+    log = (results / "variants/cnn/logs/train.log").read_text()
+    assert f"cnn: resuming from the checkpoint of step {saved[1]}\n" in log
 
-    assert [name for name in RESULTS if not (results / name).exists()] == []
+    assert [name for name in RESULTS.split() if not (results / name).exists()] == []
     assert json.loads((results / "model/provenance.json").read_text())["processes"] == 2
     jobs = jobs_of(cluster)
     states = [job["JobState"] for job in jobs if job["NodeCnt"] == "2"]
     assert sorted(states) == ["COMPLETED"] * 3 + ["FAILED"] * 2
     assert nodes_are_free()
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "train_smoke", "--dry-run"]
-    here = subprocess.run(
-        command,
-        cwd=project,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=True,
-    )
-    assert "Nothing to be done" in here.stdout  # on other machines
+    output = subprocess.check_output(command, cwd=project, text=True, stderr=subprocess.STDOUT)
+    assert "Nothing to be done" in output  # on other machines
     with capsys.disabled():
         print(
-            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; ",
-            end="",
-        )
-        print(
-            f"killed with -9 and gone on from step {step}, stopped by SIGTERM and gone on from "
-            f"step {saved[1]}",
-            end="",
+            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; "
+            f"resumed at step {step} after kill -9, and at step {saved[1]} after SIGTERM"
         )
 
 
@@ -288,7 +232,7 @@ def test_scancel_frees_the_nodes(cluster, project, capsys):
             assert time.monotonic() - cancelled < 120, slurm("sinfo")
             time.sleep(0.1)
         seconds = time.monotonic() - cancelled
-        assert trainers(project, "results/smoke/model") == {}
+        assert trainers(project, "results/smoke") == {}
         assert run.process.wait(timeout=900) == 1, run.said
     with capsys.disabled():
         print(f"\nnodes free {seconds:.1f} s after scancel", end="")

@@ -14,11 +14,6 @@ pytestmark = pytest.mark.long
 
 def test_readme_support_matrix_is_current():
     command = [sys.executable, "-W", "ignore", str(ROOT / "docs/make_support.py"), "--check"]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

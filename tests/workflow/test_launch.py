@@ -27,9 +27,7 @@ def training(project: Path, *arguments: str) -> str:
     """Return the shell command of the training."""
     done = dry_run(project, *arguments)
     assert done.returncode == 0, done.stdout
-    (command,) = re.findall(
-        r"Shell command: (.* train --run-file .*)$", done.stdout, flags=re.MULTILINE
-    )
+    (command,) = re.findall(r"Shell command: (.* train results/.*)$", done.stdout, re.MULTILINE)
     return command
 
 
@@ -39,7 +37,7 @@ def asked(resources: str) -> list[str]:
 
 def test_train_without_resources_is_the_plain_command(project):
     command = training(project)
-    assert command.startswith("selfattn-bio train --run-file ")
+    assert command.startswith("selfattn-bio train results/smoke --threads ")
     assert " --threads 1 " in command  # three trainings share the four cores
 
 
@@ -67,10 +65,8 @@ def test_several_processes_are_started_by_torchrun(project, resources, beginning
 def test_nodes_connect_to_the_first_node(project):
     command = training(project, *asked("mpi=srun nodes=2 tasks_per_node=3"))
     assert "torchrun --nproc-per-node=3 --no-python --nnodes=2 --rdzv-backend=c10d" in command
-    assert (
-        '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))" selfattn-bio train'
-        in command
-    )
+    endpoint = '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))"'
+    assert f"{endpoint} selfattn-bio train" in command
 
 
 @pytest.mark.parametrize(
