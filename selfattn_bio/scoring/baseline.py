@@ -107,14 +107,9 @@ class BaselineScorer(Scorer):
         return 1
 
     def outputs(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        batch_size: int | None = None,
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`.
-
-        `batch_size` is ignored.
-        """
+        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`."""
         return self.logits(letters)[:, None]
 
     def logits(self, letters: NDArray[np.uint8] | Sequence[Any]) -> NDArray[np.float64]:

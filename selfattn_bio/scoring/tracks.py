@@ -146,7 +146,7 @@ def score_genome(
     genome: Genome | str | Path,
     output: str | Path,
     *,
-    regions: Sequence[str] | str | Path | None = None,
+    regions: Sequence[str | Path] | str | Path | None = None,
     prior: float | None = None,
     assembly: str | None = None,
     scan: Scan | None = None,
@@ -172,8 +172,8 @@ def score_genome(
     output
         Prefix of the file names.
     regions
-        A chromosome name, "chrom:first-last" (1-based inclusive as in samtools), a list of them, or
-        the path of a BED file. None for the complete genome. Windows start at multiples of the
+        A chromosome name, "chrom:first-last" (1-based inclusive as in samtools), the path of a BED
+        file, or a list of these. None for the complete genome. Windows start at multiples of the
         stride from the start of the chromosome, and those whose middle `stride` bp overlap a region
         are scored.
     prior
@@ -310,20 +310,16 @@ def blocks(
     yield from in_threads(scored, sequences, torch.get_num_threads() if on_cpu else 1)
 
 
-def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
+def _wanted(regions: Sequence[str | Path] | str | Path | None, genome: Genome) -> list[Region]:
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
-    if isinstance(regions, Path) or (
-        isinstance(regions, str) and regions.lower().endswith(INTERVAL_FILES)
-    ):
-        return read_regions(regions, genome)
-    return joined(
-        [
-            parse_region(text, genome)
-            for text in ([regions] if isinstance(regions, str) else regions)
-        ],
-        genome,
-    )
+    found = []
+    for region in [regions] if isinstance(regions, str | Path) else regions:
+        if isinstance(region, Path) or region.lower().endswith(INTERVAL_FILES):
+            found += read_regions(region, genome)
+        else:
+            found.append(parse_region(region, genome))
+    return joined(found, genome)
 
 
 def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows) -> list[Region]:

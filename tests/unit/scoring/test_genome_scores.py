@@ -299,7 +299,7 @@ def test_window_comes_from_folder(tmp_path):
     made = origin_of(replace(scorer_of(RUN), calibration=Calibration()))
     message = (
         "the window size is unknown: the model does not store the length of its training records. "
-        "Set the window: --window"
+        "Set window of Scan or VariantWindows in Python"
     )
     with pytest.raises(ArgumentError, match=message):
         made.window(None)

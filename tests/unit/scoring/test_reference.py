@@ -176,9 +176,7 @@ def scorer_with_sets(reference, shift=0.0):
 
 def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
     scorer, outputs, labels = scorer_with_sets(reference)
-    monkeypatch.setattr(
-        Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)]
-    )
+    monkeypatch.setattr(Scorer, "outputs", lambda self, letters: outputs[: len(letters)])
     sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
     table = score_sequences(scorer, sequences, coverage=0.9)
     assert list(table) == ["id", "logit", "probability", "predicted", "set", "unlike"]
@@ -193,9 +191,7 @@ def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
 def test_several_models_combine_prediction_sets(reference, monkeypatch):
     one, outputs, _ = scorer_with_sets(reference)
     other, _, _ = scorer_with_sets(reference, shift=1.0)
-    monkeypatch.setattr(
-        Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)]
-    )
+    monkeypatch.setattr(Scorer, "outputs", lambda self, letters: outputs[: len(letters)])
     sequences = ["ACGT" * 25] * 200
     single, another, both = (
         score_sequences(model, sequences, coverage=0.9)["set"]
@@ -234,8 +230,6 @@ def test_coverage_errors(tmp_path, reference):
         match=r"coverage needs reference\.safetensors, which a model folder does not have",
     ):
         score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
-    with pytest.raises(ValueError, match="batch_size is 0"):
-        score_sequences(scorer, ["ACGT"], batch_size=0)
 
 
 def test_reference_round_trip(tmp_path, reference):
