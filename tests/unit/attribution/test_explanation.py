@@ -129,7 +129,7 @@ def test_guided_scores_of_mutated_positions_are_effects():
     np.testing.assert_allclose(
         explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6
     )
-    (full,) = Guided(1.0).scores(scorer, [letters], Target())
+    (full,) = Guided(fraction=1.0).scores(scorer, [letters], Target())
     np.testing.assert_allclose(
         full,
         centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]),
