@@ -46,4 +46,4 @@ METHODS: dict[str, type[Method]] = {
 
 def build_method(section: config.AnyMethod) -> Method:
     """Return the method selected in the run file."""
-    return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
+    return METHODS[section.kind](**section.model_dump(exclude={"kind"}, exclude_unset=True))
