@@ -59,26 +59,14 @@ class BaselineScorer(Scorer):
     def __repr__(self) -> str:
         return f"BaselineScorer: {self.baseline.title}"
 
-    @property
-    def run(self) -> NoReturn:
-        """Raise: a baseline has no run file."""
-        raise self._refusal()
-
-    @property
-    def network(self) -> NoReturn:
-        """Raise: a baseline has no network."""
-        raise self._refusal()
-
-    @property
-    def tokenizer(self) -> NoReturn:
-        """Raise: a baseline has no tokens."""
-        raise self._refusal()
-
-    def _refusal(self) -> ArgumentError:
-        where = f"{self.folder}: " if self.folder else ""
-        return ArgumentError(
-            f"{where}this is a baseline ({self.baseline.title}) without a network; only `load` and "
-            "`score` accept it"
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise: a baseline has no run file, network or tokens."""
+        if name not in ("run", "network", "tokenizer"):
+            raise AttributeError(name)
+        raise ArgumentError(
+            f"this is a baseline ({self.baseline.title}) without a network; only `load` and "
+            "`score` accept it",
+            place=str(self.folder or ""),
         )
 
     @property

@@ -274,8 +274,8 @@ def test_score_reads_each_sequence_once(monkeypatch):
     scorer, read = network_of(), []
     monkeypatch.setattr(
         Scorer,
-        "_strand_outputs",
-        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+        "of_each",
+        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
     )
     text = np.frombuffer(sequences()[0].encode(), np.uint8)
     np.testing.assert_allclose(

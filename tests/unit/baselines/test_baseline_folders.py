@@ -127,7 +127,7 @@ def card_with(folder: Path, **changes: object) -> None:
             lambda folder: (folder / "baseline.json").unlink(),
             "baseline.json: file not found",
         ),
-        (lambda folder: (folder / "baseline.json").write_text("{}"), "kind is missing"),
+        (lambda folder: (folder / "baseline.json").write_text("{}"), "version is missing"),
         (
             lambda folder: (folder / "arrays.safetensors").unlink(),
             "file 'arrays.safetensors' of the baseline is missing",
@@ -138,7 +138,7 @@ def card_with(folder: Path, **changes: object) -> None:
         ),
         (
             lambda folder: card_with(folder, version=1),
-            "version 1 of the format; this version of selfattn-bio reads 2",
+            "version: Input should be 2",
         ),
         (lambda folder: card_with(folder, kind="oracle"), "unknown baseline 'oracle'; known: gc, "),
         (

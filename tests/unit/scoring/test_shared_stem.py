@@ -125,8 +125,8 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     given, read = strand_logits(one, letters, windows), []
     monkeypatch.setattr(
         Scorer,
-        "_strand_outputs",
-        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+        "of_each",
+        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
     )
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
