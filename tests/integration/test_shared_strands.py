@@ -187,7 +187,7 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     windows, letters = (
         GenomeWindows(60, 8),
         np.random.default_rng(0).choice(
-            np.frombuffer(b"ACGT", np.uint8), GenomeWindows(60, 8).reach(9)
+            np.frombuffer(b"ACGT", np.uint8), GenomeWindows(60, 8).span(9)
         ),
     )
     assert SharedStem.of(scorer, windows) is not None
