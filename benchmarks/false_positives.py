@@ -31,16 +31,11 @@ from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from selfattn_bio.evidence.associations import (
-    enrichment,
-    matched_enrichment,
-    position_profile,
-    strand_bias,
-    strata_of,
-)
+from selfattn_bio.evidence.associations import position_profile, strand_bias
 from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.held_out_records import LabelledRecords
 from selfattn_bio.evidence.interactions import evaluate_interactions
+from selfattn_bio.evidence.interventions import Scored
 from selfattn_bio.evidence.nulls import null_hits
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs import open_database
@@ -137,11 +132,11 @@ def associations(
     some = records(rng, 5, 8, 0.9) if rich else words(rng, 5, 8)
     ppms = {f"m{number}": ppm(word, 0.85) for number, word in enumerate(some)}
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, 1e-3)
-    strata = strata_of(sequences, DNA)
+    held_out = LabelledRecords(sequences, label)
     for motif in ppms:
-        mine = hits[hits["name"] == motif]
-        yield f"{name}: enrichment", enrichment(mine, label)["enrichment_p"]
-        yield f"{name}: matched", matched_enrichment(mine, label, strata)["matched_p"]
+        found = held_out.associations(hits[hits["name"] == motif])
+        yield f"{name}: enrichment", found["enrichment_p"]
+        yield f"{name}: matched", found["matched_p"]
 
 
 def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -160,13 +155,10 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     def log_odds(rows: Sequence[Letters]) -> NDArray[np.float64]:
         return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
 
-    table = weigh_evidence(
-        ppms,
-        dict.fromkeys(ppms, NUM_SITES),
-        LabelledRecords(sequences, label),
-        log_odds,
-        hit_p=5e-5,
-    )
+    sites = dict.fromkeys(ppms, NUM_SITES)
+    hits = find_hits(ppms, sites, sequences, 5e-5)
+    scored = Scored(LabelledRecords(sequences, label), log_odds)
+    table = weigh_evidence(ppms, sites, hits, scored, hit_p=5e-5)
     for row in table.to_dict("records"):
         yield "model: sufficiency", row["sufficiency_p"]
         for verdict in ("supported", "contradicted"):
@@ -190,9 +182,10 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                     word if rng.random() < 0.5 else DNA.reverse_complement(word)
                 )
         hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
+        held_out = LabelledRecords(sequences, np.ones(150))
         nulls = [
             each[each["p_value"] < HIT_P]
-            for each in null_hits(ppm(word), NUM_SITES, hits, sequences, HIT_P, DNA, rng)
+            for each in null_hits(ppm(word), NUM_SITES, hits, held_out, HIT_P, rng)
         ]
         found = position_profile(hits, nulls, np.full(150, 200), None, rng)
         given = position_profile(hits, nulls, np.full(150, 200), (100, 150), rng)

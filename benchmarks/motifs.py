@@ -69,7 +69,7 @@ from selfattn_bio.attribution.methods import (
 from selfattn_bio.attribution.rules import attnlrp_importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.evaluation.lineage import check_unseen
-from selfattn_bio.evidence.epistasis import epistasis, site_pairs, strands_log_odds
+from selfattn_bio.evidence.epistasis import epistasis, mean_of_strands, site_pairs
 from selfattn_bio.evidence.interactions import relevant_sites
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.model.build import build_network
@@ -378,9 +378,9 @@ def interactions(run: Run) -> Result:
     true = true_pairs(pairs, ids, run.truth)
     if run.grammar == UNLEARNT or not 0 < true.sum() < len(true):
         return result
-    measured = epistasis(
-        pairs, sites, some, strands_log_odds(run.scorer), np.random.default_rng(run.seed)
-    )["epistasis"]
+    log_odds = mean_of_strands(run.scorer, run.scorer.log_odds)
+    rng = np.random.default_rng(run.seed)
+    measured = epistasis(pairs, sites, some, log_odds, rng)["epistasis"]
     return result | {
         "true": float(true.mean()),
         "ap": float(average_precision_score(true, measured)),

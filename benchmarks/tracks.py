@@ -12,14 +12,18 @@ import numpy as np
 from harness import Row, Table, median_seconds, option, run
 from matplotlib.figure import Figure
 
-from selfattn_bio.motifs.logos import draw_letters
-from selfattn_bio.motifs.svg import track_svg
+from selfattn_bio.motifs.logos import track
+
+
+def as_text(scores: np.ndarray) -> str:
+    """Draw the track as notebooks and the report do."""
+    return track(scores).svg(label="track", height=80)
 
 
 def through_matplotlib(scores: np.ndarray) -> str:
     """Draw the track as `Explanation.plot` does, and save it as SVG."""
     figure = Figure(figsize=(1 + 0.12 * len(scores), 1.8))
-    draw_letters(scores, figure.subplots())
+    track(scores).draw(figure.subplots())
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
     return buffer.getvalue()
@@ -30,7 +34,7 @@ def rows(rounds: int) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     for length in (1000, 10_000):
         scores = np.eye(4)[rng.integers(0, 4, length)] * rng.normal(size=(length, 1))
-        ways = {"text": (track_svg, rounds), "matplotlib": (through_matplotlib, 1)}
+        ways = {"text": (as_text, rounds), "matplotlib": (through_matplotlib, 1)}
         for name, (draw, times) in ways.items():
             if name == "text" or length == 1000:
                 found = median_seconds({name: lambda draw=draw, of=scores: draw(of)}, times)

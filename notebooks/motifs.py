@@ -34,7 +34,6 @@ from IPython.display import Markdown, display
 
 from selfattn_bio import Study
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.motifs.logos import draw_logo
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.report import plots, words
 
@@ -72,7 +71,7 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 for row in motifs.to_dict("records"):
     figure = DisplayedFigure(figsize=(5, 1.5), layout="constrained")
     ax = figure.subplots()
-    draw_logo(found[row["name"]].ppm, ax, found.alphabet.letters)
+    found[row["name"]].logo.draw(ax)
     ax.set_title(f"{row['name']}  {match_label(row)}  ({row['verdict']})", loc="left")
     display(figure)
 

@@ -35,7 +35,8 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
 from selfattn_bio.motifs.exchange import write_modisco_h5, write_npz
-from selfattn_bio.motifs.logos import draw_letters, number_positions
+from selfattn_bio.motifs.logos import number_positions
+from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
@@ -194,7 +195,7 @@ class Explanation:
             JASPAR or TRANSFAC text. None or "none" for no matches. It must be given for DNA;
             protein motifs are never matched.
         caller
-            `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
+            `Modisco()` or `Clusters()` of `motifs.callers`. The default is modisco for DNA and
             clusters for protein.
         max_motifs
             Largest number of motifs of an output; those with most sites are kept.
@@ -323,7 +324,8 @@ class Explanation:
         if self.is_track:
             axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)
         else:
-            draw_letters(track[start:end], axes, get_alphabet(self.alphabet).letters, start)
+            letters = get_alphabet(self.alphabet).letters
+            letter_track(track[start:end], letters, start).draw(axes)
         number_positions(axes, start, end)
         label = (
             f"{self.method} (raw attention)"

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.motifs.svg import track_svg
+from selfattn_bio.motifs.logos import track
 from selfattn_bio.scoring.regions import split_region
 
 MOST = 100  # positions whose letters are readable in a figure as wide as a notebook
@@ -99,11 +99,12 @@ def record_interval(
     return plot_interval(region, scores, record["id"])
 
 
-def best_track_html(name: str, track: NDArray[np.float32], letters: str) -> str:
+def best_track_html(name: str, scores: NDArray[np.float32], letters: str) -> str:
     """Return the name of a sequence and its letters as HTML; of a long one, the best window."""
-    start, end = best_window(track.sum(axis=1), HTML_MOST)
-    where = f", positions {start + 1} to {end} of {len(track)}" if end - start < len(track) else ""
-    svg = track_svg(track[start:end], letters, start=start, label=f"letter track of {name}")
+    start, end = best_window(scores.sum(axis=1), HTML_MOST)
+    length = len(scores)
+    where = f", positions {start + 1} to {end} of {length}" if end - start < length else ""
+    svg = track(scores[start:end], letters, start).svg(height=80, label=f"letter track of {name}")
     return f"<div>{escape(name)}{where}</div>{svg}"
 
 

@@ -24,6 +24,7 @@ from selfattn_bio.config import (
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.ranking import read_history
 from selfattn_bio.model.checkpoint import (
     CARD,
@@ -294,11 +295,11 @@ def _figures(
     test: Mapping[str, Mapping[str, float]] | None,
 ) -> str:
     rows = [
-        f"| {name.removeprefix('valid_')} | {value:.4g} | {_of_test(name, test)} |"
+        f"| {title_of(name.removeprefix('valid_'))} | {value:.4g} | {_of_test(name, test)} |"
         for name, value in valid.items()
     ]
     rows += [
-        f"| {name} | | {shown} |"
+        f"| {title_of(name)} | | {shown} |"
         for name in test or {}
         if not {name, f"valid_{name}"} & set(valid) and (shown := _of_test(name, test))
     ]
@@ -316,7 +317,7 @@ def _figures(
         chosen += (
             " A record leaves the encoder as soon as its prediction is confident. On the "
             f"validation set this happens after {exits['mean_layers']:.2f} of {exits['layers']} "
-            f"layers on average, with {exits['metric']} {exits['worth']:.4g}."
+            f"layers on average, with {title_of(exits['metric'])} {exits['worth']:.4g}."
         )
         if not test:
             chosen += " The validation metrics are those of all layers, without early exits."

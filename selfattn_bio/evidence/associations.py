@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
@@ -27,9 +28,15 @@ NEGLIGIBLE = 1e-300  # probability
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
+WINDOW = ("window_start", "window_end", "window_hits", "window_expected", "window_p")
 CONFIDENCE = 0.95  # of the intervals in motifs.tsv
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
 PALINDROME = 0.15
+
+
+def _has_hit(hits: pd.DataFrame, number: int) -> NDArray[np.bool_]:
+    """Return whether each of a number of records has a hit."""
+    return np.isin(np.arange(number), hits["record"].to_numpy(dtype=int))
 
 
 def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float]:
@@ -37,8 +44,7 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
 
     The odds ratio is computed with 1/2 added to each cell.
     """
-    has = np.zeros(len(labels), dtype=bool)
-    has[hits["record"].to_numpy(dtype=int)] = True
+    has = _has_hit(hits, len(labels))
     table = np.array(
         [[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)]
     )
@@ -67,8 +73,7 @@ def matched_enrichment(
     strata
         (n,) stratum of each record, as returned by `strata_of`.
     """
-    has = np.zeros(len(labels), dtype=bool)
-    has[hits["record"].to_numpy(dtype=int)] = True
+    has = _has_hit(hits, len(labels))
     total, positives, holding, both = (
         np.bincount(strata, weights=kind).astype(int)
         for kind in (labels >= 0, labels == 1, has, (labels == 1) & has)
@@ -120,8 +125,7 @@ def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, flo
     records_with_hit; records; num_hits. rank_shift and difference are 0 and enrichment_p is 1 if
     all records, or none, have a hit.
     """
-    has = np.zeros(len(values), dtype=bool)
-    has[hits["record"].to_numpy(dtype=int)] = True
+    has = _has_hit(hits, len(values))
     p, higher, difference = 1.0, 0.0, 0.0
     if has.any() and not has.all():
         test = mannwhitneyu(values[has], values[~has])
@@ -159,8 +163,7 @@ def matched_rank_shift(
     ----------
     van Elteren 1960, On the combination of independent two-sample tests of Wilcoxon.
     """
-    has = np.zeros(len(values), dtype=bool)
-    has[hits["record"].to_numpy(dtype=int)] = True
+    has = _has_hit(hits, len(values))
     excess = variance = shift = number = 0.0
     for stratum in np.unique(strata):
         held, own = has[strata == stratum], values[strata == stratum]
@@ -291,19 +294,17 @@ def position_profile(
         table = [[inside, len(best) - inside], [null_inside, len(nulls) - null_inside]]
         expected = len(best) * null_inside / len(nulls)
         p = float(fisher_exact(table, alternative="greater").pvalue)
-        return found | _window(*window, inside, expected, p)
+        return found | dict(zip(WINDOW, (*window, inside, expected, p), strict=True))
     num_starts = int(lengths[0]) - width + 1
     if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
         return found
-    counts = _in_windows(np.bincount(start, minlength=num_starts)[None])[0]
-    random = _in_windows(_histograms(rng.choice(null_start, (DRAWS, len(start))), num_starts)).max(
-        axis=1
-    )
+    counts = _in_windows(start[None], num_starts)[0]
+    random = _in_windows(rng.choice(null_start, (DRAWS, len(start))), num_starts).max(axis=1)
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
     at_nulls = np.mean((null_start >= first) & (null_start < first + PEAK))
-    middle = first + width // 2
-    return found | _window(middle, middle + PEAK, most, len(start) * float(at_nulls), float(p))
+    middle, expected = first + width // 2, len(start) * float(at_nulls)
+    return found | dict(zip(WINDOW, (middle, middle + PEAK, most, expected, float(p)), strict=True))
 
 
 def _in_window(
@@ -326,25 +327,11 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _window(start: int, end: int, hits: int, expected: float, p: float) -> dict[str, float]:
-    return {
-        "window_start": start,
-        "window_end": end,
-        "window_hits": hits,
-        "window_expected": expected,
-        "window_p": p,
-    }
+def _in_windows(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Count starts (draws, hits) in each window of PEAK of `length` positions.
 
-
-def _histograms(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Count starts (draws, hits) at each of `length` positions; returns (draws, length)."""
+    Returns (draws, length - PEAK + 1).
+    """
     flat = starts + np.arange(len(starts))[:, None] * length
-    return np.bincount(flat.ravel(), minlength=len(starts) * length).reshape(len(starts), length)
-
-
-def _in_windows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum counts (draws, length) over PEAK positions; returns (draws, length - PEAK + 1)."""
-    sums = np.concatenate(
-        [np.zeros((len(counts), 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1
-    )
-    return sums[:, PEAK:] - sums[:, :-PEAK]
+    counts = np.bincount(flat.ravel(), minlength=len(starts) * length).reshape(-1, length)
+    return sliding_window_view(counts, PEAK, axis=1).sum(axis=2)

@@ -2,7 +2,7 @@
 
 **Epistasis** of sites i and j is f(x) - f(x without i) - f(x without j) + f(x without both).
 "Without" means that the bases of the site are replaced by those at the same positions in a
-dinucleotide shuffle of the record. f is the calibrated log-odds of a positive (`interpret.evidence`
+dinucleotide shuffle of the record. f is the calibrated log-odds of a positive (`evidence.verdicts`
 gives the reason), averaged over both strands for DNA. Positive epistasis: each site has a larger
 effect in the presence of the other. Negative: one site is enough. The sign is kept, because
 |epistasis| does not separate true pairs from chance.
@@ -74,7 +74,7 @@ def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
     -------
     One row per pair of sites, sorted by record, motifs and gap: record; name_a, start_a, end_a,
     strand_a and the same for b, with name_a < name_b; gap, the positions between the sites, at most
-    `MAX_GAP`; orientation, one of `spacing.ORIENTATIONS`; closest, the fraction of the record's
+    `MAX_GAP`; orientation, one of `ORIENTATIONS`; closest, the fraction of the record's
     other pairs that are farther apart, 1 for the closest pair.
     """
     table = sites[["record", "name", "start", "end", "strand"]].drop_duplicates()
@@ -114,7 +114,7 @@ def epistasis(
         ASCII letters, one array per record.
     log_odds
         Function from sequences to (n,) log-odds of a positive, up to a constant
-        (`strands_log_odds`).
+        (`mean_of_strands`).
     rng
         Generator for shuffles, random sites and sites of other motifs.
     draws
@@ -270,19 +270,12 @@ def _free_starts(
     return start[(far <= SLACK + FRACTION * gap) & (before[start + width] == before[start])]
 
 
-def strands_log_odds(scorer: Scorer) -> LogOdds:
-    """Return a function from sequences to log-odds (n,), averaged over both strands for DNA.
-
-    On a single strand, the epistasis of a pair is dominated by noise.
-    """
-    return mean_of_strands(scorer, scorer.log_odds)
-
-
 def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
     """Return a function from sequences to scores (n,) averaged over both strands for DNA.
 
     `scores` is such a function for the given strand. It is returned if the model reads both, or
-    has outputs per token or position, which differ between the strands.
+    has outputs per token or position, which differ between the strands. On a single strand, the
+    epistasis of a pair is dominated by noise.
     """
     is_stranded = scorer.objective.outputs_per != "sequence"
     if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
@@ -348,9 +341,8 @@ def spacing(
     order = np.argsort(length_groups, kind="stable")
     others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
     for row in others:
-        row[order] = np.lexsort(
-            (rng.random(len(both)), length_groups)
-        )  # random order within each group
+        # random order within each group
+        row[order] = np.lexsort((rng.random(len(both)), length_groups))
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
@@ -359,17 +351,13 @@ def spacing(
     (bin_at, bin_fold, bin_p), (way_at, way_fold, way_p) = _excess(bins), _excess(ways)
     return {
         "spacings": ";".join(map(str, bins[0])),
-        **{
-            "spacing_start": bin_at * BIN,
-            "spacing_end": (bin_at + 1) * BIN,
-            "spacing_fold": bin_fold,
-            "spacing_p": bin_p,
-        },
-        **{
-            "orientation": ORIENTATIONS[way_at],
-            "orientation_fold": way_fold,
-            "orientation_p": way_p,
-        },
+        "spacing_start": bin_at * BIN,
+        "spacing_end": (bin_at + 1) * BIN,
+        "spacing_fold": bin_fold,
+        "spacing_p": bin_p,
+        "orientation": ORIENTATIONS[way_at],
+        "orientation_fold": way_fold,
+        "orientation_p": way_p,
     }
 
 

@@ -1,7 +1,7 @@
 """Apply a model to held-out sequences with targets, and weigh the evidence for its motifs on them.
 
 `MotifSet.with_evidence` calls this module. The tests and the rules of the verdict are in
-`interpret.evidence`.
+`evidence.verdicts`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,14 +27,13 @@ from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.evidence.associations import Letters
 from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
-from selfattn_bio.evidence.interventions import Scores
+from selfattn_bio.evidence.interventions import Scored, Scores
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.formats import on_chromosome
 from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, relevant_hits
-from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -42,6 +41,9 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
+
+if TYPE_CHECKING:
+    from selfattn_bio.motifs.motif_set import MotifSet
 
 # (n,) values of the only column of the targets, or a table with these columns
 Targets = Sequence[float] | Sequence[str] | NDArray | pd.Series | pd.DataFrame
@@ -102,7 +104,9 @@ def read_held_out(
     about = records.assign(
         length=[len(each.letters) for each in given], label=of_records.get(LABEL, np.nan)
     )
-    values = scorer.objective.targets(_as_text(of_records), about, "the targets")
+    # as text, as values are read from a table of targets
+    text = of_records.astype(object).map(str, na_action="ignore")
+    values = scorer.objective.targets(text, about, "the targets")
     if partner_of is None:
         return records, [each.letters for each in given], values
     return records, [RecordPair(each.letters, partner_of(each)) for each in given], values
@@ -136,21 +140,12 @@ def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) 
     else:
         table = pd.DataFrame({columns[0]: list(targets)})
     values = table[columns[0]]
-    if objective.is_labelled and (len(values) != number or not values.isin((0, 1)).all()):
+    if len(values) != number or (objective.is_labelled and not values.isin((0, 1)).all()):
         raise ArgumentError(
-            f"pass one label, 0 or 1, for each of the {number} sequences, not "
-            f"{values.unique()[:5].tolist()} for {len(values)}"
-        )
-    if len(values) != number:
-        raise ArgumentError(
-            f"pass one target for each of the {number} sequences, not {len(values)}"
+            f"pass one {'label, 0 or 1,' if objective.is_labelled else 'target'} for each of the "
+            f"{number} sequences, not {values.unique()[:5].tolist()} for {len(values)}"
         )
     return table
-
-
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return values as text, as they are read from a table of targets."""
-    return table.astype(object).map(str, na_action="ignore")
 
 
 def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) -> None:
@@ -223,28 +218,15 @@ def add_evidence(
     records: pd.DataFrame,
     inputs: Sequence[Any],
     values: NDArray,
-    **options: Any,
+    *,
+    hit_p: float | None = None,
+    window: tuple[int, int] | None = None,
+    significance: float = 0.05,
+    seed: int = 0,
 ) -> MotifSet:
-    """Return the motifs with the evidence of held-out records, as `MotifSet.with_evidence` does.
-
-    Arguments and errors are those of `weigh_motifs`; ArgumentError and ModelFolderError also as for
-    `check_not_trained_on`.
-    """
-    check_not_trained_on(scorer, records["id"], inputs)
-    evidence, sites, curves = weigh_motifs(motifs, scorer, records, inputs, values, **options)
-    table = motifs.table.drop(columns=evidence.columns, errors="ignore")
-    return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
-
-
-def weigh_motifs(
-    motifs: MotifSet,
-    scorer: Scorer,
-    records: pd.DataFrame,
-    inputs: Sequence[Any],
-    values: NDArray,
-    **options: Any,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Test the motifs of each output on the records whose target for it is known.
+
+    Motifs are also inserted alone into neutral backgrounds.
 
     Parameters
     ----------
@@ -252,33 +234,52 @@ def weigh_motifs(
         The motifs, and the model.
     records, inputs, values
         As from `read_held_out`.
-    options
-        Further arguments of `weigh_with_model`.
+    hit_p
+        As for `hits.find_hits`; `hits.default_hit_p` if not given.
+    window, significance, seed
+        As for `weigh_evidence`.
 
     Returns
     -------
-    The evidence, one row per motif in the order of `motifs`; the sites that the model uses, with
-    the columns of `records`; and the curves of the motifs alone.
+    The motifs with the columns of `weigh_evidence` and `marginals.COLUMNS`, the sites that the
+    model uses in the records in question, and the curves of `marginals.position_curves`.
+
+    Raises
+    ------
+    ArgumentError, ModelFolderError
+        As for `check_not_trained_on`; ArgumentError also if no target of an output is known.
     """
+    check_not_trained_on(scorer, records["id"], inputs)
     alphabet = _alphabet_of(scorer, motifs.input)
-    outputs, ppms, found = scorer.objective.outputs, motifs.ppms, []
+    outputs, found = scorer.objective.outputs, []
     for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
         output = find_output(outputs, target)
-        truth, of_target = output.truth(values), motifs.table["target"] == target
+        truth = output.truth(values)
         known = np.flatnonzero(np.isfinite(truth))
         own = [inputs[row] for row in known.tolist()]
         pairs = own if isinstance(scorer, PairedScorer) else []
         letters = [getattr(pair, motifs.input) for pair in pairs] or own
-        evidence, sites, curves = weigh_with_model(
-            {name: ppms[name] for name in motifs.table["name"][of_target]},
+        held_out = held_out_records(output, letters, truth[known], alphabet, pairs, motifs.input)
+        names = motifs.table["name"][motifs.table["target"] == target]
+        ppms = {name: motifs[name].ppm for name in names}
+        threshold = _hit_p_of(ppms, held_out) if hit_p is None else hit_p
+        hits = find_hits(ppms, motifs.num_sites, letters, threshold, alphabet)
+        scores = calibrated_scores(scorer, output, held_out)
+        evidence = weigh_evidence(
+            ppms,
             motifs.num_sites,
-            scorer,
-            output,
-            held_out_records(output, letters, truth[known], alphabet, pairs, motifs.input),
-            **options,
+            hits,
+            Scored(held_out, scores),
+            hit_p=threshold,
+            window=window,
+            significance=significance,
+            seed=seed,
         )
+        backgrounds = neutral_backgrounds(held_out, scores, seed)
+        curves, marginals = position_curves(ppms, backgrounds, seed=seed)
+        sites = _used_hits(hits, scorer, output, held_out)
         sites = sites.assign(record=known[sites["record"].to_numpy(int)])
-        found.append((evidence, sites, curves))
+        found.append((evidence.merge(marginals, on="name"), sites, curves))
     evidence, sites, curves = (
         pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True)
     )
@@ -286,8 +287,20 @@ def weigh_motifs(
     evidence = evidence.set_index("name").loc[motifs.table["name"]].reset_index(drop=True)
     if motifs.input == "partner":  # which has other coordinates
         records = records[["id"]].reindex(columns=RECORD_COLUMNS)
-    sites = sites.assign(score=(sites["rank"] * 1000).round())
-    return evidence, on_chromosome(sites, records), curves
+    sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), records)
+    table = motifs.table.drop(columns=evidence.columns, errors="ignore")
+    return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
+
+
+def _used_hits(
+    hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut
+) -> pd.DataFrame:
+    """Return the hits that the model uses in the records in question, as `relevant_hits`."""
+    described = hits[hits["record"].isin(held_out.described)]
+    rows = sorted(set(described["record"]))
+    inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
+    found = importance_of(scorer, output, inputs, held_out.input)
+    return relevant_hits(described, dict(zip(rows, found, strict=True)))
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
@@ -297,66 +310,6 @@ def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
     if not isinstance(scorer, PairedScorer):
         raise ArgumentError("the motifs are those of a second input, but the model has only one")
     return scorer.partner_tokenizer.alphabet
-
-
-def weigh_with_model(
-    ppms: Mapping[str, NDArray[np.float64]],
-    num_sites: Mapping[str, int],
-    scorer: Scorer,
-    output: Output,
-    held_out: HeldOut,
-    *,
-    hit_p: float | None = None,
-    window: tuple[int, int] | None = None,
-    significance: float = 0.05,
-    seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Test each motif on held-out records, and find the hits that the model uses.
-
-    Motifs are also inserted alone into neutral backgrounds: dinucleotide shuffles of negatives,
-    which have the composition of records without the signal.
-
-    Parameters
-    ----------
-    ppms, num_sites
-        As for `hits.find_hits`.
-    hit_p
-        As for `hits.find_hits`; `hits.default_hit_p` if not given.
-    scorer, output
-        A model, and the output that the motifs explain.
-    held_out
-        The records.
-    window, significance, seed
-        As for `weigh_evidence`.
-
-    Returns
-    -------
-    The table of `weigh_evidence` with the columns `marginals.COLUMNS`, the table of `relevant_hits`
-    for the records in question, and the curves of `marginals.position_curves`.
-    """
-    letters = held_out.sequences
-    if hit_p is None:
-        hit_p = _hit_p_of(ppms, held_out)
-    scores = calibrated_scores(scorer, output, held_out)
-    evidence = weigh_evidence(
-        ppms,
-        num_sites,
-        held_out,
-        scores,
-        hit_p=hit_p,
-        window=window,
-        significance=significance,
-        seed=seed,
-    )
-    hits = find_hits(ppms, num_sites, letters, hit_p, held_out.alphabet)
-    described = hits[held_out.in_question(hits)]
-    rows = sorted(set(described["record"]))
-    inputs = held_out.inputs([letters[row] for row in rows], rows)
-    found = importance_of(scorer, output, inputs, held_out.input)
-    backgrounds = neutral_backgrounds(held_out, scores, seed)
-    curves, marginals = position_curves(ppms, backgrounds, seed=seed)
-    used = relevant_hits(described, dict(zip(rows, found, strict=True)))
-    return evidence.merge(marginals, on="name"), used, curves
 
 
 def _hit_p_of(ppms: Mapping[str, NDArray[np.float64]], held_out: HeldOut) -> float:

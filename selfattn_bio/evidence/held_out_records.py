@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from selfattn_bio.evidence.associations import (
     matched_enrichment,
     matched_rank_shift,
     rank_shift,
+    strata_of,
 )
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
@@ -87,34 +89,34 @@ class HeldOut(ABC):
             for letters, record in zip(sequences, records, strict=True)
         ]
 
-    @abstractmethod
-    def enrichment(self, hits: pd.DataFrame) -> dict[str, float]:
-        """Test whether records with a hit differ from the others."""
+    @cached_property
+    def strata(self) -> NDArray[np.int64]:
+        """Return the group of each record among records of similar composition and length."""
+        return strata_of(self.sequences, self.alphabet)
+
+    @property
+    def described(self) -> NDArray[np.int64]:
+        """Return the records whose motifs are described."""
+        return np.arange(len(self.sequences))
+
+    @property
+    def neutral(self) -> NDArray[np.int64]:
+        """Return the records whose shuffles have the composition of records without signal."""
+        return np.arange(len(self.sequences))
 
     @abstractmethod
-    def matched(self, hits: pd.DataFrame, strata: NDArray[np.int64]) -> dict[str, float]:
-        """Test whether records with a hit differ from others of the same stratum."""
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        """Test whether records with a hit differ from all others, and from those of their stratum.
+
+        Returns the columns of the tests enrichment and matched.
+        """
 
     @abstractmethod
     def direction(self, row: Mapping[str, Any]) -> float:
         """Return 1 if records with a hit should score higher, -1 if lower, 0 if that is unclear.
 
-        `row` has the results of `enrichment` and `matched`.
+        `row` has the results of `associations`.
         """
-
-    @abstractmethod
-    def in_question(self, hits: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which hits are in records whose motifs are described."""
-
-    @property
-    @abstractmethod
-    def described(self) -> NDArray[np.int64]:
-        """Return these records."""
-
-    @property
-    @abstractmethod
-    def neutral(self) -> NDArray[np.int64]:
-        """Return the records whose shuffles have the composition of records without signal."""
 
     @abstractmethod
     def slope(self, scores: NDArray[np.float64]) -> float:
@@ -125,22 +127,9 @@ class HeldOut(ABC):
 
 
 class LabelledRecords(HeldOut):
-    """Positives (1) and negatives (0)."""
+    """Positives (1), whose motifs are described, and negatives (0)."""
 
     opposing = "effect_q"  # the model uses it against its own class, whatever it is enriched in
-
-    def enrichment(self, hits: pd.DataFrame) -> dict[str, float]:
-        return enrichment(hits, self.truth)
-
-    def matched(self, hits: pd.DataFrame, strata: NDArray[np.int64]) -> dict[str, float]:
-        return matched_enrichment(hits, self.truth, strata)
-
-    def direction(self, row: Mapping[str, Any]) -> float:
-        return 1.0
-
-    def in_question(self, hits: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which hits are in positives."""
-        return self.truth[hits["record"].to_numpy(dtype=int)] == 1
 
     @property
     def described(self) -> NDArray[np.int64]:
@@ -150,7 +139,13 @@ class LabelledRecords(HeldOut):
     def neutral(self) -> NDArray[np.int64]:
         """Return the negatives; all records if there are none."""
         negatives = np.flatnonzero(self.truth == 0)
-        return negatives if len(negatives) else np.arange(len(self.sequences))
+        return negatives if len(negatives) else super().neutral
+
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        return enrichment(hits, self.truth) | matched_enrichment(hits, self.truth, self.strata)
+
+    def direction(self, row: Mapping[str, Any]) -> float:
+        return 1.0
 
     def slope(self, scores: NDArray[np.float64]) -> float:
         return platt_line(scores, self.truth)[0]
@@ -161,27 +156,13 @@ class MeasuredRecords(HeldOut):
 
     opposing = "support_q"  # records with hits have lower values, but the hits raise the score
 
-    def enrichment(self, hits: pd.DataFrame) -> dict[str, float]:
-        return rank_shift(hits, self.truth)
-
-    def matched(self, hits: pd.DataFrame, strata: NDArray[np.int64]) -> dict[str, float]:
-        return matched_rank_shift(hits, self.truth, strata)
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        return rank_shift(hits, self.truth) | matched_rank_shift(hits, self.truth, self.strata)
 
     def direction(self, row: Mapping[str, Any]) -> float:
         """Return the common sign of ranks and means, in all records and in those matched."""
         signs = {np.sign(row[name]) for name in SHIFTS}
         return float(signs.pop()) if len(signs) == 1 else 0.0
-
-    def in_question(self, hits: pd.DataFrame) -> NDArray[np.bool_]:
-        return np.ones(len(hits), dtype=bool)
-
-    @property
-    def described(self) -> NDArray[np.int64]:
-        return np.arange(len(self.sequences))
-
-    @property
-    def neutral(self) -> NDArray[np.int64]:
-        return np.arange(len(self.sequences))
 
     def slope(self, scores: NDArray[np.float64]) -> float:
         """Return the slope of a linear regression of the numbers on the scores."""

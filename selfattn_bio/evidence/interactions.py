@@ -3,7 +3,7 @@
 Attention selects the pairs of motifs to test. The tests replace sites and measure how the score
 changes.
 
-The epistasis of a pair of motifs (`interpret.epistasis`) is compared with two controls in the same
+The epistasis of a pair of motifs (`evidence.epistasis`) is compared with two controls in the same
 records and at the same distance: random sites, because any two sites can have some epistasis, and
 any two motifs with the same effects, because a non-linear function of the summed motif effects
 gives epistasis to every pair.
@@ -41,7 +41,7 @@ from selfattn_bio.evidence.held_out_records import MIN_EFFECT
 from selfattn_bio.evidence.interventions import mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.motifs.formats import write_table
-from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
+from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.scoring.scorer import Scorer
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
@@ -85,11 +85,11 @@ class Interactions(TableDisplay):
         (docs/interpretation_interactions.md).
     curves
         Epistasis of the pairs by distance in neutral backgrounds, with the columns
-        `marginals.PAIR_CURVES`; None if it was not measured.
+        `marginals.PAIR_CURVES`.
     """
 
     table: pd.DataFrame
-    curves: pd.DataFrame | None = None
+    curves: pd.DataFrame
 
     def __repr__(self) -> str:
         names = self.supported["name_a"] + " and " + self.supported["name_b"]
@@ -123,9 +123,7 @@ class Interactions(TableDisplay):
         The curves of pairs.tsv are in pairs.distances.tsv.
         """
         write_table(path, self.table)
-        distances_path(path).unlink(missing_ok=True)  # of another table
-        if self.curves is not None:
-            write_table(distances_path(path), self.curves)
+        write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
 
 
 def _arrangement(row: Mapping[Any, Any]) -> str:
@@ -135,11 +133,6 @@ def _arrangement(row: Mapping[Any, Any]) -> str:
         f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
         f"(q {row['orientation_q']:.1g})"
     )
-
-
-def distances_path(path: str | Path) -> Path:
-    """Return the path of the curves of a table of pairs."""
-    return Path(path).with_suffix(".distances.tsv")
 
 
 def evaluate_interactions(
@@ -187,18 +180,14 @@ def evaluate_interactions(
         nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     )
     sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng, draws=1))
-    by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
         tested = sampled[(sampled["name_a"] == name_a) & (sampled["name_b"] == name_b)]
         row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
-        rows.append(
-            row
-            | epistasis_tests(tested, rng)
-            | spacing(by_name[name_a], by_name[name_b], lengths, rng)
-        )
+        a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
+        rows.append(row | epistasis_tests(tested, rng) | spacing(a, b, lengths, rng))
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
@@ -227,26 +216,18 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Test whether the mean epistasis of a pair of motifs differs from both controls.
 
-    Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random
-    sites), pairs_p and specific (compared with motifs of the same effects) and p, the larger
-    p-value. A comparison with fewer than `MIN_RECORDS` records is left out.
+    Returns sites_p and the columns of epistasis (compared with random sites), pairs_p and those of
+    specific (compared with motifs of the same effects) and p, the larger p-value. A comparison with
+    fewer than `MIN_RECORDS` records has no estimate, and its p-value is missing.
     """
-    above, specific = (
-        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "expected")
-    )
     found: dict[str, float] = {}
-    if len(above) >= MIN_RECORDS:
-        mean = mean_effect(above, rng)
-        found |= {
-            "sites_p": mean["_p"],
-            **{f"epistasis{suffix}": mean[suffix] for suffix in ("", "_low", "_high")},
-        }
-    if len(specific) >= MIN_RECORDS:
-        mean = mean_effect(specific, rng)
-        found |= {"pairs_p": mean["_p"], "specific": mean[""]}
-    if "sites_p" in found and "pairs_p" in found:
-        found["p"] = max(found["sites_p"], found["pairs_p"])
-    return found
+    for control, estimate in (("matched", "epistasis"), ("expected", "specific")):
+        above = (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
+        if len(above) >= MIN_RECORDS:
+            found |= mean_effect(above, rng, estimate)
+    found["sites_p"] = found.get("epistasis_p", np.nan)
+    found["pairs_p"] = found.get("specific_p", np.nan)
+    return found | {"p": float(np.maximum(found["sites_p"], found["pairs_p"]))}
 
 
 def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
@@ -287,20 +268,17 @@ def relevant_sites(
     -------
     The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p or HIT_P)
+    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
     with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
         > 1
     )
     sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
-    attribution = dict(
-        zip(
-            sampled.tolist(),
-            importance([sequences[record] for record in sampled]),
-            strict=True,
-        )
+    attribution = importance([sequences[record] for record in sampled])
+    return relevant_hits(
+        hits[hits["record"].isin(sampled)].reset_index(drop=True),
+        dict(zip(sampled.tolist(), attribution, strict=True)),
     )
-    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), attribution)
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:

@@ -11,15 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.evidence.associations import CONFIDENCE, best_hits
+from selfattn_bio.evidence.associations import CONFIDENCE, Letters, best_hits
+from selfattn_bio.evidence.held_out_records import HeldOut
 from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-Letters = NDArray[np.uint8]
 # from inputs of the model to scores (n,), or to (n, M) for M members
 Scores = Callable[[Sequence[Any]], NDArray[np.float64]]
-# from sequences, and the record that each was made from, to inputs of the model
-ModelInputs = Callable[[Sequence[Letters], Sequence[int]], Sequence[Any]]
 
 # Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
 # effect holds its mean in 58 to 87 of 100 samples.
@@ -32,42 +30,31 @@ NEARBY = 50  # preferred maximum distance in bp between a hit and its matched co
 RESAMPLES = 2000
 
 
-def alone(sequences: Sequence[Letters], records: Sequence[int]) -> Sequence[Letters]:
-    """Return the sequences, which are the inputs of a model with one input."""
-    return sequences
-
-
 @dataclass(frozen=True)
 class Scored:
-    """Records and their scores by a model.
+    """Held-out records and their scores by a model.
 
     Attributes
     ----------
-    sequences
-        ASCII letters, one array per record.
+    held_out
+        The records.
     scores
         Function from inputs of the model to (n,) scores, or to (n, M) for M members.
-    least
-        Smallest effect that counts.
-    inputs
-        Function from sequences, and the record that each was made from, to inputs of the model.
     """
 
-    sequences: Sequence[Letters]
+    held_out: HeldOut
     scores: Scores
-    least: float
-    inputs: ModelInputs = alone
     _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores of sequences made from these records, (n, M)."""
-        return self.scores(self.inputs(sequences, records)).reshape(len(sequences), -1)
+        return self.scores(self.held_out.inputs(sequences, records)).reshape(len(sequences), -1)
 
     def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores of records, (n, M); each record is scored only once."""
         new = [record for record in records if record not in self._intact]
         if new:
-            found = self.of([self.sequences[record] for record in new], new)
+            found = self.of([self.held_out.sequences[record] for record in new], new)
             self._intact.update(zip(new, found, strict=True))
         return np.stack([self._intact[record] for record in records])
 
@@ -80,8 +67,8 @@ def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> f
     spans = _sampled_spans(hits, rng, FEWER_RECORDS)
     if len(spans) < MIN_RECORDS:
         return float("nan")
-    shuffled = [shuffled_at(scored.sequences[record], some, rng) for record, some in spans.items()]
-    records = list(spans)
+    records, sequences = list(spans), scored.held_out.sequences
+    shuffled = [shuffled_at(sequences[record], some, rng) for record, some in spans.items()]
     return float((scored.intact(records) - scored.of(shuffled, records)).mean())
 
 
@@ -95,16 +82,16 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
 
     Returns
     -------
-    effect and fall, each with the suffixes of `mean_effect`; effect_records, the number of records;
+    effect and fall, each with the columns of `mean_effect`; effect_records, the number of records;
     stability. fall is the loss of score at the hits, without subtracting that at control sites.
     Control sites that overlap other motifs change effect but not fall. stability is the fraction of
-    members whose mean effect is at least `Scored.least` in size and has the sign of the overall
+    members whose mean effect is at least `HeldOut.least` in size and has the sign of the overall
     mean.
     Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
     at_hits, at_sites, used = [], [], []
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
-        letters = scored.sequences[record]
+        letters = scored.held_out.sequences[record]
         sites = matched_sites(spans, len(letters), rng)
         if sites is not None:
             at_hits.append(shuffled_at(letters, spans, rng))
@@ -116,12 +103,10 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     effects, falls = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
     found: dict[str, float] = {
         "effect_records": len(used),
-        "stability": _agreeing(effects.mean(axis=0), scored.least),
+        "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
     }
-    for name, of_members in (("effect", effects), ("fall", falls)):
-        means = mean_effect(of_members.mean(axis=1), rng)
-        found |= {f"{name}{which}": value for which, value in means.items()}
-    return found
+    found |= mean_effect(effects.mean(axis=1), rng, "effect")
+    return found | mean_effect(falls.mean(axis=1), rng, "fall")
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
@@ -129,7 +114,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
 
     The best site of a record is inserted at its original position into a dinucleotide shuffle of
     the record, which is compared with a copy whose bases at the site are shuffled. Returns
-    sufficiency with the suffixes of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
+    sufficiency with the columns of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
     """
     best = best_hits(hits, rng)
     with_site, without, used = [], [], []
@@ -137,7 +122,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
         record, start, end = (
             int(best[column].iloc[number]) for column in ("record", "start", "end")
         )
-        letters = scored.sequences[record]
+        letters = scored.held_out.sequences[record]
         background = shuffle_letters(letters, 2, rng)
         background[start:end] = letters[start:end]
         with_site.append(background)
@@ -146,9 +131,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
     if len(with_site) < MIN_RECORDS:
         return {}
     gains = scored.of(with_site, used) - scored.of(without, used)
-    return {
-        f"sufficiency{name}": value for name, value in mean_effect(gains.mean(axis=1), rng).items()
-    }
+    return mean_effect(gains.mean(axis=1), rng, "sufficiency")
 
 
 def _sampled_spans(
@@ -172,10 +155,12 @@ def _agreeing(effects: NDArray[np.float64], least: float) -> float:
     )
 
 
-def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
+def mean_effect(
+    effects: NDArray[np.float64], rng: np.random.Generator, name: str = ""
+) -> dict[str, float]:
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
-    The keys are suffixes of column names: "" (mean), "_low", "_high" and "_p".
+    The keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.
     """
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -187,12 +172,9 @@ def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[
         n_resamples=RESAMPLES,
         rng=rng,
     )
-    return {
-        "": float(effects.mean()),
-        "_low": float(low),
-        "_high": float(high),
-        "_p": float(flips.pvalue),
-    }
+    found = effects.mean(), low, high, flips.pvalue
+    ends = "", "_low", "_high", "_p"
+    return {f"{name}{end}": float(value) for end, value in zip(ends, found, strict=True)}
 
 
 def matched_sites(

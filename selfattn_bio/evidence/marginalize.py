@@ -21,13 +21,12 @@ from selfattn_bio.evidence.marginals import (
     Backgrounds,
     Score,
     distance_curve,
-    draw_distances,
-    draw_positions,
+    draw_curves,
     neutral_letters,
     position_curves,
 )
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.motifs import of_consensus
+from selfattn_bio.motifs import matrix_of
 from selfattn_bio.motifs.motif_set import Motif, MotifSet
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
@@ -82,7 +81,7 @@ class Marginals(TableDisplay):
             raise ArgumentError(f"there is no curve of {name!r}; there are those of {names}")
         chosen = self.curves[self.curves["name"] == (name or names[0])]
         figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
-        draw_positions(chosen, axes := figure.subplots())
+        draw_curves(chosen, axes := figure.subplots())
         axes.set_title(name or names[0])
         return figure
 
@@ -117,7 +116,7 @@ class MarginalSpacing(TableDisplay):
     def plot(self) -> DisplayedFigure:
         """Draw the epistasis by distance for each orientation, with 95 % intervals."""
         figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
-        draw_distances(self.curves, figure.subplots())
+        draw_curves(self.curves, figure.subplots())
         return figure
 
 
@@ -217,11 +216,9 @@ def marginalize(
     backgrounds = _backgrounds(model, sequences, shuffle, num_backgrounds, target, seed)
     if isinstance(motifs, str):
         motifs = {motifs: motifs}
-    ppms = (
-        motifs.ppms
-        if isinstance(motifs, MotifSet)
-        else {name: _ppm(motif, backgrounds.alphabet) for name, motif in motifs.items()}
-    )
+    if isinstance(motifs, MotifSet):
+        motifs = motifs.ppms
+    ppms = {name: _ppm(motif, backgrounds.alphabet) for name, motif in motifs.items()}
     curves, table = position_curves(ppms, backgrounds, starts=starts, seed=seed)
     return Marginals(table, curves, len(backgrounds.letters))
 
@@ -332,8 +329,8 @@ def ablate(
     table = pd.DataFrame(
         {"id": ids, "start": starts, "end": ends, "score": intact, "shuffled": shuffled}
     ).assign(effect=effects)
-    mean = mean_effect(effects, rng)
-    return Ablation(table, mean[""], mean["_low"], mean["_high"], unit)
+    mean = mean_effect(effects, rng, "effect")
+    return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 
 
 def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDArray[np.uint8]]]:
@@ -385,20 +382,4 @@ def _backgrounds(
 
 
 def _ppm(motif: AnyMotif, alphabet: Alphabet) -> NDArray[np.float64]:
-    """Return (width, A) probabilities of a motif.
-
-    Raises
-    ------
-    ArgumentError
-        If a consensus has other characters, or the probabilities another shape.
-    """
-    if isinstance(motif, Motif):
-        return motif.ppm
-    if isinstance(motif, str):
-        return of_consensus(motif, alphabet)
-    if motif.ndim != 2 or motif.shape[1] != len(alphabet.letters):
-        raise ArgumentError(
-            f"the probabilities of a motif have shape {motif.shape} instead of (width, "
-            f"{len(alphabet.letters)}) for {alphabet.name}"
-        )
-    return motif
+    return matrix_of(motif.ppm if isinstance(motif, Motif) else motif, alphabet)

@@ -2,7 +2,7 @@
 
 The mean effect of a motif over many backgrounds that contain nothing else is its marginal effect.
 The functions need no model, only a function from sequences to one score per sequence:
-`interpret.marginalize` has those for models. Each inserted site is sampled from the matrix of the
+`evidence.marginalize` has those for models. Each inserted site is sampled from the matrix of the
 motif. A background gets the same site at all positions, strands and distances, so that these are
 compared within backgrounds.
 
@@ -313,8 +313,8 @@ def pair_curves(
     for index, (a, b, orientation) in enumerate(
         pairs[["name_a", "name_b", "orientation"]].itertuples(index=False)
     ):
-        room = length - len(ppms[a]) - len(ppms[b])
-        distances = [distance for distance in DISTANCES if distance <= room]
+        longest = length - len(ppms[a]) - len(ppms[b])
+        distances = [distance for distance in DISTANCES if distance <= longest]
         row: dict[str, float] = {}
         if distances and orientation in ORIENTATIONS:
             rng = np.random.default_rng((seed, index))
@@ -334,26 +334,24 @@ def _joined(curves: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)[columns]
 
 
-def draw_positions(curves: pd.DataFrame, ax: Axes) -> None:
-    """Draw the effect of one motif by position, one line per strand, with intervals."""
-    middle = (curves["start"] + curves["end"] - 1) / 2
-    _draw(curves.assign(middle=middle), "strand", "middle", "effect", ax)
-    ax.set(xlabel="start of the site", ylabel=f"effect ({curves['unit'].iloc[0]})")
+def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
+    """Draw the curves of a motif or of a pair of motifs, with intervals.
 
-
-def draw_distances(curves: pd.DataFrame, ax: Axes) -> None:
-    """Draw the epistasis of one pair by distance, one line per orientation, with intervals."""
-    _draw(curves, "orientation", "distance", "epistasis", ax)
-    ax.set(xlabel="distance between the sites", ylabel=f"epistasis ({curves['unit'].iloc[0]})")
-
-
-def _draw(curves: pd.DataFrame, line: str, x: str, y: str, ax: Axes) -> None:
+    A motif has its effect by position, one line per strand. A pair has its epistasis by distance,
+    one line per orientation.
+    """
+    line, y, x, label = "strand", "effect", "position", "start of the site"
+    if "distance" in curves:
+        line, y, x, label = "orientation", "epistasis", "distance", "distance between the sites"
+    else:
+        curves = curves.assign(position=(curves["start"] + curves["end"] - 1) / 2)
     for name, curve in curves.groupby(line, sort=False):
         (drawn,) = ax.plot(curve[x], curve[y], marker="o", markersize=2, label=name)
         low, high = curve[f"{y}_low"], curve[f"{y}_high"]
         ax.fill_between(curve[x], low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     ax.axhline(0, color="grey", linewidth=0.8, linestyle=":")
     ax.legend(title=line, frameon=False)
+    ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")
 
 
 def _estimates(

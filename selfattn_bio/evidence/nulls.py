@@ -1,23 +1,19 @@
 """Permute the columns of a motif, and find the hits of these meaningless motifs.
 
 They have the composition and information content of the motif, so their hits and effects show what
-the tests of `evidence` find without a motif. Only `evidence` imports this module.
+the tests of `verdicts` find without a motif.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.evidence.held_out_records import HeldOut
 from selfattn_bio.evidence.interventions import FEWER_RECORDS
 from selfattn_bio.motifs.hits import find_hits
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.overlaps import counts_before
-
-Letters = NDArray[np.uint8]
 
 # Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
 NULLS = 20
@@ -30,9 +26,8 @@ def null_hits(
     ppm: NDArray[np.float64],
     num_sites: int,
     own: pd.DataFrame,
-    sequences: Sequence[Letters],
+    held_out: HeldOut,
     hit_p: float,
-    alphabet: Alphabet,
     rng: np.random.Generator,
 ) -> list[pd.DataFrame]:
     """Find the hits of `NULLS` motifs whose columns are those of a motif in random order.
@@ -42,8 +37,10 @@ def null_hits(
     ppm, num_sites
         (width, A) probabilities of the motif, and its number of sites.
     own
-        Hits of the motif itself in these sequences.
-    sequences, hit_p, alphabet
+        Hits of the motif itself in the records.
+    held_out
+        The records.
+    hit_p
         As for `hits.find_hits`.
 
     Returns
@@ -54,11 +51,11 @@ def null_hits(
     """
     orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
     nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
-    ends = np.cumsum([len(row) for row in sequences])
+    alphabet = held_out.alphabet
+    ends = np.cumsum([len(row) for row in held_out.sequences])
     loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
-    found = find_hits(
-        nulls, dict.fromkeys(nulls, num_sites), sequences, max(hit_p, loose_p), alphabet
-    )
+    sites = dict.fromkeys(nulls, num_sites)
+    found = find_hits(nulls, sites, held_out.sequences, max(hit_p, loose_p), alphabet)
     first = np.concatenate(([0], ends[:-1]))
     change = np.zeros(ends[-1] + 1, dtype=np.int64)
     np.add.at(change, first[own["record"]] + own["start"].to_numpy(), 1)

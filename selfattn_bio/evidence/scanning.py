@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, listed, whole_file
-from selfattn_bio.motifs import of_consensus, open_database
+from selfattn_bio.motifs import matrix_of, open_database
 from selfattn_bio.motifs.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
-from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits
+from selfattn_bio.motifs.hits import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -78,11 +78,14 @@ def hits(
     if not 0 < hit_p < 1:
         raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
     letters = get_alphabet(alphabet)
-    ppms, num_sites = _motifs(motifs, letters)
-    tables = [
-        _of(chunk, ppms, num_sites, hit_p, letters)
-        for chunk in _chunks(_records(sequences, letters))
-    ]
+    num_sites: Mapping[str, int] = {}
+    if isinstance(motifs, MotifSet):
+        num_sites, motifs = motifs.num_sites, motifs.ppms
+    elif not isinstance(motifs, Mapping):
+        motifs = open_database(str(motifs), letters)
+    ppms = {name: matrix_of(motif, letters) for name, motif in motifs.items()}
+    chunks = _chunks(_records(sequences, letters))
+    tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in chunks]
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
@@ -132,30 +135,6 @@ def scan_files(
     else:
         write_table(output, found)
     return found
-
-
-def _motifs(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path, alphabet: Alphabet
-) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, int]]:
-    if isinstance(motifs, MotifSet):
-        ppms, num_sites = motifs.ppms, motifs.num_sites
-    else:
-        ppms = (
-            {
-                name: of_consensus(motif, alphabet) if isinstance(motif, str) else np.asarray(motif)
-                for name, motif in motifs.items()
-            }
-            if isinstance(motifs, Mapping)
-            else open_database(str(motifs), alphabet)
-        )
-        num_sites = dict.fromkeys(ppms, NUM_SITES)
-    for name, ppm in ppms.items():
-        if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
-            raise ValueError(
-                f"motif {name!r} has shape {ppm.shape} instead of "
-                f"(width, {len(alphabet.letters)}) for {alphabet.name}"
-            )
-    return ppms, num_sites
 
 
 def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:

@@ -55,7 +55,7 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     if len({motif.alphabet.name for motifs in sets for motif in motifs}) > 1:
         raise ArgumentError("the runs have motifs of different alphabets")
     firsts: list[tuple[int, Motif]] = []  # the first motif of each kind, and its run
-    found = []
+    found: list[tuple[set[int], set[int]]] = []  # runs where it is found, and is supported
     for number, motifs in enumerate(sets, start=1):
         verdicts: Any = motifs.table.set_index("name").get("verdict", {})
         for motif in motifs:
@@ -63,37 +63,31 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
                 alignment(motif.ppm, other.ppm, motif.alphabet.has_complement).similarity
                 for _, other in firsts
             ]
-            if max(similar, default=0.0) >= SIMILAR:
-                kind = int(np.argmax(similar))
-            else:
-                kind = len(firsts)
+            if max(similar, default=0.0) < SIMILAR:
+                similar.append(1.0)
                 firsts.append((number, motif))
-            found.append((kind, number, verdicts.get(motif.name) == "supported"))
-    counts = pd.DataFrame(found, columns=["kind", "run", "is_supported"])
-    rows = [
-        {
-            "run": number,
-            "name": motif.name,
-            "consensus": motif.consensus,
-            "match": _match(sets[number - 1], motif.name),
-            "runs": len(sets),
-            "found_in": (of_kind := counts[counts["kind"] == kind])["run"].nunique(),
-            "tested": sum(map(_tested, sets)),
-            "supported_in": of_kind.loc[of_kind["is_supported"], "run"].nunique(),
-        }
-        for kind, (number, motif) in enumerate(firsts)
-    ]
+                found.append((set(), set()))
+            of_kind, supported = found[int(np.argmax(similar))]
+            of_kind.add(number)
+            if verdicts.get(motif.name) == "supported":
+                supported.add(number)
+    rows = []
+    for (number, motif), (of_kind, supported) in zip(firsts, found, strict=True):
+        table = sets[number - 1].table
+        (row,) = table[table["name"] == motif.name].to_dict("records")
+        rows.append(
+            {
+                "run": number,
+                "name": motif.name,
+                "consensus": motif.consensus,
+                "match": match_label(row),
+                "runs": len(sets),
+                "found_in": len(of_kind),
+                "tested": sum("verdict" in motifs.table for motifs in sets),
+                "supported_in": len(supported),
+            }
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _tested(motifs: MotifSet) -> bool:
-    return "verdict" in motifs.table
-
-
-def _match(motifs: MotifSet, name: str) -> str:
-    """Return the significant match of a motif, or ""."""
-    (row,) = motifs.table[motifs.table["name"] == name].to_dict("records")
-    return match_label(row)
 
 
 def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.hits import changed_motifs
-from selfattn_bio.motifs.logos import draw_saturation
+from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.scoring.annotated import open_writer, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region
@@ -37,6 +37,7 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import VcfFile
 
 Motifs = dict[str, NDArray[np.float64]]  # name to (width, 4) probabilities
+BASES = list("ACGT")
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +65,10 @@ class Substitutions(TableDisplay):
     def plot(self, region: PlotRegion = None) -> DisplayedFigure:
         """Draw the effect of each substitution, and above it the mean loss at each position.
 
+        A reference base is as tall as the mean loss of its substitutions: minus their mean effect.
+        The heat map below has one row per alternative base. Positions without a substitution stay
+        empty.
+
         Parameters
         ----------
         region
@@ -84,7 +89,28 @@ class Substitutions(TableDisplay):
         if shown.empty:
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
         figure = DisplayedFigure(figsize=(figure_width(end - start), 3.2), layout="constrained")
-        draw_saturation(shown, *figure.subplots(2, 1, sharex=True))
+        letters, heat = figure.subplots(2, 1, sharex=True)
+        table = shown.pivot_table("effect", "pos", "alt")
+        by_base = table.reindex(range(start + 1, end + 1), columns=BASES).to_numpy(float)
+        heights = np.zeros_like(by_base)
+        for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
+            heights[pos - start - 1, BASES.index(ref)] = -effects[pos]
+        track(heights, start=start).draw(letters)
+        letters.set_ylabel("mean loss (logits)")
+        limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
+        image = heat.imshow(
+            by_base.T,
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(start, end, len(BASES), 0),
+        )
+        heat.set_yticks(np.arange(len(BASES)) + 0.5, BASES)
+        heat.set_xlabel("position (0-based)")
+        number_positions(heat, start, end)
+        figure.colorbar(image, ax=[letters, heat], label="effect (logits)", shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:

@@ -12,7 +12,7 @@ For a class or label:
   shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
   three, is below the significance. effect and fall, the loss of log-odds at the hits alone, are at
   least `MIN_EFFECT`, with intervals above 0. And fall exceeds that of permuted motifs (`null_p`,
-  `interpret.nulls`).
+  `evidence.nulls`).
 - **contradicted**: `effect_q` is below the significance, but fall and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
 - **inconclusive**: all other motifs.
@@ -50,21 +50,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.evidence.associations import (
-    position_profile,
-    strand_bias,
-    strata_of,
-)
+from selfattn_bio.evidence.associations import position_profile, strand_bias
 from selfattn_bio.evidence.held_out_records import HeldOut
-from selfattn_bio.evidence.interventions import (
-    Scored,
-    Scores,
-    effect,
-    mean_fall,
-    sufficiency,
-)
+from selfattn_bio.evidence.interventions import Scored, effect, mean_fall, sufficiency
 from selfattn_bio.evidence.nulls import null_hits
-from selfattn_bio.motifs.hits import find_hits
 
 TESTS = (
     "enrichment",
@@ -127,8 +116,8 @@ COLUMNS = [  # order in motifs.tsv
 def weigh_evidence(
     ppms: Mapping[str, NDArray[np.float64]],
     num_sites: Mapping[str, int],
-    held_out: HeldOut,
-    scores: Scores,
+    hits: pd.DataFrame,
+    scored: Scored,
     *,
     hit_p: float,
     window: tuple[int, int] | None = None,
@@ -139,13 +128,11 @@ def weigh_evidence(
 
     Parameters
     ----------
-    ppms, num_sites, hit_p
-        As for `hits.find_hits`.
-    held_out
-        The records.
-    scores
-        Function from inputs of the model (`HeldOut.inputs`) to (n,) calibrated scores, up to a
-        constant, in `HeldOut.unit`, such as `Scorer.log_odds`; or to (n, M) for M members.
+    ppms, num_sites, hits, hit_p
+        Arguments of `hits.find_hits` for the records, and its result.
+    scored
+        The records, and a function from inputs of the model to calibrated scores, up to a constant,
+        in `HeldOut.unit`, such as `Scorer.log_odds`.
     window
         Expected positions of hits, as in `position_profile`; the fullest window if not given.
     significance
@@ -161,32 +148,29 @@ def weigh_evidence(
     cannot be computed are missing, for example the effect of a motif with hits in fewer than
     `MIN_RECORDS` records.
     """
-    alphabet = held_out.alphabet
-    hits = find_hits(ppms, num_sites, held_out.sequences, hit_p, alphabet)
-    strata = strata_of(held_out.sequences, alphabet)
-    scored = Scored(held_out.sequences, scores, held_out.least, held_out.inputs)
+    held_out = scored.held_out
     lengths = np.array([len(row) for row in held_out.sequences])
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):
         rng = np.random.default_rng((seed, number))
         mine = hits[hits["name"] == name]
-        nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
+        nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
         described, *nulls_described = (
-            each[held_out.in_question(each) & (each["p_value"] < hit_p)] for each in (mine, *nulls)
+            each[each["record"].isin(held_out.described) & (each["p_value"] < hit_p)]
+            for each in (mine, *nulls)
         )
         row = {
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
-            **held_out.enrichment(mine),
-            **held_out.matched(mine, strata),
+            **held_out.associations(mine),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
             **position_profile(described, nulls_described, lengths, window, rng),
             **strand_bias(described, ppm, rng),
         }
-        if _uses(row, held_out) and _largest_p(row) < significance:
-            row |= _against_nulls(row, nulls, scored, held_out, strata, significance, rng)
+        if _passes(row, held_out, significance):
+            row |= _against_nulls(row, nulls, scored, significance, rng)
         rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:
@@ -203,8 +187,6 @@ def _against_nulls(
     row_of_motif: Mapping[str, Any],
     nulls: Sequence[pd.DataFrame],
     scored: Scored,
-    held_out: HeldOut,
-    strata: NDArray[np.int64],
     significance: float,
     rng: np.random.Generator,
 ) -> dict[str, float]:
@@ -217,18 +199,18 @@ def _against_nulls(
     null_passing: how many of them pass the tests of a supported motif, each at p < `significance`.
     If the motif lowers the score, rises take the place of losses.
     """
+    held_out = scored.held_out
     apart = [each[each["apart"]] for each in nulls]
     falls = np.array([mean_fall(each, scored, rng) for each in apart])
     passing = 0
     for hits, fall in zip(apart, falls, strict=True):
-        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
+        row = held_out.associations(hits)
         # the effect takes longer than the other tests
         if (
             held_out.direction(row) * fall >= held_out.least
             and max(row["enrichment_p"], row["matched_p"]) < significance
         ):
-            row |= effect(hits, scored, rng)
-            passing += _uses(row, held_out) and _largest_p(row) < significance
+            passing += _passes(row | effect(hits, scored, rng), held_out, significance)
     direction = held_out.direction(row_of_motif)
     losses = direction * falls[~np.isnan(falls)]
     return {
@@ -269,5 +251,6 @@ def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -
     )
 
 
-def _largest_p(row: Mapping[Any, Any]) -> float:
-    return max(row[name] for name in REQUIRED)
+def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> bool:
+    """Return whether the model uses the hits, and all required tests of it are significant."""
+    return _uses(row, held_out) and max(row[name] for name in REQUIRED) < significance

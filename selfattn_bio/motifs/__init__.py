@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import ArgumentError, DatabaseError
-from selfattn_bio.motifs.counts import jaspar_text, read_jaspar, read_transfac, transfac_text
+from selfattn_bio.motifs.counts import jaspar_text, read_counts, transfac_text
 from selfattn_bio.motifs.meme import meme_alphabet, meme_text, read_meme
 from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
@@ -47,18 +46,12 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
             f"unknown motif database {name!r}",
             hint=f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file",
         )
-    motifs = _read_once(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
-    return {label: ppm.copy() for label, ppm in motifs.items()}
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
 def shipped() -> Path:
     """Return the folder of the databases that ship with the package."""
     return Path(__file__).parent / "jaspar"
-
-
-@cache
-def _read_once(path: Path) -> dict[str, NDArray[np.float64]]:
-    return read_motifs(path)
 
 
 def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
@@ -80,14 +73,33 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
     if first.startswith("MEME version"):
         return read_meme(path, alphabet)
     if first.startswith(">") and alphabet == DNA:
-        return read_jaspar(path)
+        return read_counts(path, "JASPAR")
     if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
-        return read_transfac(path)
+        return read_counts(path, "TRANSFAC")
     formats = "MEME" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
     raise DatabaseError(
         f"not a motif database in {formats} format: it starts with {first[:40]!r}",
         place=f"{path}:1",
     )
+
+
+def matrix_of(motif: str | NDArray[np.float64], alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+    """Return the probabilities (width, A) of a motif: a consensus, or such probabilities.
+
+    Raises
+    ------
+    ArgumentError
+        If a consensus has other characters, or the probabilities another shape.
+    """
+    if isinstance(motif, str):
+        return of_consensus(motif, alphabet)
+    matrix = np.asarray(motif)
+    if matrix.ndim != 2 or matrix.shape[1] != len(alphabet.letters):
+        raise ArgumentError(
+            f"the probabilities of a motif have shape {matrix.shape} instead of (width, "
+            f"{len(alphabet.letters)}) for {alphabet.name}"
+        )
+    return matrix
 
 
 def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:

@@ -5,13 +5,14 @@ Biopython parses both formats. Its errors do not name the file, so the errors of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from Bio import motifs as bio
+from Bio.motifs import transfac
 from numpy.typing import NDArray
 
 from selfattn_bio.display import one_line
@@ -19,6 +20,7 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs.text import database_lines
 
 BASES = "ACGT"
+Matrices = dict[str, NDArray[np.float64]]  # label to (width, 4) probabilities
 
 
 def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
@@ -35,71 +37,29 @@ def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
 
 def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
     """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
-    blocks = []
+    motifs = []
     for name, pfm in pfms.items():
-        rows = [
-            f"{position:02d} {' '.join(f'{count:6d}' for count in row)}"
-            for position, row in enumerate(pfm, start=1)
-        ]
-        blocks.append(
-            "\n".join(
-                [
-                    f"AC  {one_line(name)}",
-                    "XX",
-                    f"ID  {one_line(name)}",
-                    "XX",
-                    f"P0 {' '.join(f'{base:>6}' for base in BASES)}",
-                    *rows,
-                    "XX",
-                    "//",
-                ]
-            )
-        )
-    return "\n".join(blocks) + "\n"
+        counts = {base: pfm[:, i].tolist() for i, base in enumerate(BASES)}
+        motifs.append(transfac.Motif(BASES, counts=counts))
+        motifs[-1].update(AC=one_line(name), ID=one_line(name))
+    return str(bio.write(motifs, "transfac"))
 
 
-def read_jaspar(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """Read motifs from JASPAR text, plain or gz.
+def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) -> Matrices:
+    """Read motifs from JASPAR or TRANSFAC text, plain or gz.
 
     Returns
     -------
-    "Name (ID)", or "ID" if both are equal -> (width, 4) probabilities.
+    "Name (ID)", or whichever is present, or "ID" if both are equal -> (width, 4) probabilities. In
+    TRANSFAC text they are the fields ID (or NA) and AC.
 
     Raises
     ------
     DatabaseError
-        If the file is missing, is not JASPAR text, has a position without counts, or a repeated
-        name.
+        If the file is missing, is not text of this format, has a position without counts, or a
+        repeated name.
     """
-    return _read(Path(path), "JASPAR", ">", lambda motif: (motif.name, motif.matrix_id))
-
-
-def read_transfac(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """Read motifs from TRANSFAC text, plain or gz.
-
-    Returns
-    -------
-    "ID (AC)", or whichever is present -> (width, 4) probabilities.
-
-    Raises
-    ------
-    DatabaseError
-        As in `read_jaspar`.
-    """
-    return _read(
-        Path(path),
-        "TRANSFAC",
-        ("P0", "PO"),
-        lambda motif: (motif.get("ID") or motif.get("NA"), motif.get("AC")),
-    )
-
-
-def _read(
-    path: Path,
-    format_name: str,
-    begins: str | tuple[str, ...],
-    names: Callable[[Any], tuple[str | None, str | None]],
-) -> dict[str, NDArray[np.float64]]:
+    path = Path(path)
     lines = database_lines(path, format_name)
     if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
         raise DatabaseError(
@@ -117,6 +77,7 @@ def _read(
             f"cannot read this file as {format_name}: {error}", place=str(path)
         ) from error
     # Biopython skips truncated motifs
+    begins = ">" if format_name == "JASPAR" else ("P0", "PO")
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
         needed = "4 lines of counts" if format_name == "JASPAR" else "a line P0 and counts"
         raise DatabaseError(
@@ -125,9 +86,12 @@ def _read(
             f"{needed} per motif",
             place=str(path),
         )
-    motifs: dict[str, NDArray[np.float64]] = {}
+    motifs: Matrices = {}
     for motif, table in zip(found, tables, strict=True):
-        name, identifier = names(motif)
+        if format_name == "JASPAR":
+            name, identifier = motif.name, motif.matrix_id
+        else:
+            name, identifier = motif.get("ID") or motif.get("NA"), motif.get("AC")
         label = (
             f"{name} ({identifier})"
             if name and identifier and name != identifier

@@ -59,7 +59,7 @@ def find_hits(
     ppms
         Motif name to (width, A) probabilities.
     num_sites
-        Motif name to the number of sites that the motif was built from.
+        Motif name to the number of sites that the motif was built from; `NUM_SITES` for others.
     sequences
         ASCII letters, one array per record.
     hit_p
@@ -83,7 +83,10 @@ def find_hits(
             {"record": int, "start": int, "end": int, "p_value": float}
         )
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
-    scores = {name: integer_scores(ppm, num_sites[name], alphabet) for name, ppm in ppms.items()}
+    scores = {
+        name: integer_scores(ppm, num_sites.get(name, NUM_SITES), alphabet)
+        for name, ppm in ppms.items()
+    }
     hits = pd.concat(
         [
             _fimo(
@@ -201,19 +204,6 @@ def relevant_hits(
     -------
     The kept rows of `hits`, with a column rank: the fraction of windows with lower attribution.
     """
-    ranks = attribution_ranks(hits, attribution)
-    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
-    return hits.assign(rank=ranks)[kept].reset_index(drop=True)
-
-
-def attribution_ranks(
-    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]]
-) -> NDArray[np.float64]:
-    """Return, for each hit, the fraction of windows of its width with lower attribution.
-
-    Only windows of the same record count. The parameters are those of `relevant_hits`; the result
-    has shape (n,).
-    """
     sums = {
         record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
         for record, row in attribution.items()
@@ -224,7 +214,8 @@ def attribution_ranks(
     ):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         ranks[i] = np.mean(windows < windows[start])
-    return ranks
+    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
+    return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 
 
 def changed_motifs(
@@ -246,13 +237,14 @@ def changed_motifs(
     One row per variant: motifs_lost and motifs_gained. Names are in the order of `ppms`, joined by
     ";", and empty if there are none.
     """
-    touched = [_touched(ppms, windows) for windows in (refs, alts)]
-    changes = [(lost - gained, gained - lost) for lost, gained in zip(*touched, strict=True)]
-    told = [
-        [";".join(name for name in ppms if name in names) for names in of_pair]
-        for of_pair in changes
+    rows = [
+        [
+            ";".join(name for name in ppms if name in of_ref - of_alt),
+            ";".join(name for name in ppms if name in of_alt - of_ref),
+        ]
+        for of_ref, of_alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
     ]
-    return pd.DataFrame(told, columns=["motifs_lost", "motifs_gained"])
+    return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
 
 def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window]) -> list[set[str]]:
@@ -261,7 +253,7 @@ def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window])
         return []
     width = max((len(ppm) for ppm in ppms.values()), default=0)
     cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), cut, HIT_P)
+    hits = find_hits(ppms, {}, cut, HIT_P)
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)

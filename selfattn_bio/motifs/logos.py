@@ -1,16 +1,19 @@
-"""Draw sequence logos, letter tracks and saturation mutagenesis with matplotlib.
+"""Draw sequence logos and letter tracks, on axes of matplotlib or as SVG text.
 
 Bases have colours of the Okabe-Ito palette, which people with any colour vision can distinguish.
+SVG text is small, because each letter is defined once and reused.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from html import escape
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
@@ -24,45 +27,159 @@ COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
 OTHER_COLOUR = "#555555"
 LETTER_WIDTH, MARGIN = 0.94, 0.03  # of a position
 SMALLEST = 0.005  # fraction of the axis height; smaller letters are invisible and not drawn
-LETTERS = "ACGT"
+WIDTH = 10  # px per letter
+TICKS = 14  # px below the letters
+GROUND = "#e4eaf0"  # colour behind shaded letters
+COMMANDS = {
+    Outline.MOVETO: "M",
+    Outline.LINETO: "L",
+    Outline.CURVE3: "Q",
+    Outline.CURVE4: "C",
+    Outline.CLOSEPOLY: "Z",
+}
 
 
-def information_content(ppm: ArrayLike) -> np.ndarray:
-    """Return the information content of each position in bits: log2(A) minus the entropy.
+@dataclass(frozen=True)
+class LetterPlot:
+    """Stacks of letters, one per position: a `logo` or a `track`.
 
-    Parameters
+    Letters with positive heights are stacked upwards from 0, those with negative heights downwards.
+    The tallest letter is farthest from 0.
+
+    Attributes
     ----------
-    ppm
-        Probabilities, shape (width, A) for an alphabet of A letters; rows sum to 1.
-
-    Returns
-    -------
-    Shape (width,).
-
-    Raises
-    ------
-    ValueError
-        If `ppm` does not have two dimensions, or a value is not finite.
+    heights
+        Height of each letter, (L, A).
+    letters
+        The A letters.
+    limits
+        Lowest and highest value of the axis.
+    start
+        0-based coordinate of the first position. The labels of positions count from 1.
+    in_bits
+        Whether the heights are those of a logo.
     """
-    p = check_matrix(ppm, "ppm")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(p > 0, p * np.log2(p), 0.0).sum(axis=1)
-    return np.log2(p.shape[1]) - entropy
+
+    heights: np.ndarray
+    letters: str
+    limits: tuple[float, float]
+    start: int = 0
+    in_bits: bool = False
+
+    @property
+    def span(self) -> float:
+        """Return the height of the axis."""
+        return (self.limits[1] - self.limits[0]) or 1.0
+
+    def stacked(self) -> Iterator[tuple[int, int, float, float]]:
+        """Yield the letters that are large enough to be visible.
+
+        Yields
+        ------
+        Position, index of the letter in the alphabet, lower edge, and height of the letter
+        (positive).
+        """
+        for sign in (1, -1):
+            for position, row in enumerate(np.where(sign * self.heights > 0, self.heights, 0.0)):
+                edge = 0.0
+                for letter in np.argsort(np.abs(row)):
+                    if abs(row[letter]) > SMALLEST * self.span:
+                        height = float(row[letter])
+                        yield position, int(letter), min(edge, edge + height), abs(height)
+                    edge += float(row[letter])
+
+    def draw(self, ax: Axes) -> None:
+        """Draw on axes, whose limits are set: position i covers x in [start + i, start + i + 1)."""
+        (low, high), start, width = self.limits, self.start, len(self.heights)
+        ax.set_xlim(start, start + width)
+        ax.spines[["top", "right"]].set_visible(False)
+        if self.in_bits:
+            ax.set_ylim(low, high)
+            ax.set_yticks([0, high / 2, high])
+            ax.set_ylabel("bits")
+        else:
+            ax.set_ylim(low - 0.03 * self.span, high + 0.03 * self.span)
+            ax.axhline(0, color="#888888", linewidth=0.6)
+        if width <= 40:
+            ax.set_xticks(
+                np.arange(width) + start + 0.5,
+                [str(start + i + 1) if (i + 1) % 5 == 0 or i == 0 else "" for i in range(width)],
+            )
+            ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
+        for position, index, bottom, height in self.stacked():
+            letter = self.letters[index]
+            left = start + position + MARGIN
+            fit = Affine2D().scale(LETTER_WIDTH, height).translate(left, bottom)
+            colour = COLOURS.get(letter, OTHER_COLOUR)
+            ax.add_patch(PathPatch(_glyph(letter).transformed(fit), facecolor=colour, linewidth=0))
+
+    def svg(self, *, label: str, height: int = 60, shaded: tuple[int, int] | None = None) -> str:
+        """Return an `<svg>` element with 10 px per letter.
+
+        Parameters
+        ----------
+        label
+            Alternative text for screen readers.
+        height
+            Height of the axis in px.
+        shaded
+            Interval [start, end) with a darker background, for example a site, in the coordinates
+            of `start`.
+        """
+        start, letters = self.start, self.letters
+        unit = height / self.span  # px per unit
+        zero = self.limits[1] / self.span * height  # y of 0
+        placed = [
+            (
+                letter,
+                f"{LETTER_WIDTH * WIDTH:.4g} 0 0 {-tall * unit:.4g} "
+                f"{(position + MARGIN) * WIDTH:.6g} {zero - bottom * unit:.4g}",
+            )
+            for position, letter, bottom, tall in self.stacked()
+        ]
+        # Ids are global in a page. Equal pictures may share them, different ones must not.
+        own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
+        glyphs = "".join(
+            f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" '
+            f'd="{_outline(letters[i])}"/>'
+            for i in sorted({letter for letter, _ in placed})
+        )
+        uses = "".join(
+            f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed
+        )
+        ground = ""
+        if shaded is not None:
+            ground = (
+                f'<rect x="{(shaded[0] - start) * WIDTH}" '
+                f'width="{(shaded[1] - shaded[0]) * WIDTH}" height="{height}" fill="{GROUND}"/>'
+            )
+        width, every = len(self.heights) * WIDTH, 5 if len(self.heights) <= 40 else 10
+        ticks = "".join(
+            f'<text x="{(number - start - 0.5) * WIDTH:g}" y="{height + TICKS - 3}" '
+            f'text-anchor="middle">{number}</text>'
+            for number in range(start + 1, start + len(self.heights) + 1)
+            if number % every == 0 or number == start + 1
+        )
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
+            f'width="{width}" height="{height + TICKS}" '
+            f'viewBox="0 0 {width} {height + TICKS}" font-size="9" font-family="sans-serif" '
+            f'fill="#555"><defs>{glyphs}</defs>'
+            f'{ground}<path d="M0 {zero:.4g}H{width}" stroke="#888" '
+            f'stroke-width=".6"/>{uses}{ticks}</svg>'
+        )
 
 
-def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
-    """Draw a motif as a logo.
+def logo(ppm: ArrayLike, letters: str = "ACGT") -> LetterPlot:
+    """Return the logo of a motif; `logo(ppm).draw(axes)` draws it.
 
     At each position the letters are stacked, the most frequent on top. The height of the stack is
-    the information content.
+    the information content in bits, log2(A) minus the entropy.
 
     Parameters
     ----------
     ppm
         Probabilities, shape (width, A); rows sum to 1.
-    ax
-        Axes for the logo. Its limits are set: position i covers x in [i, i + 1), and y is 0 to
-        log2(A) bits.
     letters
         The A letters of the alphabet, in the order of the columns of `ppm`.
 
@@ -75,98 +192,53 @@ def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
     ----------
     Schneider and Stephens 1990, Sequence logos.
     """
-    heights, bits = logo_heights(ppm, letters), float(np.log2(len(letters)))
-    _style(ax, len(heights), (0.0, bits))
-    ax.set_yticks([0, bits / 2, bits])
-    ax.set_ylabel("bits")
-    _draw_stacks(heights, ax, letters, bits)
+    p = _matrix(ppm, "ppm", letters)
+    sums = p.sum(axis=1)
+    if not np.allclose(sums, 1, atol=1e-3) or (p < 0).any():
+        worst = sums[np.argmax(np.abs(sums - 1))]
+        raise ValueError(f"a row of ppm sums to {worst:.3g} instead of 1")
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
+    most = float(np.log2(len(letters)))
+    return LetterPlot(p * (most - entropy)[:, None], letters, (0.0, most), in_bits=True)
 
 
-def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
-    """Return the height in bits of each letter of a logo, (width, A).
-
-    Parameters and errors are those of `draw_logo`.
-    """
-    p = check_matrix(ppm, "ppm", letters)
-    if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
-        raise ValueError(
-            "a row of ppm sums to "
-            f"{p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g} instead of 1"
-        )
-    return p * information_content(p)[:, None]
-
-
-def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int = 0) -> None:
-    """Draw scores as letters, positive ones upwards and negative ones downwards.
+def track(scores: ArrayLike, letters: str = "ACGT", start: int = 0) -> LetterPlot:
+    """Return scores as letters, positive ones upwards and negative ones downwards.
 
     Parameters
     ----------
     scores
         Shape (L, A), any sign. To draw one sequence, set only the column of the observed letter at
         each position; the other columns are 0.
-    ax
-        Axes for the track. Its limits are set: position i covers x in [start + i, start + i + 1).
     letters
         The A letters of the alphabet, in the order of the columns of `scores`.
     start
-        0-based coordinate of the first position. The tick labels count from 1.
+        0-based coordinate of the first position.
 
     Raises
     ------
     ValueError
         If `scores` does not have one column per letter, or is not finite.
     """
-    heights = check_matrix(scores, "scores", letters)
-    low, high = stack_limits(heights)
-    span = (high - low) or 1.0
-    _style(ax, len(heights), (low - 0.03 * span, high + 0.03 * span), start)
-    ax.axhline(0, color="#888888", linewidth=0.6)
-    _draw_stacks(heights, ax, letters, span, start)
-
-
-def stack_limits(heights: np.ndarray) -> tuple[float, float]:
-    """Return the lowest and the highest end of the stacks (positions, letters); 0 is included."""
+    heights = _matrix(scores, "scores", letters)
     below, above = (part(heights, 0).sum(axis=1) for part in (np.minimum, np.maximum))
-    return float(below.min(initial=0)), float(above.max(initial=0))
+    return LetterPlot(
+        heights, letters, (float(below.min(initial=0)), float(above.max(initial=0))), start
+    )
 
 
-def stacked_letters(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
-    """Stack the letters of each position, and yield those that are large enough to be visible.
-
-    Letters with positive heights are stacked upwards from 0, those with negative heights downwards.
-    The tallest letter is farthest from 0.
-
-    Parameters
-    ----------
-    heights
-        Shape (L, A).
-    span
-        Height of the axis, in the units of `heights`.
-
-    Yields
-    ------
-    Position, index of the letter in the alphabet, lower edge, and height of the letter (positive).
-    """
-    for sign in (1, -1):
-        for position, row in enumerate(np.where(sign * heights > 0, heights, 0.0)):
-            edge = 0.0
-            for letter in np.argsort(np.abs(row)):
-                if abs(row[letter]) > SMALLEST * span:
-                    height = float(row[letter])
-                    yield position, int(letter), min(edge, edge + height), abs(height)
-                edge += float(row[letter])
-
-
-def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start: int = 0) -> None:
-    for position, index, low, height in stacked_letters(heights, span):
-        letter = letters[index]
-        fit = Affine2D().scale(LETTER_WIDTH, height).translate(start + position + MARGIN, low)
-        colour = COLOURS.get(letter, OTHER_COLOUR)
-        ax.add_patch(PathPatch(glyph(letter).transformed(fit), facecolor=colour, linewidth=0))
+def _matrix(values: ArrayLike, name: str, letters: str) -> np.ndarray:
+    """Return the values as float64 if their shape is (positions, letters) and they are finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != len(letters):
+        raise ValueError(f"{name} has shape {array.shape} instead of (positions, {len(letters)})")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains {array[~np.isfinite(array)][0]}")
+    return array
 
 
 @cache
-def glyph(letter: str) -> Outline:
+def _glyph(letter: str) -> Outline:
     """Return the outline of a letter, scaled to the unit square and centred in x."""
     outline = TextPath(
         (0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold")
@@ -181,16 +253,12 @@ def glyph(letter: str) -> Outline:
     )
 
 
-def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) -> None:
-    ax.set_xlim(start, start + width)
-    ax.set_ylim(*limits)
-    ax.spines[["top", "right"]].set_visible(False)
-    if width <= 40:
-        ax.set_xticks(
-            np.arange(width) + start + 0.5,
-            [str(start + i + 1) if (i + 1) % 5 == 0 or i == 0 else "" for i in range(width)],
-        )
-        ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
+def _outline(letter: str) -> str:
+    """Return the glyph as an SVG path in the unit square, y upwards."""
+    return "".join(
+        COMMANDS[code] + (" ".join(f"{x:.3g}" for x in points) if COMMANDS[code] != "Z" else "")
+        for points, code in _glyph(letter).iter_segments(curves=True)
+    )
 
 
 def number_positions(ax: Axes, start: int, end: int) -> None:
@@ -200,74 +268,3 @@ def number_positions(ax: Axes, start: int, end: int) -> None:
     ticks = MaxNLocator(most, steps=[1, 2, 5, 10], integer=True).tick_values(start, end - 1)
     shown = [int(tick) for tick in ticks if start <= tick < end]
     ax.set_xticks([tick + 0.5 for tick in shown], [f"{tick:,}" for tick in shown])
-
-
-def check_matrix(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
-    """Return the values as float64, (positions, A).
-
-    `name` is the name of the argument in messages. With `letters`, A must be their number.
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong or a value is not finite.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
-        raise ValueError(
-            f"{name} has shape {array.shape} instead of "
-            f"(positions, {len(letters) if letters else 'letters'})"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains {array[~np.isfinite(array)][0]}")
-    return array
-
-
-def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
-    """Draw the mean loss at each position as letters, and each substitution in a heat map.
-
-    A reference base is as tall as the mean loss of its substitutions: minus their mean effect. The
-    heat map has one row per alternative base, with its effect. The colour bar is added to the
-    figure of the axes.
-
-    Parameters
-    ----------
-    effects
-        One row per substitution, at least one, all on one chromosome: pos (1-based), ref, alt and
-        effect (logits; NaN if not scored), as from `score_variants`. Positions without a row stay
-        empty.
-    letters, heat
-        Axes for the letters and the heat map. They must share the x axis, which has 0-based
-        positions.
-
-    Raises
-    ------
-    ValueError
-        If ref or alt is not A, C, G or T.
-    """
-    start = int(effects["pos"].min()) - 1
-    position = effects["pos"].to_numpy() - 1 - start
-    effects_by_base = np.full((position.max() + 1, len(LETTERS)), np.nan)
-    effects_by_base[position, [LETTERS.index(alt) for alt in effects["alt"]]] = effects["effect"]
-    heights = np.zeros_like(effects_by_base)
-    mean_effect = effects["effect"].groupby(position).mean()  # index: sorted positions
-    first_rows = np.unique(position, return_index=True)[1]
-    ref_column = [LETTERS.index(ref) for ref in effects["ref"].iloc[first_rows]]
-    heights[mean_effect.index, ref_column] = -mean_effect.fillna(0.0)
-    draw_letters(heights, letters, LETTERS, start)
-    letters.set_ylabel("mean loss (logits)")
-    limit = float(np.nanmax(np.abs(effects_by_base), initial=1e-9))
-    extent = (start, start + len(effects_by_base), len(LETTERS), 0)
-    image = heat.imshow(
-        effects_by_base.T,
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        aspect="auto",
-        interpolation="nearest",
-        extent=extent,
-    )
-    heat.set_yticks(np.arange(len(LETTERS)) + 0.5, list(LETTERS))
-    heat.set_xlabel("position (0-based)")
-    number_positions(heat, start, start + len(effects_by_base))
-    letters.figure.colorbar(image, ax=[letters, heat], label="effect (logits)", shrink=0.8)

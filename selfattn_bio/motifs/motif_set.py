@@ -36,10 +36,9 @@ from selfattn_bio.motifs.formats import (
     write_bed,
     write_table,
 )
-from selfattn_bio.motifs.logos import draw_logo
+from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
-from selfattn_bio.motifs.svg import logo_svg
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 if TYPE_CHECKING:
@@ -66,14 +65,15 @@ class Motif(SeqletPattern):
         return f"Motif {self.name} {self.consensus} of {counted(self.num_sites, 'site')}"
 
     def _repr_html_(self) -> str:
-        sites = counted(self.num_sites, "site")
-        return (
-            f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, "
-            f"{sites}</div><div>{self._logo()}</div></div>"
-        )
+        about = f"<b>{escape(self.name)}</b> {escape(self.consensus)}, "
+        about += counted(self.num_sites, "site")
+        svg = self.logo.svg(label=f"logo of {self.name}")
+        return f"<div><div>{about}</div><div>{svg}</div></div>"
 
-    def _logo(self) -> str:
-        return logo_svg(self.ppm, self.alphabet.letters, label=f"logo of {self.name}")
+    @property
+    def logo(self) -> LetterPlot:
+        """Return the logo: `logo.draw(axes)` draws it, `logo.svg(label=...)` is SVG text."""
+        return logo(self.ppm, self.alphabet.letters)
 
     @property
     def pwm(self) -> NDArray[np.float64]:
@@ -137,16 +137,12 @@ class MotifSet:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, with a logo in each row."""
-        by_name = self.table.set_index("name")
-        heads = "".join(f"<th>{escape(str(column))}</th>" for column in ("name", "logo", *by_name))
-        rows = ""
-        for motif in self:
-            cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
-            rows += f"<tr><th>{escape(motif.name)}</th><td>{motif._logo()}</td>{cells}</tr>"
-        return (
-            f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>"
-        )
+        table = self.table.map(lambda cell: escape(cell) if isinstance(cell, str) else cell)
+        logos = [motif.logo.svg(label=f"logo of {motif.name}") for motif in self]
+        table.insert(1, "logo", logos)
+        with pd.option_context("display.max_colwidth", None):
+            html = table.to_html(escape=False, index=False, na_rep="", float_format="{:.3g}".format)
+        return f'<div style="overflow-x:auto">{html}</div>'
 
     def __len__(self) -> int:
         return len(self.motifs)
@@ -288,7 +284,7 @@ class MotifSet:
                 figure = DisplayedFigure(
                     figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained"
                 )
-                draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
+                motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
         write_table(layout.motifs, self.table)
 
@@ -374,16 +370,10 @@ class MotifSet:
         for axes, motif in zip(
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):
-            draw_logo(motif.ppm, axes, motif.alphabet.letters)
+            motif.logo.draw(axes)
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return str(value)
 
 
 def _written(text: str, path: str | Path | None) -> str:

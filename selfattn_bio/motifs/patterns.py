@@ -63,7 +63,7 @@ class SeqletPattern:
 
 @dataclass(frozen=True)
 class CallerResult:
-    """Result of a caller (`interpret.callers`).
+    """Result of a caller (`motifs.callers`).
 
     Attributes
     ----------

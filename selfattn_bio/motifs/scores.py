@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.compiled import compiled
+from selfattn_bio.motifs.hits import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -203,19 +204,6 @@ def _log_odds(p: Any) -> Any:
 LOWEST, HIGHEST = float(_log_odds(0.0)), float(_log_odds(1.0))  # of a base
 
 
-def one_hot(letters: Letters, length: int) -> NDArray[np.float32]:
-    """One-hot encode ASCII bases, padded to `length`, as (n, length, 4) in the order ACGT.
-
-    Ambiguous bases and padding are all 0.
-    """
-    table = np.zeros((256, 4), np.float32)
-    table[list(DNA.letters.encode())] = np.eye(4)
-    padded = np.zeros((len(letters), length), np.uint8)
-    for row, record in zip(padded, letters, strict=True):
-        row[: len(record)] = record
-    return table[padded]
-
-
 def _rounded(occupancy: NDArray) -> NDArray:
     return np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
 
@@ -260,7 +248,8 @@ def _score_substitutions(
     Best hit and occupancy of the record, (m,) each, and of the copies, (m, 4, L) each.
     """
     length, both = len(record), len(matrices)
-    bases = one_hot([record], max(length, width))[0].astype(np.float64)
+    bases = np.zeros((max(length, width), 4))
+    bases[:length] = one_hot(record)
     view = sliding_window_view(bases.ravel(), 4 * width)[::4]
     scores = matrices.reshape(both, -1).astype(np.float64) @ view.T  # (2 m, N)
     top = np.maximum(*np.split(scores.max(axis=1), 2))  # (m,), over both strands

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from selfattn_bio.config import RunFile
 from selfattn_bio.evidence.verdicts import COLUMNS, NULL_P, USES
 from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
-from selfattn_bio.motifs.svg import logo_svg
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
@@ -60,7 +60,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     rows: list[dict[Any, Any]] = table.to_dict("records")
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
-        name: logo_svg(ppm, letters, label=f"logo of {name}") for name, ppm in results.ppms.items()
+        name: logo(ppm, letters).svg(label=f"logo of {name}") for name, ppm in results.ppms.items()
     }
     profiles = figures.motif_profiles(results, table)
     pairs, examples = match_logos(results, rows), example_sites(results)
@@ -124,7 +124,7 @@ def findings(
     Parameters
     ----------
     row
-        A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS`; values
+        A row of motifs.tsv with all columns of `evidence.verdicts.COLUMNS`; values
         may be missing.
     task
         The run file, whose significance level decides what counts as shown.
@@ -272,8 +272,8 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
         if label in motifs:
             own, match = aligned(results.ppms[name], motifs[label])
             pairs[name] = (
-                logo_svg(own, label=f"{name}, aligned"),
-                logo_svg(match, label=f"best match of {name}"),
+                logo(own).svg(label=f"{name}, aligned"),
+                logo(match).svg(label=f"best match of {name}"),
             )
     return pairs
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
-from selfattn_bio.motifs.svg import track_svg
+from selfattn_bio.motifs import logos
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -90,13 +90,8 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             f"{about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, "
             f"{about['split']}"
         )
-        svg = track_svg(
-            track,
-            letters,
-            start=-before,
-            shaded=(0, end - start),
-            height=HEIGHT,
-            label=f"{name}, {position}",
+        svg = logos.track(track, letters, -before).svg(
+            label=f"{name}, {position}", height=HEIGHT, shaded=(0, end - start)
         )
         examples.setdefault(str(name), []).append(Example(position, svg))
     return examples

@@ -1,4 +1,4 @@
-"""Show what motifs and pairs of motifs do alone, in neutral backgrounds (`interpret.marginals`)."""
+"""Show what motifs and pairs of motifs do alone, in neutral backgrounds (`evidence.marginals`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.display import counted
-from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_distances, draw_positions
+from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import words
@@ -42,7 +42,7 @@ def _position_figures(results: Results, folder: Path) -> list[Drawing]:
         own = curves[curves["name"] == row["name"]]
         if len(own) and (row["verdict"] == "supported" or not has_supported):
             title = f"{row['name']} {match_label(row)}".strip()
-            paint = partial(draw_positions, own)
+            paint = partial(draw_curves, own)
             name = f"marginal_{row['name']}"
             finding = f"Mean effect {_marginal(row)}."
             means = _position_peak(row)
@@ -60,7 +60,7 @@ def _distance_figures(results: Results, folder: Path) -> list[Drawing]:
         own = curves[(curves["name_a"] == row["name_a"]) & (curves["name_b"] == row["name_b"])]
         if len(own):
             title = f"{row['name_a']} and {row['name_b']}"
-            paint = partial(draw_distances, own)
+            paint = partial(draw_curves, own)
             finding = f"Mean epistasis {_marginal(row)}."
             name, means = f"distance_{number}", _distance_peak(row)
             drawings.append(draw_figure(name, title, means, "", paint, folder, SIZE, finding))

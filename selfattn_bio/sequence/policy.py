@@ -301,14 +301,14 @@ def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _hint(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
     """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
-        return 'Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
+        return 'Remove the alignment gaps, or set gaps = "remove" in [data]'
     if foreign[:1] == b"*":
         return "Remove the stop signs; only one at the end of a protein is removed automatically"
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if alphabet.name == "dna" and looks_protein:
         return (
-            'It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
-            "[partner] for a second input"
+            'It looks like protein; set alphabet = "protein" in [data], or in [partner] for a '
+            "second input"
         )
     return "Correct the sequence or remove the record"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
-from selfattn_bio.config.variants import check_variant_name
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
@@ -216,7 +215,6 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     """Return the model and its trained variants by name; warn about others."""
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
-        check_variant_name(name)
         if variant.files.model.exists():
             members = [each.existing(each.files, "model") for each in variant.members]
             found[name] = Candidate(members)

@@ -13,7 +13,7 @@ from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evidence.held_out import RECORD_COLUMNS, add_evidence, scorer_for_motifs
+from selfattn_bio.evidence.held_out import RECORD_COLUMNS, add_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs.callers import build_caller
@@ -48,7 +48,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     )
     motifs = add_evidence(
         motifs,
-        scorer_for_motifs(trained.scorer, motifs),
+        trained.scorer,
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
         given,
         trained.values[test.index.to_numpy()],

@@ -3,7 +3,7 @@
 Works for DNA and protein, needs no clustering library and no null distribution from shuffling.
 
 1. Call seqlets: spans with more attribution than expected by chance, as well as all their parts
-   (`interpret.seqlets`).
+   (`motifs.seqlets`).
 2. Compare all pairs of seqlets with Tomtom, on both strands for DNA. The comparison uses the
    hypothetical scores of all letters, not only of those in the sequence.
 3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
@@ -37,7 +37,6 @@ from selfattn_bio.motifs.patterns import (
 from selfattn_bio.motifs.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
 
-THRESHOLD = 0.01  # p-value of a seqlet
 # same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
 SIMILAR_P = 1e-4
 COMPARED = 2000  # seqlets compared per round; about 2 s
@@ -91,9 +90,7 @@ class Clusters:
             row[: len(record)]
             for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)
         ]
-        seqlets = _positive_only(
-            call_seqlets(attribution, threshold=THRESHOLD), letters, hypothetical, alphabet
-        )
+        seqlets = _positive_only(call_seqlets(attribution), letters, hypothetical, alphabet)
         rest = seqlets.sort_values(
             "attribution", ascending=False, kind="stable", ignore_index=True
         ).head(self.max_seqlets)

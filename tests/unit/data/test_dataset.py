@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from small_corpus import fasta, ingested
 from torch import nn
 from torch.utils.data import DataLoader
 
 from selfattn_bio import CorpusDataset, Encoder, Rotary, collate
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.sequence.alphabet import DNA
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +17,8 @@ def corpus(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
     for name, letters in (("p", "AAACGT"), ("n", "ACGTTT")):
         rows = ["".join(rng.choice(list(letters), rng.integers(20, 30))) for _ in range(60)]
-        text = "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
-        (folder / f"{name}.fa").write_text(text)
-    files = [(folder / "p.fa", 1), (folder / "n.fa", 0)]
-    return build_corpus(files, folder / "corpus", RecordRules(DNA))
+        fasta(folder / f"{name}.fa", *rows, prefix=name)
+    return ingested([folder / "p.fa", folder / "n.fa"], folder / "corpus", labels=(1, 0))
 
 
 def test_items_are_tokens_and_labels(corpus):

@@ -4,12 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_corpus import fasta, ingested
 
 from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
 from selfattn_bio.data.edits import Edits
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.data import SplitRecords, Stream
 
@@ -17,9 +16,8 @@ LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 
 
 def edited(draws=300, letters=LETTERS, **settings):
-    edits = Edits(
-        **{"per_record": 1, "longest": 0, "translocation": 0, "substitution": 0.0} | settings
-    )
+    none = {"per_record": 1, "longest": 0, "translocation": 0, "substitution": 0.0}
+    edits = Edits(**none | settings)
     rng = np.random.default_rng(0)
     return [bytes(edits.apply(letters, rng)) for _ in range(draws)]
 
@@ -76,17 +74,13 @@ def test_edits_are_reproducible_and_end_after_their_epochs():
     seen = [bytes(augmentation.letters(corpus, 0, epoch)) for epoch in range(6)]
     assert len(set(seen[:3])) == 3
     assert set(seen[3:]) == {bytes(LETTERS)}
-    assert (
-        seen[1]
-        == bytes(augmentation.letters(corpus, 0, 1))
-        != bytes(augmentation.letters(corpus, 1, 1))
-    )
+    again, other = (bytes(augmentation.letters(corpus, row, 1)) for row in (0, 1))
+    assert seen[1] == again != other
 
 
 def test_edits_stop_after_a_fraction_of_the_epochs(tmp_path):
-    records = ["ACGT" * 5 + "A" * i for i in range(20)]
-    (tmp_path / "r.fa").write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(records)))
-    corpus = build_corpus([(tmp_path / "r.fa", 1)], tmp_path / "corpus", RecordRules(DNA))
+    records = fasta(tmp_path / "r.fa", *("ACGT" * 5 + "A" * i for i in range(20)))
+    corpus = ingested([records], tmp_path / "corpus", labels=[1])
     run = run_file_of(
         'data = { positives = "p.fa", negatives = "n.fa" }\n'
         "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }",

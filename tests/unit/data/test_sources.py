@@ -1,10 +1,10 @@
 """Tests of the sources of [data]: files by split, numbered ids, and splits in FASTA headers."""
 
-import pandas as pd
 import pytest
+from commands import exit_code, run
 
+import selfattn_bio as sb
 from selfattn_bio import config
-from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.sequence.readers import distinct_stems
 
@@ -20,8 +20,8 @@ def ingest(tmp_path, monkeypatch):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         (tmp_path / "run.toml").write_text(run_file)
-        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-        return Corpus.open("corpus")
+        run("ingest .")
+        return sb.Study(".").corpus
 
     return ingest
 
@@ -36,19 +36,9 @@ def test_files_of_each_split_may_have_different_formats(ingest, capsys):
     )
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "b", "v", "t"]
     assert corpus.records["label"].tolist() == [1, 0, 1, 0, 1]
-    assert corpus.column(config.FilesSplit.column).tolist() == [
-        "train",
-        "train",
-        "train",
-        "valid",
-        "test",
-    ]
-    assert [source["split"] for source in corpus.summary["sources"]] == [
-        "train",
-        "train",
-        "valid",
-        "test",
-    ]
+    assert " ".join(corpus.column(config.FilesSplit.column)) == "train train train valid test"
+    splits = [source["split"] for source in corpus.summary["sources"]]
+    assert splits == ["train", "train", "valid", "test"]
     assert "repeated 1: exact duplicate (kept)" in capsys.readouterr().out
 
 
@@ -64,10 +54,7 @@ def test_windows_of_each_split(ingest, tmp_path, capsys):
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "t_1", "t_2"]
     assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "test", "test"]
     # train and valid lack records of a class, so no split is written
-    assert (
-        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
-        == 1
-    )
+    assert exit_code("split .") == 1
     assert "removed from train: 1 duplicate (1 also in test)" in capsys.readouterr().out
 
 
@@ -101,36 +88,10 @@ def test_numbered_ids_of_partners_in_a_column(ingest):
         y__s_csv="id,sequence,other,label\na,ACGT,GGGG,1\n",
     )
     assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1"]
-    assert [corpus.partner_letters(row).tobytes() for row in range(3)] == [
-        b"AAAA",
-        b"CCCC",
-        b"GGGG",
-    ]
-
-
-def test_ingest_options_without_a_run_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("id\tseq\ty\nx\tACGT\t1\nx\tACGT\t2\n")
-    options = [
-        "--sequences",
-        "a.txt",
-        "--alphabet",
-        "dna",
-        "--sequence-column",
-        "seq",
-        "--output",
-        "corpus",
-    ]
-    assert main(["ingest", *options]) == 1
-    assert "a.txt:3: record id 'x' is used twice (first in a.txt:2)" in capsys.readouterr().err
-    assert main(["ingest", *options, "--ids", "numbered", "--keep-duplicates"]) == 0
-    assert pd.read_parquet("corpus/records.parquet")["id"].tolist() == ["a_1", "a_2"]
-    assert "ingest: repeated 1: same sequence, different targets (kept)" in capsys.readouterr().out
+    letters = [corpus.partner_letters(row).tobytes() for row in range(3)]
+    assert letters == [b"AAAA", b"CCCC", b"GGGG"]
 
 
 def test_distinct_stems():
-    assert distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"]) == [
-        "train",
-        "train.2",
-        "test",
-    ]
+    stems = distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"])
+    assert stems == ["train", "train.2", "test"]

@@ -31,11 +31,10 @@ VALID = {"valid_auroc": 0.85804, "valid_loss": 0.4688}
 @pytest.fixture
 def folder(tmp_path):
     def write(**sections):
-        data = {
-            "data": {"assembly": "dm3", "positives": ["a.fa"], "negatives": ["b.fa"]}
-        } | sections
+        data = {"assembly": "dm3", "positives": ["a.fa"], "negatives": ["b.fa"]}
         model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
-        run = config.RunFile.model_validate({"title": "Some promoters", "model": model, **data})
+        usual = {"title": "Some promoters", "model": model, "data": data}
+        run = config.RunFile.model_validate(usual | sections)
         torch.manual_seed(0)
         save_model(tmp_path, run, build_network(run).state_dict(), PROVENANCE)
         return tmp_path
@@ -60,34 +59,26 @@ def test_card_names_stack_parts(folder):
         load_model(stacked)
     for name in ("kmer6_logistic", "motif_scores"):
         (stacked / "stack" / name).mkdir(parents=True)
-    weights = {"weights": {"network": 0.08, "motif_scores": 1.27}, "bias": -0.4}
-    weights["weights_sha256"] = ""
-    (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
+
+    def weigh(**weights):
+        stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
+        (stacked / "stack" / "weights.json").write_text(json.dumps(stored))
+
+    weigh(network=0.08, motif_scores=1.27)
     card = model_card(stacked, VALID)
     times = "\N{MULTIPLICATION SIGN}"
     assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
     assert "The validation metrics below are those of the network alone." in card
     assert "of the network alone" not in model_card(stacked, VALID, {})
-    weights["weights"] = {"network": 1}
-    (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
-    card = model_card(stacked, VALID)
-    assert "The simple models kmer6_logistic, motif_scores were left out" in card
-
-
-def test_card_names_single_bases(folder):
-    assert "reads DNA as single bases and" in model_card(folder(tokens={"k": 1}), VALID)
+    weigh(network=1)
+    left_out = "The simple models kmer6_logistic, motif_scores were left out"
+    assert left_out in model_card(stacked, VALID)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):
-    spent = {
-        "epsilon": 2.987,
-        "delta": 1e-5,
-        "steps": 1500,
-        "sample_rate": 0.032,
-        "max_grad_norm": 1.0,
-        "noise_multiplier": 1.234,
-    }
-    monkeypatch.setitem(PROVENANCE, "privacy", spent)
+    spent = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
+    noise = {"sample_rate": 0.032, "max_grad_norm": 1.0, "noise_multiplier": 1.234}
+    monkeypatch.setitem(PROVENANCE, "privacy", spent | noise)
     card = model_card(folder(), VALID)
     assert (
         "epsilon 2.99 at delta 1e-05, after 1,500 steps. Each step samples every training record "
@@ -117,7 +108,7 @@ def test_card_describes_model_folder(folder):
         "1,000 training records and 230 validation records",
         "split by chromosome (valid chr2L; test chr2R; train all others).",
         "Coordinates refer to dm3.",
-        "| auroc | 0.858 |  |",
+        "| AUROC | 0.858 |  |",
         "step 250",
         "This page has no test metrics",
         "Calibrated log-odds are 0.790 \N{MULTIPLICATION SIGN} logit -0.100 (Platt scaling).",
@@ -129,58 +120,48 @@ def test_card_describes_model_folder(folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "split", "words"),
+    ("sections", "words"),
     [
         (
-            {"train": ["a.csv"], "test": ["t.csv"], "label": "label"},
-            {},
+            {"data": {"train": ["a.csv"], "test": ["t.csv"], "label": "label"}},
             "split given as separate files.",
         ),
         (
-            {"sequences": ["a.csv"], "label": "label"},
-            {"split": {"kind": "column"}},
+            {"data": {"sequences": ["a.csv"], "label": "label"}, "split": {"kind": "column"}},
             "split given in the data, in column `split`.",
         ),
+        ({"tokens": {"k": 1}}, "reads DNA as single bases and"),
+        ({"training": {"labels": "shuffled"}}, "**This model is a negative control"),
     ],
 )
-def test_card_describes_given_split(folder, data, split, words):
-    assert words in model_card(folder(data=data, **split), VALID)
+def test_card_names_settings(folder, sections, words):
+    assert words in model_card(folder(**sections), VALID)
 
 
 def test_card_has_test_and_validation_metrics(folder):
-    page = model_card(
-        folder(),
-        VALID,
-        {
-            "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
-            "mcc": {"value": 0.5, "low": 0.4, "high": 0.6},
-            "threshold": 0.5,
-        },
-    )
-    assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
-    assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
+    tested = {
+        "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
+        "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "threshold": 0.5,
+    }
+    page = model_card(folder(), VALID, tested)
+    assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
+    assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page
     assert "no test metrics" not in page
     assert "split at random (valid 15%" in page
 
 
-def test_card_names_control_and_language_model(folder):
-    assert "**This model is a negative control" in model_card(
-        folder(training={"labels": "shuffled"}), VALID
-    )
-    page = model_card(
-        folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}),
-        {"valid_perplexity": 40.0},
-    )
+def test_card_of_a_language_model(folder):
+    masked = folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"})
+    page = model_card(masked, {"valid_perplexity": 40.0})
     assert "is a language model" in page
     assert "threshold" not in page
 
 
 def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):
-    files = [{"path": "genome.fa", "sha256": "beef" * 16}]
-    monkeypatch.setitem(
-        PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]]
-    )
+    files = {"files": [{"path": "genome.fa", "sha256": "beef" * 16}]}
+    monkeypatch.setitem(PROVENANCE, "data", [source | files for source in PROVENANCE["data"]])
     assert model_card(folder(), VALID).count("| `genome.fa` | | `beefbeefbeef` |") == 1
 
 

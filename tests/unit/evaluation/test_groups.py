@@ -32,71 +32,58 @@ ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("groups")
     letters = ["A" * 10, "AC" * 10, "ACC" * 10, "C" * 40, "AC" * 8, "C" * 24]
-    table = pd.DataFrame(
-        {
-            "sequence": letters,
-            "id": list("abcdef"),
-            "chrom": ["chr1", "chr1", "chr2", None, "chr2", None],
-        }
-    )
+    chroms = ["chr1", "chr1", "chr2", None, "chr2", None]
+    table = pd.DataFrame({"sequence": letters, "id": list("abcdef"), "chrom": chroms})
     known = table["chrom"].notna()
     table["start"] = np.where(known, "0", "")
     table["end"] = table["sequence"].str.len().astype(str).where(known, "")
-    table.assign(tissue=["liver", "kidney", "liver", "", "liver", "gut"]).to_csv(
-        folder / "records.csv", index=False
-    )
+    tissues = ["liver", "kidney", "liver", "", "liver", "gut"]
+    table.assign(tissue=tissues).to_csv(folder / "records.csv", index=False)
     return build_corpus([(folder / "records.csv", None)], folder / "corpus", RecordRules(DNA))
 
 
-def test_numeric_groups_follow_training_quantiles(corpus):
-    assert (
-        groups_of("length", corpus, ROWS, 2)["train"].tolist()
-        == ["below 25"] * 2 + ["25 and more"] * 2
-    )
-    assert groups_of("length", corpus, ROWS, 2)["test"].tolist() == ["below 25", "below 25"]
-    found = groups_of("gc", corpus, ROWS, 2)
-    assert found["train"].tolist() == ["below 0.583"] * 2 + ["0.583 and more"] * 2
-    assert found["test"].tolist() == ["below 0.583", "0.583 and more"]
-    assert groups_of("length", corpus, ROWS, 4)["train"].tolist() == [
-        "below 17.5",
-        "17.5 to 25",
-        "25 to 32.5",
-        "32.5 and more",
-    ]
+@pytest.mark.parametrize(
+    ("column", "number", "train", "test"),
+    [
+        ("length", 2, "below 25; below 25; 25 and more; 25 and more", "below 25; below 25"),
+        (
+            "gc",
+            2,
+            "below 0.583; below 0.583; 0.583 and more; 0.583 and more",
+            "below 0.583; 0.583 and more",
+        ),
+        (
+            "length",
+            4,
+            "below 17.5; 17.5 to 25; 25 to 32.5; 32.5 and more",
+            "below 17.5; 17.5 to 25",
+        ),
+        ("tissue", 4, f"liver; kidney; liver; {UNNAMED}", "liver; gut"),
+        ("chrom", 4, f"chr1; chr1; chr2; {UNNAMED}", f"chr2; {UNNAMED}"),
+    ],
+)
+def test_groups_of_a_column(corpus, column, number, train, test):
+    found = groups_of(column, corpus, ROWS, number)
+    assert ("; ".join(found["train"]), "; ".join(found["test"])) == (train, test)
 
 
-def test_group_names_come_from_column_or_chromosome(corpus):
-    assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == [
-        "liver",
-        "kidney",
-        "liver",
-        UNNAMED,
-    ]
-    assert groups_of("tissue", corpus, ROWS, 4)["test"].tolist() == ["liver", "gut"]
-    assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == [
-        "chr1",
-        "chr1",
-        "chr2",
-        UNNAMED,
-    ]
+def test_columns_that_are_no_groups(corpus, monkeypatch):
     check_columns(["gc", "length", "chrom"], corpus)
-    with pytest.raises(
-        CorpusError,
-        match=r"no column 'colour' in the targets .*Name one of them in the run file",
-    ):
+    message = r"no column 'colour' in the targets .*Name one of them in the run file"
+    with pytest.raises(CorpusError, match=message):
         check_columns(["gc", "colour"], corpus)
     with pytest.raises(CorpusError, match="no column 'colour' in the targets"):
         groups_of("colour", corpus, ROWS, 4)
-
-
-def test_column_of_ids_is_not_a_group(corpus, monkeypatch):
     monkeypatch.setattr("selfattn_bio.evaluation.groups.MOST", 3)
-    with pytest.raises(
-        CorpusError,
-        match=r"column 'tissue' has 4 different values, but there may be at most 3 groups. Choose "
-        r"a column with fewer",
-    ):
+    message = "column 'tissue' has 4 different values, but there may be at most 3 groups. Choose"
+    with pytest.raises(CorpusError, match=message):
         groups_of("tissue", corpus, ROWS, 4)
+
+
+def in_groups(groups, labels, p):
+    """Return the metrics of one model by group."""
+    groups = np.array(groups, dtype=object)
+    return group_metrics(groups, labels, {"model": (p, 0.5)}, UNITS(len(labels)), SETTINGS)
 
 
 def test_the_worst_group_and_the_gap():
@@ -110,11 +97,8 @@ def test_the_worst_group_and_the_gap():
     )
     a, b, c = found["groups"]
     assert (a["group"], a["n"], a["positives"], a["model"]["auroc"]["value"]) == ("a", 40, 20, 1.0)
-    assert (
-        b["model"]["auroc"]["value"],
-        b["model"]["accuracy"]["value"],
-        b["gc"]["auroc"]["value"],
-    ) == (0.5, 0.5, 0.5)
+    assert [b["model"][metric]["value"] for metric in ("auroc", "accuracy")] == [0.5, 0.5]
+    assert b["gc"]["auroc"]["value"] == 0.5
     assert (c["n"], c["positives"], c["model"], c["gc"]) == (3, 3, None, None)
     assert (found["worst"], found["best"]) == ("b", "a")
     for metric in ("auroc", "accuracy"):
@@ -135,40 +119,21 @@ def test_the_worst_group_and_the_gap():
     ],
 )
 def test_groups_are_in_numeric_order(names):
-    groups = np.array(sorted(names) * 2, dtype=object)
-    found = group_metrics(
-        groups,
-        np.arange(len(groups)) % 2,
-        {"model": (np.full(len(groups), 0.5), 0.5)},
-        UNITS(len(groups)),
-        SETTINGS,
-    )
+    size = 2 * len(names)
+    found = in_groups(sorted(names) * 2, np.arange(size) % 2, np.full(size, 0.5))
     assert [entry["group"] for entry in found["groups"]] == names
 
 
 def test_length_groups_are_whole_numbers():
-    assert _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist() == [
-        "below 1,234",
-        "1,234 to 20,000",
-        "20,000 and more",
-    ]
+    names = _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist()
+    assert names == ["below 1,234", "1,234 to 20,000", "20,000 and more"]
 
 
 def test_one_group_has_no_gap():
     labels = np.tile([0, 1], 10)
-    found = group_metrics(
-        np.array(["a"] * 20, dtype=object),
-        labels,
-        {"model": (labels * 0.5, 0.5)},
-        UNITS(20),
-        SETTINGS,
-    )
-    assert (found["worst"], found["best"], found["gap"], len(found["groups"])) == (
-        None,
-        None,
-        None,
-        1,
-    )
+    found = in_groups(["a"] * 20, labels, labels * 0.5)
+    assert (found["worst"], found["best"], found["gap"]) == (None, None, None)
+    assert len(found["groups"]) == 1
 
 
 @pytest.mark.parametrize(("number", "size"), [(3, 300), (20, 40)])
@@ -222,39 +187,38 @@ def test_group_aurocs_equal_scikit_learn(digits: int) -> None:
     np.testing.assert_allclose(_group_aurocs(groups, positive, tied), expected)
 
 
-def test_edges_are_quantiles_of_train_and_open_at_both_ends() -> None:
-    assert quantile_edges(np.arange(101) / 100, 4).tolist() == [-np.inf, 0.25, 0.5, 0.75, np.inf]
+@pytest.mark.parametrize(
+    ("values", "inner"),
+    [
+        (np.arange(101) / 100, [0.25, 0.5, 0.75]),
+        ([1.0] * 9, [1.0]),
+        ([0.0] * 9 + [1.0], [1.0]),
+        ([0.0] + [1.0] * 9, [1.0]),
+    ],
+)
+def test_edges_are_distinct_and_open_at_both_ends(values, inner) -> None:
+    assert quantile_edges(values, 4).tolist() == [-np.inf, *inner, np.inf]
 
 
-def test_equal_quantiles_are_one_edge() -> None:
-    assert quantile_edges([1.0] * 9, 4).tolist() == [-np.inf, 1.0, np.inf]
-
-
-def test_two_values_give_two_slices() -> None:
-    assert (
-        quantile_edges([0.0] * 9 + [1.0], 4).tolist()
-        == quantile_edges([0.0] + [1.0] * 9, 4).tolist()
-        == [-np.inf, 1.0, np.inf]
-    )
+def in_slices(values, labels, p):
+    """Return the metrics of one model below 0.5 and from 0.5 on."""
+    edges, units = np.array([-np.inf, 0.5, np.inf]), UNITS(len(labels))
+    return slice_metrics(values, edges, labels, {"model": (p, 0.5)}, units, SETTINGS)
 
 
 def test_each_record_is_evaluated_in_one_slice() -> None:
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9])
     labels = np.array([0, 1, 0, 1, 1, 0, 0, 1])
     p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2])  # correct below .5, wrong from .5 on
-    found = slice_metrics(
-        values,
-        np.array([-np.inf, 0.5, np.inf]),
-        labels,
-        {"model": (p, 0.5)},
-        UNITS(len(labels)),
-        SETTINGS,
-    )
-    assert [(s["from"], s["to"], s["n"], s["positives"]) for s in found] == [
-        (None, 0.5, 4, 2),
-        (0.5, None, 4, 2),
-    ]
+    found = in_slices(values, labels, p)
+    sizes = [(s["from"], s["to"], s["n"], s["positives"]) for s in found]
+    assert sizes == [(None, 0.5, 4, 2), (0.5, None, 4, 2)]
     assert [s["model"]["auroc"]["value"] for s in found] == [1.0, 0.0]
+
+
+def test_a_slice_of_one_class_has_counts_but_no_metrics() -> None:
+    found = in_slices([0.1, 0.9], np.array([0, 1]), np.array([0.1, 0.9]))
+    assert [(s["n"], s["positives"], s["model"]) for s in found] == [(1, 0, None), (1, 1, None)]
 
 
 def test_groups_and_slices_name_their_units() -> None:
@@ -273,15 +237,3 @@ def test_groups_and_slices_name_their_units() -> None:
         assert first["unit"] == "loci (fewer than 20, so intervals are too narrow)"
         assert (first["units"], second["unit"], second["units"]) == (15, "loci", 30)
         assert first["model"]["auroc"] == alone
-
-
-def test_a_slice_of_one_class_has_counts_but_no_metrics() -> None:
-    found = slice_metrics(
-        [0.1, 0.9],
-        np.array([-np.inf, 0.5, np.inf]),
-        np.array([0, 1]),
-        {"model": (np.array([0.1, 0.9]), 0.5)},
-        UNITS(2),
-        SETTINGS,
-    )
-    assert [(s["n"], s["positives"], s["model"]) for s in found] == [(1, 0, None), (1, 1, None)]

@@ -11,11 +11,8 @@ from selfattn_bio.evaluation.lineage import check_unseen, read_lineage, seen_tab
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.sequence.alphabet import DNA
 
-HASHES = {
-    "vocabulary_sha256": "0" * 64,
-    "weights_sha256": "0" * 64,
-    "calibration": {"slope": 1.0, "threshold": 0.5},
-}
+CALIBRATION = {"slope": 1.0, "threshold": 0.5}
+HASHES = {"vocabulary_sha256": "0" * 64, "weights_sha256": "0" * 64}
 
 
 def sequences(*texts):
@@ -30,7 +27,9 @@ def records(*places):
 def folder_of(path, table, parents=()):
     path.mkdir()
     table.to_parquet(path / TRAINING_RECORDS)
-    (path / PROVENANCE).write_text(json.dumps(HASHES | {"parents": list(parents)}))
+    (path / PROVENANCE).write_text(
+        json.dumps(HASHES | {"calibration": CALIBRATION, "parents": list(parents)})
+    )
     return path
 
 
@@ -38,12 +37,9 @@ def folder_of(path, table, parents=()):
 def child(tmp_path):
     """Write a model that saw GGGGA; its parent saw AACCG, and CCCCC at chr2:100-105."""
     seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
-    parent = folder_of(
-        tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
-    )
-    own = seen_table(
-        records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", read_lineage(parent).seen
-    )
+    table = seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
+    of_parent = read_lineage(folder_of(tmp_path / "parent", table)).seen
+    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", of_parent)
     assert own["by_parent"].tolist() == [False, True, True]
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
@@ -52,11 +48,8 @@ def test_records_without_coordinates_are_reported(child):
     assert read_lineage(child.parent / "parent").coordinate_warning.startswith(
         "1 of 2 training records of the parent have no coordinates; test records that"
     )
-    placed = folder_of(
-        child.parent / "placed",
-        seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None),
-    )
-    assert read_lineage(placed).coordinate_warning == ""
+    placed = seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None)
+    assert read_lineage(folder_of(child.parent / "placed", placed)).coordinate_warning == ""
 
 
 def refused(folder, table, letters, assembly):
@@ -67,15 +60,11 @@ def refused(folder, table, letters, assembly):
     return False
 
 
-@pytest.mark.parametrize(
-    "letters", ["AACCG", "CGGTT"], ids=["the same letters", "on the other strand"]
-)
+@pytest.mark.parametrize("letters", ["AACCG", "CGGTT"])  # the same letters, the other strand
 def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
-    with pytest.raises(
-        ModelFolderError,
-        match=r"1 of 2 test records were seen by a parent of the model, such as 't2'",
-    ):
+    message = "1 of 2 test records were seen by a parent of the model, such as 't2'"
+    with pytest.raises(ModelFolderError, match=message):
         check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
 
 
@@ -107,10 +96,8 @@ def test_own_training_records_are_not_checked(child, tmp_path):
 
 def test_child_without_seen_table_is_refused(child):
     (child / TRAINING_RECORDS).unlink()
-    with pytest.raises(
-        ModelFolderError,
-        match=r"seen.parquet: cannot read the list .* \(FileNotFoundError\)",
-    ):
+    message = r"seen.parquet: cannot read the list .* \(FileNotFoundError\)"
+    with pytest.raises(ModelFolderError, match=message):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")
 
 

@@ -19,14 +19,8 @@ BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\
 
 
 def records(**changes):
-    table = {
-        "id": ["r0", "r1"],
-        "chrom": ["c1", "c1"],
-        "start": [0, 20],
-        "length": [40, 35],
-        "strand": ["+", "."],
-    }
-    return pd.DataFrame(table | changes)
+    table = {"id": ["r0", "r1"], "chrom": "c1", "start": [0, 20], "length": [40, 35]}
+    return pd.DataFrame(table | {"strand": ["+", "."]} | changes)
 
 
 @pytest.fixture
@@ -82,31 +76,25 @@ def test_chromosome_names_match_the_records(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("changes", "size", "message"),
+    ("changes", "message"),
     [
         (
             {"start": [0, 25]},
-            10,
             "records of the test split do not begin at multiples of the bin size (10 bp, counted "
             "from 0): 1, such as c1:25",
         ),
         (
             {"chrom": ["c3", "c3"]},
-            10,
             "0 of 7 complete bins of the test split contain a point; metrics need bins with and",
         ),
-        (
-            {"length": [8, 15]},
-            10,
-            "1 of 1 complete bins of the test split contain a point; metrics need bins with and",
-        ),
+        ({"length": [8, 15]}, "1 of 1 complete bins of the test split contain a point; metrics"),
     ],
 )
-def test_records_without_possible_metrics(bed, changes, size, message):
+def test_records_without_possible_metrics(bed, changes, message):
     points = points_of(bed, records(**changes))
     with pytest.raises(CorpusError, match=re.escape(f"corpus: {message}")):
-        check_judged(points, size, "test", "corpus")
-    check_judged(points_of(bed, records()), size, "test", "corpus")
+        check_judged(points, 10, "test", "corpus")
+    check_judged(points_of(bed, records()), 10, "test", "corpus")
 
 
 def test_points_must_have_a_strand(bed):
@@ -149,28 +137,20 @@ def test_block_bootstrap_keeps_neighbours_together():
         for block in (100, 10)
     )
     assert (wide["test"]["blocks"], narrow["test"]["blocks"]) == (60, 600)
-    (low, high), (inner_low, inner_high) = (
-        [of["test"]["model"]["auprc"][end] for end in ("low", "high")] for of in (wide, narrow)
-    )
-    assert high - low > 2 * (inner_high - inner_low)
-    assert wide["test"]["model"]["auprc"]["value"] == pytest.approx(
-        average_precision_score(labels, p)
-    )
+    outer, inner = (of["test"]["model"]["auprc"] for of in (wide, narrow))
+    assert outer["high"] - outer["low"] > 2 * (inner["high"] - inner["low"])
+    value, of_other = (average_precision_score(labels, each) for each in (p, 1 - p))
+    assert outer["value"] == pytest.approx(value)
     assert wide["differences"]["best_baseline"] == "other"
     assert wide["differences"]["baselines"]["other"]["auprc"]["low"] > 0
     first = wide["differences"]["first_member"]["other"]["auprc"]
-    assert first["value"] == pytest.approx(
-        average_precision_score(labels, p) - average_precision_score(labels, 1 - p)
-    )
-    assert wide["test"]["members"]["model"]["each"] == pytest.approx(
-        [average_precision_score(labels, p)] * 2
-    )
+    assert first["value"] == pytest.approx(value - of_other)
+    assert wide["test"]["members"]["model"]["each"] == pytest.approx([value] * 2)
 
 
 def test_a_block_is_of_one_chromosome():
-    assert blocks_of(
-        pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]}), 100
-    ).tolist() == [0, 0, 1]
+    table = pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]})
+    assert blocks_of(table, 100).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("starts", "number"), [([0], 1), ([0, 90], 1), ([0, 100], 2)])
@@ -181,11 +161,11 @@ def test_points_of_one_block_have_no_interval(starts, number):
     if number > 1:
         check_blocks(bins, 100)
         return
-    with pytest.raises(
-        CorpusError,
-        match=r"the points of the test split are in 1 block of 100 bp, and a confidence interval "
-        "needs at least 2. Lower",
-    ):
+    message = (
+        "the points of the test split are in 1 block of 100 bp, and a confidence interval "
+        "needs at least 2. Lower"
+    )
+    with pytest.raises(CorpusError, match=message):
         check_blocks(bins, 100)
 
 
@@ -211,14 +191,8 @@ def planted():
             rows.append(row)
             table.append(f"{split}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
         letters[split], beds[split] = rows, "".join(table)
-        frame = {
-            "id": range(number),
-            "chrom": split,
-            "start": np.arange(number) * 1000,
-            "length": 1000,
-            "strand": "+",
-        }
-        points[split] = pd.DataFrame(frame)
+        frame = {"id": range(number), "chrom": split, "start": np.arange(number) * 1000}
+        points[split] = pd.DataFrame(frame | {"length": 1000, "strand": "+"})
     return letters, points, beds
 
 
@@ -247,13 +221,15 @@ def test_penalties_do_not_depend_on_test_labels(tmp_path):
             assert all(np.array_equal(p, other[name][split]) for other in found)
 
 
+ALTERNATING = pd.DataFrame(
+    {"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2}
+)
+
+
 def test_thresholds_do_not_depend_on_test_labels():
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2})
-    bins = {
-        "valid": Bins(table, np.arange(400)),
-        "test": Bins(table.assign(label=1 - table["label"]), np.arange(400)),
-    }
+    turned = ALTERNATING.assign(label=1 - ALTERNATING["label"])
+    bins = {"valid": Bins(ALTERNATING, np.arange(400)), "test": Bins(turned, np.arange(400))}
     labels = bins["valid"].labels
     scores = {name: rng.uniform(0, 0.6, 400) + 0.4 * labels for name in ("model", "other")}
     each = np.stack([scores["model"] ** 2, scores["model"]])
@@ -263,26 +239,23 @@ def test_thresholds_do_not_depend_on_test_labels():
         bins,
         EvaluationSection(bootstraps=2, block=100),
     )
-    chosen = {name: choose_threshold(p, labels) for name, p in scores.items()}
-    mcc = {name: matthews_corrcoef(1 - labels, p >= chosen[name]) for name, p in scores.items()}
+
+    def expected(p):
+        threshold = choose_threshold(p, labels)
+        return threshold, matthews_corrcoef(1 - labels, p >= threshold)
+
     for name, entry in {"model": found["test"]["model"], **found["test"]["baselines"]}.items():
-        assert entry["threshold"] == chosen[name]
-        assert entry["mcc"]["value"] == pytest.approx(mcc[name])
-    alone = matthews_corrcoef(1 - labels, each[0] >= choose_threshold(each[0], labels))
-    assert found["differences"]["first_member"]["other"]["mcc"]["value"] == pytest.approx(
-        alone - mcc["other"]
-    )
+        assert (entry["threshold"], entry["mcc"]["value"]) == pytest.approx(expected(scores[name]))
+    difference = found["differences"]["first_member"]["other"]["mcc"]["value"]
+    assert difference == pytest.approx(expected(each[0])[1] - expected(scores["other"])[1])
 
 
 def test_a_copy_of_the_model_does_not_differ():
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2})
-    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(400)))
-    p = dict.fromkeys(bins, rng.uniform(0, 1, 400))
+    bins = dict.fromkeys(("valid", "test"), Bins(ALTERNATING, np.arange(400)))
+    p = dict.fromkeys(bins, np.random.default_rng(0).uniform(0, 1, 400))
     each = dict.fromkeys(bins, np.stack([p["test"], p["test"]]))
     settings = EvaluationSection(bootstraps=20, block=100)
     found = summarise_bins({"model": p, "copy": p}, {"model": each}, bins, settings)["differences"]
     for of in (found["baselines"], found["first_member"]):
-        assert all(
-            lead == {"value": 0, "low": 0, "high": 0, "p": 1} for lead in of["copy"].values()
-        )
+        for lead in of["copy"].values():
+            assert lead == {"value": 0, "low": 0, "high": 0, "p": 1}

@@ -5,34 +5,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import exit_code, run
 
-from selfattn_bio.cli.main import main
 from selfattn_bio.config import Job, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.ranking import rank
 
 DATA = {"positives": "p.fa", "negatives": "n.fa"}
-AUROC = {
-    1e-3: [0.6, 0.8, 0.7],
-    2e-3: [0.9, 0.9, 0.5],
-    3e-3: [np.nan, np.nan, np.nan],
-    4e-3: [0.5, 0.6, 0.85],
-}
+AUROC = {1e-3: [0.6, 0.8, 0.7], 2e-3: [0.9, 0.9, 0.5], 3e-3: [np.nan] * 3, 4e-3: [0.5, 0.6, 0.85]}
 
 
 def swept(rates: list[float] | tuple[float, ...] = tuple(AUROC), **sections: object) -> list[Job]:
-    return RunFile.model_validate(
-        {"data": DATA, "sweep": {"training.learning_rate": rates}} | sections
-    ).jobs()
+    sweep = {"training.learning_rate": rates}
+    return RunFile.model_validate({"data": DATA, "sweep": sweep} | sections).jobs()
 
 
 def write_history(results: Path, job: Job, metric: str, values: list[float]) -> None:
     folder = results / job.folder / "model"
     folder.mkdir(parents=True)
     steps = np.arange(1, len(values) + 1) * 50
-    pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10}).to_csv(
-        folder / "history.csv", index=False
-    )
+    history = pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10})
+    history.to_csv(folder / "history.csv", index=False)
 
 
 @pytest.fixture
@@ -44,15 +37,8 @@ def results(tmp_path: Path) -> Path:
 
 def test_ranking_puts_missing_values_last(results: Path) -> None:
     table = rank(swept(), results)
-    assert list(table) == [
-        "of",
-        "job",
-        "training.learning_rate",
-        "valid_auroc",
-        "best_step",
-        "steps",
-        "seconds",
-    ]
+    columns = "of job training.learning_rate valid_auroc best_step steps seconds"
+    assert " ".join(table) == columns
     assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
     assert table["valid_auroc"].tolist()[:3] == [0.9, 0.85, 0.8]
     # The earlier of equal evaluations, as in training
@@ -74,16 +60,11 @@ def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
 def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
     history = results / swept()[1].folder / "model" / "history.csv"
     history.write_text("step,seconds,valid_mcc\n1,1,1\n")
-    with pytest.raises(
-        ModelFolderError,
-        match="the training history has no column 'valid_auroc'",
-    ):
+    with pytest.raises(ModelFolderError, match="the training history has no column 'valid_auroc'"):
         rank(swept(), results)
     history.unlink()
-    with pytest.raises(
-        ModelFolderError,
-        match=r"history.csv: the job has no training history. Train the job",
-    ):
+    message = r"history.csv: the job has no training history. Train the job"
+    with pytest.raises(ModelFolderError, match=message):
         rank(swept(), results)
 
 
@@ -91,32 +72,14 @@ def test_sweep_command_needs_only_histories(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """There is no corpus, split or weights file."""
-    run_file = results / "run.toml"
-    run_file.write_text(
-        'data = { positives = "p.fa", negatives = "n.fa" }\nsweep."training.learning_rate" = '
-        "[1e-3, 2e-3, 3e-3, 4e-3]\n"
-    )
-    command = [
-        "sweep",
-        "--run-file",
-        str(run_file),
-        "--results",
-        str(results),
-        "--output",
-        str(results / "sweep.tsv"),
-    ]
-    assert main(command) == 0
-    printed = capsys.readouterr().out
-    assert pd.read_csv(results / "sweep.tsv", sep="\t")["training.learning_rate"].tolist() == [
-        2e-3,
-        4e-3,
-        1e-3,
-        3e-3,
-    ]
-    assert (
-        "sweep: best of 4 jobs of model: valid_auroc 0.9000 with training.learning_rate = 0.002"
-        in printed
-    )
-    run_file.write_text('data = { positives = "p.fa", negatives = "n.fa" }\n')
-    assert main(command) == 1
+    data = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
+    rates = 'sweep."training.learning_rate" = [1e-3, 2e-3, 3e-3, 4e-3]\n'
+    (results / "run.toml").write_text(data + rates)
+    run("sweep", results)
+    table = pd.read_csv(results / "sweep.tsv", sep="\t")
+    assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
+    best = "best of 4 jobs of model: valid_auroc 0.9000 with training.learning_rate = 0.002"
+    assert f"sweep: {best}" in capsys.readouterr().out
+    (results / "run.toml").write_text(data)
+    assert exit_code("sweep", results) == 1
     assert capsys.readouterr().err.endswith("run.toml: the run file has no [sweep]\n")

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,22 +20,19 @@ LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
 
 def network(role: str, shift: float, seed: int) -> Classifier:
     rng = np.random.default_rng(seed)
-    return Classifier.of_logits(
-        role,
-        {split: rng.normal(shift * (2 * y - 1), 1.0) for split, y in LABELS.items()},
-        CALIBRATION,
-    )  # type: ignore[arg-type]
+    logits = {split: rng.normal(shift * (2 * y - 1), 1.0) for split, y in LABELS.items()}
+    return Classifier.of_logits(role, logits, CALIBRATION)  # type: ignore[arg-type]
+
+
+def summary_of(classifiers: dict[str, Classifier]) -> dict[str, Any]:
+    return summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
 
 
 @pytest.fixture
 def classifiers() -> dict[str, Classifier]:
     rng = np.random.default_rng(9)
-    gc = Classifier(
-        "baseline",
-        {split: rng.uniform(size=len(y)) for split, y in LABELS.items()},
-        0.5,
-        chosen={"C": 1.0},
-    )
+    p = {split: rng.uniform(size=len(y)) for split, y in LABELS.items()}
+    gc = Classifier("baseline", p, 0.5, chosen={"C": 1.0})
     return {
         "model": network("model", 1.5, 0),
         "cnn": network("baseline", 0.8, 1),
@@ -49,29 +47,20 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
         classifiers, LABELS, {"gc": gc}, EvaluationSection(bootstraps=20, gc_slices=3)
     )
     for split in ("valid", "test"):
-        assert set(summary[split]["baselines"]) == {"cnn", "gc"}
-        assert set(summary[split]["controls"]) == {"shuffled"}
-        for entry in (
-            summary[split]["model"],
-            *summary[split]["baselines"].values(),
-            *summary[split]["controls"].values(),
-        ):
+        model, baselines, controls = (
+            summary[split][name] for name in ("model", "baselines", "controls")
+        )
+        assert (set(baselines), set(controls)) == ({"cnn", "gc"}, {"shuffled"})
+        for entry in (model, *baselines.values(), *controls.values()):
             for metric in RANGES:
                 floor = {"floor"} if metric == "ece" else set()
                 assert set(entry[metric]) == {"value", "low", "high"} | floor
-        assert set(summary[split]["model"]["calibrated"]) == {
-            "brier",
-            "ece",
-            "calibration_slope",
-            "calibration_intercept",
-        }
+        line = {"calibration_slope", "calibration_intercept"}
+        assert set(model["calibrated"]) == {"brier", "ece"} | line
         assert (summary[split]["unit"], summary[split]["units"]) == ("records", len(LABELS[split]))
-        assert "calibrated" not in summary[split]["baselines"]["gc"]
-    assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (
-        60,
-        40,
-        30,
-    )
+        assert "calibrated" not in baselines["gc"]
+    assert [summary[split]["n"] for split in ("test", "valid")] == [60, 40]
+    assert summary["test"]["positives"] == 30
     assert summary["differences"]["best_baseline"] == "cnn"
     assert set(summary["differences"]["baselines"]) == {"cnn", "gc"}
     lead = summary["differences"]["baselines"]["cnn"]["auroc"]
@@ -85,28 +74,17 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
     members = {split: np.stack([single.logits[split] for single in singles]) for split in LABELS}  # type: ignore[index]
     together = Classifier.of_members("model", members, CALIBRATION)
-    summary = summarise(
-        classifiers | {"model": together}, LABELS, {}, EvaluationSection(bootstraps=5)
-    )
+    summary = summary_of(classifiers | {"model": together})
+    means = {split: each.mean(axis=0) for split, each in members.items()}
+    mean = Classifier.of_logits("model", means, CALIBRATION)
     for split in LABELS:
-        mean = Classifier.of_logits(
-            "model", {split: each.mean(axis=0) for split, each in members.items()}, CALIBRATION
-        )
         np.testing.assert_array_equal(together.probabilities[split], mean.probabilities[split])
         assert set(summary[split]["members"]) == {"model"}  # the others are single networks
         found = summary[split]["members"]["model"]
-        alone = [
-            summarise({"model": single}, LABELS, {}, EvaluationSection(bootstraps=5))[split][
-                "model"
-            ]["auroc"]["value"]
-            for single in singles
-        ]
-        assert found["each"] == pytest.approx(alone)
-        assert (found["metric"], found["min"], found["max"]) == (
-            "auroc",
-            min(found["each"]),
-            max(found["each"]),
-        )
+        alone = [summary_of({"model": single})[split]["model"]["auroc"] for single in singles]
+        assert found["each"] == pytest.approx([entry["value"] for entry in alone])
+        bounds = (min(found["each"]), max(found["each"]))
+        assert (found["metric"], found["min"], found["max"]) == ("auroc", *bounds)
         assert found["spread"] == pytest.approx(members[split].std(axis=0, ddof=1).mean())
     table = predictions_table(
         [f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test"
@@ -115,23 +93,18 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
 
 
 def test_single_networks_are_summarised_without_members(classifiers: dict[str, Classifier]) -> None:
-    summary = summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
+    summary = summary_of(classifiers)
     assert not any("members" in summary[split] for split in LABELS)
 
 
 def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
     classifiers["shuffled"] = network("control", 5.0, 3)
-    assert (
-        summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))["differences"][
-            "best_baseline"
-        ]
-        == "cnn"
-    )
+    assert summary_of(classifiers)["differences"]["best_baseline"] == "cnn"
 
 
 def test_network_alone_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
     classifiers[NETWORK] = network("baseline", 5.0, 3)
-    summary = summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
+    summary = summary_of(classifiers)
     auroc = {name: of["auroc"]["value"] for name, of in summary["test"]["baselines"].items()}
     assert max(auroc, key=lambda name: auroc[name]) == NETWORK
     assert summary["differences"]["best_baseline"] == "cnn"
@@ -153,11 +126,8 @@ def test_calls_use_the_given_threshold() -> None:
     for split, y in LABELS.items():
         assert choose_threshold(p[split], y) < 0.5
         calls = p[split] >= 0.6
-        expected = {
-            "mcc": matthews_corrcoef(y, calls),
-            "accuracy": accuracy_score(y, calls),
-            "f1": f1_score(y, calls),
-        }
+        expected = {"mcc": matthews_corrcoef, "accuracy": accuracy_score, "f1": f1_score}
+        expected = {name: metric(y, calls) for name, metric in expected.items()}
         entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
         assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
         if split == "test":
@@ -181,16 +151,7 @@ def test_predictions_table_has_one_column_per_classifier(
     classifiers: dict[str, Classifier],
 ) -> None:
     table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], classifiers, "test")
-    assert list(table) == [
-        "id",
-        "label",
-        "model",
-        "cnn",
-        "shuffled",
-        "gc",
-        "model_logit",
-        "model_calibrated",
-    ]
+    assert " ".join(table) == "id label model cnn shuffled gc model_logit model_calibrated"
     assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
 
 
@@ -198,14 +159,9 @@ def test_a_copy_of_the_model_does_not_differ(classifiers: dict[str, Classifier])
     """All classifiers are evaluated on the same resamples."""
     copy = replace(classifiers["model"], role="baseline")
     units = {split: Units.of(np.arange(len(y)) // 2, "pairs") for split, y in LABELS.items()}
+    both, settings = {"model": classifiers["model"], "copy": copy}, EvaluationSection(bootstraps=20)
     for of_units in ({}, units):
-        summary = summarise(
-            {"model": classifiers["model"], "copy": copy},
-            LABELS,
-            {},
-            EvaluationSection(bootstraps=20),
-            units=of_units,
-        )
+        summary = summarise(both, LABELS, {}, settings, units=of_units)
         for lead in summary["differences"]["baselines"]["copy"].values():
             assert lead == {"value": 0, "low": 0, "high": 0, "p": 1}
     assert (summary["test"]["unit"], summary["test"]["units"]) == ("pairs", 30)
@@ -226,7 +182,7 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
         {"model": better, "copy": better, "worse": worse, "constant": constant},
         targets,
         EvaluationSection(bootstraps=50),
-        {split: Units.single(50) for split in targets},
+        dict.fromkeys(targets, Units.single(50)),
     )
     leads = summary["differences"]["baselines"]
     assert all(lead == {"value": 0, "low": 0, "high": 0, "p": 1} for lead in leads["copy"].values())
@@ -244,10 +200,7 @@ def test_predictions_have_the_truth_and_the_best_baseline() -> None:
     table = target_predictions(
         ["a", "b"],
         pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3]),
-        {
-            "model": [np.eye(2), np.eye(2)[[1]]],
-            "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
-        },
+        {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]},
         "HE",
     )
     assert table.to_dict("list") == {

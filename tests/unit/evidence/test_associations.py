@@ -15,7 +15,6 @@ from selfattn_bio.evidence.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.evidence.verdicts import q_values
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
@@ -30,13 +29,6 @@ def test_enrichment_of_worked_example():
         0,
         4,
     )
-
-
-def test_benjamini_hochberg_of_worked_example():
-    np.testing.assert_allclose(
-        q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5]
-    )
-    assert np.isnan(q_values(np.full(2, np.nan))).all()
 
 
 def test_gc_matching_removes_gc_driven_enrichment():

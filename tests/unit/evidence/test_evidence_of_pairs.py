@@ -6,7 +6,7 @@ import pytest
 
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.held_out import neutral_backgrounds
-from selfattn_bio.evidence.held_out_records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.held_out_records import LabelledRecords
 from selfattn_bio.evidence.interventions import Scored, effect, mean_fall, sufficiency
 
 WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
@@ -55,8 +55,7 @@ def score_with(name):
 @INPUTS
 def test_effects_depend_on_the_other_input_of_the_record(name):
     pairs, hits = pairs_with_word(name)
-    held_out, rng = held_out_of(pairs, name), np.random.default_rng(0)
-    scored = Scored(held_out.sequences, score_with(name), MIN_EFFECT, held_out.inputs)
+    scored, rng = Scored(held_out_of(pairs, name), score_with(name)), np.random.default_rng(0)
     for rows, expected in ((hits["record"] % 3 == 0, 2.0), (hits["record"] % 3 > 0, 0.0)):
         some = hits[rows]
         assert mean_fall(some, scored, rng) == pytest.approx(expected, abs=0.1)

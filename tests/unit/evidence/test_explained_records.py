@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_motifs import PPMS, WORDS
+from planted_motifs import WORDS
+from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
 from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
@@ -13,11 +14,9 @@ from selfattn_bio.evidence.held_out_records import (
     MeasuredRecords,
     held_out_records,
 )
-from selfattn_bio.evidence.verdicts import verdict, weigh_evidence
+from selfattn_bio.evidence.verdicts import verdict
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
 from selfattn_bio.sequence.alphabet import DNA
-
-SITES = dict.fromkeys(WORDS, 100)
 
 
 def hits_in(records):
@@ -43,8 +42,7 @@ def counting(weight):
 
 
 def weigh(held_out, weight):
-    table = weigh_evidence(PPMS, SITES, held_out, counting(weight), hit_p=1e-4)
-    return table.set_index("name")
+    return weigh_scores(held_out, counting(weight))
 
 
 @pytest.mark.parametrize("effect", [2.0, -2.0])
@@ -189,13 +187,14 @@ def test_opposite_differences_are_inconclusive(weight):
 
 def test_direction_is_that_of_ranks_and_means():
     rng = np.random.default_rng(5)
-    strata, has = np.repeat([0, 1], 50), np.tile([True, False], 50)
+    letters = [np.full(100 + row // 50, ord("A"), np.uint8) for row in range(100)]  # two strata
+    has = np.tile([True, False], 50)
     values = rng.normal(size=100) + 2 * has
     for sign, outlier, expected in ((1, 0, 1), (-1, 0, -1), (1, 500, 0)):
         changed = sign * values
         changed[1] += outlier  # a record without a hit
-        held_out, hits = MeasuredRecords([], changed), hits_in(np.flatnonzero(has))
-        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
+        held_out = MeasuredRecords(letters, changed)
+        row = held_out.associations(hits_in(np.flatnonzero(has)))
         assert row["rank_shift"] * sign > 0.3
         assert row["matched_rank_shift"] * sign > 0
         assert held_out.direction(row) == expected

@@ -69,30 +69,28 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
 
     monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
     scorer = SimpleNamespace(
+        folder=None,
+        alphabet=DNA,
         member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
         network=SimpleNamespace(has_embeddings=True),
         objective=Binary(BinaryObjective()),
     )
-    motifs = motif_set()
-    table, sites, curves = held_out.weigh_with_model(
-        motifs.ppms,
-        motifs.num_sites,
-        scorer,
-        scorer.objective.outputs[0],
-        LabelledRecords(list(letters), labels),
-        hit_p=1e-4,
-    )
-    (row,) = table.to_dict("records")
+    records = pd.DataFrame({"id": map(str, range(len(letters)))})
+    records = records.reindex(columns=held_out.RECORD_COLUMNS)
+    found = held_out.add_evidence(motif_set(), scorer, records, list(letters), labels, hit_p=1e-4)
+    (row,), sites = found.table.to_dict("records"), found.sites
     assert row["verdict"] == "supported"
     assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives
     assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
     wanted = {(record, start) for record, start in at.items() if labels[record]}
-    assert wanted <= set(zip(sites["record"], sites["start"], strict=True))
-    assert labels[sites["record"]].all()
+    assert wanted <= set(zip(sites["chrom"].astype(int), sites["start"], strict=True))
+    assert labels[sites["chrom"].astype(int)].all()
     assert row["marginal"] == pytest.approx(1.0, abs=0.2)  # 2 on +, and 0 on -
     assert row["marginal_strand"] == "+"
     assert row["marginal_strand_q"] < 0.01 < row["marginal_position_q"]
-    assert curves.groupby("strand")["effect"].mean().to_list() == pytest.approx([2, 0], abs=0.2)
+    assert found.curves.groupby("strand")["effect"].mean().to_list() == pytest.approx(
+        [2, 0], abs=0.2
+    )
 
 
 def test_narrow_motifs_in_long_records_are_counted(caplog):

@@ -10,10 +10,10 @@ from selfattn_bio.evidence.epistasis import (
     _free_starts,
     epistasis,
     expected_epistasis,
+    mean_of_strands,
     put,
     site_pairs,
     spacing,
-    strands_log_odds,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.sequence.alphabet import DNA
@@ -195,22 +195,15 @@ def test_sites_are_replaced_by_other_motifs():
         lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
         np.random.default_rng(0),
     )
-    record, (start, end), (gone, _) = (
-        0,
-        pairs.loc[0, ["start_a", "end_a"]],
-        pairs.loc[0, ["start_b", "end_b"]],
-    )
+    start, end, gone = pairs.loc[0, ["start_a", "end_a", "start_b"]]
     assert any(
         row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"])
         for row in seen
     )
-    assert bytes(letters[record]) in seen
+    assert bytes(letters[0]) in seen
     two = sites[sites["name"].isin(["alpha", "beta"])]
-    assert (
-        epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["expected"]
-        .isna()
-        .all()
-    )
+    found = epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))
+    assert found["expected"].isna().all()
 
 
 def test_random_positions_keep_distance_and_avoid_sites():
@@ -253,17 +246,8 @@ def test_replacement_motif_keeps_strand_and_is_new_to_record():
 
 
 def test_sites_are_taken_out_by_span():
-    assert (
-        bytes(
-            put(
-                np.frombuffer(b"AAAAAA", dtype=np.uint8),
-                np.frombuffer(b"CGTACG", dtype=np.uint8),
-                (0, 2),
-                (4, 5),
-            )
-        )
-        == b"CGAACA"
-    )
+    own, other = (np.frombuffer(text, dtype=np.uint8) for text in (b"AAAAAA", b"CGTACG"))
+    assert bytes(put(own, other, (0, 2), (4, 5))) == b"CGAACA"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +276,9 @@ def test_dna_is_read_on_both_strands():
         for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
     ]
     assert abs(ways[0] - ways[1]).max() > 1e-6
-    np.testing.assert_allclose(strands_log_odds(scorer)(rows), np.mean(ways, axis=0))
+    np.testing.assert_allclose(
+        mean_of_strands(scorer, scorer.log_odds)(rows), np.mean(ways, axis=0)
+    )
 
 
 def test_without_pairs_there_is_a_table_without_rows():

@@ -9,7 +9,6 @@ from test_explanation import scorer_of
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, NUM_POSITIONS
-from selfattn_bio.motifs import of_consensus
 
 WORD = "TATCGATA"
 TEXTS = ["".join(np.random.default_rng(seed).choice(list("ACGT"), 60)) for seed in range(5)]
@@ -73,6 +72,8 @@ def test_ablation_of_an_interval():
     assert isinstance(alike.plot(), Figure)
     with pytest.raises(ArgumentError, match=r"\[10, 70\) is not an interval of sequence '0'"):
         sb.ablate(scorer, TEXTS, 10, 70)
+    with pytest.raises(ArgumentError, match="there are no sequences"):
+        sb.ablate(scorer, [], 0, 4)
 
 
 def test_target_chooses_the_output():
@@ -98,14 +99,3 @@ def test_target_chooses_the_output():
 def test_wrong_motifs_are_refused(motif, options, message):
     with pytest.raises(ArgumentError, match=message):
         sb.marginalize(scorer_of(), TEXTS, motif, **options)
-
-
-def test_consensus_in_iupac_codes():
-    found = sb.marginalize(scorer_of(), TEXTS, {"TATA": "UATAWAAR"}, num_backgrounds=8)
-    own = sb.marginalize(scorer_of(), TEXTS, {"TATA": of_consensus("TATAWAAR")}, num_backgrounds=8)
-    pd.testing.assert_frame_equal(found.table, own.table)
-
-
-def test_no_sequences_are_refused():
-    with pytest.raises(ArgumentError, match="there are no sequences"):
-        sb.ablate(scorer_of(), [], 0, 4)

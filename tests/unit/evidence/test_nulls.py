@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from selfattn_bio.evidence.held_out_records import LabelledRecords
 from selfattn_bio.evidence.interventions import FEWER_RECORDS
 from selfattn_bio.evidence.nulls import NULLS, null_hits
 from selfattn_bio.motifs.hits import find_hits
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.alphabet import PROTEIN
 
 HIT_P = 1e-3
 
@@ -16,7 +17,7 @@ def found_in(number, length, seed=0, ppm=None):
     sequences = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, length)))
     ppm = rng.dirichlet(np.full(4, 0.3), 8) if ppm is None else ppm
     own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P)
-    return own, null_hits(ppm, 100, own, sequences, HIT_P, DNA, rng)
+    return own, null_hits(ppm, 100, own, LabelledRecords(sequences, np.ones(number)), HIT_P, rng)
 
 
 def test_hits_that_overlap_those_of_the_motif_are_marked():
@@ -52,5 +53,6 @@ def test_proteins_have_permuted_motifs_too():
     letters = np.frombuffer(PROTEIN.letters.encode(), dtype=np.uint8)
     sequences, ppm = list(rng.choice(letters, (200, 100))), np.eye(20)[:5]
     own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
-    nulls = null_hits(ppm, 100, own, sequences, HIT_P, PROTEIN, rng)
+    held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
+    nulls = null_hits(ppm, 100, own, held_out, HIT_P, rng)
     assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * NULLS

@@ -101,6 +101,8 @@ def test_planted_motifs_are_counted_over_seeds(runs):
     assert (table["runs"] == 3).all()
     assert (table["tested"] == 3).all()
     assert found_words(table) == {"A": (1, 3, 2), "B": (1, 2, 1), "C": (3, 1, 0)}
+    with pytest.raises(ArgumentError, match="at least two runs"):
+        motif_stability(runs[:1])
 
 
 def test_saved_motifs_are_compared_as_those_in_memory(runs, tmp_path):
@@ -135,11 +137,6 @@ def test_similar_motifs_of_a_run_count_once():
     table = motif_stability([twice, once])
     assert table["found_in"].tolist() == [2, 1]
     assert table["supported_in"].tolist() == [1, 0]
-
-
-def test_one_run_is_refused(runs):
-    with pytest.raises(ArgumentError, match="at least two runs"):
-        motif_stability(runs[:1])
 
 
 def test_alignment_finds_offset_and_strand():

@@ -132,15 +132,6 @@ def test_no_motif_has_a_reason(shape, scale):
     assert found.note == f"no group of the {found.num_seqlets} seqlets is large and similar enough"
 
 
-def test_scores_are_checked():
-    with pytest.raises(
-        ValueError, match=r"hypothetical has shape \(2, 30, 4\) instead of \(2, 30, 20\)"
-    ):
-        Clusters().call(
-            np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 30, 4), dtype=np.float32), PROTEIN
-        )
-
-
 def test_the_run_file_names_the_caller():
     assert build_caller(None, DNA) == Modisco(20_000)
     assert build_caller(None, PROTEIN) == Clusters(20_000)
@@ -148,3 +139,16 @@ def test_the_run_file_names_the_caller():
         50
     )
     assert build_caller(config.Interpret(caller={"kind": "modisco"}).caller, DNA) == Modisco()
+
+
+@pytest.mark.parametrize("caller", [Clusters(), Modisco()])
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.zeros((2, 29, 4)), r"hypothetical has shape \(2, 29, 4\) instead of \(2, 30, 4\)"),
+        (np.full((2, 30, 4), np.nan), "hypothetical contains nan"),
+    ],
+)
+def test_callers_check_scores(caller, scores, message):
+    with pytest.raises(ValueError, match=message):
+        caller.call(np.zeros((2, 30), dtype=np.uint8), scores.astype(np.float32), DNA)

@@ -2,8 +2,10 @@
 
 import gzip
 import importlib.util
+import shlex
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import h5py
@@ -19,10 +21,8 @@ from selfattn_bio.motifs import (
     jaspar_text,
     meme_text,
     open_database,
-    read_jaspar,
     read_meme,
     read_motifs,
-    read_transfac,
     transfac_text,
 )
 from selfattn_bio.motifs.callers import Clusters
@@ -40,28 +40,16 @@ TEXTS = {"JASPAR": jaspar_text, "TRANSFAC": transfac_text}
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("suffix", ["txt", "txt.gz"])
-def test_counts_come_back(tmp_path, name, suffix):
+def test_counts_come_back_and_biopython_reads_them(tmp_path, name, suffix):
     path = tmp_path / f"motifs.{suffix}"
-    text = TEXTS[name](PFMS).encode()
-    path.write_bytes(gzip.compress(text) if suffix.endswith("gz") else text)
-    for read in (read_motifs, {"JASPAR": read_jaspar, "TRANSFAC": read_transfac}[name]):
-        found = read(path)
-        assert list(found) == list(PFMS)
-        for label, pfm in PFMS.items():
-            np.testing.assert_allclose(found[label], pfm / pfm.sum(axis=1, keepdims=True))
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_biopython_reads_the_same_counts(tmp_path, name):
-    path = tmp_path / "motifs.txt"
-    path.write_text(TEXTS[name](PFMS))
-    with path.open() as file:
-        counts = [
-            np.array([motif.counts[base] for base in "ACGT"]).T
-            for motif in bio.parse(file, name.lower())
-        ]
-    for found, pfm in zip(counts, PFMS.values(), strict=True):
-        np.testing.assert_array_equal(found, pfm)
+    text = TEXTS[name](PFMS)
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    found = read_motifs(path)
+    assert list(found) == list(PFMS)
+    parsed = bio.parse(StringIO(text), name.lower())
+    for motif, (label, pfm) in zip(parsed, PFMS.items(), strict=True):
+        np.testing.assert_array_equal([motif.counts[base] for base in "ACGT"], pfm.T)
+        np.testing.assert_allclose(found[label], pfm / pfm.sum(axis=1, keepdims=True))
 
 
 def test_names_in_other_databases(tmp_path):
@@ -86,14 +74,8 @@ def test_names_in_other_databases(tmp_path):
             ">a\nA [1 2]\nC [1 2]\nG [1 2]\n",
             "1 of 1 motifs is incomplete: JASPAR needs 4 lines of counts per motif",
         ),
-        (
-            ">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n",
-            "a position of motif 'a' has no counts",
-        ),
-        (
-            ">a\nA [nan]\nC [1]\nG [1]\nT [1]\n",
-            "a count of motif 'a' is not a number",
-        ),
+        (">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n", "a position of motif 'a' has no counts"),
+        (">a\nA [nan]\nC [1]\nG [1]\nT [1]\n", "a count of motif 'a' is not a number"),
         (
             ">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n",
             "two motifs are named 'a'",
@@ -136,13 +118,8 @@ def test_protein_goes_as_meme_only(tmp_path):
 def explained():
     """Return an explanation with three words, and its motifs."""
     letters, scores, _ = planted(WORDS, num=240)
-    records = pd.DataFrame(
-        {
-            "id": [f"r{i}" for i in range(len(letters))],
-            "target": "positive",
-            "length": letters.shape[1],
-        }
-    )
+    records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "target": "positive"})
+    records["length"] = letters.shape[1]
     explanation = Explanation(
         records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna"
     )
@@ -211,22 +188,7 @@ def test_modisco_exchange_round_trip(explained, tmp_path):
     explanation, _ = explained
     explanation.to_npz(tmp_path / "npz")
     program = Path(sys.executable).parent / "modisco"
-    options = [
-        "-n",
-        "400",
-        "-w",
-        "100",
-        "-z",
-        "11",
-        "-t",
-        "20",
-        "-f",
-        "5",
-        "-g",
-        "5",
-        "-o",
-        "out.h5",
-    ]
+    options = shlex.split("-n 400 -w 100 -z 11 -t 20 -f 5 -g 5 -o out.h5")
     files = ["-s", "npz/ohe.npz", "-a", "npz/attributions.npz"]
     subprocess.run(
         [program, "motifs", *files, *options], cwd=tmp_path, check=True, capture_output=True
@@ -248,17 +210,9 @@ def test_the_finemo_program_reads_our_files(explained, tmp_path):
     explanation.to_npz(tmp_path / "npz")
     explanation.to_modisco(motifs, tmp_path / "m.h5")
     finemo = [sys.executable, "-m", "finemo"]
-    extract = [
-        "extract-regions-modisco-fmt",
-        "-s",
-        "npz/ohe.npz",
-        "-a",
-        "npz/attributions.npz",
-        "-o",
-        "regions.npz",
-        "-w",
-        "100",
-    ]
+    extract = shlex.split(
+        "extract-regions-modisco-fmt -s npz/ohe.npz -a npz/attributions.npz -o regions.npz -w 100"
+    )
     subprocess.run([*finemo, *extract], cwd=tmp_path, check=True, capture_output=True)
     for number, regions in enumerate(("regions.npz", "npz/regions.npz")):
         call = ["call-hits", "-r", regions, "-m", "m.h5", "-o", f"hits{number}", "-b", "10"]
@@ -267,15 +221,7 @@ def test_the_finemo_program_reads_our_files(explained, tmp_path):
 
 
 def test_bed_has_more_columns_and_comes_back(tmp_path):
-    records = pd.DataFrame(
-        {
-            "id": ["a", "1"],
-            "chrom": [None, None],
-            "start": [None, None],
-            "end": [None, None],
-            "strand": [None, None],
-        }
-    )
+    records = pd.DataFrame({"id": ["a", "1"]} | dict.fromkeys(["chrom", "start", "end", "strand"]))
     places = {
         "record": [0, 1],
         "start": [3, 0],
@@ -298,7 +244,7 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
         match=r"BED file has 7 columns instead of chrom, start, .*, p_value, other",
     ):
         read_bed(tmp_path / "a.bed", ["p_value", "other"])
-    (tmp_path / "none.bed").write_text("")
+    write_bed(tmp_path / "none.bed", rows[:0])
     assert read_bed(tmp_path / "none.bed").empty
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs import meme_text, read_meme
-from selfattn_bio.motifs.formats import on_chromosome, write_bed
+from selfattn_bio.motifs.formats import on_chromosome
 from selfattn_bio.sequence.alphabet import DNA
 
 PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
@@ -132,21 +132,3 @@ def test_bed_intervals_match_their_sequences():
         assert bytes(fetched) == bytes(read), place.name
     assert rows.loc["p2", ["chrom", "start", "end", "strand"]].tolist() == ["chr1", 92, 100, "-"]
     assert rows.loc["p4", "chrom"] == "c"
-
-
-def test_bed_is_ordered_and_has_no_header(tmp_path):
-    records, _ = records_of(np.zeros(120, dtype=np.uint8))
-    places = pd.DataFrame(
-        {
-            "record": [1, 0],
-            "start": [0, 1],
-            "end": [5, 6],
-            "strand": ["+", "-"],
-            "name": ["m", "m"],
-            "score": [7.0, 1000.0],
-        }
-    )
-    write_bed(tmp_path / "a.bed", on_chromosome(places, records))
-    assert (tmp_path / "a.bed").read_text() == "chr1\t21\t26\tm\t1000\t-\nchr1\t95\t100\tm\t7\t-\n"
-    write_bed(tmp_path / "b.bed", on_chromosome(places[:0], records))
-    assert (tmp_path / "b.bed").read_text() == ""

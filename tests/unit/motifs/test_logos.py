@@ -1,61 +1,98 @@
+"""Test logos and tracks: the same letters, colours and positions with matplotlib and as SVG."""
+
+import re
+from xml.dom.minidom import parseString
+
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selfattn_bio.motifs.logos import COLOURS, draw_letters, draw_logo, information_content
+from selfattn_bio.motifs.logos import COLOURS, OTHER_COLOUR, TICKS, WIDTH, logo, track
+
+PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 
 
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
-
-
-def boxes(ax: Axes) -> list[tuple[str, float, float, float]]:
-    """Return (colour, middle, bottom, top) of each letter."""
+def on_axes(plot):
+    """Return (colour, position, bottom, top) of each letter, in the units of the axis."""
+    plot.draw(ax := Figure().subplots())
     found = []
     for patch in ax.patches:
         box = patch.get_path().get_extents()
-        red, green, blue = (round(255 * x) for x in patch.get_facecolor()[:3])
-        found.append(
-            (
-                f"#{red:02X}{green:02X}{blue:02X}",
-                round((box.x0 + box.x1) / 2, 2),
-                round(box.y0, 3),
-                round(box.y1, 3),
-            )
-        )
+        colour = "#" + "".join(f"{round(255 * x):02X}" for x in patch.get_facecolor()[:3])
+        position = int((box.x0 + box.x1) / 2)
+        found.append((colour, position, round(box.y0, 3), round(box.y1, 3)))
     return found
 
 
-def test_information_content_of_known_positions() -> None:
-    assert information_content([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4]).tolist() == [2, 1, 0]
+def as_svg(plot, height=60):
+    """Return the same from SVG text."""
+    root = parseString(plot.svg(label="a", height=height)).documentElement
+    colours = {path.getAttribute("id"): path for path in root.getElementsByTagName("path")}
+    found = []
+    for use in root.getElementsByTagName("use"):
+        _, _, _, tall, x, foot = map(
+            float, re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix"))
+        )
+        colour = colours[use.getAttribute("href")[1:]].getAttribute("fill")
+        bottom = plot.limits[1] - foot * plot.span / height
+        top = bottom - tall * plot.span / height
+        position = plot.start + int(x // WIDTH)
+        found.append((colour, position, round(bottom, 3), round(top, 3)))
+    return found
 
 
-def test_logo_heights_are_bits_with_likeliest_on_top(ax: Axes) -> None:
-    draw_logo([[1, 0, 0, 0], [0, 0.75, 0.25, 0]], ax)
-    bits = 2 + 0.75 * np.log2(0.75) + 0.25 * np.log2(0.25)
-    assert boxes(ax) == [
-        (COLOURS["A"], 0.5, 0.0, 2.0),
-        (COLOURS["G"], 1.5, 0.0, round(0.25 * bits, 3)),
-        (COLOURS["C"], 1.5, round(0.25 * bits, 3), round(bits, 3)),
-    ]
+@pytest.mark.parametrize("drawn", [on_axes, as_svg])
+@pytest.mark.parametrize(
+    ("plot", "letters"),
+    [
+        (
+            logo([[1, 0, 0, 0], [0, 0.5, 0.25, 0.25], [0.25] * 4]),
+            [("A", 0, 0, 2), ("G", 1, 0, 0.125), ("T", 1, 0.125, 0.25), ("C", 1, 0.25, 0.5)],
+        ),
+        (
+            track([[3, 0, 0, 0], [0, 0, -1, 0]], start=8),
+            [("A", 8, 0, 3), ("G", 9, -1, 0)],
+        ),
+        (track([[0.0] * 19 + [1.0]], PROTEIN), [("Y", 0, 0, 1)]),
+        (track(np.zeros((5, 4))), []),
+    ],
+    ids=["logo", "track", "protein", "empty"],
+)
+def test_letters_are_as_tall_as_their_values(drawn, plot, letters):
+    assert drawn(plot) == [(COLOURS.get(letter, OTHER_COLOUR), *box) for letter, *box in letters]
 
 
-def test_a_position_without_information_is_empty(ax: Axes) -> None:
-    draw_logo([[0.25] * 4], ax)
-    assert boxes(ax) == []
+def test_svg_counts_positions_from_1_and_shades():
+    svg = track(np.eye(4), start=-1).svg(label="a", height=80, shaded=(0, 2))
+    assert re.findall(r">(\d+)</text>", svg) == ["0"]
+    assert f'width="{4 * WIDTH}" height="{80 + TICKS}"' in svg
+    assert f'<rect x="{WIDTH}" width="{2 * WIDTH}" height="80"' in svg
+    assert "<rect" not in track(np.eye(4)).svg(label="a")
 
 
-def test_negative_scores_hang_below_the_axis(ax: Axes) -> None:
-    draw_letters([[0.5, 0, 0, 0], [0, 0, -1.0, 0]], ax, start=10)
-    assert boxes(ax) == [(COLOURS["A"], 10.5, 0.0, 0.5), (COLOURS["G"], 11.5, -1.0, 0.0)]
+def test_track_of_1000_bases_has_each_once():
+    own = np.random.default_rng(0).integers(0, 4, 1000)
+    plot = track(np.eye(4)[own])
+    assert [colour for colour, *_ in as_svg(plot)] == [COLOURS["ACGT"[letter]] for letter in own]
+    assert len(plot.svg(label="a")) < 100_000  # each glyph is defined once
 
 
-def test_bad_matrices_are_named(ax: Axes) -> None:
-    with pytest.raises(ValueError, match=r"ppm has shape \(1, 3\) instead of \(positions, 4\)"):
-        draw_logo([[1, 0, 0]], ax)
-    with pytest.raises(ValueError, match=r"a row of ppm sums to 0\.5 instead of 1"):
-        draw_logo([[0.5, 0, 0, 0]], ax)
-    with pytest.raises(ValueError, match="scores contains nan"):
-        draw_letters([[0.5, float("nan"), 0, 0]], ax)
+def test_svg_glyph_ids_are_unique_and_labels_escaped():
+    first, second = logo([[1, 0, 0, 0]]).svg(label="a"), logo([[0, 0, 0, 1]]).svg(label='<b>"')
+    ids = [set(re.findall(r'id="(\w+)"', svg)) for svg in (first, second)]
+    assert ids[0].isdisjoint(ids[1])
+    assert "<b>" not in second
+
+
+@pytest.mark.parametrize(
+    ("plot", "values", "message"),
+    [
+        (track, np.zeros((3, 20)), r"scores has shape \(3, 20\) instead of \(positions, 4\)"),
+        (track, [[0.5, float("nan"), 0, 0]], "scores contains nan"),
+        (logo, [[1, 0, 0]], r"ppm has shape \(1, 3\) instead of \(positions, 4\)"),
+        (logo, [[0.5, 0, 0, 0]], r"a row of ppm sums to 0\.5 instead of 1"),
+    ],
+)
+def test_bad_matrices_are_named(plot, values, message):
+    with pytest.raises(ValueError, match=message):
+        plot(values)

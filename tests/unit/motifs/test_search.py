@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import MOTIF_DATABASES
-from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.hits import find_hits, one_hot, relevant_hits
@@ -26,8 +25,17 @@ WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
 PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
 
 
-def filled(length, letter=b"A"):
-    return np.full(length, letter[0], dtype=np.uint8)
+def filled(length):
+    return np.full(length, ord("A"), dtype=np.uint8)
+
+
+def read(pattern):
+    return bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+
+
+def has(text, word):
+    """Return whether text has a word on either strand."""
+    return bytes(word) in text or bytes(DNA.reverse_complement(word)) in text
 
 
 def test_hits_on_both_strands_of_records_of_any_length():
@@ -42,6 +50,9 @@ def test_hits_on_both_strands_of_records_of_any_length():
         ["m", 1, 16, 25, "-"],
     ]
     assert (hits["p_value"] < 1e-4).all()
+    none = find_hits({}, {}, [first], 1e-4)
+    assert none.empty
+    assert list(none) == list(hits)
 
 
 def test_a_hit_does_not_reach_into_padding():
@@ -52,20 +63,6 @@ def test_a_hit_does_not_reach_into_padding():
     long[5:14] = WORD
     hits = find_hits({"m": flat}, {"m": 50}, [short, long], 1e-4)
     assert hits["record"].unique().tolist() == [1]
-
-
-def test_no_motifs_give_no_hits():
-    hits = find_hits({}, {}, [filled(30)], 1e-4)
-    assert hits.empty
-    assert list(hits) == ["name", "record", "start", "end", "strand", "p_value"]
-
-
-def test_one_hot_ignores_other_characters():
-    assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [
-        *np.eye(4, dtype=int).tolist(),
-        [0] * 4,
-        [0] * 4,
-    ]
 
 
 def test_better_matches_need_less_attribution():
@@ -99,17 +96,12 @@ def test_q_is_over_all_pairs_of_motif_and_entry():
     rng = np.random.default_rng(0)
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     one = match_motifs({"m": database["d7"][:7]}, database)["match_q"].iloc[0]
-    unlike = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
-    many = match_motifs({"m": database["d7"][:7]} | unlike, database)["match_q"].iloc[0]
+    others = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
+    many = match_motifs({"m": database["d7"][:7]} | others, database)["match_q"].iloc[0]
     assert many > 3 * one  # ten times as many tests
-
-
-def test_q_of_one_motif_is_over_the_database():
-    rng = np.random.default_rng(0)
-    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
     assert small["match"].tolist() == ["d7"]
-    # The smallest q is at most the number of tests times the smallest p.
+    # the smallest q is at most the number of tests times the smallest p
     assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
     assert match_motifs({}, database).empty
 
@@ -117,22 +109,6 @@ def test_q_of_one_motif_is_over_the_database():
 def test_the_known_databases_are_those_that_ship():
     files = sorted(path.name for path in shipped().iterdir())
     assert files == [f"{name.removeprefix('jaspar:')}.meme.gz" for name in MOTIF_DATABASES]
-
-
-def test_shipped_database_is_read_once(monkeypatch):
-    changed = open_database("jaspar:insects")
-    label = next(iter(changed))
-    changed.pop(label)[:] = 0
-    monkeypatch.setattr("selfattn_bio.motifs.read_motifs", None)
-    np.testing.assert_allclose(open_database("jaspar:insects")[label].sum(axis=1), 1, atol=1e-6)
-
-
-def test_unknown_group():
-    with pytest.raises(
-        DatabaseError,
-        match=r"unknown motif database 'jaspar:insect'\. Choose .*jaspar:insects.* TRANSFAC file",
-    ):
-        open_database("jaspar:insect")
 
 
 def test_bases_are_counted_on_their_strand():
@@ -203,9 +179,8 @@ def test_a_planted_word_becomes_a_pattern():
     found = Modisco(1000).call(letters, scores, DNA)
     assert found.note == ""
     best = found.patterns[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
-    assert bytes(WORD) in read or bytes(DNA.reverse_complement(WORD)) in read
-    assert len(read) <= len(WORD) + 2
+    assert has(read(best), WORD)
+    assert len(best.pfm) <= len(WORD) + 2
     # trimmed seqlets contain the trimmed letters
     np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)
     assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
@@ -234,23 +209,11 @@ def test_no_pattern_has_a_reason(scores, note):
     assert note in found.note
 
 
-def test_shapes_must_fit():
-    with pytest.raises(
-        ValueError, match=r"hypothetical has shape \(2, 29, 4\) instead of \(2, 30, 4\)"
-    ):
-        Modisco(1).call(
-            np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA
-        )
-
-
 @pytest.mark.parametrize(
     ("where", "error"),
     [
         ("extract_seqlets.extract_seqlets", ValueError("ours")),
-        (
-            "extract_seqlets.extract_seqlets",
-            IndexError("index 7 is out of bounds for axis 0 with size 4"),
-        ),
+        ("extract_seqlets.extract_seqlets", IndexError("index 7 is out of bounds")),
         ("core.TrackSet", ValueError("ours")),
         # a known message, but raised elsewhere
         ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
@@ -277,13 +240,6 @@ def test_library_warnings_are_shown(monkeypatch):
         Modisco(100).call(letters, scores, DNA)
 
 
-def test_scores_must_be_finite():
-    with pytest.raises(ValueError, match="hypothetical contains nan"):
-        Modisco(1).call(
-            np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA
-        )
-
-
 def test_refining_extends_motifs_and_drops_duplicates():
     letters, scores = planted()
     attribution = list(np.abs(scores).sum(-1))
@@ -292,8 +248,7 @@ def test_refining_extends_motifs_and_drops_duplicates():
     refined = refine_patterns(cut, list(letters), attribution)
     assert len(refined) == 1  # both are the same word
     motif = refined[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
-    assert bytes(WORD) in read
+    assert bytes(WORD) in read(motif)
     assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
@@ -307,16 +262,10 @@ def test_refining_keeps_one_motif_per_word():
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
-    read = [
-        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
-        for pattern in refined
-    ]
     assert len(found) > 2
-    assert len(read) == 2
+    assert len(refined) == 2
     for word in (WORD, other):
-        assert any(
-            bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read
-        )
+        assert any(has(read(pattern), word) for pattern in refined)
 
 
 def test_refining_keeps_motifs_it_cannot_find():
@@ -334,8 +283,7 @@ def test_other_matches_are_of_the_same_family():
     }
     table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
-    assert table["near_ties"].tolist() == [
-        0
-    ]  # two positions less, so p is more than 10 times as large
+    # two positions less, so p is more than 10 times as large
+    assert table["near_ties"].tolist() == [0]
     twice = match_motifs({"m": PPM}, database | {"same": PPM, "twin": PPM})
     assert match_label(twice.iloc[0]) == "same or twin"

@@ -25,6 +25,7 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 PLAIN = config.Training(label_smoothing=0)
+BALANCED = config.Training(class_weights="balanced", label_smoothing=0)
 BINARY = objective_of(config.BinaryObjective())
 CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b", "c")))
 
@@ -39,65 +40,48 @@ def ones(rows, length):
 
 def test_binary_loss_is_cross_entropy():
     logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
-    expected = -torch.log(torch.sigmoid(logits)).sum()
-    assert_close(
-        BinaryLoss(BINARY, PLAIN, labels.long().numpy()).sum(logits[:, None, None], labels),
-        expected,
-    )
+    loss = BinaryLoss(BINARY, PLAIN, labels.long().numpy())
+    assert_close(loss.sum(logits[:, None, None], labels), -logits.sigmoid().log().sum())
 
 
 def test_balanced_weights_make_classes_count_the_same():
     labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    loss = BinaryLoss(
-        BINARY, config.Training(class_weights="balanced", label_smoothing=0), labels.long().numpy()
+    loss, plain = (
+        BinaryLoss(BINARY, training, labels.long().numpy()) for training in (BALANCED, PLAIN)
     )
     one = loss.sum(torch.zeros(1, 1, 1), labels[:1])
     rest = loss.sum(torch.zeros(3, 1, 1), labels[1:])
     assert_close(one, rest)
-    assert_close(
-        one + rest,
-        BinaryLoss(BINARY, PLAIN, labels.long().numpy()).sum(torch.zeros(4, 1, 1), labels),
-    )
+    assert_close(one + rest, plain.sum(torch.zeros(4, 1, 1), labels))
 
 
 def test_smoothing_moves_the_best_logit_from_infinity():
-    loss = BinaryLoss(BINARY, config.Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
+    loss = BinaryLoss(BINARY, config.Training(label_smoothing=0.2), np.array([0, 1]))
     at = torch.logit(torch.tensor([0.9])).requires_grad_()
     loss.sum(at[:, None, None], torch.ones(1)).backward()
     assert abs(float(at.grad)) < 1e-6
 
 
 def test_members_each_have_their_own_loss():
-    loss = BinaryLoss(BINARY, config.Training(), torch.tensor([0, 1]).numpy())
+    loss = BinaryLoss(BINARY, config.Training(), np.array([0, 1]))
     logits, labels = torch.randn(5, 3, 1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
     alone = torch.stack([loss.sum(logits[:, [i]], labels) for i in range(3)])
     assert_close(loss.sum(logits, labels), alone.mean())
 
 
 def test_multiclass_is_cross_entropy_of_known_labels():
-    loss, tokens = (
-        MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2])),
-        ones(3, 4),
-    )
-    batch = loss.batch(tokens, np.array([2, UNKNOWN, 0]))
+    loss = MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2]))
+    batch = loss.batch(ones(3, 4), np.array([2, UNKNOWN, 0]))
     assert batch.num_targets == 2
     outputs = torch.randn(3, 2, 3)
-    expected = (
-        sum(
-            cross_entropy(outputs[row, member], torch.tensor(label))
-            for member in (0, 1)
-            for row, label in ((0, 2), (2, 0))
-        )
-        / 2
-    )
+    of_members = outputs[[0, 2]].transpose(1, 2)  # (records, classes, members)
+    expected = cross_entropy(of_members, torch.tensor([[2, 2], [0, 0]]), reduction="sum") / 2
     assert_close(loss.sum(outputs, batch.targets), expected)
 
 
 def test_balanced_classes_weigh_the_same_in_total():
     labels = np.array([0, 0, 0, 0, 1, 2])
-    loss = MulticlassLoss(
-        CLASSES, config.Training(class_weights="balanced", label_smoothing=0), labels
-    )
+    loss = MulticlassLoss(CLASSES, BALANCED, labels)
     losses = [
         loss.sum(torch.zeros(len(rows), 1, 3), torch.from_numpy(labels[rows]))
         for rows in ([0, 1, 2, 3], [4], [5])
@@ -119,20 +103,16 @@ def test_missing_targets_have_no_loss():
 
 
 @pytest.mark.parametrize(
-    ("loss", "at", "expected"), [("mse", 2.0, 1.0), ("huber", 3.0, 1.5), ("poisson", 0.0, -3.0 + 1)]
+    ("loss", "target", "output", "expected"),
+    [("mse", 15.0, 2.0, 1.0), ("huber", 15.0, 3.0, 1.5), ("poisson", 3.0, 1.0, np.e - 3)],
 )
-def test_regression_on_standardised_numbers(loss, at, expected):
+def test_regression_on_standardised_numbers(loss, target, output, expected):
+    """15 is one deviation above the mean; 3 is a count."""
     section = config.RegressionObjective(columns=("x",), loss=loss, center=(10.0,), scale=(5.0,))
     regression = RegressionLoss(objective_of(section))
-    # 1 deviation above the mean; a count
-    targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])
-    encoded = regression.batch(ones(1, 4), targets).targets
-    if loss == "poisson":
-        assert_close(
-            regression.sum(torch.tensor([[[1.0]]]), encoded), torch.tensor(float(np.e - 3))
-        )
-    else:
-        assert_close(regression.sum(torch.tensor([[[at]]]), encoded), torch.tensor(expected))
+    encoded = regression.batch(ones(1, 4), np.array([[target]])).targets
+    found = regression.sum(torch.tensor([[[output]]]), encoded)
+    assert_close(found, torch.tensor(float(expected)))
 
 
 SEVERAL = config.RunFile(
@@ -150,9 +130,8 @@ SEVERAL = config.RunFile(
 
 
 def targets_of_several(classes, numbers):
-    targets = np.empty(
-        len(classes), dtype=[("class", np.int64, ()), ("activity", np.float64, (2,))]
-    )
+    types = [("class", np.int64, ()), ("activity", np.float64, (2,))]
+    targets = np.empty(len(classes), dtype=types)
     targets["class"], targets["activity"] = classes, numbers
     return targets
 
@@ -162,36 +141,24 @@ def several(targets):
 
 
 def test_parts_are_weighted_as_in_run_file():
-    nan = np.nan
-    targets = targets_of_several(
-        [2, UNKNOWN, UNKNOWN, UNKNOWN], [[1.0, nan], [nan, 4.0], [2.0, nan], [nan, nan]]
-    )
+    numbers = [[1.0, np.nan], [np.nan, 4.0], [2.0, np.nan], [np.nan, np.nan]]
+    targets = targets_of_several([2, UNKNOWN, UNKNOWN, UNKNOWN], numbers)
     loss = several(targets)
     batch = loss.batch(ones(4, 5), targets)
     assert batch.num_targets == 4  # records
     outputs = torch.randn(4, 2, 5)
     # mean over the known label
     of_class = sum(cross_entropy(outputs[0, member, :3], torch.tensor(2)) for member in (0, 1)) / 2
-    wanted = ((0, 3, 1.0), (1, 4, 2.0), (2, 3, 2.0))  # in deviations
-    of_numbers = (
-        sum(
-            (outputs[row, member, at] - value) ** 2
-            for row, at, value in wanted
-            for member in (0, 1)
-        )
-        / 2
-        / 3
-    )
-    assert_close(
-        loss.sum(outputs, batch.targets) / batch.num_targets, (1 * of_class + 3 * of_numbers) / 4
-    )
-    measured = loss.measure_outputs(outputs.double().mean(1).numpy(), targets)
-    assert measured["loss"] == pytest.approx(
-        (measured["class.loss"] + 3 * measured["activity.loss"]) / 4
-    )
-    assert measured["activity.loss"] == pytest.approx(
-        np.mean([(float(outputs[row, :, at].mean()) - value) ** 2 for row, at, value in wanted])
-    )
+    rows, columns, values = [0, 1, 2], [3, 4, 3], torch.tensor([1.0, 2.0, 2.0])  # in deviations
+    of_numbers = (outputs[rows, :, columns] - values[:, None]).square().mean()
+    found = loss.sum(outputs, batch.targets) / batch.num_targets
+    assert_close(found, (1 * of_class + 3 * of_numbers) / 4)
+    mean = outputs.double().mean(1)
+    measured = loss.measure_outputs(mean.numpy(), targets)
+    together = (measured["class.loss"] + 3 * measured["activity.loss"]) / 4
+    assert measured["loss"] == pytest.approx(together)
+    of_activity = (mean[rows, columns] - values).square().mean()
+    assert measured["activity.loss"] == pytest.approx(float(of_activity))
 
 
 def test_missing_target_affects_only_its_part():
@@ -200,14 +167,8 @@ def test_missing_target_affects_only_its_part():
     loss.sum(outputs, loss.batch(ones(2, 4), targets).targets).backward()
     moved = outputs.grad[:, 0] != 0
     assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
-    unknown = targets_of_several([UNKNOWN], [[np.nan, np.nan]])
-    assert (
-        loss.sum(
-            torch.ones(1, 1, 5),
-            loss.batch(ones(1, 4), unknown).targets,
-        )
-        == 0
-    )
+    unknown = loss.batch(ones(1, 4), targets_of_several([UNKNOWN], [[np.nan, np.nan]]))
+    assert loss.sum(torch.ones(1, 1, 5), unknown.targets) == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -215,26 +176,19 @@ def test_missing_target_affects_only_its_part():
 def test_losses_of_partial_batches_add_up(seed, cut):
     rng = np.random.default_rng(seed)
     numbers = np.where(rng.random((12, 2)) < 0.6, np.nan, rng.normal(size=(12, 2)))
-    targets = targets_of_several(
-        np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12)), numbers
-    )
+    classes = np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12))
+    targets = targets_of_several(classes, numbers)
     targets[0] = (1, (0.5, -0.5))
-    loss, outputs, tokens = (
-        several(targets),
-        torch.from_numpy(rng.normal(size=(12, 1, 5))),
-        ones(12, 4),
-    )
+    loss, outputs = several(targets), torch.from_numpy(rng.normal(size=(12, 1, 5)))
     rows = rng.permutation(12)
-    pieces = [
-        (outputs[part], loss.batch(ones(len(part), 4), targets[part]))
-        for part in (rows[:cut], rows[cut:])
+    parts = (rows[:cut], rows[cut:])
+    batches = [loss.batch(ones(len(part), 4), targets[part]) for part in parts]
+    whole = loss.batch(ones(12, 4), targets)
+    assert sum(batch.num_targets for batch in batches) == whole.num_targets
+    sums = [
+        loss.sum(outputs[part], batch.targets) for part, batch in zip(parts, batches, strict=True)
     ]
-    whole = loss.batch(tokens, targets)
-    assert sum(batch.num_targets for _, batch in pieces) == whole.num_targets
-    assert_close(
-        sum(loss.sum(of_part, batch.targets) for of_part, batch in pieces),
-        loss.sum(outputs, whole.targets),
-    )
+    assert_close(sum(sums), loss.sum(outputs, whole.targets))
 
 
 def test_labels_are_padded_with_unknown():

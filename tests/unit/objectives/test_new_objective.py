@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import l1_loss
 
+from selfattn_bio.config import Data, RunFile
 from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
@@ -16,7 +17,8 @@ from selfattn_bio.objectives.loss import Batch
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.study.evaluators.candidates import Candidate
+from selfattn_bio.study.evaluators import measure
+from selfattn_bio.study.evaluators.records import EvaluationRecords
 
 
 class AgeSection(ObjectiveSection):
@@ -114,10 +116,6 @@ def test_new_objective_is_scored_and_evaluated():
 
 
 def test_evaluation_of_a_new_objective():
-    from selfattn_bio.config import Data, RunFile
-    from selfattn_bio.study.evaluators import measure
-    from selfattn_bio.study.evaluators.records import EvaluationRecords
-
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))
     run = run.model_copy(update={"objective": AgeSection(column="mya")})
     reads = SimpleNamespace(
@@ -134,7 +132,7 @@ def test_evaluation_of_a_new_objective():
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
     letters = {split: [corpus.letters(0)] * 2 for split in rows}
     records = EvaluationRecords(corpus, rows, letters, np.arange(2), "records")
-    model = Candidate([], SimpleNamespace(run=run, members=[reads]))
+    model = SimpleNamespace(load=lambda: SimpleNamespace(run=run, members=[reads]))
     found = measure(objective_of(run.objective), {"model": model}, records, run)
     assert found.metrics["test"]["model"]["error"]["value"] == 50.0
     assert found.predictions["test"]["mya"].tolist() == [100.0, 200.0]

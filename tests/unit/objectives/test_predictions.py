@@ -11,12 +11,13 @@ from sklearn.metrics import (
 )
 
 from selfattn_bio import config
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.language import markov_nats, unigram_nats
 from selfattn_bio.evaluation.metrics import Units, intervals
 from selfattn_bio.evaluation.targets import resampled_metrics
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import Sample
+from selfattn_bio.objectives.base import Sample, object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import confusion, confusion_metrics
 from selfattn_bio.sequence.alphabet import DNA
@@ -35,46 +36,31 @@ COUNTS = objective_of(
     config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,), loss="poisson")
 )
 LETTERS = objective_of(config.LabelsObjective(column="s", classes="HE"))
-
-
+TYPES = [("class", int), ("mark", float, (2,)), ("number", float, (1,))]  # of SEVERAL
 RECORDS = pd.DataFrame({"id": ["r0", "r1", "r2"], "length": [3, 2, 1]})
 
 
 def test_targets_of_a_worked_table():
-    table = pd.DataFrame(
-        {
-            "c": ["b", None, "a"],
-            "x": ["1", None, "0"],
-            "y": ["0", "1", None],
-            "s": ["HE-", None, "H"],
-        }
-    )
+    table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", None]})
+    table["s"] = ["HE-", None, "H"]
     assert CLASSES.targets(table[["c"]], RECORDS, "t").tolist() == [1, UNKNOWN, 0]
-    np.testing.assert_array_equal(
-        LABELS.targets(table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]]
-    )
-    assert [row.tolist() for row in LETTERS.targets(table[["s"]], RECORDS, "t")] == [
-        [0, 1, UNKNOWN],
-        [UNKNOWN, UNKNOWN],
-        [0],
-    ]
+    labels = LABELS.targets(table[["x", "y"]], RECORDS, "t")
+    np.testing.assert_array_equal(labels, [[1, 0], [np.nan, 1], [0, np.nan]])
+    letters = [row.tolist() for row in LETTERS.targets(table[["s"]], RECORDS, "t")]
+    assert letters == [[0, 1, UNKNOWN], [UNKNOWN, UNKNOWN], [0]]
     assert objective_of(config.MaskedObjective()).targets(table, RECORDS, "t").shape == (3, 0)
-    assert (
-        objective_of(config.MulticlassObjective(column="c")).complete(table, RECORDS, "t")
-        == CLASSES.section
-    )
+    incomplete = objective_of(config.MulticlassObjective(column="c"))
+    assert incomplete.complete(table, RECORDS, "t") == CLASSES.section
 
 
 def test_several_objectives_have_metrics_of_each():
     table = pd.DataFrame(
         {"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]}
     )
-    incomplete = {"class": config.MulticlassPart(column="c"), "mark": PARTS["mark"]}
-    incomplete["number"] = config.RegressionPart(columns=("z",), weight=0.5)
-    assert (
-        objective_of(config.SeveralObjective(parts=incomplete)).complete(table, RECORDS, "t")
-        == SEVERAL.section
-    )
+    number = config.RegressionPart(columns=("z",), weight=0.5)
+    parts = PARTS | {"class": config.MulticlassPart(column="c"), "number": number}
+    incomplete = objective_of(config.SeveralObjective(parts=parts))
+    assert incomplete.complete(table, RECORDS, "t") == SEVERAL.section
     assert SEVERAL.section.target_columns == ("c", "x", "y", "z")
     assert SEVERAL.section.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
     assert SEVERAL.slices == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
@@ -84,25 +70,23 @@ def test_several_objectives_have_metrics_of_each():
     np.testing.assert_array_equal(targets[[2, 0]]["number"], [[np.nan], [8]])
     outputs = np.random.default_rng(0).normal(size=(3, 5))
     predictions = SEVERAL.predictions(outputs)
-    np.testing.assert_allclose(predictions[:, :2], CLASSES.predictions(outputs[:, :2]))
-    np.testing.assert_allclose(predictions[:, 2:4], LABELS.predictions(outputs[:, 2:4]))
-    np.testing.assert_allclose(predictions[:, 4:], NUMBERS.predictions(outputs[:, 4:]))
     found = SEVERAL.measure(predictions, targets)
-    assert (
-        found["class.accuracy"] == CLASSES.measure(predictions[:, :2], targets["class"])["accuracy"]
-    )
-    assert found["number.mse"] == NUMBERS.measure(predictions[:, 4:], targets["number"])["mse"]
-    assert found["mean"] == pytest.approx(
-        (found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3
-    )
+    alone = {"class": (CLASSES, "mcc"), "mark": (LABELS, "auroc"), "number": (NUMBERS, "pearson")}
+    for name, (objective, _) in alone.items():
+        of_part = predictions[:, SEVERAL.slices[name]]
+        expected = objective.predictions(outputs[:, SEVERAL.slices[name]])
+        np.testing.assert_allclose(of_part, expected)
+        for metric, value in objective.measure(of_part, targets[name]).items():
+            assert found[f"{name}.{metric}"] == pytest.approx(value, nan_ok=True)
+    mean = np.mean([found[f"{name}.{metric}"] for name, (_, metric) in alone.items()])
+    assert found["mean"] == pytest.approx(mean)
 
 
 def test_split_needs_known_targets_of_each_part():
     table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
     targets = SEVERAL.targets(table, RECORDS.iloc[:2], "t")
-    with pytest.raises(
-        CorpusError, match=r"t.tsv: no record of the validation split has a value in column z"
-    ):
+    message = "t.tsv: no record of the validation split has a value in column z"
+    with pytest.raises(CorpusError, match=message):
         SEVERAL.check_split(targets, "valid", "t.tsv", "split.tsv")
     SEVERAL.parts["mark"].check_split(targets["mark"], "valid", "t.tsv", "split.tsv")
 
@@ -116,46 +100,18 @@ def test_words_for_missing_numbers():
 @pytest.mark.parametrize(
     ("objective", "values", "message"),
     [
-        (
-            CLASSES,
-            {"c": ["a", "z"]},
-            r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)",
-        ),
-        (
-            LABELS,
-            {"x": ["1", "2"], "y": ["0", "0"]},
-            "invalid value '2' in column 'x'; use 0 or 1 or leave it empty",
-        ),
-        (
-            NUMBERS,
-            {"x": ["1.5", "many"]},
-            "invalid value 'many' in column 'x'; use a finite number",
-        ),
-        (
-            NUMBERS,
-            {"x": ["1.5", "-inf"]},
-            "invalid value '-inf' in column 'x'; use a finite number",
-        ),
-        (
-            COUNTS,
-            {"x": ["1", "-1"]},
-            "invalid value '-1' in column 'x'; use a count of 0 or more",
-        ),
+        (CLASSES, {"c": ["a", "z"]}, r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)"),
+        (LABELS, {"x": ["1", "2"], "y": ["0", "0"]}, "'2' in column 'x'; use 0 or 1 or leave it"),
+        (NUMBERS, {"x": ["1.5", "many"]}, "invalid value 'many' in column 'x'; use a finite"),
+        (NUMBERS, {"x": ["1.5", "-inf"]}, "invalid value '-inf' in column 'x'; use a finite"),
+        (COUNTS, {"x": ["1", "-1"]}, "invalid value '-1' in column 'x'; use a count of 0 or more"),
         (
             SEVERAL,
             {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]},
             "invalid value '2' in column 'x'; use 0 or 1 or leave it empty",
         ),
-        (
-            LETTERS,
-            {"s": ["HEQ"]},
-            "unknown label 'Q' in column 's' of record 'r0'; the labels are H, E and -",
-        ),
-        (
-            LETTERS,
-            {"s": ["HEH", "H"]},
-            "record 'r1' has 2 positions, but labels for 1",
-        ),
+        (LETTERS, {"s": ["HEQ"]}, "'Q' in column 's' of record 'r0'; the labels are H, E and -"),
+        (LETTERS, {"s": ["HEH", "H"]}, "record 'r1' has 2 positions, but labels for 1"),
     ],
 )
 def test_a_strange_value_is_named(objective, values, message):
@@ -165,31 +121,30 @@ def test_a_strange_value_is_named(objective, values, message):
 
 
 def test_predictions_are_in_the_units_of_the_targets():
-    np.testing.assert_allclose(CLASSES.predictions(np.array([[0.0, np.log(3)]])), [[0.25, 0.75]])
-    np.testing.assert_allclose(LABELS.predictions(np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
-    np.testing.assert_allclose(NUMBERS.predictions(np.array([[1.5]])), [[13.0]])
-    np.testing.assert_allclose(COUNTS.predictions(np.array([[0.0]])), [[1.0]])
+    for objective, outputs, expected in (
+        (CLASSES, [0.0, np.log(3)], [0.25, 0.75]),
+        (LABELS, [0.0, np.log(3)], [0.5, 0.75]),
+        (NUMBERS, [1.5], [13.0]),
+        (COUNTS, [0.0], [1.0]),
+    ):
+        np.testing.assert_allclose(objective.predictions(np.array([outputs])), [expected])
     with pytest.raises(ValueError, match="objective 'causal' has no predictions to measure"):
         objective_of(config.CausalObjective()).predictions(np.zeros((1, 2)))
 
 
 def test_metrics_of_worked_examples():
-    found = CLASSES.measure(
-        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
-        np.array([0, 1, 1, UNKNOWN]),
-    )
+    predictions = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
+    found = CLASSES.measure(predictions, np.array([0, 1, 1, UNKNOWN]))
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx(0.5)
     assert np.isnan(list(CLASSES.measure(np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
     labels = LABELS.measure(
-        np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]),
-        np.array([[1, np.nan], [0, 1], [np.nan, 1]]),
+        np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]])
     )
     # The second column has one label only and is left out of the mean
     assert labels == {"auroc": 1.0, "auprc": 1.0}
-    numbers = NUMBERS.measure(
-        np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]])
-    )
+    targets = np.array([[2.0], [4.0], [6.0], [np.nan]])
+    numbers = NUMBERS.measure(np.array([[1.0], [2.0], [3.0], [9.0]]), targets)
     assert numbers["pearson"] == pytest.approx(1)
     assert numbers["mse"] == pytest.approx((1 + 4 + 9) / 3)
     assert numbers["r2"] == pytest.approx(1 - 14 / 8)
@@ -198,10 +153,7 @@ def test_metrics_of_worked_examples():
 
 def test_counts_give_scikit_learns_metrics():
     rng = np.random.default_rng(0)
-    predictions, truth = (
-        rng.dirichlet(np.ones(4), 200),
-        rng.integers(0, 3, 200),
-    )  # one class never occurs
+    predictions, truth = rng.dirichlet(np.ones(4), 200), rng.integers(0, 3, 200)  # never class 3
     called = predictions.argmax(axis=1)
     found = confusion_metrics(confusion(predictions, truth))
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, called))
@@ -210,27 +162,28 @@ def test_counts_give_scikit_learns_metrics():
 
 
 def test_intervals_hold_the_value():
-    values = np.random.default_rng(0).normal(size=200)
-    found = intervals(
-        resampled_metrics(
-            lambda rows: {"mean": float(values[rows].mean())},
-            Units.single(200),
-            config.EvaluationSection(bootstraps=300),
-        )
-    )
-    assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
-    assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(
-        2 * 1.96 / np.sqrt(200), rel=0.2
-    )
+    values, settings = np.random.default_rng(0).normal(size=200), EvaluationSection(bootstraps=300)
+
+    def measured(rows):
+        return {"mean": float(values[rows].mean()), "pearson": float("nan")}
+
+    found = intervals(resampled_metrics(measured, Units.single(200), settings))
+    low, value, high = (found["mean"][key] for key in ("low", "value", "high"))
+    assert low < value < high
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+    assert found["pearson"] == {"value": None, "low": None, "high": None}
 
 
-def test_undefined_metrics_are_nan():
-    found = resampled_metrics(
-        lambda rows: {"pearson": float("nan")},
-        Units.single(5),
-        config.EvaluationSection(bootstraps=3),
-    )
-    assert intervals(found) == {"pearson": {"value": None, "low": None, "high": None}}
+@pytest.mark.parametrize("name", ["mcc", "activity.macro_f1", ("heart", "f1")])
+def test_intervals_stay_in_the_range_of_the_metric(name):
+    right = np.arange(40) > 0  # one record is wrong, so that resamples reach 1
+
+    def measured(rows):
+        return {name: float(right[rows].mean())}
+
+    found = resampled_metrics(measured, Units.single(40), EvaluationSection(bootstraps=200))
+    interval = found[name].interval()
+    assert interval["low"] < interval["value"] < interval["high"] == 1
 
 
 def letters_of(*texts):
@@ -241,15 +194,13 @@ def test_markov_chain_predicts_next_token():
     train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
     found = markov_nats(DNA, train, train, {"test": other})
     assert found["test"] < 0.1
-    assert np.isnan(
-        markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"]
-    )  # too short for any context
+    # too short for any context
+    assert np.isnan(markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"])
     rng = np.random.default_rng(0)
     # The order is chosen on sequences that were not counted
     random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]
-    assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(
-        np.log(4), abs=0.02
-    )
+    found = markov_nats(DNA, random[0], random[1], {"test": random[2]})
+    assert found["test"] == pytest.approx(np.log(4), abs=0.02)
 
 
 def test_token_frequencies():
@@ -265,35 +216,25 @@ def test_baselines_learn_from_sequences():
     for row, label in zip(rows, classes, strict=True):
         if label:
             row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
-    baselines = CLASSES.fit_baselines(
-        DNA, Sample(rows[:80], classes[:80]), Sample(rows[80:100], classes[80:100])
-    )
+
+    def fitted(objective, targets):
+        train, valid = (Sample(rows[at], targets[at]) for at in (slice(80), slice(80, 100)))
+        return objective.fit_baselines(DNA, train, valid)
+
+    baselines = fitted(CLASSES, classes)
     assert CLASSES.measure(baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
     assert CLASSES.measure(baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
-    both = np.empty(
-        120, dtype=[("class", np.int64), ("mark", float, (2,)), ("number", float, (1,))]
-    )
-    both["class"], both["mark"], both["number"] = (
-        classes,
-        np.stack([classes, 1 - classes], axis=1),
-        5.0 * classes[:, None],
-    )
-    baselines = SEVERAL.fit_baselines(
-        DNA, Sample(rows[:80], both[:80]), Sample(rows[80:100], both[80:100])
-    )
+    both = np.empty(120, dtype=TYPES)
+    both["class"], both["number"] = classes, 5.0 * classes[:, None]
+    both["mark"] = np.stack([classes, 1 - classes], axis=1)
+    baselines = fitted(SEVERAL, both)
     assert list(baselines) == ["constant", "kmer6_linear"]
     np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
     found = SEVERAL.measure(baselines["kmer6_linear"](rows[100:]), both[100:])
     assert min(found[name] for name in ("class.accuracy", "mark.auroc", "number.pearson")) > 0.9
-    labels = np.empty(120, dtype=object)
-    labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
-    baselines = LETTERS.fit_baselines(
-        DNA, Sample(rows[:80], labels[:80]), Sample(rows[80:100], labels[80:100])
-    )
-    predicted, truth = (
-        np.concatenate(baselines["window_logistic"](rows[100:])),
-        np.concatenate(list(labels[100:])),
-    )
+    labels = object_array([np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows])
+    predicted = np.concatenate(fitted(LETTERS, labels)["window_logistic"](rows[100:]))
+    truth = np.concatenate(list(labels[100:]))
     assert LETTERS.measure(predicted, truth)["accuracy"] > 0.95
 
 
@@ -305,16 +246,9 @@ def test_metrics_of_each_class_agree_with_scikit_learn():
     found = CLASSES.output_measurer(predictions, targets)(rows)
     known = rows[targets[rows] != UNKNOWN]
     called = predictions[known].argmax(axis=1)
-    expected = dict(
-        zip(
-            ("precision", "recall", "f1"),
-            precision_recall_fscore_support(targets[known], called),
-            strict=False,
-        )
-    )
-    for i, name in enumerate(("a", "b")):
-        for metric, values in expected.items():
-            assert found[name, metric] == pytest.approx(values[i])
+    expected = precision_recall_fscore_support(targets[known], called)
+    for metric, values in zip(("precision", "recall", "f1"), expected, strict=False):
+        assert [found[name, metric] for name in ("a", "b")] == pytest.approx(values)
     alone = CLASSES.output_measurer(np.array([[1.0, 0.0]]), np.array([0]))(np.array([0]))
     assert np.isnan(alone["b", "recall"])
 
@@ -330,22 +264,15 @@ def test_metrics_of_each_column_are_those_of_the_column_alone():
 
 def test_metrics_of_each_label_count_positions():
     predictions = [np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.9, 0.1]])]
-    targets = np.empty(2, dtype=object)
-    targets[:] = [np.array([0, 0]), np.array([1])]
+    targets = object_array([np.array([0, 0]), np.array([1])])
     found = LETTERS.output_measurer(predictions, targets)(np.array([0, 1]))
-    assert found["H", "recall"] == 0.5
-    assert found["H", "precision"] == 0.5
-    assert found["E", "f1"] == 0
+    assert (found["H", "recall"], found["H", "precision"], found["E", "f1"]) == (0.5, 0.5, 0)
 
 
 def test_metrics_of_parts_have_their_names():
-    found = SEVERAL.output_measurer(
-        np.array([[0.9, 0.1, 0.5, 0.5, 11.0], [0.1, 0.9, 0.2, 0.8, 9.0]]),
-        np.array(
-            [(0, [1.0, 0.0], [11.0]), (1, [0.0, 1.0], [9.0])],
-            dtype=[("class", int), ("mark", float, (2,)), ("number", float, (1,))],
-        ),
-    )(np.arange(2))
+    predictions = np.array([[0.9, 0.1, 0.5, 0.5, 11.0], [0.1, 0.9, 0.2, 0.8, 9.0]])
+    targets = np.array([(0, [1.0, 0.0], [11.0]), (1, [0.0, 1.0], [9.0])], dtype=TYPES)
+    found = SEVERAL.output_measurer(predictions, targets)(np.arange(2))
     assert found["class.a", "f1"] == 1
     assert found["number.z", "mse"] == 0
     assert found["mark.y", "auroc"] == 1

@@ -11,7 +11,7 @@ import pytest
 from selfattn_bio.attribution.explanation import MappedSequence
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.config import RunFile
-from selfattn_bio.motifs.svg import WIDTH
+from selfattn_bio.motifs.logos import WIDTH
 from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import Results, read_results

@@ -48,18 +48,13 @@ def counted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str,
     """Return the letters of the only record, and the counts."""
     summary = ReadSummary()
     (record,) = SequenceFile(path).records(policy, summary)
-    return record.letters.tobytes().decode(), {
-        what: count for what, count in summary.counts.items() if count
-    }
+    return record.letters.tobytes().decode(), dict(+summary.counts)
 
 
 def annotations(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
     """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
     records = SequenceFile(path, None, fields).records(SequencePolicy(DNA), ReadSummary())
-    return [
-        (record.id, *record[2:8], dict(record.targets) if record.targets else None)
-        for record in records
-    ]
+    return [(row.id, *row[2:8], dict(row.targets) if row.targets else None) for row in records]
 
 
 def masked(path: Path) -> list[list[list[int]]]:
@@ -71,12 +66,12 @@ def masked(path: Path) -> list[list[list[int]]]:
 class Odd(NamedTuple):
     """One file.
 
-    `content` is its bytes, or a function that creates the file at a given path. `read` is called
-    with the path; its result must equal `expected`, or it must raise the expected error. `name` is
-    the name of the file.
+    `content` is its bytes or text, or a function that creates the file at a given path. `read` is
+    called with the path; its result must equal `expected`, or it must raise the expected error.
+    `name` is the name of the file.
     """
 
-    content: bytes | Callable[[Path], object]
+    content: bytes | str | Callable[[Path], object]
     expected: Any
     read: Callable[[Path], Any] = read
     name: str = "odd.fa"
@@ -86,21 +81,21 @@ class Odd(NamedTuple):
 GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
+LABELS = [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)]  # as read by `labelled`
+labelled = partial(annotations, fields=Fields("label"))
+kinds = partial(annotations, fields=Fields("kind", ("tss",)))
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBERED = (
-    '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
-)
-NO_ID = (
-    "record without an id: header '>'. Write an id after '>', or number the records: ids = "
-    '"numbered" in [data] (--ids numbered)'
-)
+NUMBER = ', or number the records: ids = "numbered" in [data]'
+NUMBERED = ". Rename or remove one" + NUMBER
+NO_ID = "record without an id: header '>'. Write an id after '>'" + NUMBER
 protein = partial(read, policy=SequencePolicy(PROTEIN))
+counted_protein = partial(counted, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
 EMPTY = "record 'b' has no sequence. Remove the record or add its sequence"
-GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
+GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data]'
 STOPS = ". Remove the stop signs; only one at the end of a protein is removed automatically"
 LOOKS_PROTEIN = (
-    '. It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
+    '. It looks like protein; set alphabet = "protein" in [data], or in '
     "[partner] for a second input"
 )
 FOUR_LINES = ". Each FASTQ record has four lines: header, sequence, +, qualities"
@@ -116,26 +111,21 @@ def in_protein(found: str, hint: str) -> str:
     return invalid(found, "p", hint, "one-letter amino acid codes")
 
 
-def unsupported(kind: str, hint: str = "") -> Promised:
-    return error(
-        None,
-        f"unsupported file type: {kind} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
-        f"Parquet){hint}",
-    )
+def error(line: int, message: str) -> Promised:
+    """Return an error in one line of the file, or in the complete file if `line` is 0."""
+    place = f"{{path}}:{line}: " if line else "{path}: "
+    return Promised(place + message.replace("{", "{{").replace("}", "}}"))
+
+
+def bad(content: Any, line: int, message: str, read: Any = read, name: str = "odd.fa") -> Odd:
+    """Return a file with an error."""
+    return Odd(content, error(line, message), read, name)
+
+
+def unsupported(content: bytes, kind: str, hint: str = "") -> Odd:
+    expected = "FASTQ, GenBank, EMBL, CSV, TSV or Parquet"
+    return bad(content, 0, f"unsupported file type: {kind} (expected FASTA, {expected}){hint}")
 
 
 def zstd(content: bytes) -> bytes:
     return pyarrow.compress(content, codec="zstd", asbytes=True)
-
-
-def error(line: int | None, message: str) -> Promised:
-    """Return an error in one line of the file, or in the complete file if `line` is None."""
-    return Promised(
-        (f"{{path}}:{line}: " if line else "{path}: ")
-        + message.replace("{", "{{").replace("}", "}}")
-    )
-
-
-def raw(message: str) -> Promised:
-    """Return an error in the complete file whose text may contain placeholders."""
-    return Promised("{path}: " + message)

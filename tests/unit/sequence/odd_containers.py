@@ -8,7 +8,16 @@ import socket
 import zlib
 from pathlib import Path
 
-from odd import AGAIN, GOOD, GZ, RANDOM, A, Odd, Promised, error, invalid, read, unsupported, zstd
+from odd import AGAIN, GOOD, GZ, RANDOM, A, Odd, Promised, bad, invalid, read, unsupported, zstd
+
+NO_HEADER = "no '>' header in the file"
+LOOP, DEVICE = "symbolic links form a loop", "this is a device, not a file"
+BINARY = "binary data (expected text or Parquet)"
+UTF_16 = "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"
+CUT, DAMAGED = "gz file is truncated" + AGAIN, "damaged gz file: <...>" + AGAIN
+CUT_ZSTD, DAMAGED_ZSTD = "zstd file is truncated" + AGAIN, "damaged zstd file: <...>" + AGAIN
+READS = ". Convert it, e.g. samtools fasta reads.<...>am"
+UNPACK, SHEET = ". Compress it as gz or zstd, or unpack it", ". Save the sheet as CSV UTF-8"
 
 
 def loop(path: Path) -> None:
@@ -21,6 +30,10 @@ def link(path: Path) -> None:
     path.symlink_to("target")
 
 
+def link_to(target: str) -> object:
+    return lambda path: path.symlink_to(target)
+
+
 def listen(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.path.relpath(path))  # the absolute path is too long for a socket
@@ -31,25 +44,19 @@ def nothing(path: Path) -> None:
 
 
 ODD_FILES: dict[str, Odd] = {
-    "empty file": Odd(b"", error(None, "the file is empty")),
-    "empty gz": Odd(gzip.compress(b""), error(None, "the file is empty")),
-    "empty zstd": Odd(zstd(b""), error(None, "the file is empty")),
-    "blank lines alone": Odd(b"\n\n \n", error(None, "no '>' header in the file")),
-    "a byte order mark alone": Odd(b"\xef\xbb\xbf", error(None, "no '>' header in the file")),
-    "no such file": Odd(nothing, error(None, "no such file")),
-    "a folder": Odd(Path.mkdir, error(None, "this is a folder, not a file")),
-    "links that lead to each other": Odd(loop, error(None, "symbolic links form a loop")),
-    "a link to nothing": Odd(
-        lambda path: path.symlink_to("gone"), error(None, "broken symbolic link")
-    ),
-    "a link to itself": Odd(
-        lambda path: path.symlink_to(path), error(None, "symbolic links form a loop")
-    ),
+    "empty file": bad(b"", 0, "the file is empty"),
+    "empty gz": bad(gzip.compress(b""), 0, "the file is empty"),
+    "empty zstd": bad(zstd(b""), 0, "the file is empty"),
+    "blank lines alone": bad(b"\n\n \n", 0, NO_HEADER),
+    "a byte order mark alone": bad(b"\xef\xbb\xbf", 0, NO_HEADER),
+    "no such file": bad(nothing, 0, "no such file"),
+    "a folder": bad(Path.mkdir, 0, "this is a folder, not a file"),
+    "links that lead to each other": bad(loop, 0, LOOP),
+    "a link to nothing": bad(link_to("gone"), 0, "broken symbolic link"),
+    "a link to itself": bad(link_to("odd.fa"), 0, LOOP),
     "a link": Odd(link, A),
-    "a socket": Odd(listen, error(None, "this is a device, not a file")),
-    "a device": Odd(
-        lambda path: path.symlink_to("/dev/null"), error(None, "this is a device, not a file")
-    ),
+    "a socket": bad(listen, 0, DEVICE),
+    "a device": bad(link_to("/dev/null"), 0, DEVICE),
     "a file in a file": Odd(
         GOOD,
         Promised("{path}/b.fa: cannot open the file: Not a directory"),
@@ -61,100 +68,46 @@ ODD_FILES: dict[str, Odd] = {
         lambda path: read(path.with_name("x" * 300)),
     ),
     "blanks and other letters in the name": Odd(GOOD, A, name="my séquences é 序列 (1).fa"),
-    "a quote in the name": Odd(b">a\nAC!T\n", error(2, invalid("character '!'")), name="it's.fa"),
+    "a quote in the name": bad(b">a\nAC!T\n", 2, invalid("character '!'"), name="it's.fa"),
     "no ending in the name": Odd(GOOD, A, name="sequences"),
-    "gz that is called plain": Odd(gzip.compress(GOOD), A, name="odd.fa"),
+    "gz that is called plain": Odd(gzip.compress(GOOD), A),
     "plain that is called gz": Odd(GOOD, A, name="odd.fa.gz"),
     "FASTA that is called a table": Odd(GOOD, A, name="odd.csv"),
     "FASTA that is called FASTQ": Odd(GOOD, A, name="odd.fastq"),
-    "binary": Odd(b">a\nACGT\x00\x01", error(None, "binary data (expected text or Parquet)")),
-    "NULs": Odd(b"\x00" * 100, error(None, "binary data (expected text or Parquet)")),
-    "gz in gz": Odd(gzip.compress(GZ), error(None, "binary data (expected text or Parquet)")),
-    "UTF-16": Odd(
-        ">a\nACGT".encode("utf-16"),
-        error(None, "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"),
+    "binary": bad(b">a\nACGT\x00\x01", 0, BINARY),
+    "NULs": bad(b"\x00" * 100, 0, BINARY),
+    "gz in gz": bad(gzip.compress(GZ), 0, BINARY),
+    "UTF-16": bad(">a\nACGT".encode("utf-16"), 0, UTF_16),
+    "UTF-16, the other way": bad(b"\xfe\xff" + ">a\nACGT".encode("utf-16-be"), 0, UTF_16),
+    "UTF-16 without a mark": bad(">a\nACGT".encode("utf-16-le"), 0, BINARY),
+    "an Excel sheet": unsupported(b"PK\x03\x04" + bytes(50), "zip archive or Excel sheet", SHEET),
+    "an old Excel sheet": unsupported(b"\xd0\xcf\x11\xe0" + bytes(50), "Excel sheet", SHEET),
+    "BAM": unsupported(gzip.compress(b"BAM\x01" + bytes(50)), "BAM or CRAM alignments", READS),
+    "SAM": unsupported(b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n", "SAM alignments", READS),
+    "bzip2": unsupported(b"BZh91AY&SY", "bzip2", UNPACK),
+    "xz": unsupported(b"\xfd7zXZ\x00\x00", "xz", UNPACK),
+    "HTML": unsupported(
+        b"<!DOCTYPE html>\n<html>404", "web page or XML", ". Download the file itself"
     ),
-    "UTF-16, the other way": Odd(
-        b"\xfe\xff" + ">a\nACGT".encode("utf-16-be"),
-        error(None, "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"),
-    ),
-    "UTF-16 without a mark": Odd(
-        ">a\nACGT".encode("utf-16-le"),
-        error(None, "binary data (expected text or Parquet)"),
-    ),
-    "an Excel sheet": Odd(
-        b"PK\x03\x04" + bytes(50),
-        unsupported("zip archive or Excel sheet", ". Save the sheet as CSV UTF-8"),
-    ),
-    "an old Excel sheet": Odd(
-        b"\xd0\xcf\x11\xe0" + bytes(50),
-        unsupported("Excel sheet", ". Save the sheet as CSV UTF-8"),
-    ),
-    "BAM": Odd(
-        gzip.compress(b"BAM\x01" + bytes(50)),
-        unsupported("BAM or CRAM alignments", ". Convert it, e.g. samtools fasta reads.bam"),
-    ),
-    "SAM": Odd(
-        b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n",
-        unsupported("SAM alignments", ". Convert it, e.g. samtools fasta reads.sam"),
-    ),
-    "bzip2": Odd(b"BZh91AY&SY", unsupported("bzip2", ". Compress it as gz or zstd, or unpack it")),
-    "xz": Odd(b"\xfd7zXZ\x00\x00", unsupported("xz", ". Compress it as gz or zstd, or unpack it")),
-    "a web page": Odd(
-        b"<!DOCTYPE html>\n<html>404",
-        unsupported("web page or XML", ". Download the file itself"),
-    ),
-    "VCF": Odd(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", unsupported("VCF variants")),
-    "gz": Odd(gzip.compress(GOOD), A),
+    "VCF": unsupported(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", "VCF variants"),
     "bgzip": Odd(gzip.compress(b">a\nAC") + gzip.compress(b"GT\n") + gzip.compress(b""), A),
     "gz of many members": Odd(b"".join(gzip.compress(bytes([byte])) for byte in GOOD), A),
     "gz, then zeros": Odd(gzip.compress(GOOD) + bytes(512), A),
-    "gz, then something else": Odd(
-        gzip.compress(GOOD) + b"ACGT",
-        error(None, "damaged gz file: <...>" + AGAIN),
-    ),
-    "gz of a mebibyte and more": Odd(
-        gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]
-    ),
-    "truncated gz": Odd(
-        GZ[: len(GZ) // 2],
-        error(None, "gz file is truncated" + AGAIN),
-    ),
-    "gz without its last byte": Odd(GZ[:-1], error(None, "gz file is truncated" + AGAIN)),
-    "the header of a gz alone": Odd(GZ[:10], error(None, "gz file is truncated" + AGAIN)),
-    "two bytes of a gz": Odd(GZ[:2], error(None, "gz file is truncated" + AGAIN)),
-    "truncated second member": Odd(
-        GZ + gzip.compress(RANDOM)[:60],
-        error(None, "gz file is truncated" + AGAIN),
-    ),
-    "gz with another sum": Odd(
-        GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:],
-        error(None, "damaged gz file: <...>" + AGAIN),
-    ),
-    "gz with another length": Odd(GZ[:-1] + b"\x01", error(None, "damaged gz file: <...>" + AGAIN)),
-    "gz of another method": Odd(
-        b"\x1f\x8b\x07" + GZ[3:],
-        error(None, "damaged gz file: <...>" + AGAIN),
-    ),
-    "zlib that is no gz": Odd(
-        zlib.compress(GOOD * 100, 9),
-        error(None, "binary data (expected text or Parquet)"),
-    ),
+    "gz, then something else": bad(gzip.compress(GOOD) + b"ACGT", 0, DAMAGED),
+    "gz of a mebibyte": Odd(gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]),
+    "truncated gz": bad(GZ[: len(GZ) // 2], 0, CUT),
+    "gz without its last byte": bad(GZ[:-1], 0, CUT),
+    "the header of a gz alone": bad(GZ[:10], 0, CUT),
+    "two bytes of a gz": bad(GZ[:2], 0, CUT),
+    "truncated second member": bad(GZ + gzip.compress(RANDOM)[:60], 0, CUT),
+    "gz with another sum": bad(GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:], 0, DAMAGED),
+    "gz with another length": bad(GZ[:-1] + b"\x01", 0, DAMAGED),
+    "gz of another method": bad(b"\x1f\x8b\x07" + GZ[3:], 0, DAMAGED),
+    "zlib that is no gz": bad(zlib.compress(GOOD * 100, 9), 0, BINARY),
     "zstd": Odd(zstd(GOOD), A),
     "zstd of two frames": Odd(zstd(b">a\nAC") + zstd(b"GT\n"), A),
-    "truncated zstd": Odd(
-        zstd(GZ)[:-2],
-        error(None, "zstd file is truncated" + AGAIN),
-    ),
-    "four bytes of a zstd": Odd(
-        b"\x28\xb5\x2f\xfd",
-        error(None, "zstd file is truncated" + AGAIN),
-    ),
-    "zstd, then something else": Odd(
-        zstd(GOOD) + b"garbage.", error(None, "damaged zstd file: <...>" + AGAIN)
-    ),
-    "damaged zstd": Odd(
-        b"\x28\xb5\x2f\xfd\x00\x58\xff\xff\xff\xff\xff",
-        error(None, "damaged zstd file: <...>" + AGAIN),
-    ),
+    "truncated zstd": bad(zstd(GZ)[:-2], 0, CUT_ZSTD),
+    "four bytes of a zstd": bad(b"\x28\xb5\x2f\xfd", 0, CUT_ZSTD),
+    "zstd, then something else": bad(zstd(GOOD) + b"garbage.", 0, DAMAGED_ZSTD),
+    "damaged zstd": bad(b"\x28\xb5\x2f\xfd\x00\x58\xff\xff\xff\xff\xff", 0, DAMAGED_ZSTD),
 }

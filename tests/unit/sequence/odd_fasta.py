@@ -8,6 +8,7 @@ from functools import partial
 from odd import (
     EMPTY,
     GAPS,
+    LABELS,
     LOOKS_PROTEIN,
     NO_ID,
     NUMBERED,
@@ -17,10 +18,13 @@ from odd import (
     Odd,
     Promised,
     annotations,
+    bad,
     counted,
-    error,
+    counted_protein,
     in_protein,
     invalid,
+    kinds,
+    labelled,
     masked,
     numbered,
     protein,
@@ -31,122 +35,81 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers.fields import Fields
 
+M = b"ACGT" * 700_000  # more than a block
+TWO = [("odd_1", "ACGT"), ("odd_2", "AC")]
+CRLF = ("ACGT", {"CRLF": 1})
+NO_HEADER = "no '>' header before {!r}. Put '>' and an id on a line before each sequence"
+X = b">" + b"x" * 5000 + b"\nA\n"
+without_gaps = SequencePolicy(DNA, gaps="remove")
 FASTA = {
     "no line end at the end": Odd(b">a\nACGT", A),
     "many lines": Odd(b">a some words\nAC\nG\n\nT\n", A),
     "blank lines before": Odd(b"\n\n>a\nACGT\n", A),
     "blanks": Odd(b">a\nAC GT\t\n", A),
-    "CRLF": Odd(b">a\r\nAC\r\nGT\r\n", ("ACGT", {"CRLF": 1}), counted),
-    "CRLF in the header alone": Odd(b">a\r\nACGT\n", ("ACGT", {"CRLF": 1}), counted),
+    "CRLF": Odd(b">a\r\nAC\r\nGT\r\n", CRLF, counted),
+    "CRLF in the header alone": Odd(b">a\r\nACGT\n", CRLF, counted),
     "mixed line ends": Odd(b">a\nAC\r\nGT\n>b\r\nAC\n", [("a", "ACGT"), ("b", "AC")]),
-    "CR within the letters": Odd(b">a\nAC\rGT\n", ("ACGT", {"CRLF": 1}), counted),
-    "CR alone": Odd(
+    "CR within the letters": Odd(b">a\nAC\rGT\n", CRLF, counted),
+    "CR alone": bad(
         b">a\rACGT\r",
-        error(
-            1,
-            "lines end in CR (expected LF or CRLF). Convert it, e.g. tr '\\r' '\\n' < old.fa "
-            "> new.fa",
-        ),
+        1,
+        "lines end in CR (expected LF or CRLF). Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa",
     ),
     "a byte order mark": Odd(b"\xef\xbb\xbf>a\nACGT\n", A),
     "a byte order mark in a gz": Odd(gzip.compress(b"\xef\xbb\xbf>a\nACGT\n"), A),
     "a tab after the id": Odd(b">a\tsome words\nACGT\n", A),
-    "tabs in the header": Odd(
-        b">a\tchrom=c\tstart=2\tend=6\nACGT\n",
-        [("a", "c", 2, 6, None, None, None, None)],
-        annotations,
+    "tabs": Odd(
+        b">a\tchrom=c\tstart=2\tend=6\nACGT\n", [("a", "c", 2, 6, *[None] * 4)], annotations
     ),
-    "an id of other letters": Odd(">séq_序列\nACGT\n".encode(), [("séq_序列", "ACGT")]),
+    "an id of other letters": Odd(">séq_序列\nACGT\n", [("séq_序列", "ACGT")]),
     "an id of bars": Odd(b">sp|P1|X_Y 1\nACGT\n", [("sp|P1|X_Y", "ACGT")]),
     "> in the header": Odd(b">a>b > c\nACGT\n", [("a>b", "ACGT")]),
-    "> in the letters": Odd(b">a\nACGT>b\nACGT\n", error(2, invalid("character '>'"))),
-    "; comment": Odd(
-        b"; old style\n>a\nACGT\n",
-        error(
-            1,
-            "no '>' header before '; old style'. Put '>' and an id on a line before each sequence",
-        ),
-    ),
-    "letters first": Odd(
-        b"\nACGT\n>a\nACGT\n",
-        error(
-            2,
-            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
-        ),
-    ),
-    "letters alone": Odd(
-        b"ACGT\n",
-        error(
-            1,
-            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
-        ),
-    ),
-    "an empty record": Odd(b">a\nACGT\n>b\n>c\nA\n", error(3, EMPTY)),
-    "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, EMPTY)),
-    "a header alone": Odd(b">b\n", error(1, EMPTY)),
-    "a header without line end": Odd(b">a\nAC\n>b", error(3, EMPTY)),
-    "> alone": Odd(b">", error(1, NO_ID)),
-    "no id": Odd(b">\nACGT\n", error(1, NO_ID)),
+    "> in the letters": bad(b">a\nACGT>b\nACGT\n", 2, invalid("character '>'")),
+    "; comment": bad(b"; old style\n>a\nACGT\n", 1, NO_HEADER.format("; old style")),
+    "letters first": bad(b"\nACGT\n>a\nACGT\n", 2, NO_HEADER.format("ACGT")),
+    "letters alone": bad(b"ACGT\n", 1, NO_HEADER.format("ACGT")),
+    "an empty record": bad(b">a\nACGT\n>b\n>c\nA\n", 3, EMPTY),
+    "an empty last record": bad(b">a\nAC\n\n>b\n\n", 4, EMPTY),
+    "a header alone": bad(b">b\n", 1, EMPTY),
+    "a header without line end": bad(b">a\nAC\n>b", 3, EMPTY),
+    "> alone": bad(b">", 1, NO_ID),
+    "no id": bad(b">\nACGT\n", 1, NO_ID),
     "a blank before the id": Odd(b"> a b\nACGT\n", A),
-    "a blank before the id, numbered": Odd(
-        b"> 6400\nACGT\n>\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered
-    ),
-    "repeated ids, numbered": Odd(
-        b">DNA\nACGT\n>DNA\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered
-    ),
+    "blank ids, numbered": Odd(b"> 6400\nACGT\n>\nAC\n", TWO, numbered),
+    "repeated ids, numbered": Odd(b">DNA\nACGT\n>DNA\nAC\n", TWO, numbered),
     "the same id": Odd(
         b">a\nAC\n>b\nAC\n>a x\nGG\n",
         Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED),
     ),
-    "a NUL in the id": Odd(
-        b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "invalid byte 0x00 in the record id")
-    ),
-    "an escape in the id": Odd(
-        b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "invalid byte 0x1B in the record id")
-    ),
-    "a header that is not UTF-8": Odd(
-        b">a \xe9\nACGT\n", error(1, "invalid byte 0xE9 in the header (expected UTF-8)")
-    ),
-    "a header of a mebibyte": Odd(
+    "a NUL in the id": bad(X + b">b\x00\nA\n", 3, "invalid byte 0x00 in the record id"),
+    "an escape in the id": bad(X + b">b\x1b\nA\n", 3, "invalid byte 0x1B in the record id"),
+    "Latin-1": bad(b">a \xe9\nACGT\n", 1, "invalid byte 0xE9 in the header (expected UTF-8)"),
+    "a header of a mebibyte": bad(
         b">" + b"x" * 3 * 2**20,
-        error(1, "header '>xxxxxxxxxxxxxxxxxxx'... is longer than 1,048,576 bytes"),
+        1,
+        "header '>xxxxxxxxxxxxxxxxxxx'... is longer than 1,048,576 bytes",
     ),
     "a long header": Odd(b">a " + b"x" * 100_000 + b"\nACGT\n", A),
-    "a foreign letter": Odd(b">a\nACGT\n>b\nACGT\nACJT\n", error(5, invalid("character 'J'", "b"))),
-    "foreign letters": Odd(
-        b">b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n",
-        error(4, invalid("character '?' and 1 more", "b")),
+    "a foreign letter": bad(b">a\nACGT\n>b\nACGT\nACJT\n", 5, invalid("character 'J'", "b")),
+    "foreign letters": bad(
+        b">b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n", 4, invalid("character '?' and 1 more", "b")
     ),
-    "a foreign letter far on": Odd(
-        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n",
-        error(300_002, invalid("character '!'")),
+    "a late letter": bad(
+        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n", 300_002, invalid("character '!'")
     ),
-    "letters that are not ASCII": Odd(
-        b">a\nAC\xc3\xa9GT\n",
-        error(2, invalid("byte 0xC3 and 1 more")),
-    ),
-    "a NUL far on": Odd(
-        b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n",
-        error(2002, invalid("byte 0x00")),
-    ),
-    "digits among letters": Odd(b">a\n1 ACGT\n", error(2, invalid("character '1'"))),
-    "gaps": Odd(b">a\nAC--GT\n", error(2, invalid("character '-' and 1 more", "a", GAPS))),
-    "dots": Odd(b">a\nACGT..\n", error(2, invalid("character '.' and 1 more", "a", GAPS))),
+    "letters that are not ASCII": bad(b">a\nAC\xc3\xa9GT\n", 2, invalid("byte 0xC3 and 1 more")),
+    "a NUL far on": bad(b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n", 2002, invalid("byte 0x00")),
+    "digits among letters": bad(b">a\n1 ACGT\n", 2, invalid("character '1'")),
+    "gaps": bad(b">a\nAC--GT\n", 2, invalid("character '-' and 1 more", "a", GAPS)),
+    "dots": bad(b">a\nACGT..\n", 2, invalid("character '.' and 1 more", "a", GAPS)),
     "gaps that are removed": Odd(
-        b">a\nA-C--GT.\n",
-        ("ACGT", {"gaps (removed)": 1}),
-        partial(counted, policy=SequencePolicy(DNA, gaps="remove")),
+        b">a\nA-C--GT.\n", ("ACGT", {"gaps (removed)": 1}), partial(counted, policy=without_gaps)
     ),
-    "gaps alone, removed": Odd(
-        b">b\n----\n",
-        error(1, EMPTY),
-        partial(read, policy=SequencePolicy(DNA, gaps="remove")),
+    "gaps alone, removed": bad(b">b\n----\n", 1, EMPTY, partial(read, policy=without_gaps)),
+    "protein": bad(
+        b">p\nMKVLAAGIVGLLLAQPSFE\n", 2, invalid("character 'L' and 8 more", "p", LOOKS_PROTEIN)
     ),
-    "protein": Odd(
-        b">p\nMKVLAAGIVGLLLAQPSFE\n",
-        error(2, invalid("character 'L' and 8 more", "p", LOOKS_PROTEIN)),
-    ),
-    "a stop sign in DNA": Odd(b">a\nACGT*\n", error(2, invalid("character '*'", "a", STOPS))),
+    "a stop sign in DNA": bad(b">a\nACGT*\n", 2, invalid("character '*'", "a", STOPS)),
     "lower case": Odd(b">a\nacGT\n", ("ACGT", {"lower case": 1}), counted),
     "U": Odd(b">a\nACGU\n", ("ACGT", {"U in DNA": 1}), counted),
     "u": Odd(b">a\nACGu\n", ("ACGT", {"lower case": 1, "U in DNA": 1}), counted),
@@ -166,36 +129,21 @@ FASTA = {
         [("a", "chr2L", 7, 11, "-", "g1", None, None), ("b", *[None] * 7)],
         annotations,
     ),
-    "start that is no number": Odd(
-        b">a start=x end=4\nACGT\n",
-        error(1, "invalid start 'x' in the header (expected a whole number)"),
+    "start": bad(
+        b">a start=x end=4\nACGT\n", 1, "invalid start 'x' in the header (expected a whole number)"
     ),
-    "start without end": Odd(
-        b">a start=4\nACGT\n",
-        error(1, "start without end in the header"),
-    ),
-    "end without start": Odd(
-        b">a end=4\nACGT\n",
-        error(1, "end without start in the header"),
-    ),
-    "strand f": Odd(
-        b">a strand=f\nACGT\n", error(1, "invalid strand 'f' in the header (expected + or -)")
-    ),
-    "chrom without value": Odd(
-        b">a chrom= x\nACGT\n", error(1, "invalid chrom '' in the header (expected a name)")
-    ),
-    "1-based coordinates": Odd(
+    "start without end": bad(b">a start=4\nACGT\n", 1, "start without end in the header"),
+    "end without start": bad(b">a end=4\nACGT\n", 1, "end without start in the header"),
+    "strand": bad(b">a strand=f\nACGT\n", 1, "invalid strand 'f' in the header (expected + or -)"),
+    "no chrom": bad(b">a chrom= x\nACGT\n", 1, "invalid chrom '' in the header (expected a name)"),
+    "1-based coordinates": bad(
         b">a start=1 end=4\nACGT\n",
-        error(
-            1,
-            "end - start in the header is 3, but the sequence has length 4. "
-            "Coordinates are 0-based half-open",
-        ),
+        1,
+        "end - start in the header is 3, but the sequence has length 4. Coordinates are 0-based "
+        "half-open",
     ),
-    "a record over blocks": Odd(
-        b">a\n" + b"ACGT" * 700_000 + b"\n>b\nAC\n", [("a", "ACGT" * 700_000), ("b", "AC")]
-    ),
-    "headers at the border of a block": Odd(
+    "a long record": Odd(b">a\n" + M + b"\n>b\nAC\n", [("a", M.decode()), ("b", "AC")]),
+    "a header at the border of a block": Odd(
         b">a\n" + b"A" * (2**20 - 5) + b"\n>b\nAC\n", [("a", "A" * (2**20 - 5)), ("b", "AC")]
     ),
     "a single line of 100 MB": Odd(
@@ -207,65 +155,32 @@ FASTA = {
 }
 
 # labels from the header
-pattern = Fields(header=r"class:(\w+)")
+pattern = partial(annotations, fields=Fields(header=r"class:(\w+)"))
+positions = r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) (?P<temperature>\d+)C"
 HEADERS = {
-    "label=": Odd(
-        b">a label=1\nAC\n>b label=0\nGT\n",
-        [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(annotations, fields=Fields("label")),
+    "label=": Odd(b">a label=1\nAC\n>b label=0\nGT\n", LABELS, labelled),
+    "no label=": bad(
+        b">a\nA\n>b label=1\nGT\n", 1, "no label in the header '>a' (expected label=...)", labelled
     ),
-    "no label=": Odd(
-        b">a label=1\nAC\n>b\nGT\n",
-        error(3, "no label in the header '>b' (expected label=...)"),
-        partial(annotations, fields=Fields("label")),
-    ),
-    "label=2": Odd(
-        b">a label=2\nAC\n",
-        error(
-            1,
-            "label '2' in 'label' is neither 1 nor 0. Name the positive labels, e.g. positive = "
-            '"2" in [data]',
-        ),
-        partial(annotations, fields=Fields("label")),
-    ),
-    "label= without value": Odd(
-        b">a label= x\nAC\n",
-        error(1, "the label 'label' is empty"),
-        partial(annotations, fields=Fields("label")),
-    ),
-    "another attribute": Odd(
-        b">a kind=tss\nAC\n",
-        [("a", *[None] * 5, 1, None)],
-        partial(annotations, fields=Fields("kind", ("tss",))),
-    ),
-    "a pattern": Odd(
-        b">a class:x\nAC\n",
-        [("a", *[None] * 6, {"label": "x"})],
-        partial(annotations, fields=pattern),
-    ),
+    "label 2": bad(b">a label=2\nAC\n", 1, "label '2' in 'label' is neither 1 <...>", labelled),
+    "label= without value": bad(b">a label= x\nAC\n", 1, "the label 'label' is empty", labelled),
+    "another attribute": Odd(b">a kind=tss\nAC\n", LABELS[:1], kinds),
+    "a pattern": Odd(b">a class:x\nAC\n", [("a", *[None] * 6, {"label": "x"})], pattern),
     "a pattern that holds the label": Odd(
         b">a class:x\nAC\n>b class:y\nGT\n",
-        [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
+        LABELS,
         partial(annotations, fields=Fields("label", ("x",), r"class:(\w+)")),
     ),
-    "a pattern that is not there": Odd(
+    "a pattern that is not there": bad(
         b">a\nAC\n",
-        error(
-            1,
-            "header '>a' does not match 'class:(\\\\w+)'. Change header in [data], or the record",
-        ),
-        partial(annotations, fields=pattern),
+        1,
+        "header '>a' does not match 'class:(\\\\w+)'. Change header in [data], or the record",
+        pattern,
     ),
     "a pattern of names": Odd(
         b">x chr2:4-6(+) 37C\nAC\n",
         [("x", "chr2", 4, 6, "+", None, None, {"temperature": "37"})],
-        partial(
-            annotations,
-            fields=Fields(
-                header=r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) "
-                r"(?P<temperature>\d+)C"
-            ),
-        ),
+        partial(annotations, fields=Fields(header=positions)),
     ),
     "a pattern of the id": Odd(
         b">sp|P1|X\nAC\n",
@@ -275,40 +190,21 @@ HEADERS = {
 }
 
 # protein
+RARE = "selenocysteine or pyrrolysine (U, O)"
+AMBIGUOUS = "ambiguous residues (B, Z, J, X)"
+STOP = "a stop sign at the end (removed)"
 PROTEINS = {
     "every residue": Odd(b">p\nACDEFGHIKLMNPQRSTVWY\n", [("p", "ACDEFGHIKLMNPQRSTVWY")], protein),
-    "U and O": Odd(
-        b">p\nMKUO\n",
-        ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}),
-        partial(counted, policy=SequencePolicy(PROTEIN)),
-    ),
-    "B, Z, J and X": Odd(
-        b">p\nMKBZJX\n",
-        ("MKBZJX", {"ambiguous residues (B, Z, J, X)": 1}),
-        partial(counted, policy=SequencePolicy(PROTEIN)),
-    ),
-    "a stop at the end": Odd(
-        b">p\nMKVL*\n",
-        ("MKVL", {"a stop sign at the end (removed)": 1}),
-        partial(counted, policy=SequencePolicy(PROTEIN)),
-    ),
+    "U and O": Odd(b">p\nMKUO\n", ("MKUO", {RARE: 1}), counted_protein),
+    "B, Z, J and X": Odd(b">p\nMKBZJX\n", ("MKBZJX", {AMBIGUOUS: 1}), counted_protein),
+    "a stop at the end": Odd(b">p\nMKVL*\n", ("MKVL", {STOP: 1}), counted_protein),
     "a stop on a separate line": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
-    "a stop at the end of each": Odd(
-        b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein
-    ),
-    "a stop inside": Odd(b">p\nMK\nM*VL\n", error(3, in_protein("character '*'", STOPS)), protein),
-    "two stops": Odd(
-        b">p\nMKVL**\n",
-        error(2, in_protein("character '*' and 1 more", STOPS)),
-        protein,
-    ),
-    "a stop alone": Odd(b">b\n*\n", error(1, EMPTY), protein),
-    "gaps of an alignment": Odd(
-        b">p\nMK-VL\n", error(2, in_protein("character '-'", GAPS)), protein
-    ),
-    "residues in lower case": Odd(
-        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(counted, policy=SequencePolicy(PROTEIN))
-    ),
+    "stops at the end": Odd(b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein),
+    "a stop inside": bad(b">p\nMK\nM*VL\n", 3, in_protein("character '*'", STOPS), protein),
+    "two stops": bad(b">p\nMKVL**\n", 2, in_protein("character '*' and 1 more", STOPS), protein),
+    "a stop alone": bad(b">b\n*\n", 1, EMPTY, protein),
+    "gaps of an alignment": bad(b">p\nMK-VL\n", 2, in_protein("character '-'", GAPS), protein),
+    "residues in lower case": Odd(b">p\nmkvl\n", ("MKVL", {"lower case": 1}), counted_protein),
     "residues in lower case as X": Odd(
         b">p\nmkVL\n", [("p", "XXVL")], partial(read, policy=SequencePolicy(PROTEIN, "hard"))
     ),

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyBigWig
 import pysam
-from odd import Odd, Promised
+from odd import AGAIN, Odd, Promised
 
 from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.genome import Genome
@@ -46,21 +46,16 @@ def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> list[tu
     """Return ids and letters of the windows of an interval file."""
     with genome_beside(path) as genome:
         rows = windows.place(read_intervals(path), genome)
-        rows = windows.within(
-            windows.centered(rows, width) if width else rows, genome, at_ends, Counter()
-        )
-        return [
-            (record.id, record.letters.tobytes().decode())
-            for _, record in windows.cut(rows, genome)
-        ]
+        rows = windows.centered(rows, width) if width else rows
+        rows = windows.within(rows, genome, at_ends, Counter())
+        records = [record for _, record in windows.cut(rows, genome)]
+        return [(record.id, record.letters.tobytes().decode()) for record in records]
 
 
 def values(path: Path) -> list[float | None]:
     """Return the first ten values of a track on chr1."""
-    return [
-        None if math.isnan(value) else float(value)
-        for value in read_track(path).values("chr1", 0, 10)
-    ]
+    found = read_track(path).values("chr1", 0, 10).tolist()
+    return [None if math.isnan(value) else value for value in found]
 
 
 def genome(path: Path) -> dict[str, str]:
@@ -74,37 +69,18 @@ def genome(path: Path) -> dict[str, str]:
     return found
 
 
-def bed(content: str | bytes, expected: Any, name: str = "odd.bed", **options: Any) -> Odd:
-    """Return a row for BED text, read as intervals."""
-    content = content if isinstance(content, bytes) else content.encode()
-    return Odd(
-        content,
-        Promised(expected) if isinstance(expected, str) else expected,
-        partial(intervals, **options),
-        name,
-    )
+def row(read: Any, usual: str, content: Any, expected: Any, name: str = "", **options: Any) -> Odd:
+    """Return a row of the table; an expected text is that of an error."""
+    expected = Promised(expected) if isinstance(expected, str) else expected
+    return Odd(content, expected, partial(read, **options), name or usual)
 
 
-def of_genome(content: str, expected: Any, **options: Any) -> Odd:
-    """Return a row for BED text, read as windows of the genome."""
-    return Odd(
-        content.encode(),
-        Promised(expected) if isinstance(expected, str) else expected,
-        partial(cut, **options),
-        "odd.bed",
-    )
-
-
-def track(content: str | bytes, expected: Any, name: str = "odd.bedGraph") -> Odd:
-    """Return a row for a track."""
-    content = content if isinstance(content, bytes) else content.encode()
-    return Odd(content, Promised(expected) if isinstance(expected, str) else expected, values, name)
-
-
-def fasta(content: Any, expected: Any, name: str = "odd.fa") -> Odd:
-    """Return a row for a genome."""
-    content = content.encode() if isinstance(content, str) else content
-    return Odd(content, Promised(expected) if isinstance(expected, str) else expected, genome, name)
+bed = partial(row, intervals, "odd.bed")
+gff3 = partial(row, intervals, "odd.gff3")
+peak = partial(row, intervals, "odd.narrowPeak")
+of_genome = partial(row, cut, "odd.bed")
+track = partial(row, values, "odd.bedGraph")
+fasta = partial(row, genome, "odd.fa")
 
 
 def gff(*lines: str, end: str = "\n") -> str:
@@ -151,7 +127,6 @@ ENDINGS = (
     "unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf, "
     "also with .gz)"
 )
-AGAIN = ". Download or copy it again"
 BIGWIG = "{path}: damaged bigWig file: "
 
 
@@ -164,34 +139,45 @@ def reversed_span(start: int, end: int, line: int = 1) -> str:
 
 
 def columns(count: int) -> str:
-    return (
-        f"{{path}}:1: BED line has {count} columns (expected 3 to 12, separated by tabs or spaces)"
-    )
+    expected = "expected 3 to 12, separated by tabs or spaces"
+    return f"{{path}}:1: BED line has {count} columns ({expected})"
 
+
+def gff_columns(count: int) -> str:
+    return f"{{path}}:1: GFF line has {count} columns (expected 9, separated by tabs)"
+
+
+ONE, TWO = [("chr1", 1, 2)], [("chr1", 1, 2), ("chr1", 3, 4)]
+PEAK = "chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t"
+GENE = gff("chr1 . gene 1 9 . + . ID=g")
+THREE = GENE + gff("chr1 . exon 2 9 . + . ID=e", "chr1 . gene 3 9 . - . ID=h")
+NO_INTERVALS = "{path}: no intervals in the file"
+NO_STRAND = "{path}:1: invalid strand %r (expected +, - or .)"
+NO_SCORE = "{path}:1: invalid score %r (expected a number or .)"
+NO_VALUE = "{path}:1: invalid value %r (expected a finite number or nan)"
+OFF = "interval [{}, 121) ends beyond chr1 of {{folder}}/g.fa (120 bp). Is it the same assembly?"
+GENOME_LETTERS = {"chr1": CHR1, "chrM": CHRM}
 
 ODD_FILES: dict[str, Odd] = {
     # BED, line by line
-    "empty BED": bed("", "{path}: no intervals in the file"),
-    "comments alone": bed("# a\n\ntrack name=x\n", "{path}: no intervals in the file"),
+    "empty BED": bed("", NO_INTERVALS),
+    "comments alone": bed("# a\n\ntrack name=x\n", NO_INTERVALS),
     "header line": bed(
         "chrom\tstart\tend\nchr1\t1\t2\n",
         not_whole("start", "start") + ". Put # before a header line",
     ),
-    "track and browser lines": bed(
-        "browser position chr1:1-9\ntrack name=a\nchr1\t1\t2\n", [("chr1", 1, 2)]
+    "lines before the first": bed(
+        "\ufeff# c\nbrowser x\ntrack name=a\n\nchr1\t5\t10\t.\t.\t.", [("chr1", 5, 10)]
     ),
-    "a track line in the middle": bed(
-        "chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", [("chr1", 1, 2), ("chr1", 3, 4)]
-    ),
-    "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", [("chr1", 1, 2), ("chr1", 3, 4)]),
+    "a track line": bed("chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", TWO),
+    "a chromosome named like a track line": bed("track7\t5\t10\n", [("track7", 5, 10)]),
+    "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", TWO),
     "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", not_whole("end", "2\rchr1")),
-    "BOM": bed("\ufeffchr1\t1\t2\n", [("chr1", 1, 2)]),
     "UTF-16": bed(
-        "chr1\t1\t2\n".encode("utf-16"),
-        "{path}:1: binary data or not UTF-8 (expected UTF-8 text)",
+        "chr1".encode("utf-16"), "{path}:1: binary data or not UTF-8 (expected UTF-8 text)"
     ),
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
-    "blanks": bed("chr1 1   2\n", [("chr1", 1, 2)]),
+    "blanks": bed("chr1 1   2 peak\n", [("chr1", 1, 2, "peak")]),
     "blanks in a name": bed("chr1\t1\t2\tmy peak\n", [("chr1", 1, 2, "my peak")]),
     "control character in a name": bed(
         "chr1\t1\t2\ta\x1bb\n",
@@ -200,10 +186,10 @@ ODD_FILES: dict[str, Odd] = {
     "blanks and tabs mixed": bed("chr1 1\t2\n", columns(2)),
     "commas": bed("chr1,1,2\n", columns(1)),
     "two columns": bed("chr1\t1\n", columns(2)),
+    "12 columns": bed("chr1\t5\t10\tn\t0\t+\t5\t10\t0\t1\t5\t0\n", [("chr1", 5, 10, "+", "n", 0)]),
     "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", columns(13)),
-    "columns change": bed(
-        "chr1\t1\t2\nchr1\t1\t2\tx\n",
-        "{path}:2: line has 4 columns, but the first line has 3",
+    "columns": bed(
+        "chr1\t1\t2\nchr1\t1\t2\tx\n", "{path}:2: line has 4 columns, but the first line has 3"
     ),
     "start after end": bed("chr1\t9\t2\n", reversed_span(9, 2)),
     "no letters": bed("chr1\t1\t2\nchr1\t5\t5\n", reversed_span(5, 5, 2)),
@@ -211,43 +197,34 @@ ODD_FILES: dict[str, Odd] = {
     "float": bed("chr1\t1.0\t2\n", not_whole("start", "1.0")),
     "exponent": bed("chr1\t1\t1e5\n", not_whole("end", "1e5")),
     "thousands": bed("chr1\t1\t1,000\n", not_whole("end", "1,000")),
-    "too large a number": bed(
-        "chr1\t1\t" + "9" * 40 + "\n",
-        not_whole("end", "999999999999999999999999999999"),
-    ),
+    "too large a number": bed("chr1\t1\t" + "9" * 40 + "\n", not_whole("end", "9" * 30)),
     "other digits": bed("chr1\t\u0661\t\u0662\n", not_whole("start", "\u0661")),
     "blank in a number": bed("chr1\t1 \t2\n", not_whole("start", "1 ")),
     "no chromosome": bed("\t1\t2\n", "{path}:1: the chromosome name is empty"),
     "score": bed("chr1\t1\t2\tx\t-1.5e-3\n", [("chr1", 1, 2, "x", -0.0015)]),
-    "score of words": bed(
-        "chr1\t1\t2\tx\thigh\n", "{path}:1: invalid score 'high' (expected a number or .)"
+    "score of words": bed("chr1\t1\t2\tx\thigh\n", NO_SCORE % "high"),
+    "score not a number": bed("chr1\t1\t2\tx\tnan\n", NO_SCORE % "nan"),
+    "strand 1": bed("chr1\t1\t2\tx\t0\t1\n", NO_STRAND % "1"),
+    "strand before score": bed("chr1\t1\t2\tx\t+\t0\n", NO_STRAND % "0"),
+    "summit beyond the peak": peak(
+        PEAK + "8\n", "{path}:1: summit 8 (column 10) is outside the peak, which is 8 bp long"
     ),
-    "score not a number": bed(
-        "chr1\t1\t2\tx\tnan\n", "{path}:1: invalid score 'nan' (expected a number or .)"
+    "summit": peak(PEAK + "3\n", [("chr1", 1, 9, "x", 0.0, 3)]),
+    "summit -1": peak(PEAK + "-1\n", [("chr1", 1, 9, "x", 0.0)]),
+    "summit -2": peak(PEAK + "-2\n", not_whole("summit (column 10)", "-2")),
+    "narrowPeak named bed": bed(PEAK + "4\n", [("chr1", 1, 9, "x", 0.0, 4)]),
+    "broadPeak": bed(
+        gzip.compress(b"chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n"),
+        [("chr1", 5, 10, "n", 100)],
+        "odd.broadPeak.gz",
     ),
-    "strand 1": bed("chr1\t1\t2\tx\t0\t1\n", "{path}:1: invalid strand '1' (expected +, - or .)"),
-    "strand before score": bed(
-        "chr1\t1\t2\tx\t+\t0\n", "{path}:1: invalid strand '0' (expected +, - or .)"
+    "gz": bed(
+        gzip.compress(b"chr1\t5\t10\tp q\t7.5\t-\r\n"),
+        [("chr1", 5, 10, "-", "p q", 7.5)],
+        "odd.bed.gz",
     ),
-    "summit beyond the peak": bed(
-        "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t8\n",
-        "{path}:1: summit 8 (column 10) is outside the peak, which is 8 bp long",
-        "odd.narrowPeak",
-    ),
-    "summit -1": bed(
-        "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-1\n", [("chr1", 1, 9, "x", 0.0)], "odd.narrowPeak"
-    ),
-    "summit -2": bed(
-        "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-2\n",
-        not_whole("summit (column 10)", "-2"),
-        "odd.narrowPeak",
-    ),
-    "narrowPeak named bed": bed(
-        "chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t4\n", [("chr1", 1, 9, "x", 0.0, 4)]
-    ),
-    "gz": bed(gzip.compress(b"chr1\t1\t2\n"), [("chr1", 1, 2)], "odd.bed.gz"),
-    "gz without its name": bed(gzip.compress(b"chr1\t1\t2\n"), [("chr1", 1, 2)]),
-    "plain named gz": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "odd.bed.gz"),
+    "gz without its name": bed(gzip.compress(b"chr1\t1\t2\n"), ONE),
+    "plain named gz": bed("chr1\t1\t2\n", ONE, "odd.bed.gz"),
     "truncated gz": bed(
         gzip.compress(b"chr1\t1\t2\n" * 99)[:-12],
         "{path}: gz file is truncated" + AGAIN,
@@ -255,76 +232,37 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "another ending": bed("chr1\t1\t2\n", "{path}: " + ENDINGS, "odd.txt"),
     "no ending": bed("chr1\t1\t2\n", "{path}: " + ENDINGS, "odd"),
-    "ending in capitals": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "ODD.BED"),
-    "blanks and other letters in its path": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "pé ak.1.bed"),
-    "feature of BED": bed(
-        "chr1\t1\t2\n",
-        "{path}: feature 'gene' applies only to GFF and GTF files",
-        feature="gene",
+    "ending in capitals": bed("chr1\t1\t2\n", ONE, "ODD.BED"),
+    "blanks and other letters in its path": bed("chr1\t1\t2\n", ONE, "pé ak.1.bed"),
+    "feature": bed(
+        "chr1\t1\t2\n", "{path}: feature 'gene' applies only to GFF and GTF files", feature="gene"
     ),
-    "missing BED": Odd(
-        lambda path: None,
-        Promised("{path}: no such file"),
-        intervals,
-        "odd.bed",
-    ),
-    "folder": Odd(
-        lambda path: path.mkdir(),
-        Promised("{path}: this is a folder, not a file"),
-        intervals,
-        "odd.bed",
-    ),
-    "symlink loop": Odd(
-        lambda path: path.symlink_to(path),
-        Promised("{path}: no such file"),
-        intervals,
-        "odd.bed",
-    ),
+    "missing BED": bed(lambda path: None, "{path}: no such file"),
+    "folder": bed(Path.mkdir, "{path}: this is a folder, not a file"),
+    "symlink loop": bed(lambda path: path.symlink_to(path), "{path}: no such file"),
     # GFF
-    "GFF": bed(
-        gff("chr1 . gene 1 9 . + . ID=g%201;Name=x"), [("chr1", 0, 9, "+", "g%201")], "odd.gff3"
+    "GFF": gff3(
+        gff("chr1 . gene 1 9 . + . ID=g%201;Name=x", "chr1 . gene 8 11 . - . Parent=g; ID=e1;"),
+        [("chr1", 0, 9, "+", "g%201"), ("chr1", 7, 11, "-", "e1")],
     ),
-    "GFF from 0": bed(
-        gff("chr1 . gene 0 9 . + . ID=g"),
-        "{path}:1: start is 0, but GFF coordinates start at 1",
-        "odd.gff3",
+    "GFF from 0": gff3(
+        gff("chr1 . gene 0 9 . + . ID=g"), "{path}:1: start is 0, but GFF coordinates start at 1"
     ),
-    "GFF start after end": bed(gff("chr1 . gene 9 3 . + . ID=g"), reversed_span(8, 3), "odd.gff"),
-    "GFF of one letter": bed(gff("chr1 . snp 9 9 . ? . ID=g"), [("chr1", 8, 9, "g")], "odd.gff3"),
-    "GFF parted by blanks": bed(
-        "chr1 . gene 1 9 . + . ID=g\n",
-        "{path}:1: GFF line has 1 columns (expected 9, separated by tabs)",
-        "odd.gff3",
-    ),
-    "GFF of 8 columns": bed(
-        gff("chr1 . gene 1 9 . + ."),
-        "{path}:1: GFF line has 8 columns (expected 9, separated by tabs)",
-        "odd.gtf",
-    ),
-    "GFF with sequences": bed(
-        gff("chr1 . gene 1 9 . + . ID=g") + "##FASTA\n>chr1\nACGT\n",
-        [("chr1", 0, 9, "+", "g")],
-        "odd.gff3",
-    ),
-    "several GFF types": bed(
-        gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 1 9 . + . ID=e"),
-        "{path}: the file has several types of lines: gene (1), exon (1). "
+    "GFF start after end": gff3(gff("chr1 . gene 9 3 . + . ID=g"), reversed_span(8, 3), "odd.gff"),
+    "GFF of one letter": gff3(gff("chr1 . snp 9 9 3 ? . ID=g"), [("chr1", 8, 9, "g", 3)]),
+    "GFF parted by blanks": gff3("chr1 . gene 1 9 . + . ID=g\n", gff_columns(1)),
+    "GFF of 8 columns": gff3(gff("chr1 . gene 1 9 . + ."), gff_columns(8), "odd.gtf"),
+    "GFF with sequences": gff3(GENE + "##FASTA\n>chr1\nACGT\n", [("chr1", 0, 9, "+", "g")]),
+    "several GFF types": gff3(
+        THREE,
+        "{path}: the file has several types of lines: gene (2), exon (1). "
         'Choose one, e.g. feature = "gene"',
-        "odd.gff3",
     ),
-    "GFF type": bed(
-        gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 2 9 . + . ID=e"),
-        [("chr1", 1, 9, "+", "e")],
-        "odd.gff3",
-        feature="exon",
+    "GFF type": gff3(THREE, [("chr1", 0, 9, "+", "g"), ("chr1", 2, 9, "-", "h")], feature="gene"),
+    "GFF type that is not there": gff3(
+        THREE, "{path}: no lines of type 'tss' (the file has gene (2), exon (1))", feature="tss"
     ),
-    "GFF type that is not there": bed(
-        gff("chr1 . gene 1 9 . + . ID=g"),
-        "{path}: no lines of type 'tss' (the file has gene (1))",
-        "odd.gff3",
-        feature="tss",
-    ),
-    "GTF with odd attributes": bed(
+    "GTF with odd attributes": gff3(
         gff(
             'chr1 . exon 1 9 5 - 0 gene_id "a;b"; note "x y" ;;transcript_id',
             "chr1 . exon 1 9 . - . gene_id a",
@@ -332,17 +270,16 @@ ODD_FILES: dict[str, Odd] = {
         [("chr1", 0, 9, "-", "a;b", 5.0), ("chr1", 0, 9, "-")],
         "odd.gtf",
     ),
-    "GTF without attributes": bed(
-        gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"
-    ),
+    "bare GTF": gff3(gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"),
     # positions in a genome
     "first and last letters": of_genome(
         "chr1\t0\t2\nchr1\t117\t120\n", [("chr1:0-2(+)", "AC"), ("chr1:117-120(+)", "TAC")]
     ),
-    "off the end": of_genome(
-        "chr1\t1\t2\nchr1\t100\t121\n",
-        "{path}:2: interval [100, 121) ends beyond chr1 of {folder}/g.fa (120 bp). Is it the same "
-        "assembly?",
+    "off the end": of_genome("track\n\nchr1\t1\t2\nchr1 100 121\n", "{path}:4: " + OFF.format(100)),
+    "GTF off the end": of_genome(
+        gzip.compress(b"#!x\n" + gff('chr1 . gene 99 121 . + . gene_id "g; 1"; x y;').encode()),
+        "{path}:2: " + OFF.format(98),
+        "odd.gtf.gz",
     ),
     "unknown chromosome": of_genome(
         "chr9\t1\t2\n",
@@ -351,69 +288,49 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "1 for chr1": of_genome("1\t0\t4\tx\t0\t-\n", [("chr1:0-4(-)", "ACGT")]),
     "MT for chrM": of_genome("MT\t0\t4\n", [("chrM:0-4(+)", "GATT")]),
-    "the same window twice": of_genome(
-        "chr1\t0\t4\nchr1\t0\t4\nchr1\t0\t4\n", [("chr1:0-4(+)", "ACGT")]
-    ),
+    "the same window twice": of_genome("chr1\t0\t4\n" * 3, [("chr1:0-4(+)", "ACGT")]),
     "the same window on both strands": of_genome(
         "chr1 0 3 . 0 +\nchr1 0 3 . 0 -\n", [("chr1:0-3(+)", "ACG"), ("chr1:0-3(-)", "CGT")]
     ),
-    "windows off the end, dropped": of_genome(
+    "windows, dropped": of_genome(
         "chr1\t1\t2\nchr1\t8\t9\n", [("chr1:5-11(+)", "CGTACA")], width=6
     ),
-    "windows off the end, padded": of_genome(
+    "windows, padded": of_genome(
         "chr1\t1\t2\nchrM\t38\t40\n",
         [("chr1:-2-4(+)", "NNACGT"), ("chrM:36-42(+)", "AGATNN")],
         width=6,
         at_ends="pad",
     ),
-    "windows off the end, refused": of_genome(
+    "windows, refused": of_genome(
         "chr1\t1\t2\n",
         '{path}:1: window [-2, 4) extends beyond chr1 (120 bp). Set at_ends = "drop" or "pad"',
         width=6,
         at_ends="error",
     ),
     "windows longer than the chromosome": of_genome(
-        "chrM\t1\t2\n",
-        "{path}: no window is left: all 1 extend beyond their chromosome",
-        width=500,
+        "chrM\t1\t2\n", "{path}: no window is left: all 1 extend beyond their chromosome", width=500
     ),
     # bedGraph and bigWig
     "bedGraph": track(
         "track type=bedGraph\n#\nchr1\t2\t4\t1.5\nchr1 5 6 -1\n",
-        [None, None, 1.5, 1.5, None, -1, None, None, None, None],
+        [None, None, 1.5, 1.5, None, -1, *[None] * 4],
     ),
-    "empty bedGraph": track("track type=bedGraph\n", "{path}: no intervals in the file"),
+    "empty bedGraph": track("track type=bedGraph\n", NO_INTERVALS),
     "bedGraph of 3 columns": track(
         "chr1\t2\t4\n",
         "{path}:1: bedGraph line has 3 columns (expected 4: chrom, start, end, value)",
     ),
-    "bedGraph of words": track(
-        "chr1\t2\t4\thigh\n", "{path}:1: invalid value 'high' (expected a finite number or nan)"
-    ),
-    "bedGraph without a number": track(
-        "chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]
-    ),
-    "infinite bedGraph": track(
-        "chr1\t2\t4\tinf\n", "{path}:1: invalid value 'inf' (expected a finite number or nan)"
-    ),
+    "bedGraph of words": track("chr1\t2\t4\thigh\n", NO_VALUE % "high"),
+    "bedGraph of nan": track("chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]),
+    "infinite bedGraph": track("chr1\t2\t4\tinf\n", NO_VALUE % "inf"),
     "bedGraph that overlaps": track(
         "chr1\t5\t9\t1\nchr1\t2\t6\t2\n",
         "{path}:1: interval [5, 9) of chr1 overlaps [2, 6) in line 2",
     ),
     "bedGraph backwards": track("chr1\t9\t4\t1\n", reversed_span(9, 4)),
-    "bigWig": Odd(
-        bigwig, [None, None, 1.5, 1.5, 1.5, None, None, None, None, None], values, "odd.bw"
-    ),
-    "truncated bigWig": Odd(
-        partial(bigwig, keep=300), Promised(BIGWIG + "<...>" + AGAIN), values, "odd.bigWig"
-    ),
-    "bigWig of nothing": track(b"", BIGWIG + "<...>" + AGAIN, "odd.bw"),
-    "bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n", BIGWIG + "unexpected end of file" + AGAIN, "odd.bw"
-    ),
-    "long bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n" * 9, BIGWIG + "not in bigWig format" + AGAIN, "odd.bw"
-    ),
+    "bigWig": track(bigwig, [None, None, *[1.5] * 3, *[None] * 5], "odd.bw"),
+    "short bigWig": track("chr1\t2\t4\t1.5\n", BIGWIG + "unexpected end of file" + AGAIN, "odd.bw"),
+    "no bigWig": track("chr1\t2\t4\t1.5\n" * 9, BIGWIG + "not in bigWig format" + AGAIN, "odd.bw"),
     "BED as a track": track("chr1\t2\t4\nchr1\t3\t6\n", [0, 0, 1, 1, 1, 1, 0, 0, 0, 0], "odd.bed"),
     "wiggle": track(
         "",
@@ -422,23 +339,19 @@ ODD_FILES: dict[str, Odd] = {
         "odd.wig",
     ),
     # genomes; test_genome.py has malformed lines
-    "genome": fasta(GENOME, {"chr1": CHR1, "chrM": CHRM}),
-    "bgzip genome": fasta(compressed(GENOME), {"chr1": CHR1, "chrM": CHRM}, "odd.fa.gz"),
+    "genome": fasta(GENOME, GENOME_LETTERS),
+    "bgzip genome": fasta(compressed(GENOME), GENOME_LETTERS, "odd.fa.gz"),
     "genome in gz that is not bgzip": fasta(
         gzip.compress(GENOME.encode()),
         "{path}: the genome is gz but not bgzip, so it has no random access. "
         "Compress it with bgzip: gzip -dc {path} | bgzip > odd.fa.bgz, or use the unpacked file",
         "odd.fa.gz",
     ),
-    "truncated bgzip genome": fasta(
-        compressed(GENOME, -30),
-        "{path}: bgzip file is truncated" + AGAIN,
-        "odd.fa.gz",
+    "cut bgzip": fasta(
+        compressed(GENOME, -30), "{path}: bgzip file is truncated" + AGAIN, "odd.fa.gz"
     ),
     "index of another genome": fasta(stale, {"chr7": "ACGT"}),
-    "index older than the genome": fasta(
-        older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}
-    ),
-    "genome of one line without end": fasta(">a\nacgu", {"a": "ACGT"}),
+    "older index": fasta(older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}),
+    "genome of lower case and U": fasta(">a\nacgu\nRyNn\nAC", {"a": "ACGTRYNNAC"}),
     "blanks and other letters in its path ": fasta(">a\nACGT\n", {"a": "ACGT"}, "gé nome 1.fa"),
 }

@@ -9,255 +9,185 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
-from odd import EMPTY, NUMBERED, A, Odd, Promised, annotations, error, invalid, numbered, read
+from odd import (
+    EMPTY,
+    LABELS,
+    NO_ID,
+    NUMBERED,
+    A,
+    Odd,
+    Promised,
+    annotations,
+    bad,
+    invalid,
+    kinds,
+    labelled,
+    numbered,
+    read,
+)
 
 from selfattn_bio.sequence.readers.fields import Fields
 
-NO_SEQUENCE = "no column 'sequence' in the table (columns: "
-NAME_IT = (
-    ' Rename the column, or set columns = {{ sequence = "{0}" }} in [data] (--sequence-column {0})'
-)
-label = Fields("label")
+LENGTHS = ". Quote cells that contain the separator"
+NO_PARQUET = "cannot read the Parquet file: <...>. Download or write it again"
+csv = partial(Odd, name="odd.csv")
+bad_csv = partial(bad, name="odd.csv")
+bad_parquet = partial(bad, name="odd.parquet")
 
 
-def parquet(**columns: list[Any]) -> Callable[[Path], None]:
+def without_sequence(columns: str, similar: str = "", name: str = "NAME") -> str:
+    """Return the message about a table with these columns."""
+    return (
+        f"no column 'sequence' in the table (columns: {columns}).{similar} Rename the column, or "
+        f'set columns = {{ sequence = "{name}" }} in [data]'
+    )
+
+
+def parquet(**columns: Any) -> Callable[[Path], None]:
     from pyarrow import parquet as written
 
     return lambda path: written.write_table(pyarrow.table(columns), path)
 
 
+def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Return a function that writes Parquet and changes its bytes."""
+
+    def write(path: Path) -> None:
+        parquet(sequence=["AC"])(path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return write
+
+
 ODD_FILES: dict[str, Odd] = {
-    "CSV": Odd(b"id,sequence\na,ACGT\n", A, name="odd.csv"),
+    "CSV": csv(b"id,sequence\na,ACGT\n", A),
     "CSV by its content": Odd(b"id,sequence\na,ACGT\n", A, name="odd"),
     "CSV gz": Odd(gzip.compress(b"id,sequence\na,ACGT\n"), A, name="odd.csv.gz"),
     "TSV": Odd(b"id\tsequence\na\tACGT\n", A, name="odd.tsv"),
-    "TSV that is called CSV": Odd(b"id\tsequence\na\tACGT\n", A, name="odd.csv"),
-    "semicolons": Odd(b"id;sequence\na;ACGT\n", A, name="odd.csv"),
-    "CSV of CRLF": Odd(b"id,sequence\r\na,ACGT\r\n", A, name="odd.csv"),
-    "CSV with a byte order mark": Odd(b"\xef\xbb\xbfid,sequence\na,ACGT\n", A, name="odd.csv"),
-    "CSV with a mark before the column": Odd(
-        b"\xef\xbb\xbfsequence\nACGT\n", [("odd_1", "ACGT")], name="odd.csv"
-    ),
-    "CSV without line end": Odd(b"id,sequence\na,ACGT", A, name="odd.csv"),
-    "CSV with blank lines": Odd(b"id,sequence\n\na,ACGT\n\n", A, name="odd.csv"),
-    "CSV with quotes": Odd(
-        b'"id","sequence"\n"a, b","AC\nGT"\n', [("a, b", "ACGT")], name="odd.csv"
-    ),
-    "CSV without ids": Odd(
-        b"sequence\nACGT\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], name="odd.csv"
-    ),
-    "a sequence of 200,000 letters": Odd(
-        b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)], name="odd.csv"
-    ),
-    "all columns": Odd(
+    "TSV that is called CSV": csv(b"id\tsequence\na\tACGT\n", A),
+    "semicolons": csv(b"id;sequence\na;ACGT\n", A),
+    "CSV of CRLF": csv(b"id,sequence\r\na,ACGT\r\n", A),
+    "CSV with a byte order mark": csv(b"\xef\xbb\xbfid,sequence\na,ACGT\n", A),
+    "CSV with a mark before the column": csv(b"\xef\xbb\xbfsequence\nACGT\n", [("odd_1", "ACGT")]),
+    "CSV without line end": csv(b"id,sequence\na,ACGT", A),
+    "CSV with blank lines": csv(b"id,sequence\n\na,ACGT\n\n", A),
+    "CSV with quotes": csv(b'"id","sequence"\n"a, b","AC\nGT"\n', [("a, b", "ACGT")]),
+    "CSV without ids": csv(b"sequence\nACGT\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")]),
+    "a long sequence": csv(b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)]),
+    "all columns": csv(
         b"id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n",
         [("a", "c", 2, 6, "-", "g", None, {"height": "1.5", "kind": None})],
         annotations,
-        name="odd.csv",
     ),
-    "empty cells": Odd(
-        b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], annotations, name="odd.csv"
-    ),
-    "columns of other names": Odd(
+    "empty cells": csv(b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], annotations),
+    "columns of other names": csv(
         b"name,seq\na,ACGT\n",
         A,
         partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})),
-        name="odd.csv",
     ),
-    "a label": Odd(
-        b"id,sequence,label\na,AC,1\nb,GT,0\n",
-        [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(annotations, fields=label),
-        name="odd.csv",
-    ),
-    "a label of words": Odd(
-        b"id,sequence,kind\na,AC,tss\nb,GT,exon\n",
-        [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(annotations, fields=Fields("kind", ("tss",))),
-        name="odd.csv",
-    ),
-    "a label that is no number": Odd(
+    "a label": csv(b"id,sequence,label\na,AC,1\nb,GT,0\n", LABELS, labelled),
+    "a label of words": csv(b"id,sequence,kind\na,AC,tss\nb,GT,exon\n", LABELS, kinds),
+    "a label that is no number": bad_csv(
         b"id,sequence,label\na,AC,yes\n",
-        error(
-            2,
-            "label 'yes' in 'label' is neither 1 nor 0. Name the positive labels, e.g. positive = "
-            '"yes" in [data]',
-        ),
-        partial(annotations, fields=label),
-        name="odd.csv",
+        2,
+        "label 'yes' in 'label' is neither 1 nor 0. Name the positive labels, e.g. positive = "
+        '"yes" in [data]',
+        labelled,
     ),
-    "an empty label": Odd(
-        b"id,sequence,label\na,AC,\n",
-        error(2, "the label 'label' is empty"),
-        partial(annotations, fields=label),
-        name="odd.csv",
+    "empty label": bad_csv(
+        b"id,sequence,label\na,AC,\n", 2, "the label 'label' is empty", labelled
     ),
-    "a line break in a chromosome": Odd(
+    "a line break in a chromosome": bad_csv(
         b'id,sequence,chrom\na,AC,"c\nd"\n',
-        error(3, "invalid chrom 'c\\nd' (expected a name)"),
+        3,
+        "invalid chrom 'c\\nd' (expected a name)",
         annotations,
-        name="odd.csv",
     ),
-    "no column of the label": Odd(
+    "no column of the label": bad_csv(
         b"id,sequence\na,AC\n",
-        error(
-            1,
-            "no column 'label' in the table (columns: 'id', 'sequence'). Set label = \"NAME\" in "
-            "[data] (--label-column NAME)",
-        ),
-        partial(annotations, fields=label),
-        name="odd.csv",
+        1,
+        "no column 'label' in the table (columns: 'id', 'sequence'). Set label = \"NAME\" in "
+        "[data]",
+        labelled,
     ),
-    "a label column of another name": Odd(
+    "a label column of another name": bad_csv(
         b"id,sequence,labels\na,AC,1\n",
-        error(
-            1,
-            "no column 'label' in the table (columns: 'id', 'sequence', 'labels'). "
-            "Did you mean 'labels'? Set label = \"labels\" in [data] (--label-column labels)",
-        ),
-        partial(annotations, fields=label),
-        name="odd.csv",
+        1,
+        "no column 'label' in the table (columns: 'id', 'sequence', 'labels'). "
+        "Did you mean 'labels'? Set label = \"labels\" in [data]",
+        labelled,
     ),
-    "no column of the sequence": Odd(
-        b"id,letters\na,ACGT\n",
-        error(1, NO_SEQUENCE + "'id', 'letters')." + NAME_IT.format("NAME")),
-        name="odd.csv",
-    ),
-    "a column Sequence": Odd(
+    "no sequence": bad_csv(b"id,letters\na,ACGT\n", 1, without_sequence("'id', 'letters'")),
+    "a column Sequence": bad_csv(
         b"id,Sequence\na,ACGT\n",
-        error(
-            1,
-            NO_SEQUENCE
-            + "'id', 'Sequence'). Did you mean 'Sequence'?"
-            + NAME_IT.format("Sequence"),
-        ),
-        name="odd.csv",
+        1,
+        without_sequence("'id', 'Sequence'", " Did you mean 'Sequence'?", "Sequence"),
     ),
-    "several columns that may be the sequence": Odd(
+    "several columns that may be the sequence": bad(
         b"text,label,Seq\nACGT,1,AC\n",
-        error(
-            1,
-            NO_SEQUENCE
-            + "'text', 'label', 'Seq'). Did you mean 'Seq' or 'text'?"
-            + NAME_IT.format("Seq"),
-        ),
+        1,
+        without_sequence("'text', 'label', 'Seq'", " Did you mean 'Seq' or 'text'?", "Seq"),
         name="odd.txt",
     ),
-    "a column of another field": Odd(
+    "a column of another field": bad_csv(
         b"sequence,chr\nACGT,1\n",
-        error(
-            1,
-            "no column 'chromosome' in the table (columns: 'sequence', 'chr'). Rename the "
-            'column, or set columns = { chrom = "NAME" } in [data]',
-        ),
+        1,
+        "no column 'chromosome' in the table (columns: 'sequence', 'chr'). Rename the "
+        'column, or set columns = { chrom = "NAME" } in [data]',
         partial(read, fields=Fields(columns={"chrom": "chromosome"})),
-        name="odd.csv",
     ),
-    "a table without names": Odd(
-        b"a,ACGT\nb,AC\n",
-        error(1, NO_SEQUENCE + "'a', 'ACGT')." + NAME_IT.format("NAME")),
-        name="odd.csv",
-    ),
-    "names alone": Odd(
-        b"id,sequence\n",
-        error(None, "the table has no rows"),
-        name="odd.csv",
-    ),
-    "a blank CSV": Odd(
-        b"\n",
-        error(1, NO_SEQUENCE + "none)." + NAME_IT.format("NAME")),
-        name="odd.csv",
-    ),
-    "the same column twice": Odd(
-        b"id,sequence,id\na,AC,b\n",
-        error(1, "duplicate column 'id'"),
-        name="odd.csv",
-    ),
-    "too few cells": Odd(
+    "a table without names": bad_csv(b"a,ACGT\nb,AC\n", 1, without_sequence("'a', 'ACGT'")),
+    "names alone": bad_csv(b"id,sequence\n", 0, "the table has no rows"),
+    "a blank CSV": bad_csv(b"\n", 1, without_sequence("none")),
+    "the same column twice": bad_csv(b"id,sequence,id\na,AC,b\n", 1, "duplicate column 'id'"),
+    "too few cells": bad_csv(
         b"id,sequence,x\na,AC,1\nb,AC\n",
-        error(
-            3,
-            "row has 2 cells, but the table has 3 columns. Quote cells that contain the separator",
-        ),
-        name="odd.csv",
+        3,
+        "row has 2 cells, but the table has 3 columns" + LENGTHS,
     ),
-    "too many cells": Odd(
-        b"id,sequence\na,AC\nb,AC,1\n",
-        error(
-            3,
-            "row has 3 cells, but the table has 2 columns. Quote cells that contain the separator",
-        ),
-        name="odd.csv",
+    "too many cells": bad_csv(
+        b"id,sequence\na,AC\nb,AC,1\n", 3, "row has 3 cells, but the table has 2 columns" + LENGTHS
     ),
-    "an empty sequence": Odd(b"id,sequence\na,AC\nb,\n", error(3, EMPTY), name="odd.csv"),
-    "an empty id": Odd(
+    "an empty sequence": bad_csv(b"id,sequence\na,AC\nb,\n", 3, EMPTY),
+    "an empty id": bad_csv(
         b"id,sequence\n,AC\n",
-        error(2, "record without an id: empty cell. Fill it, or" + NUMBERED.partition(", or")[2]),
-        name="odd.csv",
+        2,
+        NO_ID.replace("header '>'. Write an id after '>'", "empty cell. Fill it"),
     ),
-    "ids of a table, numbered": Odd(
+    "ids of a table, numbered": csv(
         b"id,sequence\na,AC\na,GT\n,G\n",
         [("odd_1", "AC"), ("odd_2", "GT"), ("odd_3", "G")],
         numbered,
-        "odd.csv",
     ),
-    "the same id in a table": Odd(
+    "the same id in a table": csv(
         b"id,sequence\na,AC\na,GT\n",
         Promised("{path}:3: record id 'a' is used twice (first in {path}:2)" + NUMBERED),
-        name="odd.csv",
     ),
-    "a foreign letter in a table": Odd(
-        b"id,sequence\na,AC\nb,A?\n",
-        error(3, invalid("character '?'", "b")),
-        name="odd.csv",
+    "a foreign letter": bad_csv(b"id,sequence\na,AC\nb,A?\n", 3, invalid("character '?'", "b")),
+    "a coordinate that is no number": bad_csv(
+        b"sequence,start,end\nAC,x,3\n", 2, "invalid start 'x' (expected a whole number)"
     ),
-    "a coordinate that is no number": Odd(
-        b"sequence,start,end\nAC,x,3\n",
-        error(2, "invalid start 'x' (expected a whole number)"),
-        name="odd.csv",
-    ),
-    "coordinates of another length": Odd(
+    "coordinates of another length": bad_csv(
         b"sequence,start,end\nAC,1,9\n",
-        error(
-            2,
-            "end - start is 8, but the sequence has length 2. Coordinates are 0-based half-open",
-        ),
-        name="odd.csv",
+        2,
+        "end - start is 8, but the sequence has length 2. Coordinates are 0-based half-open",
     ),
-    "a start alone": Odd(
-        b"sequence,start\nAC,1\n",
-        error(2, "start without end"),
-        name="odd.csv",
-    ),
-    "an open quote": Odd(
-        b'id,sequence\na,"AC\n',
-        error(2, "malformed table: <...>"),
-        name="odd.csv",
-    ),
-    "a quote that ends early": Odd(
-        b'id,sequence\na,"AC"GT\n',
-        error(2, "malformed table: <...>"),
-        name="odd.csv",
-    ),
-    "a CSV that is not UTF-8": Odd(
+    "a start alone": bad_csv(b"sequence,start\nAC,1\n", 2, "start without end"),
+    "an open quote": bad_csv(b'id,sequence\na,"AC\n', 2, "malformed table: <...>"),
+    "a quote that ends early": bad_csv(b'id,sequence\na,"AC"GT\n', 2, "malformed table: <...>"),
+    "a CSV that is not UTF-8": bad_csv(
         b"id,sequence\n\xe9,ACGT\n",
-        error(1, "invalid byte 0xE9 in the table (expected UTF-8). Save it as CSV UTF-8"),
-        name="odd.csv",
+        1,
+        "invalid byte 0xE9 in the table (expected UTF-8). Save it as CSV UTF-8",
     ),
-    "a NUL in a CSV": Odd(
+    "a NUL in a CSV": bad_csv(
         b"id,sequence\n" + b"".join(b"r%d,ACGT\n" % i for i in range(600)) + b"b\x00,AC\n",
-        error(602, "invalid byte 0x00 in the record id"),
-        name="odd.csv",
+        602,
+        "invalid byte 0x00 in the record id",
     ),
-    "a line break in an id": Odd(
-        b'id,sequence\n"a\nb",ACGT\n',
-        error(3, "line break in the record id"),
-        name="odd.csv",
-    ),
-    "a mark that turns the direction of text": Odd(
-        "id,sequence\na\u202eb,ACGT\n".encode(),
-        error(2, "invalid character U+202E in the record id"),
-        name="odd.csv",
+    "line break in an id": bad_csv(b'id,sequence\n"a\nb",ACGT\n', 3, "line break in the record id"),
+    "a mark that turns the direction of text": bad_csv(
+        "id,sequence\na\u202eb,ACGT\n", 2, "invalid character U+202E in the record id"
     ),
     "Parquet": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd.parquet"),
     "Parquet by its content": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd"),
@@ -266,71 +196,37 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "the types of Parquet": Odd(
         parquet(
-            sequence=["AC", "GT"],
-            start=[1, None],
-            end=[3, None],
-            x=[0.5, None],
-            yes=[True, None],
-            label=[1, 0],
+            **{"sequence": ["AC", "GT"], "start": [1, None], "end": [3, None]},
+            **{"x": [0.5, None], "yes": [True, None], "label": [1, 0]},
         ),
         [
             ("odd_1", None, 1, 3, None, None, 1, {"x": "0.5", "yes": "1"}),
             ("odd_2", *[None] * 5, 0, {"x": None, "yes": None}),
         ],
-        partial(annotations, fields=label),
+        labelled,
         name="odd.parquet",
     ),
-    "Parquet without the column": Odd(
+    "Parquet without the column": bad_parquet(
         parquet(id=["a"], seq=["ACGT"]),
-        error(
-            None,
-            NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'?" + NAME_IT.format("seq"),
-        ),
-        name="odd.parquet",
+        0,
+        without_sequence("'id', 'seq'", " Did you mean 'seq'?", "seq"),
     ),
-    "Parquet without rows": Odd(
-        lambda path: parquet(sequence=pyarrow.array([], pyarrow.string()))(path),
-        error(None, "the table has no rows"),
-        name="odd.parquet",
+    "Parquet without rows": bad_parquet(
+        parquet(sequence=pyarrow.array([], pyarrow.string())), 0, "the table has no rows"
     ),
-    "Parquet with lists": Odd(
+    "Parquet with lists": bad_parquet(
         parquet(sequence=["AC"], x=[[1, 2]]),
-        error(None, "column 'x' contains a list (expected text, numbers or booleans)"),
-        name="odd.parquet",
+        0,
+        "column 'x' contains a list (expected text, numbers or booleans)",
     ),
-    "Parquet of numbers as sequence": Odd(
-        parquet(sequence=[7]),
-        error(None, invalid("character '7'", "odd_1")),
-        name="odd.parquet",
-    ),
-    "Parquet that is none": Odd(
-        b"PAR1 is no Parquet",
-        error(
-            None,
-            "cannot read the Parquet file: <...>. Download or write it again",
-        ),
-        name="odd.parquet",
-    ),
-    "a text that is called Parquet": Odd(
-        b"ACGT\n",
-        error(None, "cannot read the Parquet file: <...>. Download or write it again"),
-        name="odd.parquet",
-    ),
-    "Parquet in gz": Odd(
-        lambda path: (
-            parquet(sequence=["AC"])(path),
-            path.write_bytes(gzip.compress(path.read_bytes())),
-        ),
-        error(
-            None,
-            "Parquet cannot be read from a pipe or a compressed file. Unpack it, or save it as a "
-            "file",
-        ),
+    "Parquet of numbers": bad_parquet(parquet(sequence=[7]), 0, invalid("character '7'", "odd_1")),
+    "Parquet that is none": bad_parquet(b"PAR1 is no Parquet", 0, NO_PARQUET),
+    "a text that is called Parquet": bad_parquet(b"ACGT\n", 0, NO_PARQUET),
+    "Parquet in gz": bad(
+        changed(gzip.compress),
+        0,
+        "Parquet cannot be read from a pipe or a compressed file. Unpack it, or save it as a file",
         name="odd.parquet.gz",
     ),
-    "truncated Parquet": Odd(
-        lambda path: (parquet(sequence=["AC"])(path), path.write_bytes(path.read_bytes()[:100])),
-        error(None, "cannot read the Parquet file: <...>. Download or write it again"),
-        name="odd.parquet",
-    ),
+    "truncated Parquet": bad_parquet(changed(lambda content: content[:100]), 0, NO_PARQUET),
 }

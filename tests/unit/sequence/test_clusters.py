@@ -13,12 +13,7 @@ from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.clusters import cluster_records, similar_pairs
-from selfattn_bio.sequence.kmer_numbers import (
-    LINCLUST,
-    distinct_kmers,
-    kmer_settings,
-    kmers,
-)
+from selfattn_bio.sequence.kmer_numbers import LINCLUST, distinct_kmers, kmer_settings, kmers
 from selfattn_bio.sequence.mmseqs import mmseqs_clusters
 from selfattn_bio.sequence.records import letters_of
 
@@ -41,23 +36,17 @@ def mutated(letters, alphabet, share):
 
 
 def pairs_of(letters, alphabet=DNA, **options):
-    return [
-        (int(a), int(b))
-        for a, b, _ in similar_pairs(letters, alphabet, **options).itertuples(index=False)
-    ]
+    found = similar_pairs(letters, alphabet, **options)
+    return [(int(a), int(b)) for a, b, _ in found.itertuples(index=False)]
 
 
 TWINS = {
     "the same": lambda row: row.copy(),
     "the other strand": DNA.reverse_complement,
-    "a tenth mutated, reverse-complemented": lambda row: mutated(
-        DNA.reverse_complement(row), DNA, 0.1
-    ),
+    "a tenth mutated": lambda row: mutated(DNA.reverse_complement(row), DNA, 0.1),
     "a third of it": lambda row: row[100:200],
     "shifted by half": lambda row: np.concatenate([row[150:], random(DNA, 150)]),
-    "within a longer one": lambda row: np.concatenate(
-        [random(DNA, 20_000), row, random(DNA, 9_000)]
-    ),
+    "contained": lambda row: np.concatenate([random(DNA, 20_000), row, random(DNA, 9_000)]),
 }
 
 
@@ -82,10 +71,8 @@ def test_similar_protein_is_found_among_unrelated(twin):
 
 def test_similar_residues_count_as_the_same():
     like = str.maketrans("SDEFIKL", "TNQYVRM")
-    text = "MSKDLEFIGHKLSEWDAKISLMEP"
-    assert pairs_of(
-        [letters_of(text, PROTEIN), letters_of(text.translate(like), PROTEIN)], PROTEIN
-    ) == [(0, 1)]
+    texts = [text := "MSKDLEFIGHKLSEWDAKISLMEP", text.translate(like)]
+    assert pairs_of([letters_of(each, PROTEIN) for each in texts], PROTEIN) == [(0, 1)]
 
 
 def test_peptides_of_seven_residues_are_not_joined_by_chance():
@@ -95,17 +82,16 @@ def test_peptides_of_seven_residues_are_not_joined_by_chance():
 
 def test_similarity_is_relative_to_smaller_record():
     row = random(DNA, 300)
-    found = similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.1)
+    rows = [row, np.concatenate([row[:111], random(DNA, 189)])]
     # 111 bases contain 100 of the 289 12-mers
-    assert found["similarity"][0] == pytest.approx(100 / 289)
-    assert similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.36).empty
+    assert similar_pairs(rows, DNA, 0.1)["similarity"][0] == pytest.approx(100 / 289)
+    assert similar_pairs(rows, DNA, 0.36).empty
 
 
 def test_pairs_between_two_splits():
     row = random(DNA, 300)
-    assert pairs_of(
-        [row, row, DNA.reverse_complement(row), row], in_second=np.array([True, False, True, False])
-    ) == [(1, 0), (1, 2), (3, 0), (3, 2)]
+    rows, in_second = [row, row, DNA.reverse_complement(row), row], np.array([True, False] * 2)
+    assert pairs_of(rows, in_second=in_second) == [(1, 0), (1, 2), (3, 0), (3, 2)]
 
 
 def test_overlapping_windows_form_one_cluster():
@@ -122,18 +108,8 @@ def test_kmers_use_both_strands_and_known_bases():
     settings = kmer_settings(DNA, 4)[0]
     row = letters_of("ACGTTNACGA", DNA)
     found = kmers(row, DNA, settings)
-    assert (found >= 0).tolist() == [
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert np.flatnonzero(found >= 0).tolist() == [0, 1, 6]
+    assert len(found) == 10
     assert set(kmers(DNA.reverse_complement(row), DNA, settings)) == set(found)
     assert kmers(row, DNA, settings, canonical=False)[0] == 0b00011011
 
@@ -177,20 +153,19 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
     letters = [random(DNA, length) for length in (500, 37, 200, 64)]
     letters.append(DNA.reverse_complement(letters[0][100:400]))
     whole, settings = similar_pairs(letters, DNA, 0.1), kmer_settings(DNA)[0]
-    distinct = [
-        [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for reverse in (False, True)]
-        for row in letters
-    ]
-    assert distinct[0][1] == sorted(
-        set(kmers(DNA.reverse_complement(letters[0]), DNA, settings, canonical=False).tolist())
-        - {-1}
-    )
+
+    def kmers_of_strands():
+        return [
+            [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for row in letters]
+            for reverse in (False, True)
+        ]
+
+    distinct = kmers_of_strands()
+    turned = kmers(DNA.reverse_complement(letters[0]), DNA, settings, canonical=False)
+    assert distinct[1][0] == sorted(set(turned.tolist()) - {-1})
     monkeypatch.setattr(kmer_numbers, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
-    assert [
-        [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for reverse in (False, True)]
-        for row in letters
-    ] == distinct
+    assert kmers_of_strands() == distinct
     half = distinct_kmers(letters[0], DNA, settings, 0.5).tolist()
     assert 0 < len(half) < len(distinct[0][0])
     assert set(half) < set(distinct[0][0])
@@ -210,11 +185,8 @@ def test_values_out_of_range(similarity, k):
 
 def test_missing_mmseqs_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(
-        RunFileError,
-        match=r"program mmseqs not found in PATH, but the run file has .*\. Install MMseqs2, or "
-        r"set method",
-    ):
+    message = r"program mmseqs not found in PATH, but .*\. Install MMseqs2, or set method"
+    with pytest.raises(RunFileError, match=message):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
 
 

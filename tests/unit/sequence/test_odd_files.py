@@ -27,7 +27,7 @@ def test_odd_file_gives_documented_result(title, tmp_path):
     if callable(odd.content):
         odd.content(path)
     else:
-        path.write_bytes(odd.content)
+        path.write_bytes(odd.content.encode() if isinstance(odd.content, str) else odd.content)
     if not isinstance(odd.expected, Promised):
         assert odd.read(path) == odd.expected
         return

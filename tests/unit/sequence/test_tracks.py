@@ -13,12 +13,8 @@ import pytest
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.tracks import binned, covered, read_track
 
-ROWS = [
-    ("chr1", 10, 20, 1.0),
-    ("chr1", 20, 40, -2.5),
-    ("chr1", 300, 400, 3.0),
-    ("chr2", 0, 50, 7.0),
-]
+ROWS = [("chr1", 10, 20, 1.0), ("chr1", 20, 40, -2.5), ("chr1", 300, 400, 3.0)]
+ROWS.append(("chr2", 0, 50, 7.0))
 
 
 @pytest.fixture(params=["t.bw", "t.bedGraph.gz", "t.bdg"])
@@ -70,21 +66,25 @@ def test_bins(summary, expected):
         binned(values, 4, summary)
 
 
-def test_a_truncated_bigwig(tmp_path):
+@pytest.fixture
+def content(tmp_path):
+    """Return the bytes of a bigWig file."""
     write_bigwig(tmp_path / "t.bw")
-    content = (tmp_path / "t.bw").read_bytes()
+    return bytearray((tmp_path / "t.bw").read_bytes())
+
+
+def refused(tmp_path, content, message):
+    (tmp_path / "u.bw").write_bytes(content)
+    with pytest.raises(IntervalError, match=f"u.bw: damaged bigWig file: {message}"):
+        read_track(tmp_path / "u.bw")
+
+
+def test_a_truncated_bigwig(tmp_path, content):
     for size in range(0, len(content) - 8, 7):
-        (tmp_path / "u.bw").write_bytes(content[:size])
-        with pytest.raises(
-            IntervalError,
-            match=r"u.bw: damaged bigWig file: .*. Download or copy it again",
-        ):
-            read_track(tmp_path / "u.bw")
+        refused(tmp_path, content[:size], ".*. Download or copy it again")
 
 
-def test_a_damaged_bigwig(tmp_path):
-    write_bigwig(tmp_path / "t.bw")
-    content = (tmp_path / "t.bw").read_bytes()
+def test_a_damaged_bigwig(tmp_path, content):
     rng, errors = np.random.default_rng(0), 0
     for _ in range(300):
         damaged = bytearray(content)
@@ -98,32 +98,20 @@ def test_a_damaged_bigwig(tmp_path):
 
 
 @pytest.mark.parametrize("number", [1, 2, 2**32 - 1])
-def test_impossible_chromosome_numbers(tmp_path, number):
+def test_impossible_chromosome_numbers(tmp_path, content, number):
     """pyBigWig would write beyond an array, which ends the process."""
-    write_bigwig(tmp_path / "t.bw")
-    content = bytearray((tmp_path / "t.bw").read_bytes())
     names = int.from_bytes(content[8:16], "little")
     key_size = int.from_bytes(content[names + 8 : names + 12], "little")
     at = names + 36 + key_size  # after headers of 32 and 4 bytes and the first name
     assert content[at : at + 8] == (0).to_bytes(4, "little") + (1000).to_bytes(4, "little")
     content[at : at + 4] = number.to_bytes(4, "little")
-    (tmp_path / "u.bw").write_bytes(content)
-    with pytest.raises(IntervalError, match=r"u.bw: damaged bigWig file: invalid list of chrom"):
-        read_track(tmp_path / "u.bw")
+    refused(tmp_path, content, "invalid list of chrom")
 
 
 @pytest.mark.parametrize("size", [2**40, 2**64 - 1])
-def test_a_block_of_impossible_size(tmp_path, size):
+def test_a_block_of_impossible_size(tmp_path, content, size):
     """pyBigWig would try to allocate this much memory."""
-    write_bigwig(tmp_path / "t.bw")
-    content = bytearray((tmp_path / "t.bw").read_bytes())
-    index = int.from_bytes(content[24:32], "little")
-    content[index + 76 : index + 84] = size.to_bytes(
-        8, "little"
-    )  # size of the first block, after a header of 48 bytes, a node of 4 and 24 of the item
-    (tmp_path / "u.bw").write_bytes(content)
-    with pytest.raises(
-        IntervalError,
-        match=r"u.bw: damaged bigWig file: block beyond the end of the file",
-    ):
-        read_track(tmp_path / "u.bw")
+    # size of the first block, after a header of 48 bytes, a node of 4 and 24 of the item
+    at = int.from_bytes(content[24:32], "little") + 76
+    content[at : at + 8] = size.to_bytes(8, "little")
+    refused(tmp_path, content, "block beyond the end of the file")
