@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -180,17 +179,11 @@ class Target:
 
         `letters` are ASCII, (n, L) padded with 0 or n arrays.
         """
-        found = np.empty(len(letters))
-        with torch.inference_mode():
-            for rows in scorer.batches(letters):
-                tokens = scorer.tokens_of(
-                    [letters[i][: np.count_nonzero(letters[i])] for i in rows]
-                )
-                # as in `Scorer.outputs`
-                found[rows] = (
-                    self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()
-                )
-        return found
+
+        def read(tokens: Tensor) -> Tensor:
+            return self.of(scorer, scorer.network(tokens).double().mean(1), tokens)
+
+        return np.array(scorer.of_each(letters, read), dtype=np.float64)
 
     def _positions(self, scorer: Scorer) -> tuple[int, int | None]:
         """Return the first and last (exclusive) token or encoder position of the span."""

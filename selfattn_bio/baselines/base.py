@@ -28,7 +28,6 @@ from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
-VERSION = 2  # version of the folder format
 REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 
@@ -75,6 +74,7 @@ class State(Stored):
 class Card(Stored):
     """The contents of baseline.json that loading needs."""
 
+    version: Literal[2]  # of the folder format
     kind: str
     alphabet: str
     soft_mask: SoftMask
@@ -290,7 +290,7 @@ class Baseline(ABC):
             (temporary / ARRAYS).write_bytes(save(arrays))
             card = {
                 "kind": self.name,
-                "version": VERSION,
+                "version": 2,
                 "title": self.title,
                 "alphabet": self.setup.alphabet.name,
                 "soft_mask": self.setup.policy.soft_mask,
@@ -365,11 +365,7 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
 def _read_card(folder: Path) -> Card:
     """Read baseline.json, and compare the file of the arrays with its hash."""
     path = folder / CARD
-    stored = read_json(path, ModelFolderError, REFIT)
-    if (version := stored.get("version", VERSION)) != VERSION:
-        message = f"version {version} of the format; this version of selfattn-bio reads {VERSION}"
-        raise ModelFolderError(message, place=str(path), hint=REFIT)
-    card = checked(Card, stored, path, REFIT)
+    card = checked(Card, read_json(path, ModelFolderError, REFIT), path, REFIT)
     if not (folder / ARRAYS).is_file():
         raise ModelFolderError(
             f"file {ARRAYS!r} of the baseline is missing", place=str(folder), hint=REFIT

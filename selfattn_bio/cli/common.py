@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from pathlib import Path
-
-from selfattn_bio.errors import SelfAttnBioError
 
 
 def add_study(parser: argparse.ArgumentParser, uses: str = "", *, part: bool = False) -> None:
@@ -21,16 +18,6 @@ def add_study(parser: argparse.ArgumentParser, uses: str = "", *, part: bool = F
         help="name of a task, path of a run file, or folder with run.toml"
         f"{uses and f' (uses {uses})'}{more}",
     )
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device and --allow-module, which `main` handles."""
-    parser.add_argument(
-        "--device",
-        metavar="NAME",
-        help="cpu, cuda, or a CUDA device such as cuda:1 (default: CUDA if there is a device)",
-    )
-    add_allow_module(parser)
 
 
 def add_allow_module(parser: argparse.ArgumentParser) -> None:
@@ -54,46 +41,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model folder, or the name of a model that ships; several are averaged",
     )
-    add_model_options(parser)
-
-
-def add_sequences(parser: argparse.ArgumentParser, *, several: bool) -> None:
-    """Add --fasta, --bed, --genome and --batch-size; several files, or one."""
-    inputs, more = parser.add_mutually_exclusive_group(required=True), "+" if several else None
-    inputs.add_argument(
-        "--fasta",
-        type=Path,
-        nargs=more,
-        metavar="FILE",
-        help="sequences: FASTA, or another format that `ingest` accepts",
-    )
-    inputs.add_argument(
-        "--bed",
-        type=Path,
-        nargs=more,
-        metavar="FILE",
-        help=f"BED file{'s' * several} of intervals in --genome",
-    )
-    parser.add_argument(
-        "--genome",
-        type=Path,
-        metavar="FILE",
-        help="genome of --bed, plain or bgzip; minus strands are reverse-complemented",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="sequences per batch (default: 32,768 bases or residues in total)",
-    )
-
-
-def check_genome(arguments: argparse.Namespace) -> None:
-    """Refuse --bed without --genome, and --genome without --bed."""
-    if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError(
-            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
-        )
+    add_allow_module(parser)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

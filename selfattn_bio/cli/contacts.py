@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_model_options
 from selfattn_bio.log import LOG
 
 
@@ -46,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
     )
-    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

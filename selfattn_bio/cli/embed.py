@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_model_options, add_sequences, check_genome
 from selfattn_bio.display import counted
 from selfattn_bio.log import LOG
 
@@ -29,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="attention model: a folder, or the name of a model that ships",
     )
-    add_sequences(parser, several=False)
+    parser.add_argument(
+        "--fasta",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="sequences: FASTA, or another format that `ingest` accepts",
+    )
     parser.add_argument(
         "--per-token",
         action="store_true",
@@ -38,20 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help=".parquet or .npz to write"
     )
-    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Embed the sequences and write their vectors."""
     from selfattn_bio.scoring.embedding import embed_file
 
-    check_genome(arguments)
     rows, width = embed_file(
         arguments.model,
-        arguments.fasta or arguments.bed,
+        arguments.fasta,
         arguments.output,
         per_token=arguments.per_token,
-        batch_size=arguments.batch_size,
-        genome=arguments.genome,
     )
     LOG.info(f"wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")

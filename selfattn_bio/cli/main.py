@@ -125,10 +125,6 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     )
     LOG.debug(f"{_versions()}; {options}")
     try:
-        if arguments.device:
-            from selfattn_bio.cli.process import use_device
-
-            use_device(arguments.device)
         for name in arguments.allow_module:
             from selfattn_bio.model.user_module import allow_module  # imports torch
 
@@ -222,7 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
             action="store_true",
             help="also print versions and options, and the traceback of an error",
         )
-        command.set_defaults(run=module.run, allow_module=[], device=None)
+        command.set_defaults(run=module.run, allow_module=[])
         module.add_arguments(command)
     return parser
 

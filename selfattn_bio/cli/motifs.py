@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 
-from selfattn_bio.cli.common import add_model_options, add_study
+from selfattn_bio.cli.common import add_allow_module, add_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio motifs`."""
     add_study(parser, "[interpret]", part=True)
-    add_model_options(parser)
+    add_allow_module(parser)
     parser.add_argument(
         "--input",
         choices=("first", "partner"),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from selfattn_bio.cores import available_cores
-from selfattn_bio.errors import ArgumentError
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -34,32 +32,3 @@ def cap_threads() -> None:
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads and "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)
-
-
-def use_device(name: str) -> None:
-    """Use the CPU, or CUDA, for all networks of this process, which has not used CUDA yet.
-
-    Parameters
-    ----------
-    name
-        "cpu", "cuda", or one CUDA device such as "cuda:1".
-
-    Raises
-    ------
-    ArgumentError
-        If it is another name, or there is no such device.
-    """
-    if not (found := re.fullmatch(r"cpu|cuda(?::(\d+))?", name)):
-        raise ArgumentError(f"unknown device {name!r}", hint="Use cpu, cuda, or cuda:NUMBER")
-    if name == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif found[1]:
-        # the number counts the devices that a batch system gave to this process
-        given = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(64)))).split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = dict(enumerate(given)).get(int(found[1]), "")
-    if name != "cpu":
-        import torch  # imported here because it takes a second
-
-        if not torch.cuda.is_available():
-            hint = "Run on the CPU with --device cpu"
-            raise ArgumentError(f"device {name}: no such GPU found", hint=hint)

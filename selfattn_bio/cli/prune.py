@@ -13,7 +13,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_model_options
+from selfattn_bio.cli.common import add_allow_module
 from selfattn_bio.log import LOG
 
 WORDS = {
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
     )
-    add_model_options(parser)
+    add_allow_module(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz and minus.bedGraph.gz with calibrated
 log-odds (0 is a probability of one half). For each peak, peaks.bed has the window and summits.bed
 the position chosen by --anchor, both as BED6 with score = probability x 1000. A peak is a window at
-or above --threshold with no better one on its strand within --separation. A model that reads both
+or above --threshold with no better one on its strand within a window. A model that reads both
 strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a
 strand.
 
@@ -38,37 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
+    parser.add_argument(
         "--region",
         nargs="+",
         metavar="REGION",
-        help="chromosomes, or CHROM:FIRST-LAST, 1-based inclusive as in samtools (default: all)",
+        help="chromosomes, or CHROM:FIRST-LAST, 1-based inclusive as in samtools; or a BED file "
+        "(default: all)",
     )
-    where.add_argument("--bed", type=Path, metavar="FILE", help="BED file of regions to scan")
     parser.add_argument(
         "--prior",
         type=float,
         metavar="FRACTION",
         help="expected fraction of positive windows, such as 0.005; see above",
-    )
-    parser.add_argument(
-        "--assembly",
-        metavar="NAME",
-        help="assembly in the file names (default: the genome's file name up to its first dot)",
-    )
-    parser.add_argument(
-        "--window",
-        type=int,
-        metavar="BP",
-        help="window size (default: the length of the training records)",
-    )
-    parser.add_argument(
-        "--stride",
-        type=int,
-        metavar="BP",
-        help="distance between windows (default: the largest multiple of the model's pooling up to "
-        "a twelfth of the window)",
     )
     parser.add_argument(
         "--anchor",
@@ -84,12 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="minimum probability of a peak (default: fitted on validation records, or 0.5 with "
         "--prior)",
     )
-    parser.add_argument(
-        "--separation",
-        type=int,
-        metavar="BP",
-        help="minimum distance between peaks of a strand (default: the window size)",
-    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -100,14 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.model,
         arguments.genome,
         arguments.output,
-        regions=arguments.bed or arguments.region,
+        regions=arguments.region,
         prior=arguments.prior,
-        assembly=arguments.assembly,
-        scan=Scan(
-            arguments.window,
-            arguments.stride,
-            arguments.anchor,
-            arguments.threshold,
-            arguments.separation,
-        ),
+        scan=Scan(anchor=arguments.anchor, threshold=arguments.threshold),
     )

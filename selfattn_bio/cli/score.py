@@ -20,14 +20,31 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_models, add_sequences, check_genome
+from selfattn_bio.cli.common import add_models
+from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio score`."""
     add_models(parser)
-    add_sequences(parser, several=True)
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument(
+        "--fasta",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sequences: FASTA, or another format that `ingest` accepts",
+    )
+    inputs.add_argument(
+        "--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals in --genome"
+    )
+    parser.add_argument(
+        "--genome",
+        type=Path,
+        metavar="FILE",
+        help="genome of --bed, plain or bgzip; minus strands are reverse-complemented",
+    )
     parser.add_argument(
         "--partner",
         type=Path,
@@ -41,11 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="add prediction sets with this coverage, such as 0.9",
     )
-    parser.add_argument(
-        "--uncalibrated",
-        action="store_true",
-        help="do not calibrate the probabilities",
-    )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".tsv to write")
 
 
@@ -53,15 +65,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Score the files, and write one table with the column `file` in front."""
     from selfattn_bio.scoring.score_files import score_files
 
-    check_genome(arguments)
+    if bool(arguments.bed) != bool(arguments.genome):
+        raise SelfAttnBioError(
+            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
+        )
     summary = score_files(
         arguments.model,
         arguments.fasta or arguments.bed,
         arguments.output,
         rc=arguments.rc,
-        calibrated=not arguments.uncalibrated,
         coverage=arguments.coverage,
-        batch_size=arguments.batch_size,
         genome=arguments.genome,
         partner=arguments.partner,
     )

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import argparse
 
-from selfattn_bio.cli.common import add_model_options, add_study, add_threads
+from selfattn_bio.cli.common import add_allow_module, add_study, add_threads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio train`."""
     add_study(parser, part=True)
     add_threads(parser)
-    add_model_options(parser)
+    add_allow_module(parser)
     parser.add_argument(
         "--sharded",
         action="store_true",

@@ -20,7 +20,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.hits import changed_motifs
 from selfattn_bio.motifs.logos import number_positions, track
-from selfattn_bio.scoring.annotated import VariantWriter, write_effects
+from selfattn_bio.scoring.annotated import open_writer, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.scoring.tracks import assembly_of
@@ -230,7 +230,7 @@ def annotate_variants(
         )
     )
     counts = Counter[str]()
-    with VariantWriter(output, source, _name(model, origin)) as writer:
+    with open_writer(output, source, _name(model, origin)) as writer:
         for batch in scored(origin, genome, source, windows, prior, background):
             writer.write(batch.variants, _with_changes(batch, ppms))
             counts += tally(batch.table)

@@ -67,11 +67,9 @@ class Reader(Protocol):
     @property
     def collate(self) -> Collation: ...
     def tokens_of(self, letters: Sequence[Any]) -> Tensor: ...
-    def batches(
-        self, letters: Any, batch_size: int | None = None
-    ) -> Iterator[NDArray[np.int64]]: ...
-    def outputs(self, letters: Any, batch_size: int | None = None) -> Array: ...
-    def token_outputs(self, letters: Any, batch_size: int | None = None) -> list[Array]: ...
+    def batches(self, letters: Any) -> Iterator[NDArray[np.int64]]: ...
+    def outputs(self, letters: Any) -> Array: ...
+    def token_outputs(self, letters: Any) -> list[Array]: ...
 
 
 class Calibrated(Protocol):
@@ -271,19 +269,19 @@ class Objective(ABC, Generic[SectionT]):
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""
 
-    def read(self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None) -> Any:
+    def read(self, scorer: Reader, inputs: Sequence[Any]) -> Any:
         """Return the outputs of a model for n inputs: (n, C), or n arrays for outputs per token."""
-        return scorer.outputs(inputs, batch_size)
+        return scorer.outputs(inputs)
 
     def read_batches(
-        self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None
+        self, scorer: Reader, inputs: Sequence[Any]
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         """Yield the outputs of `read` in batches, with the row numbers of each batch.
 
         A caller can stop between two batches.
         """
-        for rows in scorer.batches(inputs, batch_size):
-            yield rows, self.read(scorer, [inputs[i] for i in rows], len(rows))
+        for rows in scorer.batches(inputs):
+            yield rows, self.read(scorer, [inputs[i] for i in rows])
 
     # ------------ predictions
     def predictions(self, outputs: Array) -> Array:

@@ -111,9 +111,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
         return BinsLoss(self.section.bin, run.pitch)
 
-    def read(
-        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]], batch_size: int | None = None
-    ) -> list[Array]:
+    def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> list[Array]:
         """Return log rates (complete bins, 2) of points on the forward and reverse strand.
 
         Rates are means over reading the sequence in both directions.
@@ -124,13 +122,13 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
             If a sequence is shorter than a bin.
         """
         found: list[Array] = [np.empty((0, 2))] * len(inputs)
-        for rows, values in self.read_batches(scorer, inputs, batch_size):
+        for rows, values in self.read_batches(scorer, inputs):
             for row, value in zip(rows, values, strict=True):
                 found[row] = value
         return found
 
     def read_batches(
-        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]], batch_size: int | None = None
+        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]
     ) -> Iterator[tuple[NDArray[np.int64], Sequence[Array]]]:
         size = self.section.bin
         if inputs and (shortest := min(map(len, inputs))) < size:
@@ -138,7 +136,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
                 f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
             )
         whole = [row[: len(row) // size * size] for row in inputs]
-        for rows in scorer.batches(whole, batch_size):
+        for rows in scorer.batches(whole):
             forward = [whole[i] for i in rows]
             reverse = [scorer.alphabet.reverse_complement(row) for row in forward]
             strands = zip(

@@ -115,11 +115,9 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LabelsLoss:
         return LabelsLoss(self, run.training)
 
-    def read(
-        self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None
-    ) -> list[Array]:
+    def read(self, scorer: Reader, inputs: Sequence[Any]) -> list[Array]:
         """Return the outputs (L, C) of each sequence."""
-        return scorer.token_outputs(inputs, batch_size)
+        return scorer.token_outputs(inputs)
 
     def predictions(self, outputs: Array) -> Array:
         return softmax(outputs, axis=-1)

@@ -46,21 +46,21 @@ class LanguageModel(Objective[LanguageT]):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LanguageLoss:
         return self.language_loss(tokenizer)
 
-    def read(self, scorer: Reader, inputs: Letters, batch_size: int | None = None) -> Array:
+    def read(self, scorer: Reader, inputs: Letters) -> Array:
         """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens.
 
         Masks are the same in every call.
         """
         found = np.zeros((len(inputs), 3))
-        for rows, sums in self.read_batches(scorer, inputs, batch_size):
+        for rows, sums in self.read_batches(scorer, inputs):
             found[rows] = sums
         return found
 
     def read_batches(
-        self, scorer: Reader, inputs: Letters, batch_size: int | None = None
+        self, scorer: Reader, inputs: Letters
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
-        for rows in scorer.batches(inputs, batch_size):
+        for rows in scorer.batches(inputs):
             tokens = scorer.collate([inputs[i] for i in rows])
             batch = loss.batch(tokens, np.zeros((len(rows), 0)), generator)
             yield rows, self._sums(scorer, batch.to(scorer.device))

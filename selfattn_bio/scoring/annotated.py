@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
 import pandas as pd
@@ -28,7 +27,28 @@ INFO = {  # name in INFO -> (column of the table, description)
 
 
 class VariantWriter:
-    """Write PREFIX.effects.tsv and PREFIX.annotated.vcf.gz (bgzip).
+    """Write effects as a table and as an annotated VCF; `open_writer` opens both files."""
+
+    def __init__(self, table: TextIO, vcf: pysam.BGZFile) -> None:
+        self._table, self._vcf = table, vcf
+
+    def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
+        """Write the rows of these variants, one per alternative allele, and their VCF lines."""
+        write_effects(table, self._table, header=not self._table.tell())
+        lines, row = [], 0
+        for variant in variants:
+            fields = list(variant.fields)
+            fields[COLUMNS.index("INFO")] = _info(
+                fields[COLUMNS.index("INFO")], table[row : row + len(variant.alts)]
+            )
+            lines.append("\t".join(fields))
+            row += len(variant.alts)
+        _write_lines(self._vcf, lines)
+
+
+@contextmanager
+def open_writer(prefix: str | Path, source: VcfFile, model: str) -> Iterator[VariantWriter]:
+    """Open PREFIX.effects.tsv and PREFIX.annotated.vcf.gz (bgzip), and write the VCF header.
 
     The files appear under their names only when they are complete.
 
@@ -46,60 +66,28 @@ class VariantWriter:
     VariantFileError
         If the header already defines one of the INFO fields.
     """
+    for number, line in enumerate(source.header, start=1):
+        if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
+            message = f"the header already defines the INFO field {taken[0]}"
+            hint = "Use the original VCF, or rename the field"
+            raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
+    name = one_line(model).replace('"', "'")
+    described = [
+        f'##INFO=<ID={field},Number=A,Type=Float,Description="{text}, by selfattn_bio, {name}">'
+        for field, (_, text) in INFO.items()
+    ]
+    with (
+        whole_file(f"{prefix}.effects.tsv") as table_path,
+        table_path.open("w", encoding="utf-8", newline="") as table,
+        whole_file(f"{prefix}.annotated.vcf.gz") as vcf_path,
+        pysam.BGZFile(str(vcf_path), "wb", None) as vcf,
+    ):
+        _write_lines(vcf, [*source.header[:-1], *described, source.header[-1]])
+        yield VariantWriter(table, vcf)
 
-    def __init__(self, prefix: str | Path, source: VcfFile, model: str) -> None:
-        self._prefix, self._source = prefix, source
-        self._model = one_line(model).replace('"', "'")
-        for number, line in enumerate(source.header, start=1):
-            if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
-                message, hint = (
-                    f"the header already defines the INFO field {taken[0]}",
-                    "Use the original VCF, or rename the field",
-                )
-                raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
 
-    def __enter__(self) -> VariantWriter:
-        with ExitStack() as files:
-            table = files.enter_context(whole_file(f"{self._prefix}.effects.tsv"))
-            self._table, self._first = (
-                files.enter_context(table.open("w", encoding="utf-8", newline="")),
-                True,
-            )
-            path = files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
-            self._vcf = files.enter_context(pysam.BGZFile(str(path), "wb", None))
-            self._files = files.pop_all()
-        described = [
-            f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, '
-            f'{self._model}">'
-            for name, (_, text) in INFO.items()
-        ]
-        self._write([*self._source.header[:-1], *described, self._source.header[-1]])
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._files.__exit__(kind, error, trace)
-
-    def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
-        """Write the rows of these variants, one per alternative allele, and their VCF lines."""
-        write_effects(table, self._table, header=self._first)
-        self._first = False
-        lines, row = [], 0
-        for variant in variants:
-            fields = list(variant.fields)
-            fields[COLUMNS.index("INFO")] = _info(
-                fields[COLUMNS.index("INFO")], table[row : row + len(variant.alts)]
-            )
-            lines.append("\t".join(fields))
-            row += len(variant.alts)
-        self._write(lines)
-
-    def _write(self, lines: Sequence[str]) -> None:
-        self._vcf.write("".join(f"{line}\n" for line in lines).encode())
+def _write_lines(file: pysam.BGZFile, lines: Sequence[str]) -> None:
+    file.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def write_effects(table: pd.DataFrame, file: Path | TextIO, *, header: bool = True) -> None:

@@ -59,26 +59,14 @@ class BaselineScorer(Scorer):
     def __repr__(self) -> str:
         return f"BaselineScorer: {self.baseline.title}"
 
-    @property
-    def run(self) -> NoReturn:
-        """Raise: a baseline has no run file."""
-        raise self._refusal()
-
-    @property
-    def network(self) -> NoReturn:
-        """Raise: a baseline has no network."""
-        raise self._refusal()
-
-    @property
-    def tokenizer(self) -> NoReturn:
-        """Raise: a baseline has no tokens."""
-        raise self._refusal()
-
-    def _refusal(self) -> ArgumentError:
-        where = f"{self.folder}: " if self.folder else ""
-        return ArgumentError(
-            f"{where}this is a baseline ({self.baseline.title}) without a network; only `load` and "
-            "`score` accept it"
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise: a baseline has no run file, network or tokens."""
+        if name not in ("run", "network", "tokenizer"):
+            raise AttributeError(name)
+        raise ArgumentError(
+            f"this is a baseline ({self.baseline.title}) without a network; only `load` and "
+            "`score` accept it",
+            place=str(self.folder or ""),
         )
 
     @property
@@ -107,14 +95,9 @@ class BaselineScorer(Scorer):
         return 1
 
     def outputs(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        batch_size: int | None = None,
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`.
-
-        `batch_size` is ignored.
-        """
+        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`."""
         return self.logits(letters)[:, None]
 
     def logits(self, letters: NDArray[np.uint8] | Sequence[Any]) -> NDArray[np.float64]:

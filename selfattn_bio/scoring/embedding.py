@@ -95,7 +95,6 @@ def embed(
     sequences: Inputs,
     *,
     per_token: bool = False,
-    batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> Embeddings:
     """Embed sequences with the last layer of the encoder.
@@ -107,7 +106,7 @@ def embed(
     ----------
     model
         One model folder of kind "attention", the name of one that ships, or the result of `load`.
-    sequences, batch_size, genome
+    sequences, genome
         As for `score_sequences`.
     per_token
         Return one vector per encoder position instead of their mean. A position is a token, or as
@@ -120,9 +119,7 @@ def embed(
     ValueError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
-    return _joined(
-        embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome)
-    )
+    return _joined(embed_batches(model, sequences, per_token=per_token, genome=genome))
 
 
 def embed_batches(
@@ -130,7 +127,6 @@ def embed_batches(
     sequences: Inputs,
     *,
     per_token: bool = False,
-    batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> Iterator[Embeddings]:
     """Yield the result of `embed` in parts of a few thousand sequences.
@@ -146,7 +142,7 @@ def embed_batches(
     for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
-        for rows in scorer.batches(letters, batch_size):
+        for rows in scorer.batches(letters):
             for row, vectors in zip(
                 rows, _encoded(scorer, [letters[i] for i in rows]), strict=True
             ):
@@ -174,7 +170,6 @@ def embed_file(
     output: str | Path,
     *,
     per_token: bool = False,
-    batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> tuple[int, int]:
     """Embed sequences and write their vectors.
@@ -184,7 +179,7 @@ def embed_file(
 
     Parameters
     ----------
-    model, sequences, per_token, batch_size, genome
+    model, sequences, per_token, genome
         As for `embed`.
     output
         .parquet or .npz to write, in the form of `Embeddings.save`.
@@ -201,9 +196,7 @@ def embed_file(
         As for `embed`.
     """
     output = check_ending(output, *ENDINGS)
-    parts = embed_batches(
-        model, sequences, per_token=per_token, batch_size=batch_size, genome=genome
-    )
+    parts = embed_batches(model, sequences, per_token=per_token, genome=genome)
     if output.suffix == ".npz":
         found = _joined(parts)
         found.save(output)

@@ -122,33 +122,19 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
             "averaged"
         )
         raise ModelFolderError(message, place=str(folder))
-    if member.alphabet.name != first.alphabet.name or member.run.objective != first.run.objective:
-        own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
-        message = (
-            f"cannot average this model ({own}) with the first, which has another alphabet or "
-            f"objective ({wanted})"
-        )
-        raise ModelFolderError(message, place=str(folder))
-    if member.run.partner != first.run.partner:
-        message = (
-            f"cannot average this model (second input {member.run.partner!r}) with the first, "
-            f"which has another second input ({first.run.partner!r})"
-        )
-        raise ModelFolderError(message, place=str(folder))
-    if member.policy != first.policy:
-        own, wanted = (
-            f"soft_mask {one.policy.soft_mask!r}, gaps {one.policy.gaps!r}"
-            for one in (member, first)
-        )
-        message = (
-            f"cannot average this model ({own}) with the first, which reads sequences differently "
-            f"({wanted})"
-        )
-        raise ModelFolderError(
-            message,
-            place=str(folder),
-            hint="Train them with the same soft_mask and gaps in [data]",
-        )
+    for what, own, wanted in (
+        ("alphabet", member.alphabet.name, first.alphabet.name),
+        ("objective", member.run.objective, first.run.objective),
+        ("second input", member.run.partner, first.run.partner),
+        ("soft_mask", member.policy.soft_mask, first.policy.soft_mask),
+        ("gaps", member.policy.gaps, first.policy.gaps),
+    ):
+        if own != wanted:
+            message = (
+                f"cannot average this model with the first, whose {what} is {wanted!r} and not "
+                f"{own!r}"
+            )
+            raise ModelFolderError(message, place=str(folder))
 
 
 def _device(name: str) -> torch.device:

@@ -53,7 +53,7 @@ class ModelOrigin:
             raise ArgumentError(
                 "the window size is unknown: the model does not store the length of its training "
                 "records",
-                hint="Set the window: --window, or window= of Scan or VariantWindows",
+                hint="Set window of Scan or VariantWindows in Python",
             )
         size = requested if requested is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):

@@ -44,7 +44,7 @@ class PairedScorer(Scorer):
         return partner_tokenizer_of(self.run)
 
     @property
-    def partner_spelling(self) -> SequencePolicy:
+    def partner_policy(self) -> SequencePolicy:
         """Return how sequences of the second input are read.
 
         Tables have the column of the training tables, if the partners were in these.

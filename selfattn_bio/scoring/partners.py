@@ -65,7 +65,7 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
 
         return level
     k = scorer.partner_tokenizer.k
-    known = {each.id: each.letters for each in read_inputs(scorer.partner_spelling, partner, k)}  # type: ignore[arg-type]
+    known = {each.id: each.letters for each in read_inputs(scorer.partner_policy, partner, k)}  # type: ignore[arg-type]
 
     def sequence(each: Input) -> Letters:
         if each.id not in known:

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from selfattn_bio.display import counted
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
-from selfattn_bio.scoring.partners import Partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, LENGTH, LIKE, UNLIKE
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.table import score_batches
+from selfattn_bio.scoring.table import ScoreOptions, score_batches
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,7 @@ def score_files(
     model: Models,
     files: str | Path | Sequence[str | Path],
     output: str | Path,
-    *,
-    rc: bool = False,
-    calibrated: bool = True,
-    coverage: float | None = None,
-    batch_size: int | None = None,
-    genome: str | Path | None = None,
-    partner: Partners | None = None,
+    **options: Unpack[ScoreOptions],
 ) -> ScoreSummary:
     """Score the sequences of files, and write one table with the column `file` in front.
 
@@ -65,7 +59,7 @@ def score_files(
 
     Parameters
     ----------
-    model, rc, calibrated, coverage, batch_size, genome, partner
+    model, **options
         As for `score_sequences`.
     files
         One or more FASTA or other files of sequences; with `genome` BED or GFF files.
@@ -84,16 +78,7 @@ def score_files(
     rows, unlike = 0, Counter[str]()
     with whole_file(output) as temporary:
         for path in listed(files):
-            for table in score_batches(
-                scorer,
-                path,
-                rc=rc,
-                calibrated=calibrated,
-                coverage=coverage,
-                batch_size=batch_size,
-                genome=genome,
-                partner=partner,
-            ):
+            for table in score_batches(scorer, path, **options):
                 table.insert(0, "file", str(path))
                 table.to_csv(
                     temporary,

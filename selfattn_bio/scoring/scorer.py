@@ -194,36 +194,27 @@ class Scorer:
         return lengths
 
     def batches(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        batch_size: int | None = None,
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> Iterator[NDArray[np.int64]]:
         """Yield batches of row numbers, longest sequences first.
 
-        A batch has `batch_size` rows. By default it has at most BATCH_LETTERS positions including
-        padding, and at least one row.
+        A batch has at most BATCH_LETTERS positions including padding, and at least one row.
 
         Raises
         ------
         ValueError
-            If a sequence is shorter than the model's k, or `batch_size` is below 1.
+            If a sequence is shorter than the model's k.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
         lengths = self.lengths(letters)
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
-            rows = order[
-                start : start + (batch_size or max(1, BATCH_LETTERS // int(lengths[order[start]])))
-            ]
+            rows = order[start : start + max(1, BATCH_LETTERS // int(lengths[order[start]]))]
             start += len(rows)
             yield rows
 
     def outputs(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        batch_size: int | None = None,
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
@@ -236,15 +227,13 @@ class Scorer:
         ----------
         letters
             Upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays.
-        batch_size
-            Sequences per pass. By default as many as fit into BATCH_LETTERS positions.
 
         Raises
         ------
         ValueError
             If a sequence is shorter than the model's k, or it is a language model.
         """
-        outputs = self.network_outputs(letters, batch_size).mean(1)
+        outputs = self.network_outputs(letters).mean(1)
         if self.stack:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
@@ -259,17 +248,35 @@ class Scorer:
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
     def network_outputs(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        batch_size: int | None = None,
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
 
         Arguments and errors are those of `outputs`.
         """
+
+        def read(tokens: torch.Tensor) -> torch.Tensor:
+            return self.of_records(self.network(tokens).double(), tokens)
+
+        if not len(letters):
+            return np.empty((0, self.run.model.members, num_outputs(self.run)))
         return np.mean(
-            [self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0
+            [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)], axis=0
         )
+
+    def of_each(
+        self,
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        read: Callable[[torch.Tensor], torch.Tensor],
+    ) -> list[NDArray[np.float64]]:
+        """Apply `read` to the tokens (B, N) of batches; return its row for each sequence."""
+        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
+        with torch.inference_mode():
+            for rows in self.batches(letters):
+                values = read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
+                for row, of_row in zip(rows, values, strict=True):
+                    found[row] = of_row
+        return found
 
     def _strands(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
@@ -285,20 +292,6 @@ class Scorer:
             letters,
             [self.alphabet.reverse_complement(row) for row in without_padding(letters)],
         ]
-
-    def _strand_outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None
-    ) -> NDArray[np.float64]:
-        """Return the outputs (n, M, C) of the given strand."""
-        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
-        with torch.inference_mode():
-            for rows in self.batches(letters, batch_size):
-                tokens = self.tokens_of([letters[i] for i in rows])
-                outputs = self.of_records(self.network(tokens).double(), tokens)
-                for row, of_row in zip(rows, outputs.cpu().numpy(), strict=True):
-                    found[row] = of_row
-        size = (len(letters), self.run.model.members, num_outputs(self.run))
-        return np.stack(found) if found else np.empty(size)
 
     def of_records(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Summarise outputs (B, ..., N, C) per token or position of each sequence, (B, ..., K).
@@ -321,28 +314,18 @@ class Scorer:
         """Return which outputs per token or position are not those of padding, (B, N) bool."""
         return pool_mask(tokens != PAD, self.tokens_per_output)
 
-    def token_outputs(
-        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None
-    ) -> list[NDArray[np.float64]]:
+    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
         """Return the outputs (N, C) of each sequence for a model with one output per token.
 
         Errors are those of `outputs`.
         """
         if self.run.objective.outputs_per != "token":
             raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
-        outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
-        with torch.inference_mode():
-            for rows in self.batches(letters, batch_size):
-                found = (
-                    self.network(self.tokens_of([letters[i] for i in rows]))
-                    .mean(1)
-                    .double()
-                    .cpu()
-                    .numpy()
-                )
-                for row, of_row in zip(rows, found, strict=True):
-                    outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
-        return outputs
+        outputs = self.of_each(letters, lambda tokens: self.network(tokens).mean(1))
+        return [
+            of_row[: self.tokenizer.num_tokens(len(row))]
+            for of_row, row in zip(outputs, letters, strict=True)
+        ]
 
     def logits(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
@@ -389,10 +372,7 @@ class Scorer:
         model = self.run.model
         if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
             raise ValueError("this model has no early exits (model.exits)")
-        return np.concatenate(
-            [self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)],
-            axis=1,
-        )
+        return self._of_blocks(self.network.readings, letters)
 
     def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the number of encoder blocks each sequence passes through, (n,).
@@ -406,27 +386,15 @@ class Scorer:
         """
         if not isinstance(self.run.model, AttentionModel):
             raise ValueError(f"a model of kind {self.run.model.kind!r} has no encoder blocks")
-        return np.concatenate(
-            [self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)],
-            axis=1,
-        ).mean(axis=1)
+        return self._of_blocks(self.network.depths, letters).mean(axis=1)
 
     def _of_blocks(
-        self,
-        read: Callable[[torch.Tensor], torch.Tensor],
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        self, read: Callable[[torch.Tensor], torch.Tensor], letters: Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Apply `read` to the tokens of each sequence as given; return (n, M, ...)."""
-        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
-        with torch.inference_mode():
-            for rows in self.batches(letters):
-                for row, of_row in zip(
-                    rows,
-                    read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy(),
-                    strict=True,
-                ):
-                    found[row] = of_row
-        return np.stack(found)
+        """Apply `read` to each of the strands whose scores are averaged; return (n, 2 M, ...)."""
+        return np.concatenate(
+            [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)], axis=1
+        )
 
 
 def without_padding(

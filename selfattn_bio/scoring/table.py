@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -29,16 +29,39 @@ from selfattn_bio.scoring.tiling import Tiling
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
+class ScoreOptions(TypedDict, total=False):
+    """Options of `score_sequences`, `score_batches` and `score_files`.
+
+    Attributes
+    ----------
+    rc
+        Average the outputs of both strands (DNA only, not for labels per position). Has no effect
+        on a model whose scores are already such means (`evaluation.strands`).
+    calibrated
+        For a binary model, calibrate logits by the slope and intercept fitted to the validation
+        split before they become probabilities (the default). `predicted` is the same either way.
+    coverage
+        Add prediction sets or intervals with this coverage, such as 0.9, for records similar to the
+        validation split: a set of labels for classes, an interval for numbers. Available for
+        binary, multiclass and regression models.
+    genome
+        FASTA file of the intervals, plain or bgzip. Intervals on the minus strand are
+        reverse-complemented.
+    partner
+        The second input of a model with two inputs. Sequences are given as for `score_sequences`
+        and matched by id (strings by order). Values of a track are arrays in order, a dict from id
+        to array, or the path of a file as in [partner]. All partners are held in memory.
+    """
+
+    rc: bool
+    calibrated: bool
+    coverage: float | None
+    genome: str | Path | None
+    partner: Partners | None
+
+
 def score_sequences(
-    model: Models,
-    sequences: Inputs,
-    *,
-    rc: bool = False,
-    calibrated: bool = True,
-    coverage: float | None = None,
-    batch_size: int | None = None,
-    genome: str | Path | None = None,
-    partner: Partners | None = None,
+    model: Models, sequences: Inputs, **options: Unpack[ScoreOptions]
 ) -> pd.DataFrame:
     """Score sequences with a model of any objective except "masked" and "causal".
 
@@ -62,26 +85,8 @@ def score_sequences(
 
         U is read as T. Lower case and gaps are handled as in training (`soft_mask` and `gaps` of
         the run file). By default lower case is read as upper case and gaps are an error.
-    rc
-        Average the outputs of both strands (DNA only, not for labels per position). Has no effect
-        on a model whose scores are already such means (`evaluation.strands`).
-    calibrated
-        For a binary model, calibrate logits by the slope and intercept fitted to the validation
-        split before they become probabilities. `predicted` is the same either way.
-    coverage
-        Add prediction sets or intervals with this coverage, such as 0.9, for records similar to the
-        validation split: a set of labels for classes, an interval for numbers. Available for
-        binary, multiclass and regression models.
-    batch_size
-        Maximum number of sequences per pass of the network. By default as many as fit into 32,768
-        positions.
-    genome
-        FASTA file of the intervals, plain or bgzip. Intervals on the minus strand are
-        reverse-complemented.
-    partner
-        The second input of a model with two inputs. Sequences are given as above and matched by id
-        (strings by order). Values of a track are arrays in order, a dict from id to array, or the
-        path of a file as in [partner]. All partners are held in memory.
+    **options
+        See `ScoreOptions`; all are optional.
 
     Returns
     -------
@@ -129,27 +134,11 @@ def score_sequences(
         with one; `coverage` outside (0, 1), for a model without calibration data, or combined with
         `rc` for a model calibrated on one strand.
     """
-    options = {
-        "rc": rc,
-        "calibrated": calibrated,
-        "coverage": coverage,
-        "batch_size": batch_size,
-        "genome": genome,
-        "partner": partner,
-    }
-    return pd.concat(score_batches(model, sequences, **options), ignore_index=True)  # type: ignore[arg-type]
+    return pd.concat(score_batches(model, sequences, **options), ignore_index=True)
 
 
 def score_batches(
-    model: Models,
-    sequences: Inputs,
-    *,
-    rc: bool = False,
-    calibrated: bool = True,
-    coverage: float | None = None,
-    batch_size: int | None = None,
-    genome: str | Path | None = None,
-    partner: Partners | None = None,
+    model: Models, sequences: Inputs, **options: Unpack[ScoreOptions]
 ) -> Iterator[pd.DataFrame]:
     """Yield the table of `score_sequences` in parts of a few thousand rows.
 
@@ -157,12 +146,13 @@ def score_batches(
     `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    scoring = TableScorer(scorer, rc, calibrated, coverage, batch_size)
+    scoring = TableScorer(scorer, **options)
     scoring.check()
+    genome = scoring.genome
     inputs = read_inputs(
         scorer.policy, sequences, max(member.shortest for member in scorer.members), genome
     )
-    partner_of = read_partners(scorer.members[0], partner)
+    partner_of = read_partners(scorer.members[0], scoring.partner)
     reported = False
     for part in chunks(inputs):
         ids, letters = [each.id for each in part], [each.letters for each in part]
@@ -201,13 +191,14 @@ def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
 
 @dataclass(frozen=True)
 class TableScorer:
-    """Apply a model to sequences with the options of `score_sequences`."""
+    """Apply a model to sequences with `ScoreOptions`."""
 
     scorer: Scorer | Ensemble
-    rc: bool
-    calibrated: bool
-    coverage: float | None
-    batch_size: int | None
+    rc: bool = False
+    calibrated: bool = True
+    coverage: float | None = None
+    genome: str | Path | None = None
+    partner: Partners | None = None
 
     def check(self) -> None:
         """Check that the options fit the model, before any file is read."""
@@ -289,17 +280,15 @@ class TableScorer:
     def merged(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
-        of_members = [
-            objective.read(member, letters, self.batch_size) for member in self.scorer.members
-        ]
+        of_members = [objective.read(member, letters) for member in self.scorer.members]
         return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
-        outputs = member.outputs(letters, self.batch_size)
+        outputs = member.outputs(letters)
         if self.rc and not member.both_strands:
             reverse = [member.alphabet.reverse_complement(row) for row in letters]
-            outputs = (outputs + member.outputs(reverse, self.batch_size)) / 2
+            outputs = (outputs + member.outputs(reverse)) / 2
         return outputs
 
     def prediction_sets(self, outputs: NDArray[np.float64]) -> dict[str, Any]:

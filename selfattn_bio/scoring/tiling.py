@@ -77,7 +77,7 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
     yield Tile(start, length, first, length)
 
 
-def reach_of(run: config.RunFile) -> int | None:
+def receptive_field(run: config.RunFile) -> int | None:
     """Return how many tokens to either side an output depends on, or None without such a limit.
 
     This is the sum over the stem and the layers: the window of an attention layer, or half the
@@ -160,7 +160,7 @@ class Tiling:
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
-        tokens_reached = [(reach_of(run), run.tokens) for run in runs]
+        tokens_reached = [(receptive_field(run), run.tokens) for run in runs]
         reaches = [
             reach * tokens.stride + tokens.k - 1
             for reach, tokens in tokens_reached

@@ -9,12 +9,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -146,7 +145,7 @@ def score_genome(
     genome: Genome | str | Path,
     output: str | Path,
     *,
-    regions: Sequence[str] | str | Path | None = None,
+    regions: Sequence[str | Path] | str | Path | None = None,
     prior: float | None = None,
     assembly: str | None = None,
     scan: Scan | None = None,
@@ -172,8 +171,8 @@ def score_genome(
     output
         Prefix of the file names.
     regions
-        A chromosome name, "chrom:first-last" (1-based inclusive as in samtools), a list of them, or
-        the path of a BED file. None for the complete genome. Windows start at multiples of the
+        A chromosome name, "chrom:first-last" (1-based inclusive as in samtools), the path of a BED
+        file, or a list of these. None for the complete genome. Windows start at multiples of the
         stride from the start of the chromosome, and those whose middle `stride` bp overlap a region
         are scored.
     prior
@@ -231,7 +230,7 @@ def score_genome(
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
         tracks = {
-            strand: files.enter_context(_Track(f"{name}{word}", genome))
+            strand: files.enter_context(_open_track(f"{name}{word}", genome))
             for strand, word in strands.items()
         }
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
@@ -310,20 +309,16 @@ def blocks(
     yield from in_threads(scored, sequences, torch.get_num_threads() if on_cpu else 1)
 
 
-def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
+def _wanted(regions: Sequence[str | Path] | str | Path | None, genome: Genome) -> list[Region]:
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
-    if isinstance(regions, Path) or (
-        isinstance(regions, str) and regions.lower().endswith(INTERVAL_FILES)
-    ):
-        return read_regions(regions, genome)
-    return joined(
-        [
-            parse_region(text, genome)
-            for text in ([regions] if isinstance(regions, str) else regions)
-        ],
-        genome,
-    )
+    found = []
+    for region in [regions] if isinstance(regions, str | Path) else regions:
+        if isinstance(region, Path) or region.lower().endswith(INTERVAL_FILES):
+            found += read_regions(region, genome)
+        else:
+            found.append(parse_region(region, genome))
+    return joined(found, genome)
 
 
 def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows) -> list[Region]:
@@ -339,35 +334,10 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows
 
 
 class _Track:
-    """Write the bigWig and bedGraph of one strand window by window.
+    """Write the bigWig and bedGraph of one strand; `_open_track` opens both files."""
 
-    The files appear under their names only when they are complete.
-    """
-
-    def __init__(self, name: str, genome: Genome) -> None:
-        self._name, self._genome = name, genome
-
-    def __enter__(self) -> _Track:
-        with ExitStack() as files:
-            bigwig, bedgraph = (
-                files.enter_context(whole_file(f"{self._name}.{suffix}"))
-                for suffix in ("bw", "bedGraph.gz")
-            )
-            bigwig.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
-            files.push(lambda kind, *_: None if kind else self._check_end(bigwig))
-            self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
-            self._bigwig.addHeader(list(self._genome.lengths.items()))
-            self._bedgraph = files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
-            self._files = files.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._files.__exit__(kind, error, trace)
+    def __init__(self, name: str, bigwig: Any, bedgraph: pysam.BGZFile) -> None:
+        self._name, self._bigwig, self._bedgraph = name, bigwig, bedgraph
 
     def write(
         self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
@@ -380,7 +350,7 @@ class _Track:
             If the disk is almost full.
         """
         if shutil.disk_usage(Path(self._name).parent).free < SPARE + 8 * len(values):
-            raise self._is_full()  # pyBigWig may never return on a full disk
+            raise _full_disk(self._name)  # pyBigWig may never return on a full disk
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
@@ -397,15 +367,27 @@ class _Track:
         )
         self._bedgraph.write("".join(lines).encode())
 
-    def _check_end(self, bigwig: Path) -> None:
-        """Raise if the file lacks its last bytes: pyBigWig raises no error on a full disk."""
-        with bigwig.open("rb") as file:
-            file.seek(max(0, bigwig.stat().st_size - len(BIGWIG_END)))
-            if file.read() != BIGWIG_END:
-                raise self._is_full()
 
-    def _is_full(self) -> OSError:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self._name}.bw")
+@contextmanager
+def _open_track(name: str, genome: Genome) -> Iterator[_Track]:
+    """Open a track, whose files appear under their names only when they are complete."""
+    with (
+        whole_file(f"{name}.bw") as path,
+        whole_file(f"{name}.bedGraph.gz") as bedgraph_path,
+        pysam.BGZFile(str(bedgraph_path), "wb", None) as bedgraph,
+    ):
+        path.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
+        with pyBigWig.open(str(path), "w") as bigwig:
+            bigwig.addHeader(list(genome.lengths.items()))
+            yield _Track(name, bigwig, bedgraph)
+        with path.open("rb") as file:  # pyBigWig raises no error on a full disk
+            file.seek(max(0, path.stat().st_size - len(BIGWIG_END)))
+            if file.read() != BIGWIG_END:
+                raise _full_disk(name)
+
+
+def _full_disk(name: str) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{name}.bw")
 
 
 def _table(

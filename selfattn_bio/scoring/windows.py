@@ -49,7 +49,7 @@ class GenomeWindows:
         """Return the number of windows in a sequence of `length` bp."""
         return max(0, (length - self.size) // self.stride + 1)
 
-    def reach(self, number: int) -> int:
+    def span(self, number: int) -> int:
         """Return the distance in bp from the start of the first to the end of the last window."""
         return (number - 1) * self.stride + self.size
 
@@ -79,7 +79,7 @@ def strand_logits(
         If the last window does not end at the last position, the alphabet has no complement, or the
         objective is not binary.
     """
-    if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
+    if (number := windows.number(len(letters))) == 0 or windows.span(number) != len(letters):
         raise ValueError(
             f"{len(letters)} bases do not end with a window of {windows.size} bp at a stride of "
             f"{windows.stride} bp"

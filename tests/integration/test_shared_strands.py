@@ -147,7 +147,7 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     # without the stack, whose parts read complete windows
     scorer, windows = Scorer(scorer.run, scorer.tokenizer, scorer.network), GenomeWindows(60, 8)
     bases = np.frombuffer(b"ACGT", np.uint8)
-    letters = np.random.default_rng(0).choice(bases, windows.reach(9))
+    letters = np.random.default_rng(0).choice(bases, windows.span(9))
     assert SharedStem.of(scorer, windows) is not None
     views = [letters[start : start + 60] for start in range(0, 72, 8)]
     found = strand_logits(scorer, letters, windows)
@@ -222,8 +222,8 @@ def test_score_reads_each_sequence_once(monkeypatch):
     scorer, read = network_of(), []
     monkeypatch.setattr(
         Scorer,
-        "_strand_outputs",
-        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+        "of_each",
+        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
     )
     text = np.frombuffer(sequences()[0].encode(), np.uint8)
     np.testing.assert_allclose(

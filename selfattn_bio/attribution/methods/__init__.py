@@ -1,7 +1,8 @@
 """Attribution methods, one file per family.
 
 To add one, write its class in a new file of this folder, and register it and its need: with one
-line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there.
+line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there, from
+which its class inherits them.
 
 | family | kinds |
 |---|---|
@@ -45,4 +46,4 @@ METHODS: dict[str, type[Method]] = {
 
 def build_method(section: config.AnyMethod) -> Method:
     """Return the method selected in the run file."""
-    return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
+    return METHODS[section.kind](**section.model_dump(exclude={"kind"}, exclude_unset=True))

@@ -40,7 +40,8 @@ class Method(ABC):
     def needs(self) -> Need:
         """Return the parts of a network that the method uses, from the registry in `config`.
 
-        A method that is not registered, and so has no kind in run files, can override this.
+        A method that is not registered, and so has no kind in run files, can override this. One
+        with settings inherits it from its section of the run file.
         """
         return KNOWN_METHODS[self.name][1] if self.name in KNOWN_METHODS else "layers"
 

@@ -36,17 +36,15 @@ from selfattn_bio.attribution.rules import (
     project_to_letters,
 )
 from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config.interpret import AttnLRPCopiesMethod, IntegratedGradientsMethod
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.scoring.scorer import Scorer
 
 
 class ByGradient(AttributionMethod):
-    """Method whose passes process a batch of sequences."""
+    """Method whose passes process a batch of sequences, with `copies` rows per sequence."""
 
-    @property
-    def copies(self) -> int:
-        """Return the number of rows per sequence."""
-        return 1
+    copies = 1
 
 
 class _OneBackward(ByGradient):
@@ -80,8 +78,7 @@ class AttnLRP(_OneBackward):
     rules: ClassVar[Rules] = ATTNLRP
 
 
-@dataclass(frozen=True)
-class AttnLRPCopies(ByGradient):
+class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
     """Mean of AttnLRP over copies of the sequence with some random substitutions, on both strands.
 
     A single pass is a linear approximation at one point, and changes abruptly with max pooling and
@@ -99,26 +96,12 @@ class AttnLRPCopies(ByGradient):
     seed
         Seed for the substitutions.
 
-    Raises
-    ------
-    ValueError
-        If `copies` is less than 1 or `share` is not in [0, 1).
-
     References
     ----------
     Smilkov et al. 2017 (SmoothGrad), here with substitutions instead of noise.
     """
 
     name: ClassVar[str] = "attnlrp_copies"
-    copies: int = 16
-    share: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise ValueError(f"copies is {self.copies}; choose at least 1")
-        if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share}; choose at least 0 and less than 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         run = scorer.run
@@ -183,8 +166,7 @@ class Gradient(_OneBackward):
     rules: ClassVar[Rules] = PLAIN
 
 
-@dataclass(frozen=True)
-class IntegratedGradients(ByGradient):
+class IntegratedGradients(IntegratedGradientsMethod, ByGradient):
     """Gradient averaged along the path from the mean of all k-mers to the sequence.
 
     The scores of the observed letters sum to the output minus the output for the mean k-mer at all
@@ -196,22 +178,12 @@ class IntegratedGradients(ByGradient):
     steps
         Number of points on the path, the midpoints of equal intervals.
 
-    Raises
-    ------
-    ValueError
-        If `steps` is less than 1.
-
     References
     ----------
     Sundararajan et al. 2017.
     """
 
     name: ClassVar[str] = "integrated_gradients"
-    steps: int = 20
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}; choose at least 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         table, chosen = embedding_table(scorer), partial(target.of, scorer)

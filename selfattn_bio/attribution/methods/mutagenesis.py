@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from selfattn_bio.attribution.methods.base import (
 from selfattn_bio.attribution.methods.gradients import AttnLRP
 from selfattn_bio.attribution.rules import centred, importance
 from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config.interpret import BlocksMethod, GuidedMethod
 from selfattn_bio.scoring.scorer import Scorer
 
 TOGETHER = 90  # mutants per pass: the fastest number for sequences of 200 bp
@@ -51,8 +52,7 @@ class Saturation(AttributionMethod):
         ]
 
 
-@dataclass(frozen=True)
-class Guided(AttributionMethod):
+class Guided(GuidedMethod, AttributionMethod):
     """Mutagenesis at the positions with the highest AttnLRP attribution.
 
     With 300 positions and `fraction` 0.15, the 45 positions with the highest attribution are
@@ -65,19 +65,9 @@ class Guided(AttributionMethod):
     ----------
     fraction
         Fraction of the unambiguous letters to mutate, in (0, 1].
-
-    Raises
-    ------
-    ValueError
-        If `fraction` is not in (0, 1].
     """
 
     name: ClassVar[str] = "guided"
-    fraction: float = 0.15
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction is {self.fraction}; choose a value above 0 and at most 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         guessed = AttnLRP().scores(scorer, letters, target)
@@ -92,8 +82,7 @@ class Guided(AttributionMethod):
         ]
 
 
-@dataclass(frozen=True)
-class BlockOcclusion(AttributionMethod):
+class BlockOcclusion(BlocksMethod, AttributionMethod):
     """Occlusion of blocks of `width` letters, for sequences too long for single substitutions.
 
     The score of a block is the mean loss of output over `draws` replacements. It is divided evenly
@@ -113,28 +102,12 @@ class BlockOcclusion(AttributionMethod):
     seed
         Seed for the replacements.
 
-    Raises
-    ------
-    ValueError
-        If `width` or `draws` is less than 1, or `by` is unknown.
-
     References
     ----------
     Zeiler and Fergus 2014.
     """
 
     name: ClassVar[str] = "blocks"
-    width: int = 10
-    by: Literal["shuffle", "random"] = "shuffle"
-    draws: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("width", "draws"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {value}; choose at least 1")
-        if self.by not in ("shuffle", "random"):
-            raise ValueError(f"unknown value {self.by!r} of by; use 'shuffle' or 'random'")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         return [self._of_one(scorer, sequence, target) for sequence in letters]

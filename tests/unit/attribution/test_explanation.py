@@ -23,7 +23,6 @@ from selfattn_bio.attribution.plot_regions import best_window
 from selfattn_bio.attribution.rules import BATCH, centred, gradient_scores, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
-from selfattn_bio.evidence.interactions import Interactions
 from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -31,7 +30,6 @@ from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.study.leakage import Leakage
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
 SMALL = {
@@ -129,7 +127,7 @@ def test_guided_scores_of_mutated_positions_are_effects():
     np.testing.assert_allclose(
         explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6
     )
-    (full,) = Guided(1.0).scores(scorer, [letters], Target())
+    (full,) = Guided(fraction=1.0).scores(scorer, [letters], Target())
     np.testing.assert_allclose(
         full,
         centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]),
@@ -166,10 +164,7 @@ def test_attribution_folder_round_trip(tmp_path):
 
 @pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
 def test_method_that_is_not_an_object_is_refused(method):
-    with pytest.raises(
-        ValueError,
-        match=r"is not a method of selfattn_bio.attribution.methods; pass an object such as Guided",
-    ):
+    with pytest.raises(ValueError, match="pass an object such as Guided"):
         explain(scorer_of(), SEQUENCES, method=method)
 
 
@@ -228,9 +223,7 @@ def test_broken_attribution_folders(tmp_path):
     with pytest.raises(ResultsError, match=r"attribution\.npz: cannot read this file: "):
         Explanation.load(folder)
     (folder / "attribution.npz").unlink()
-    with pytest.raises(
-        ResultsError, match=r"attribution.npz is missing from the attribution folder"
-    ):
+    with pytest.raises(ResultsError, match=r"attribution.npz is missing from the attribution"):
         Explanation.load(folder)
     dataclasses.replace(explanation, records=explanation.records[:2]).save(folder)
     with pytest.raises(ResultsError, match="have different numbers of records: 2 and 3"):
@@ -239,10 +232,7 @@ def test_broken_attribution_folders(tmp_path):
 
 def test_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("text")
-    with pytest.raises(
-        OutputError,
-        match=r"the folder is not replaced: it contains 'thesis\.tex'",
-    ):
+    with pytest.raises(OutputError, match=r"it contains 'thesis\.tex'"):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "text"
 
@@ -259,14 +249,8 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
     assert explanation.find_motifs().table.empty
-    assert caplog.messages[0].startswith(
-        "0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets"
-    )
-    with pytest.raises(
-        ValueError,
-        match=r"caller modisco needs sequences with a reverse complement, not protein; use caller "
-        r"clusters",
-    ):
+    assert caplog.messages[0].startswith("0 motifs from 0 seqlets of 2 sequences: no group of")
+    with pytest.raises(ValueError, match="caller modisco needs sequences with a reverse comp"):
         explanation.find_motifs(caller=Modisco())
     found = SeqletPattern(
         np.eye(20, dtype=int)[:4] * 30,
@@ -304,10 +288,9 @@ def motif_set():
     )
 
 
-@pytest.mark.parametrize("kind", [Interactions, Leakage, MotifSet])
-def test_missing_results_name_their_command(kind, tmp_path):
+def test_missing_motifs_name_their_command(tmp_path):
     with pytest.raises(ResultsError, match=r"file not found\. Run `selfattn-bio"):
-        kind.load(tmp_path / "absent")
+        MotifSet.load(tmp_path / "absent")
 
 
 def test_motif_set_can_be_queried_and_written(tmp_path):
@@ -321,11 +304,8 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     np.testing.assert_allclose(
         motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25)
     )
-    assert motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist() == [
-        "motif_01",
-        "AGNYA",
-        2,
-    ]
+    row = motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist()
+    assert row == ["motif_01", "AGNYA", 2]
     assert motifs.table.loc[0, "match"].startswith("d")
     with pytest.raises(KeyError, match="no motif 'motif_02'; there are motif_01"):
         motifs["motif_02"]

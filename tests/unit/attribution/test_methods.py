@@ -68,7 +68,7 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
             for x in (scorer.network.embed(tokens), mean)
         )
     known = ascii_of(scorer.alphabet.letters)
-    scores = IntegratedGradients(200).scores(scorer, letters, target)
+    scores = IntegratedGradients(steps=200).scores(scorer, letters, target)
     sums = [
         (rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)
     ]
@@ -163,7 +163,9 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
             ]
         ) / 2
     np.testing.assert_allclose(
-        AttnLRPCopies(2, 0.0).scores(scorer, [letters], Target())[0], expected, atol=1e-6
+        AttnLRPCopies(copies=2, share=0.0).scores(scorer, [letters], Target())[0],
+        expected,
+        atol=1e-6,
     )
 
 

@@ -13,7 +13,7 @@ SITE = (880, 888)
 
 
 @pytest.fixture
-def explanation() -> Explanation:
+def explanation():
     """Return a record of 1,000 bp with small random scores, and large ones at `SITE`."""
     scores = np.random.default_rng(0).normal(0, 0.02, (1, 1000, 4)).astype(np.float32)
     scores[0, slice(*SITE)] += 1
@@ -23,11 +23,11 @@ def explanation() -> Explanation:
     return Explanation(pd.DataFrame([record]), letters, scores, scores[..., 0], "dna")
 
 
-def limits(figure) -> tuple[float, float]:
+def limits(figure):
     return figure.axes[0].get_xlim()
 
 
-def test_default_region_has_the_planted_site(explanation) -> None:
+def test_default_region_has_the_planted_site(explanation):
     start, end = limits(explanation.plot(0))
     assert end - start == 100
     assert start + 10 < SITE[0] < SITE[1] < end - 10
@@ -49,7 +49,7 @@ def test_default_region_has_the_planted_site(explanation) -> None:
         ("chr1:5,101-5,130", (870, 900)),  # the record is on the reverse strand
     ],
 )
-def test_region_chooses_the_positions(explanation, region, drawn) -> None:
+def test_region_chooses_the_positions(explanation, region, drawn):
     assert limits(explanation.plot(0, region)) == drawn
 
 
@@ -60,12 +60,12 @@ def test_region_chooses_the_positions(explanation, region, drawn) -> None:
         *("b:1-9", "a:0-9", "a:9-5", "a:5-1001", "9-20", "chr1:1-9", "chr2:5101-5130", ""),
     ],
 )
-def test_wrong_region_is_an_error(explanation, region) -> None:
+def test_wrong_region_is_an_error(explanation, region):
     with pytest.raises(ArgumentError, match=r"is not within 'a', which has positions \[0, 1000\)"):
         explanation.plot(0, region)
 
 
-def test_substitutions_are_drawn_on_the_chromosome() -> None:
+def test_substitutions_are_drawn_on_the_chromosome():
     rows = [
         ("chr1", position, "A", alt, -float(5401 <= position <= 5408))
         for position in [*range(5001, 5601), 5701]
@@ -84,7 +84,7 @@ def test_substitutions_are_drawn_on_the_chromosome() -> None:
         found.plot((5610, 5620))
 
 
-def test_window_of_a_short_or_flat_sequence() -> None:
+def test_window_of_a_short_or_flat_sequence():
     assert best_window([]) == (0, 0)
     assert best_window([1.0] * 40) == (0, 40)
     assert best_window([0.0] * 300) == (100, 200)

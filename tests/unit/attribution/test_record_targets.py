@@ -96,7 +96,7 @@ def test_mutagenesis_of_a_record_equals_values_of_mutants(name):
         )
         (scores,) = Saturation().scores(scorer, [ascii_of(text)], Target(target))
         np.testing.assert_allclose(scores, centred(values), atol=1e-6)
-        (guided,) = Guided(1.0).scores(scorer, [ascii_of(text)], Target(target))
+        (guided,) = Guided(fraction=1.0).scores(scorer, [ascii_of(text)], Target(target))
         np.testing.assert_allclose(guided, centred(values), atol=1e-6)
 
 

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -20,17 +19,17 @@ DNA_SETUP, PROTEIN_SETUP = Setup(SequencePolicy(DNA)), Setup(SequencePolicy(PROT
 Records = tuple[list[np.ndarray], np.ndarray]
 
 
-def ascii_of(text: str) -> np.ndarray:
+def ascii_of(text):
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
 def planted(
-    n: int,
-    seed: int,
-    motif: str = "TATCGATA",
-    at: tuple[int, int] = (0, 40),
-    lengths: tuple[int, int] = (60, 70),
-) -> Records:
+    n,
+    seed,
+    motif="TATCGATA",
+    at=(0, 40),
+    lengths=(60, 70),
+):
     """Return random records; positives contain the motif at a start within `at`."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -41,7 +40,7 @@ def planted(
     return letters, labels
 
 
-def moved(n: int, seed: int, shift: int) -> Records:
+def moved(n, seed, shift):
     """Return records of both classes with one motif, `shift` bases downstream in negatives."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -52,7 +51,7 @@ def moved(n: int, seed: int, shift: int) -> Records:
     return letters, labels
 
 
-def auroc(name: str, setup: Setup, train: Records, valid: Records, test: Records) -> float:
+def auroc(name, setup, train, valid, test):
     baseline = BASELINES[name](setup).fit(*train, *valid)
     return float(roc_auc_score(test[1], baseline.logits(test[0])))
 
@@ -63,7 +62,7 @@ def test_registry_has_the_names_of_the_classes():
 
 
 @pytest.mark.parametrize("positive", ["poor", "rich"])
-def test_gc_learns_its_direction(positive: str) -> None:
+def test_gc_learns_its_direction(positive):
     poor, rich = [ascii_of("AATTAATTC")] * 5, [ascii_of("GGCCGGCCA")] * 5
     labels = np.repeat([0, 1], 5) if positive == "rich" else np.repeat([1, 0], 5)
     low, high = (
@@ -74,13 +73,13 @@ def test_gc_learns_its_direction(positive: str) -> None:
     assert (high > low) == (positive == "rich")
 
 
-def test_kmers_find_a_planted_motif() -> None:
+def test_kmers_find_a_planted_motif():
     assert (
         auroc("kmer6_logistic", DNA_SETUP, planted(400, 0), planted(200, 1), planted(200, 2)) > 0.9
     )
 
 
-def test_penalty_and_scaling_are_chosen_on_valid() -> None:
+def test_penalty_and_scaling_are_chosen_on_valid():
     (train, labels), (valid, _) = planted(200, 0), planted(60, 1)
     chosen = set()
     for seed in range(6):  # the training split stays the same
@@ -97,13 +96,13 @@ def test_penalty_and_scaling_are_chosen_on_valid() -> None:
     assert len(chosen) > 1
 
 
-def test_positional_kmers_distinguish_halves() -> None:
+def test_positional_kmers_distinguish_halves():
     of_split = [moved(n, seed, 30) for n, seed in ((400, 0), (200, 1), (200, 2))]
     assert auroc("kmer6_logistic", DNA_SETUP, *of_split) < 0.65
     assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) > 0.95
 
 
-def test_exact_positions_distinguish_neighbours() -> None:
+def test_exact_positions_distinguish_neighbours():
     of_split = [moved(n, seed, 1) for n, seed in ((400, 0), (200, 1), (200, 2))]
     # Both starts are in the fourth tenth
     assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) < 0.8
@@ -111,8 +110,8 @@ def test_exact_positions_distinguish_neighbours() -> None:
 
 
 @pytest.mark.parametrize("end", ["start", "end"])
-def test_exact_positions_choose_the_aligned_end(end: str) -> None:
-    def cut(n: int, seed: int) -> Records:
+def test_exact_positions_choose_the_aligned_end(end):
+    def cut(n, seed):
         rng = np.random.default_rng(seed)
         letters, labels = moved(n, seed, 2)
         return [
@@ -133,14 +132,14 @@ def test_exact_positions_choose_the_aligned_end(end: str) -> None:
         ((2001, 2002), "the longest record has 2,001 bp, more than 2,000"),
     ],
 )
-def test_exact_positions_need_aligned_records(lengths: tuple[int, int], reason: str) -> None:
+def test_exact_positions_need_aligned_records(lengths, reason):
     letters, _ = planted(60, 0, lengths=lengths)
     assert {kind.name: why for kind, why in suitable(DNA_SETUP, letters)}[
         "exact_positions"
     ] == reason
 
 
-def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
+def test_motif_scores_find_the_motif_on_either_strand(tmp_path):
     motif = "TATCGACA"
     ppm = np.full((8, 4), 0.02)
     ppm[np.arange(8), DNA.codes(ascii_of(motif))] = 0.94
@@ -149,7 +148,7 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
     )
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
 
-    def turned(n: int, seed: int) -> Records:
+    def turned(n, seed):
         letters, labels = planted(n, seed, motif)
         return [
             DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)
@@ -164,7 +163,7 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
     )
 
 
-def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_motif_scores_thin_each_class(tmp_path, monkeypatch):
     (tmp_path / "d.meme").write_text(meme_text({"m": np.full((8, 4), 0.25)}, {"m": 10}))
     train, valid = planted(40, 0), planted(20, 1)  # every second record is of one class
     monkeypatch.setattr(
@@ -177,13 +176,13 @@ def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they would be far from 0
 
 
-def test_motif_scores_need_a_database() -> None:
+def test_motif_scores_need_a_database():
     obstacles = {kind.name: why for kind, why in suitable(DNA_SETUP, planted(4, 0)[0])}
     assert obstacles["motif_scores"] == "the task names no motif database"
 
 
-def test_gkm_svm_finds_a_motif_on_either_strand() -> None:
-    def turned(n: int, seed: int) -> Records:
+def test_gkm_svm_finds_a_motif_on_either_strand():
+    def turned(n, seed):
         letters, labels = planted(n, seed, "TATCGACAGG", lengths=(60, 61))
         return [
             DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)
@@ -198,7 +197,7 @@ def test_gkm_svm_finds_a_motif_on_either_strand() -> None:
     )
 
 
-def test_gkm_svm_calls_the_true_number_of_positives() -> None:
+def test_gkm_svm_calls_the_true_number_of_positives():
     (train, labels), valid, test = (
         planted(240, 0, "TATCGACAGG", lengths=(60, 61)),
         *(planted(200, s, "TATCGACAGG", lengths=(60, 61)) for s in (1, 2)),
@@ -218,15 +217,13 @@ def test_gkm_svm_calls_the_true_number_of_positives() -> None:
         ((60, 61), True, ""),
     ],
 )
-def test_gkm_svm_reports_why_it_is_skipped(
-    lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gkm_svm_reports_why_it_is_skipped(lengths, installed, reason, monkeypatch):
     if not installed:
         monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
     assert BASELINES["gkm_svm"].obstacle(DNA_SETUP, planted(60, 0, lengths=lengths)[0]) == reason
 
 
-def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 30)
     monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", 100 * 60 * 2 // 4)
     ppm = np.full((4, 4), 0.25)
@@ -240,13 +237,13 @@ def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.Monkey
     assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
 
 
-def test_calibration_is_fitted_on_valid() -> None:
+def test_calibration_is_fitted_on_valid():
     train, valid = planted(200, 0), planted(100, 1)
     baseline = BASELINES["kmer6_logistic"](DNA_SETUP).fit(*train, *valid)
     assert baseline.calibration == Calibration.fit(baseline.logits(valid[0]), valid[1])
 
 
-def test_motif_scores_average_three_boosters(tmp_path: Path) -> None:
+def test_motif_scores_average_three_boosters(tmp_path):
     ppms = {"m": np.eye(4)[[3, 0, 3, 1]] * 0.9 + 0.025}
     (tmp_path / "d.meme").write_text(meme_text(ppms, {"m": 10}))
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
@@ -261,7 +258,7 @@ def test_motif_scores_average_three_boosters(tmp_path: Path) -> None:
     assert mean == pytest.approx(np.mean(each, axis=0))
 
 
-def test_fitted_as_compares_settings_in_use() -> None:
+def test_fitted_as_compares_settings_in_use():
     given, both = Setup(SequencePolicy(DNA)), Setup(SequencePolicy(DNA), "both")
     threads, plants = replace(given, threads=3), replace(given, database="jaspar:plants")
     masked = replace(given, policy=SequencePolicy(DNA, "hard"))
@@ -278,7 +275,7 @@ def test_fitted_as_compares_settings_in_use() -> None:
     }
 
 
-def test_samples_hold_both_classes_in_proportion() -> None:
+def test_samples_hold_both_classes_in_proportion():
     labels = np.arange(1000) % 2
     rows = sample_rows(labels, 100)
     assert (len(rows), labels[rows].sum()) == (100, 50)
@@ -293,7 +290,7 @@ def test_samples_hold_both_classes_in_proportion() -> None:
     assert sample_rows(labels, 1000).tolist() == list(range(1000))
 
 
-def test_both_strands_have_one_logit() -> None:
+def test_both_strands_have_one_logit():
     both = Setup(SequencePolicy(DNA), "both")
     train, valid = planted(200, 0, "TATCGACA"), planted(100, 1, "TATCGACA")
     turned = [DNA.reverse_complement(record) for record in valid[0]]
@@ -306,7 +303,7 @@ def test_both_strands_have_one_logit() -> None:
     assert one.logits(valid[0]) != pytest.approx(one.logits(turned))  # positions have a direction
 
 
-def test_block_counts_of_a_worked_example() -> None:
+def test_block_counts_of_a_worked_example():
     letters = [ascii_of("AACN"), ascii_of("G")]
     assert KmerSlots(DNA, 1).counts(letters).toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0]]
     parts = KmerSlots(DNA, 1, slots=2).counts(letters).toarray()
@@ -318,14 +315,14 @@ def test_block_counts_of_a_worked_example() -> None:
     assert end.tolist() == [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], [0] * 8 + [0, 0, 1, 0]]
 
 
-def test_block_counts_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_counts_do_not_depend_on_chunks(monkeypatch):
     letters, _ = planted(20, 0)
     complete = KmerSlots(DNA, 2, slots=3).counts(letters).toarray()
     monkeypatch.setattr("selfattn_bio.data.composition.CHUNK", 7)
     assert (KmerSlots(DNA, 2, slots=3).counts(letters).toarray() == complete).all()
 
 
-def test_each_alphabet_has_its_baselines() -> None:
+def test_each_alphabet_has_its_baselines():
     names = {
         setup.alphabet.name: [kind.name for kind, _ in suitable(setup, [ascii_of("ACG")])]
         for setup in (DNA_SETUP, PROTEIN_SETUP)
@@ -343,7 +340,7 @@ def test_each_alphabet_has_its_baselines() -> None:
     }
 
 
-def test_protein_composition_is_learned() -> None:
+def test_protein_composition_is_learned():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     letters = [rng.choice(ascii_of("KRLG" if label else "DEAS"), 30) for label in labels]
@@ -352,7 +349,7 @@ def test_protein_composition_is_learned() -> None:
         assert roc_auc_score(labels, baseline.logits(letters)) == 1.0
 
 
-def test_first_residue_and_length_are_read_alone() -> None:
+def test_first_residue_and_length_are_read_alone():
     mature, complete = (
         ["AKLK", "GKLKKKKKKK", "AKKL", "XKKLKKKKKK"],
         ["MKLK", "MKLKKKKKKK", "MKKL", "MKKLKKKKKK"],
@@ -366,7 +363,7 @@ def test_first_residue_and_length_are_read_alone() -> None:
     assert roc_auc_score(labels, logits["length"]) == 0.5
 
 
-def test_middle_lengths_can_be_the_likeliest() -> None:
+def test_middle_lengths_can_be_the_likeliest():
     lengths = np.array([5, 6, 20, 22, 24, 80, 90, 100])
     letters, labels = (
         [ascii_of("K" * length) for length in lengths],
@@ -376,7 +373,7 @@ def test_middle_lengths_can_be_the_likeliest() -> None:
     assert roc_auc_score(labels, baseline.logits(letters)) == 1
 
 
-def test_fit_needs_both_classes() -> None:
+def test_fit_needs_both_classes():
     letters, labels = planted(20, 0)
     with pytest.raises(
         ValueError,

@@ -8,11 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from commands import exit_code
 
 from selfattn_bio.cli import main as cli
-from selfattn_bio.cli.process import use_device
-from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.errors import SequenceFileError
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -57,31 +55,6 @@ def test_verbose_prints_options_and_traceback(command, fails_with, capsys):
     assert out.rstrip().endswith("; rc_mean=3")
     assert "Traceback" in err
     assert err.splitlines()[-1] == "selfattn-bio try: error: a.fa:3: invalid character 'J'"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("tpu", "unknown device 'tpu'. Use cpu, cuda, or cuda:NUMBER"),
-        ("cuda:99", "device cuda:99: no such GPU found. Run on the CPU with --device cpu"),
-    ],
-)
-def test_unknown_device_error(monkeypatch, capsys, name, message):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert exit_code(f"train mine --device {name}") == 1
-    assert capsys.readouterr().err == f"selfattn-bio train: error: {message}\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "visible"), [("cpu", ""), ("cuda:0", "2"), ("cuda:1", "3"), ("cuda:2", "")]
-)
-def test_device_is_among_those_of_the_process(monkeypatch, name, visible):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    try:
-        use_device(name)
-    except ArgumentError:  # this machine has no GPU
-        assert name != "cpu"
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 @pytest.mark.parametrize(
@@ -227,7 +200,7 @@ def test_allow_module_is_an_option_where_networks_run():
     found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
     assert found == {
         *("score", "train", "prune", "evaluate", "explain", "motifs", "interactions"),
-        *("contacts", "embed", "scan", "variants", "run"),
+        *("scan", "variants", "run"),
     }
 
 

@@ -22,7 +22,7 @@ from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.tiling import reach_of
+from selfattn_bio.scoring.tiling import receptive_field
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.training.throughput import FlopCounter
@@ -183,7 +183,7 @@ def test_mixer_operations_are_counted(kind):
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_has_no_reach(kind):
-    assert reach_of(run_of(model(kind))) is None
+    assert receptive_field(run_of(model(kind))) is None
 
 
 @pytest.mark.parametrize("kind", MIXERS)

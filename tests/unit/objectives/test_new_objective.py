@@ -119,7 +119,7 @@ def test_evaluation_of_a_new_objective():
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))
     run = run.model_copy(update={"objective": AgeSection(column="mya")})
     reads = SimpleNamespace(
-        run=run, outputs=lambda inputs, batch_size: np.arange(1.0, 1 + len(inputs))[:, None]
+        run=run, outputs=lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None]
     )
     corpus = SimpleNamespace(
         alphabet=DNA,

@@ -31,10 +31,6 @@ def write_small_model(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("model") / "model"
     folder.mkdir()
-    save_model(
-        folder,
-        run,
-        build_network(run).state_dict(),
-        {"calibration": {"slope": 0.5, "threshold": 0.5}},
-    )
+    calibration = {"calibration": {"slope": 0.5, "threshold": 0.5}}
+    save_model(folder, run, build_network(run).state_dict(), calibration)
     return folder

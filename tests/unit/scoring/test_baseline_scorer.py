@@ -1,19 +1,17 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
+from commands import run
 from scipy.special import expit
 
 import selfattn_bio
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """Save a regression on exact positions; positives have TATA at 10."""
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
@@ -28,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 SEQUENCES = ["GC" * 5 + "TATA" + "GC" * 13, "GC" * 20]
 
 
-def test_load_gives_a_scorer(folder: Path) -> None:
+def test_load_gives_a_scorer(folder):
     model = selfattn_bio.load(folder)
     letters = [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
     logits = model.logits(letters)
@@ -41,20 +39,20 @@ def test_load_gives_a_scorer(folder: Path) -> None:
     assert repr(model) == "BaselineScorer: logistic regression on exact positions"
 
 
-def test_folder_of_baselines_is_refused_with_their_names(folder: Path) -> None:
+def test_folder_of_baselines_is_refused_with_their_names(folder):
     with pytest.raises(ModelFolderError, match="not a model itself, it holds b") as refusal:
         selfattn_bio.load(folder.parent)
     assert f"Name one of them: {folder}" in str(refusal.value)
 
 
-def test_scorers_are_compared_by_identity(folder: Path) -> None:
+def test_scorers_are_compared_by_identity(folder):
     one, other = selfattn_bio.load(folder), selfattn_bio.load(folder)
     assert one == one
     assert one != other
     assert len({one, other}) == 2
 
 
-def test_score_sequences_with_a_baseline(folder: Path) -> None:
+def test_score_sequences_with_a_baseline(folder):
     model = selfattn_bio.load(folder)
     table = selfattn_bio.score_sequences(folder, SEQUENCES)
     assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
@@ -67,20 +65,15 @@ def test_score_sequences_with_a_baseline(folder: Path) -> None:
     assert both["logit"].tolist() != table["logit"].tolist()
 
 
-def test_score_command_with_a_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_command_with_a_baseline(folder, capsys):
     fasta, output = folder.parent / "new.fa", folder.parent / "scores.tsv"
     fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
-    assert (
-        main(["score", "--model", str(folder), "--fasta", str(fasta), "--output", str(output)]) == 0
-    )
-    assert [line.split("\t")[-1] for line in output.read_text().splitlines()] == [
-        "predicted",
-        "1",
-        "0",
-    ]
+    run(f"score --model {folder} --fasta {fasta} --output {output}")
+    last = [line.split("\t")[-1] for line in output.read_text().splitlines()]
+    assert last == ["predicted", "1", "0"]
 
 
-def test_network_functions_refuse_a_baseline(folder: Path) -> None:
+def test_network_functions_refuse_a_baseline(folder):
     message = (
         r"this is a baseline \(logistic regression on exact positions\) without a network; "
         r"only `load` and `score` accept it"

@@ -1,17 +1,14 @@
 """Test several models used as one: the mean of their outputs and its spread."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import run
 
 from selfattn_bio import config
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import explain
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
@@ -36,9 +33,7 @@ SEVERAL = config.SeveralObjective(
 )
 
 
-def model_folder(
-    folder: Path, seed: int, data: config.Data = TWO_CLASSES, **sections: object
-) -> Path:
+def model_folder(folder, seed, data=TWO_CLASSES, **sections):
     torch.manual_seed(seed)
     model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
     run = config.RunFile.model_validate({"data": data, "model": model, **sections})
@@ -53,11 +48,11 @@ def model_folder(
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> list[Path]:
+def folders(tmp_path):
     return [model_folder(tmp_path / str(seed), seed) for seed in range(3)]
 
 
-def test_mean_and_spread_of_members(folders: list[Path]) -> None:
+def test_mean_and_spread_of_members(folders):
     table = score_sequences(folders, SEQUENCES)
     alone = np.stack([score_sequences(folder, SEQUENCES)["logit"] for folder in folders])
     assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
@@ -70,19 +65,19 @@ def test_mean_and_spread_of_members(folders: list[Path]) -> None:
     assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()
 
 
-def test_both_strands_of_members(folders: list[Path]) -> None:
+def test_both_strands_of_members(folders):
     table = score_sequences(folders, SEQUENCES, rc=True)
     alone = np.stack([score_sequences(folder, SEQUENCES, rc=True)["logit"] for folder in folders])
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
 
 
 @pytest.mark.parametrize("path", [None, 3, "", [], [""], [None]])
-def test_something_else_than_a_folder_is_refused(path: object) -> None:
+def test_something_else_than_a_folder_is_refused(path):
     with pytest.raises(ArgumentError, match="expected a model folder, the name of a model that"):
         load(path)  # type: ignore[call-overload]
 
 
-def test_list_of_one_folder_is_that_model(folders: list[Path]) -> None:
+def test_list_of_one_folder_is_that_model(folders):
     assert isinstance(load(folders), Ensemble)
     assert isinstance(load(folders[:1]), Scorer)
     pd.testing.assert_frame_equal(
@@ -95,15 +90,13 @@ def test_list_of_one_folder_is_that_model(folders: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")]
 )
-def test_every_column_has_a_spread(tmp_path: Path, kind: str, columns: str) -> None:
+def test_every_column_has_a_spread(tmp_path, kind, columns):
     folders = [
         model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind])
         for seed in range(2)
     ]
-    table, alone = (
-        score_sequences(folders, SEQUENCES),
-        [score_sequences(folder, SEQUENCES) for folder in folders],
-    )
+    table = score_sequences(folders, SEQUENCES)
+    alone = [score_sequences(folder, SEQUENCES) for folder in folders]
     names = columns.split()
     assert list(table) == [*alone[0], *(f"spread_{name}" for name in names)]
     for name in names:
@@ -113,14 +106,12 @@ def test_every_column_has_a_spread(tmp_path: Path, kind: str, columns: str) -> N
         )
 
 
-def test_several_objectives_have_columns_of_each(tmp_path: Path) -> None:
+def test_several_objectives_have_columns_of_each(tmp_path):
     folders = [
         model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)
     ]
-    table, alone = (
-        score_sequences(folders, SEQUENCES),
-        [score_sequences(folder, SEQUENCES) for folder in folders],
-    )
+    table = score_sequences(folders, SEQUENCES)
+    alone = [score_sequences(folder, SEQUENCES) for folder in folders]
     family = [
         f"family.{column}"
         for column in ("predicted", "probability_x", "probability_y", "probability_z")
@@ -146,39 +137,24 @@ def test_several_objectives_have_columns_of_each(tmp_path: Path) -> None:
     np.testing.assert_allclose(table["number.spread_r"], each.std(axis=0, ddof=1))
 
 
-def test_models_of_different_tasks_are_refused(tmp_path: Path, folders: list[Path]) -> None:
+def test_models_of_different_tasks_are_refused(tmp_path, folders):
     other = model_folder(tmp_path / "other", 0, TARGETS, objective=OBJECTIVES["multilabel"])
     with pytest.raises(
         ModelFolderError,
-        match=r"other: cannot average this model \(.*\) with the first, which has another",
+        match="other: cannot average this model with the first, whose objective is",
     ):
         load([folders[0], other])
+    data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
     language = [
-        model_folder(
-            tmp_path / f"masked{seed}",
-            seed,
-            config.Data(sequences=("a",)),
-            objective=config.MaskedObjective(),
-        )
-        for seed in (0, 1)
+        model_folder(tmp_path / f"masked{seed}", seed, data, objective=objective) for seed in (0, 1)
     ]
-    with pytest.raises(
-        ModelFolderError,
-        match="a model of objective 'masked' has no scores that could be averaged",
-    ):
+    with pytest.raises(ModelFolderError, match="objective 'masked' has no scores that could be"):
         load(language)
-    with pytest.raises(ArgumentError, match="expected a model folder, the name of a model that"):
-        load([])
 
 
 @pytest.mark.parametrize("ask", [explain, read_attention])
-def test_single_model_functions_refuse_several(
-    folders: list[Path], ask: Callable[..., object]
-) -> None:
-    message = (
-        r"an ensemble of 3 models cannot be used here; pass one folder, or one member such as "
-        r"load\(\[...\]\).members\[0\]"
-    )
+def test_single_model_functions_refuse_several(folders, ask):
+    message = "an ensemble of 3 models cannot be used here; pass one folder"
     for several in (folders, load(folders)):
         with pytest.raises(ValueError, match=message):
             ask(several, SEQUENCES)
@@ -186,7 +162,7 @@ def test_single_model_functions_refuse_several(
         ask(one, SEQUENCES)
 
 
-def test_score_command_with_several_folders(tmp_path: Path, folders: list[Path]) -> None:
+def test_score_command_with_several_folders(tmp_path, folders):
     (tmp_path / "new.fa").write_text(
         "".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES))
     )
@@ -194,12 +170,6 @@ def test_score_command_with_several_folders(tmp_path: Path, folders: list[Path])
         (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),
         (folders[:1], ["file", "id", "logit", "probability", "predicted"]),
     ):
-        paths = [
-            *map(str, models),
-            "--fasta",
-            str(tmp_path / "new.fa"),
-            "--output",
-            str(tmp_path / "scores.tsv"),
-        ]
-        assert main(["score", "--model", *paths]) == 0
-        assert list(pd.read_csv(tmp_path / "scores.tsv", sep="\t")) == columns
+        output = tmp_path / "scores.tsv"
+        run(f"score --fasta {tmp_path / 'new.fa'} --output {output} --model", *models)
+        assert list(pd.read_csv(output, sep="\t")) == columns

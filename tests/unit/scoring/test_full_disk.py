@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from selfattn_bio.scoring import tracks
-from selfattn_bio.scoring.tracks import _Track
+from selfattn_bio.scoring.tracks import _open_track
 
 
 def write(folder):
-    with _Track(f"{folder}/scan", SimpleNamespace(lengths={"chr1": 1000})) as track:
+    with _open_track(f"{folder}/scan", SimpleNamespace(lengths={"chr1": 1000})) as track:
         track.write("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
 
 

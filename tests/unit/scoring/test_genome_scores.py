@@ -32,12 +32,8 @@ SCAN = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, separation=50)
 def genome(tmp_path):
     letters = random_letters(1500)
     letters[600:660] = ord("N")
-    return Genome(
-        write_genome(
-            tmp_path / "toy1.fa",
-            {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)},
-        )
-    )
+    chromosomes = {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)}
+    return Genome(write_genome(tmp_path / "toy1.fa", chromosomes))
 
 
 def one_by_one(scorer, genome, chrom, strand):
@@ -47,13 +43,7 @@ def one_by_one(scorer, genome, chrom, strand):
         for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)
     }
     known = [start for start, window in letters.items() if (window == ord("N")).mean() <= 0.5]
-    return dict(
-        zip(
-            known,
-            scorer.log_odds([letters[start] for start in known]),
-            strict=True,
-        )
-    )
+    return dict(zip(known, scorer.log_odds([letters[start] for start in known]), strict=True))
 
 
 def intervals(path, chrom):
@@ -99,11 +89,8 @@ def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
 
 
 def test_peaks_and_summits_are_bed6(genome, tmp_path):
-    for anchor, on_plus, on_minus in (
-        ("start", 0, WINDOW - 1),
-        ("centre", 30, 29),
-        ("end", WINDOW - 1, 0),
-    ):
+    offsets = ("start", 0, WINDOW - 1), ("centre", 30, 29), ("end", WINDOW - 1, 0)
+    for anchor, on_plus, on_minus in offsets:
         scan = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, anchor=anchor)
         peaks = score_genome(scorer_of(RUN), genome, tmp_path / anchor, scan=scan)
         columns = ["chrom", "start", "end", "name", "score", "strand"]
@@ -121,12 +108,8 @@ def test_peaks_and_summits_are_bed6(genome, tmp_path):
 
 
 def test_track_position_follows_anchor(genome, tmp_path):
-    score_genome(
-        scorer_of(RUN),
-        genome,
-        tmp_path / "scan",
-        scan=Scan(window=WINDOW, stride=STRIDE, anchor="end"),
-    )
+    scan = Scan(window=WINDOW, stride=STRIDE, anchor="end")
+    score_genome(scorer_of(RUN), genome, tmp_path / "scan", scan=scan)
     assert intervals(tmp_path / "scan.toy1.plus.bw", "chrA")[0][:2] == (WINDOW - STRIDE, WINDOW)
     assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
 
@@ -148,11 +131,7 @@ def test_both_strand_model_has_one_track(genome, tmp_path):
     assert set(peaks["strand"]) == {"."}
     assert not peaks.duplicated(["chrom", "start"]).any()
     assert set(peaks["summit"] - peaks["start"]) == {WINDOW // 2}
-    with pytest.raises(
-        ArgumentError,
-        match=r"reads both strands of a window, so anchor 'end' has no direction. Use anchor "
-        r"'centre'",
-    ):
+    with pytest.raises(ArgumentError, match="anchor 'end' has no direction"):
         score_genome(scorer, genome, tmp_path / "scan", scan=Scan(window=WINDOW, anchor="end"))
 
 
@@ -194,22 +173,13 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     score_genome(scorer, genome, tmp_path / "some", regions=bed, scan=SCAN)
     Path(f"{bed}.gz").write_bytes(gzip.compress(bed.read_bytes()))
     assert read_regions(f"{bed}.gz", genome) == read_regions(bed, genome)
-    score_genome(
-        scorer,
-        genome,
-        tmp_path / "named",
-        regions=["chrA:1,001-1,100", "chrA:301-301", "chrA:306-400", "B"],
-        scan=SCAN,
-    )
+    named = ["chrA:1,001-1,100", "chrA:301-301", "chrA:306-400", "B"]
+    score_genome(scorer, genome, tmp_path / "named", regions=named, scan=SCAN)
     for strand in ("plus", "minus"):
         whole = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrA")
+        wanted = (300, 301), (305, 400), (1000, 1100)
         touched = [
-            row
-            for row in whole
-            if any(
-                row[0] < end and row[1] > start
-                for start, end in ((300, 301), (305, 400), (1000, 1100))
-            )
+            row for row in whole if any(row[0] < end and row[1] > start for start, end in wanted)
         ]
         for some in ("some", "named"):
             path = tmp_path / f"{some}.toy1.{strand}.bw"
@@ -222,20 +192,15 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
 
 
 def test_string_is_one_region(genome, tmp_path):
-    for region in ("B", "chrA:300-700"):
+    bed = tmp_path / "some.BED.gz"
+    bed.write_bytes(gzip.compress(b"chrB\t0\t333\n"))
+    for region, same in (("B", ["B"]), ("chrA:300-700", ["chrA:300-700"]), (str(bed), [bed])):
         found, expected = (
             score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN)
-            for of in (region, [region])
+            for of in (region, same)
         )
         pd.testing.assert_frame_equal(found, expected)
         assert len(found)
-    (tmp_path / "some.BED.gz").write_bytes(gzip.compress(b"chrB\t0\t333\n"))
-    pd.testing.assert_frame_equal(
-        score_genome(
-            scorer_of(RUN), genome, tmp_path / "x", regions=str(tmp_path / "some.BED.gz"), scan=SCAN
-        ),
-        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions="chrB", scan=SCAN),
-    )
 
 
 def test_prior_shifts_log_odds(genome, tmp_path):
@@ -297,16 +262,9 @@ def test_window_comes_from_folder(tmp_path):
     assert (origin.length, origin.assembly) == (72, "toy1")
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
     made = origin_of(replace(scorer_of(RUN), calibration=Calibration()))
-    message = (
-        "the window size is unknown: the model does not store the length of its training records. "
-        "Set the window: --window"
-    )
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match="the window size is unknown"):
         made.window(None)
-    with pytest.raises(
-        ValueError,
-        match="prior cannot be used with this model, which does not store the fraction",
-    ):
+    with pytest.raises(ValueError, match="prior cannot be used with this model"):
         made.shift(0.1)
     with pytest.raises(ValueError, match="prior 1 is not between 0 and 1"):
         origin.shift(1)
@@ -363,15 +321,15 @@ def test_file_names_contain_assembly(genome, tmp_path):
         "plus.bw",
         "summits.bed",
     ]
-    assert sorted(path.name for path in tmp_path.glob("x.*")) == [
-        f"x.dm3.{suffix}" for suffix in suffixes
-    ]
+    names = sorted(path.name for path in tmp_path.glob("x.*"))
+    assert names == [f"x.dm3.{suffix}" for suffix in suffixes]
 
 
 def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        module, "strand_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "strand_logits", stops)
     with pytest.raises(KeyboardInterrupt):
         score_genome(scorer_of(RUN), genome, tmp_path / "out" / "x", scan=SCAN)
     assert list((tmp_path / "out").iterdir()) == []
@@ -385,10 +343,7 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
         (["chrA:0-5"], "region chrA:0-5 is not within chrA:1-1500"),
         (["chrA:5-,"], "cannot read region 'chrA:5-,'"),
         (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
-        (
-            ["chrShort"],
-            "no window of 60 bp fits into the chromosomes or regions to scan",
-        ),
+        (["chrShort"], "no window of 60 bp fits into the chromosomes or regions to scan"),
     ],
 )
 def test_invalid_regions(genome, tmp_path, regions, message):
@@ -416,16 +371,9 @@ def test_invalid_bed_files(genome, tmp_path, text, message):
 
 def test_scan_refuses_other_objectives(tmp_path):
     run = run_file()
-    protein = run.model_copy(
-        update={
-            "data": run.data.model_copy(update={"alphabet": "protein"}),
-            "tokens": run.tokens.model_copy(update={"k": 1}),
-        }
-    )
-    with pytest.raises(
-        ModelFolderError,
-        match="need a binary model of DNA, but this one has objective 'binary' on protein",
-    ):
+    data = run.data.model_copy(update={"alphabet": "protein"})
+    protein = run.model_copy(update={"data": data, "tokens": config.Tokens(k=1)})
+    with pytest.raises(ModelFolderError, match="need a binary model of DNA"):
         origin_of(write_model(tmp_path / "protein", protein))
 
 

@@ -1,6 +1,5 @@
 """Test tracks of numbers passed from Python."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -13,7 +12,7 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import _numbers, read_partners
 
 
-def test_track_refuses_strings() -> None:
+def test_track_refuses_strings():
     find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
     with pytest.raises(
@@ -23,7 +22,7 @@ def test_track_refuses_strings() -> None:
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
 
 
-def test_partners_are_in_the_columns_of_the_training(tmp_path: Path) -> None:
+def test_partners_are_in_the_columns_of_the_training(tmp_path):
     run = RunFile.model_validate(
         {
             "data": {

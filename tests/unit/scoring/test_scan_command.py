@@ -1,89 +1,76 @@
 """Run `selfattn-bio scan`: output, warnings and errors."""
 
 import pytest
+from commands import exit_code, run
 from genome_models import random_letters, run_file, write_genome, write_model
 
-from selfattn_bio.cli.main import main
 from selfattn_bio.scoring import tracks
 
-RUN = run_file(stem={"kind": "conv", "pool": 4})
+SCAN = "scan --model model --genome toy1.fa --output out"
 
 
-@pytest.fixture
-def basis(tmp_path):
-    """Return the required options of a scan."""
-    genome = write_genome(tmp_path / "toy1.fa", {"chrA": random_letters(800)})
-    folder = write_model(tmp_path / "model", RUN, length=60)
-    return [
-        "scan",
-        "--model",
-        str(folder),
-        "--genome",
-        str(genome),
-        "--output",
-        str(tmp_path / "out"),
-    ]
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Change to a folder with a genome and a model."""
+    monkeypatch.chdir(tmp_path)
+    write_genome(tmp_path / "toy1.fa", {"chrA": random_letters(800)})
+    write_model(tmp_path / "model", run_file(stem={"kind": "conv", "pool": 4}), length=60)
+    return tmp_path
 
 
-def test_scan_without_prior_warns(basis, tmp_path, capsys):
-    assert main([*basis, "--threshold", "0.4"]) == 0
+def test_scan_without_prior_warns(here, capsys):
+    run(f"{SCAN} --threshold 0.4")
     printed = capsys.readouterr()
-    assert (
-        "warning: no prior: scores assume that as many windows are positive as in validation "
-        "(25.0%), but in a genome far fewer are\n" in printed.err
-    )
+    assert "warning: no prior: scores assume that as many windows are positive" in printed.err
+    assert "validation (25.0%)" in printed.err
     assert printed.out.startswith(
         "scan: windows of 60 bp, one every 4 bp, scored on both strands\n"
     )
-    number = len((tmp_path / "out.toy1.peaks.bed").read_text().splitlines())
-    assert (
-        f"scan: {number} peaks with a probability of at least 0.4; the best window has "
-        in printed.out
-    )
+    number = len((here / "out.toy1.peaks.bed").read_text().splitlines())
+    assert f"scan: {number} peaks with a probability of at least 0.4" in printed.out
     assert number > 1
 
 
-def test_scan_with_prior_reports_highest_score(basis, capsys):
-    assert main([*basis, "--prior", "0.001"]) == 0
+def test_scan_with_prior_reports_highest_score(capsys):
+    run(f"{SCAN} --prior 0.001")
     printed = capsys.readouterr()
     assert "prior" not in printed.err
-    assert (
-        "scan: 0 peaks with a probability of at least 0.5; the best window has 0.00" in printed.out
-    )
+    assert "0 peaks with a probability of at least 0.5; the best window has 0.00" in printed.out
 
 
-def test_scan_reports_other_assembly(basis, capsys):
-    assert main([*basis, "--region", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
-    assert (
-        "the model was trained on 'toy1', but the genome is named 'toy2'" in capsys.readouterr().err
-    )
+def test_scan_of_regions_reports_other_assembly(here, capsys):
+    (here / "toy1.fa").rename("toy2.fa")
+    (here / "sites.bed").write_text("chrA\t0\t90\nchrA\t300\t340\n")
+    run("scan --model model --genome toy2.fa --region sites.bed A:701-800 --prior 0.1 --output out")
+    printed = capsys.readouterr()
+    assert "the model was trained on 'toy1', but the genome is named 'toy2'" in printed.err
+    (track,) = here.glob("out.toy2.plus.bw")
+    assert track.stat().st_size
 
 
-def test_internal_error_keeps_its_traceback(basis, monkeypatch):
-    monkeypatch.setattr(
-        tracks, "strand_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch"))
-    )
+def test_internal_error_keeps_its_traceback(monkeypatch):
+    def fails(*_):
+        raise ValueError("inside torch")
+
+    monkeypatch.setattr(tracks, "strand_logits", fails)
     with pytest.raises(ValueError, match="inside torch"):
-        main([*basis, "--prior", "0.1"])
+        run(f"{SCAN} --prior 0.1")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--stride", "0"], "stride is 0; it must be at least 1 bp"),
-        (["--stride", "61"], "stride 61 is not between 1 and the window size of 60 bp"),
-        (["--prior", "1"], "prior 1.0 is not between 0 and 1"),
-        (["--region", "chrZ"], "no chromosome 'chrZ' in the genome (it has chrA)"),
-        (
-            ["--window", "801"],
-            "no window of 801 bp fits into the chromosomes or regions to scan",
-        ),
-        (["--genome", "absent.fa"], "absent.fa: "),
+        ("--prior 1", "prior 1.0 is not between 0 and 1"),
+        ("--threshold 1", "threshold 1.0 is not between 0 and 1"),
+        ("--region chrZ", "no chromosome 'chrZ' in the genome (it has chrA)"),
+        ("--region A:1-3", "no window of 60 bp fits into the chromosomes or regions to scan"),
+        ("--region absent.bed", "absent.bed"),
+        ("--genome absent.fa", "absent.fa: "),
     ],
 )
-def test_scan_errors_are_one_line(basis, options, message, tmp_path, capsys):
-    assert main([*basis, *options]) == 1
+def test_scan_errors_are_one_line(here, options, message, capsys):
+    assert exit_code(f"{SCAN} {options}") == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("selfattn-bio scan: error: ")
     assert message in last
-    assert list(tmp_path.glob("out*")) == []
+    assert not list(here.glob("out*"))

@@ -49,10 +49,8 @@ def test_log_odds_are_calibrated_logits():
 def test_path_scores_as_its_strings(tmp_path):
     path = tmp_path / "some sequences.fa"
     path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))
-    table = score_sequences(tiny_scorer(), path)
-    pd.testing.assert_series_equal(
-        table["logit"], score_sequences(tiny_scorer(), SEQUENCES)["logit"]
-    )
+    table, expected = (score_sequences(tiny_scorer(), each) for each in (path, SEQUENCES))
+    pd.testing.assert_series_equal(table["logit"], expected["logit"])
     assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
 
 
@@ -73,28 +71,17 @@ def test_no_sequences_give_empty_table():
 
 
 def test_unscorable_sequences(tmp_path):
-    with pytest.raises(
-        ValueError,
-        match=r"sequence 1 \(counted from 0\) has length 2, but the model needs at least 3",
-    ):
+    with pytest.raises(ValueError, match=r"sequence 1 \(counted from 0\) has length 2"):
         score_sequences(tiny_scorer(), ["ACG", "AC"])
     with pytest.raises(ValueError, match=r"invalid .* in sequence 1 \(counted from 0\)"):
         score_sequences(tiny_scorer(), ["ACG", "ACGEE"])
     (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
-    with pytest.raises(
-        SequenceFileError,
-        match=r"short\.fa: record 'short' has length 2, but the model needs at least 3",
-    ):
+    with pytest.raises(SequenceFileError, match=r"short\.fa: record 'short' has length 2"):
         score_sequences(tiny_scorer(), tmp_path / "short.fa")
-    with pytest.raises(
-        ValueError, match="rc cannot be used with protein, which has no reverse strand"
-    ):
+    with pytest.raises(ValueError, match="rc cannot be used with protein"):
         score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
     for absent in (tmp_path / "absent.fa", "absent.fa"):
-        with pytest.raises(
-            SequenceFileError,
-            match=r"absent\.fa: no such file",
-        ):
+        with pytest.raises(SequenceFileError, match=r"absent\.fa: no such file"):
             score_sequences(tiny_scorer(), absent)
 
 

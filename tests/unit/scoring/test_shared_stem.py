@@ -64,7 +64,7 @@ PLAIN = {
 def test_shared_stem_scores_equal_single_windows(case, monkeypatch):
     run, windows = (SHARED | PLAIN)[case]
     monkeypatch.setattr(module, "BATCH", 5)
-    scorer, letters = scorer_of(run), random_letters(windows.reach(13))
+    scorer, letters = scorer_of(run), random_letters(windows.span(13))
     letters[200 : 200 + 9] = ord("N")
     expected = one_by_one(scorer, letters, windows)
     assert (SharedStem.of(scorer, windows) is None) == (case in PLAIN)
@@ -90,7 +90,7 @@ class LengthOfRun(Baseline):
 
 @pytest.mark.parametrize("strands", ["given", "both"])
 def test_shared_stem_with_a_stack(strands):
-    windows, letters = GenomeWindows(150, 16), random_letters(GenomeWindows(150, 16).reach(5))
+    windows, letters = GenomeWindows(150, 16), random_letters(GenomeWindows(150, 16).span(5))
     evaluation = config.EvaluationSection(strands=strands)
     one = scorer_of(conv().model_copy(update={"evaluation": evaluation}))
     part = LengthOfRun(Setup(SequencePolicy(DNA)))
@@ -108,7 +108,7 @@ def test_shared_stem_averages_models():
             (conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))
         )
     )
-    windows, letters = GenomeWindows(150, 8), random_letters(GenomeWindows(150, 8).reach(4))
+    windows, letters = GenomeWindows(150, 8), random_letters(GenomeWindows(150, 8).span(4))
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
     np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
     assert unit(Ensemble(members)) == 8
@@ -120,13 +120,13 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     one = scorer_of(run_file(stem=stem))
     scorer, letters = (
         replace(one, run=one.run.model_copy(update={"evaluation": both})),
-        random_letters(windows.reach(5)),
+        random_letters(windows.span(5)),
     )
     given, read = strand_logits(one, letters, windows), []
     monkeypatch.setattr(
         Scorer,
-        "_strand_outputs",
-        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+        "of_each",
+        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
     )
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once

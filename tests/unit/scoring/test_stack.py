@@ -195,7 +195,9 @@ def test_both_strands_have_one_score():
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
-    strands = [scorer._strand_outputs(of, None)[:, :, 0].mean(1) for of in (letters, other)]
+    strands = [
+        np.stack(scorer.of_each(of, scorer.network))[:, :, 0].mean(1) for of in (letters, other)
+    ]
     assert not np.allclose(*strands)
     np.testing.assert_allclose(scorer.logits(letters), np.mean(strands, axis=0), rtol=1e-6)
 

@@ -17,7 +17,7 @@ from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_sequences
-from selfattn_bio.scoring.tiling import Tiling, reach_of, tiles
+from selfattn_bio.scoring.tiling import Tiling, receptive_field, tiles
 from selfattn_bio.sequence.alphabet import DNA
 
 
@@ -127,7 +127,7 @@ def record_passes(scorer, monkeypatch):
 @pytest.mark.parametrize(("run", "reach"), LIMITED)
 def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
     """The passes are short, and without an overlap the scores differ."""
-    assert reach_of(run) == reach
+    assert receptive_field(run) == reach
     scorer, letters = scorer_of(run), random_letters(3011)
     predict = partial(scorer.objective.read, scorer)
     one_pass, table = predict([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
@@ -150,7 +150,7 @@ def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
 @pytest.mark.parametrize("run", UNLIMITED)
 def test_global_models_read_tiles_of_training_length(run, monkeypatch, caplog):
     """The core of the first tile has the same scores as that tile alone."""
-    assert reach_of(run) is None
+    assert receptive_field(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     trained = Reference(DNA, np.zeros((1, 4), np.float32), 0.0, np.array([1, 200, 1, -1, 1]))
     scorer, text = (
@@ -203,4 +203,4 @@ def test_sequence_objectives_have_no_reach():
         data=config.Data(positives=("a",), negatives=("b",)),
         model=config.AttentionModel(pattern={"kind": "window"}),
     )
-    assert reach_of(run) is None
+    assert receptive_field(run) is None

@@ -47,11 +47,8 @@ def test_windows_of_both_alleles(genome, case):
     start, ref, alt, first, size, with_ref, with_alt, at = CASES[case]
     variant = VcfVariant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
     pair = windows_of(genome, variant, alt, [first], size)
-    assert (
-        pair.ref[0].tobytes().decode(),
-        pair.alt[0].tobytes().decode(),
-        pair.positions.tolist(),
-    ) == (with_ref, with_alt, [at])
+    found = [windows[0].tobytes().decode() for windows in (pair.ref, pair.alt)]
+    assert (found, pair.positions.tolist()) == ([with_ref, with_alt], [at])
 
 
 @pytest.mark.parametrize(
@@ -66,12 +63,8 @@ def test_windows_of_both_alleles(genome, case):
     ],
 )
 def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
-    assert (
-        windows_of(
-            genome, VcfVariant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size
-        )
-        is None
-    )
+    variant = VcfVariant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
+    assert windows_of(genome, variant, alt, [first], size) is None
 
 
 def test_placements_spread_over_the_middle_half():
@@ -124,17 +117,14 @@ def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placem
 def test_several_alternatives_equal_separate_lines(genome, tmp_path):
     ref = text(genome, 99, 102)
     alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
-    together = score_variants(
-        scorer_of(RUN),
-        genome,
-        write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, ",".join(alts))]),
-        windows=VariantWindows(60),
-    )
-    apart = score_variants(
-        scorer_of(RUN),
-        genome,
-        write_vcf(tmp_path / "b.vcf", [("chrA", 100, ref, alt) for alt in alts]),
-        windows=VariantWindows(60),
+    together, apart = (
+        score_variants(
+            scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
+        )
+        for rows in (
+            [("chrA", 100, ref, ",".join(alts))],
+            [("chrA", 100, ref, alt) for alt in alts],
+        )
     )
     pd.testing.assert_frame_equal(together, apart)
 
