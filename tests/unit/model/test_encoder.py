@@ -19,8 +19,7 @@ from selfattn_bio import (
 )
 from selfattn_bio.config import AttentionModel
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.model.build import build_encoder
-from selfattn_bio.model.encoder import split_heads
+from selfattn_bio.model.encoder import build_encoder, split_heads
 
 
 def inputs(length=20):

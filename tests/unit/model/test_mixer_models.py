@@ -18,9 +18,9 @@ from selfattn_bio.attribution.rules import ATTNLRP, attribution_rules
 from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
-from selfattn_bio.model.build import build_encoder, build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
-from selfattn_bio.model.encoder import QKVProjection
+from selfattn_bio.model.encoder import QKVProjection, build_encoder
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import reach_of
 from selfattn_bio.sequence.alphabet import DNA

@@ -6,7 +6,7 @@ from torch import nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
-from selfattn_bio.model.build import build_encoder
+from selfattn_bio.model.encoder import build_encoder
 from selfattn_bio.training.progress import Progress
 from selfattn_bio.training.throughput import FlopCounter, Meter, gemm_peak
 
