@@ -410,7 +410,7 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
-# Class of each kind, and the sizes of the encoder that it needs. Other arguments are the keys of the
+# Class of each kind, and the sizes of the encoder that it needs. Other arguments are keys of the
 # section. To add a position to run files, add its section to `config.attention` and its class here.
 POSITIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "none": (NoPosition, ()),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.paired import CrossBlock
-from selfattn_bio.training.progress import Progress
+from selfattn_bio.training.history import History
 
 BACKWARD = 3  # operations of forward and backward, relative to forward alone
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
@@ -117,14 +117,14 @@ class Meter:
         self._started = time.monotonic() - state["seconds"]
         self.flop.total = state["flop"]
 
-    def speed(self, progress: Progress, seconds: float) -> dict[str, float]:
+    def speed(self, history: History, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.
 
         Letters and tokens are those of all processes. `gemm_share` is for this process: its
         floating-point operations per second, relative to those of a large matrix product.
         """
         return {
-            "letters_per_second": progress.letters / seconds,
-            "tokens_per_second": progress.tokens / seconds,
+            "letters_per_second": history.letters / seconds,
+            "tokens_per_second": history.tokens / seconds,
             "gemm_share": self.flop.total / seconds / self._peak,
         }

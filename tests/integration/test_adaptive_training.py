@@ -158,7 +158,7 @@ def test_adaptive_training_resumes_bit_for_bit(task, monkeypatch):
 
     def stopped(trainer):
         whole(trainer)
-        if trainer.progress.step == 30:
+        if trainer.history.step == 30:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Trainer, "take_step", stopped)

@@ -52,7 +52,7 @@ def interrupted(train):
         step = loop.Trainer.take_step
 
         def stopped(trainer):
-            trainer.signals.received = 15 * (trainer.progress.step == 1)
+            trainer.signals.received = 15 * (trainer.history.step == 1)
             step(trainer)
 
         with pytest.MonkeyPatch.context() as patched:

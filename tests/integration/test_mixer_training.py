@@ -58,7 +58,7 @@ def test_mixer_training_resumes_bit_for_bit(tmp_path, monkeypatch, kind):
 
     def stopped(trainer):
         whole(trainer)
-        if trainer.progress.step == 3:
+        if trainer.history.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Trainer, "take_step", stopped)

@@ -72,7 +72,7 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplo
 
     def stopping(self):
         take_step(self)
-        if self.progress.step == 5:
+        if self.history.step == 5:
             raise Stopped
 
     with monkeypatch.context() as patched:

@@ -18,8 +18,8 @@ from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import check_shardable, open_fabric
+from selfattn_bio.training.history import StepTotals
 from selfattn_bio.training.loop import train
-from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.provenance import commit_of
 from selfattn_bio.training.steps import Steps
 from selfattn_bio.training.trainer import OVERFLOWS, Trainer
@@ -88,7 +88,7 @@ def after(monkeypatch):
 
         def taking(self):
             take_step(self)
-            if self.progress.step == number:
+            if self.history.step == number:
                 work()
 
         monkeypatch.setattr(Trainer, "take_step", taking)

@@ -283,7 +283,7 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
         take = Trainer.take_step
 
         def stopping(self):
-            if self.progress.step == 6:
+            if self.history.step == 6:
                 raise KeyboardInterrupt
             take(self)
 

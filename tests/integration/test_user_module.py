@@ -23,7 +23,6 @@ from selfattn_bio.errors import (
     UserModuleError,
 )
 from selfattn_bio.model.user_module import VARIABLE
-from selfattn_bio.training.messages import Messages
 
 WORD, NAME = "GGTCACACTGTA", "users_detector:build"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -207,12 +206,12 @@ def test_module_without_embeddings_is_explained_by_its_outputs():
 def test_resumed_training_writes_the_same_weights(allowed, monkeypatch, caplog):
     run, corpus, split = inputs()
 
-    def stop(self, trainer):
-        if trainer.progress.step == 60:
+    def stop(trainer, shown):
+        if trainer.history.step == 60:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Messages, "progress", stop)
+        patch.setattr("selfattn_bio.training.loop.report_progress", stop)
         with pytest.raises(TrainingInterrupted):
             sb.train(run, corpus, split, "resumed", threads=1)
     caplog.set_level("INFO", "selfattn_bio")

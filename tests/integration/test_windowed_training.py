@@ -97,7 +97,7 @@ def test_windowed_training_is_reproducible_and_resumes(genome, monkeypatch, text
 
         def step_and_stop(self, step=Trainer.take_step):
             step(self)
-            if self.progress.step == 3:
+            if self.history.step == 3:
                 self.signals.received = signal.SIGTERM
 
         patch.setattr(Trainer, "take_step", step_and_stop)
