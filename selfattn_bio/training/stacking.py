@@ -53,7 +53,7 @@ def shared_parts(
         elif not parts[name].fitted_as(setup):
             reason = f"part {name!r} of its stack was fitted with other strands or another database"
     if reason:
-        raise ModelFolderError(reason, place=str(model), hint="Train without --parts")
+        raise ModelFolderError(reason, place=str(model), hint="Train the first member again")
     return {name: parts[name] for name in run.stack.parts}
 
 

@@ -32,35 +32,25 @@ class FlopCounter:
     def __init__(self, network: nn.Module) -> None:
         self.total = 0.0
         for module in network.modules():
-            if isinstance(module, nn.Linear):
-                module.register_forward_hook(self._linear)
-            elif isinstance(module, nn.Conv1d | nn.Conv2d):
-                module.register_forward_hook(self._convolution)
-            elif isinstance(module, SelfAttention):
-                module.register_forward_hook(self._attention)
-            elif isinstance(module, CrossBlock):
-                module.register_forward_hook(self._cross)
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | SelfAttention | CrossBlock):
+                module.register_forward_hook(self._count)
 
-    def _linear(self, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(module, output.numel() * module.in_features)
-
-    def _convolution(
-        self, module: nn.Conv1d | nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor
-    ) -> None:
-        channels = module.in_channels // module.groups
-        self._add(module, output.numel() * channels * math.prod(module.kernel_size))
-
-    def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        batch, length = output.shape[:2]
-        # queries with keys, weights with values
-        self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))
-
-    def _cross(self, module: CrossBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(module, 2 * output.numel() * inputs[1].shape[1])
-
-    def _add(self, module: nn.Module, products: int) -> None:
-        if module.training:
-            self.total += 2 * BACKWARD * products
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not module.training:
+            return
+        match module:
+            case nn.Linear():
+                products = output.numel() * module.in_features
+            case nn.Conv1d() | nn.Conv2d():
+                channels = module.in_channels // module.groups
+                products = output.numel() * channels * math.prod(module.kernel_size)
+            case SelfAttention():  # queries with keys, weights with values
+                batch, length = output.shape[:2]
+                pairs = module.mixer.num_pairs(length)
+                products = batch * module.out.in_features * 2 * pairs
+            case _:  # CrossBlock
+                products = 2 * output.numel() * inputs[1].shape[1]
+        self.total += 2 * BACKWARD * products
 
 
 def gemm_peak(device: torch.device, precision: str) -> float:

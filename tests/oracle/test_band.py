@@ -329,8 +329,8 @@ def test_bias_without_gradient():
 
 
 WRONG = [
-    ({"left": -1}, "left is -1; it cannot be negative"),
-    ({"num_global": -2}, "num_keys is -2; it cannot be negative"),
+    ({"left": -1}, "left is -1; expected at least 0"),
+    ({"num_global": -2}, "num_keys is -2; expected at least 0"),
     (
         {"v": torch.zeros(1, 2, 9, 16).double()},
         "v is torch.float64 on cpu; expected float32 on the CPU",
