@@ -5,7 +5,7 @@ A mask (B, L) bool is True at tokens and False at padding. `Encoder` makes it an
 which all layers share together with the tables of their positions. With grouped-query attention,
 G < H and H / G query heads share a key and value head; they are called a group.
 
-Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
+Attribution rules (`attribution.rules`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
 `prune_to` methods remove pruned heads and feed-forward networks.
 """
 
