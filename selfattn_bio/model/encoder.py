@@ -307,9 +307,8 @@ class Encoder(nn.Module):
     feedforward_dim
         Size of the hidden layer of the feed-forward networks; by default 4 embed_dim.
     dropout
-        Probability of dropout in the feed-forward networks and the branches.
-    attention_dropout
-        Fraction of the attention weights set to 0 in training.
+        Probability of dropout in the feed-forward networks and the branches. That of attention
+        weights is 0; see `set_attention_dropout`.
     stochastic_depth
         Probability that a sequence loses a branch of the last block in training; proportionally
         less in earlier blocks.
@@ -333,7 +332,6 @@ class Encoder(nn.Module):
         num_kv_heads: int | None = None,
         feedforward_dim: int | None = None,
         dropout: float = 0.0,
-        attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
         bias: bool = True,
     ) -> None:
@@ -349,7 +347,6 @@ class Encoder(nn.Module):
                     pattern=pattern,
                     position=position,
                     num_kv_heads=num_kv_heads,
-                    dropout=attention_dropout,
                     bias=bias,
                 ),
                 feedforward_dim or 4 * embed_dim,
@@ -379,6 +376,11 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             yield x
+
+    def set_attention_dropout(self, p: float) -> None:
+        """Set a fraction `p` of the attention weights of all blocks to 0 in training."""
+        for block in self.blocks:
+            block.attention.dropout = p  # type: ignore[union-attr]
 
     def add_gates(self) -> None:
         """Add gates to the heads and feed-forward networks of all blocks."""
@@ -411,10 +413,10 @@ def build_encoder(section: config.AttentionModel) -> Encoder:
         num_kv_heads=section.num_kv_heads,
         feedforward_dim=section.feedforward_dim,
         dropout=section.dropout,
-        attention_dropout=section.attention_dropout,
         stochastic_depth=section.stochastic_depth,
         bias=section.gates.kind == "none",
     )
+    encoder.set_attention_dropout(section.attention_dropout)
     if section.gates.kind == "hard_concrete":
         encoder.add_gates()
     return encoder
