@@ -31,8 +31,7 @@ from selfattn_bio.config import (
     T5Position,
     WindowPattern,
 )
-from selfattn_bio.model.build import build_encoder
-from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.encoder import SelfAttention, build_encoder
 
 DIM, HEADS, WINDOW, FEEDFORWARD, LAYERS = 128, 4, 128, 512, 4
 WINDOWED = WindowPattern(window=WINDOW)

@@ -1,0 +1,1 @@
+"""Softmax attention and other kinds: patterns, positions, kernels, mixers, and their reference."""

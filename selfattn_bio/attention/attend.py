@@ -1,4 +1,4 @@
-"""Softmax attention under a pattern, a position, padding and segments.
+"""Softmax attention under a pattern, a position and padding.
 
 `attend` checks its inputs, chooses a kernel and runs it.
 """
@@ -45,7 +45,7 @@ def attend(
         Effect of positions and distances on the scores; by default none.
     mask
         (B, L) bool, True = token, False = padding, which no query attends to. None: no padding. An
-        `AttentionMask` can also contain segments, and shares its work between several calls.
+        `AttentionMask` shares its work between several calls.
     dropout
         Fraction of the weights set to 0; the others are scaled up to keep the mean. 0 outside
         training.

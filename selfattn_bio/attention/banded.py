@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from selfattn_bio.attention.patterns import AttentionPattern, Band, GlobalKeys, Part
+from selfattn_bio.attention.patterns import (
+    AttentionPattern,
+    Band,
+    GlobalKeys,
+    Part,
+    check_minimum,
+)
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,7 @@ class Banded(AttentionPattern):
     num_keys: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("left", "right", "num_keys"):
-            if (number := getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {number}; it cannot be negative")
+        check_minimum(0, left=self.left, right=self.right, num_keys=self.num_keys)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the band, and the global keys if there are any."""

@@ -27,7 +27,7 @@ class AttentionInputs:
     terms
         Terms of the position.
     mask
-        Padding and segments.
+        Padding.
     pattern
         Which queries may attend to which keys.
     dropout

@@ -1,4 +1,4 @@
-"""Padding and segments of one batch, and the tensors that all layers derive from them."""
+"""Padding of one batch, and the tensors that all layers derive from them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ class AttentionMask:
     ----------
     tokens
         (B, L) bool, True = token, False = padding, which no query attends to.
-    segments
-        (B, L) int; tokens attend only within their segment (packed sequences). None: one segment.
-        Positions and global tokens are counted from the start of the row, so packed sequences must
-        not depend on absolute positions or on global tokens of each sequence. Rotary and relative
-        positions do not.
 
     Attributes
     ----------
@@ -42,17 +37,10 @@ class AttentionMask:
         If shapes or types do not fit.
     """
 
-    def __init__(self, tokens: Tensor, segments: Tensor | None = None) -> None:
+    def __init__(self, tokens: Tensor) -> None:
         if tokens.dtype != torch.bool:
             raise ValueError(f"mask has type {tokens.dtype}; expected torch.bool")
-        if segments is not None and segments.shape != tokens.shape:
-            raise ValueError(
-                f"segments has shape {tuple(segments.shape)}; expected (B, L) = "
-                f"{tuple(tokens.shape)}"
-            )
-        if segments is not None and (segments.is_floating_point() or segments.dtype == torch.bool):
-            raise ValueError(f"segments has type {segments.dtype}; expected an integer type")
-        self.tokens, self.segments = tokens, segments
+        self.tokens = tokens
         self.padded = None if bool(tokens.all()) else tokens
         self.positions = PositionCache()
         self._found: dict[Hashable, Any] = {}
@@ -98,35 +86,14 @@ class AttentionMask:
         A query may attend to keys with its label. Padding keys have label -1. None, None if all
         pairs may attend.
         """
-        if self.segments is not None:
-            queries = self.segments.unique(return_inverse=True)[1].to(torch.int32)
-        elif self.padded is not None:
-            queries = torch.zeros_like(self.tokens, dtype=torch.int32)
-        else:
+        if self.padded is None:
             return None, None
-        keys = queries if self.padded is None else queries.masked_fill(~self.tokens, -1)
-        return queries.contiguous(), keys.contiguous()
-
-    @cached_property
-    def reach(self) -> int:
-        """Return the largest distance of two positions with the same segment."""
-        if self.segments is None:
-            return self.length - 1
-        labels = self.segments.unique(return_inverse=True)[1]
-        shape, at = (
-            (len(labels), int(labels.max()) + 1),
-            torch.arange(self.length, device=self.device),
-        )
-        at = at.expand_as(labels)
-        first = labels.new_full(shape, self.length).scatter_reduce_(1, labels, at, "amin")
-        last = labels.new_full(shape, 0).scatter_reduce_(1, labels, at, "amax")
-        return int((last - first).amax())
+        queries = self.tokens.new_zeros(self.tokens.shape, dtype=torch.int32)
+        return queries, queries.masked_fill(~self.tokens, -1)
 
     def select(self, rows: Tensor | slice) -> AttentionMask:
         """Return the mask of some sequences of the batch, with the same position tables."""
-        selected = AttentionMask(
-            self.tokens[rows], None if self.segments is None else self.segments[rows]
-        )
+        selected = AttentionMask(self.tokens[rows])
         selected.positions = self.positions
         return selected
 
@@ -138,28 +105,18 @@ class AttentionMask:
 
         def compute() -> Tensor | None:
             if isinstance(pattern, Full):
-                return self._restricted(None, self.length)
+                return self.keys
             at = torch.arange(self.length, device=self.device)
             lengths = self.lengths[:, None, None, None]
-            return self._restricted(pattern.allows(at[:, None], at[None, :], lengths), self.length)
+            allowed = pattern.allows(at[:, None], at[None, :], lengths)
+            return allowed if self.keys is None else allowed & self.keys
 
         return self.once(("dense", pattern), compute)
 
-    def global_rows(self, count: int) -> Tensor | None:
-        """Return the mask of the first `count` queries if they attend to every key.
-
-        The result is (B or 1, 1, count, L) bool, True = may attend; None if all may.
-        """
-        return self._restricted(None, count)
-
-    def _restricted(self, allowed: Tensor | None, count: int) -> Tensor | None:
-        """Remove padding and pairs in different segments from the rows of `count` queries."""
-        if self.padded is not None:
-            allowed = both(allowed, self.tokens[:, None, None, :])
-        if self.segments is not None:
-            same = self.segments[:, :count, None] == self.segments[:, None, :]
-            allowed = both(allowed, same[:, None])
-        return allowed
+    @property
+    def keys(self) -> Tensor | None:
+        """Return the mask of the keys, (B, 1, 1, L) bool, True = token; None without padding."""
+        return None if self.padded is None else self.padded[:, None, None, :]
 
 
 def as_mask(mask: AttentionMask | Tensor | None, x: Tensor) -> AttentionMask:
@@ -179,8 +136,3 @@ def as_mask(mask: AttentionMask | Tensor | None, x: Tensor) -> AttentionMask:
             f"mask has shape {tuple(tokens.shape)}; expected (B, L) = {(batch, length)}"
         )
     return mask if isinstance(mask, AttentionMask) else AttentionMask(mask)
-
-
-def both(one: Tensor | None, other: Tensor) -> Tensor:
-    """Return the conjunction of two bool masks; None stands for True everywhere."""
-    return other if one is None else one & other

@@ -226,8 +226,8 @@ class Window(AttentionPattern):
     dilation: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(0, window=self.window)
-        _at_least(1, dilation=self.dilation)
+        check_minimum(0, window=self.window)
+        check_minimum(1, dilation=self.dilation)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return one band."""
@@ -246,7 +246,7 @@ class Strided(AttentionPattern):
     stride: int
 
     def __post_init__(self) -> None:
-        _at_least(1, stride=self.stride)
+        check_minimum(1, stride=self.stride)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return one dilated band over all tokens with the same remainder."""
@@ -264,7 +264,7 @@ class BlockLocal(AttentionPattern):
     block: int
 
     def __post_init__(self) -> None:
-        _at_least(1, block=self.block)
+        check_minimum(1, block=self.block)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return a band that ends at the boundaries of the block."""
@@ -278,7 +278,7 @@ class Global(AttentionPattern):
     num_global: int
 
     def __post_init__(self) -> None:
-        _at_least(0, num_global=self.num_global)
+        check_minimum(0, num_global=self.num_global)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the columns of the global keys. `num_global` describes the rows."""
@@ -303,8 +303,7 @@ class RandomBlocks(AttentionPattern):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(1, count=self.count)
-        _at_least(1, block=self.block)
+        check_minimum(1, count=self.count, block=self.block)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the random blocks."""
@@ -360,10 +359,11 @@ def num_pairs(pattern: AttentionPattern, length: int) -> int:
     return min(pairs, length * length)
 
 
-def _at_least(low: int, **value: int) -> None:
-    ((name, found),) = value.items()
-    if found < low:
-        raise ValueError(f"{name} is {found}; expected at least {low}")
+def check_minimum(low: int, **values: int) -> None:
+    """Raise ValueError if a value is less than `low`."""
+    for name, found in values.items():
+        if found < low:
+            raise ValueError(f"{name} is {found}; expected at least {low}")
 
 
 def _members(pattern: AttentionPattern) -> tuple[AttentionPattern, ...]:

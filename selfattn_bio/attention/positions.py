@@ -280,11 +280,9 @@ class Shaw(RelativePosition):
     def __init__(self, head_dim: int, max_distance: int) -> None:
         super().__init__()
         self.max_distance = max_distance
-        self.keys = nn.Parameter(
-            torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5)
-        )
-        self.values = nn.Parameter(
-            torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5)
+        self.keys, self.values = (
+            nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
+            for _ in range(2)
         )
 
     def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
@@ -318,11 +316,8 @@ class TransformerXL(RelativePosition):
 
     def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return q + v, with the projected sinusoids of all distances as keys."""
-        reach, dim, dtype = (
-            min(reach, self.max_distance),
-            self.project.in_features,
-            self.project.weight.dtype,
-        )
+        reach, dim = min(reach, self.max_distance), self.project.in_features
+        dtype = self.project.weight.dtype
 
         def compute() -> tuple[Tensor]:
             distance = torch.arange(-reach, reach + 1, device=q.device)
@@ -415,35 +410,22 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
-# Builders by kind, from a section and the number and dimension of the heads, or from a section and
-# the width of the encoder. To add a position to run files, add its section to `config.attention`
-# and its builder here.
-RELATIVE: dict[str, Callable[[Any, int, int], Any]] = {
-    "none": lambda section, heads, dim: NoPosition(),
-    "t5": lambda section, heads, dim: T5Bias(
-        heads, section.num_buckets, section.max_distance, symmetric=section.symmetric
-    ),
-    "alibi": lambda section, heads, dim: Alibi(heads),
-    "rotary": lambda section, heads, dim: Rotary(dim, section.base, section.interpolation),
-    "shaw": lambda section, heads, dim: Shaw(dim, section.max_distance),
-    "transformer_xl": lambda section, heads, dim: TransformerXL(heads, dim, section.max_distance),
-}
-ABSOLUTE: dict[str, Callable[[Any, int], nn.Module]] = {
-    "sinusoidal": lambda section, width: Sinusoidal(),
-    "learned": lambda section, width: Learned(width, section.max_length),
+# Class of each kind, and the sizes of the encoder that it needs. Other arguments are keys of the
+# section. To add a position to run files, add its section to `config.attention` and its class here.
+POSITIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "none": (NoPosition, ()),
+    "t5": (T5Bias, ("num_heads",)),
+    "alibi": (Alibi, ("num_heads",)),
+    "rotary": (Rotary, ("head_dim",)),
+    "shaw": (Shaw, ("head_dim",)),
+    "transformer_xl": (TransformerXL, ("num_heads", "head_dim")),
+    "sinusoidal": (Sinusoidal, ()),
+    "learned": (Learned, ("embed_dim",)),
 }
 
 
-def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> NoPosition:
-    """Build the relative position of the run file for one layer; none if it is absolute."""
-    if section.effect == "absolute":
-        return NoPosition()
-    position: NoPosition = RELATIVE[section.kind](section, num_heads, head_dim)
-    return position
-
-
-def build_absolute(section: config.AnyPosition, embed_dim: int) -> nn.Module:
-    """Build the absolute position of the run file, or the identity if the position is relative."""
-    if section.effect != "absolute":
-        return nn.Identity()
-    return ABSOLUTE[section.kind](section, embed_dim)
+def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> Any:
+    """Build the position of the run file: a relative one for one layer, or an absolute one."""
+    kind, needed = POSITIONS[section.kind]
+    sizes = {"num_heads": num_heads, "head_dim": head_dim, "embed_dim": num_heads * head_dim}
+    return kind(**{name: sizes[name] for name in needed}, **section.model_dump(exclude={"kind"}))

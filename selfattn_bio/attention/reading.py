@@ -42,7 +42,7 @@ def weight_tiles(layer: AttentionInputs) -> Iterator[WeightTile]:
                 q[:, :, :num],
                 layer.k,
                 terms=layer.terms.first(num),
-                allowed=layer.mask.global_rows(num),
+                allowed=layer.mask.keys,
             )
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
     for tile, weights in tile_weights(layer):

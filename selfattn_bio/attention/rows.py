@@ -26,7 +26,7 @@ def with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
     num = min(inputs.pattern.num_global, inputs.length)
     if num == 0:
         return out
-    q, terms, allowed = inputs.q[:, :, :num], inputs.terms.first(num), inputs.mask.global_rows(num)
+    q, terms, allowed = inputs.q[:, :, :num], inputs.terms.first(num), inputs.mask.keys
     if terms.queries is None and not inputs.dropout:
         rows = global_rows(q, inputs.k, inputs.v, bias=terms.bias, allowed=allowed)
     else:

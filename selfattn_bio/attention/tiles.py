@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.attention.mask import AttentionMask, both
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     AttentionPattern,
     Band,
@@ -378,15 +378,12 @@ class Walk:
         restrictions = [there[None, None]]
         if mask.padded is not None:
             restrictions.append(mask.tokens[batch][:, key.clamp(min=0)][:, None])  # (b, 1, G, 1, K)
-        if mask.segments is not None:
-            segments = mask.segments[batch]
-            same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
-            restrictions.append(same[:, None])
         # the backward pass and other layers have the same tiles
         holds = mask.once((self.key, number), lambda: [bool(each.all()) for each in restrictions])
         allowed = None
         for each, always in zip(restrictions, holds, strict=True):
-            allowed = allowed if always else both(allowed, each)
+            if not always:
+                allowed = each if allowed is None else allowed & each
         return allowed
 
 

@@ -1,0 +1,1 @@
+"""Networks: stem, encoder, heads and baselines; their construction and their folders."""

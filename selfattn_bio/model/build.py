@@ -1,21 +1,15 @@
 """Build the network of a run file.
 
-The modules of this package take plain arguments; this module translates the sections of a run file
-into them. Initial weights are random numbers of torch's global generator, so the order in which
-the parts are built matters.
+Initial weights are random numbers of torch's global generator, so the order in which the parts are
+built matters.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
-from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
-from selfattn_bio.attention.mixers import build_mixer
-from selfattn_bio.attention.positions import build_absolute, build_position
 from selfattn_bio.model.classifier import (
     AttentionBody,
     Body,
@@ -26,11 +20,7 @@ from selfattn_bio.model.classifier import (
 )
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
-from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.model.exits import ConfidenceExits, LastLayer
-from selfattn_bio.model.heads import BinHead, ClsHead, Head, PoolingHead, TokenHead
-from selfattn_bio.model.paired import CrossBlock, Graded, PairedBody
-from selfattn_bio.model.stem import BatchNorm, ConvStem, NoStem, RecordNorm, Stem, TowerStem
+from selfattn_bio.model.paired import Graded, PairedBody
 from selfattn_bio.model.user_module import build_module
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
@@ -78,141 +68,26 @@ def build_members(
     outputs_per
         "sequence", "token" or "position" of the encoder.
     """
-    members = [build_member(section, num_outputs, outputs_per) for _ in range(section.members)]
+
+    def build() -> Body:
+        match section:
+            case config.AttentionModel():
+                return AttentionBody(section, num_outputs, outputs_per)
+            case config.PairedModel():
+                return PairedBody(section, num_outputs, outputs_per)
+            case config.CnnModel():
+                return Cnn(section, num_outputs)
+            case config.DilatedModel():
+                return Dilated(section, num_outputs)
+        raise ValueError("the network of a user's module is built by build_network")
+
+    members = [build() for _ in range(section.members)]
     gates = getattr(section, "gates", None)
     if isinstance(gates, config.PrunedGates):
         for member, layers in zip(members, gates.members, strict=True):
             kept = [(layer.heads, layer.feedforward) for layer in layers]
             member.encoder.prune_to(kept)  # type: ignore[operator, union-attr]
     return members
-
-
-def build_member(section: config.AnyModel, num_outputs: int, outputs_per: str) -> Body:
-    """Build one member; arguments are those of `build_members`."""
-    match section:
-        case config.AttentionModel():
-            return AttentionBody(
-                build_stem(section.stem, section.embed_dim, section.dropout),
-                build_encoder(section),
-                build_head(section, num_outputs, outputs_per),
-                ConfidenceExits() if section.exits.kind == "confidence" else LastLayer(),
-            )
-        case config.CnnModel():
-            return Cnn(
-                section.embed_dim,
-                num_outputs,
-                channels=section.channels,
-                kernels=section.kernels,
-                pools=section.pools,
-                bins=section.bins,
-                hidden_dim=section.hidden_dim,
-                dropout=section.dropout,
-            )
-        case config.DilatedModel():
-            return Dilated(
-                build_stem(section.stem, section.embed_dim, section.dropout),
-                section.embed_dim,
-                num_outputs,
-                dilations=section.dilations,
-                kernel=section.kernel,
-                dropout=section.dropout,
-            )
-        case config.PairedModel():
-            return _build_pair(section, num_outputs, outputs_per)
-        case config.ModuleModel():
-            raise ValueError("the network of a user's module is built by build_network")
-
-
-def _build_pair(section: config.PairedModel, num_outputs: int, outputs_per: str) -> PairedBody:
-    first, partner = section.encoder, section.of_partner
-    return PairedBody(
-        build_stem(first.stem, first.embed_dim, first.dropout),
-        build_encoder(first),
-        build_stem(partner.stem, partner.embed_dim, partner.dropout),
-        build_encoder(partner),
-        [
-            CrossBlock(
-                first.embed_dim,
-                first.num_heads,
-                partner.embed_dim,
-                position=partial(
-                    build_position, section.cross_position, first.num_heads, first.head_dim
-                ),
-                num_kv_heads=first.num_kv_heads,
-                feedforward_dim=first.feedforward_dim,
-                dropout=first.dropout,
-                attention_dropout=first.attention_dropout,
-            )
-            for _ in range(section.cross_layers)
-        ],
-        build_head(first, num_outputs, outputs_per),
-    )
-
-
-def build_encoder(section: config.AttentionModel) -> Encoder:
-    """Build the encoder of a section [model], with gates if it has some."""
-    absolute = build_absolute(section.position, section.embed_dim)
-    relative = partial(build_position, section.position, section.num_heads, section.head_dim)
-    encoder = Encoder(
-        section.embed_dim,
-        section.num_layers,
-        section.num_heads,
-        pattern=partial(build_mixer, section),
-        position=relative if isinstance(absolute, nn.Identity) else absolute,
-        num_kv_heads=section.num_kv_heads,
-        feedforward_dim=section.feedforward_dim,
-        dropout=section.dropout,
-        stochastic_depth=section.stochastic_depth,
-        bias=section.gates.kind == "none",
-    )
-    encoder.set_attention_dropout(section.attention_dropout)
-    if section.gates.kind == "hard_concrete":
-        encoder.add_gates()
-    return encoder
-
-
-def build_stem(section: config.AnyStem, embed_dim: int, dropout: float) -> Stem:
-    """Build the stem that the run file names, with outputs of size `embed_dim`."""
-    match section:
-        case config.ConvStemSection():
-            return ConvStem(
-                section.token_dim,
-                embed_dim,
-                kernel=section.kernel,
-                pool=section.pool,
-                second_kernel=section.second_kernel,
-                norm=BatchNorm if section.norm == "batch" else RecordNorm,
-                dropout=dropout,
-            )
-        case config.TowerStemSection():
-            return TowerStem(
-                section.token_dim,
-                embed_dim,
-                channels=section.channels,
-                kernels=section.kernels,
-                pools=section.pools,
-                residual_kernel=section.residual_kernel,
-            )
-        case config.NoStemSection():
-            return NoStem(embed_dim)
-
-
-def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: str) -> Head:
-    """Build the head that the run file names.
-
-    Objectives with outputs per token or bin have only one possible head, so `section.head` is
-    ignored for them. Arguments are those of `build_members`.
-    """
-    if outputs_per == "token":
-        pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
-        return TokenHead(section.embed_dim, num_outputs, pool)
-    if outputs_per == "position":
-        return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
-    if isinstance(section.head, config.PoolingHeadSection):
-        return PoolingHead(
-            section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs
-        )
-    return ClsHead(section.embed_dim, section.dropout, num_outputs)
 
 
 def num_outputs(run: config.RunFile) -> int:

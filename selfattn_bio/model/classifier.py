@@ -7,21 +7,22 @@ interpretation use `embed`, `classify` and `forward`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
-from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.encoder import build_encoder
 from selfattn_bio.model.exits import ConfidenceExits, LastLayer, Readings
 from selfattn_bio.model.gates import expected_open
-from selfattn_bio.model.heads import BinHead, Head, TokenHead
+from selfattn_bio.model.heads import BinHead, TokenHead, build_head
 from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
-from selfattn_bio.model.stem import ConvStem, Stem
+from selfattn_bio.model.stem import ConvStem, build_stem
 from selfattn_bio.model.strands import both_strands, mirrored
 from selfattn_bio.sequence.kmers import PAD
 
@@ -29,21 +30,15 @@ from selfattn_bio.sequence.kmers import PAD
 class AttentionBody(nn.Module):
     """Apply stem, encoder and head."""
 
-    def __init__(
-        self,
-        stem: Stem,
-        encoder: Encoder,
-        head: Head,
-        exits: LastLayer | ConfidenceExits,
-    ) -> None:
+    def __init__(self, section: config.AttentionModel, num_outputs: int, outputs_per: str) -> None:
         super().__init__()
-        self.stem, self.encoder, self.head, self.exits = stem, encoder, head, exits
-        self.token_dim = stem.token_dim
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Return whether `forward` takes embedded tokens in place of embeddings."""
-        return isinstance(self.stem, ConvStem)
+        self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
+        self.encoder = build_encoder(section)
+        self.head = build_head(section, num_outputs, outputs_per)
+        self.exits = ConfidenceExits() if section.exits.kind == "confidence" else LastLayer()
+        self.token_dim = self.stem.token_dim
+        # whether `forward` takes embedded tokens in place of embeddings
+        self.reads_tokens = isinstance(self.stem, ConvStem)
 
     def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor | Readings:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
@@ -108,6 +103,8 @@ class Network(nn.Module):
         Loss difference between all gates open and all closed.
     """
 
+    has_embeddings = True  # whether gradients can be taken at the embeddings
+
     def __init__(
         self, members: Sequence[Body], vocabulary_size: int, *, gate_penalty: float = 0.0
     ) -> None:
@@ -115,11 +112,6 @@ class Network(nn.Module):
         self.members = nn.ModuleList(members)
         self.gate_penalty = gate_penalty
         self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
-
-    @property
-    def has_embeddings(self) -> bool:
-        """Return whether gradients can be taken at the embeddings."""
-        return True
 
     def alone(self, number: int) -> Self:
         """Return a network that has only one of the members and shares its weights."""
@@ -173,18 +165,19 @@ class Network(nn.Module):
 
         The network must have exits.
         """
-        return self._readings(self.embed(tokens), tokens != PAD)
+        return self._per_member(
+            lambda member, x, mask: torch.stack(member.readings(x, mask), 1), tokens
+        )
 
     def depths(self, tokens: Tensor) -> Tensor:
         """Return the number of blocks that each member passes, (B, M); attention networks only."""
-        return self._depths(self.embed(tokens), tokens != PAD)
+        return self._per_member(lambda member, x, mask: member.depths(x, mask), tokens)
 
-    def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        readings = [torch.stack(m.readings(embeddings, mask), 1) for m in self.members]  # type: ignore[operator]
-        return torch.stack(readings, dim=1)
-
-    def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        return torch.stack([member.depths(embeddings, mask) for member in self.members], dim=1)  # type: ignore[operator]
+    def _per_member(
+        self, compute: Callable[[Any, Tensor, Tensor], Tensor], tokens: Tensor
+    ) -> Tensor:
+        x, mask = self.embed(tokens), tokens != PAD
+        return torch.stack([compute(member, x, mask) for member in self.members], dim=1)
 
     def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         parts = []
@@ -230,6 +223,51 @@ class PairedNetwork(Network):
         return torch.cat((first, self.of_partner(partner)), 1)
 
 
+class OneInput(Network):
+    """Hold one input of a paired network fixed, so that the other can be explained alone.
+
+    Parameters
+    ----------
+    network
+        The paired network.
+    held
+        Tokens of the fixed input with the ids of the network, (S, N'). Row i belongs to the rows
+        i, i + S, i + 2 S, ... of the other input.
+    partner
+        Whether the free input is the partner.
+    """
+
+    network: Any
+
+    def __init__(self, network: Network, held: Tensor, *, partner: bool) -> None:
+        nn.Module.__init__(self)
+        self.network, self.members, self.embedding = network, network.members, network.embedding
+        self.held, self.partner = held, partner
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embed tokens (B, N) int, as this input's tokenizer numbers them, as (B, N, token_dim)."""
+        return self.network.embed(self.network.of_partner(tokens) if self.partner else tokens)
+
+    inputs = embed  # the members get the embeddings
+
+    def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
+        assert isinstance(embeddings, Tensor)  # `inputs` returns nothing else
+        if len(embeddings) % len(self.held):
+            raise ValueError(
+                f"the fixed input has {len(self.held)} rows; expected 1, or one for each of the "
+                f"{len(embeddings)} rows of the other input"
+            )
+        held = self.held.repeat(len(embeddings) // len(self.held), 1)
+        parts = [
+            (embeddings, mask * (PARTNER if self.partner else FIRST)),
+            (self.network.embed(held), self.network.mask_of(held)),
+        ]
+        x, masks = zip(*(parts[::-1] if self.partner else parts), strict=True)
+        return self.network._of_members(
+            torch.cat(x, 1), torch.cat([each.to(torch.int8) for each in masks], 1)
+        )
+
+
 class BothStrandsNetwork(Network):
     """Pass each sequence and its reverse complement through the same weights.
 
@@ -263,15 +301,13 @@ class BothStrandsNetwork(Network):
         assert isinstance(embeddings, Tensor)  # `inputs` returns nothing else
         return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
 
-    def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, 2 M, E, C): each member reads each strand."""
-        return (
-            super()._readings(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
-        )
-
-    def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, 2 M): each member reads each strand."""
-        return super()._depths(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
+    def _per_member(
+        self, compute: Callable[[Any, Tensor, Tensor], Tensor], tokens: Tensor
+    ) -> Tensor:
+        """Return (B, 2 M, ...): each member reads each strand."""
+        x, mask = both_strands(self.embed(tokens), tokens != PAD)
+        found = torch.stack([compute(member, x, mask) for member in self.members], dim=1)
+        return found.unflatten(0, (-1, 2)).flatten(1, 2)
 
     def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of the given strand, then those of the other, mirrored.

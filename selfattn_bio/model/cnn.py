@@ -5,10 +5,9 @@ It is a model kind, trained by the same command and in the same way as attention
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.heads import equal_parts
 from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
@@ -25,16 +24,10 @@ class Cnn(nn.Module):
 
     Parameters
     ----------
-    token_dim, num_outputs
-        Dimension of the token embeddings, and number C of outputs.
-    channels, kernels, pools
-        Channels, kernel (odd) and pooling of each convolution.
-    bins
-        Number of equal parts of the sequence.
-    hidden_dim
-        Size of the hidden dense layer.
-    dropout
-        Probability of dropout after each convolution and in the dense layers.
+    section
+        Section [model].
+    num_outputs
+        Number C of outputs.
 
     References
     ----------
@@ -43,32 +36,21 @@ class Cnn(nn.Module):
 
     reads_tokens = True  # `forward` takes embedded tokens in place of embeddings
 
-    def __init__(
-        self,
-        token_dim: int,
-        num_outputs: int,
-        *,
-        channels: Sequence[int],
-        kernels: Sequence[int],
-        pools: Sequence[int],
-        bins: int,
-        hidden_dim: int,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, section: config.CnnModel, num_outputs: int) -> None:
         super().__init__()
-        self.token_dim, self.bins, self.pools = token_dim, bins, pools
-        widths = (token_dim, *channels)
+        self.token_dim, self.bins, self.pools = section.embed_dim, section.bins, section.pools
+        widths = (section.embed_dim, *section.channels)
         self.convolutions = nn.ModuleList(
             TokenConv(before, after, kernel, bias=True)
-            for before, after, kernel in zip(widths, widths[1:], kernels, strict=False)
+            for before, after, kernel in zip(widths, widths[1:], section.kernels, strict=False)
         )
-        self.norms = nn.ModuleList(BatchNorm(width) for width in channels)
-        self.dropout = Dropout(dropout)
+        self.norms = nn.ModuleList(BatchNorm(width) for width in section.channels)
+        self.dropout = Dropout(section.dropout)
         self.dense = nn.Sequential(
-            nn.Linear(bins * widths[-1], hidden_dim),
+            nn.Linear(section.bins * widths[-1], section.hidden_dim),
             nn.ReLU(),
             self.dropout,
-            nn.Linear(hidden_dim, num_outputs),
+            nn.Linear(section.hidden_dim, num_outputs),
         )
 
     def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:

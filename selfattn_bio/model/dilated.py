@@ -5,13 +5,12 @@ It is a model kind, trained by the same command as attention models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.heads import BinHead
-from selfattn_bio.model.stem import Stem
+from selfattn_bio.model.stem import build_stem
 
 
 class Dilated(nn.Module):
@@ -19,43 +18,28 @@ class Dilated(nn.Module):
 
     Parameters
     ----------
-    stem
-        From token embeddings to vectors of size `embed_dim`.
-    embed_dim, num_outputs
-        Sizes D and C.
-    dilations
-        Dilation of each convolution.
-    kernel
-        Size of the convolutions, odd.
-    dropout
-        Probability of dropout after each convolution.
+    section
+        Section [model].
+    num_outputs
+        Number C of outputs per bin.
 
     References
     ----------
     Kelley et al. 2018.
     """
 
-    def __init__(
-        self,
-        stem: Stem,
-        embed_dim: int,
-        num_outputs: int,
-        *,
-        dilations: Sequence[int],
-        kernel: int = 3,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, section: config.DilatedModel, num_outputs: int) -> None:
         super().__init__()
-        self.stem, self.token_dim = stem, stem.token_dim
+        dim, kernel = section.embed_dim, section.kernel
+        self.stem = build_stem(section.stem, dim, section.dropout)
+        self.token_dim = self.stem.token_dim
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(
-                embed_dim, embed_dim, kernel, padding=d * (kernel // 2), dilation=d, bias=False
-            )
-            for d in dilations
+            nn.Conv1d(dim, dim, kernel, padding=d * (kernel // 2), dilation=d, bias=False)
+            for d in section.dilations
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(embed_dim) for _ in dilations)
-        self.act, self.dropout = nn.GELU(), Dropout(dropout)
-        self.head = BinHead(embed_dim, num_outputs, num_global=0, reads_stem=False)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
+        self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
+        self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to (B, M, C)."""

@@ -5,7 +5,7 @@ A mask (B, L) bool is True at tokens and False at padding. `Encoder` makes it an
 which all layers share together with the tables of their positions. With grouped-query attention,
 G < H and H / G query heads share a key and value head; they are called a group.
 
-Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
+Attribution rules (`attribution.rules`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
 `prune_to` methods remove pruned heads and feed-forward networks.
 """
 
@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.mask import AttentionMask, as_mask
-from selfattn_bio.attention.mixers import Mixer, Softmax
+from selfattn_bio.attention.mixers import Mixer, Softmax, build_mixer
 from selfattn_bio.attention.patterns import AttentionPattern, Full
-from selfattn_bio.attention.positions import NoPosition, RelativePosition
+from selfattn_bio.attention.positions import NoPosition, RelativePosition, build_position
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.gates import HardConcrete
 
@@ -54,7 +56,7 @@ class QKVProjection(nn.Module):
     def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, head_dim
-        self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
+        self.linear = nn.Linear(embed_dim, sum(heads) * head_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map x (B, L, D) to q (B, H, L, Dh), k and v (B, G, L, Dh)."""
@@ -112,7 +114,13 @@ class SelfAttention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        head_dim, num_groups = head_sizes(embed_dim, num_heads, num_kv_heads)
+        num_groups = num_heads if num_kv_heads is None else num_kv_heads
+        if embed_dim % num_heads:
+            raise ArgumentError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
+        if num_heads % num_groups:
+            raise ArgumentError(
+                f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}"
+            )
         if not isinstance(pattern, AttentionPattern) and not callable(pattern):
             raise ArgumentError(
                 f"pattern is {pattern!r}; expected a pattern such as Window(128), or a function "
@@ -120,7 +128,8 @@ class SelfAttention(nn.Module):
             )
         self.mixer = Softmax(pattern) if isinstance(pattern, AttentionPattern) else pattern()
         key_heads = () if self.mixer.keys_are_queries else (num_groups,)
-        self.qkv = QKVProjection(embed_dim, head_dim, (num_heads, *key_heads, num_groups))
+        heads = (num_heads, *key_heads, num_groups)
+        self.qkv = QKVProjection(embed_dim, embed_dim // num_heads, heads)
         self.out = nn.Linear(embed_dim, embed_dim, bias=bias)
         self.gates: nn.Module = nn.Identity()
         self.position = new_position(position)
@@ -139,11 +148,8 @@ class SelfAttention(nn.Module):
 
     def add_gates(self) -> None:
         """Add a gate to each group of heads, open at first."""
-        weights, num_groups = (
-            self.qkv.linear.weight.numel() + self.out.weight.numel(),
-            self.qkv.heads[-1],
-        )
-        self.gates = HardConcrete(num_groups, weights / num_groups)
+        weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
+        self.gates = HardConcrete(self.qkv.heads[-1], weights / self.qkv.heads[-1])
 
     def prune_to(self, groups: Sequence[int]) -> None:
         """Remove all groups of heads except `groups`.
@@ -158,12 +164,9 @@ class SelfAttention(nn.Module):
             self.out.weight = nn.Parameter(self.out.weight.detach() * gate)
             self.gates = nn.Identity()
         self.qkv.prune_to(heads, groups)
-        self.out = select_features(
-            self.out,
-            columns=[
-                head * self.qkv.head_dim + i for head in heads for i in range(self.qkv.head_dim)
-            ],
-        )
+        dim = self.qkv.head_dim
+        columns = [head * dim + i for head in heads for i in range(dim)]
+        self.out = select_features(self.out, columns=columns)
         self.position.keep_heads(heads)
         self.mixer.keep_heads(heads)
 
@@ -267,10 +270,8 @@ class EncoderBlock(nn.Module):
         elif isinstance(self.feedforward_gate, HardConcrete):
             last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
             gate = self.feedforward_gate.values().detach()
-            last.weight, last.bias = (
-                nn.Parameter(last.weight.detach() * gate),
-                nn.Parameter(last.bias.detach() * gate),
-            )
+            last.weight = nn.Parameter(last.weight.detach() * gate)
+            last.bias = nn.Parameter(last.bias.detach() * gate)
         self.feedforward_gate = nn.Identity()
 
 
@@ -400,14 +401,25 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(kept)
 
 
-def head_sizes(embed_dim: int, num_heads: int, num_kv_heads: int | None) -> tuple[int, int]:
-    """Return the dimension of a head and the number of key and value heads."""
-    num_groups = num_heads if num_kv_heads is None else num_kv_heads
-    if embed_dim % num_heads:
-        raise ArgumentError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
-    if num_heads % num_groups:
-        raise ArgumentError(f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}")
-    return embed_dim // num_heads, num_groups
+def build_encoder(section: config.AttentionModel) -> Encoder:
+    """Build the encoder of a section [model], with gates if it has some."""
+    position = partial(build_position, section.position, section.num_heads, section.head_dim)
+    encoder = Encoder(
+        section.embed_dim,
+        section.num_layers,
+        section.num_heads,
+        pattern=partial(build_mixer, section),
+        position=position() if section.position.effect == "absolute" else position,
+        num_kv_heads=section.num_kv_heads,
+        feedforward_dim=section.feedforward_dim,
+        dropout=section.dropout,
+        stochastic_depth=section.stochastic_depth,
+        bias=section.gates.kind == "none",
+    )
+    encoder.set_attention_dropout(section.attention_dropout)
+    if section.gates.kind == "hard_concrete":
+        encoder.add_gates()
+    return encoder
 
 
 def new_position(position: Position | None) -> RelativePosition:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 
 
@@ -31,7 +32,17 @@ class PoolingProjection(nn.Module):
         return self.score(x), x.unflatten(-1, (self.num_heads, -1))
 
 
-class PoolingHead(nn.Module):
+class Head(nn.Module):
+    """Base class of heads without prefix vectors."""
+
+    num_prefix = 0  # vectors that the head puts in front of the tokens
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepend P vectors to x (B, L, D) and mask (B, L); here none."""
+        return x, mask
+
+
+class PoolingHead(Head):
     """Divide the sequence into equal parts, pool each by attention, and classify the means.
 
     Each pooling head weights the tokens of a part by the softmax of a learned score. The weighted
@@ -41,33 +52,25 @@ class PoolingHead(nn.Module):
 
     Parameters
     ----------
-    embed_dim, num_heads, num_outputs
-        Sizes D, H and C; D is a multiple of H.
+    section
+        Section [model].
     parts
         Number P of parts.
-    dropout
-        Probability of dropout before both layers of the classifier.
+    num_outputs
+        Number C of outputs.
     """
 
-    num_prefix = 0  # vectors that the head puts in front of the tokens
-
-    def __init__(
-        self, embed_dim: int, num_heads: int, parts: int, dropout: float, num_outputs: int
-    ) -> None:
+    def __init__(self, section: config.AttentionModel, parts: int, num_outputs: int) -> None:
         super().__init__()
-        self.parts = parts
-        self.project = PoolingProjection(embed_dim, num_heads)
+        self.parts, dim = parts, section.embed_dim
+        self.project = PoolingProjection(dim, section.num_heads)
         self.classify = nn.Sequential(
-            Dropout(dropout),
-            nn.Linear(parts * embed_dim, embed_dim),
+            Dropout(section.dropout),
+            nn.Linear(parts * dim, dim),
             nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(embed_dim, num_outputs),
+            Dropout(section.dropout),
+            nn.Linear(dim, num_outputs),
         )
-
-    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the arguments unchanged; there is no prefix."""
-        return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, C); the mean of a part without tokens is 0."""
@@ -92,7 +95,7 @@ def equal_parts(mask: Tensor, parts: int) -> Tensor:
     return one_hot(index, parts).bool() & mask[..., None]
 
 
-class ClsHead(nn.Module):
+class ClsHead(Head):
     """Put a learned [CLS] vector in front of the tokens and classify it after the encoder.
 
     Parameters
@@ -121,7 +124,7 @@ class ClsHead(nn.Module):
         return self.classify(self.dropout(x[:, 0]))
 
 
-class TokenHead(nn.Module):
+class TokenHead(Head):
     """Compute outputs for each token before the stem.
 
     One vector of the encoder yields the outputs of all tokens that the stem pooled into it.
@@ -134,23 +137,17 @@ class TokenHead(nn.Module):
         Number of tokens that the stem pools into one vector; 1 without pooling.
     """
 
-    num_prefix = 0
-
     def __init__(self, embed_dim: int, num_outputs: int, pool: int) -> None:
         super().__init__()
         self.pool = pool
         self.classify = nn.Linear(embed_dim, pool * num_outputs)
-
-    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the arguments unchanged; there is no prefix."""
-        return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) to (B, L * pool, C); the mask (B, L) is not needed."""
         return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
-class BinHead(nn.Module):
+class BinHead(Head):
     """Compute outputs for each vector of the encoder, that is, for each bin of the sequence.
 
     The head reads the output of the encoder and also its input. The norms of the encoder give
@@ -176,11 +173,9 @@ class BinHead(nn.Module):
     ) -> None:
         super().__init__()
         self.num_prefix = num_global
-        self.vectors = (
-            nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
-            if num_global
-            else None
-        )
+        self.vectors = None
+        if num_global:
+            self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
         self.classify = nn.Linear((1 + reads_stem) * embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
 
@@ -203,4 +198,26 @@ class BinHead(nn.Module):
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
-Head = PoolingHead | ClsHead | TokenHead | BinHead
+def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: str) -> Head:
+    """Build the head of an attention model.
+
+    Objectives with outputs per token or bin have only one possible head, so `section.head` is
+    ignored for them.
+
+    Parameters
+    ----------
+    section
+        Section [model].
+    num_outputs
+        Number C of outputs per sequence, token or bin.
+    outputs_per
+        "sequence", "token" or "position" of the encoder.
+    """
+    if outputs_per == "token":
+        pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
+        return TokenHead(section.embed_dim, num_outputs, pool)
+    if outputs_per == "position":
+        return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
+    if isinstance(section.head, config.PoolingHeadSection):
+        return PoolingHead(section, section.head.parts, num_outputs)
+    return ClsHead(section.embed_dim, section.dropout, num_outputs)

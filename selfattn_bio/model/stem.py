@@ -5,12 +5,10 @@ Every stem keeps padding at 0.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
 from selfattn_bio.model.pooling import max_pool
@@ -19,7 +17,7 @@ from selfattn_bio.model.pooling import max_pool
 class NoStem(nn.Module):
     """Pass token embeddings on unchanged: (B, N, D) -> (B, N, D)."""
 
-    def __init__(self, embed_dim: int) -> None:
+    def __init__(self, section: config.NoStemSection, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.token_dim, self.pool = embed_dim, 1
 
@@ -52,11 +50,8 @@ class RecordNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.weight, self.bias, self.eps = (
-            nn.Parameter(torch.ones(dim)),
-            nn.Parameter(torch.zeros(dim)),
-            eps,
-        )
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.eps = eps
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise x (B, D, M) with mask (B, M); without a mask every position counts."""
@@ -89,35 +84,22 @@ class ConvStem(nn.Module):
 
     Parameters
     ----------
-    token_dim, embed_dim
-        Dimensions of token embeddings and output.
-    kernel, second_kernel
-        Sizes of the convolutions, odd: in tokens, and in pooled tokens.
-    pool
-        Number of tokens per vector.
-    norm
-        Class of the norms.
+    section
+        Section [model.stem].
+    embed_dim
+        Dimension D of the output.
     dropout
         Probability of dropout after the first convolution.
     """
 
-    def __init__(
-        self,
-        token_dim: int,
-        embed_dim: int,
-        *,
-        kernel: int,
-        pool: int,
-        second_kernel: int,
-        norm: type[BatchNorm] | type[RecordNorm] = BatchNorm,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, section: config.ConvStemSection, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        self.token_dim, self.pool = token_dim, pool
-        self.first = TokenConv(token_dim, embed_dim, kernel)
+        self.token_dim, self.pool = section.token_dim, section.pool
+        norm = BatchNorm if section.norm == "batch" else RecordNorm
+        self.first = TokenConv(section.token_dim, embed_dim, section.kernel)
         self.first_norm = norm(embed_dim)
         self.first_act = nn.GELU()
-        self.second = TokenConv(embed_dim, embed_dim, second_kernel)
+        self.second = TokenConv(embed_dim, embed_dim, section.second_kernel)
         self.second_norm = norm(embed_dim)
         self.second_act = nn.GELU()
         self.dropout = Dropout(dropout)
@@ -151,32 +133,21 @@ class TowerStem(nn.Module):
 
     Parameters
     ----------
-    token_dim, embed_dim
-        Dimensions of token embeddings and output.
-    channels
-        Channels of each stage except the last, which has `embed_dim`.
-    kernels, pools
-        Kernel and pooling of each stage, in its tokens; kernels are odd.
-    residual_kernel
-        Kernel of the residual convolutions, odd.
+    section
+        Section [model.stem].
+    embed_dim
+        Dimension D of the output.
+    dropout
+        Ignored; towers have none.
     """
 
-    def __init__(
-        self,
-        token_dim: int,
-        embed_dim: int,
-        *,
-        channels: Sequence[int],
-        kernels: Sequence[int],
-        pools: Sequence[int],
-        residual_kernel: int,
-    ) -> None:
+    def __init__(self, section: config.TowerStemSection, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        self.token_dim, self.pool = token_dim, math.prod(pools)
-        widths = (token_dim, *channels, embed_dim)
-        shapes = list(zip(widths, widths[1:], kernels, pools, strict=False))
+        self.token_dim, self.pool = section.token_dim, section.pool
+        widths = (section.token_dim, *section.channels, embed_dim)
+        shapes = zip(widths, widths[1:], section.kernels, section.pools, strict=False)
         self.stages = nn.ModuleList(
-            TowerStage(*shape, residual_kernel=residual_kernel if number else None)
+            TowerStage(*shape, residual_kernel=section.residual_kernel if number else None)
             for number, shape in enumerate(shapes)
         )
 
@@ -223,3 +194,10 @@ def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
 
 
 Stem = NoStem | ConvStem | TowerStem
+
+
+def build_stem(section: config.AnyStem, embed_dim: int, dropout: float) -> Stem:
+    """Build the stem that the run file names, with outputs of size `embed_dim`."""
+    kinds = {"none": NoStem, "conv": ConvStem, "tower": TowerStem}
+    stem: Stem = kinds[section.kind](section, embed_dim, dropout)
+    return stem

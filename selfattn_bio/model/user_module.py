@@ -227,13 +227,10 @@ class ModuleNetwork(Network):
     def __init__(self, module: nn.Module, num_outputs: int, name: str, source: Path) -> None:
         nn.Module.__init__(self)
         self.members, self.num_outputs = nn.ModuleList([module]), num_outputs
+        self.gate_penalty = 0.0
         self.name, self.source = name, source
         self.takes_mask = "mask" in inspect.signature(module.forward).parameters
-
-    @property
-    def has_embeddings(self) -> bool:
-        """Return whether the module has `embed` and `classify`."""
-        return all(hasattr(self.members[0], name) for name in ("embed", "classify"))
+        self.has_embeddings = all(hasattr(module, name) for name in ("embed", "classify"))
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, D), if the module offers them."""
@@ -252,10 +249,6 @@ class ModuleNetwork(Network):
         with self._errors_of("forward"):
             outputs = self.members[0](tokens, **extra)
         return self._checked(outputs, len(tokens))[:, None]
-
-    def penalty(self) -> float:
-        """Return 0: there are no gates."""
-        return 0.0
 
     def _errors_of(self, method: str) -> AbstractContextManager[None]:
         return _errors_of(f"{method} of {self.name!r}", self.source)

@@ -16,9 +16,8 @@ from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
-from selfattn_bio.model.classifier import Network, PairedNetwork
+from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
-from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -132,12 +131,7 @@ class PairedScorer(Scorer):
         return self.of_first(partner) if name == "first" else self.of_partner(first)
 
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
-        return Scorer(
-            self.run,
-            tokenizer,
-            network.eval(),  # type: ignore[arg-type]
-            self.calibration,
-        )
+        return Scorer(self.run, tokenizer, network.eval(), self.calibration)
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
         """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""

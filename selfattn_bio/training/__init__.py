@@ -1,0 +1,1 @@
+"""Training: steps, evaluations, checkpoints, and the model folder at the end."""

@@ -7,19 +7,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from selfattn_bio import config
 from selfattn_bio.data.balanced import BalancedOrder
-from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import groups_of, worst_auroc
-from selfattn_bio.objectives.loss import Loss
-from selfattn_bio.training.data import SplitRecords, Stream, TrainingData
+from selfattn_bio.training.data import SplitRecords, Stream
 from selfattn_bio.training.steps import Steps
 
 
@@ -44,32 +40,24 @@ class BalancedSteps(Steps):
         If all training records are in one group, or the column does not exist.
     """
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        data: TrainingData,
-        network: Any,
-        collate: Collation,
-        loss: Loss,
-    ) -> None:
-        section = data.run.training.balance
+    def _prepare(self) -> None:
+        data, section = self.data, self.data.run.training.balance
         assert section is not None
         self.section: config.AnyBalance = section
         rows = {"train": data.train.rows, "valid": data.valid.rows}
         found = groups_of(section.by, data.corpus, rows, section.bins)
         groups, numbers = np.unique(found["train"].astype(str), return_inverse=True)
         if len(groups) < 2:
-            message = (
+            raise CorpusError(
                 f"all training records have the same {section.by!r}, {str(groups[0])!r}; "
-                "training.balance needs at least two groups"
+                "training.balance needs at least two groups",
+                place=str(data.corpus.path),
             )
-            raise CorpusError(message, place=str(data.corpus.path))
         self.groups: list[str] = groups.tolist()
         self.valid_groups = found["valid"]
         self.cells: NDArray[np.int64] = np.unique(
             2 * numbers + data.train.targets, return_inverse=True
         )[1]
-        super().__init__(fabric, data, network, collate, loss)
 
     def _build_stream(self) -> Stream:
         data, training = self.data, self.data.run.training

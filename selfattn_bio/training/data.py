@@ -93,9 +93,9 @@ def _check_explained(run: RunFile, objective: Objective[Any]) -> None:
 def _check_lengths(
     run: RunFile, corpus: Corpus, rows: NDArray[np.int64], name: str, split_path: Path
 ) -> None:
-    if not len(rows) and name == "test":
-        return
     if not len(rows):
+        if name == "test":
+            return
         raise CorpusError(f"the {SPLIT_NAMES[name]} split has no records", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
     least, what = objective_of(run.objective).shortest(run.tokens.k)

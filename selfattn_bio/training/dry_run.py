@@ -18,6 +18,7 @@ from selfattn_bio.display import counted, duration
 from selfattn_bio.training.data import Stream
 from selfattn_bio.training.loop import open_trainer
 from selfattn_bio.training.memory import peak_mb, reset_peak
+from selfattn_bio.training.messages import report_start
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
 from selfattn_bio.training.threads import choose_threads
 from selfattn_bio.training.trainer import Trainer
@@ -80,9 +81,9 @@ def take_dry_run(
     with TemporaryDirectory() as folder:
         output = Path(folder) / "model"
         trainer = open_trainer(run, corpus, split_path, output, name, sharded=sharded)
-        trainer.progress.threads = choose_threads(trainer, threads)
-        torch.set_num_threads(trainer.progress.threads)
-        trainer.messages.start(trainer)
+        trainer.history.threads = choose_threads(trainer, threads)
+        torch.set_num_threads(trainer.history.threads)
+        report_start(trainer)
         data, stream, training = trainer.data, trainer.steps.stream, trainer.data.run.training
         order = LongestFirst(stream.windows.sampled_lengths(), training.batch_size, training.seed)
         trainer.steps.stream = Stream(data.run, corpus, stream.split, order)
@@ -116,12 +117,12 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _report(trainer: Trainer, found: DryRun, evaluations: int, members: int) -> None:
     training = trainer.data.run.training
-    trainer.messages.log(
+    trainer.log(
         f"dry run: peak memory {found.peak_memory_mb / 1000:.3g} GB; "
         f"{found.seconds_per_step:.3g} s per step; {found.steps_per_epoch:,.4g} steps per epoch"
     )
     trainings = f"{members} trainings of " if members > 1 else ""
-    trainer.messages.log(
+    trainer.log(
         f"at most {duration(found.seconds)} for {trainings}{counted(training.max_steps, 'step')} "
         f"and {counted(evaluations, 'evaluation')}"
         f"{'; fitting the parts of [stack] is not included' * bool(trainer.data.run.stack.parts)}"

@@ -35,7 +35,7 @@ from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack, baseline_setup
 from selfattn_bio.training.memory import peak_mb
-from selfattn_bio.training.messages import named_metric
+from selfattn_bio.training.messages import named_metric, report_end
 from selfattn_bio.training.stacking import fit_part, fit_stack
 from selfattn_bio.training.trainer import Trainer
 from selfattn_bio.training.transfer import merge_lora
@@ -67,8 +67,8 @@ def write_model(
     TrainingInterrupted
         If a stop signal arrived in any process.
     """
-    data, steps, best_step = trainer.data, trainer.steps, trainer.progress.best_step
-    speed = trainer.meter.speed(trainer.progress, trainer.meter.seconds)
+    data, steps, best_step = trainer.data, trainer.steps, trainer.history.best_step
+    speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
     exits = _choose_exits(trainer)
     outputs = None
@@ -94,7 +94,7 @@ def write_model(
         "seconds": round(trainer.meter.seconds, 1),  # includes fitting a stack
         "peak_memory_mb": round(peak_mb(), 1),
         **{name: float(f"{value:.4g}") for name, value in speed.items()},
-        "steps": trainer.progress.step,
+        "steps": trainer.history.step,
         "best_step": best_step,
     }
     reference, seen = _reference(trainer, outputs), _seen(trainer)
@@ -107,12 +107,12 @@ def write_model(
             )
         reference.save(folder, sha256_of(folder / WEIGHTS))
         seen.to_parquet(folder / TRAINING_RECORDS, index=False)
-        trainer.progress.write_history(folder / HISTORY)
+        trainer.history.write(folder / HISTORY)
         (folder / TRAINING_COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
         if stack:
             stack.save(folder, sha256_of(folder / WEIGHTS))
         write_card(folder, best_metrics(folder))
-    trainer.messages.end(trainer, provenance)
+    report_end(trainer, provenance)
 
 
 def _or_interrupted(trainer: Trainer, result: Result | None) -> Result:
@@ -158,8 +158,8 @@ def _choose_exits(trainer: Trainer) -> dict[str, Any]:
     choice = choose_exits(readings, main_metric, trainer.data.run.model.exits.drop)  # type: ignore[union-attr]
     for module in exits:
         module.threshold.fill_(choice.threshold)
-    trainer.keep_weights(trainer.progress.best_step)
-    trainer.messages.log(
+    trainer.keep_weights(trainer.history.best_step)
+    trainer.log(
         f"early exits at a confidence of {choice.threshold:.4f}: validation records leave after "
         f"{choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
         f"{named_metric(main, choice.worth)}, without early exits {choice.worth_of_all_layers:.4f}"
@@ -192,7 +192,7 @@ def _fit_stack(
     TrainingInterrupted
         If a stop signal arrived while a part was fitted.
     """
-    data, log = trainer.data, trainer.messages.log
+    data, log = trainer.data, trainer.log
     splits = {"train": data.train, "valid": data.valid}
     letters = {name: data.letters(split) for name, split in splits.items()}
     labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}

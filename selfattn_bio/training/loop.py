@@ -1,7 +1,7 @@
 """The training loop: steps, evaluations and checkpoints, and at the end the model folder.
 
 The batch of a step depends only on the seed and the step, and its random numbers also on the
-process. A checkpoint therefore needs only `Progress`, weights and optimizer state to resume bit for
+process. A checkpoint therefore needs only `History`, weights and optimizer state to resume bit for
 bit. Processes split each batch and sum their gradients, so the number of processes changes only
 rounding and dropout.
 
@@ -19,9 +19,11 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.extras import import_extra
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import Progress
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.finalize import write_model
 from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
+from selfattn_bio.training.messages import report_progress, report_start
 from selfattn_bio.training.precision import keep_precision, with_precision
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
@@ -135,17 +137,17 @@ def train(
             keep_precision(run, checkpoints.path)
         fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)
-        progress = trainer.progress
-        progress.threads = progress.threads or choose_threads(trainer, threads)
-        torch.set_num_threads(progress.threads)
-        trainer.messages.start(trainer)
+        history = trainer.history
+        history.threads = history.threads or choose_threads(trainer, threads)
+        torch.set_num_threads(history.threads)
+        report_start(trainer)
         provenance = provenance_of(
             run,
             corpus,
             split_sha256,
             device=fabric.device.type,
             processes=fabric.world_size,
-            threads=progress.threads,
+            threads=history.threads,
         )
         take_steps(trainer, checkpoints)
         write_model(trainer, provenance, parts, threads)
@@ -175,25 +177,23 @@ def take_steps(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
     TrainingError
         As for `Trainer.take_step`, or if the tensorboard package is missing.
     """
-    fabric, progress, training = trainer.fabric, trainer.progress, trainer.data.run.training
-    board = None
+    fabric, history, training = trainer.fabric, trainer.history, trainer.data.run.training
+    board, shown = None, Progress()
     if training.tensorboard and fabric.is_global_zero:
-        board = TensorBoardWriter(checkpoints.path / "tensorboard", progress.step)
-    while trainer.is_due() or (
-        progress.step < training.max_steps and not trainer.out_of_patience()
-    ):
+        board = TensorBoardWriter(checkpoints.path / "tensorboard", history.step)
+    while trainer.is_due() or (history.step < training.max_steps and not trainer.out_of_patience()):
         # after a resumption, an evaluation that was abandoned is still due
         if not trainer.is_due():
             trainer.take_step()
         if trainer.is_due() and trainer.evaluate() and board:
-            board.write(progress.history[-1])
-        trainer.messages.progress(trainer)
-        at_end = progress.step == training.max_steps
+            board.write(history.rows[-1])
+        report_progress(trainer, shown)
+        at_end = history.step == training.max_steps
         stop = max_of_all(fabric, trainer.signals.received)
-        if progress.step % training.checkpoint_every == 0 or at_end or stop:
-            checkpoints.save(progress.step, *trainer.state())
+        if history.step % training.checkpoint_every == 0 or at_end or stop:
+            checkpoints.save(history.step, *trainer.state())
         if stop and (trainer.is_due() or not at_end):
             raise trainer.interruption()
     # out of patience: save the state, so that a run that is stopped below repeats no training
-    if progress.step < training.max_steps:
-        checkpoints.save(progress.step, *trainer.state())
+    if history.step < training.max_steps:
+        checkpoints.save(history.step, *trainer.state())

@@ -1,109 +1,59 @@
-"""Write the messages of a training: its start, its progress, its end, and its errors."""
+"""Report the start, the progress and the end of a training."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import RecordWindows
 from selfattn_bio.display import counted, duration
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, Progress
-from selfattn_bio.training.resume import checkpoints_of
-
-if TYPE_CHECKING:
-    from selfattn_bio.training.trainer import Trainer
-
-MAX_NAMED = 8  # records named in a message; longer lists are written to a file
+from selfattn_bio.training.trainer import Trainer
 
 
-class Messages:
-    """Report lines of one training, from the first process only.
+def report_start(trainer: Trainer) -> None:
+    """Report the size of network and data, the device, and warnings."""
+    for line in _start_lines(trainer):
+        trainer.log(line)
+    lineage = trainer.data.lineage
+    if lineage and lineage.coordinate_warning and trainer.fabric.is_global_zero:
+        LOG.warning(f"{trainer.name}: {lineage.coordinate_warning}")
 
-    Parameters
-    ----------
-    name
-        Prefix of the lines.
-    shown
-        Whether this is the first process.
-    """
 
-    def __init__(self, name: str, *, shown: bool) -> None:
-        self._name, self._shown = name, shown
-        self._progress = Progress()
-
-    def log(self, message: str) -> None:
-        """Report one line."""
-        if self._shown:
-            LOG.info(f"{self._name}: {message}")
-
-    def warn(self, message: str) -> None:
-        """Report one warning."""
-        if self._shown:
-            LOG.warning(f"{self._name}: {message}")
-
-    def start(self, trainer: Trainer) -> None:
-        """Report the size of network and data, the device, and warnings."""
-        for line in _start_lines(trainer):
-            self.log(line)
-        lineage = trainer.data.lineage
-        if lineage and lineage.coordinate_warning:
-            self.warn(lineage.coordinate_warning)
-
-    def progress(self, trainer: Trainer) -> None:
-        """Report one line after each evaluation, and progress between them."""
-        if self._shown:
-            self._progress.update(
-                lambda left: f"{self._name}: {_progress_line(trainer)}",
-                trainer.progress.step / trainer.data.run.training.max_steps,
-                keep=trainer.progress.is_evaluated,
-            )
-
-    def end(self, trainer: Trainer, provenance: dict[str, Any]) -> None:
-        """Report the best evaluation, why the training ended, and the model folder."""
-        progress, training = trainer.progress, trainer.data.run.training
-        early = (
-            f"; stopped at step {progress.step} after {training.patience} evaluations without "
-            "improvement"
+def report_progress(trainer: Trainer, shown: Progress) -> None:
+    """Report one line after each evaluation, and progress between them."""
+    if trainer.fabric.is_global_zero:
+        shown.update(
+            lambda left: f"{trainer.name}: {_progress_line(trainer)}",
+            trainer.history.step / trainer.data.run.training.max_steps,
+            keep=trainer.history.is_evaluated,
         )
-        ended = early if progress.step < training.max_steps else ""
-        privacy = provenance.get("privacy")
-        spent = f"; epsilon {privacy['epsilon']:.2f} spent" if privacy else ""
-        metric = named_metric(trainer.steps.main_metric, trainer.best)
-        self.log(
-            f"best validation {metric} at step {progress.best_step}{ended}{spent}; model in "
-            f"{trainer.output}"
-        )
+
+
+def report_end(trainer: Trainer, provenance: dict[str, Any]) -> None:
+    """Report the best evaluation, why the training ended, and the model folder."""
+    history, training = trainer.history, trainer.data.run.training
+    early = (
+        f"; stopped at step {history.step} after {training.patience} evaluations without "
+        "improvement"
+    )
+    ended = early if history.step < training.max_steps else ""
+    privacy = provenance.get("privacy")
+    spent = f"; epsilon {privacy['epsilon']:.2f} spent" if privacy else ""
+    metric = named_metric(trainer.steps.main_metric, trainer.best)
+    trainer.log(
+        f"best validation {metric} at step {history.best_step}{ended}{spent}; model in "
+        f"{trainer.output}"
+    )
 
 
 def named_metric(name: str, value: float) -> str:
     """Format a metric with its name, such as "AUROC 0.8712"."""
     return f"{title_of(name)} {value:.4f}"
-
-
-def not_finite(trainer: Trainer, loss: float, norm: float) -> TrainingError:
-    """Return the error of the current step, whose loss or gradient norm is not finite.
-
-    The ids of many records are written to a file next to the checkpoints.
-    """
-    step, ids = trainer.progress.step + 1, trainer.steps.stream.ids(trainer.progress.step)
-    named = ", ".join(ids)
-    if len(ids) > MAX_NAMED:
-        path = checkpoints_of(trainer.output) / f"not-finite-{step:09d}.txt"
-        named = f"{len(ids)}, listed in {path}"
-        if trainer.fabric.is_global_zero:
-            with whole_file(path) as temporary:
-                temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
-    return TrainingError(
-        f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
-        f"(records: {named})",
-        place=str(trainer.output),
-        hint="Lower training.learning_rate; the last checkpoint is kept",
-    )
 
 
 def out_of_memory(run: RunFile, reason: str, place: str) -> TrainingError:
@@ -136,7 +86,7 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
             f"per epoch; the validation records give {num_windows:,} adjacent windows, and "
             f"{'all' if num_used == num_windows else f'{num_used:,}'} of them are used"
         )
-    threads = trainer.progress.threads
+    threads = trainer.history.threads
     processes = f"{fabric.world_size} processes, each with " if fabric.world_size > 1 else ""
     padding = 1 - stream.order.efficiency()
     yield (
@@ -155,26 +105,26 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
 
 
 def _progress_line(trainer: Trainer) -> str:
-    progress, max_steps = trainer.progress, trainer.data.run.training.max_steps
-    seconds, evaluated = trainer.meter.seconds, progress.is_evaluated
-    row = progress.history[-1] if evaluated else {}
+    history, max_steps = trainer.history, trainer.data.run.training.max_steps
+    seconds, evaluated = trainer.meter.seconds, history.is_evaluated
+    row = history.rows[-1] if evaluated else {}
     parts = [
-        f"step {progress.step}/{max_steps}",
-        f"epoch {trainer.steps.stream.epoch_of(progress.step):.1f}",
+        f"step {history.step}/{max_steps}",
+        f"epoch {trainer.steps.stream.epoch_of(history.step):.1f}",
     ]
     if trainer.steps.shows_records:
-        loss = row["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
+        loss = row["train_loss"] if evaluated else history.loss_sum / history.loss_steps
         parts.append(f"loss {loss:.4f}")
     if evaluated:
         main = trainer.steps.main_metric
         parts.append(
             f"validation {named_metric(main, row[f'valid_{main}'])} "
-            f"(best {trainer.best:.4f} at step {progress.best_step})"
+            f"(best {trainer.best:.4f} at step {history.best_step})"
         )
-    left = seconds / progress.step * (max_steps - progress.step)
+    left = seconds / history.step * (max_steps - history.step)
     unit = trainer.data.corpus.alphabet.unit
     parts += [
-        f"{progress.letters / seconds:,.0f} {unit}/s",
+        f"{history.letters / seconds:,.0f} {unit}/s",
         f"at most {duration(left)} left",
     ]
     return " | ".join(parts)

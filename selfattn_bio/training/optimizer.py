@@ -42,13 +42,11 @@ def build_optimizer(
             members[layer_of(name), id(parameter) in weights].append(parameter)
     groups = [
         {
-            "params": parameters,
+            "params": members[layer, decays],
             "weight_decay": training.weight_decay if decays else 0.0,
             "layer": layer,
         }
-        for (layer, decays), parameters in sorted(
-            members.items(), key=lambda item: (item[0][0], not item[0][1])
-        )
+        for layer, decays in sorted(members, key=lambda key: (key[0], not key[1]))
     ]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     # Fabric cannot clip gradients of a fused optimizer that it scales, as in float16

@@ -21,19 +21,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM
-from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import STREAM_NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.extras import import_extra
-from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.training.data import Stream, TrainingData
+from selfattn_bio.objectives.loss import Batch
+from selfattn_bio.training.data import Stream
 from selfattn_bio.training.hardware import seed_torch
-from selfattn_bio.training.progress import StepTotals
+from selfattn_bio.training.history import StepTotals
 from selfattn_bio.training.steps import Steps
 
 # numerical composition (Gopi et al. 2021): an upper bound, tighter than with Renyi divergences
@@ -68,23 +66,16 @@ class PrivateSteps(Steps):
 
     shows_records: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        data: TrainingData,
-        network: Any,
-        collate: Collation,
-        loss: Loss,
-    ) -> None:
+    def _prepare(self) -> None:
         # imported here because it is an extra, and takes about a second
         accountants = import_extra("opacus.accountants", "privacy", "[privacy]")
-        run, num_records = data.run, len(data.train.rows)
+        run, num_records = self.data.run, len(self.data.train.rows)
         assert run.privacy is not None
         place, self.section = str(run.path or ""), run.privacy
-        if (processes := fabric.world_size) > 1:
+        if (processes := self.fabric.world_size) > 1:
             message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=place, hint="Start it without torchrun")
-        check_layers(network.module, place)
+        check_layers(self.network.module, place)
         if run.training.batch_size >= num_records:
             message = (
                 f"with [privacy], training.batch_size ({run.training.batch_size}) must be less "
@@ -106,7 +97,6 @@ class PrivateSteps(Steps):
         )
         self.accountant = accountants.create_accountant(ACCOUNTANT)
         self._sums: list[Tensor] = []
-        super().__init__(fabric, data, network, collate, loss)
 
     def _build_stream(self) -> Stream:
         return Stream(self.data.run, self.data.corpus, self.data.train, self.order)

@@ -18,7 +18,7 @@ from selfattn_bio.model.classifier import Network
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
-from selfattn_bio.training.progress import StepTotals
+from selfattn_bio.training.history import StepTotals
 
 
 class Steps:
@@ -56,7 +56,11 @@ class Steps:
     ) -> None:
         self.fabric, self.data, self.network = fabric, data, network
         self.collate, self.loss = collate, loss
+        self._prepare()
         self.stream = self._build_stream()
+
+    def _prepare(self) -> None:
+        """Check the run and compute what the stream needs; other kinds of steps override this."""
 
     def _build_stream(self) -> Stream:
         return Stream(self.data.run, self.data.corpus, self.data.train)

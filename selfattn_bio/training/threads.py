@@ -9,12 +9,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from selfattn_bio.training.trainer import Trainer
+from selfattn_bio.training.trainer import Trainer
 
 MIN_EFFICIENCY = 0.75  # least speed of n threads, as a fraction of n times that of one thread
 ROUNDS = 3  # timed batches for each number; the fastest counts

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.paired import CrossBlock
-from selfattn_bio.training.progress import Progress
+from selfattn_bio.training.history import History
 
 BACKWARD = 3  # operations of forward and backward, relative to forward alone
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
@@ -32,35 +32,25 @@ class FlopCounter:
     def __init__(self, network: nn.Module) -> None:
         self.total = 0.0
         for module in network.modules():
-            if isinstance(module, nn.Linear):
-                module.register_forward_hook(self._linear)
-            elif isinstance(module, nn.Conv1d | nn.Conv2d):
-                module.register_forward_hook(self._convolution)
-            elif isinstance(module, SelfAttention):
-                module.register_forward_hook(self._attention)
-            elif isinstance(module, CrossBlock):
-                module.register_forward_hook(self._cross)
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | SelfAttention | CrossBlock):
+                module.register_forward_hook(self._count)
 
-    def _linear(self, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(module, output.numel() * module.in_features)
-
-    def _convolution(
-        self, module: nn.Conv1d | nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor
-    ) -> None:
-        channels = module.in_channels // module.groups
-        self._add(module, output.numel() * channels * math.prod(module.kernel_size))
-
-    def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        batch, length = output.shape[:2]
-        # queries with keys, weights with values
-        self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))
-
-    def _cross(self, module: CrossBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(module, 2 * output.numel() * inputs[1].shape[1])
-
-    def _add(self, module: nn.Module, products: int) -> None:
-        if module.training:
-            self.total += 2 * BACKWARD * products
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not module.training:
+            return
+        match module:
+            case nn.Linear():
+                products = output.numel() * module.in_features
+            case nn.Conv1d() | nn.Conv2d():
+                channels = module.in_channels // module.groups
+                products = output.numel() * channels * math.prod(module.kernel_size)
+            case SelfAttention():  # queries with keys, weights with values
+                batch, length = output.shape[:2]
+                pairs = module.mixer.num_pairs(length)
+                products = batch * module.out.in_features * 2 * pairs
+            case _:  # CrossBlock
+                products = 2 * output.numel() * inputs[1].shape[1]
+        self.total += 2 * BACKWARD * products
 
 
 def gemm_peak(device: torch.device, precision: str) -> float:
@@ -117,14 +107,14 @@ class Meter:
         self._started = time.monotonic() - state["seconds"]
         self.flop.total = state["flop"]
 
-    def speed(self, progress: Progress, seconds: float) -> dict[str, float]:
+    def speed(self, history: History, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.
 
         Letters and tokens are those of all processes. `gemm_share` is for this process: its
         floating-point operations per second, relative to those of a large matrix product.
         """
         return {
-            "letters_per_second": progress.letters / seconds,
-            "tokens_per_second": progress.tokens / seconds,
+            "letters_per_second": history.letters / seconds,
+            "tokens_per_second": history.tokens / seconds,
             "gemm_share": self.flop.total / seconds / self._peak,
         }

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import TrainingInterrupted
+from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.model.build import build_network, policy_of
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
@@ -25,9 +26,9 @@ from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.training.balance import BalancedSteps
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like
+from selfattn_bio.training.history import History
 from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.memory import peak_mb
-from selfattn_bio.training.messages import Messages, not_finite
 from selfattn_bio.training.optimizer import (
     build_optimizer,
     learning_rate,
@@ -36,7 +37,6 @@ from selfattn_bio.training.optimizer import (
     set_rates,
 )
 from selfattn_bio.training.private import PrivateSteps
-from selfattn_bio.training.progress import Progress
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.stacking import check_parts
 from selfattn_bio.training.steps import Steps
@@ -44,6 +44,7 @@ from selfattn_bio.training.throughput import Meter
 from selfattn_bio.training.transfer import freeze_batchnorm, layer_of, rate_of_layer, start_from
 from selfattn_bio.training.validation import Validation
 
+MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 OVERFLOWS = 25  # overflows in a row, in float16, that are an error; the loss scale is then 2^-9
 
 
@@ -90,7 +91,7 @@ class Trainer:
         name: str,
     ) -> None:
         torch.manual_seed(run.training.seed)
-        self.fabric, self.output = fabric, output
+        self.fabric, self.output, self.name = fabric, output, name
         self.data = data = TrainingData.read(run, corpus, split_path)
         run, training = data.run, data.run.training
         if run.stack.parts:
@@ -112,9 +113,8 @@ class Trainer:
         self.signals = StopSignals()
         inputs = self.steps.stream.inputs
         self.validation = Validation(fabric, data, inputs, scorer, self.signals)
-        self.progress = Progress()
+        self.history = History()
         self.best_weights: dict[int, dict[str, Tensor]] = {}
-        self.messages = Messages(name, shown=fabric.is_global_zero)
         self.network.train()
 
     @property
@@ -130,14 +130,19 @@ class Trainer:
     @property
     def best(self) -> float:
         """Return the main metric of the best evaluation."""
-        return self.steps.sign * self.progress.best_steps[0][0]
+        return self.steps.sign * self.history.best_steps[0][0]
+
+    def log(self, message: str) -> None:
+        """Report one line with the name of the training, from the first process only."""
+        if self.fabric.is_global_zero:
+            LOG.info(f"{self.name}: {message}")
 
     # ------------ steps
     def interruption(self) -> TrainingInterrupted:
         """Return the error of a training that was stopped; all processes must call this."""
         number = max_of_all(self.fabric, self.signals.received)
         return TrainingInterrupted(
-            f"training was stopped by {signal.Signals(number).name} at step {self.progress.step}; "
+            f"training was stopped by {signal.Signals(number).name} at step {self.history.step}; "
             "its state is saved",
             place=str(self.output),
             hint="Run the same command to resume",
@@ -152,17 +157,17 @@ class Trainer:
         TrainingError
             If loss or gradient is not finite.
         """
-        progress, training = self.progress, self.data.run.training
-        seed_torch(training.seed, progress.step, self.fabric.global_rank)
+        history, training = self.history, self.data.run.training
+        seed_torch(training.seed, history.step, self.fabric.global_rank)
         if self.data.run.transfer:
             freeze_batchnorm(self.network, self._rate_of)
-        totals = self.steps.add_gradients(progress.step)
-        set_rates(self.optimizer, learning_rate(progress.step, training), self._rate_of)
-        self._check_finite(totals.loss, self.steps.finish_gradients(self.optimizer, progress.step))
+        totals = self.steps.add_gradients(history.step)
+        set_rates(self.optimizer, learning_rate(history.step, training), self._rate_of)
+        self._check_finite(totals.loss, self.steps.finish_gradients(self.optimizer, history.step))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        progress.add_step(totals)
-        self.mean.move(progress.step, training.ema_decay)
+        history.add_step(totals)
+        self.mean.move(history.step, training.ema_decay)
 
     @property
     def _num_layers(self) -> int:
@@ -174,7 +179,7 @@ class Trainer:
 
     def _rate_of(self, layer: int) -> float:
         """Return the factor on a layer's learning rate at this step."""
-        return rate_of_layer(layer, self._num_layers, self.progress.step, self.data.run.transfer)
+        return rate_of_layer(layer, self._num_layers, self.history.step, self.data.run.transfer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
         """Raise TrainingError if loss or gradient is not finite.
@@ -182,26 +187,46 @@ class Trainer:
         With float16, a gradient may overflow: the step is skipped and the loss scale is halved.
         This is an error only after `OVERFLOWS` such steps in a row.
         """
-        progress = self.progress
-        progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
+        history = self.history
+        history.overflows = 0 if math.isfinite(norm) else history.overflows + 1
         is_float16 = "scale" in self.fabric.strategy.precision.state_dict()
         allowed = OVERFLOWS if is_float16 else 1
-        if not math.isfinite(loss) or progress.overflows >= allowed:
-            raise not_finite(self, loss, norm)
+        if not math.isfinite(loss) or history.overflows >= allowed:
+            raise self._not_finite(loss, norm)
+
+    def _not_finite(self, loss: float, norm: float) -> TrainingError:
+        """Return the error of the current step, whose loss or gradient norm is not finite.
+
+        The ids of many records are written to a file next to the checkpoints.
+        """
+        step, ids = self.history.step + 1, self.steps.stream.ids(self.history.step)
+        named = ", ".join(ids)
+        if len(ids) > MAX_NAMED:
+            path = checkpoints_of(self.output) / f"not-finite-{step:09d}.txt"
+            named = f"{len(ids)}, listed in {path}"
+            if self.fabric.is_global_zero:
+                with whole_file(path) as temporary:
+                    temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+        return TrainingError(
+            f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
+            f"(records: {named})",
+            place=str(self.output),
+            hint="Lower training.learning_rate; the last checkpoint is kept",
+        )
 
     # ------------ evaluation
     def is_due(self) -> bool:
         """Return whether an evaluation is due before the next step."""
-        progress, training = self.progress, self.data.run.training
-        return bool(progress.loss_steps) and (
-            progress.step % training.evaluate_every == 0 or progress.step == training.max_steps
+        history, training = self.history, self.data.run.training
+        return bool(history.loss_steps) and (
+            history.step % training.evaluate_every == 0 or history.step == training.max_steps
         )
 
     def out_of_patience(self) -> bool:
         """Return whether the last `training.patience` evaluations brought no improvement."""
         training = self.data.run.training
         return (
-            self.progress.step - self.progress.best_step
+            self.history.step - self.history.best_step
             >= training.patience * training.evaluate_every
         )
 
@@ -211,32 +236,32 @@ class Trainer:
         The number of kept steps is `training.top`. Returns False if a stop signal arrives
         meanwhile; then nothing changes, and the evaluation is still due when the run resumes.
         """
-        progress, training = self.progress, self.data.run.training
+        history, training = self.history, self.data.run.training
         self.mean.gather()
         # broadcast, so that all processes decide the same
         measured = self.fabric.broadcast(self.measure_valid())
         if measured is None:
             return False
         seconds = self.meter.seconds
-        loss = {"train_loss": progress.loss_sum / progress.loss_steps}
+        loss = {"train_loss": history.loss_sum / history.loss_steps}
         row = {
-            "step": progress.step,
-            "epoch": self.steps.stream.epoch_of(progress.step),
+            "step": history.step,
+            "epoch": self.steps.stream.epoch_of(history.step),
             **(loss if self.steps.shows_records else {}),
             **{f"valid_{name}": value for name, value in measured.items()},
-            "learning_rate": learning_rate(progress.step - 1, training),
+            "learning_rate": learning_rate(history.step - 1, training),
             "seconds": seconds,
-            **self.meter.speed(progress, seconds),
+            **self.meter.speed(history, seconds),
             "peak_memory_mb": peak_mb(),
         }
         value = self.steps.sign * measured[self.steps.main_metric]
-        progress.add_evaluation(row, value, training.top)
+        history.add_evaluation(row, value, training.top)
         if self.fabric.is_global_zero:
             with whole_file(checkpoints_of(self.output) / HISTORY) as path:
-                progress.write_history(path)
-        kept = [int(step) for _, step in progress.best_steps]
-        if progress.step in kept:
-            self.keep_weights(progress.step)
+                history.write(path)
+        kept = [int(step) for _, step in history.best_steps]
+        if history.step in kept:
+            self.keep_weights(history.step)
         self.best_weights = {step: self.best_weights[step] for step in kept}
         return True
 
@@ -271,7 +296,7 @@ class Trainer:
             **{f"best-{step}": weights for step, weights in self.best_weights.items()},
         }
         state = {
-            "progress": asdict(self.progress),
+            "history": asdict(self.history),
             "meter": self.meter.state(),
             "scaler": self.fabric.strategy.precision.state_dict(),
             "steps": self.steps.state(),
@@ -299,11 +324,11 @@ class Trainer:
         self.mean = RunningMean(self.bare, self.average)
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
-        self.progress = Progress(**state["progress"])
+        self.history = History(**state["history"])
         self.meter.restore(state["meter"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.steps.restore(state["steps"])
         self.best_weights = {
-            int(step): parts[f"best-{int(step)}"] for _, step in self.progress.best_steps
+            int(step): parts[f"best-{int(step)}"] for _, step in self.history.best_steps
         }
-        self.messages.log(f"resuming from the checkpoint of step {self.progress.step}")
+        self.log(f"resuming from the checkpoint of step {self.history.step}")

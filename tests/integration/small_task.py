@@ -242,7 +242,7 @@ def after_step(number, work):
 
     def taking(trainer):
         take_step(trainer)
-        if trainer.progress.step == number:
+        if trainer.history.step == number:
             work()
 
     with pytest.MonkeyPatch.context() as patch:

@@ -84,7 +84,7 @@ def test_dry_run_of_a_variant_takes_longest_records(here, monkeypatch):
     ids, take_step = [], Trainer.take_step
 
     def recorded(trainer):
-        ids.extend(trainer.steps.stream.ids(trainer.progress.step))
+        ids.extend(trainer.steps.stream.ids(trainer.history.step))
         take_step(trainer)
 
     monkeypatch.setattr(Trainer, "take_step", recorded)

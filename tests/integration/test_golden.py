@@ -143,9 +143,9 @@ def test_golden_losses_of_training_loop(tmp_path):
         norms.append(clip(*arguments, **named)) or norms[-1]
     )
     for _ in range(20):
-        before = trainer.progress.loss_sum
+        before = trainer.history.loss_sum
         trainer.take_step()
-        found.append(trainer.progress.loss_sum - before)
+        found.append(trainer.history.loss_sum - before)
     assert min(norms) > run.training.clip_norm
     sizes = [
         float(sum(weight.detach().double().abs().sum() for weight in of.parameters()))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from kernel_cases import mask_of
 from torch.testing import assert_close
 
 from selfattn_bio.attention.banded import Banded
@@ -25,18 +24,16 @@ needs_band = pytest.mark.skipif(
 
 
 def band_attention(
-    q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0
+    q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0
 ):
     """Compute attention to the keys in a window and to the first `num_global` keys."""
-    mask, pattern = as_mask(mask_of(mask, segments), q), Banded(left, right, num_global)
+    mask, pattern = as_mask(mask, q), Banded(left, right, num_global)
     return band.band_attention(
         AttentionInputs(q, k, v, Terms(bias=bias), mask, pattern, dropout, seed)
     )
 
 
-def dense(
-    q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0
-):
+def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0):
     """Compute the same attention with every pair of tokens."""
     at = torch.arange(q.shape[2])
     distance = at[None, :] - at[:, None]
@@ -46,8 +43,6 @@ def dense(
     allowed = allowed.expand(q.shape[0], 1, -1, -1)
     if mask is not None:
         allowed = allowed & mask[:, None, None, :]
-    if segments is not None:
-        allowed = allowed & (segments[:, None, :, None] == segments[:, None, None, :])
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)
     if bias is not None:
         reach = bias.shape[1] // 2

@@ -7,7 +7,6 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend, weights
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -144,7 +143,7 @@ def score(position, qi, kj, i, j, h):
             return (qi * kj).sum() / scale
 
 
-def attention_by_loops(q, k, v, pattern, position, mask, segments):
+def attention_by_loops(q, k, v, pattern, position, mask):
     """Compute scaled dot-product attention, one query and one key at a time."""
     out = []
     for b in range(q.shape[0]):
@@ -152,11 +151,7 @@ def attention_by_loops(q, k, v, pattern, position, mask, segments):
         for h in range(q.shape[1]):
             for i in range(q.shape[2]):
                 keys = [
-                    j
-                    for j in range(q.shape[2])
-                    if mask[b, j]
-                    and segments[b, i] == segments[b, j]
-                    and may_attend(pattern, i, j, length)
+                    j for j in range(q.shape[2]) if mask[b, j] and may_attend(pattern, i, j, length)
                 ]
                 if not keys:
                     out.append(torch.zeros(q.shape[3], dtype=q.dtype))
@@ -187,16 +182,12 @@ def make_inputs(length, padded):
     q, k, v = (
         torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3)
     )
-    mask, segments = (
-        torch.ones(B, length, dtype=torch.bool),
-        torch.zeros(B, length, dtype=torch.int64),
-    )
+    mask = torch.ones(B, length, dtype=torch.bool)
     if padded:
         mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
-        segments[0, length // 3 :] = 1
         if length > 2:
             mask[0, 1] = False  # padding inside, which does not shorten the sequence
-    return q, k, v, mask, segments
+    return q, k, v, mask
 
 
 def gradients(out, leaves, upstream):
@@ -209,7 +200,7 @@ def gradients(out, leaves, upstream):
 def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
     position = make_position(kind)
     for length in LENGTHS if kind == "none" else (7,):
-        q, k, v, mask, segments = make_inputs(length, padded)
+        q, k, v, mask = make_inputs(length, padded)
         leaves, upstream = [q, k, v, *position.parameters()], torch.randn(q.shape, dtype=q.dtype)
         found = attend(
             q,
@@ -217,10 +208,10 @@ def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
             v,
             pattern=pattern,
             position=position,
-            mask=AttentionMask(mask, segments),
+            mask=mask,
             kernel="reference",
         )
-        expected = attention_by_loops(q, k, v, pattern, position, mask, segments)
+        expected = attention_by_loops(q, k, v, pattern, position, mask)
         assert_close(found, expected, rtol=1e-10, atol=1e-12)
         wanted = (
             gradients(expected, leaves, upstream)
@@ -234,7 +225,7 @@ def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
 @pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 def test_weights_match_attend(pattern, kind):
-    q, k, v, mask, _ = make_inputs(19, padded=True)
+    q, k, v, mask = make_inputs(19, padded=True)
     position = make_position(kind)
     with torch.no_grad():
         out = attend(q, k, v, pattern=pattern, position=position, mask=mask)
@@ -296,21 +287,6 @@ def test_attend_checks_its_arguments(arguments, message):
     q = torch.zeros(1, 4, 5, 2)
     with pytest.raises(ValueError, match=message):
         attend(q, q, q, **({"pattern": Full(), "position": NoPosition()} | arguments))
-
-
-@pytest.mark.parametrize(
-    ("segments", "message"),
-    [
-        (
-            torch.zeros(2, 5, dtype=torch.int64),
-            r"segments has shape \(2, 5\); expected \(B, L\) = \(1, 5\)",
-        ),
-        (torch.zeros(1, 5), "segments has type torch.float32; expected an integer type"),
-    ],
-)
-def test_segments_are_checked(segments, message):
-    with pytest.raises(ValueError, match=message):
-        AttentionMask(torch.ones(1, 5, dtype=torch.bool), segments)
 
 
 def test_weights_of_grouped_keys():

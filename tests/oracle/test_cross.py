@@ -15,7 +15,7 @@ from selfattn_bio.attention.cross import cross_attention
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
 from selfattn_bio.attribution.rules import ATTNLRP, CP_LRP, attribution_rules, gradient_at
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.paired import OneInput
+from selfattn_bio.model.classifier import OneInput
 
 B, H, DH = 3, 2, 4
 POSITIONS = {

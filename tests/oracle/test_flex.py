@@ -49,12 +49,10 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged, monkeypatch):
     monkeypatch.setattr(flex, "_compiled", lambda: flex_attention)  # stores every pair
     q, k, v = (x.detach() for x in inputs("cpu", torch.float32))
     mask = torch.ones(B, L, dtype=torch.bool)
-    segments = None
     if ragged:
         mask[0, 280:] = mask[1, 170:] = False  # random blocks depend on the length
-        segments = (torch.arange(L) // 110).expand(B, -1)
     position = T5Bias(H, 8, 40)
-    shared = AttentionMask(mask, segments)
+    shared = AttentionMask(mask)
     with torch.no_grad():
         request = prepare(q, k, v, pattern=pattern, position=position, mask=shared)
         found = flex.run(request)

@@ -24,7 +24,7 @@ from selfattn_bio.attention.positions import NoPosition, Shaw
 )
 def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     """Check that sum(out * u) = sum(v * dv), because the output is linear in v."""
-    qkv, upstream, _, _ = batch(200, False, False)
+    qkv, upstream, _ = batch(200, False)
     torch.manual_seed(3)
     out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
     (d_v,) = torch.autograd.grad(out, qkv[2], upstream, retain_graph=True)
@@ -55,7 +55,7 @@ def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     "pattern", [Window(70) | RandomBlocks(2, 64), Window(40) | Global(3) | Strided(50)], ids=str
 )
 def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
-    qkv, upstream, _, _ = batch(300, False, False, dtype=torch.float32, head_dim=16)
+    qkv, upstream, _ = batch(300, False, dtype=torch.float32, head_dim=16)
     torch.manual_seed(3)
     out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint")
     (d_v,) = torch.autograd.grad(out, qkv[2], upstream)
@@ -171,7 +171,7 @@ def test_shaw_values_are_dropped_with_their_weights():
     """Compare gradients of all inputs with finite differences, with the same seed for dropout."""
     torch.manual_seed(0)
     position = Shaw(DH, 5).double()
-    qkv, upstream, _, _ = batch(90, False, False)
+    qkv, upstream, _ = batch(90, False)
 
     def run(moved=None, step=0.0):
         leaves = [*qkv, position.keys, position.values]

@@ -1,6 +1,6 @@
 """Compare every kernel with `reference` in float64: outputs and gradients.
 
-Patterns, positions, lengths, padding and segments vary.
+Patterns, positions, lengths and padding vary.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 from band_here import needs_band
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DH, EXACT, H, batch, mask_of
+from kernel_cases import DH, EXACT, H, batch
 from torch.testing import assert_close
 
 from selfattn_bio import config
@@ -77,14 +77,12 @@ def able(names, qkv, pattern, position):
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans()
-)
-def test_slab_and_sdpa_equal_reference(pattern, make, length, padded, segmented):
+@given(pattern=patterns, make=positions, length=lengths, padded=st.booleans())
+def test_slab_and_sdpa_equal_reference(pattern, make, length, padded):
     torch.manual_seed(0)
     position = make(DH).double()
-    qkv, upstream, mask, segments = batch(length, padded, segmented)
-    arguments = {"pattern": pattern, "mask": mask_of(mask, segments)}
+    qkv, upstream, mask = batch(length, padded)
+    arguments = {"pattern": pattern, "mask": mask}
     expected = results("reference", qkv, position, upstream, **arguments)
     for kernel in able(["slab", "sdpa"], qkv, pattern, position):
         for one, other in zip(
@@ -94,18 +92,12 @@ def test_slab_and_sdpa_equal_reference(pattern, make, length, padded, segmented)
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans()
-)
-def test_every_kernel_in_float32_is_within_rounding_of_float64(
-    pattern, make, length, padded, segmented
-):
+@given(pattern=patterns, make=positions, length=lengths, padded=st.booleans())
+def test_every_kernel_in_float32_is_within_rounding_of_float64(pattern, make, length, padded):
     torch.manual_seed(0)
     position = make(16)
-    qkv, upstream, mask, segments = batch(
-        length, padded, segmented, dtype=torch.float32, head_dim=16
-    )
-    arguments = {"pattern": pattern, "mask": mask_of(mask, segments)}
+    qkv, upstream, mask = batch(length, padded, dtype=torch.float32, head_dim=16)
+    arguments = {"pattern": pattern, "mask": mask}
     kernels = able(config.KERNELS, qkv, pattern, position)
     found = [results(kernel, qkv, position, upstream, **arguments) for kernel in kernels]
     exact = [x.detach().double().requires_grad_() for x in qkv]
@@ -152,8 +144,7 @@ def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
         return
     torch.manual_seed(0)
     position = make()
-    qkv, upstream, mask, segments = batch(300, True, True, dtype=dtype, head_dim=16)
-    mask = mask_of(mask, segments)
+    qkv, upstream, mask = batch(300, True, dtype=dtype, head_dim=16)
     found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask)
     exact = [x.detach().double().requires_grad_() for x in qkv]
     expected = results(
@@ -176,7 +167,7 @@ def test_queries_without_keys_have_zero_output_and_gradient(make, dtype, kernel)
     """A sequence of all padding, and queries whose keys are all padding, give 0."""
     pattern = Window(9) | Strided(200) if kernel == "joint" else Window(9)
     torch.manual_seed(0)
-    qkv, upstream, _, _ = batch(150, False, False, dtype=dtype, head_dim=16)
+    qkv, upstream, _ = batch(150, False, dtype=dtype, head_dim=16)
     mask = torch.zeros(2, 150, dtype=torch.bool)
     mask[1, :70] = True
     out, *gradients = results(kernel, qkv, make().to(dtype), upstream, pattern=pattern, mask=mask)
@@ -268,7 +259,7 @@ def served(*patterns):
 @pytest.mark.parametrize(("kernel", "pattern"), served(*WINDOWS, *OTHERS, *BESIDE))
 def test_padding_never_changes_a_result(pattern, kernel):
     dtype, head_dim, tolerance = precision(kernel)
-    qkv, _, _, _ = batch(130, False, False, batch_size=1, dtype=dtype, head_dim=head_dim)
+    qkv, _, _ = batch(130, False, batch_size=1, dtype=dtype, head_dim=head_dim)
     torch.manual_seed(0)
     position = T5Bias(H, 8, 20).to(dtype)
     alone = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
@@ -306,7 +297,7 @@ def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
                 kernel=kernel,
             )
         return
-    qkv, _, _, _ = batch(130, False, False, batch_size=1, dtype=dtype, head_dim=head_dim)
+    qkv, _, _ = batch(130, False, batch_size=1, dtype=dtype, head_dim=head_dim)
     moved = [torch.cat((torch.randn(1, H, 37, head_dim, dtype=dtype), x), 2) for x in qkv]
     mask = torch.arange(167)[None] >= 37
     expected = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
@@ -324,7 +315,7 @@ def test_two_runs_are_bit_equal(kernel):
     )
     torch.manual_seed(0)
     position = T5Bias(H, 16, 40)
-    qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32, head_dim=16)
+    qkv, upstream, mask = batch(400, True, dtype=torch.float32, head_dim=16)
     first, second = (
         results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2)
     )
@@ -348,7 +339,7 @@ def test_mixed_precision(kernel, make):
     """Parameters are float32, and q, k and v are bfloat16, as under autocast."""
     pattern = Window(20) | Strided(30) if kernel == "joint" else Window(20)
     position = make()
-    qkv, upstream, _, _ = batch(150, False, False, dtype=torch.bfloat16, head_dim=16)
+    qkv, upstream, _ = batch(150, False, dtype=torch.bfloat16, head_dim=16)
     if kernel in ("sdpa", "band", "joint") and isinstance(position, Shaw | TransformerXL):
         with pytest.raises(ValueError, match="the position has its own keys"):
             attend(*qkv, pattern=pattern, position=position, kernel=kernel)

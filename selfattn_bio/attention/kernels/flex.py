@@ -93,11 +93,11 @@ def _touched(
 
 
 def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
-    """Return a function that evaluates pattern, padding and segments for each pair.
+    """Return a function that evaluates pattern and padding for each pair.
 
     It uses only operations that FlexAttention can trace.
     """
-    tokens, segments, parts = mask.padded, mask.segments, pattern.parts(longest)
+    tokens, parts = mask.padded, pattern.parts(longest)
     lengths = mask.lengths.expand(len(mask.tokens))
     sampled = {  # (B, blocks, count)
         part: part.sampled(
@@ -118,8 +118,6 @@ def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
                 allowed = allowed | (covered & (j <= i) if part.causal else covered)
             else:
                 allowed = allowed | part.covers(i, j, longest)
-        if tokens is not None:
-            allowed = allowed & tokens[b, j]
-        return allowed if segments is None else allowed & (segments[b, i] == segments[b, j])
+        return allowed if tokens is None else allowed & tokens[b, j]
 
     return rule

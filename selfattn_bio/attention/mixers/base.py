@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -92,18 +92,9 @@ class FullMixer(Mixer):
     repeated to as many heads as the queries.
     """
 
-    def forward(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        position: RelativePosition,
-        mask: AttentionMask | Tensor | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, **settings: Any) -> Tensor:
         """Compute the output of attention; see `Mixer.forward`."""
-        inputs = prepare(q, k, v, pattern=Full(), position=position, mask=mask, dropout=dropout)
+        inputs = prepare(q, k, v, pattern=Full(), **settings)
         return torch.zeros_like(q) if 0 in q.shape else self.mix(inputs).to(q.dtype)
 
     @abstractmethod

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.mixers.base import Mixer, work_dtype
-from selfattn_bio.attention.patterns import Full, Window, num_pairs
+from selfattn_bio.attention.patterns import Window, num_pairs
 from selfattn_bio.attention.positions import PositionCache, RelativePosition, Terms, look_up
 
 
@@ -61,15 +61,7 @@ class Hierarchical(Mixer):
             for x in (q, k, v)
         )  # (B, H, M, Dh)
         coarse = mask.once(("coarse", self.pool), lambda: AttentionMask(count[:, 0, :, 0] > 0))
-        far = attend(
-            q,
-            k,
-            v,
-            pattern=Full(),
-            position=_Coarse(position, self.pool),
-            mask=coarse,
-            dropout=dropout,
-        )
+        far = attend(q, k, v, position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
         far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
         return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.patterns import AttentionPattern, num_pairs
-from selfattn_bio.attention.positions import RelativePosition
 
 
 class Softmax(Mixer):
@@ -18,27 +18,9 @@ class Softmax(Mixer):
         super().__init__()
         self.pattern, self.kernel = pattern, kernel
 
-    def forward(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        position: RelativePosition,
-        mask: AttentionMask | Tensor | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, **settings: Any) -> Tensor:
         """Compute attention with `attend`; see `Mixer.forward`."""
-        return attend(
-            q,
-            k,
-            v,
-            pattern=self.pattern,
-            position=position,
-            mask=mask,
-            dropout=dropout,
-            kernel=self.kernel,
-        )
+        return attend(q, k, v, pattern=self.pattern, kernel=self.kernel, **settings)
 
     def num_pairs(self, length: int) -> int:
         """Return the number of pairs of the pattern."""

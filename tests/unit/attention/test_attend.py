@@ -28,6 +28,7 @@ from selfattn_bio.attention.positions import (
     Alibi,
     Learned,
     NoPosition,
+    RelativePosition,
     Rotary,
     Shaw,
     T5Bias,
@@ -236,6 +237,8 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
         relative = build_position(
             TypeAdapter(config.AnyPosition).validate_python(position), 2, head_dim
         )
+        if not isinstance(relative, RelativePosition):
+            relative = NoPosition()
         rule = build_pattern(TypeAdapter(config.AnyPattern).validate_python(pattern))
         assert (section is None) == (
             why_unsupported(kernel, inputs_of(rule, relative, head_dim=head_dim)) is not None

@@ -53,10 +53,10 @@ class Reads(TorchDispatchMode):
 
 
 def batch(kind):
-    """Return the tokens (B, L) of a batch, and segments if rows are packed."""
+    """Return the tokens (B, L) of a batch."""
     tokens = torch.ones(B, L, dtype=torch.bool)
     tokens[1, 150:] = kind == "full"
-    return tokens, (torch.arange(L) // 70).expand(B, -1) if kind == "packed" else None
+    return tokens
 
 
 def reads(layers, mixer, position, kind):
@@ -65,7 +65,7 @@ def reads(layers, mixer, position, kind):
     encoder = Encoder(D, layers, H, pattern=mixer, position=position).train()
     x = torch.randn(B, L, D, requires_grad=True)
     with Reads() as found:
-        encoder(x, AttentionMask(*batch(kind))).square().sum().backward()
+        encoder(x, AttentionMask(batch(kind))).square().sum().backward()
     return found.number
 
 
@@ -79,7 +79,7 @@ def test_reads_are_counted():
     assert found.number == 4
 
 
-@pytest.mark.parametrize("kind", ["full", "ragged", "packed"])
+@pytest.mark.parametrize("kind", ["full", "ragged"])
 @pytest.mark.parametrize(
     ("kernel", "pattern", "position"),
     [
@@ -115,7 +115,7 @@ def test_reads_of_mixers_do_not_grow_with_the_layers(mixer, position):
 
 
 def test_layers_share_the_blocks_of_flex():
-    pattern, mask = Window(9) | RandomBlocks(2, 16), AttentionMask(*batch("ragged"))
+    pattern, mask = Window(9) | RandomBlocks(2, 16), AttentionMask(batch("ragged"))
     with Reads() as found:
         blocks = flex._block_mask(pattern, mask)
     first = found.number

@@ -26,20 +26,10 @@ def test_mask_without_padding_restricts_nothing():
 
 
 def test_labels_are_equal_where_pairs_may_attend():
-    segments = torch.tensor([[7, 7, -3, -3, 9, 9]]).expand(2, -1)
-    for mask in (AttentionMask(tokens()), AttentionMask(tokens(), segments)):
-        queries, keys = mask.labels
-        same = queries[:, :, None] == keys[:, None, :]
-        allowed = mask.dense(Full()).expand(2, 1, 6, 6)[:, 0]
-        assert torch.equal(same, allowed)
-
-
-def test_reach_is_the_largest_distance_within_a_segment():
-    segments = torch.tensor([[7, 7, -3, -3, -3, 9], [1, 1, 9, 9, 9, 9]])
-    assert AttentionMask(tokens(), segments).reach == 3
-    assert AttentionMask(tokens(), torch.arange(6).expand(2, -1)).reach == 0
-    assert AttentionMask(tokens(), torch.tensor([[4, 5, 5, 6, 6, 4]] * 2)).reach == 5
-    assert AttentionMask(tokens()).reach == 5
+    mask = AttentionMask(tokens())
+    queries, keys = mask.labels
+    same = queries[:, :, None] == keys[:, None, :]
+    assert torch.equal(same, mask.dense(Full()).expand(2, 1, 6, 6)[:, 0])
 
 
 def test_dense_mask_is_computed_once_per_pattern():
@@ -50,10 +40,9 @@ def test_dense_mask_is_computed_once_per_pattern():
 
 
 def test_selected_rows_share_the_positions():
-    mask = AttentionMask(tokens(), torch.zeros(2, 6, dtype=torch.int64))
+    mask = AttentionMask(tokens())
     selected = mask.select(slice(1, 2))
     assert torch.equal(selected.tokens, tokens()[1:])
-    assert selected.segments.shape == (1, 6)
     assert selected.positions is mask.positions
 
 

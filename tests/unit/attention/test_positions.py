@@ -8,15 +8,12 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.positions import (
-    ABSOLUTE,
-    RELATIVE,
     Alibi,
     Learned,
-    NoPosition,
+    RelativePosition,
     Rotary,
     Sinusoidal,
     T5Bias,
-    build_absolute,
     build_position,
     collect,
     look_up,
@@ -87,48 +84,21 @@ def test_learned_positions_are_rows_of_the_table():
     assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once per sequence
 
 
-@pytest.mark.parametrize(
-    ("section", "relative", "absolute"),
-    [
-        (config.SinusoidalPosition(), NoPosition, Sinusoidal),
-        (config.LearnedPosition(max_length=9), NoPosition, Learned),
-        (config.AlibiPosition(), Alibi, torch.nn.Identity),
-        (config.T5Position(symmetric=True), T5Bias, torch.nn.Identity),
-    ],
-)
-def test_each_kind_is_built(section, relative, absolute):
-    assert type(build_position(section, 4, 8)) is relative
-    assert type(build_absolute(section, 32)) is absolute
-
-
-def test_every_section_has_one_builder():
-    kinds = {section.model_fields["kind"].default: section.effect for section in POSITION_SECTIONS}
-    assert set(ABSOLUTE) == {kind for kind, effect in kinds.items() if effect == "absolute"}
-    assert set(RELATIVE) == set(kinds) - set(ABSOLUTE)
-
-
-def test_section_without_builder_is_refused(monkeypatch):
-    """A new section cannot train without positions."""
-    monkeypatch.delitem(RELATIVE, "alibi")
-    with pytest.raises(KeyError, match="alibi"):
-        build_position(config.AlibiPosition(), 4, 8)
-
-
 @pytest.mark.parametrize("section", POSITION_SECTIONS, ids=lambda section: section.__name__)
 def test_effect_of_section_is_that_of_module(section):
-    """Rules about kernels, mixers and tiles depend on the effect."""
+    """Every section has a module. Rules about kernels, mixers and tiles depend on the effect."""
     built = section(**({"max_length": 9} if section is config.LearnedPosition else {}))
     position, q = build_position(built, 2, 8), torch.randn(1, 2, 6, 8)
+    if not isinstance(position, RelativePosition):
+        assert (section.effect, position(torch.zeros(1, 6, 16)).shape) == ("absolute", (1, 6, 16))
+        return
     terms = position.terms(q, 5)
     if terms.keys is not None:
         effect = "own_keys"
     elif terms.bias is not None:
         effect = "bias"
-    elif not torch.equal(position.rotate(q, q)[0], q):
-        effect = "rotation"
     else:
-        is_relative = isinstance(build_absolute(built, 16), torch.nn.Identity)
-        effect = "none" if is_relative else "absolute"
+        effect = "none" if torch.equal(position.rotate(q, q)[0], q) else "rotation"
     assert section.effect == effect
 
 

@@ -164,7 +164,8 @@ def test_outputs_per_position_ignore_padding(section):
 
 
 def test_tower_uses_max_pooling():
-    stem = TowerStem(1, 1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1).eval()
+    section = config.TowerStemSection(token_dim=1, channels=(), kernels=(1,), pools=(3,))
+    stem = TowerStem(section, 1, 0.0).eval()
     stem.stages[0].first.weight.data.fill_(1.0)
     x, mask = (
         torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]),

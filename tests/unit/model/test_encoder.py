@@ -5,13 +5,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-import selfattn_bio
 from selfattn_bio import (
     Encoder,
-    Full,
     Global,
     Learned,
-    NoPosition,
     Rotary,
     Sinusoidal,
     T5Bias,
@@ -19,8 +16,7 @@ from selfattn_bio import (
 )
 from selfattn_bio.config import AttentionModel
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.model.build import build_encoder
-from selfattn_bio.model.encoder import split_heads
+from selfattn_bio.model.encoder import build_encoder, split_heads
 
 
 def inputs(length=20):
@@ -81,13 +77,6 @@ def test_feedforward_is_four_times_as_wide_by_default():
 def test_heads_must_divide_the_sizes(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         Encoder(16, 1, **arguments)
-
-
-def test_attend_is_public():
-    q = torch.randn(1, 2, 6, 4, dtype=torch.float64)
-    weights = (q @ q.mT / 2).softmax(-1)
-    found = selfattn_bio.attend(q, q, q, pattern=Full(), position=NoPosition())
-    assert_close(found, weights @ q)
 
 
 def test_heads_are_views_of_the_projection():

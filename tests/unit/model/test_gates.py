@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import exit_code
+from commands import run as run_command
 from gated_networks import EXITS, V, run_of, section_of, tokens
 from torch.testing import assert_close
 
@@ -13,7 +15,6 @@ from selfattn_bio import config
 from selfattn_bio.attribution.capture import has_attention, read_attention
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import AttnLRP, Gradient, Rollout
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, RunFileError
 from selfattn_bio.model.build import build_members, build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
@@ -26,36 +27,30 @@ from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-POSITIONS = {
-    section.model_fields["kind"].default: section
-    for section in get_args(get_args(config.AnyPosition)[0])
-}
-MIXERS = {
-    section.model_fields["kind"].default: section
-    for section in get_args(get_args(config.AnyMixer)[0])
-}
 SETTINGS = {
     "learned": {"max_length": 40},
     "shaw": {"max_distance": 6},
     "transformer_xl": {"max_distance": 6},
-}
-SETTINGS |= {
     "linformer": {"max_length": 40, "rank": 8},
     "dynamic": {"block": 2, "top": 2},
     "reformer": {"num_buckets": 4, "chunk": 8},
+    "hierarchical": {"window": 4, "pool": 4},
+    "performer": {"features": 16},
 }
-SETTINGS |= {"hierarchical": {"window": 4, "pool": 4}, "performer": {"features": 16}}
+
+
+def each_kind(union):
+    """Yield kind and section of each kind of a part of the model."""
+    for section in get_args(get_args(union)[0]):
+        kind = section.model_fields["kind"].default
+        yield kind, section(**SETTINGS.get(kind, {}))
+
+
 CASES = {
+    **{f"position {kind}": {"position": each} for kind, each in each_kind(config.AnyPosition)},
     **{
-        f"position {kind}": {"position": section(**SETTINGS.get(kind, {}))}
-        for kind, section in POSITIONS.items()
-    },
-    **{
-        f"mixer {kind}": {
-            "mixer": section(**SETTINGS.get(kind, {})),
-            "position": config.NoPositionSection(),
-        }
-        for kind, section in MIXERS.items()
+        f"mixer {kind}": {"mixer": each, "position": config.NoPositionSection()}
+        for kind, each in each_kind(config.AnyMixer)
     },
     "t5 in hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "grouped": {"num_kv_heads": 2, "position": config.AlibiPosition()},
@@ -228,7 +223,7 @@ def test_network_can_be_pruned_completely():
 
 def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of(exits=EXITS))
-    assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "pruned")]) == 0
+    run_command(f"prune --model {folder} --output {tmp_path}/pruned")
     assert (
         "prune: kept 9 of 24 heads, 4 of 6 feed-forward blocks, 5 of 6 layers"
         in capsys.readouterr().out
@@ -255,17 +250,14 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
         == sum(parameter.numel() for parameter in network.parameters())
         < before.parameters
     )
-    assert (
-        main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")])
-        == 1
-    )
+    assert exit_code(f"prune --model {tmp_path}/pruned --output {tmp_path}/again") == 1
     assert "the model is already pruned" in capsys.readouterr().err
 
 
 def test_prune_refuses_its_input_as_output(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of())
     before = (folder / "run.toml").read_bytes()
-    assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "." / "gated")]) == 1
+    assert exit_code(f"prune --model {folder} --output {tmp_path}/./gated") == 1
     assert "the pruned model cannot replace its original in" in capsys.readouterr().err
     assert (folder / "run.toml").read_bytes() == before
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
-from selfattn_bio.model.build import build_encoder
-from selfattn_bio.training.progress import Progress
+from selfattn_bio.model.encoder import build_encoder
+from selfattn_bio.training.history import History
 from selfattn_bio.training.throughput import FlopCounter, Meter, gemm_peak
 
 
@@ -61,6 +61,6 @@ def test_meter_resumes_time_and_operations():
     layer(torch.zeros(2, 4))
     assert 100 <= meter.seconds < 110
     assert meter.state()["flop"] == 50 + 2 * 3 * (2 * 4 * 6)
-    speed = meter.speed(Progress(letters=600, tokens=200), 200.0)
+    speed = meter.speed(History(letters=600, tokens=200), 200.0)
     assert (speed["letters_per_second"], speed["tokens_per_second"]) == (3.0, 1.0)
     assert speed["gemm_share"] > 0

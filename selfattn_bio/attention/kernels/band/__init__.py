@@ -34,16 +34,20 @@ def run(inputs: AttentionInputs) -> Tensor:
     """Compute attention of all queries, in bfloat16 if q has that type and the CPU supports it."""
     found = split_band(inputs.pattern, inputs.length)
     assert found is not None  # the capabilities of the kernel require it
-    bias, dtype = inputs.terms.bias, computed_in(inputs.q.dtype)
-    converted = replace(
+    out = band_attention(replace(converted(inputs), pattern=found[0]))
+    return with_global_rows(inputs, out.to(inputs.q.dtype))
+
+
+def converted(inputs: AttentionInputs) -> AttentionInputs:
+    """Return a request with tensors in the types that the kernel accepts."""
+    terms, dtype = inputs.terms, computed_in(inputs.q.dtype)
+    return replace(
         inputs,
         q=inputs.q.to(dtype),
         k=inputs.k.to(dtype),
         v=inputs.v.to(dtype),
-        terms=Terms(bias=None if bias is None else bias.float()),
-        pattern=found[0],
+        terms=terms if terms.bias is None else terms._replace(bias=terms.bias.float()),
     )
-    return with_global_rows(inputs, band_attention(converted).to(inputs.q.dtype))
 
 
 def computed_in(dtype: torch.dtype) -> torch.dtype:
@@ -82,10 +86,6 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     backward pass.
     """
     return _Band.apply(inputs.q, inputs.k, inputs.v, inputs.terms.bias, inputs.rest)
-
-
-def _threshold(dropout: float) -> int:
-    return min(round(dropout * 2**32), 2**32 - 1)
 
 
 def _check(inputs: AttentionInputs) -> None:
@@ -215,11 +215,8 @@ def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: Layout) -> 
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
     query_labels, key_labels = inputs.mask.labels
     call.point(query_label=query_labels, key_label=key_labels)
-    call.seed, call.threshold, call.keep_scale = (
-        inputs.seed,
-        _threshold(inputs.dropout),
-        1 / (1 - inputs.dropout),
-    )
+    call.seed, call.keep_scale = inputs.seed, 1 / (1 - inputs.dropout)
+    call.threshold = min(round(inputs.dropout * 2**32), 2**32 - 1)
     return call
 
 

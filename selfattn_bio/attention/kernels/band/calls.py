@@ -76,9 +76,7 @@ class Layout:
         pattern, length = inputs.pattern, inputs.length
         assert isinstance(pattern, Banded)
         self.length, self.tile, self.backward = length, tile, backward
-        # A row of packed sequences needs no columns of other segments. 0 to the right would mean
-        # causal attention to global keys.
-        longest = max(inputs.mask.reach, 1)
+        longest = max(length - 1, 1)  # 0 to the right would mean causal attention to global keys
         self.left, self.right = min(pattern.left, longest), min(pattern.right, longest)
         self.num_keys = min(pattern.num_keys, length)
         reach = self.left + self.right

@@ -1,4 +1,4 @@
-"""Keep the progress of a training, which a checkpoint contains."""
+"""Keep the steps and evaluations of a training, which a checkpoint contains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StepTotals(NamedTuple):
 
 
 @dataclass
-class Progress:
+class History:
     """Count the steps and evaluations of a run; a checkpoint contains these numbers.
 
     Attributes
@@ -35,7 +35,7 @@ class Progress:
         Steps since the last one with finite gradients.
     loss_sum, loss_steps
         Sum of the losses, and number of steps, since the last evaluation.
-    history
+    rows
         One row of measurements per evaluation.
     threads
         CPU threads of the training, 0 before they are chosen.
@@ -48,7 +48,7 @@ class Progress:
     overflows: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    rows: list[dict[str, float]] = field(default_factory=list)
     threads: int = 0
 
     @property
@@ -59,7 +59,7 @@ class Progress:
     @property
     def is_evaluated(self) -> bool:
         """Return whether the weights of this step were evaluated."""
-        return bool(self.history) and self.history[-1]["step"] == self.step
+        return bool(self.rows) and self.rows[-1]["step"] == self.step
 
     def add_step(self, totals: StepTotals) -> None:
         """Count an optimizer step."""
@@ -70,18 +70,18 @@ class Progress:
         self.loss_steps += 1
 
     def add_evaluation(self, row: dict[str, float], value: float, kept: int) -> None:
-        """Add a row to the history, and its step to the best ones if it is one of the first `kept`.
+        """Add a row, and its step to the best ones if it is one of the first `kept`.
 
         Higher values are better. Of equal values, the earlier one wins. An undefined value is the
         worst.
         """
-        self.history.append(row)
+        self.rows.append(row)
         self.loss_sum, self.loss_steps = 0.0, 0
         entry = [value if math.isfinite(value) else -math.inf, self.step]
         self.best_steps = sorted([*self.best_steps, entry], key=lambda each: (-each[0], each[1]))[
             :kept
         ]
 
-    def write_history(self, path: Path) -> None:
-        """Write the history as a CSV file with one row per evaluation."""
-        pd.DataFrame(self.history).to_csv(path, index=False)
+    def write(self, path: Path) -> None:
+        """Write the evaluations as a CSV file with one row each."""
+        pd.DataFrame(self.rows).to_csv(path, index=False)
