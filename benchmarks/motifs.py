@@ -356,7 +356,7 @@ def interactions(run: Run) -> Result:
 
 def false_pairs(run: Run) -> Result:
     """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
-    table = run.study.find_interactions().pairs
+    table = run.study.find_interactions().table
     return {"supported": int((table["verdict"] == "supported").sum()), "tested": len(table)}
 
 

@@ -43,8 +43,10 @@ class Cost(NamedTuple):
 
 
 def command(*words: object) -> None:
-    """Run a command of the package."""
-    subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *map(str, words)], check=True)
+    """Run a command of the package; end this process if it fails."""
+    program = [sys.executable, "-m", "selfattn_bio.cli.main"]
+    if subprocess.run([*program, *map(str, words)], check=False).returncode:
+        raise SystemExit(f"error: {words[0]} failed")
 
 
 def measured_command(*words: object) -> Cost:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import json
-import subprocess
-from collections.abc import Sequence
+import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.split_table import read_split
+from commands import exit_code
 
 if TYPE_CHECKING:
     from comparison import Comparison
+
+    from selfattn_bio.study.evaluators.records import EvaluationRecords
 
 NETWORK = """
 kind = "attention"
@@ -92,24 +88,20 @@ class InTurn:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Run commands in this process, in an empty folder; return the list of calls."""
-    import comparison
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Train in this process, in an empty folder; return the list of trained studies."""
+    import runs
 
-    called: list[list[str]] = []
-    run = subprocess.run
+    studies: list[str] = []
 
-    def in_process(command: Sequence[str], **options: Any) -> object:
-        if list(command[1:3]) != ["-m", "selfattn_bio.cli.main"]:
-            return run(command, **options)
-        called.append(list(command[3:]))
-        assert main(called[-1]) == 0
-        return None
+    def in_process(name: str, study: str, *options: object) -> None:
+        studies.append(study)
+        assert exit_code(name, study, *options) == 0
 
-    monkeypatch.setattr(subprocess, "run", in_process)
-    monkeypatch.setattr(comparison, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(runs, "command", in_process)
+    monkeypatch.setattr(runs, "ThreadPoolExecutor", InTurn)
     monkeypatch.chdir(tmp_path)
-    return called
+    return studies
 
 
 def write_two_classes() -> None:
@@ -120,19 +112,13 @@ def write_two_classes() -> None:
         Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
 
 
-def trainings(commands: list[list[str]]) -> list[list[str]]:
-    return [command for command in commands if command[0] == "train"]
-
-
-def test_two_classes(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import accuracy
-    import runs
+
+    from selfattn_bio import Study
 
     write_two_classes()
-    Path("task.toml").write_text(CLASSES.replace(TRAINING, LONGER))
-    place = tmp_path / "set"
+    values = tomllib.loads(CLASSES.replace(TRAINING, LONGER))
     thresholds: list[float] = []
 
     class Recorded(accuracy.Bootstrap):
@@ -142,7 +128,7 @@ def test_two_classes(
 
     def compare(seeds: int) -> Comparison:
         thresholds.clear()
-        return accuracy.compare_classes(Path("task.toml"), place, seeds, "mcc")
+        return accuracy.compare_classes(values, Path("set"), seeds, "mcc")
 
     monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
     found = compare(2)
@@ -152,13 +138,10 @@ def test_two_classes(
     assert found.parts
     assert found.parts.value > 0.8  # TATA at one position
     assert len(found.by_seed) == 2
-    first, second = trainings(commands)
-    assert "--parts" not in first
-    assert second[second.index("--parts") + 1] == str(place / "seed0")
 
     one = compare(1)
-    assert len(trainings(commands)) == 2  # nothing changed, so nothing is trained again
-    test = json.loads((place / "metrics.json").read_text())["test"]
+    assert trained == ["set", "set/members/2"]  # nothing changed, so nothing is trained again
+    test = Study("set").evaluation.metrics["test"]
     assert one.model.value == one.by_seed[0] == pytest.approx(test["model"]["mcc"]["value"])
     for name, baseline in one.baselines.items():
         assert baseline.value == pytest.approx(test["baselines"][name]["mcc"]["value"])
@@ -168,22 +151,23 @@ def test_two_classes(
     assert one.auroc.model.value == pytest.approx(test["model"]["auroc"]["value"])
 
     # nothing is chosen on test: with permuted test labels all thresholds are the same
-    chosen = thresholds.copy()
+    chosen, records_of = thresholds.copy(), accuracy.records_of
+
+    def permuted_records(study: Study) -> EvaluationRecords:
+        records = records_of(study)
+        labels, in_test = records.corpus.records["label"].to_numpy().copy(), records.rows["test"]
+        labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
+        records.corpus.records["label"] = labels
+        return records
+
     assert 0.5 not in chosen  # which would be the threshold of an untrained network
-    corpus = Corpus.open(place / "corpus")
-    in_test = np.array(read_split(place / "split.tsv", corpus.records["id"])) == "test"
-    labels = corpus.records["label"].to_numpy().copy()
-    labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
-    corpus.records["label"] = labels
-    monkeypatch.setattr(runs, "Corpus", SimpleNamespace(open=lambda path: corpus))
+    monkeypatch.setattr(accuracy, "records_of", permuted_records)
     permuted = compare(1)
     assert thresholds == chosen
     assert permuted.model.value < one.model.value - 0.3
 
 
-def test_bins_of_a_chromosome(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bins_of_a_chromosome(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import tss
 
     write_two_classes()
@@ -203,21 +187,19 @@ def test_bins_of_a_chromosome(
     tss.TASKS.mkdir(parents=True)
     (tss.TASKS / "tiny.toml").write_text(BINS)
     (tss.TASKS / "tiny_parent.toml").write_text(PARENT)
-    monkeypatch.setattr(tss, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(tss, "FOLDER", Path("bench"))
     found = tss.BinsTask().measure("tiny", Path(), 2)
     assert found.baselines.keys() == {"gc", "kmer5_logistic"}
     assert np.mean(found.by_seed) == pytest.approx(found.model.value)
-    assert found.others.keys() == {"dilated CNN"}
-    assert len(trainings(commands)) == 1 + 2 + 2
     assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
-    seeds = {str(seed) for seed in (0, 1)}
-    assert {command[command.index("--output") + 1][-1] for command in trainings(commands)} == seeds
+    variants = [f"bench/tiny/variants/{name}" for name in ("model1", "other0", "other1")]
+    assert trained == ["bench/tiny_parent", "bench/tiny", *variants]
     tss.BinsTask().measure("tiny", Path(), 2)
-    assert len(trainings(commands)) == 1 + 2 + 2
+    assert len(trained) == 5
 
 
 def test_labels_per_residue(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import protein_ss3
 
@@ -231,21 +213,13 @@ def test_labels_per_residue(
         text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
         with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
             file.write(f"id\tsequence\tss3\t{mask}\n{text}")
-    network = {
-        "kind": "attention",
-        "members": 1,
-        "embed_dim": 8,
-        "num_layers": 1,
-        "num_heads": 2,
-        "feedforward_dim": 8,
-    }
-    training = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
-    tiny = {"tokens": {"k": 1}, "model": network | {"stem": {"kind": "none"}}, "training": training}
+    network = tomllib.loads(NETWORK) | {"stem": {"kind": "none"}}
+    tiny = {"tokens": {"k": 1}, "model": network, **tomllib.loads(TRAINING)}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
-    monkeypatch.setattr(protein_ss3, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
     assert found.best == "the 15 residues around"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue
     assert found.verdict == "yes, behind"
     assert found.range_of_seeds == "one training"
-    assert len(trainings(commands)) == 1
+    assert trained == ["bench/protein_ss3"]

@@ -1,8 +1,7 @@
 """Test the benchmark of the GPU without one."""
 
 import importlib
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,15 +33,6 @@ def test_attentions_agree_with_a_window_over_all_tokens(gpu):
     q, k, v = (torch.randn(1, length, gpu.HEADS, gpu.HEAD_DIM) for _ in range(3))
     one, other = (function(q, k, v) for function in gpu.attentions(length, "cpu").values())
     torch.testing.assert_close(one, other)
-
-
-def test_natten_is_compared_if_installed(gpu, monkeypatch):
-    module = ModuleType("natten.functional")
-    module.na1d = lambda q, k, v, kernel_size: kernel_size
-    monkeypatch.setitem(sys.modules, "natten.functional", module)
-    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
-    (function,) = gpu.natten().values()
-    assert function(None, None, None) == 2 * gpu.WINDOW + 1
 
 
 def out_of_memory():
