@@ -82,7 +82,8 @@ def cnn_pairs(scores: BySeed) -> list[Scores]:
 
 def measure(_: object) -> Iterator[Table | str]:
     """Train what is missing, and evaluate."""
-    study = prepared(FOLDER, with_training(settings_in(TASK), seeds=SEEDS))
+    values = with_training(settings_in(TASK), seeds=SEEDS)
+    study = prepared(FOLDER, {**values, "variants": {"cnn": {"model": {"kind": "cnn"}}}})
     trained = {"model": study.members, "cnn": study.variant("cnn").members}
     train_all(each for members in trained.values() for each in members)
     records = records_of(study)

@@ -69,7 +69,7 @@ def test_wrong_documented_commands_are_found(capsys):
     assert [words for _, words in commands_of(good)] == [
         ["score", "--model", "m", "--fasta", "a.fa", "--output", "b.tsv"]
     ]
-    assert mistakes(good + "`selfattn-bio score --model` and `split --output x`", capsys) == []
+    assert mistakes(good + "`selfattn-bio score --model` and `split --quiet x`", capsys) == []
     wrong = (
         "selfattn-bio score --modle m --fasta a.fa --output b.tsv\n"
         "selfattn-bio scores\n"
