@@ -24,7 +24,7 @@ from selfattn_bio.files import sha256_of
 FOLDER = Path("results/bench_accuracy")
 # Figures depend on the code and the motif databases of the package, except these modules.
 SOURCES = ("**/*.py", "**/*.cpp", "**/*.h", "motifs/**/*.meme.gz")
-NOT_SOURCES = ("cli", "report", "interpret")
+NOT_SOURCES = ("cli", "report", "attribution", "evidence")
 DRAWS = 1000  # of the bootstrap
 COMPARED = "model / network / parts / best baseline"
 

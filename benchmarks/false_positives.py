@@ -31,21 +31,21 @@ from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from selfattn_bio.interpret.associations import (
+from selfattn_bio.evidence.associations import (
     enrichment,
     matched_enrichment,
     position_profile,
     strand_bias,
     strata_of,
 )
-from selfattn_bio.interpret.epistasis import spacing
-from selfattn_bio.interpret.evidence import weigh_evidence
-from selfattn_bio.interpret.hits import NUM_SITES, find_hits
-from selfattn_bio.interpret.interactions import evaluate_interactions
-from selfattn_bio.interpret.matching import match_motifs
-from selfattn_bio.interpret.nulls import null_hits
-from selfattn_bio.interpret.records import LabelledRecords
+from selfattn_bio.evidence.epistasis import spacing
+from selfattn_bio.evidence.held_out_records import LabelledRecords
+from selfattn_bio.evidence.interactions import evaluate_interactions
+from selfattn_bio.evidence.nulls import null_hits
+from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.hits import NUM_SITES, find_hits
+from selfattn_bio.motifs.matching import match_motifs
 from selfattn_bio.sequence.alphabet import DNA
 
 HIT_P = 2.5e-4

@@ -52,13 +52,7 @@ from simulation import RECORDS, Grammar, read_grammar, settings_of, write_data
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio import Study
-from selfattn_bio.evaluation.lineage import check_unseen
-from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret.attribution import attnlrp_importance
-from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
-from selfattn_bio.interpret.formats import read_bed
-from selfattn_bio.interpret.interactions import relevant_sites
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.methods import (
     CPLRP,
     AttnLRP,
     AttnLRPCopies,
@@ -71,9 +65,15 @@ from selfattn_bio.interpret.methods import (
     Received,
     Saturation,
 )
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.rules import attnlrp_importance
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.evaluation.lineage import check_unseen
+from selfattn_bio.evidence.epistasis import epistasis, site_pairs, strands_log_odds
+from selfattn_bio.evidence.interactions import relevant_sites
+from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.formats import read_bed
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 

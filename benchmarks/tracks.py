@@ -12,8 +12,8 @@ import numpy as np
 from harness import Row, Table, median_seconds, option, run
 from matplotlib.figure import Figure
 
-from selfattn_bio.interpret.logos import draw_letters
-from selfattn_bio.interpret.svg import track_svg
+from selfattn_bio.motifs.logos import draw_letters
+from selfattn_bio.motifs.svg import track_svg
 
 
 def through_matplotlib(scores: np.ndarray) -> str:

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import selfattn_bio
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import SelfAttnBioError
-from selfattn_bio.interpret.targets import Target
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = (

@@ -18,39 +18,35 @@
 # Run it from the root of the project as
 #
 #     jupytext --to ipynb --output - notebooks/attention.py |
-#         papermill - attention.ipynb -p results results/promoter
+#         papermill - attention.ipynb -p task promoter
 #
 # or open the notebook in the results folder.
 
 # %% tags=["parameters"]
-results = "results/promoter"
-run_file = None  # of the task; an allowed module that it names may be next to it
+task = "promoter"
 sequence = 0  # row of the attribution folder's records
 bins = 200  # bins along each axis of a map
 
 # %%
-# %matplotlib inline
+import os
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from IPython.display import Markdown, display
 
-from selfattn_bio import Explanation, load, read_run_file
-from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.model.user_module import search_folder_of
+from selfattn_bio import Study
+from selfattn_bio.attribution.capture import has_attention, read_attention
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.report import plots, words
 
-folder = Path(results)
-if not folder.exists() and Path("attribution").exists():  # opened in the results folder
-    folder = Path()
-if run_file and Path(run_file).exists():
-    search_folder_of(read_run_file(run_file))
-explanation = Explanation.load(folder / "attribution")
-scorer = load(folder / "model")
+if not Path("workflows/tasks").exists():  # opened in the results folder
+    os.chdir("../..")
+study = Study(task)
+explanation, scorer = study.explanation, study.model.members[0]
 readings = (
     [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
 )
-plt.rcParams.update(plots.STYLE)
+mpl.rcParams.update(plots.STYLE)
 
 # %%
 model = scorer.run.model
@@ -64,13 +60,14 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # model without attention is flat.
 
 # %%
-figure, ax = plt.subplots(figsize=(9, 2.4))
+figure = DisplayedFigure(figsize=(9, 2.4), layout="constrained")
+ax = figure.subplots()
 length = len(explanation.sequences[sequence])
 plots.draw_attention_and_attribution(
     explanation.attention[[sequence], :length], explanation.attribution[sequence][None], ax
 )
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
-plt.show()
+display(figure)
 
 # %% [markdown]
 # ## Maps
@@ -83,16 +80,17 @@ plt.show()
 for reading in readings:
     for layer in range(len(reading.layers[0])):
         heads = [None, *range(reading.layers[0][layer].q.shape[1])]
-        figure, axes = plt.subplots(
-            1, len(heads), figsize=(3.2 * len(heads), 3), layout="constrained"
-        )
-        for head, ax in zip(heads, axes, strict=True):
+        columns = min(4, len(heads))
+        rows = -(-len(heads) // columns)
+        figure = DisplayedFigure(figsize=(3.2 * columns, 3 * rows), layout="constrained")
+        for number, head in enumerate(heads, start=1):
+            ax = figure.add_subplot(rows, columns, number)
             plots.draw_attention_map(reading.map(layer=layer, head=head, bins=bins), ax)
             ax.set_title(
                 f"layer {layer + 1}, {'mean over heads' if head is None else f'head {head + 1}'}",
                 loc="left",
             )
-        plt.show()
+        display(figure)
 
 # %% [markdown]
 # ## Largest weights

@@ -17,37 +17,33 @@
 # the project as
 #
 #     jupytext --to ipynb --output - notebooks/motifs.py |
-#         papermill - motifs.ipynb -p results results/promoter
+#         papermill - motifs.ipynb -p task promoter
 #
 # or open the notebook in the results folder.
 
 # %% tags=["parameters"]
-results = "results/promoter"
+task = "promoter"
 
 # %%
-# %matplotlib inline
-import json
+import os
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import pandas as pd
 from IPython.display import Markdown, display
 
-from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.interpret.matching import match_label
-from selfattn_bio.motifs import read_meme
+from selfattn_bio import Study
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.motifs.logos import draw_logo
+from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.report import plots, words
-from selfattn_bio.report.results import read_table
-from selfattn_bio.sequence.alphabet import get_alphabet
 
-folder = Path(results)
-if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
-    folder = Path()
-alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet"]
-metrics = json.loads((folder / "metrics.json").read_text())
-motifs = read_table(folder / "motifs.tsv")
-ppms = read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if len(motifs) else {}
-plt.rcParams.update(plots.STYLE)
+if not Path("workflows/tasks").exists():  # opened in the results folder
+    os.chdir("../..")
+study = Study(task)
+found = study.motifs
+motifs, metrics = found.table, study.evaluation.metrics
+mpl.rcParams.update(plots.STYLE)
 
 # %% [markdown]
 # ## Result
@@ -74,10 +70,11 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 
 # %%
 for row in motifs.to_dict("records"):
-    figure, ax = plt.subplots(figsize=(5, 1.3))
-    draw_logo(ppms[row["name"]], ax, get_alphabet(alphabet).letters)
+    figure = DisplayedFigure(figsize=(5, 1.5), layout="constrained")
+    ax = figure.subplots()
+    draw_logo(found[row["name"]].ppm, ax, found.alphabet.letters)
     ax.set_title(f"{row['name']}  {match_label(row)}  ({row['verdict']})", loc="left")
-    plt.show()
+    display(figure)
 
 # %% [markdown]
 # ## Evidence
@@ -86,6 +83,6 @@ for row in motifs.to_dict("records"):
 # shuffled instead, with its interval over records.
 
 # %%
-figure, ax = plt.subplots(figsize=(6, 1.2 + 0.2 * len(motifs)))
-plots.draw_evidence(motifs, ax)
-plt.show()
+figure = DisplayedFigure(figsize=(6, 1.2 + 0.2 * len(motifs)), layout="constrained")
+plots.draw_evidence(motifs, figure.subplots())
+display(figure)

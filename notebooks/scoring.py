@@ -17,36 +17,29 @@
 # Run it from the root of the project as
 #
 #     jupytext --to ipynb --output - notebooks/scoring.py |
-#         papermill - scoring.ipynb -p results results/promoter
+#         papermill - scoring.ipynb -p task promoter
 #
 # or open the notebook in the results folder.
 
 # %% tags=["parameters"]
-results = "results/promoter"
-run_file = None  # of the task; an allowed module that it names may be next to it
+task = "promoter"
 
 # %%
-# %matplotlib inline
-import json
+import os
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from IPython.display import Markdown, display
 
-from selfattn_bio import read_run_file, score_sequences
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.model.user_module import search_folder_of
+from selfattn_bio import Study, score_sequences
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.report import plots, words
-from selfattn_bio.report.results import read_table
 
-folder = Path(results)
-if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
-    folder = Path()
-if run_file and Path(run_file).exists():
-    search_folder_of(read_run_file(run_file))
-metrics = json.loads((folder / "metrics.json").read_text())
-test = read_table(folder / "predictions" / "test.tsv")
-plt.rcParams.update(plots.STYLE)
+if not Path("workflows/tasks").exists():  # opened in the results folder
+    os.chdir("../..")
+study = Study(task)
+metrics, test = study.evaluation.metrics, study.evaluation.predictions["test"]
+mpl.rcParams.update(plots.STYLE)
 
 # %% [markdown]
 # ## Result
@@ -61,14 +54,14 @@ display(Markdown(" ".join(words.baseline_sentence(metrics))))
 # chosen on the validation set: records at or above it are called positive. Less overlap is better.
 
 # %%
-figure, ax = plt.subplots(figsize=(5, 2.6))
+figure = DisplayedFigure(figsize=(5, 2.6), layout="constrained")
 plots.draw_scores(
     test["label"],
     test["model_calibrated"],
-    ax,
+    figure.subplots(),
     metrics["test"]["model"]["chosen"]["calibrated_threshold"],
 )
-plt.show()
+display(figure)
 
 # %% [markdown]
 # ## Calibration
@@ -78,9 +71,9 @@ plt.show()
 # positives.
 
 # %%
-figure, ax = plt.subplots(figsize=(3.4, 3.4))
-plots.draw_calibration(test["label"], test["model"], test["model_calibrated"], ax)
-plt.show()
+figure = DisplayedFigure(figsize=(3.4, 3.4), layout="constrained")
+plots.draw_calibration(test["label"], test["model"], test["model_calibrated"], figure.subplots())
+display(figure)
 
 # %% [markdown]
 # ## Largest errors
@@ -101,9 +94,9 @@ display(
 # gzip). `unlike` is the reason why a sequence differs from the training data, or "no".
 
 # %%
-corpus = Corpus.open(folder / "corpus")
+corpus = study.corpus
 records = corpus.records
 sequences = [
     corpus.letters(i).tobytes().decode() for i in records.index[records["id"].isin(test["id"])][:5]
 ]
-display(score_sequences([folder / "model", *sorted(folder.glob("members/*/model"))], sequences))
+display(score_sequences(study.model, sequences))

@@ -80,14 +80,12 @@ def of_python(folder: Path) -> Iterator[Plot]:
     """Yield the plots of result objects and of notebooks."""
     model = selfattn_bio.load(RESULTS / "model")
     explanation = selfattn_bio.Explanation.load(RESULTS / "attribution")
-    figure = explanation.plot(0)
-    figure.set_size_inches(9, 1.8)
-    figure.axes[0].set_xlim(40, 120)
     yield Plot(
         "Attribution of a sequence",
-        "`explanation.plot(0)`, and `figure.axes[0].set_xlim(40, 120)` for some of the positions",
-        "Letters are as tall as their effect on the output. Those that increase it point upwards.",
-        shown(figure),
+        "`explanation.plot(0)`, or `explanation.plot(0, region=(40, 120))` for other positions",
+        "Letters are as tall as their effect on the output. Those that increase it point upwards. "
+        "The 100 positions with the largest scores are drawn.",
+        shown(explanation.plot(0)),
     )
     yield Plot(
         "Logos of motifs",

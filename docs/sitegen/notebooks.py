@@ -19,7 +19,7 @@ def _cell(cell: nbformat.NotebookNode) -> str:
     if cell.cell_type == "markdown":
         # the page has a title already, so a notebook begins with its second line
         return "\n".join(line for line in cell.source.splitlines() if not line.startswith("# "))
-    code = f"```python\n{cell.source.removeprefix('%matplotlib inline').strip()}\n```"
+    code = f"```python\n{cell.source.strip()}\n```"
     return "\n\n".join([code, *filter(None, map(_output, cell.outputs))])
 
 

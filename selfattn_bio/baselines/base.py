@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from pydantic import Field
+from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.composition import Letters
@@ -21,13 +21,14 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.split_names import SPLIT_NAMES
+from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read_arrays
 
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
-VERSION = 1  # version of the folder format
+VERSION = 2  # version of the folder format
 REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 
@@ -53,26 +54,38 @@ class Setup:
     database: str = NO_DATABASE
     threads: int = 0
 
-    def __post_init__(self) -> None:
-        """Check the strands and the database."""
-        if self.strands not in ("given", "both"):
-            raise ValueError(f"strands are 'given' or 'both', not {self.strands!r}")
-        if not self.database or not isinstance(self.database, str):
-            raise ValueError(f"the database has no name; for none write {NO_DATABASE!r}")
-
     @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
         return self.policy.alphabet
 
+    @property
+    def reading(self) -> tuple[str, str, str]:
+        """Return how sequences are read; the columns of tables do not matter."""
+        return self.alphabet.name, self.policy.soft_mask, self.policy.gaps
 
-@dataclass(frozen=True)
-class State:
-    """A fitted baseline as plain data: settings as JSON, arrays by name, and texts by file name."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+class State(Stored):
+    """A fitted baseline as plain data.
+
+    A subclass declares its values, which are saved as JSON, and its arrays.
+    """
+
+
+class Card(Stored):
+    """The contents of baseline.json that loading needs."""
+
+    kind: str
+    alphabet: str
+    soft_mask: SoftMask
+    gaps: Literal["refuse", "remove"]
+    strands: Literal["given", "both"]
+    database: Annotated[str, Field(min_length=1)]
+    calibration: StoredCalibration
+    records: Annotated[int, Field(ge=1)]
+    settings: dict[str, Any]
+    origin: dict[str, str]
+    arrays_sha256: Sha256
 
 
 class Baseline(ABC):
@@ -80,7 +93,8 @@ class Baseline(ABC):
 
     Its settings are chosen on the validation split. A subclass implements `chosen`, `_fit`,
     `_logits`, `_effects`, `_state` and `_restore`, and `obstacle` if it does not suit all records
-    of its alphabets. It is registered in `config.stack.KNOWN_BASELINES`.
+    of its alphabets. `state` declares what its folder contains. It is registered in
+    `config.stack.KNOWN_BASELINES`.
 
     Attributes
     ----------
@@ -97,6 +111,8 @@ class Baseline(ABC):
         the model depends on the direction by design.
     reads_database
         Whether `Setup.database` matters.
+    state
+        Declaration of its values and arrays.
     """
 
     name: ClassVar[str]
@@ -105,6 +121,7 @@ class Baseline(ABC):
     alphabets: ClassVar[tuple[str, ...]]
     reads_strands: ClassVar[bool] = False
     reads_database: ClassVar[bool] = False
+    state: ClassVar[type[State]]
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -219,8 +236,14 @@ class Baseline(ABC):
         """Return the state that `_restore` needs."""
 
     @abstractmethod
-    def _restore(self, state: State) -> None:
-        """Restore the fitted baseline from its state."""
+    def _restore(self, state: Any) -> None:
+        """Restore the fitted baseline from its state, an instance of `state`.
+
+        Raises
+        ------
+        ValueError
+            If values and arrays do not fit each other.
+        """
 
     @property
     def both_strands(self) -> bool:
@@ -230,9 +253,9 @@ class Baseline(ABC):
     def fitted_as(self, setup: Setup) -> bool:
         """Return whether a fit with `setup` to the same records gives this baseline."""
 
-        def used(of: Setup) -> tuple[SequencePolicy, str, str]:
+        def used(of: Setup) -> tuple[str, ...]:
             strands, database = of.strands * self.reads_strands, of.database * self.reads_database
-            return of.policy, strands, database
+            return *of.reading, strands, database
 
         return used(self.setup) == used(setup)
 
@@ -261,13 +284,10 @@ class Baseline(ABC):
             If the folder contains anything other than a baseline.
         """
         state = self._state()
-        check_replaceable(folder, "baseline", (CARD, ARRAYS, *state.texts), CARD)
+        arrays = {name: np.ascontiguousarray(getattr(state, name)) for name in state.arrays()}
+        check_replaceable(folder, "baseline", (CARD, ARRAYS), CARD)
         with whole_folder(folder) as temporary:
-            if state.arrays:
-                arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
-                (temporary / ARRAYS).write_bytes(save(arrays))
-            for name, text in state.texts.items():
-                (temporary / name).write_text(text, encoding="utf-8")
+            (temporary / ARRAYS).write_bytes(save(arrays))
             card = {
                 "kind": self.name,
                 "version": VERSION,
@@ -280,9 +300,9 @@ class Baseline(ABC):
                 "calibration": vars(self.calibration),
                 "chosen": self.chosen(),
                 "records": self.records,
-                "settings": state.settings,
+                "settings": state.model_dump(exclude=set(arrays)),
                 "origin": dict(origin if origin is not None else self.origin),
-                "files": {file.name: sha256_of(file) for file in sorted(temporary.iterdir())},
+                "arrays_sha256": sha256_of(temporary / ARRAYS),
             }
             (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
@@ -303,80 +323,59 @@ def sample_rows(labels: Labels, most: int, least: int = 1) -> NDArray[np.int64]:
     return np.sort(np.concatenate(sampled))
 
 
-def read_card(folder: str | Path) -> dict[str, Any]:
-    """Read baseline.json and check the files it lists.
+def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
+    """Load a saved baseline of one of `kinds`.
 
     Raises
     ------
     ModelFolderError
-        If it is missing or unreadable, has another version, or a file is missing or altered.
+        If a file is missing, unreadable or altered, the baseline has another version, or a value
+        or an array has a wrong type, size or value.
     """
-    path = Path(folder) / CARD
-    card = read_json(path, ModelFolderError, REFIT)
-    try:
-        files = dict(card["files"])
-        kind, version = str(card["kind"]), card["version"]
-        if nested := [name for name in files if Path(name).name != name]:
-            raise ValueError(f"{nested[0]!r} is not a file of this folder")
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelFolderError(
-            f"not the card of a baseline ({error})", place=str(path), hint=REFIT
-        ) from error
-    if version != VERSION:
-        message = (
-            f"baseline {kind!r} has version {version}; this version of selfattn-bio reads {VERSION}"
-        )
-        raise ModelFolderError(message, place=str(path), hint=REFIT)
-    for name, expected in files.items():
-        file = path.with_name(name)
-        if not file.is_file():
-            raise ModelFolderError(
-                f"file {name!r} of the baseline is missing", place=str(folder), hint=REFIT
-            )
-        if sha256_of(file) != expected:
-            raise ModelFolderError(
-                f"the file differs from its sha256 in {CARD}", place=str(file), hint=REFIT
-            )
-    return card
-
-
-def _check_finite(*stored: Any) -> None:
-    """Raise ValueError if a number of these JSON values and arrays is not finite."""
-    for value in stored:
-        if isinstance(value, dict | list):
-            _check_finite(*(value.values() if isinstance(value, dict) else value))
-        elif isinstance(value, float | np.ndarray) and not np.all(np.isfinite(value)):
-            raise ValueError("a number is not finite")
-
-
-def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
-    """Load a saved baseline of one of `kinds`; errors are those of `read_card`."""
     folder = Path(folder)
-    card = read_card(folder)
-    kind = str(card["kind"])
-    if kind not in kinds:
+    card = _read_card(folder)
+    if card.kind not in kinds:
         raise ModelFolderError(
-            f"unknown baseline {kind!r}; known: {', '.join(kinds)}", place=str(folder / CARD)
+            f"unknown baseline {card.kind!r}; known: {', '.join(kinds)}", place=str(folder / CARD)
         )
-    if lacking := kinds[kind].lacking():
+    kind = kinds[card.kind]
+    if lacking := kind.lacking():
         raise ModelFolderError(f"this baseline cannot be loaded: {lacking}", place=str(folder))
-    try:
-        arrays = load_file(folder / ARRAYS) if ARRAYS in card["files"] else {}
-        texts = {
-            name: (folder / name).read_text(encoding="utf-8")
-            for name in card["files"]
-            if name != ARRAYS
-        }
-        policy = SequencePolicy(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
-        baseline = kinds[kind](Setup(policy, card["strands"], card["database"], threads))
-        baseline.calibration = Calibration.of(card["calibration"])
-        baseline.origin, baseline.records = dict(card["origin"]), card["records"]
-        _check_finite(card["settings"], *arrays.values())
-        baseline._restore(State(card["settings"], arrays, texts))
-    except (KeyError, TypeError, ValueError, OverflowError, SafetensorError) as error:
+    if card.alphabet not in kind.alphabets:
         raise ModelFolderError(
-            f"the parts of the baseline do not fit each other ({error!r})",
-            place=str(folder),
+            f"{card.kind} does not read the alphabet {card.alphabet!r}",
+            place=str(folder / CARD),
             hint=REFIT,
-        ) from error
+        )
+    policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
+    baseline = kind(Setup(policy, card.strands, card.database, threads))
+    baseline.calibration = Calibration.of(card.calibration.model_dump())
+    baseline.origin, baseline.records = card.origin, card.records
+    arrays, _ = read_arrays(folder / ARRAYS, REFIT)
+    state = checked(
+        kind.state, card.settings | arrays, folder / CARD, REFIT, arrays=folder / ARRAYS
+    )
+    try:
+        baseline._restore(state)
+    except ValueError as error:
+        raise ModelFolderError(str(error), place=str(folder / ARRAYS), hint=REFIT) from error
     return baseline
+
+
+def _read_card(folder: Path) -> Card:
+    """Read baseline.json, and compare the file of the arrays with its hash."""
+    path = folder / CARD
+    stored = read_json(path, ModelFolderError, REFIT)
+    if (version := stored.get("version", VERSION)) != VERSION:
+        message = f"version {version} of the format; this version of selfattn-bio reads {VERSION}"
+        raise ModelFolderError(message, place=str(path), hint=REFIT)
+    card = checked(Card, stored, path, REFIT)
+    if not (folder / ARRAYS).is_file():
+        raise ModelFolderError(
+            f"file {ARRAYS!r} of the baseline is missing", place=str(folder), hint=REFIT
+        )
+    if sha256_of(folder / ARRAYS) != card.arrays_sha256:
+        raise ModelFolderError(
+            f"the file differs from its sha256 in {CARD}", place=str(folder / ARRAYS), hint=REFIT
+        )
+    return card

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +34,12 @@ class KmerSlots:
         "parts" divides records of any length into slots. "start" and "end" give each exact position
         a slot, counted from the start or up to the end of the record. k-mers outside the slots are
         left out.
-
-    Raises
-    ------
-    ValueError
-        If k is not within 1 to 8, there is no slot, or align is none of these.
     """
 
     alphabet: Alphabet
     k: int
     slots: int = 1
     align: Align = "parts"
-
-    def __post_init__(self) -> None:
-        """Check the settings, which may come from a file."""
-        if self.k not in range(1, 9) or self.slots < 1 or self.align not in get_args(Align):
-            raise ValueError(f"no such slots: k {self.k}, slots {self.slots}, align {self.align!r}")
 
     @property
     def size(self) -> int:
@@ -60,10 +50,6 @@ class KmerSlots:
     def num_kmers(self) -> int:
         """Return the number of different k-mers."""
         return len(self.alphabet.letters) ** self.k
-
-    def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments for `KmerSlots(alphabet, **settings)`."""
-        return {"k": self.k, "slots": self.slots, "align": self.align}
 
     def slot_of(self, at: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slot of windows `at` in records with `windows` windows; -1 for none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,22 @@ from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
 from selfattn_bio.data.composition import Letters, base_counts, gc_content
+from selfattn_bio.stored import ArrayOf, Finite
 
 C = 1e6  # practically no penalty, so there is nothing to choose
 
 
+class FiguresState(State):
+    """Weights and intercept."""
+
+    weights: Annotated[NDArray[np.float64], ArrayOf("float64")]
+    bias: Finite
+
+
 class Figures(Baseline):
     """A baseline that describes each record by a few numbers."""
+
+    state = FiguresState
 
     weights: NDArray[np.float64]
     bias: float
@@ -38,15 +48,14 @@ class Figures(Baseline):
     def _logits(self, letters: Letters) -> Logits:
         return self.figures(letters) @ self.weights + self.bias
 
-    def _state(self) -> State:
-        return State({"weights": self.weights.tolist(), "bias": self.bias})
+    def _state(self) -> FiguresState:
+        return FiguresState(weights=self.weights, bias=self.bias)
 
-    def _restore(self, state: State) -> None:
-        self.weights = np.array(state.settings["weights"], dtype=np.float64)
-        self.bias = float(state.settings["bias"])
+    def _restore(self, state: FiguresState) -> None:
+        self.weights, self.bias = state.weights, state.bias
         number = self.figures([np.frombuffer(b"A", np.uint8)]).shape[1]
-        if self.weights.shape != (number,):
-            raise ValueError(f"there are {self.weights.size} weights instead of {number}")
+        if len(self.weights) != number:
+            raise ValueError(f"weights has {len(self.weights)} values, not {number}")
 
 
 class GcContent(Figures):

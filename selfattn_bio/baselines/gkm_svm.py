@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
 from selfattn_bio.data.composition import Letters
 from selfattn_bio.extras import install_command
+from selfattn_bio.stored import ArrayOf, Finite
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
 PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite
@@ -20,6 +21,19 @@ PLATT = 10.0  # scikit-learn's C of the regression on decision values, which kee
 MAX_RECORDS = 2_000
 LONGEST = 150  # maximum length in bp; time grows quadratically
 PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
+
+
+class GkmState(State):
+    """Support vectors as letters 0 to 3, their coefficients, and two lines.
+
+    `bias` is the intercept of the decision value; `scale` and `offset` give the logit.
+    """
+
+    vectors: Annotated[NDArray[np.uint8], ArrayOf("uint8", ("vectors", "bp"), low=0, high=3)]
+    coefficients: Annotated[NDArray[np.float32], ArrayOf("float32", ("vectors",))]
+    bias: Finite
+    scale: Finite
+    offset: Finite
 
 
 class GkmSvm(Baseline):
@@ -36,6 +50,7 @@ class GkmSvm(Baseline):
 
     name, title, short_title = "gkm_svm", "gapped k-mer SVM", "gkm-SVM"
     alphabets = ("dna",)
+    state = GkmState
 
     machine: Any
     scale: float
@@ -111,30 +126,23 @@ class GkmSvm(Baseline):
             effects.append(of_record)
         return effects
 
-    def _state(self) -> State:
-        arrays = {
-            "vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8),
-            "coefficients": self.machine.coefficients,
-        }
-        settings: dict[str, Any] = {
-            "bias": float(self.machine.bias),
-            "scale": self.scale,
-            "offset": self.offset,
-            "parameters": PARAMETERS,
-        }
-        return State(settings, arrays)
-
-    def _restore(self, state: State) -> None:
-        vectors = np.eye(4, dtype=np.float32)[state.arrays["vectors"]].transpose(0, 2, 1)
-        settings = state.settings
-        self.machine = _package().GkmSVM(
-            vectors,
-            state.arrays["coefficients"],
-            settings["bias"],
-            "estimated",
-            settings["parameters"],
+    def _state(self) -> GkmState:
+        return GkmState(
+            vectors=self.machine.support_sequences.argmax(axis=1).astype(np.uint8),
+            coefficients=self.machine.coefficients,
+            bias=float(self.machine.bias),
+            scale=self.scale,
+            offset=self.offset,
         )
-        self.scale, self.offset = settings["scale"], settings["offset"]
+
+    def _restore(self, state: GkmState) -> None:
+        if not LMER <= (length := state.vectors.shape[1]) <= LONGEST:
+            raise ValueError(f"vectors has {length} bp; {LMER} to {LONGEST} are possible")
+        vectors = np.eye(4, dtype=np.float32)[state.vectors].transpose(0, 2, 1)
+        self.machine = _package().GkmSVM(
+            vectors, state.coefficients, state.bias, "estimated", PARAMETERS
+        )
+        self.scale, self.offset = state.scale, state.offset
 
 
 def _package() -> Any:

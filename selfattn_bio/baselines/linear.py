@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
-from selfattn_bio.baselines.blocks import KmerSlots
+from selfattn_bio.baselines.blocks import Align, KmerSlots
 from selfattn_bio.data.composition import Letters, root_of_squares
+from selfattn_bio.stored import ArrayOf, Finite, Positive, Stored
 
 TINY = 1e-12
 
@@ -52,6 +54,25 @@ class Scaling:
         return sparse.csr_matrix(sparse.hstack(counts))
 
 
+class StoredBlock(Stored):
+    """Settings of a `KmerSlots`, and the fixed divisor of its counts."""
+
+    k: Annotated[int, Field(ge=1, le=8)]
+    slots: Annotated[int, Field(ge=1)]
+    align: Align
+    divisor: Positive
+
+
+class LinearState(State):
+    """Features, their scaling and weights, penalty and intercept."""
+
+    blocks: Annotated[list[StoredBlock], Field(min_length=1)]
+    by_record: bool
+    penalty: Positive
+    bias: Finite
+    weights: Annotated[NDArray[np.float64], ArrayOf("float64")]
+
+
 class LinearKmers(Baseline):
     """Logistic regression with an L2 penalty on k-mer features.
 
@@ -62,6 +83,7 @@ class LinearKmers(Baseline):
     penalties: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     tolerance: ClassVar[float] = 1e-4
     reads_strands = True
+    state = LinearState
 
     blocks: tuple[KmerSlots, ...]
     scaling: Scaling
@@ -138,23 +160,25 @@ class LinearKmers(Baseline):
         after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
         return (before + linear) / np.maximum(after, TINY) - before / max(np.sqrt(squares), TINY)
 
-    def _state(self) -> State:
-        settings = {
-            "blocks": [block.settings() for block in self.blocks],
-            "by_record": self.scaling.by_record,
-            "fixed": list(self.scaling.fixed),
-            "penalty": self.penalty,
-            "bias": self.bias,
-        }
-        return State(settings, {"weights": self.weights})
+    def _state(self) -> LinearState:
+        blocks = [
+            StoredBlock(k=block.k, slots=block.slots, align=block.align, divisor=divisor)
+            for block, divisor in zip(self.blocks, self.scaling.fixed, strict=True)
+        ]
+        return LinearState(
+            blocks=blocks,
+            by_record=self.scaling.by_record,
+            penalty=self.penalty,
+            bias=self.bias,
+            weights=self.weights,
+        )
 
-    def _restore(self, state: State) -> None:
-        settings = state.settings
-        self.blocks = tuple(KmerSlots(self.setup.alphabet, **block) for block in settings["blocks"])
-        self.scaling = Scaling(settings["by_record"], tuple(map(float, settings["fixed"])))
-        self.penalty, self.bias = float(settings["penalty"]), float(settings["bias"])
-        if len(self.scaling.fixed) != len(self.blocks):
-            raise ValueError(f"there are {len(self.scaling.fixed)} scales for other blocks")
-        self.weights = state.arrays["weights"]
-        if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
-            raise ValueError(f"there are {self.weights.size} weights instead of {expected}")
+    def _restore(self, state: LinearState) -> None:
+        self.blocks = tuple(
+            KmerSlots(self.setup.alphabet, block.k, block.slots, block.align)
+            for block in state.blocks
+        )
+        self.scaling = Scaling(state.by_record, tuple(block.divisor for block in state.blocks))
+        self.penalty, self.bias, self.weights = state.penalty, state.bias, state.weights
+        if len(self.weights) != (expected := sum(block.size for block in self.blocks)):
+            raise ValueError(f"weights has {len(self.weights)} values for {expected} k-mers")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
-from selfattn_bio.baselines.forest import Forest
-from selfattn_bio.baselines.trees import Trees
+from selfattn_bio.baselines.forest import LEAF, Forest
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.composition import Letters
 from selfattn_bio.motifs import open_database
-from selfattn_bio.motifs.scores import ScoreMatrices
+from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
+from selfattn_bio.stored import ArrayOf
 
 SEEDS = 3  # number of boosters that are averaged
 # Maximum number of trees, and trees without improvement on valid before it stops
@@ -36,6 +37,19 @@ LONGEST = 20_000  # maximum length of a record in bp
 PIECE = 4096  # records scored at once; 33 MB with 1,000 motifs
 
 
+class MotifState(State):
+    """Motifs, and the nodes of the trees of all seeds, see `Forest`."""
+
+    labels: Annotated[list[str], Field(min_length=1)]
+    log_odds: Annotated[
+        NDArray[np.float32], ArrayOf("float32", ("motifs", "positions", 4), LOWEST, HIGHEST)
+    ]
+    widths: Annotated[NDArray[np.int64], ArrayOf("int64", ("motifs",), low=1)]
+    num_nodes: Annotated[NDArray[np.int64], ArrayOf("int64", ("seeds",), low=1)]
+    features: Annotated[NDArray[np.int64], ArrayOf("int64", ("nodes",), low=LEAF)]
+    values: Annotated[NDArray[np.float64], ArrayOf("float64", ("nodes",))]
+
+
 class MotifScores(Baseline):
     """Gradient boosting on the best hit and occupancy of every motif of a database.
 
@@ -46,6 +60,7 @@ class MotifScores(Baseline):
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
     alphabets = ("dna",)
     reads_database = True
+    state = MotifState
 
     matrices: ScoreMatrices
     trees: list[Forest]
@@ -94,8 +109,7 @@ class MotifScores(Baseline):
             booster = lightgbm.train(
                 parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop]
             )
-            text = booster.model_to_string(num_iteration=booster.best_iteration)
-            self.trees.append(Forest.read(text))
+            self.trees.append(Forest.of(booster))
 
     def _logits(self, letters: Letters) -> Logits:
         pieces = (letters[start : start + PIECE] for start in range(0, len(letters), PIECE))
@@ -110,16 +124,18 @@ class MotifScores(Baseline):
         return cast(Logits, np.mean([forest.sums(scores) for forest in self.trees], axis=0))
 
     @cached_property
-    def _as_arrays(self) -> Trees:
-        import lightgbm
-
-        return Trees.of([lightgbm.Booster(model_str=forest.text) for forest in self.trees])
+    def _all_trees(self) -> Forest:
+        features, values = (
+            np.concatenate([getattr(forest, name) for forest in self.trees])
+            for name in ("features", "values")
+        )
+        return Forest(2 * len(self.matrices), features, values)
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        trees, number = self._as_arrays, len(self.matrices)
-        motifs = np.unique(trees.features % number)
+        trees, number = self._all_trees, len(self.matrices)
+        motifs = np.unique(trees.used % number)
         columns = np.concatenate([motifs, motifs + number])
-        read = np.searchsorted(columns, trees.features)
+        read = np.searchsorted(columns, trees.used)
         effects = []
         for record in letters:
             given, changed = self.matrices.score_substitutions(record, motifs)
@@ -127,24 +143,30 @@ class MotifScores(Baseline):
             effects.append(changes.reshape(4, -1).T / len(self.trees))
         return effects
 
-    def _state(self) -> State:
-        settings = {"labels": list(self.matrices.labels), "seeds": len(self.trees)}
-        texts = {_file(seed): forest.text for seed, forest in enumerate(self.trees)}
-        return State(
-            settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts
+    def _state(self) -> MotifState:
+        matrices, trees = self.matrices, self._all_trees
+        return MotifState(
+            labels=list(matrices.labels),
+            log_odds=matrices.values,
+            widths=matrices.widths,
+            num_nodes=np.array([len(forest.features) for forest in self.trees]),
+            features=trees.features,
+            values=trees.values,
         )
 
-    def _restore(self, state: State) -> None:
-        self.matrices = ScoreMatrices(
-            tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"]
-        )
-        texts = [state.texts[_file(seed)] for seed in range(state.settings["seeds"])]
-        self.trees = [Forest.read(text) for text in texts]
-        if not self.trees or any(
-            forest.num_features != 2 * len(self.matrices) for forest in self.trees
-        ):
-            raise ValueError(f"trees must read {2 * len(self.matrices)} scores")
-
-
-def _file(seed: int) -> str:
-    return f"trees_{seed}.txt"
+    def _restore(self, state: MotifState) -> None:
+        if len(state.labels) != len(state.widths):
+            raise ValueError(f"there are {len(state.labels)} labels for {len(state.widths)} motifs")
+        if state.widths.max() > (width := state.log_odds.shape[1]):
+            raise ValueError(f"widths has {state.widths.max()}, but log_odds has {width} positions")
+        sizes = state.num_nodes.tolist()
+        if sum(sizes) != len(state.features):
+            raise ValueError(f"num_nodes adds up to {sum(sizes)}, not {len(state.features)}")
+        self.matrices = ScoreMatrices(tuple(state.labels), state.log_odds, state.widths)
+        ends = np.cumsum(sizes)[:-1]
+        self.trees = [
+            Forest(2 * len(self.matrices), features, values)
+            for features, values in zip(
+                np.split(state.features, ends), np.split(state.values, ends), strict=True
+            )
+        ]

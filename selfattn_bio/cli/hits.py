@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scan all files and write one table."""
-    from selfattn_bio.interpret.scanning import scan_files
+    from selfattn_bio.evidence.scanning import scan_files
 
     found = scan_files(
         arguments.motifs,

@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score the variants and write them, and report those without a score."""
-    from selfattn_bio.interpret.variants import annotate_variants, score_substitutions
+    from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
     from selfattn_bio.scoring.variants import VariantWindows
 
     model, genome, output = arguments.model, arguments.genome, arguments.output

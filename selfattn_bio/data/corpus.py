@@ -234,8 +234,7 @@ class Corpus:
             held = self.summary.get("targets", {}).get("columns", ())
             found = ", ".join(map(repr, held)) or "none"
             hint = did_you_mean(name, held).replace("did", "Did", 1) or (
-                f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with "
-                "--run-file again"
+                f"Add it to the table, or {name}=... to the FASTA headers, and run ingest again"
             )
             raise CorpusError(
                 f"no column {name!r} in the corpus (further columns: {found})",

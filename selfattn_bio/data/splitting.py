@@ -137,7 +137,7 @@ def _check_all_copies(corpus: Corpus) -> None:
             "split was known; some may be in test"
         )
         raise CorpusError(
-            message, place=str(corpus.path), hint="Run ingest with --run-file or --keep-duplicates"
+            message, place=str(corpus.path), hint="Run ingest again with this run file"
         )
 
 

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from selfattn_bio.stored import LEAST_SLOPE
+
 TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
-LEAST_SLOPE = 1e-6  # above 0, so that calibration never changes the ranking of records
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,6 @@ class Calibration:
     threshold: float = 0.5
     positive_fraction: float | None = None
 
-    def __post_init__(self) -> None:
-        """Check that the values are numbers in their range."""
-        largest = float(np.finfo(float).max)
-        ranges = {
-            "slope": (LEAST_SLOPE, largest),
-            "intercept": (-largest, largest),
-            "threshold": (0.0, 1.0),
-            "positive_fraction": (0.0, 1.0),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if name == "positive_fraction" and value is None:
-                continue
-            if not isinstance(value, float | int) or not low <= value <= high:
-                raise ValueError(f"{name} {value!r} of the calibration is out of range")
-
     @classmethod
     def fit(cls, logits: ArrayLike, labels: ArrayLike) -> Calibration:
         """Fit slope, intercept and threshold to validation records.
@@ -70,20 +55,9 @@ class Calibration:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Read the calibration of a model or baseline folder.
-
-        Folders of earlier versions have neither intercept nor positive_fraction, and may have a
-        slope of 0. Their intercept is 0.
-
-        Raises
-        ------
-        KeyError
-            If slope or threshold is missing.
-        ValueError
-            If a value is out of range.
-        """
+        """Select the values of a calibration that was checked (`stored.StoredCalibration`)."""
         return cls(
-            stored["slope"] or LEAST_SLOPE,
+            stored["slope"],
             stored.get("intercept", 0.0),
             stored["threshold"],
             stored.get("positive_fraction"),

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from selfattn_bio.config import (
     AnyGates,
     ChromosomeSplit,
@@ -24,10 +22,14 @@ from selfattn_bio.config import (
     read_run_file,
 )
 from selfattn_bio.display import one_line
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.ranking import read_history
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
+    RETRAIN,
     RUN,
     read_provenance,
     read_stack_weights,
@@ -49,10 +51,20 @@ def write_card(folder: Path, valid: Mapping[str, float]) -> None:
 
 
 def best_metrics(folder: Path) -> dict[str, float]:
-    """Return the validation metrics of the saved weights, by their names in history.csv."""
-    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
-    row = history[history["step"] == best].iloc[0]
-    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
+    """Return the validation metrics of the saved weights, by their names in history.csv.
+
+    Raises
+    ------
+    ModelFolderError
+        If the history cannot be read, or lacks the step of the weights.
+    """
+    history, best = read_history(folder / HISTORY), read_provenance(folder).get("best_step")
+    rows = history[history["step"] == best].select_dtypes("number")
+    if rows.empty:
+        message = f"the training history lacks step {best}, that of the weights"
+        raise ModelFolderError(message, place=str(folder / HISTORY), hint=RETRAIN)
+    metrics = rows.iloc[0].astype(float).to_dict()
+    return {str(name): value for name, value in metrics.items() if str(name).startswith("valid_")}
 
 
 def model_card(
@@ -283,11 +295,11 @@ def _figures(
     test: Mapping[str, Mapping[str, float]] | None,
 ) -> str:
     rows = [
-        f"| {name.removeprefix('valid_')} | {value:.4g} | {_of_test(name, test)} |"
+        f"| {title_of(name.removeprefix('valid_'))} | {value:.4g} | {_of_test(name, test)} |"
         for name, value in valid.items()
     ]
     rows += [
-        f"| {name} | | {shown} |"
+        f"| {title_of(name)} | | {shown} |"
         for name in test or {}
         if not {name, f"valid_{name}"} & set(valid) and (shown := _of_test(name, test))
     ]
@@ -305,7 +317,7 @@ def _figures(
         chosen += (
             " A record leaves the encoder as soon as its prediction is confident. On the "
             f"validation set this happens after {exits['mean_layers']:.2f} of {exits['layers']} "
-            f"layers on average, with {exits['metric']} {exits['worth']:.4g}."
+            f"layers on average, with {title_of(exits['metric'])} {exits['worth']:.4g}."
         )
         if not test:
             chosen += " The validation metrics are those of all layers, without early exits."

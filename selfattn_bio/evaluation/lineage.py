@@ -24,6 +24,14 @@ from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.overlaps import Cover
 
 INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
+COLUMNS = {  # of the table
+    "key": "str",
+    "assembly": "str",
+    "chrom": "str",
+    "start": "Int64",
+    "end": "Int64",
+    "by_parent": "bool",
+}
 
 
 @dataclass(frozen=True)
@@ -197,10 +205,15 @@ def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _read(folder: Path) -> pd.DataFrame:
+    path, hint = folder / TRAINING_RECORDS, "Train the model again"
     try:
-        return pd.read_parquet(folder / TRAINING_RECORDS)
-    except (OSError, ValueError) as error:
-        message = (
-            f"cannot read {TRAINING_RECORDS}, the list of training records ({type(error).__name__})"
-        )
-        raise ModelFolderError(message, place=str(folder), hint="Train the model again") from error
+        table = pd.read_parquet(path)
+    # pyarrow's errors are subclasses of these
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        message = f"cannot read the list of training records ({type(error).__name__})"
+        raise ModelFolderError(message, place=str(path), hint=hint) from error
+    for name, dtype in COLUMNS.items():
+        if (found := str(table.dtypes.get(name, "missing"))) != dtype:
+            message = f"column {name!r} is {found}, not {dtype}"
+            raise ModelFolderError(message, place=str(path), hint=hint)
+    return table

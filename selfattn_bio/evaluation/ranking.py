@@ -45,7 +45,7 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     ascending = not objective.higher_is_better
     order: Any = {"ascending": ascending, "kind": "stable", "na_position": "last"}
     for job in jobs:
-        history = _read_history(Layout(results / job.folder).history, metric)
+        history = read_history(Layout(results / job.folder).history, "seconds", metric)
         # of equal evaluations, take the earliest, as in training
         best, last = history.sort_values(metric, **order).iloc[0], history.iloc[-1]
         rows.append(
@@ -62,7 +62,14 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(metric, **order).reset_index(drop=True)
 
 
-def _read_history(path: Path, metric: str) -> pd.DataFrame:
+def read_history(path: Path, *columns: str) -> pd.DataFrame:
+    """Read the metrics of each evaluation of a training, at least one, with these columns.
+
+    Raises
+    ------
+    ModelFolderError
+        If the file is missing or not valid CSV, or a column is missing or has text.
+    """
     try:
         history = pd.read_csv(path)
     except FileNotFoundError:
@@ -74,8 +81,10 @@ def _read_history(path: Path, metric: str) -> pd.DataFrame:
             place=str(path),
             hint="Train the job again",
         ) from error
-    if missing := sorted({"step", "seconds", metric} - set(history)):
-        message = f"the training history has no column {missing[0]!r}"
+    numeric = history.select_dtypes("number")
+    if history.empty or (missing := sorted({"step", *columns} - set(numeric))):
+        what = f"no column {missing[0]!r} of numbers" if len(history) else "no rows"
+        message = f"the training history has {what}"
         raise ModelFolderError(message, place=str(path), hint="Train the job again")
     return history
 

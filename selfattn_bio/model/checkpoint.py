@@ -7,17 +7,16 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tomli_w
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
@@ -25,6 +24,15 @@ from selfattn_bio.files import check_replaceable, read_json, sha256_of
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.user_module import check_allowed, module_sha256, source_of
+from selfattn_bio.stored import (
+    Finite,
+    NotNegative,
+    Positive,
+    Sha256,
+    Stored,
+    StoredCalibration,
+    checked,
+)
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 # list of the training records (`evaluation.lineage`); summary of them (`scoring.reference`)
@@ -47,44 +55,71 @@ PARTS = (
     NEXT_BEST,
     STACK,
 )
+EXIT = ".exits.threshold"  # end of the names of the weights that may be infinite
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
 
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+class StoredFile(Stored):
+    """An input file."""
+
+    path: str
+    sha256: str
 
 
-class StoredCalibration(BaseModel, extra="allow", strict=True):
-    """Slope, intercept and threshold of a provenance; see `evaluation.calibration`."""
+class StoredNegatives(Stored):
+    """How negatives were generated."""
 
-    slope: Annotated[Finite, Field(ge=0)]
-    intercept: Finite = 0.0
-    threshold: Probability
-    positive_fraction: Probability | None = None
+    kind: str
 
 
-class Provenance(BaseModel, extra="allow", strict=True):
+class StoredSource(StoredFile):
+    """A source of training records, and the files read with it."""
+
+    records: int
+    made: StoredNegatives = StoredNegatives(kind="")
+    files: list[StoredFile] = Field(default_factory=list)
+
+
+class StoredExits(Stored):
+    """The results of early exits on the validation split."""
+
+    worth: float
+    mean_layers: Finite
+    layers: int
+    metric: str
+
+
+class StoredPrivacy(Stored):
+    """The privacy budget that a training spent."""
+
+    epsilon: NotNegative
+    delta: NotNegative
+    max_grad_norm: NotNegative
+    noise_multiplier: NotNegative
+    sample_rate: NotNegative
+    steps: int
+
+
+class Provenance(Stored):
     """The types of provenance.json; all entries except the first three may be missing."""
 
     vocabulary_sha256: Sha256
     weights_sha256: Sha256
     calibration: StoredCalibration
-    parents: list[dict[str, Any]] | None = None
-    data: list[dict[str, Any]] | None = None
-    num_train: int | None = None
-    num_valid: int | None = None
-    median_length: Annotated[Finite, Field(gt=0)] | None = None
+    parents: list[dict[str, Any]] = Field(default_factory=list)
+    data: list[StoredSource] = Field(default_factory=list)
+    num_train: int = 0
+    num_valid: int = 0
+    median_length: Positive | None = None
     best_step: int | None = None
-    exits: dict[str, Any] | None = None
-    privacy: dict[str, Any] | None = None
-    versions: dict[str, str] | None = None
+    exits: StoredExits | None = None
+    privacy: StoredPrivacy | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
     git_commit: str | None = None
 
 
-@dataclass(frozen=True)
-class StackWeights:
+class StackWeights(Stored):
     """Coefficients of a stack: the sum of weighted logits of the network and of simple models.
 
     Attributes
@@ -98,9 +133,16 @@ class StackWeights:
         SHA-256 of the file with the weights of the network that the stack was fitted to.
     """
 
-    weights: dict[str, float]
-    bias: float
+    weights: dict[str, NotNegative]
+    bias: Finite
     weights_sha256: str
+
+    @field_validator("weights")
+    @classmethod
+    def _check_first(cls, weights: dict[str, float]) -> dict[str, float]:
+        if next(iter(weights), "") != "network":
+            raise ValueError("does not begin with the weight of the network")
+        return weights
 
     @property
     def parts(self) -> list[str]:
@@ -131,7 +173,7 @@ def check_model_output(folder: str | Path) -> None:
 
 
 def save_model(
-    folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]
+    folder: Path, run: RunFile, weights: dict[str, Tensor], provenance: dict[str, Any]
 ) -> None:
     """Write weights, run file and provenance into an existing folder.
 
@@ -221,16 +263,13 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         _check_shapes(run, folder / WEIGHTS)
         weights = load_file(folder / WEIGHTS)
         network = build_network(run)
+        _check_values(weights, network.state_dict(), folder / WEIGHTS)
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         message = (
             f"the weights do not fit the network of {RUN}: {' '.join(str(error).split())[:300]}"
         )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN) from error
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            message = f"weight {name} has values that are not finite"
-            raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
     return run, network, provenance
 
 
@@ -259,31 +298,31 @@ def _check_shapes(run: RunFile, path: Path) -> None:
             )
 
 
+def _check_values(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+    """Check the types of stored weights, and that they are finite."""
+    for name, tensor in stored.items():
+        if name in wanted and tensor.dtype != wanted[name].dtype:
+            message = f"weight {name} has type {tensor.dtype}, not {wanted[name].dtype}"
+            raise ModelFolderError(message, place=str(path), hint=RETRAIN)
+        # no record leaves early if the threshold of exits is infinite
+        finite = tensor.isfinite() | (tensor.isposinf() if name.endswith(EXIT) else False)
+        if not finite.all():
+            message = f"weight {name} has values that are not finite"
+            raise ModelFolderError(message, place=str(path), hint=RETRAIN)
+
+
 def read_stack_weights(folder: str | Path) -> StackWeights | None:
     """Read the coefficients of a model's stack; return None if the model folder has no stack.
 
     Raises
     ------
     ModelFolderError
-        If the file is missing or malformed.
+        If the file is missing or malformed, or a weight is negative or not finite.
     """
     path = Path(folder) / STACK / STACK_WEIGHTS
     if not path.parent.is_dir():
         return None
-    stored = read_json(path, ModelFolderError, RETRAIN)
-    try:
-        weights = {str(name): float(weight) for name, weight in stored["weights"].items()}
-        found = StackWeights(weights, float(stored["bias"]), str(stored["weights_sha256"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"cannot read the weights of the stack: {error}"
-        raise ModelFolderError(message, place=str(path), hint=RETRAIN) from error
-    if not all(map(math.isfinite, (*weights.values(), found.bias))):
-        message = "a weight of the stack is not finite"
-        raise ModelFolderError(message, place=str(path), hint=RETRAIN)
-    if next(iter(weights), "") != "network":
-        message = "the first weight of the stack is not the one of the network"
-        raise ModelFolderError(message, place=str(path), hint=RETRAIN)
-    return found
+    return checked(StackWeights, read_json(path, ModelFolderError, RETRAIN), path, RETRAIN)
 
 
 def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: str) -> None:
@@ -334,15 +373,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     """
     path = folder / PROVENANCE
     provenance = read_json(path, ModelFolderError, RETRAIN)
-    try:
-        Provenance.model_validate(provenance)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        reason = f"provenance has a wrong {key}: {first['msg']}"
-        if first["type"] == "missing":
-            reason = f"provenance lacks {key}"
-        raise ModelFolderError(reason, place=str(path), hint=RETRAIN) from error
+    checked(Provenance, provenance, path, RETRAIN)
     return provenance
 
 

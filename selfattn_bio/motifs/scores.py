@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -54,9 +55,7 @@ class ScoreMatrices:
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
         for row, ppm in zip(values, ppms.values(), strict=True):
-            row[: len(ppm)] = (
-                np.round(np.log((1 - PSEUDOCOUNT) * ppm * 4 + PSEUDOCOUNT) * STEP) / STEP
-            )
+            row[: len(ppm)] = _log_odds(ppm)
         return cls(tuple(ppms), values, widths)
 
     def __len__(self) -> int:
@@ -195,6 +194,13 @@ class ScoreMatrices:
             original[columns], original[columns + len(motifs)] = best, occupancy
             changed[columns], changed[columns + len(motifs)] = new_best, new_occupancy
         return original, changed
+
+
+def _log_odds(p: Any) -> Any:
+    return np.round(np.log((1 - PSEUDOCOUNT) * p * 4 + PSEUDOCOUNT) * STEP) / STEP
+
+
+LOWEST, HIGHEST = float(_log_odds(0.0)), float(_log_odds(1.0))  # of a base
 
 
 def one_hot(letters: Letters, length: int) -> NDArray[np.float32]:

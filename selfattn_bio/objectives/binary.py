@@ -65,7 +65,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
                 f"{missing} of {len(targets)} {SPLIT_NAMES[split]} records have no label, "
                 "which objective 'binary' needs"
             )
-            raise CorpusError(message, place=place, hint="Ingest with one --label per FASTA file")
+            raise CorpusError(message, place=place, hint="Give each record a label")
         if len(set(targets)) < 2:
             raise CorpusError(
                 f"the {SPLIT_NAMES[split]} split has only records of label {targets[0]} "

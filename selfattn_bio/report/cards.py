@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.evidence import COLUMNS, NULL_P, USES
-from selfattn_bio.interpret.matching import alignment, match_label
-from selfattn_bio.interpret.svg import logo_svg
+from selfattn_bio.evidence.verdicts import COLUMNS, NULL_P, USES
 from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.matching import alignment, match_label
+from selfattn_bio.motifs.svg import logo_svg
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results

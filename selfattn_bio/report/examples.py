@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.attribution import importance
-from selfattn_bio.interpret.svg import track_svg
+from selfattn_bio.attribution.rules import importance
+from selfattn_bio.motifs.svg import track_svg
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
 

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from selfattn_bio.attribution.rules import importance
 from selfattn_bio.display import counted
-from selfattn_bio.interpret.associations import CONFIDENCE
-from selfattn_bio.interpret.attribution import importance
+from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import classifier_name, percent

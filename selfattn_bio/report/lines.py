@@ -12,12 +12,12 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
+from selfattn_bio.evidence.interventions import MIN_RECORDS
 from selfattn_bio.files import read_json
-from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.formats import read_table
-from selfattn_bio.interpret.interventions import MIN_RECORDS
-from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.layout import Layout
+from selfattn_bio.motifs.formats import read_table
+from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
@@ -56,7 +56,13 @@ def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
             for metric, found in entry.items()
             if found["value"] is not None
         )
-        yield f"test {known}  {name}{_lead(objective, metrics, name)}"
+        yield f"test {known}  {_named(name)}{_lead(objective, metrics, name)}"
+
+
+def _named(name: str) -> str:
+    """Return the name of a classifier in metrics.json, with its readable name if that differs."""
+    title = classifier_name(name)
+    return name if name in ("model", title) else f"{name} ({title})"
 
 
 def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
@@ -66,7 +72,7 @@ def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
     if lead.get("value") is None:
         return ""
     shown = f"{words.figure(lead['value'], sign=True)} ({words.interval(lead, sign=True)})"
-    return f"; model minus {name} {title_of(objective.main_metric)} {shown}"
+    return f"; model minus {classifier_name(name)} {title_of(objective.main_metric)} {shown}"
 
 
 @_test_lines.register
@@ -75,10 +81,10 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
         chance = " (negative control; 0.5 is chance level)" if name in test["controls"] else ""
-        title = f" ({classifier_name(name)})" if name in test["baselines"] else ""
+        shown = _named(name) if name in test["baselines"] else name
         yield (
             f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to "
-            f"{auroc['high']:.3f})  {name}{title}{chance}"
+            f"{auroc['high']:.3f})  {shown}{chance}"
         )
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
         yield from _calls(name, entry)
@@ -92,8 +98,8 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 if entry["model"]
             }
             yield (
-                f"AUROC by {by}: worst {found['worst']!r} {auroc[found['worst']]:.3f}, "
-                f"{words.gap(gap['auroc'])}"
+                f"AUROC by {words.GROUPS.get(by, by)}: worst {found['worst']!r} "
+                f"{auroc[found['worst']]:.3f}, {words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics, objective))
 
@@ -130,10 +136,10 @@ def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
         ):
             if difference := of.get(name, {}).get("auprc"):
                 lead += (
-                    f"; {who} minus {name} {difference['value']:+.3f} ({difference['low']:+.3f} "
-                    f"to {difference['high']:+.3f})"
+                    f"; {who} minus {classifier_name(name)} AUPRC {difference['value']:+.3f} "
+                    f"({difference['low']:+.3f} to {difference['high']:+.3f})"
                 )
-        yield f"{shown}, MCC {entry['mcc']['value']:.3f}  {name}{lead}"
+        yield f"{shown}, MCC {entry['mcc']['value']:.3f}  {_named(name)}{lead}"
 
 
 def _members(test: Metrics) -> Iterator[str]:

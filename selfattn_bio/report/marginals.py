@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.display import counted
-from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.marginals import NUM_BACKGROUNDS, draw_distances, draw_positions
-from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_distances, draw_positions
+from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import words
 from selfattn_bio.report.figures import Drawing, draw_figure
 from selfattn_bio.report.results import Results

@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.interpret.matching import match_label
-from selfattn_bio.interpret.readout import AttentionMap
+from selfattn_bio.motifs.matching import match_label
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"

@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.attribution.explanation import PARTNER, Explanation
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.targets import TRUE
+from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.files import read_json
-from selfattn_bio.interpret.explanation import PARTNER, Explanation
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
-from selfattn_bio.interpret.stability import attribution_correlations, motif_stability
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 Value = TypeVar("Value")

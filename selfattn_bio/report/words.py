@@ -20,10 +20,10 @@ from selfattn_bio.config.variants import NETWORK, PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
-from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
+from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 

@@ -173,7 +173,7 @@ def _load_one(path: str | Path, device: str) -> Scorer:
     sha256 = provenance["weights_sha256"]
     reference, stack = (
         load_reference(folder, tokenizer_of(run).alphabet, sha256),
-        load_stack(folder, sha256),
+        load_stack(folder, run, sha256),
     )
     calibration = Calibration.of(provenance["calibration"])
     return scorer_of(

@@ -81,7 +81,7 @@ def prune(model: str | Path, output: str | Path) -> tuple[ModelSize, ModelSize]:
     reference = load_reference(
         folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"]
     )
-    stack = load_stack(folder, provenance["weights_sha256"])
+    stack = load_stack(folder, run, provenance["weights_sha256"])
     number = sum(parameter.numel() for parameter in network.parameters())
     smaller = prune_network(run, network)
     gates = smaller.model.gates  # type: ignore[union-attr]

@@ -10,20 +10,22 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.stored import ArrayOf, Stored, checked, read_arrays
 
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
 UNLIKE = 0.01  # fraction of the validation records reported as unlike by composition
 LETTERS = 5_000_000  # maximum number of positions for fitting the chain
 PIECE = 1 << 16  # positions processed together, so that their arrays fit into the cache
+CONFORMAL = "conformal/"  # begins the names of arrays with nonconformity scores
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
@@ -45,8 +47,7 @@ class Reference:
         smallest and largest `typicality`. The fraction UNLIKE of the validation records is below
         the smallest. The largest is stored, but very typical records are not reported.
     simplest
-        Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein). 0 if an older
-        folder does not store it.
+        Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein).
     conformal
         Nonconformity scores of the validation split by class or column (`evaluation.conformal`).
     """
@@ -74,9 +75,7 @@ class Reference:
         train, valid = _some(train), _some(valid)
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
         size = len(alphabet.letters)
-        chains = [
-            _chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES
-        ]
+        chains = [_chain(alphabet, joined, order) for order in _orders(size)]
         means = [
             chain[_contexts(alphabet, held, order)[:2]].mean() if len(held) > order else -np.inf
             for order, chain in enumerate(chains)
@@ -137,10 +136,20 @@ class Reference:
             "simplest": np.array([self.simplest]),
         }
         tensors |= {
-            f"conformal/{name}": scores.astype(np.float64)
+            f"{CONFORMAL}{name}": scores.astype(np.float64)
             for name, scores in self.conformal.items()
         }
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
+
+
+class StoredReference(Stored):
+    """The arrays of a `Reference`, as its file has them."""
+
+    chain: Annotated[NDArray[np.float32], ArrayOf("float32", ("contexts", "letters"), high=0)]
+    center: Annotated[NDArray[np.float64], ArrayOf("float64", (1,))]
+    limits: Annotated[NDArray[np.float64], ArrayOf("float64", (5,))]
+    simplest: Annotated[NDArray[np.float64], ArrayOf("float64", (1,), low=0)]
+    conformal: dict[str, Annotated[NDArray[np.float64], ArrayOf("float64")]]
 
 
 def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Reference | None:
@@ -149,39 +158,45 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     Raises
     ------
     ModelFolderError
-        If the file is damaged or belongs to other weights.
+        If the file is damaged, an array has a wrong type, size or value, or it belongs to other
+        weights.
     """
     path = folder / REFERENCE
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            there = (file.metadata() or {}).get("weights_sha256", "none")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        conformal = {
-            name.removeprefix("conformal/"): scores
-            for name, scores in tensors.items()
-            if name.startswith("conformal/")
-        }
-        simplest = float(tensors.get("simplest", np.zeros(1))[0])
-        reference = Reference(
-            alphabet,
-            tensors["chain"],
-            float(tensors["center"][0]),
-            tensors["limits"],
-            conformal,
-            simplest,
-        )
-    except (SafetensorError, KeyError, OSError) as error:
-        message = f"damaged file: {' '.join(str(error).split())[:200]}"
-        raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN) from error
-    if there != weights_sha256:
+    arrays, metadata = read_arrays(path, COPY_AGAIN)
+    conformal = {
+        name.removeprefix(CONFORMAL): scores
+        for name, scores in arrays.items()
+        if name.startswith(CONFORMAL)
+    }
+    stored = checked(StoredReference, arrays | {"conformal": conformal}, path, COPY_AGAIN)
+    size = len(alphabet.letters)
+    message = ""
+    if stored.chain.shape not in [(size**order, size) for order in _orders(size)]:
+        message = f"chain has shape {stored.chain.shape}, which does not fit {size} letters"
+    elif unsorted := [name for name, scores in conformal.items() if (np.diff(scores) < 0).any()]:
+        message = f"conformal.{unsorted[0]} is not sorted"
+    elif (there := metadata.get("weights_sha256", "none")) != weights_sha256:
         message = (
             f"this file belongs to the weights {there[:12]}, but the folder has "
             f"{weights_sha256[:12]}"
         )
+    if message:
         raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN)
-    return reference
+    return Reference(
+        alphabet,
+        stored.chain,
+        float(stored.center[0]),
+        stored.limits,
+        conformal,
+        float(stored.simplest[0]),
+    )
+
+
+def _orders(size: int) -> list[int]:
+    """Return the possible orders of a chain of an alphabet with `size` letters."""
+    return [order for order in range(8) if size ** (order + 1) <= ENTRIES]
 
 
 def _some(letters: Letters) -> Letters:

@@ -43,25 +43,39 @@ def parse_region(text: str, genome: Genome) -> Region:
     """
     if text in genome.names:
         return Region(text, 0, genome.lengths[text])
-    found = re.fullmatch(r"(\S+):(\d[\d,]*)(?:-(\d[\d,]*)?)?", text)
+    found = split_region(text)
     if found is None:
         if ":" not in text:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
         raise GenomeError(
             f"cannot read region {text!r}; write CHROM:FIRST-LAST, 1-based inclusive as in samtools"
         )
-    chrom = genome.resolve(found[1])
+    name, start, end = found
+    chrom = genome.resolve(name)
     length = genome.lengths[chrom]
-    first = int(found[2].replace(",", ""))
-    last = int(found[3].replace(",", "")) if found[3] else length
-    if first > last:
+    end = length if end is None else end
+    if start >= end:
         raise GenomeError(f"region {text}: the first position is after the last")
-    if not 1 <= first <= last <= length:
+    if not 0 <= start < end <= length:
         raise GenomeError(
             f"region {text} is not within {chrom}:1-{length} (1-based, both ends included)",
             place=str(genome.path),
         )
-    return Region(chrom, first - 1, last)
+    return Region(chrom, start, end)
+
+
+def split_region(text: str) -> tuple[str, int, int | None] | None:
+    """Split "NAME:FIRST-LAST", 1-based inclusive, into the name and [start, end), 0-based.
+
+    The end is None for "NAME:FIRST" and "NAME:FIRST-". The result is None if the text has another
+    form.
+    """
+    found = re.fullmatch(r"(\S+):(\d[\d,]*)(?:-(\d[\d,]*)?)?", text)
+    if found is None:
+        return None
+    name, first, last = found.groups("")
+    end = int(last.replace(",", "")) if last else None
+    return name, int(first.replace(",", "")) - 1, end
 
 
 def read_regions(path: str | Path, genome: Genome) -> list[Region]:

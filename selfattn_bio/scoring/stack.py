@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, Setup, load_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.build import policy_of
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
+    RUN,
     STACK,
     STACK_WEIGHTS,
     StackWeights,
@@ -113,12 +115,12 @@ class Stack:
             part.save(folder / STACK / part.name)
         names = ["network", *(part.name for part in self.parts)]
         weights = dict(zip(names, self.weights.tolist(), strict=True))
-        stored = StackWeights(weights, self.bias, weights_sha256)
+        stored = StackWeights(weights=weights, bias=self.bias, weights_sha256=weights_sha256)
         text = json.dumps(vars(stored), indent=1)
         (folder / STACK / STACK_WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
 
-def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
+def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | None:
     """Read the stack of a model folder; return None if the folder has none.
 
     Parts use one thread.
@@ -127,13 +129,16 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
     ----------
     model
         The model folder.
+    run
+        Its run file.
     weights_sha256
         Hash of the network's weights.
 
     Raises
     ------
     ModelFolderError
-        If the weights or a part are missing or damaged, or the stack was fitted to another network.
+        If the weights or a part are missing or damaged, the stack was fitted to another network, or
+        a part is not one of the run file or reads sequences differently.
     """
     stored = read_stack_weights(model)
     if stored is None:
@@ -145,10 +150,19 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
         )
         place = str(Path(model) / STACK / STACK_WEIGHTS)
         raise ModelFolderError(message, place=place, hint=RETRAIN)
-    fitted = fitted_parts(model)
-    if missing := [name for name in stored.parts if name not in fitted]:
-        message = f"the stack has no folder {missing[0]!r}"
-        raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
+    fitted, reading = fitted_parts(model), Setup(policy_of(run.data)).reading
+    for name in stored.parts:
+        message = ""
+        if name not in run.stack.parts:
+            message = f"{name!r} is not in [stack] parts of {RUN}"
+        elif name not in fitted:
+            message = f"the stack has no folder {name!r}"
+        elif fitted[name].name != name:
+            message = f"folder {name!r} contains the baseline {fitted[name].name!r}"
+        elif fitted[name].setup.reading != reading:
+            message = f"part {name!r} has another alphabet, soft_mask or gaps than {RUN}"
+        if message:
+            raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
     parts = tuple(fitted.pop(name) for name in stored.parts)
     weights = np.array(list(stored.weights.values()))
     return Stack(parts, weights, stored.bias, left_out=tuple(fitted.values()))

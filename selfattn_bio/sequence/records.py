@@ -17,7 +17,7 @@ from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, at
 
-NUMBER_THEM = 'number the records: ids = "numbered" in [data] (--ids numbered)'
+NUMBER_THEM = 'number the records: ids = "numbered" in [data]'
 
 
 class Record(NamedTuple):

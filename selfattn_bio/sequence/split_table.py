@@ -88,7 +88,7 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
             else ""
         )
     if labels.isna().any():
-        hint = "Ingest with one --label per FASTA file, or with none"
+        hint = "Give each record a label, or none"
         raise CorpusError(
             f"{int(labels.isna().sum())} of {len(labels)} records have no label",
             hint=hint,

@@ -52,10 +52,12 @@ class Address:
         number = self.job or (self.member if self.member > 1 else "")
         return f"{self.variant or 'model'} {number}".rstrip()
 
-    def text(self, layout: Layout) -> str:
-        """Return the argument of a command for the study with these files."""
-        is_task = self.folder.parent == RESULTS and not (self.folder / RUN_FILE).exists()
-        return str(layout.folder.relative_to(RESULTS) if is_task else layout.folder)
+    def text(self, layout: Layout, run_file: Path | None) -> str:
+        """Return the text for `resolve` that names the study with these files."""
+        task = self.folder
+        if run_file and task == RESULTS / run_file.stem:
+            task = Path(run_file.stem) if run_file.parent == TASKS else run_file
+        return str(task / layout.folder.relative_to(self.folder))
 
 
 def resolve(text: str) -> tuple[Path, Address]:
@@ -88,8 +90,10 @@ def _find(text: str) -> tuple[Path, Path]:
     if len(name.parts) == 1 and (run_file := TASKS / f"{name}.toml").is_file():
         return run_file, RESULTS / name
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
-    hint = did_you_mean(str(name), known) or f"tasks in {TASKS}/: {', '.join(known) or 'none'}"
+    hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
+        f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."
+    )
     raise RunFileError(
         f"unknown task {text!r}",
-        hint=f"{hint}. Name a task, a run file, or a folder with {RUN_FILE}",
+        hint=f"{hint} Name a task, a run file, or a folder with {RUN_FILE}",
     )

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
-from selfattn_bio.config.variants import check_variant_name
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import (
     OF_SNAKEMAKE,
     check_creatable,
@@ -26,11 +25,11 @@ from selfattn_bio.files import (
     whole_file,
     whole_folder,
 )
-from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
+from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
@@ -102,7 +101,7 @@ class Evaluation(TableDisplay):
             dict.fromkeys(("value", "low", "high"), float)
         )
 
-    def plot(self, metric: str = "") -> Figure:
+    def plot(self, metric: str = "") -> DisplayedFigure:
         """Draw a test metric of each classifier with its interval.
 
         The first metric is the default. For two classes, the ROC and precision-recall curves of the
@@ -115,7 +114,7 @@ class Evaluation(TableDisplay):
             raise ArgumentError(f"no classifier has the test metric {metric!r} with an interval")
         test, names = self.predictions["test"], rows["name"].head(MAX_CURVES)
         curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
-        figure = Figure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
+        figure = DisplayedFigure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
         axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
         found: list[Any] = rows.to_dict("records")
         intervals = [(row["name"], row, COLOURS[row["role"]]) for row in found]
@@ -216,7 +215,6 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     """Return the model and its trained variants by name; warn about others."""
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
-        check_variant_name(name)
         if variant.files.model.exists():
             members = [each.existing(each.files, "model") for each in variant.members]
             found[name] = Candidate(members)

@@ -12,23 +12,23 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from selfattn_bio.config import Interpret
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.inputs import Inputs, inputs_of
-from selfattn_bio.display import counted
-from selfattn_bio.errors import CorpusError, RunFileError
-from selfattn_bio.interpret.capture import has_attention
-from selfattn_bio.interpret.explain import (
+from selfattn_bio.attribution.capture import has_attention
+from selfattn_bio.attribution.explain import (
     attention_maps,
     explain_letters,
     explain_pairs,
     joined,
 )
-from selfattn_bio.interpret.explanation import SOURCE, Explanation, check_output
-from selfattn_bio.interpret.maps import MappedSequence
-from selfattn_bio.interpret.methods import AttributionMethod, build_method
-from selfattn_bio.interpret.stability import attribution_correlations
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_output
+from selfattn_bio.attribution.maps import MappedSequence
+from selfattn_bio.attribution.methods import AttributionMethod, build_method
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config import Interpret
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import Inputs, inputs_of
+from selfattn_bio.display import counted
+from selfattn_bio.errors import CorpusError, RunFileError
+from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives.outputs import Output

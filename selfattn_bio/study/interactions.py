@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from selfattn_bio.config import Interpret
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.interpret.epistasis import mean_of_strands
-from selfattn_bio.interpret.held_out import (
+from selfattn_bio.evidence.epistasis import mean_of_strands
+from selfattn_bio.evidence.held_out import (
     calibrated_scores,
     importance_of,
     neutral_backgrounds,
 )
-from selfattn_bio.interpret.interactions import (
+from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
+from selfattn_bio.evidence.interactions import (
     Interactions,
     attention_between,
     evaluate_interactions,
     relevant_sites,
 )
-from selfattn_bio.interpret.marginals import pair_curves
-from selfattn_bio.interpret.motifs import MotifSet
-from selfattn_bio.interpret.records import HeldOut, held_out_records
+from selfattn_bio.evidence.marginals import pair_curves
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.callers import build_caller
-from selfattn_bio.interpret.explanation import AGAIN, PARTNER, SOURCE, Explanation
-from selfattn_bio.interpret.held_out import RECORD_COLUMNS, add_evidence, scorer_for_motifs
-from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.evidence.held_out import RECORD_COLUMNS, add_evidence, scorer_for_motifs
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.motifs.callers import build_caller
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.report.lines import motif_lines
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.study.trained import TrainedModel

@@ -8,19 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
 
-if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
+if TYPE_CHECKING:  # imported where they are needed: a command imports this module for its help
+    from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.interpret.explanation import Explanation
-    from selfattn_bio.interpret.interactions import Interactions
-    from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.evidence.interactions import Interactions
+    from selfattn_bio.motifs.motif_set import MotifSet
     from selfattn_bio.scoring.ensemble import Ensemble
     from selfattn_bio.scoring.scorer import Scorer
     from selfattn_bio.study.data import Split
@@ -148,6 +146,8 @@ class Study:
     @property
     def splits(self) -> Split:
         """Read the split table."""
+        import pandas as pd
+
         from selfattn_bio.study.data import Split
 
         path = self.existing(self.root, "split")
@@ -184,22 +184,22 @@ class Study:
     @property
     def explanation(self) -> Explanation:
         """Read the attributions."""
-        from selfattn_bio.interpret.explanation import Explanation
+        from selfattn_bio.attribution.explanation import Explanation
 
         return Explanation.load(self.existing(self.files, "attribution"))
 
     @property
     def motifs(self) -> MotifSet:
         """Read the motifs of the first input with their evidence."""
-        from selfattn_bio.interpret.motifs import MotifSet
+        from selfattn_bio.motifs.motif_set import MotifSet
 
         return MotifSet.load(self.existing(self.files, "motifs").parent)
 
     @property
     def interactions(self) -> Interactions:
         """Read the tested pairs of motifs."""
-        from selfattn_bio.interpret.formats import read_table
-        from selfattn_bio.interpret.interactions import Interactions
+        from selfattn_bio.evidence.interactions import Interactions
+        from selfattn_bio.motifs.formats import read_table
 
         pairs = read_table(self.existing(self.files, "interactions"))
         return Interactions(pairs, read_table(self.existing(self.files, "distances")))
@@ -207,6 +207,8 @@ class Study:
     @property
     def ranking(self) -> Ranking:
         """Read the ranked jobs of the sweep."""
+        import pandas as pd
+
         from selfattn_bio.study.ranking import Ranking
 
         return Ranking(pd.read_csv(self.existing(self.root, "ranking"), sep="\t"))
@@ -221,7 +223,8 @@ class Study:
         """
         path: Path = getattr(layout, name)
         if not path.exists():
-            command = f"selfattn-bio {getattr(Layout, name).step} {self.address.text(layout)}"
+            argument = self.address.text(layout, self.task.path)
+            command = f"selfattn-bio {getattr(Layout, name).step} {argument}"
             raise ResultsError("not found", place=str(path), hint=f"Run `{command}` first")
         return path
 
@@ -246,7 +249,7 @@ class Study:
         Raises
         ------
         CorpusError
-            If the records do not suit [split], or a split lacks records or one of the labels.
+            If the records do not suit [split], or a split lacks records or a label.
         """
         from selfattn_bio.study.data import split
 
@@ -285,10 +288,9 @@ class Study:
         Parameters
         ----------
         threads
-            Largest number of CPU threads, at most the number of cores. At the start a timed batch
-            chooses 1, 2, 4, ... or this number; it is recorded in provenance.json, and a resumed
-            training keeps it. Two fresh trainings may therefore use different numbers; with 1
-            nothing is timed. Afterwards torch has its earlier setting.
+            Largest number of CPU threads, at most the number of cores. A timed batch at the start
+            chooses 1, 2, 4, ... or this number. provenance.json records it, and a resumed training
+            keeps it. With 1 nothing is timed. Afterwards torch has its earlier setting.
         sharded
             Whether the processes of torchrun each hold a part of the weights (FSDP2).
 
@@ -306,9 +308,8 @@ class Study:
     def dry_run(self, *, threads: int = 8, sharded: bool = False) -> DryRun:
         """Measure memory and time of a training with three steps, and write no model.
 
-        The steps use the longest records. They are followed by an evaluation and a checkpoint in a
-        temporary folder, because these may need more memory. Options and errors are those of
-        `train`. The time includes all members of [training] `seeds`.
+        The steps use the longest records. An evaluation and a checkpoint in a temporary folder
+        follow. Options and errors are those of `train`. The time includes all [training] `seeds`.
         """
         from selfattn_bio.study.training import dry_run
 
@@ -323,8 +324,6 @@ class Study:
 
         Raises
         ------
-        ArgumentError
-            If a variant has the name of a baseline.
         CorpusError
             If a split is empty or lacks one of two classes.
         ModelFolderError

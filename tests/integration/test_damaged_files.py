@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from damaged_arrays import DAMAGES, damaged_files
 
 import selfattn_bio
 from selfattn_bio.config import read_run_file
@@ -104,7 +105,10 @@ def test_damaged_value(sound, damaged, kind, file, keys, values):
     [
         *(("corpus", file) for file in ("corpus.json", "records.parquet", "letters.bin")),
         *(("model", file) for file in ("provenance.json", "model.safetensors", "run.toml")),
-        *(("model", f"stack/{file}") for file in ("weights.json", "motif_scores/trees_0.txt")),
+        *(
+            ("model", f"stack/{file}")
+            for file in ("weights.json", "motif_scores/arrays.safetensors")
+        ),
         ("model", "reference.safetensors"),
     ],
 )
@@ -124,6 +128,17 @@ def test_damaged_file(sound, damaged, kind, file, damage):
             (folder / file).write_bytes(contents.get(damage, sound_bytes[: len(sound_bytes) // 2]))
     with pytest.raises(SelfAttnBioError, match=re.escape(str(folder))):
         OPEN[kind](folder)
+
+
+@pytest.mark.parametrize("damage", sorted({"missing", *DAMAGES} - {"shorter"}))
+def test_damaged_array_of_reference(sound, damaged, damage):
+    path = damaged("model", "reference.safetensors") / "reference.safetensors"
+    shutil.copyfile(sound["model"] / path.name, path)
+    optional = "conformal/" if damage == "missing" else "none"
+    for name in damaged_files(path, damage):
+        if not name.startswith(optional):
+            with pytest.raises(SelfAttnBioError, match=rf"{path.name}: {name.replace('/', '.')}\b"):
+                selfattn_bio.load(path.parent)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_metrics_and_predictions_are_written(
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[split]["model"]["auroc"] for split in ("valid", "test"))
     assert (
-        f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to "
+        f"| AUROC | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to "
         f"{test['high']:.4g}) |" in card
     )
 

@@ -14,9 +14,9 @@ from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pa
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.formats import read_table
-from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.motifs.callers import Clusters
+from selfattn_bio.motifs.formats import read_table
+from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.report.lines import closing_lines
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
@@ -112,8 +112,8 @@ def test_decoy_is_not_supported_in_either_input(records):
 
 def decoys(explained, sites):
     """Return a set with the decoy as its only motif, at these sites of an explanation."""
-    from selfattn_bio.interpret.motifs import build_motifs
-    from selfattn_bio.interpret.patterns import SeqletPattern
+    from selfattn_bio.motifs.motif_set import build_motifs
+    from selfattn_bio.motifs.patterns import SeqletPattern
 
     rows = [(row, start, start + len(DECOY), "+") for row, start in sites]
     seqlets = pd.DataFrame(rows, columns=["record", "start", "end", "strand"])

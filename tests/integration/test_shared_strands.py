@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from selfattn_bio import config, load, score_sequences
-from selfattn_bio.cli.main import main
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import (
     AttnLRP,
     AttnLRPCopies,
     Gradient,
@@ -19,7 +18,8 @@ from selfattn_bio.interpret.methods import (
     Received,
     Saturation,
 )
-from selfattn_bio.interpret.targets import Target
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.cli.main import main
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.paired_scorer import scorer_of

@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 
 from selfattn_bio import load, score_sequences
-from selfattn_bio.study.evaluators import binary
-from selfattn_bio.study.evaluators.candidates import Candidate
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.training import finalize
 
 RUN = """
@@ -94,7 +94,7 @@ def test_evaluate_saves_stack_parts_as_baselines(task):
         json.loads((task / folder / "baseline.json").read_text())
         for folder in ("model/stack/exact_positions", "baselines/exact_positions")
     )
-    assert part["files"] == baseline["files"]
+    assert part["arrays_sha256"] == baseline["arrays_sha256"]
 
 
 def test_score_uses_the_stack(task):

@@ -6,7 +6,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.interpret.attribution import gradient_scores
+from selfattn_bio.attribution.rules import gradient_scores
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA

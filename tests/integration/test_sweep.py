@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.study.ranking import rank_jobs
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.study.ranking import rank_jobs
 
 RUN = """
 data = { positives = "p.fa", negatives = "n.fa" }

@@ -16,12 +16,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import selfattn_bio
 from selfattn_bio import config
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import (
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import (
     CPLRP,
     METHODS,
     AttnLRP,
@@ -31,6 +27,10 @@ from selfattn_bio.interpret.methods import (
     IntegratedGradients,
     Saturation,
 )
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.scoring.loading import load
 
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]

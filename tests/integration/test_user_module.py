@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import selfattn_bio as sb
+from selfattn_bio.attribution.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import (
     ArgumentError,
@@ -21,7 +22,6 @@ from selfattn_bio.errors import (
     TrainingInterrupted,
     UserModuleError,
 )
-from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.model.user_module import VARIABLE
 from selfattn_bio.training.messages import Messages
 
@@ -346,7 +346,6 @@ def test_attention_notebook_runs_an_allowed_module(monkeypatch):
     model = sb.load("model", allow_module=NAME)
     sb.explain(model, ["ACGT" * 15]).save("attribution")
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     monkeypatch.setattr("IPython.display.display", lambda shown: None)
     text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
     text = text.replace("run_file = None", 'run_file = "run.toml"')

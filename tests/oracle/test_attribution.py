@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.mask import AttentionMask
-from selfattn_bio.interpret.attribution import (
+from selfattn_bio.attribution.rules import (
     ATTNLRP,
     CP_LRP,
     PLAIN,

@@ -5,11 +5,11 @@ import tomllib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.wizard.columns import target_of
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.draft import draft
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.sequence.alphabet import DNA
 
 AWKWARD = st.sampled_from("\n\r\t\"'\\\\#[]=\x1b\x7f\x85\u2028")
 NAMES = st.text(st.characters(exclude_categories=("Cs",)) | AWKWARD, min_size=1, max_size=12)

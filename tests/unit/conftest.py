@@ -15,16 +15,22 @@ test = ["c3"]
 
 
 @pytest.fixture
-def two_classes(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch):
+    """Make a temporary folder the current one, and return it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def two_classes(here):
     """Return a folder with run.toml, p.fa and n.fa, which is made the current one.
 
     Each class has 30 random records of 30 bp, on c1, c2 and c3 in turn. `chromosome` splits them.
     """
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name in ("p", "n"):
         letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
         text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
-        (tmp_path / f"{name}.fa").write_text(text)
-    (tmp_path / "run.toml").write_text(RUN_FILE)
-    return tmp_path
+        (here / f"{name}.fa").write_text(text)
+    (here / "run.toml").write_text(RUN_FILE)
+    return here

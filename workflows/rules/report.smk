@@ -41,15 +41,9 @@ rule notebook:
     params:
         # a kernel that does not log warnings about its connection to papermill, on the same machine
         kernels=os.path.relpath(PROJECT / "workflows/jupyter"),
-        # the module of a user's own network may be next to the run file
-        run_file=lambda wildcards: (
-            ["-p", "run_file", run_file(wildcards)]
-            if "model" in NOTEBOOKS[wildcards.notebook]
-            else []
-        ),
     message:
         "Running the {wildcards.notebook} notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
-        "JUPYTER_PATH={params.kernels:q} papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p task {wildcards.task:q} {params.run_file:q}; }} "
+        "JUPYTER_PATH={params.kernels:q} papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p task {wildcards.task:q}; }} "
         "2>&1 | tee -i {log:q}"

@@ -25,9 +25,9 @@ TASK, VARIANT, PART = (
 
 # Name of a notebook in notebooks/ -> the results that it shows.
 NOTEBOOKS = {
-    "motifs": ["corpus", "metrics.json", "motifs.meme", "motifs.tsv"],
-    "attention": ["model", "attribution"],
-    "scoring": ["corpus", "model", "metrics.json", "predictions/test.tsv"],
+    "motifs": ["metrics.json", "motifs.tsv"],
+    "attention": ["metrics.json", "attribution"],
+    "scoring": ["metrics.json"],
 }
 
 # They need the extra `notebooks`.

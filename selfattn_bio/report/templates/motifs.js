@@ -1,12 +1,12 @@
-document.querySelectorAll("#motif-table button").forEach(function (button) {
+document.querySelectorAll("th button").forEach(function (button) {
   button.addEventListener("click", function () {
-    var body = document.querySelector("#motif-table tbody"), key = button.dataset.by, head = button.parentNode;
+    var head = button.parentNode, body = head.closest("table").tBodies[0];
     var rising = head.getAttribute("aria-sort") !== "ascending";
-    document.querySelectorAll("#motif-table th").forEach(function (other) { other.removeAttribute("aria-sort"); });
+    function key(row) { var text = row.cells[head.cellIndex].dataset.key; return text === "nan" ? "-Infinity" : text; }
+    head.parentNode.querySelectorAll("th").forEach(function (other) { other.removeAttribute("aria-sort"); });
     head.setAttribute("aria-sort", rising ? "ascending" : "descending");
     Array.from(body.rows).sort(function (a, b) {
-      var order = a.dataset[key].localeCompare(b.dataset[key], "en", { numeric: true }), x = parseFloat(a.dataset[key]), y = parseFloat(b.dataset[key]);
-      if (key === "effect" || key === "enrichment") { order = (isNaN(x) ? -Infinity : x) < (isNaN(y) ? -Infinity : y) ? -1 : 1; }
+      var x = key(a), y = key(b), order = isNaN(x) || isNaN(y) ? x.localeCompare(y, "en", { numeric: true }) : Number(x) - Number(y);
       return rising ? order : -order;
     }).forEach(function (row) { body.appendChild(row); });
   });
@@ -15,7 +15,7 @@ document.querySelectorAll("#motif-search").forEach(function (box) {
   box.addEventListener("input", function () {
     var sought = box.value.trim().toLowerCase();
     document.querySelectorAll("[data-search]").forEach(function (item) { item.hidden = !item.dataset.search.includes(sought); });
-    var all = document.querySelectorAll("#motif-table tbody tr");
-    document.getElementById("motif-count").textContent = sought ? document.querySelectorAll("#motif-table tbody tr:not([hidden])").length + " of " + all.length : "";
+    var all = document.querySelectorAll("tr[data-search]");
+    document.getElementById("motif-count").textContent = sought ? document.querySelectorAll("tr[data-search]:not([hidden])").length + " of " + all.length : "";
   });
 });

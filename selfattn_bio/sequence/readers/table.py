@@ -271,9 +271,7 @@ class _Columns:
             if field == self._state.fields.label
             else f'Rename the column, or set columns = {{{{ {field} = "{{}}" }}}} in [data]'
         )
-        option = {"sequence": " (--sequence-column {})"}.get(
-            field, " (--label-column {})" if field == self._state.fields.label else ""
-        )
+        option = " (--sequence-column {})" if field == "sequence" else ""
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
         hint += f"{key}{option}".format(*[likely[0] if likely else "NAME"] * 2)

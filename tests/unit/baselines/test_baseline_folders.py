@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_arrays import DAMAGES, damaged_files
 
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline
 from selfattn_bio.baselines.base import Baseline
@@ -108,11 +109,8 @@ def test_saved_baselines_load_unchanged(
         strands,
         origin,
     )
-    assert {path.suffix for path in (tmp_path / name).iterdir()} <= {
-        ".json",
-        ".safetensors",
-        ".txt",
-    }
+    names = {path.name for path in (tmp_path / name).iterdir()}
+    assert names == {"baseline.json", "arrays.safetensors"}
     loaded.save(tmp_path / name)  # replaces its own folder
     assert load_baseline(tmp_path / name).origin == origin
 
@@ -129,7 +127,7 @@ def card_with(folder: Path, **changes: object) -> None:
             lambda folder: (folder / "baseline.json").unlink(),
             "baseline.json: file not found",
         ),
-        (lambda folder: (folder / "baseline.json").write_text("{}"), "not the card of a baseline"),
+        (lambda folder: (folder / "baseline.json").write_text("{}"), "kind is missing"),
         (
             lambda folder: (folder / "arrays.safetensors").unlink(),
             "file 'arrays.safetensors' of the baseline is missing",
@@ -139,21 +137,17 @@ def card_with(folder: Path, **changes: object) -> None:
             "the file differs from its sha256 in baseline.json",
         ),
         (
-            lambda folder: (folder / "trees_0.txt").write_text("tree"),
-            "the file differs from its sha256 in baseline.json",
-        ),
-        (
-            lambda folder: card_with(folder, version=2),
-            "baseline 'motif_scores' has version 2; this version of selfattn-bio reads 1",
+            lambda folder: card_with(folder, version=1),
+            "version 1 of the format; this version of selfattn-bio reads 2",
         ),
         (lambda folder: card_with(folder, kind="oracle"), "unknown baseline 'oracle'; known: gc, "),
         (
             lambda folder: card_with(folder, settings={}),
-            "the parts of the baseline do not fit each other",
+            "labels is missing",
         ),
         (
             lambda folder: card_with(folder, kind="exact_positions"),
-            "the parts of the baseline do not fit each other",
+            "blocks is missing",
         ),
     ],
 )
@@ -169,16 +163,17 @@ def test_damaged_folders_are_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": ["gc"]}, r"unknown baseline \"\['gc'\]\""),
-        ({"strands": "reverse"}, "strands are 'given' or 'both', not 'reverse'"),
-        ({"database": ""}, "the database has no name"),
-        ({"settings": {"weights": [1, 2], "bias": 0}}, "there are 2 weights instead of 1"),
-        ({"files": {"../b/baseline.json": ""}}, "is not a file of this folder"),
+        ({"kind": ["gc"]}, "kind: Input should be a valid string"),
+        ({"alphabet": "protein"}, "gc does not read the alphabet 'protein'"),
+        ({"strands": "reverse"}, "strands: Input should be 'given' or 'both'"),
+        ({"database": ""}, "database: String should have at least 1 character"),
+        ({"settings": {}}, "bias is missing"),
         *(
-            ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, "range")
+            ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, r"calibration\.\w+: Input")
             for wrong in (
                 {"slope": "a"},
                 {"slope": -1},
+                {"slope": 0},
                 {"intercept": float("inf")},
                 {"positive_fraction": 1.5},
                 {"threshold": 1.1},
@@ -205,17 +200,15 @@ def test_missing_extra_is_named(
         load_baseline(tmp_path / "b")
 
 
-def test_invalid_trees_are_refused(fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
-    from selfattn_bio.files import sha256_of
-
-    fitted["motif_scores", "given"].save(tmp_path / "b")
-    (tmp_path / "b" / "trees_0.txt").write_text("no trees")
-    files = json.loads((tmp_path / "b" / "baseline.json").read_text())["files"]
-    card_with(
-        tmp_path / "b", files=files | {"trees_0.txt": sha256_of(tmp_path / "b" / "trees_0.txt")}
-    )
-    with pytest.raises(ModelFolderError, match="not trees of LightGBM"):
-        load_baseline(tmp_path / "b")
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("damage", ["missing", *DAMAGES])
+def test_damaged_array_is_refused(
+    name: str, damage: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path
+) -> None:
+    fitted[name, "given"].save(tmp_path / "b")
+    for array in damaged_files(tmp_path / "b" / "arrays.safetensors", damage):
+        with pytest.raises(ModelFolderError, match=rf"arrays\.safetensors: .*\b{array}\b"):
+            load_baseline(tmp_path / "b")
 
 
 def test_other_folders_are_not_replaced(

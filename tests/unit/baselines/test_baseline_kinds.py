@@ -265,14 +265,16 @@ def test_fitted_as_compares_settings_in_use() -> None:
     given, both = Setup(SequencePolicy(DNA)), Setup(SequencePolicy(DNA), "both")
     threads, plants = replace(given, threads=3), replace(given, database="jaspar:plants")
     masked = replace(given, policy=SequencePolicy(DNA, "hard"))
+    columns = replace(given, policy=SequencePolicy(DNA, sequence_column="seq"))
+    others = (threads, both, plants, masked, columns)
     fits = {
-        name: [BASELINES[name](given).fitted_as(other) for other in (threads, both, plants, masked)]
+        name: [BASELINES[name](given).fitted_as(other) for other in others]
         for name in ("kmer6_logistic", "exact_positions", "motif_scores")
     }
     assert fits == {
-        "kmer6_logistic": [True, False, True, False],
-        "exact_positions": [True, True, True, False],
-        "motif_scores": [True, True, False, False],
+        "kmer6_logistic": [True, False, True, False, True],
+        "exact_positions": [True, True, True, False, True],
+        "motif_scores": [True, True, False, False, True],
     }
 
 

@@ -1,10 +1,10 @@
-"""Check that trees give LightGBM's predictions."""
+"""Check that trees give LightGBM's predictions, and their changes for changed records."""
 
 import lightgbm
 import numpy as np
 import pytest
 
-from selfattn_bio.baselines.forest import MOST_LEAVES, TILE, Forest
+from selfattn_bio.baselines.forest import LEAF, MOST_LEAVES, TILE, Forest
 
 
 def boosted(leaves=15, x=None, **parameters):
@@ -19,13 +19,17 @@ def boosted(leaves=15, x=None, **parameters):
 @pytest.mark.parametrize("leaves", [2, 15, MOST_LEAVES])
 def test_sums_equal_lightgbm(leaves):
     booster, x = boosted(leaves, min_data_in_leaf=3)
-    forest = Forest.read(booster.model_to_string())
+    forest = Forest.of(booster)
     assert (forest.num_trees, forest.num_features) == (30, 6)
     assert len(x) % TILE  # the last tile is not full
     np.testing.assert_array_equal(forest.sums(x), booster.predict(x, raw_score=True))
     # at the thresholds, where a record goes left
-    at = np.zeros((len(forest.thresholds), 6), np.float32)
-    at[np.arange(len(at)), forest.features] = forest.thresholds
+    splits = forest.features != LEAF
+    thresholds = forest.values[splits]
+    at = np.zeros((len(thresholds), 6))
+    at[np.arange(len(at)), forest.features[splits]] = thresholds
+    at = at.astype(np.float32)
+    at = np.where(at > thresholds[:, None], np.nextafter(at, np.float32(-np.inf)), at)
     np.testing.assert_array_equal(forest.sums(at), booster.predict(at, raw_score=True))
     above = np.nextafter(at, np.float32(np.inf))
     np.testing.assert_array_equal(forest.sums(above), booster.predict(above, raw_score=True))
@@ -33,18 +37,37 @@ def test_sums_equal_lightgbm(leaves):
 
 def test_trees_of_one_leaf():
     booster, x = boosted(min_data_in_leaf=1000)
-    forest = Forest.read(booster.model_to_string())
-    assert len(forest.features) == 0
+    forest = Forest.of(booster)
+    assert len(forest.used) == 0
     np.testing.assert_array_equal(forest.sums(x), booster.predict(x, raw_score=True))
 
 
-def test_unsuitable_trees_are_refused():
-    booster, x = boosted(MOST_LEAVES + 1, min_data_in_leaf=1)
-    with pytest.raises(ValueError, match=f"a tree with {MOST_LEAVES + 1} leaves"):
-        Forest.read(booster.model_to_string())
-    x[::7, 2] = np.nan
-    with pytest.raises(ValueError, match="missing values"):
-        Forest.read(boosted(x=x)[0].model_to_string())
-    for text in ("", "tree\nmax_feature_idx=3\n\nTree=0\nnum_leaves=3\n\nend of trees\n"):
-        with pytest.raises(ValueError, match="not trees of LightGBM"):
-            Forest.read(text)
+def test_changes_equal_lightgbm():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).round(1)  # ties with thresholds
+    booster, _ = boosted(7, x)
+    forest = Forest.of(booster)
+    changed = np.where(rng.random((300, 6)) < 0.4, rng.normal(size=(300, 6)).round(1), x[0])
+    logits = booster.predict(np.vstack([x[:1], changed]), raw_score=True)
+    found = forest.changes(x[0, forest.used], changed[:, forest.used].T)
+    np.testing.assert_allclose(found, logits[1:] - logits[0], atol=1e-12)
+    assert np.abs(found).max() > 0.1
+
+
+def test_changes_of_trees_without_splits_are_0():
+    forest = Forest.of(boosted(min_data_in_leaf=1000)[0])
+    np.testing.assert_array_equal(forest.changes(np.empty(0), np.empty((0, 5))), np.zeros(5))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ([0, 1, LEAF, LEAF], "ends within a tree"),
+        ([LEAF, 0], "ends within a tree"),
+        ([0, 2, LEAF, LEAF, LEAF], "features has 2, but there are 2 features"),
+        ([0, LEAF] * MOST_LEAVES + [LEAF], "a tree with 33 leaves, more than 32"),
+    ],
+)
+def test_wrong_trees_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        Forest(2, np.array(features), np.zeros(len(features)))

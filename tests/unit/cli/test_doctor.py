@@ -4,11 +4,11 @@ from importlib.metadata import requires
 from typing import get_args
 
 import torch
+from commands import run
 
 from selfattn_bio import config
-from selfattn_bio.study import machine
-from selfattn_bio.cli.main import main
 from selfattn_bio.config import KERNELS
+from selfattn_bio.study import machine
 
 
 def kinds(union):
@@ -47,7 +47,7 @@ def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):
     monkeypatch.setattr(machine, "_requests", lambda: on_cuda)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    assert main(["doctor", "--kernels"]) == 0
+    run("doctor --kernels")
     out, warnings = capsys.readouterr()
     assert "CUDA: a GPU" in out
     _, *lines = table(out, 'Kernels that "auto" chooses')  # without the column names
@@ -62,7 +62,7 @@ def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):
 
 
 def test_doctor_lists_kernel_for_each_pattern(capsys):
-    assert main(["doctor", "--kernels"]) == 0
+    run("doctor --kernels")
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
     _, *served = table(out, 'Kernels that "auto" chooses')  # without the column names
@@ -82,7 +82,7 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
 
 
 def test_doctor_lists_mixers_with_their_positions(capsys):
-    assert main(["doctor", "--kernels"]) == 0
+    run("doctor --kernels")
     lines = capsys.readouterr().out.split("\nOther mixers")[1].splitlines()[2:]
     assert {line.split()[0] for line in lines} == kinds(config.AnyMixer) - {"softmax"}
     assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
@@ -92,7 +92,7 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main(["doctor", "--kernels"]) == 0
+    run("doctor --kernels")
     parts = machine.other_parts().set_index("name")
     needed = {
         re.match(r"[\w-]+", each)[0].lower().replace("-", "_")
@@ -117,20 +117,20 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
 
 def test_doctor_starts_with_verdict_and_compiles_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert main(["doctor"]) == 0
+    run("doctor")
     out = capsys.readouterr().out
     assert out.startswith("You can train on the CPU; nothing needed is missing.\n")
     assert "will be compiled with" in out or "cannot run" in out
     assert not list(tmp_path.rglob("*.so"))
     assert "Attention kernels" not in out
     monkeypatch.setattr(machine, "SHIPPED", tmp_path)
-    assert main(["doctor"]) == 0
+    run("doctor")
     assert capsys.readouterr().out.startswith("Something needed is missing: model 'promoter'; ")
 
 
 def test_machine_is_what_doctor_prints(capsys):
     found = machine.inspect_machine(kernels=True)
-    assert main(["doctor", "--kernels"]) == 0
+    run("doctor --kernels")
     assert capsys.readouterr().out == f"{found}\n"
     row = found.table[(found.table["pattern"] == "bigbird") & (found.table["position"] == "shaw")]
     assert row["kernel"].tolist() == ["slab"]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,19 +17,6 @@ from selfattn_bio.log import LOG
 
 PAGE = (Path(__file__).parents[3] / "docs/commands.md").read_text(encoding="utf-8")
 CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)}
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """Replace the commands by one test command, `try`."""
-    module = SimpleNamespace(
-        __doc__="Try.", add_arguments=lambda parser: None, run=lambda arguments: None
-    )
-    monkeypatch.setattr(cli, "COMMANDS", ("try",))
-    monkeypatch.setattr(
-        cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__
-    )
-    return module
 
 
 def test_json_lines(command, capsys):
@@ -46,20 +32,14 @@ def test_json_lines(command, capsys):
     assert capsys.readouterr().out == "after it stdout is as it was\n"
 
 
-def test_json_errors_are_objects(command, capsys):
-    def run(arguments):
-        raise SequenceFileError("invalid character 'ü'", place="a.fa:3")
-
-    command.run = run
+def test_json_errors_are_objects(fails_with, capsys):
+    fails_with(SequenceFileError("invalid character 'ü'", place="a.fa:3"))
     assert cli.main(["try", "--json"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "ü" in line
-    lines = json.loads(line)
-    assert (lines["level"], lines["message"], lines["exit_code"]) == (
-        "error",
-        "a.fa:3: invalid character 'ü'",
-        1,
-    )
+    line = json.loads(line)
+    assert (line["level"], line["exit_code"]) == ("error", 1)
+    assert line["message"] == "a.fa:3: invalid character 'ü'"
 
 
 def test_json_warnings_are_objects(command, capsys):
@@ -69,12 +49,13 @@ def test_json_warnings_are_objects(command, capsys):
     assert (lines["level"], lines["message"]) == ("warning", "no --prior")
 
 
-def test_logged_lines_name_the_command(command, capsys):
-    def run(arguments):
-        LOG.info("read 2 records")
-        LOG.warning("no --prior")
+def log_two_lines(arguments):
+    LOG.info("read 2 records")
+    LOG.warning("no --prior")
 
-    command.run = run
+
+def test_logged_lines_name_the_command(command, capsys):
+    command.run = log_two_lines
     assert cli.main(["try"]) == 0
     lines = capsys.readouterr()
     assert lines.out == "try: read 2 records\n"
@@ -85,20 +66,13 @@ def test_logged_lines_name_the_command(command, capsys):
 
 def test_json_objects_of_logged_lines(command, capsys):
     """The message has no prefix, because the object names the command and the level."""
-
-    def run(arguments):
-        LOG.info("read 2 records")
-        LOG.warning("no --prior")
-
-    command.run = run
+    command.run = log_two_lines
     assert cli.main(["try", "--json"]) == 0
-    lines = capsys.readouterr()
-    for text, level, message in (
-        (lines.out, "info", "read 2 records"),
-        (lines.err, "warning", "no --prior"),
-    ):
-        line = json.loads(text)
-        assert (line["command"], line["level"], line["message"]) == ("try", level, message)
+    found = [json.loads(text) for text in capsys.readouterr()]
+    assert [(each["command"], each["level"], each["message"]) for each in found] == [
+        ("try", "info", "read 2 records"),
+        ("try", "warning", "no --prior"),
+    ]
 
 
 def test_quiet_prints_only_warnings_and_errors(command, capsys):
@@ -123,18 +97,9 @@ def test_quiet_and_json_exclude_each_other(command):
     assert ended.value.code == 2
 
 
-def raising(error):
-    def run(arguments):
-        if error:
-            raise error
-
-    return run
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (None, 0),
         (SequenceFileError("a file is damaged"), 1),
         (OSError(errno.ENOSPC, "full", "a"), 1),
         (KeyboardInterrupt(), 130),
@@ -145,8 +110,8 @@ def raising(error):
         ),
     ],
 )
-def test_exit_codes_match_docs(command, error, code):
-    command.run = raising(error)
+def test_exit_codes_match_docs(fails_with, error, code):
+    fails_with(error)
     assert cli.main(["try"]) == code
     assert code in CODES
 

@@ -6,9 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
+from commands import exit_code
 
 from selfattn_bio.cli import main as cli
 from selfattn_bio.cli.process import use_device
@@ -17,41 +17,18 @@ from selfattn_bio.errors import ArgumentError, SequenceFileError
 CORES = len(os.sched_getaffinity(0))
 
 
-@pytest.fixture
-def command(monkeypatch):
-    """Replace the commands by one test command, `try`."""
-    module = SimpleNamespace(
-        __doc__="Try something.\n\nMore of it.",
-        add_arguments=lambda parser: None,
-        run=lambda arguments: None,
-    )
-    monkeypatch.setattr(cli, "COMMANDS", ("try",))
-    monkeypatch.setattr(
-        cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__
-    )
-
-    def fails_with(error):
-        def run(arguments):
-            raise error
-
-        module.run = run
-
-    return SimpleNamespace(module=module, fails_with=fails_with)
-
-
-def test_success_exits_with_0(command):
-    assert cli.main(["try"]) == 0
+def python(*arguments):
+    """Run Python, which must succeed, and return what it prints."""
+    words = [sys.executable, *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
 def test_module_prints_versions():
-    done = subprocess.run(
-        [sys.executable, "-m", "selfattn_bio", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     number = r"\d+\.\d+\S*"
-    assert re.fullmatch(rf"{number} \(PyTorch {number}, Python {number}\)\n", done.stdout)
+    assert re.fullmatch(
+        rf"{number} \(PyTorch {number}, Python {number}\)\n",
+        python("-m", "selfattn_bio", "--version"),
+    )
 
 
 def test_completion_is_valid_bash(tmp_path, capsys):
@@ -61,21 +38,19 @@ def test_completion_is_valid_bash(tmp_path, capsys):
     script = tmp_path / "completion"
     script.write_text(capsys.readouterr().out)
     subprocess.run(["bash", "-n", script], check=True)
-    assert "--run-file" in script.read_text()
+    assert "--pretraining" in script.read_text()
 
 
-def test_help_lists_each_command_once_below_a_heading(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["--help"])
-    out = capsys.readouterr().out
+def test_help_lists_each_command_once_below_a_heading():
+    out = python("-m", "selfattn_bio.cli.main", "--help")
     listed = re.findall(r"^    ([a-z]+)  ", out, re.MULTILINE)
     assert listed == list(cli.COMMANDS)
     assert re.findall(r"^  ([a-z]+):$", out, re.MULTILINE) == list(cli.GROUPS)
 
 
-def test_verbose_prints_options_and_traceback(command, capsys):
-    command.module.add_arguments = lambda parser: parser.add_argument("--rc-mean", default=3)
-    command.fails_with(SequenceFileError("invalid character 'J'", place="a.fa:3"))
+def test_verbose_prints_options_and_traceback(command, fails_with, capsys):
+    command.add_arguments = lambda parser: parser.add_argument("--rc-mean", default=3)
+    fails_with(SequenceFileError("invalid character 'J'", place="a.fa:3"))
     assert cli.main(["try", "--verbose"]) == 1
     out, err = capsys.readouterr()
     assert "PyTorch" in out
@@ -93,9 +68,8 @@ def test_verbose_prints_options_and_traceback(command, capsys):
 )
 def test_unknown_device_error(monkeypatch, capsys, name, message):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    score = ["score", "--model", "promoter", "--fasta", "a.fa", "--output", "b.tsv"]
-    assert cli.main([*score, "--device", name]) == 1
-    assert capsys.readouterr().err == f"selfattn-bio score: error: {message}\n"
+    assert exit_code(f"train mine --device {name}") == 1
+    assert capsys.readouterr().err == f"selfattn-bio train: error: {message}\n"
 
 
 @pytest.mark.parametrize(
@@ -110,44 +84,43 @@ def test_device_is_among_those_of_the_process(monkeypatch, name, visible):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
-def test_known_error_is_one_line(command, capsys):
-    command.fails_with(
-        SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?")
-    )
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?"),
+            "a.fa:3: invalid character 'J'. Is it protein?",
+        ),
+        (
+            RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'"),
+            "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such "
+            "a folder",
+        ),
+    ],
+)
+def test_known_error_is_one_line(fails_with, capsys, error, line):
+    fails_with(error)
     assert cli.main(["try"]) == 1
-    assert (
-        capsys.readouterr().err
-        == "selfattn-bio try: error: a.fa:3: invalid character 'J'. Is it protein?\n"
-    )
+    assert capsys.readouterr().err == f"selfattn-bio try: error: {line}\n"
+
+
+PERMISSIONS = "Choose another path, or change its permissions"
 
 
 @pytest.mark.parametrize(
-    ("code", "hint"),
+    ("code", "what", "hint"),
     [
-        (errno.ENOSPC, "Free some space, or write elsewhere"),
-        (errno.EACCES, "Choose another path, or change its permissions"),
-        (errno.EROFS, "Choose another path, or change its permissions"),
+        (errno.ENOSPC, "written", ". Free some space, or write elsewhere"),
+        (errno.EACCES, "written", f". {PERMISSIONS}"),
+        (errno.EROFS, "written", f". {PERMISSIONS}"),
+        *[(code, "accessed", "") for code in (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK)],
     ],
 )
-def test_write_error_is_one_line(command, capsys, code, hint):
-    command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
+def test_system_error_is_one_line(fails_with, capsys, code, what, hint):
+    fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
     assert cli.main(["try"]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"selfattn-bio try: error: out/letters.bin: cannot be written: {os.strerror(code)}. "
-        f"{hint}\n"
-    )
-
-
-@pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK])
-def test_io_error_is_one_line(command, capsys, code):
-    command.fails_with(OSError(code, os.strerror(code), "corpus/letters.bin"))
-    assert cli.main(["try"]) == 1
-    assert (
-        capsys.readouterr().err
-        == "selfattn-bio try: error: corpus/letters.bin: cannot be accessed: "
-        f"{os.strerror(code)}\n"
-    )
+    line = f"out/letters.bin: cannot be {what}: {os.strerror(code)}{hint}"
+    assert capsys.readouterr().err == f"selfattn-bio try: error: {line}\n"
 
 
 @pytest.mark.parametrize(
@@ -155,37 +128,22 @@ def test_io_error_is_one_line(command, capsys, code):
     [
         OSError(errno.EIO, "I/O error"),
         OSError(errno.EBADF, "bad", "a"),
+        RuntimeError("shape"),
         ValueError("bad argument"),
         AssertionError("ours"),
     ],
 )
-def test_internal_error_keeps_its_traceback(command, error):
-    command.fails_with(error)
+def test_internal_error_keeps_its_traceback(fails_with, error):
+    fails_with(error)
     with pytest.raises(type(error)):
         cli.main(["try"])
 
 
-def test_numba_cache_error_is_one_line(command, capsys):
-    command.fails_with(
-        RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'")
-    )
-    assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == (
-        "selfattn-bio try: error: numba has no folder for its cache that it may write to. Set "
-        "NUMBA_CACHE_DIR to such a folder\n"
-    )
-    command.fails_with(RuntimeError("shape"))
-    with pytest.raises(RuntimeError, match="shape"):
-        cli.main(["try"])
-
-
-def test_ctrl_c_exits_with_130(command, capsys):
-    command.fails_with(KeyboardInterrupt())
+@pytest.mark.parametrize(("words", "line"), [((), "interrupted"), (("stopped",), "stopped")])
+def test_ctrl_c_exits_with_130(fails_with, capsys, words, line):
+    fails_with(KeyboardInterrupt(*words))
     assert cli.main(["try"]) == 130
-    assert capsys.readouterr().err == "selfattn-bio try: interrupted\n"
-    command.fails_with(KeyboardInterrupt("stopped"))
-    assert cli.main(["try"]) == 130
-    assert capsys.readouterr().err == "selfattn-bio try: stopped\n"
+    assert capsys.readouterr().err == f"selfattn-bio try: {line}\n"
 
 
 def test_threads_are_limited_to_cores(command, monkeypatch):
@@ -228,22 +186,15 @@ def test_unknown_command_lists_commands(command, capsys):
     assert "invalid choice: 'tyr'" in capsys.readouterr().err
 
 
-def selfattn_bio(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "selfattn_bio.cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_help_of_each_command_is_its_docstring(name):
-    result = selfattn_bio(name, "--help")
-    assert result.returncode == 0, result.stderr
-    first = cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0]
-    assert first in " ".join(result.stdout.split())
+def test_help_and_example_of_each_command(name, capsys):
+    text = cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    assert text.strip().splitlines()[0] in " ".join(capsys.readouterr().out.split())
+    (example,) = re.findall("^example: selfattn-bio (.*)$", text, re.MULTILINE)
+    assert cli.build_parser().parse_args(example.split()).command == name
 
 
 def test_help_fills_paragraphs_and_keeps_example():
@@ -255,16 +206,6 @@ def test_help_fills_paragraphs_and_keeps_example():
         "One two three four five six\nseven.\n\n- a list\n\n"
         "example: selfattn-bio x --output y.tsv\n"
     )
-
-
-@pytest.mark.parametrize("name", cli.COMMANDS)
-def test_command_examples_are_valid_calls(name):
-    (example,) = re.findall(
-        "^example: selfattn-bio (.*)$",
-        cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__,
-        re.MULTILINE,
-    )
-    assert cli.build_parser().parse_args(example.split()).command == name
 
 
 def parsers():
@@ -290,22 +231,13 @@ def test_allow_module_is_an_option_where_networks_run():
     }
 
 
-def test_help_lists_all_commands():
-    result = selfattn_bio("--help")
-    assert result.returncode == 0, result.stderr
-    assert re.findall(r"\n    ([a-z]+)", result.stdout) == list(cli.COMMANDS)
-
-
 def test_parser_imports_nothing_heavy():
     heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
     code = (
         "import sys; from selfattn_bio.cli.main import build_parser; build_parser(); "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert python("-c", code).strip() == "[]"
 
 
 def test_closed_pipe_gives_no_traceback():
@@ -322,5 +254,4 @@ def test_closed_pipe_gives_no_traceback():
         text=True,
         check=True,
     )
-    assert result.stdout == "line\n"
-    assert result.stderr == ""
+    assert (result.stdout, result.stderr) == ("line\n", "")

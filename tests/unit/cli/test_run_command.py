@@ -10,21 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import exit_code, run
 
-from selfattn_bio.study import workflow
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.study import workflow
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-# ------------ run, demo
 @pytest.fixture
 def started(monkeypatch):
     """Replace Snakemake with a program that prints its arguments and exits with the last one."""
@@ -48,39 +41,20 @@ def started(monkeypatch):
 
 
 def test_run_passes_arguments_to_snakemake(here, started):
-    assert main(["run", "train_mine", "--cores", "3", "--config", "a=b"]) == 0
+    run("run train_mine --cores 3 --config a=b")
     (call,) = started
+    profile = ["--workflow-profile", str(ROOT / "profiles/default")]
     assert call.words == [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(ROOT / "workflows/Snakefile"),
-        "--workflow-profile",
-        str(ROOT / "profiles/default"),
-        "--cores",
-        "all",
-        "train_mine",
-        "--cores",
-        "3",
-        "--config",
-        "a=b",
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflows/Snakefile")),
+        *(*profile, "--cores", "all", "train_mine", "--cores", "3", "--config", "a=b"),
     ]
-    assert main(["run", "--quiet", "--profile", "gpu", "sweep_mine", "--end=1"]) == 1
-    assert started[1].words[5:] == [
-        "--workflow-profile",
-        str(ROOT / "profiles/default"),
-        "--profile",
-        str(ROOT / "profiles/gpu"),
-        "sweep_mine",
-        "--end=1",
-        "--quiet",
-        "all",
-    ]
+    assert exit_code("run --quiet --profile gpu sweep_mine --end=1") == 1
+    profile += ["--profile", str(ROOT / "profiles/gpu")]
+    assert started[1].words[5:] == [*profile, "sweep_mine", "--end=1", "--quiet", "all"]
 
 
 def test_run_names_the_place_of_snakemake_options(here, started, capsys):
-    assert main(["run", "--cores", "1", "train_big"]) == 2
+    assert exit_code("run --cores 1 train_big") == 2
     assert capsys.readouterr().err == (
         "selfattn-bio run: error: --cores is an option of Snakemake and goes after the target: "
         "selfattn-bio run train_big --cores ...\n"
@@ -89,18 +63,18 @@ def test_run_names_the_place_of_snakemake_options(here, started, capsys):
 
 
 def test_run_explains_targets(here, started, capsys):
-    assert main(["run", "mine"]) == 1
+    assert exit_code("run mine") == 1
     assert (
         "unknown target 'mine'; a target is train_NAME, sweep_NAME or a file. Did you mean "
         "train_mine?" in capsys.readouterr().err
     )
     assert not started
-    assert main(["run", "results/mine/metrics.json"]) == 0
+    run("run results/mine/metrics.json")
 
 
 def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
     monkeypatch.setattr(workflow.os, "access", lambda path, mode: path != ".")
-    assert main(["run", "train_mine"]) == 1
+    assert exit_code("run train_mine") == 1
     assert (
         f"{Path.cwd()}: the folder cannot be written: Permission denied. Run the command in another"
         in capsys.readouterr().err
@@ -112,7 +86,7 @@ def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
 def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place):
     Path("file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", place)
-    assert main(["run", "train_mine"]) == 1
+    assert exit_code("run train_mine") == 1
     error = capsys.readouterr().err
     assert f"error: {place}: the cache folder cannot be written: " in error
     assert error.endswith(". Set XDG_CACHE_HOME to another folder\n")
@@ -139,9 +113,9 @@ def test_ctrl_c_stops_run_with_130(here):
 
 
 def test_quiet_run_prints_only_failures(here, started, capfd):
-    assert main(["run", "--quiet", "train_mine"]) == 0
+    run("run --quiet train_mine")
     assert capfd.readouterr() == ("", "")
-    assert main(["run", "--quiet", "train_mine", "--end=1"]) == 1
+    assert exit_code("run --quiet train_mine --end=1") == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("and an error")
@@ -154,21 +128,21 @@ def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
         Path(file).touch()
     Path("workflows/tasks/mine.toml").write_text('data = { positives = "p", negatives = "n" }\n')
     paths = "Results: results/mine/sweep.tsv\nReport: results/mine/report.html\n"
-    assert main(["run", "train_mine", "--print=Nothing to be done (all ...)."]) == 0
+    run("run train_mine '--print=Nothing to be done (all ...).'")
     assert capfd.readouterr().err == f"Nothing to be done (all ...).\n{paths}"
-    for more in (["--print=done"], ["--print=Nothing to be done", "--dry-run"]):
-        assert main(["run", "train_mine", *more]) == 0
+    for more in ("--print=done", "'--print=Nothing to be done' --dry-run"):
+        run(f"run train_mine {more}")
         assert "Report: " not in capfd.readouterr().err
 
 
 def test_run_works_without_path_variable(here, started, monkeypatch):
     monkeypatch.delenv("PATH")
-    assert main(["run", "train_mine"]) == 0
+    run("run train_mine")
     assert len(started) == 1
 
 
 def test_lines_of_snakemake_become_objects(here, started, capsys):
-    assert main(["run", "--json", "train_mine"]) == 0
+    run("run --json train_mine")
     line = next(each for each in capsys.readouterr().out.splitlines() if "an error" not in each)
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
 
@@ -176,7 +150,7 @@ def test_lines_of_snakemake_become_objects(here, started, capsys):
 def test_demo_copies_data_and_keeps_existing_files(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/promoter.toml").write_text("mine")
-    assert main(["demo", "--cores", "2"]) == 0
+    run("demo --cores 2")
     assert started[0].words[-3:] == ["train_promoter", "--cores", "2"]
     assert Path("workflows/tasks/promoter.toml").read_text() == "mine"
     for name in ("positives", "negatives"):
@@ -184,9 +158,9 @@ def test_demo_copies_data_and_keeps_existing_files(here, started):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
 
 
-@pytest.mark.parametrize("command", [["demo"], ["run", "train_smoke"]])
+@pytest.mark.parametrize("command", ["demo", "run train_smoke"])
 def test_dry_run_writes_nothing(here, capfd, command):
-    assert main([*command, "--dry-run"]) == 0
+    run(f"{command} --dry-run")
     out, err = capfd.readouterr()
     assert "are not in this folder; a run copies them from the package\n" in out
     assert "This was a dry-run" in out + err
@@ -213,7 +187,7 @@ def test_dry_run_writes_nothing(here, capfd, command):
     ],
 )
 def test_run_copies_shipped_task_with_data(here, started, target, there):
-    assert main(["run", target]) == 0
+    run(f"run {target}")
     for file in (*there, "data/README.md"):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
     assert started[0].words[-1] == target
@@ -236,15 +210,15 @@ def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypa
 def test_run_keeps_existing_task(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/amp.toml").write_text("mine")
-    assert main(["run", "train_amp"]) == 0
-    assert main(["run", "train_another"]) == 0
+    run("run train_amp")
+    run("run train_another")
     assert [str(path) for path in here.rglob("*") if path.is_file()] == [
         str(here / "workflows/tasks/amp.toml")
     ]
 
 
 def test_missing_workflow_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "__file__", str(tmp_path / "selfattn_bio/api/workflow.py"))
+    monkeypatch.setattr(workflow, "__file__", str(tmp_path / "selfattn_bio/study/workflow.py"))
     with pytest.raises(SelfAttnBioError, match="the package was installed without its workflow"):
         workflow.project_folder()
     (tmp_path / "selfattn_bio/project/workflows").mkdir(parents=True)

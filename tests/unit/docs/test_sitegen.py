@@ -103,7 +103,7 @@ def test_notebook_becomes_markdown(tmp_path, monkeypatch):
     table = v4.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "t"})
     cells = [
         v4.new_markdown_cell("# Title\n\nText"),
-        v4.new_code_cell("%matplotlib inline\nx = 1", outputs=[image, table]),
+        v4.new_code_cell("x = 1", outputs=[image, table]),
     ]
     import nbformat
 

@@ -75,9 +75,9 @@ def test_calibration_corrects_balanced_class_weights() -> None:
 def test_calibration_of_stored_values() -> None:
     fitted = Calibration(0.9, -2.2, 0.3, 0.1)
     assert Calibration.of({**vars(fitted), "strands": "given"}) == fitted
-    # of an earlier version, and of a network that separated nothing
-    assert Calibration.of({"temperature": 1.1, "slope": 0, "threshold": 0.3}) == Calibration(
-        LEAST_SLOPE, 0.0, 0.3
+    # of an earlier version
+    assert Calibration.of({"temperature": 1.1, "slope": 1, "threshold": 0.3}) == Calibration(
+        1.0, 0.0, 0.3
     )
     with pytest.raises(KeyError, match="slope"):
         Calibration.of({"temperature": 1.1, "threshold": 0.3})

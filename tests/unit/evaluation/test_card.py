@@ -8,7 +8,7 @@ import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.card import model_card, write_card
+from selfattn_bio.evaluation.card import best_metrics, model_card, write_card
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
@@ -117,7 +117,7 @@ def test_card_describes_model_folder(folder):
         "1,000 training records and 230 validation records",
         "split by chromosome (valid chr2L; test chr2R; train all others).",
         "Coordinates refer to dm3.",
-        "| auroc | 0.858 |  |",
+        "| AUROC | 0.858 |  |",
         "step 250",
         "This page has no test metrics",
         "Calibrated log-odds are 0.790 \N{MULTIPLICATION SIGN} logit -0.100 (Platt scaling).",
@@ -153,12 +153,12 @@ def test_card_has_test_and_validation_metrics(folder):
         VALID,
         {
             "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
-            "mcc": {"value": 0.5, "low": 0.4, "high": 0.6},
+            "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
             "threshold": 0.5,
         },
     )
-    assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
-    assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
+    assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
+    assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page
     assert "no test metrics" not in page
     assert "split at random (valid 15%" in page
@@ -189,3 +189,19 @@ def test_card_of_several_models_names_members(folder):
     page = model_card(path, VALID, None, [path])
     assert "The model is the mean of 2 trainings with different seeds" in page
     assert page.count(f"| `{path}` | 7 | 250 |") == 2
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ("step,seconds,valid_auroc\n", "the training history has no rows"),
+        ("step,seconds,valid_auroc\n100,1,0.5\n", "the training history lacks step 250"),
+        ("step,seconds,valid_auroc\nx,1,0.5\n", "the training history has no column 'step'"),
+        ("\0", "the training history"),
+    ],
+)
+def test_damaged_history_is_refused(folder, history, message):
+    path = folder()
+    (path / "history.csv").write_text(history)
+    with pytest.raises(ModelFolderError, match=f"history.csv: {message}"):
+        best_metrics(path)

@@ -109,7 +109,7 @@ def test_child_without_seen_table_is_refused(child):
     (child / TRAINING_RECORDS).unlink()
     with pytest.raises(
         ModelFolderError,
-        match=r"cannot read seen.parquet, .* \(FileNotFoundError\)",
+        match=r"seen.parquet: cannot read the list .* \(FileNotFoundError\)",
     ):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")
 
@@ -119,3 +119,19 @@ def test_key_of_a_pair_contains_the_second_input():
     alone = seen_table(table, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
     pairs = seen_table(table, sequences("AACCG", "CCCCC"), DNA, "dm3", None, ["ab", "cd"])
     assert pairs["key"].tolist() == [alone["key"][0] + "ab", alone["key"][1] + "cd"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("key", None, "column 'key' is missing, not str"),
+        ("start", "a", "column 'start' is str, not Int64"),
+        ("by_parent", 0.5, "column 'by_parent' is float64, not bool"),
+    ],
+)
+def test_damaged_list_of_records_is_refused(child, name, values, message):
+    path = child / TRAINING_RECORDS
+    table = pd.read_parquet(path).drop(columns=name)
+    (table if values is None else table.assign(**{name: values})).to_parquet(path)
+    with pytest.raises(ModelFolderError, match=f"{TRAINING_RECORDS}: {message}"):
+        read_lineage(child)

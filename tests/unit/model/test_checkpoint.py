@@ -52,8 +52,9 @@ def test_formula_leaves_out_a_constant_that_rounds_to_0():
     weights = {"network": 0.5, "motif_scores": 0.25}
     times = "\N{MULTIPLICATION SIGN}"
     formula = f"0.50 {times} network + 0.25 {times} motif_scores"
-    assert StackWeights(weights, -0.004, "").formula() == formula
-    assert StackWeights(weights, -0.006, "").formula() == f"{formula} - 0.01"
+    for bias, constant in ((-0.004, ""), (-0.006, " - 0.01")):
+        stored = StackWeights(weights=weights, bias=bias, weights_sha256="")
+        assert stored.formula() == formula + constant
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "run.toml", "provenance.json"])
@@ -82,6 +83,30 @@ def test_weights_that_do_not_fit_the_run_file(folder):
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight.to(torch.complex64), "has type torch.complex64, not torch.float32"),
+        (lambda weight: weight.bool(), "has type torch.bool, not torch.float32"),
+        (lambda weight: weight * torch.nan, "has values that are not finite"),
+    ],
+)
+def test_weights_of_a_wrong_type_or_value(folder, change, message):
+    weights = build_network(TINY).state_dict()
+    name = list(weights)[-1]
+    save_model(folder, TINY, weights | {name: change(weights[name])}, {"calibration": CALIBRATED})
+    with pytest.raises(ModelFolderError, match=rf"model\.safetensors: weight {name} {message}"):
+        load_model(folder)
+
+
+def test_infinite_threshold_of_exits_loads(tmp_path):
+    exits = {"kind": "attention", "embed_dim": 8, "num_heads": 2, "exits": {"kind": "confidence"}}
+    run = config.RunFile.model_validate(TINY.model_dump() | {"model": exits})
+    save_model(tmp_path, run, build_network(run).state_dict(), {"calibration": CALIBRATED})
+    weights = load_model(tmp_path)[1].state_dict()
+    assert {name[-16:] for name in weights if weights[name].isinf().any()} == {".exits.threshold"}
+
+
 def test_another_vocabulary(folder):
     rewrite(folder / "run.toml", "k = 2", "k = 3")
     with pytest.raises(
@@ -102,7 +127,7 @@ def test_provenance_without_calibration(folder):
     path.write_text(
         json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"})
     )
-    with pytest.raises(ModelFolderError, match="provenance lacks calibration"):
+    with pytest.raises(ModelFolderError, match=r"provenance\.json: calibration is missing"):
         load_model(folder)
 
 

@@ -10,11 +10,11 @@ from gated_networks import EXITS, V, run_of, section_of, tokens
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attribution.capture import has_attention, read_attention
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, RunFileError
-from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.model.build import build_members, build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import Network

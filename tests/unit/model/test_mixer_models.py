@@ -11,13 +11,13 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.reformer import UnitLength
+from selfattn_bio.attribution.capture import has_attention, read_attention
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import METHODS, AttnLRP, Gradient
+from selfattn_bio.attribution.rules import ATTNLRP, attribution_rules
 from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
-from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
-from selfattn_bio.interpret.capture import has_attention, read_attention
-from selfattn_bio.interpret.explain import explain
-from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import QKVProjection

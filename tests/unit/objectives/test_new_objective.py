@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn.functional import l1_loss
 
-from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
@@ -17,6 +16,7 @@ from selfattn_bio.objectives.loss import Batch
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.study.evaluators.candidates import Candidate
 
 
 class AgeSection(ObjectiveSection):
@@ -114,9 +114,9 @@ def test_new_objective_is_scored_and_evaluated():
 
 
 def test_evaluation_of_a_new_objective():
+    from selfattn_bio.config import Data, RunFile
     from selfattn_bio.study.evaluators import measure
     from selfattn_bio.study.evaluators.records import EvaluationRecords
-    from selfattn_bio.config import Data, RunFile
 
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))
     run = run.model_copy(update={"objective": AgeSection(column="mya")})

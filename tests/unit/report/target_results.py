@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.config import EvaluationSection, RunFile
+from selfattn_bio.evaluation.bins import summarise_bins
 from selfattn_bio.evaluation.language import summarise_language
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.targets import summarise_targets, target_predictions
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import object_array
+from selfattn_bio.objectives.points import Bins
 from selfattn_bio.report.results import Results, read_results
 
 CLASSES = ("ebox", "gaga", "none")
@@ -55,11 +57,11 @@ def predictions(objective: Any, targets: Any, noise: float, rng: np.random.Gener
             return np.concatenate(parts, axis=1)
 
 
-def make_language(folder: Path, maker: Callable[..., RunFile]) -> Results:
-    """Write the results of a causal language model to `folder`, and read them."""
+def make_language(folder: Path, maker: Callable[..., RunFile], kind: str = "causal") -> Results:
+    """Write the results of a language model to `folder`, and read them."""
     maker(folder, motifs=[])
-    objective = {"kind": "causal"}
-    model = {"kind": "attention", "pattern": {"kind": "full", "causal": True}}
+    objective = {"kind": kind}
+    model = {"kind": "attention", "pattern": {"kind": "full", "causal": kind == "causal"}}
     model["stem"] = {"kind": "none"}
     run = RunFile.model_validate(
         {
@@ -94,6 +96,34 @@ def make_language(folder: Path, maker: Callable[..., RunFile]) -> Results:
         {"id": ids, "nats_per_token": sums["test"][:, 0] / tokens, "right": 20, "tokens": tokens}
     ).to_csv(folder / "predictions" / "test.tsv", sep="\t", index=False)
     finish(folder, "perplexity")
+    return read_results(run, folder)
+
+
+def make_bins(folder: Path, maker: Callable[..., RunFile]) -> Results:
+    """Write the results of the objective `bins`, with two members, to `folder`, and read them."""
+    maker(folder, motifs=[])
+    run = RunFile.model_validate(
+        {"data": {"sequences": "s.fa"}, "objective": {"kind": "bins", "points": "p.bed"}}
+    )
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"chrom": "chr1", "start": 200 * np.arange(60)})
+    table["label"] = (np.arange(60) % 3 == 0).astype(int)
+    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(60)))
+    members = np.clip(0.3 * table["label"].to_numpy() + rng.uniform(0, 0.7, (2, 60)), 0, 1)
+    chances = {"model": members.mean(axis=0), "gc": rng.uniform(0, 1, 60)}
+    metrics = summarise_bins(
+        {name: dict.fromkeys(bins, of) for name, of in chances.items()},
+        {"model": dict.fromkeys(bins, members)},
+        bins,
+        EvaluationSection(bootstraps=30, block=1000),
+    )
+    metrics["train"] = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    metrics["sizes"] = {name: {"networks": 2, "trainings": 1} for name in ("model", "gc")}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    table.assign(end=table["start"] + 200, **chances).to_csv(
+        folder / "predictions" / "test.tsv", sep="\t", index=False
+    )
+    finish(folder, "auprc")
     return read_results(run, folder)
 
 

@@ -71,7 +71,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def names(page: Page) -> list[str]:
-    return page.locator("#motif-table tbody tr:visible b").all_inner_texts()
+    return page.locator("#motifs .motifs tr:visible b").all_inner_texts()
 
 
 def test_motifs_are_sorted_up_and_down(page: Page) -> None:
@@ -98,6 +98,28 @@ def test_phone_scrolls_vertically_and_sorts(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
     page.get_by_role("button", name="effect").click()
     assert names(page)[0] == "motif_03"
+
+
+OVERFLOWING = """() => [...document.querySelectorAll("thead th")].filter(head => {
+    const text = document.createRange();
+    text.selectNodeContents(head);
+    return text.getBoundingClientRect().right > head.getBoundingClientRect().right + 1;
+}).map(head => head.textContent)"""
+
+
+def test_tables_fit_a_desk_and_scroll_on_a_phone(page: Page) -> None:
+    cut = page.locator(".scroll").evaluate_all(
+        "tables => tables.filter(each => each.scrollWidth > each.clientWidth).length"
+    )
+    assert cut == 0
+    assert page.evaluate(OVERFLOWING) == []
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    assert page.evaluate(OVERFLOWING) == []
+    table = page.locator("#performance .scroll").first
+    assert table.evaluate("table => { table.scrollLeft = 300; return table.scrollLeft }") == 300
+    for cell in ("thead th", "tbody th"):  # the names of the rows stay visible
+        left = "cell => cell.getBoundingClientRect().left - cell.closest('.scroll').offsetLeft"
+        assert table.locator(cell).first.evaluate(left) == 0
 
 
 def shown(page: Page) -> str:

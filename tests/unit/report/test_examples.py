@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from selfattn_bio.attribution.explanation import MappedSequence
+from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.explanation import MappedSequence
-from selfattn_bio.interpret.readout import AttentionMap
-from selfattn_bio.interpret.svg import WIDTH
+from selfattn_bio.motifs.svg import WIDTH
 from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import Results, read_results

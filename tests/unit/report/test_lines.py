@@ -72,7 +72,7 @@ def test_metrics_of_an_earlier_version_end_with_one_line(
             [
                 "test Pearson's r 0.610 (0.550 to 0.660) on 1,200 records",
                 "best baseline: linear model of 6-mers, Pearson's r 0.500 (0.400 to 0.600); "
-                "model minus kmer6_linear Pearson's r +0.110 (+0.050 to +0.170)",
+                "model minus linear model of 6-mers Pearson's r +0.110 (+0.050 to +0.170)",
             ],
         ),
         (

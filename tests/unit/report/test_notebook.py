@@ -8,10 +8,11 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.interpret.explain import explain
+from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -49,16 +50,16 @@ def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
     path = NOTEBOOKS / f"{name}.py"
     monkeypatch.chdir(folder)
     said: dict[str, Any] = {"__name__": "notebook", "titles": [], "shown": []}
-    with mpl.rc_context({"backend": "agg"}):
-        import matplotlib.pyplot as plt
 
-        def keep():
-            said["titles"].extend(ax.get_title("left") for ax in plt.gcf().axes)
+    def keep(shown: Any) -> None:
+        if isinstance(shown, DisplayedFigure):
+            said["titles"].extend(ax.get_title("left") for ax in shown.axes)
+        else:
+            said["shown"].append(shown)
 
-        monkeypatch.setattr("matplotlib.pyplot.show", keep)
-        monkeypatch.setattr("IPython.display.display", said["shown"].append)
+    with mpl.rc_context():
+        monkeypatch.setattr("IPython.display.display", keep)
         exec(compile(path.read_text(encoding="utf-8"), path, "exec"), said)
-        plt.close("all")
     return said
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from selfattn_bio.interpret.readout import AttentionMap
+from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.report import plots
 
 

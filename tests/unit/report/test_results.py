@@ -7,7 +7,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import BED_COLUMNS
+from selfattn_bio.motifs.formats import BED_COLUMNS
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import read_results, read_table, site_positions
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader
+from page_tables import tables_of
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.report.motif_tables import stability_table
 from selfattn_bio.report.page import write_report
 from selfattn_bio.report.results import read_results
 from selfattn_bio.report.words import RHO
@@ -43,7 +44,13 @@ def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> 
     twice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 2})})
     page = page_of(tmp_path, twice)
     # both motifs of the fixture are equal
-    assert "<td>Dref</td><td>2 of 2</td><td>1 of 2</td></tr></tbody>" in page
+    *_, motifs = tables_of(page, "motifs")
+    assert list(motifs.values())[-1] == {
+        "consensus": "TATNC",
+        "best match": "Dref",
+        "found in": "2 of 2",
+        "supported in": "1 of 2",
+    }
     seeds = (
         f"Attributions of trainings with different seeds correlate with {RHO} 1.00 (median over 20"
     )
@@ -56,12 +63,11 @@ def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> 
     assert "found in" not in page_of(tmp_path, twice)
 
 
-def test_stability_without_verdicts_has_a_dash() -> None:
-    environment = Environment(loader=PackageLoader("selfattn_bio.report"), autoescape=True)
+def test_stability_without_verdicts_has_no_column() -> None:
     row = {"run": 1, "name": "m", "consensus": "TATA", "match": "", "runs": 2, "found_in": 2}
-    task = {"training": {"seeds": 2}}
-    template = environment.get_template("stability.html.j2")
-    page = template.render(stability=[row | {"tested": 0, "supported_in": 0}], task=task)
-    assert "<td>2 of 2</td><td>\N{EN DASH}</td></tr>" in page
-    page = template.render(stability=[row | {"tested": 1, "supported_in": 1}], task=task)
-    assert "<td>2 of 2</td><td>1 of 1</td></tr>" in page
+    untested, tested = (
+        stability_table(pd.DataFrame([row | {"tested": number, "supported_in": number}]))
+        for number in (0, 1)
+    )
+    assert "supported in" not in untested.headings
+    assert tested.rows[0].cells["supported in"] == "1 of 1"

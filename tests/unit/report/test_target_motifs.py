@@ -48,8 +48,8 @@ def page_of(folder: Path, maker: Maker, numbers: int = 1) -> str:
 
 def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) -> None:
     page = page_of(tmp_path, results_maker)
-    assert f"mean {MINUS}1.50 expression<br><small>20 of 80 records; q" in page
-    assert f"{MINUS}0.90<br><small>{MINUS}1.10 to {MINUS}0.70 expression; q" in page
+    assert f"mean {MINUS}1.50 expression <small>20 of 80 records; q" in page
+    assert f"{MINUS}0.90 <small>{MINUS}1.10 to {MINUS}0.70 expression; q" in page
     assert "sites, for activity.expression</small>" in page
     assert "sites, for class.ebox</small>" in page
     assert "<b>Supported</b> (expression): test records with a site have higher or" in page

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.attribution.capture import read_attention
+from selfattn_bio.attribution.explain import explain
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.interpret.capture import read_attention
-from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.ensemble import Ensemble

@@ -8,9 +8,9 @@ import pytest
 from genome_models import run_file, write_model
 from interval_inputs import BED, CHROMOSOMES, write_intervals, write_small_model
 
+from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import Data
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
-from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import policy_of
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed

@@ -10,11 +10,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from selfattn_bio.attribution.explain import explain_letters
+from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import run_file_of
+from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
-from selfattn_bio.interpret.explain import explain_letters
-from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
@@ -64,14 +64,19 @@ def fitted(*names, strands="given"):
     return [BASELINES[name](setup).fit(*train, *valid) for name in names]
 
 
-def stacked(reverse_complement):
-    """Return a scorer with random network weights and two stacked parts."""
+def run_of(reverse_complement=False):
+    """Return a run file with two stacked parts."""
     text = (
         RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
     )
-    run = run_file_of(
+    return run_file_of(
         text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml"
     )
+
+
+def stacked(reverse_complement):
+    """Return a scorer with random network weights and two stacked parts."""
+    run = run_of(reverse_complement)
     parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
     stack = Stack(tuple(parts), np.array([0.5, 2.0, 1.5]), -0.3)
     return scorer_of(run, build_network(run).eval(), stack=stack)
@@ -101,7 +106,7 @@ def test_fit_stack_leaves_out_a_useless_part():
 def test_excluded_part_is_saved(tmp_path):
     part, useless = fitted("exact_positions", "gc")
     Stack((part,), np.array([1.0, 1.0]), 0.0, left_out=(useless,)).save(tmp_path, "abc")
-    loaded = load_stack(tmp_path, "abc")
+    loaded = load_stack(tmp_path, run_of(), "abc")
     assert [each.name for each in loaded.parts] == ["exact_positions"]
     assert [each.name for each in loaded.left_out] == ["gc"]
     assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
@@ -213,30 +218,52 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
 def test_stack_round_trip(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
     stack.save(tmp_path, "abc")
-    loaded, network = load_stack(tmp_path, "abc"), np.linspace(-1, 1, 9)
+    loaded, network = load_stack(tmp_path, run_of(), "abc"), np.linspace(-1, 1, 9)
     np.testing.assert_allclose(
         loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6
     )
     assert [part.setup.threads for part in loaded.parts] == [1, 1]
-    assert load_stack(tmp_path / "stack", "abc") is None
+    assert load_stack(tmp_path / "stack", run_of(), "abc") is None
     with pytest.raises(
         ModelFolderError, match="fitted to the network abc; the model folder holds other"
     ):
-        load_stack(tmp_path, "other")
+        load_stack(tmp_path, run_of(), "other")
 
 
 def test_stack_without_weights_is_refused(tmp_path):
     stacked(False).stack.save(tmp_path, "abc")
     (tmp_path / "stack" / "weights.json").write_text("{}")
-    with pytest.raises(ModelFolderError, match="cannot read the weights of the stack"):
-        load_stack(tmp_path, "abc")
+    with pytest.raises(ModelFolderError, match=r"weights\.json: weights is missing"):
+        load_stack(tmp_path, run_of(), "abc")
 
 
-def test_missing_part_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda stack, run: shutil.rmtree(stack / "exact_positions"),
+            "no folder 'exact_positions'",
+        ),
+        (
+            lambda stack, run: fitted("gc")[0].save(stack / "exact_positions"),
+            "folder 'exact_positions' contains the baseline 'gc'",
+        ),
+        (
+            lambda stack, run: run.update(data=run["data"] | {"soft_mask": "hard"}),
+            "part 'kmer6_logistic' has another alphabet, soft_mask or gaps than run.toml",
+        ),
+        (
+            lambda stack, run: run.update(stack={"parts": ["exact_positions"]}),
+            r"'kmer6_logistic' is not in \[stack\] parts of run.toml",
+        ),
+    ],
+)
+def test_foreign_part_is_refused(tmp_path, change, message):
     stacked(False).stack.save(tmp_path, "abc")
-    shutil.rmtree(tmp_path / "stack" / "exact_positions")
-    with pytest.raises(ModelFolderError, match="the stack has no folder 'exact_positions'"):
-        load_stack(tmp_path, "abc")
+    run = run_of().model_dump()
+    change(tmp_path / "stack", run)
+    with pytest.raises(ModelFolderError, match=message):
+        load_stack(tmp_path, RunFile.model_validate(run), "abc")
 
 
 def test_repr_names_parts_in_use():

@@ -7,8 +7,8 @@ from genome_models import random_letters, scorer_of, write_genome, write_model
 from scipy.special import expit
 from variant_files import RUN, open_genome, other, text, write_vcf
 
-from selfattn_bio.interpret.variants import score_substitutions
 from selfattn_bio.errors import VariantFileError
+from selfattn_bio.evidence.variants import score_substitutions
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.ensemble import Ensemble

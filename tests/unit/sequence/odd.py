@@ -87,12 +87,10 @@ GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBERED = (
-    '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
-)
+NUMBERED = '. Rename or remove one, or number the records: ids = "numbered" in [data]'
 NO_ID = (
     "record without an id: header '>'. Write an id after '>', or number the records: ids = "
-    '"numbered" in [data] (--ids numbered)'
+    '"numbered" in [data]'
 )
 protein = partial(read, policy=SequencePolicy(PROTEIN))
 CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"

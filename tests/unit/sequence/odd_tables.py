@@ -103,7 +103,7 @@ ODD_FILES: dict[str, Odd] = {
         error(
             1,
             "no column 'label' in the table (columns: 'id', 'sequence'). Set label = \"NAME\" in "
-            "[data] (--label-column NAME)",
+            "[data]",
         ),
         partial(annotations, fields=label),
         name="odd.csv",
@@ -113,7 +113,7 @@ ODD_FILES: dict[str, Odd] = {
         error(
             1,
             "no column 'label' in the table (columns: 'id', 'sequence', 'labels'). "
-            "Did you mean 'labels'? Set label = \"labels\" in [data] (--label-column labels)",
+            "Did you mean 'labels'? Set label = \"labels\" in [data]",
         ),
         partial(annotations, fields=label),
         name="odd.csv",

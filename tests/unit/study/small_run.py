@@ -1,8 +1,14 @@
-"""A small trained task: corpus, split and a model of sequences with a planted word."""
+"""Small tasks for the tests of steps: trained on sequences with a planted word, or untrained."""
+
+import json
 
 import numpy as np
+import torch
 
-from selfattn_bio.cli.main import main
+import selfattn_bio as sb
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.build import build_network
+from selfattn_bio.model.checkpoint import save_model
 
 WORD = "GGTCACACTGTA"
 RUN_FILE = """
@@ -32,12 +38,10 @@ max_sequences = 120
 database = "none"
 caller = { kind = "clusters" }
 """
-DATA = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-COMMAND = [*DATA, "--model", "model"]
 
 
 def write_run(folder):
-    """Write run.toml, corpus/, split.tsv and model/ to `folder`, the current folder."""
+    """Write a task to `folder`, which is the current one, and train it."""
     rng = np.random.default_rng(0)
     for name, word in (("p", WORD), ("n", "")):
         lines = []
@@ -48,7 +52,25 @@ def write_run(folder):
             )
         (folder / f"{name}.fa").write_text("".join(lines))
     (folder / "run.toml").write_text(RUN_FILE)
-    ingest = ["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna"]
-    assert main([*ingest, "--output", "corpus"]) == 0
-    assert main(["split", *DATA[:4], "--output", "split.tsv"]) == 0
-    assert main(["train", *DATA, "--threads", "1", "--output", "model"]) == 0
+    study = sb.Study(".")
+    study.ingest()
+    study.split()
+    study.train(threads=1)
+
+
+def save_untrained(study, seed=0, slope=1.0, zero=False):
+    """Save a random or `zero` network as the model of a study, as if it had been trained."""
+    torch.manual_seed(seed)
+    weights = build_network(study.run).state_dict()
+    if zero:
+        weights = {name: torch.zeros_like(value) for name, value in weights.items()}
+    provenance = {
+        "corpus_fingerprint": study.corpus.fingerprint,
+        "split_sha256": sha256_of(study.splits),
+        "calibration": {"slope": slope, "threshold": 0.5},
+    }
+    folder = study.files.model
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(folder, study.run, weights, provenance)
+    cost = {"seconds": 1.0 + seed, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    (folder / "train.json").write_text(json.dumps(cost))

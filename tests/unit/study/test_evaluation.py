@@ -1,6 +1,5 @@
-"""Evaluate untrained models through the Python API."""
+"""Evaluate untrained models."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from small_run import save_untrained
 
-import selfattn_bio
-from selfattn_bio import Evaluation, config, load
-from selfattn_bio.study.evaluation import check_evaluation_output
-from selfattn_bio.study.evaluators import binary
-from selfattn_bio.study.evaluators.records import EvaluationRecords, _units
-from selfattn_bio.cli.main import main
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio import Evaluation, Study, config, load
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, OutputError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.paired_scorer import scorer_of
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.evaluation import check_evaluation_output
+from selfattn_bio.study.evaluators import binary
+from selfattn_bio.study.evaluators.records import EvaluationRecords, _units
 
 COMMON = """
 title = "t"
@@ -56,40 +48,24 @@ def fasta(name: str, motif: str, seed: int) -> str:
     )
 
 
-def model_folder(folder: Path, run: RunFile, corpus: Corpus, seed: int = 0) -> Path:
-    """Save an untrained model as if it had been trained on this corpus and split.tsv."""
-    torch.manual_seed(seed)
-    folder.mkdir()
-    provenance = {
-        "corpus_fingerprint": corpus.fingerprint,
-        "split_sha256": sha256_of("split.tsv"),
-        "calibration": {"slope": 1.0, "threshold": 0.5},
-    }
-    save_model(folder, run, build_network(run).state_dict(), provenance)
-    cost = {"seconds": 1.0 + seed, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    (folder / "train.json").write_text(json.dumps(cost))
-    return folder
-
-
 @pytest.fixture
-def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that ingests the data of a run file and writes split.tsv."""
-    monkeypatch.chdir(tmp_path)
+def untrained(here):
+    """Return a function that ingests the data of a run file, writes split.tsv and a model."""
 
-    def ingested(text: str) -> tuple[RunFile, Corpus]:
+    def untrained(text: str) -> Study:
         Path("run.toml").write_text(text)
         Path("p.fa").write_text(fasta("p", "TATAATTT", 0))
         Path("n.fa").write_text(fasta("n", "GACCAGCA", 1))
         values = {"id": [f"p{i}" for i in range(60)], "x": np.arange(60.0)}
         pd.DataFrame(values).to_csv("t.tsv", sep="\t", index=False)
-        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-        corpus = Corpus.open("corpus")
-        number = len(corpus) // 60
-        split = pd.DataFrame({"id": corpus.records["id"], "split": SPLITS * number, "reason": ""})
+        study = Study(".")
+        ids = study.ingest().records["id"]
+        split = pd.DataFrame({"id": ids, "split": SPLITS * (len(ids) // 60), "reason": ""})
         split.to_csv("split.tsv", sep="\t", index=False)
-        return read_run_file("run.toml"), corpus
+        save_untrained(study)
+        return study
 
-    return ingested
+    return untrained
 
 
 def assert_equal(one: Evaluation, other: Evaluation) -> None:
@@ -101,22 +77,30 @@ def assert_equal(one: Evaluation, other: Evaluation) -> None:
         pd.testing.assert_frame_equal(table, other.predictions[split], rtol=1e-5, check_dtype=False)
 
 
-def test_two_classes_are_evaluated_saved_and_loaded(
-    ingest, caplog: pytest.LogCaptureFixture
-) -> None:
-    task, corpus = ingest(TWO_CLASSES)
-    model, cnn = (
-        model_folder(Path(name), task, corpus, seed) for seed, name in enumerate(("model", "cnn"))
-    )
+def assert_predictions_equal(first: Evaluation, second: Evaluation, truth: str) -> None:
+    """Check that predictions are equal bit by bit, without the column of the `truth`."""
+    for split, table in first.predictions.items():
+        one, other = (each.drop(columns=truth) for each in (table, second.predictions[split]))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_two_classes_are_evaluated_saved_and_loaded(untrained, caplog) -> None:
+    variants = "variants = { cnn = { training = { seed = 1 } }, more = {} }"
+    study = untrained(TWO_CLASSES.replace("variants = {}", variants))
+    save_untrained(study.variant("cnn"), 1)
     caplog.clear()
     caplog.set_level("INFO", "selfattn_bio")
-    found = selfattn_bio.evaluate(task, corpus, "split.tsv", model, {"cnn": load(cnn)})
-    assert caplog.messages[0].startswith("train 40 records (20 positive), valid 40 records")
+    found = study.evaluate()
+    assert caplog.messages[0] == "variant more is left out, because it was not trained"
+    assert caplog.messages[1].startswith("train 40 records (20 positive), valid 40 records")
+    assert caplog.messages[-1] == "wrote metrics.json"
     test = found.predictions["test"]
     assert len(test) == 40
-    letters = [corpus.letters(row) for row in range(2, 120, 3)]
-    assert test["model_logit"].to_numpy() == pytest.approx(load(model).logits(letters))
-    assert {"cnn", "gc", "kmer6_logistic"} <= set(found.metrics["test"]["baselines"])
+    letters = [study.corpus.letters(row) for row in range(2, 120, 3)]
+    assert test["model_logit"].to_numpy() == pytest.approx(study.model.logits(letters))
+    compared = set(found.metrics["test"]["baselines"])
+    assert {"cnn", "gc", "kmer6_logistic"} <= compared
+    assert "more" not in compared
     table = found.table.set_index(["split", "name", "metric"])
     assert (
         table.loc[("test", "gc", "auroc"), "value"]
@@ -136,15 +120,12 @@ def test_two_classes_are_evaluated_saved_and_loaded(
     assert [text.split(" (")[0] for text in legend] == names[:5]
     with pytest.raises(ArgumentError, match="no classifier has the test metric 'aurok'"):
         found.plot("aurok")
-    assert not Path("out").exists()
-    found.save("out")
-    assert_equal(Evaluation.load("out"), found)
+    assert_equal(study.evaluation, found)
     assert found.baselines["gc"].origin["split_sha256"] == sha256_of("split.tsv")
 
 
-def test_labels_of_test_records_choose_nothing(ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, corpus = ingest(TWO_CLASSES)
-    model = model_folder(Path("model"), task, corpus)
+def test_labels_of_test_records_choose_nothing(untrained, monkeypatch) -> None:
+    study = untrained(TWO_CLASSES)
     labels, suitable = EvaluationRecords.labels, binary.suitable
 
     def two_kinds(*arguments: Any) -> list[Any]:  # the others would take seconds
@@ -155,36 +136,27 @@ def test_labels_of_test_records_choose_nothing(ingest, monkeypatch: pytest.Monke
         known = labels(self)
         return known | {"test": 1 - known["test"]}
 
+    def saved() -> dict[str, str]:
+        files = [path for path in Path("baselines").rglob("*") if path.is_file()]
+        return {str(path): sha256_of(path) for path in files}
+
     monkeypatch.setattr(binary, "suitable", two_kinds)
-    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    first, baselines = study.evaluate(), saved()
     monkeypatch.setattr(EvaluationRecords, "labels", inverted)
-    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    second = study.evaluate()
+    assert saved() == baselines != {}
     one, other = first.metrics["test"], second.metrics["test"]
     assert other["model"]["auroc"]["value"] == pytest.approx(1 - one["model"]["auroc"]["value"])
     assert first.metrics["valid"] == second.metrics["valid"]
     for name, entry in {"model": one["model"], **one["baselines"]}.items():
         again = other["model"] if name == "model" else other["baselines"][name]
         assert (entry["threshold"], entry["chosen"]) == (again["threshold"], again["chosen"])
-    for split, table in first.predictions.items():
-        pd.testing.assert_frame_equal(
-            table.drop(columns="label"),
-            second.predictions[split].drop(columns="label"),
-            check_exact=True,
-        )
-    saved = []
-    for found, folder in ((first, Path("one")), (second, Path("other"))):
-        found.save(folder)
-        files = sorted(path for path in (folder / "baselines").rglob("*") if path.is_file())
-        saved.append({str(path.relative_to(folder)): sha256_of(path) for path in files})
-    assert saved[0] == saved[1] != {}
+    assert_predictions_equal(first, second, "label")
 
 
 @pytest.mark.parametrize("text", [TWO_CLASSES, NUMBERS], ids=["classes", "numbers"])
-def test_sequences_of_test_records_choose_nothing(
-    ingest, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    task, corpus = ingest(text)
-    model = model_folder(Path("model"), task, corpus)
+def test_sequences_of_test_records_choose_nothing(untrained, monkeypatch, text) -> None:
+    study = untrained(text)
     read, suitable = EvaluationRecords.read, binary.suitable
 
     def replaced(*arguments: Any) -> EvaluationRecords:
@@ -194,9 +166,9 @@ def test_sequences_of_test_records_choose_nothing(
         return replace(records, letters=records.letters | {"test": of_test})
 
     monkeypatch.setattr(binary, "suitable", lambda *given: list(suitable(*given))[:2])
-    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    first = study.evaluate()
     monkeypatch.setattr(EvaluationRecords, "read", replaced)
-    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    second = study.evaluate()
     assert first.metrics["valid"] == second.metrics["valid"]
     pd.testing.assert_frame_equal(
         first.predictions["valid"], second.predictions["valid"], check_exact=True
@@ -211,9 +183,8 @@ def test_sequences_of_test_records_choose_nothing(
         )
 
 
-def test_targets_of_test_records_choose_nothing(ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, corpus = ingest(NUMBERS)
-    model = model_folder(Path("model"), task, corpus)
+def test_targets_of_test_records_choose_nothing(untrained, monkeypatch) -> None:
+    study = untrained(NUMBERS)
     targets, of_test = Corpus.targets, np.array(SPLITS) == "test"
 
     def shuffled(self: Corpus, columns: Any) -> pd.DataFrame:
@@ -221,14 +192,12 @@ def test_targets_of_test_records_choose_nothing(ingest, monkeypatch: pytest.Monk
         table.loc[of_test, "x"] = np.random.default_rng(0).permutation(table.loc[of_test, "x"])
         return table
 
-    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    first = study.evaluate()
     monkeypatch.setattr(Corpus, "targets", shuffled)
-    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    second = study.evaluate()
     assert first.metrics["valid"] == second.metrics["valid"]
     assert first.metrics["test"] != second.metrics["test"]
-    for split, table in first.predictions.items():
-        one, other = (each.drop(columns="true.x") for each in (table, second.predictions[split]))
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert_predictions_equal(first, second, "true.x")
 
 
 def test_units_follow_the_split(tmp_path: Path) -> None:
@@ -265,44 +234,35 @@ def test_units_follow_the_split(tmp_path: Path) -> None:
     assert (len(set(numbers)), name) == (6, "records")
 
 
-def test_baselines_of_a_private_run_are_not_saved(ingest) -> None:
+def test_baselines_of_a_private_run_are_not_saved(untrained) -> None:
     privacy = "stem = { kind = 'none' }\n[privacy]\nepsilon = 8.0\ndelta = 1e-3\n"
-    task, corpus = ingest(COMMON + privacy + TWO_CLASSES.removeprefix(COMMON))
-    found = selfattn_bio.evaluate(
-        task, corpus, "split.tsv", model_folder(Path("model"), task, corpus)
-    )
+    found = untrained(COMMON + privacy + TWO_CLASSES.removeprefix(COMMON)).evaluate()
     assert "gc" in found.metrics["test"]["baselines"]
     assert found.baselines == {}
-    found.save("out")
-    assert list(Path("out/baselines").iterdir()) == []
+    assert list(Path("baselines").iterdir()) == []
 
 
-def test_loaded_members_are_evaluated(ingest) -> None:
-    task, corpus = ingest(NUMBERS)
-    folders = [model_folder(Path(str(seed)), task, corpus, seed) for seed in range(2)]
-    found, loaded = (
-        selfattn_bio.evaluate(task, corpus, "split.tsv", of) for of in (folders, load(folders))
-    )
-    assert found.metrics == loaded.metrics
+def test_members_are_averaged(untrained) -> None:
+    study = untrained(NUMBERS + "[training]\nseeds = 2\n")
+    save_untrained(study.member(2), 1)
+    found = study.evaluate()
+    letters = [study.corpus.letters(row) for row in range(2, 60, 3)]
+    outputs = [load(member.files.model).outputs(letters)[:, 0] for member in study.members]
+    averaged = 3 + 2 * np.mean(outputs, axis=0)
+    assert found.predictions["test"]["x"].to_numpy() == pytest.approx(averaged)
     assert found.metrics["sizes"]["model"] == {"networks": 4, "trainings": 2}
     assert found.metrics["train"]["seconds"] == 3.0
     assert set(found.table["name"]) == {"model", "constant", "kmer6_linear"}
-    assert found.baselines == {}
     (axes,) = found.plot("mse").axes
     assert axes.get_xlabel() == "test mse"
-    found.save("out")
-    assert list(Path("out/baselines").iterdir()) == []
-    assert_equal(Evaluation.load("out"), found)
+    assert list(Path("baselines").iterdir()) == []
+    assert_equal(study.evaluation, found)
 
 
-def test_networks_changed_in_memory_are_the_ones_evaluated(ingest) -> None:
-    task, corpus = ingest(NUMBERS)
-    scorer = load(model_folder(Path("model"), task, corpus))
-    assert isinstance(scorer, Scorer)
-    with torch.no_grad():
-        for weights in scorer.network.parameters():
-            weights.zero_()
-    found = selfattn_bio.evaluate(task, corpus, "split.tsv", scorer)
+def test_undefined_metrics_are_not_in_the_card(untrained) -> None:
+    study = untrained(NUMBERS)
+    save_untrained(study, zero=True)
+    found = study.evaluate()
     assert np.ptp(found.predictions["test"]["x"]) == 0
     # the correlation with a constant is undefined
     assert found.metrics["valid"]["model"]["pearson"]["value"] is None
@@ -310,24 +270,15 @@ def test_networks_changed_in_memory_are_the_ones_evaluated(ingest) -> None:
     assert "| mse |" in found.card
 
 
-def test_models_that_cannot_be_evaluated(ingest) -> None:
-    task, corpus = ingest(TWO_CLASSES)
-    model = model_folder(Path("model"), task, corpus)
-    with pytest.raises(ArgumentError, match="only a model that was loaded from a folder"):
-        selfattn_bio.evaluate(task, corpus, "split.tsv", scorer_of(task, build_network(task)))
-    with pytest.raises(ArgumentError, match="'gc' is the name of the model or of a baseline"):
-        selfattn_bio.evaluate(task, corpus, "split.tsv", model, {"gc": model})
-    other = model_folder(
-        Path("other"),
-        task.model_copy(update={"evaluation": config.EvaluationSection(strands="both")}),
-        corpus,
-    )
-    with pytest.raises(ModelFolderError, match="the model scores both strands, but the run file"):
-        selfattn_bio.evaluate(task, corpus, "split.tsv", other)
-    split = pd.read_csv("split.tsv", sep="\t")
-    split.replace("test", "dropped").to_csv("none.tsv", sep="\t", index=False)
+def test_models_that_cannot_be_evaluated(untrained) -> None:
+    study = untrained(TWO_CLASSES)
+    evaluation = config.EvaluationSection(strands="both")
+    both = Study(study.task.model_copy(update={"evaluation": evaluation}), ".")
+    with pytest.raises(ModelFolderError, match="the model scores the given strand, but the run"):
+        both.evaluate()
+    Path("split.tsv").write_text(Path("split.tsv").read_text().replace("test", "dropped"))
     with pytest.raises(CorpusError, match="the test split has 0 positives and 0 negatives"):
-        selfattn_bio.evaluate(task, corpus, "none.tsv", model)
+        study.evaluate()
 
 
 def test_output_is_checked_before_the_evaluation(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
-"""Ingest and split in Python: results, progress, and errors that name the run file."""
+"""Ingest and split: results, progress, kinds of splits, and one-line errors."""
 
 import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
+from commands import exit_code, run
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError, CorpusError
@@ -11,15 +14,22 @@ from selfattn_bio.sequence.alphabet import DNA
 
 
 @pytest.fixture
-def task(two_classes):
-    """Return a run file of 30 positives and 30 negatives on three chromosomes."""
-    return sb.read_run_file("run.toml")
+def study(two_classes):
+    """Return a study of 30 positives and 30 negatives on three chromosomes."""
+    return sb.Study(".")
 
 
-def test_ingest_and_split_return_what_they_write(task, caplog):
+def rewrite(path, *replaced):
+    text = path.read_text()
+    for old, new in replaced:
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def test_ingest_and_split_return_what_they_write(study, caplog, capsys):
     caplog.set_level("INFO", "selfattn_bio")
-    corpus = sb.ingest(task, "corpus")
-    split = sb.split(task, corpus, "out/split.tsv")
+    corpus = study.ingest()
+    split = study.split()
     assert caplog.messages == [
         "read 60 records from 2 files",
         "kept 60 records with 1,800 bp",
@@ -28,44 +38,69 @@ def test_ingest_and_split_return_what_they_write(task, caplog):
         "test: 20 records (10 positive)",
         "dropped: 0 records (0 positive)",
     ]
+    assert capsys.readouterr().out == ""
     assert repr(corpus) == "Corpus of 60 records, 1,800 bp, in corpus"
-    assert repr(task) == "RunFile 'run': binary, p.fa, n.fa, model attention"
-    assert str(task) == repr(task)
-    many = task.model_copy(
-        update={"data": task.data.model_copy(update={"positives": ("a", "b", "c", "d")})}
-    )
-    assert repr(many) == "RunFile 'run': binary, a, b, c, 2 more files, model attention"
-    opened = sb.Corpus.open("corpus")
+    opened = study.corpus
     assert opened._repr_html_().count("<tr") == 1 + 5
     assert opened.fingerprint == corpus.fingerprint
     pd.testing.assert_frame_equal(opened.records, corpus.records)
     assert split.counts == {"train": 20, "valid": 20, "test": 20, "dropped": 0}
     assert repr(split) == "Split of 60 records: 20 train, 20 valid, 20 test, 0 dropped"
-    assert os.fspath(split) == "out/split.tsv"
-    pd.testing.assert_frame_equal(pd.read_csv(split, sep="\t", keep_default_na=False), split.table)
+    assert os.fspath(split) == "split.tsv"
+    assert split.table["split"].tolist() == ["train", "valid", "test"] * 20
+    pd.testing.assert_frame_equal(study.splits.table, split.table)
 
 
-def test_unknown_column_of_the_objective_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_commands_print_what_they_did(study, capsys):
+    run("ingest .")
+    printed = "ingest: read 60 records from 2 files\ningest: kept 60 records with 1,800 bp\n"
+    assert capsys.readouterr() == (printed, "")
+    run("split .")
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[0], err) == ("split: train: 20 records (10 positive)", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        ('positives = "absent.fa"', "absent.fa: no such file"),
+        (
+            'positives = ["p.fa", "p.fa"]',
+            "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or "
+            'number the records: ids = "numbered" in [data]',
+        ),
+    ],
+)
+def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys, data, error):
+    rewrite(two_classes / "run.toml", ('positives = "p.fa"', data))
+    assert exit_code("ingest .") == 1
+    assert capsys.readouterr() == ("", f"selfattn-bio ingest: error: {error}\n")
+    assert sorted(path.name for path in two_classes.iterdir()) == ["n.fa", "p.fa", "run.toml"]
+
+
+def test_unknown_column_of_the_objective_is_refused(here):
     rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
-    (tmp_path / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
-    (tmp_path / "run.toml").write_text(
+    (here / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
+    (here / "run.toml").write_text(
         '[data]\nsequences = "t.csv"\ntargets = "t.csv"\n'
         '[objective]\nkind = "regression"\ncolumns = ["hart"]\n'
     )
     message = r"run.toml:6: no column 'hart' in the targets .*\. Did you mean 'heart'\?"
     with pytest.raises(CorpusError, match=message):
-        sb.ingest(sb.read_run_file("run.toml"), "corpus")
+        sb.Study(".").ingest()
 
 
-def test_steps_are_silent_by_default(task, capsys):
-    sb.split(task, sb.ingest(task, "corpus"), "split.tsv")
-    assert capsys.readouterr().out == ""
+def test_labels_in_headers_equal_those_of_files(study, two_classes):
+    corpus = study.ingest()
+    assert corpus.records["label"].tolist() == [1] * 30 + [0] * 30
+    labels = 'sequences = ["p.fa", "n.fa"]\nheader = "^(.)"\nlabel = "label"\npositive = "p"'
+    rewrite(two_classes / "run.toml", ('positives = "p.fa"\nnegatives = "n.fa"', labels))
+    assert sb.Study(".").ingest().records.equals(corpus.records)
 
 
-def test_ingest_files_equals_a_run_file(task):
+def test_ingest_files_equals_a_run_file(study):
     corpus = sb.ingest_files(["p.fa", "n.fa"], "files", "dna", labels=[1, 0])
-    assert corpus.fingerprint == sb.ingest(task, "corpus").fingerprint
+    assert corpus.fingerprint == study.ingest().fingerprint
     unlabelled = sb.ingest_files("p.fa", "numbered", "dna", ids="numbered")
     assert unlabelled.records["id"].iloc[0] == "p_1"
     assert unlabelled.records["label"].isna().all()
@@ -75,17 +110,16 @@ def test_ingest_files_equals_a_run_file(task):
     ("arguments", "message"),
     [
         ({"labels": [1]}, "2 files need 2 labels, not 1"),
-        ({"header": "("}, "is not a valid regular expression"),
+        ({"header": "("}, r"header '\(' is not a valid regular expression: missing \)"),
     ],
 )
-def test_ingest_files_argument_errors(task, arguments, message):
+def test_ingest_files_argument_errors(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         sb.ingest_files(["p.fa", "n.fa"], "files", "dna", **arguments)
 
 
-def test_ingest_files_with_rules_and_columns(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "t.csv").write_text("id,seq,kind\na,ACGTAC,tss\nb,ACGTAC,no\nc,ACGT,no\n")
+def test_ingest_files_with_rules_and_columns(here):
+    (here / "t.csv").write_text("id,seq,kind\na,ACGTAC,tss\nb,ACGTAC,no\nc,ACGT,no\n")
     rules = sb.RecordRules(DNA, "dm3", min_length=5, repeats="count")
     corpus = sb.ingest_files(
         ["t.csv"], "corpus", rules, labels="kind", positive=["tss"], sequence_column="seq"
@@ -93,22 +127,97 @@ def test_ingest_files_with_rules_and_columns(tmp_path, monkeypatch):
     assert corpus.records["id"].tolist() == ["a", "b"]
     assert corpus.records["label"].tolist() == [1, 0]
     assert corpus.summary["assembly"] == "dm3"
-
-
-def test_lengths_of_rules_are_in_order():
     with pytest.raises(ArgumentError, match="min_length 9 is larger than max_length 8"):
         sb.RecordRules(DNA, min_length=9, max_length=8)
 
 
-def test_split_error_names_run_file_and_corpus(task, tmp_path):
-    (tmp_path / "run.toml").write_text(
-        (tmp_path / "run.toml").read_text().split("[split]")[0] + '[split]\nkind = "column"\n'
-    )
-    column = sb.read_run_file("run.toml")
-    corpus = sb.ingest(column, "corpus")
+def test_split_error_names_run_file_or_corpus(study, two_classes):
+    of_chromosomes = 'kind = "chromosome"\nvalid = ["c2"]\ntest = ["c3"]'
+    rewrite(two_classes / "run.toml", (of_chromosomes, 'kind = "column"'))
+    column = sb.Study(".")
+    column.ingest()
     with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the corpus"):
-        sb.split(column, corpus, "split.tsv")
-    positives = sb.ingest_files(["p.fa"], "positives", "dna", labels=[1])
-    with pytest.raises(CorpusError, match="positives: all 30 records have label 1"):
-        sb.split(task, positives, "split.tsv")
-    assert not (tmp_path / "split.tsv").exists()
+        column.split()
+    sb.ingest_files(["p.fa"], "corpus", "dna", labels=[1])
+    with pytest.raises(CorpusError, match="corpus: all 30 records have label 1"):
+        study.split()
+    assert not list(two_classes.glob("*split.tsv*"))
+
+
+FRACTIONS = "valid_fraction = 0.3\ntest_fraction = 0.3"
+
+
+@pytest.fixture
+def split_by(two_classes):
+    """Return a function that splits records by `split`, with another attribute than chrom."""
+
+    def split_by(split, header="chrom=", targets=False):
+        for name in "pn":
+            rewrite(two_classes / f"{name}.fa", ("chrom=", header))
+        text = (two_classes / "run.toml").read_text().split("[split]")[0]
+        (two_classes / "run.toml").write_text(f"{text}[split]\n{split}\n")
+        rows = (f"{name}{i}\tf{i // 5}\n" for name in "pn" for i in range(30))
+        (two_classes / "t.tsv").write_text("id\tfamily\n" + "".join(rows))
+        table = "t.tsv" if targets else None
+        sb.ingest_files(["p.fa", "n.fa"], "corpus", "dna", labels=[1, 0], targets=table)
+        return sb.Study(".").split()
+
+    return split_by
+
+
+def test_split_at_random(split_by):
+    split = split_by(f'kind = "random"\n{FRACTIONS}')
+    assert split.counts == {"train": 24, "valid": 18, "test": 18, "dropped": 0}
+
+
+@pytest.mark.parametrize("kind", ["group", "species"])
+def test_split_by_attribute_in_headers(split_by, kind):
+    split = split_by(f'kind = "{kind}"\n{FRACTIONS}', header=f"{kind}=")
+    assert split.table["reason"].tolist() == [f"{kind}=c{i}" for i in (1, 2, 3)] * 20
+    assert split.table.groupby("reason")["split"].nunique().eq(1).all()
+    assert split.counts == {"train": 20, "valid": 20, "test": 20, "dropped": 0}
+
+
+def test_split_by_column_of_targets(split_by):
+    table = split_by(f'kind = "group"\ncolumn = "family"\n{FRACTIONS}', targets=True).table
+    assert table["reason"][0] == "family=f0"
+    assert table.groupby("reason")["split"].nunique().eq(1).all()
+    assert table["split"].nunique() == 3
+
+
+def test_split_reports_clusters(split_by, two_classes, caplog):
+    path = two_classes / "n.fa"
+    path.write_text(
+        path.read_text() + ">twin chrom=c1\n" + path.read_text().splitlines()[1][2:] + "\n"
+    )
+    caplog.set_level("INFO", "selfattn_bio")
+    table = split_by('kind = "cluster"').table.set_index("id")
+    assert (
+        "60 clusters by shared k-mers at similarity 0.15; the largest has 2 records"
+        in caplog.messages
+    )
+    assert table["reason"][["n0", "twin"]].tolist() == ["cluster=n0 (2)"] * 2
+    assert table["split"]["n0"] == table["split"]["twin"]
+
+
+def test_split_by_missing_column_error(split_by):
+    with pytest.raises(CorpusError, match=r"record '\w+' has no species to split by"):
+        split_by('kind = "species"')
+    with pytest.raises(CorpusError, match="the corpus has no targets"):
+        split_by('kind = "group"\ncolumn = "family"')
+
+
+def test_steps_before_training_import_no_torch(two_classes):
+    code = (
+        "import sys; from commands import run\n"
+        "for step in ('ingest', 'split', 'audit'): run(f'{step} .')\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,166 +1,314 @@
-"""Test the steps of interpretation as Python functions, compared with the commands."""
+"""Explain, motifs and interactions: which records are used, what is written, and refusals."""
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_run import COMMAND, WORD, write_run
+from commands import run
+from small_run import WORD, save_untrained, write_run
 
 import selfattn_bio as sb
 from selfattn_bio import config
-from selfattn_bio.cli.main import main
+from selfattn_bio.config import BinaryObjective, Interpret
+from selfattn_bio.data.inputs import Alone
 from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
-from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.marginals import PAIR_COLUMNS
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.epistasis import strands_log_odds
+from selfattn_bio.evidence.marginals import PAIR_COLUMNS
+from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
+from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.study import interactions as step
+from selfattn_bio.study.explain import choose_recognised
+from selfattn_bio.study.motifs import _discover
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("task")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path)
-        write_run(path)
-    return path
+SECTIONS = """
+[model]
+kind = "attention"
+members = 1
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+[interpret]
+max_sequences = 12
+"""
 
 
 @pytest.fixture
-def task(folder, monkeypatch):
-    """Return run file, corpus, split and model; the folder is the current one."""
-    monkeypatch.chdir(folder)
-    return sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
+def study(two_classes):
+    """Return a study with a corpus, a split and a model with random weights."""
+    with (two_classes / "run.toml").open("a") as file:
+        file.write(SECTIONS)
+    study = sb.Study(".")
+    study.ingest()
+    study.split()
+    save_untrained(study)
+    return study
 
 
-@pytest.fixture(scope="module")
-def explained(folder):
-    """Return the explanation of the task."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run, corpus = sb.read_run_file("run.toml"), sb.Corpus.open("corpus")
-        return sb.explain_records(run, corpus, "split.tsv", "model")
+def with_section(study, **sections):
+    """Return a study with other sections of the run file."""
+    return sb.Study(study.task.model_copy(update=sections), study.root.folder)
 
 
-def files_of(folder):
-    """Return the contents of the files in a folder by relative path."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in Path(folder).rglob("*")
-        if path.is_file()
+def with_interpret(study, **settings):
+    """Return a study with other settings of [interpret]."""
+    return with_section(study, interpret=study.task.interpret.model_copy(update=settings))
+
+
+def write_motifs(path, **words):
+    """Write words as motifs to a MEME file."""
+    ppms = {
+        name: np.eye(4)[["ACGT".index(letter) for letter in word]] for name, word in words.items()
     }
-
-
-def test_explain_writes_what_function_returns(task, explained, capsys):
-    assert main(["explain", *COMMAND, "--output", "attribution"]) == 0
-    said = "explain: explaining 120 of 120 positives of train and valid, with log-odds "
-    assert capsys.readouterr().out.startswith(said)
-    written = sb.Explanation.load("attribution")
-    np.testing.assert_array_equal(written.hypothetical, explained.hypothetical)
-    pd.testing.assert_frame_equal(written.records, explained.records)
-    assert written.source == explained.source
-    assert list(written.maps) == list(explained.maps)
+    Path(path).write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
+    return path
 
 
 @pytest.mark.slow
-def test_motifs_and_interactions_write_what_functions_return(task, explained, capsys):
-    explained.save("attribution")
-    capsys.readouterr()
-    motifs = sb.find_motifs(*task[:3], sb.load("model"), explained)
-    pairs = sb.find_interactions(*task, motifs)
+def test_motifs_and_interactions_of_a_trained_model(here, capsys):
+    write_run(here)
+    study = sb.Study(".")
+    run("explain .")
+    line = "explain: explaining 120 of 120 positives of train and valid, with log-odds "
+    assert capsys.readouterr().out.startswith(line)
+    motifs = study.find_motifs()
+    pairs = study.find_interactions()
     assert capsys.readouterr().out == ""  # silent by default
     assert motifs.table["verdict"].iloc[0] == "supported"
     assert WORD[2:-2] in motifs["motif_01"].consensus
     assert len(motifs.sites) > 0
-    motifs.save("py/motifs")
-    command = ["motifs", *COMMAND, "--attribution", "attribution", "--output", "motifs"]
-    assert main(command) == 0
-    assert files_of("py/motifs") == files_of("motifs")
+    read = study.motifs
+    pd.testing.assert_frame_equal(read.table, motifs.table, rtol=1e-3, check_dtype=False)
+    pd.testing.assert_frame_equal(study.interactions.table, pairs.table, check_dtype=False)
+    written = {path: path.read_bytes() for path in here.glob("motifs.*")}
+    run("motifs .")
     assert "testing the evidence on 120 test records\n" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in here.glob("motifs.*")} == written
+    table = Path("interactions.tsv").read_bytes()
+    run("interactions .")
+    assert Path("interactions.tsv").read_bytes() == table
+    study.find_interactions("motifs.meme")
+    assert Path("interactions.tsv").read_bytes() == table
 
-    pairs.save("py/pairs.tsv")
-    command = ["interactions", *COMMAND, "--motifs", "motifs/motifs.meme", "--output", "pairs.tsv"]
-    assert main(command) == 0
-    assert Path("py/pairs.tsv").read_bytes() == Path("pairs.tsv").read_bytes()
+
+def test_explanation_is_read_back(study):
+    explained = study.explain()
+    assert explained.records["score"].is_monotonic_decreasing
+    # highest, middle and lowest logit
+    assert list(explained.maps) == explained.records["id"].iloc[[0, 6, 11]].tolist()
+    assert [each.score for each in explained.maps.values()] == pytest.approx(
+        explained.records["score"].iloc[[0, 6, 11]].tolist(), abs=1e-5
+    )
+    assert [len(each.layers) for each in explained.maps.values()] == [1, 1, 1]
+    read = study.explanation
+    np.testing.assert_array_equal(read.hypothetical, explained.hypothetical)
+    pd.testing.assert_frame_equal(read.records, explained.records)
+    assert read.source == explained.source
+    assert list(read.maps) == list(explained.maps)
 
 
-def test_explanation_of_other_model_is_refused(task, explained):
-    other = dataclasses.replace(explained, source={**explained.source, "split_sha256": "0"})
-    with pytest.raises(ResultsError, match=r"another model, corpus or split \(split_sha256 0, "):
-        sb.find_motifs(*task, other)
-    records = explained.records.copy()
-    records.loc[0, "id"] = "p2"  # on c3
+def test_motifs_refuse_other_attributions(study):
+    own = study.explain()
+    study.find_motifs()
+    records = own.records.copy()
+    records.loc[3, "id"] = "p2"  # on c3
+    dataclasses.replace(own, records=records).save("attribution")
     with pytest.raises(ResultsError, match="test records in the attribution: 1, such as 'p2'"):
-        sb.find_motifs(*task, dataclasses.replace(explained, records=records))
+        study.find_motifs()
+    dataclasses.replace(own, source={**own.source, "split_sha256": "0"}).save("attribution")
+    message = "the attribution belongs to another model, corpus or split"
+    with pytest.raises(ResultsError, match=rf"{message} \(split_sha256 0, not "):
+        study.find_motifs()
+    sb.explain("model", "p.fa").save("attribution")  # of an unknown corpus
+    weights = own.source["weights_sha256"][:12]
+    again = rf"\(weights_sha256 none, not {weights}\)\. Run `selfattn-bio explain` again$"
+    with pytest.raises(ResultsError, match=f"{message} {again}"):
+        study.find_motifs()
+    own.save("attribution")
+    save_untrained(study, seed=1)
+    other = sha256_of("model/model.safetensors")[:12]
+    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
+        study.find_motifs()
 
 
-def test_model_of_other_split_is_refused(task):
-    run, corpus, split, model = task
-    Path("other.tsv").write_text(Path(split).read_text().replace("train", "valid"))
-    for step in (sb.explain_records, lambda *given: sb.find_motifs(*given, "attribution")):
+def test_maps_of_records_named_in_run_file(study):
+    named = with_interpret(study, maps=("n3", "p2", "p5"))
+    own = named.explain()
+    # one negative and two test records; the records for motif search are unchanged
+    assert set(own.maps) == {"n3", "p2", "p5"}
+    logits = {name: each.score for name, each in own.maps.items()}
+    assert list(logits.values()) == sorted(logits.values(), reverse=True)
+    corpus, model = study.corpus, study.model
+    rows = {name: row for row, name in enumerate(corpus.records["id"])}
+    for name, each in own.maps.items():
+        np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
+        assert each.score == pytest.approx(model.logits([each.letters])[0], abs=1e-5)
+    named.find_motifs()
+    with pytest.raises(RunFileError) as refused:
+        with_interpret(study, maps=("n3", "p50")).explain()
+    assert str(refused.value) == (
+        "run.toml: [interpret] maps has ids that are not in the corpus: 'p50' (did you mean 'p5'?)."
+        " Ids are the first column of the split table, such as 'p0'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("called", "limit", "chosen", "message"),
+    [
+        (
+            9,
+            3,
+            [0, 4, 8],
+            "3 of 20 positives of train and valid, with log-odds from 12.00 to 20.00",
+        ),
+        (9, 12, list(range(12)), "9.00 to 20.00; the model calls 9 of them positive"),
+        (9, 30, list(range(20)), "1.00 to 20.00; the model calls 9 of them positive"),
+        (0, 2, [0, 1], "19.00 to 20.00; the model calls 0 of them positive"),
+    ],
+    ids=["enough", "too few", "all", "none"],
+)
+def test_predicted_positives_are_explained_first(study, called, limit, chosen, message, caplog):
+    corpus = study.corpus
+    positives = [
+        i
+        for i, name in enumerate(corpus.records["id"])
+        if name.startswith("p") and int(name[1:]) % 3 < 2
+    ]
+    logits = dict(
+        zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True)
+    )
+    scorer = SimpleNamespace(
+        outputs=lambda letters: np.array([[float(logits[row.tobytes()])] for row in letters]),
+        calibration=Calibration(intercept=called - 20.5),
+        objective=Binary(BinaryObjective()),
+    )
+    (output,) = scorer.objective.outputs
+    caplog.clear()
+    caplog.set_level("INFO", "selfattn_bio")
+    records = corpus.records.loc[positives]
+    recognised = choose_recognised(scorer, output, Alone(corpus), records, limit)
+    assert recognised.index.tolist() == [positives[rank] for rank in chosen]
+    (line,) = caplog.messages
+    assert line.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("database", "line"),
+    [
+        ("jaspar:plants", "motifs are matched with jaspar:plants, the [interpret] database"),
+        ("none", 'motifs are not matched with known ones: [interpret] database = "none"'),
+    ],
+)
+def test_motifs_report_database_first(database, line, caplog):
+    explained = SimpleNamespace(
+        alphabet="dna", is_attention=False, find_motifs=lambda database, **settings: database
+    )
+    caplog.set_level("INFO", "selfattn_bio")
+    assert _discover(explained, Interpret(database=database)) == database
+    assert caplog.messages == [line]
+
+
+def test_database_of_run_file_is_file_or_none():
+    assert Interpret(database="none").database_file is None
+    assert Interpret(database="mine.meme").database_file == "mine.meme"
+
+
+def test_rollout_of_run_file_finds_no_motifs(study, caplog):
+    rollout = with_interpret(study, method=Interpret(method={"kind": "rollout"}).method)
+    explanation = rollout.explain()
+    assert (explanation.method, explanation.is_attention) == ("rollout", True)
+    caplog.set_level("INFO", "selfattn_bio")
+    assert len(rollout.find_motifs()) == 0
+    assert (
+        "no motifs: method 'rollout' reads attention weights, and motifs need attributions of "
+        "single positions" in caplog.messages
+    )
+
+
+def test_model_of_other_split_is_refused(study):
+    study.explain()
+    Path("split.tsv").write_text(Path("split.tsv").read_text().replace("train", "valid"))
+    for interpret in (study.explain, study.find_motifs, study.find_interactions):
         with pytest.raises(ModelFolderError, match="the model was trained on another split"):
-            step(run, corpus, "other.tsv", model)
+            interpret()
 
 
-def test_inputs_of_another_task_are_refused(task):
-    run, corpus, split, model = task
-    data = run.data.model_copy(update={"alphabet": "protein"})
-    protein = run.model_copy(update={"data": data})
+def test_inputs_of_another_task_are_refused(study):
+    data = study.task.data.model_copy(update={"alphabet": "protein"})
+    protein = with_section(study, data=data)
     message = r"corpus: the corpus has alphabet 'dna', but \[data\] alphabet of run\.toml is"
-    for step in (
-        lambda: sb.split(protein, corpus, "protein.tsv"),
-        lambda: sb.audit(protein, corpus, split),
-        lambda: sb.evaluate(protein, corpus, split, model),
-        lambda: sb.explain_records(protein, corpus, split, model),
-    ):
+    for act in (protein.split, protein.audit, protein.evaluate, protein.explain):
         with pytest.raises(CorpusError, match=message):
-            step()
-    scorer = sb.load(model)
-    objective = config.MulticlassObjective(column="kind")
-    other = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"objective": objective}))
+            act()
+    other = with_section(study, objective=config.MulticlassObjective(column="kind"), variants={})
     with pytest.raises(ModelFolderError, match=r"the model has the objective .*, the run file "):
-        sb.explain_records(run, corpus, split, other)
+        other.explain()
 
 
-def test_model_in_memory_needs_a_folder(task):
-    scorer = dataclasses.replace(sb.load("model"), folder=None)
-    with pytest.raises(ValueError, match="explain needs a model folder"):
-        sb.explain_records(*task[:3], scorer)
-
-
-def test_objective_without_one_score_is_refused(task):
-    text = Path("run.toml").read_text()
-    text = text.replace('positives = "p.fa"\nnegatives = "n.fa"', 'sequences = "p.fa"')
-    Path("masked.toml").write_text(text + '[objective]\nkind = "masked"\n')
-    masked = sb.read_run_file("masked.toml")
-    for name, step in (
-        ("explain", sb.explain_records),
-        ("motifs", lambda *given: sb.find_motifs(*given, "attribution")),
-        ("interactions", lambda *given: sb.find_interactions(*given, "motifs.meme")),
+def test_objective_without_one_score_is_refused(study):
+    masked = with_section(study, objective=config.MaskedObjective())
+    for name, interpret in (
+        ("explain", masked.explain),
+        ("motifs", masked.find_motifs),
+        ("interactions", masked.find_interactions),
     ):
-        with pytest.raises(
-            RunFileError, match=f"masked.toml: {name} cannot be used with objective"
-        ):
-            step(masked, *task[1:])
+        message = rf"run\.toml: {name} cannot be used with objective 'masked': a language model"
+        with pytest.raises(RunFileError, match=message):
+            interpret()
 
 
-def test_pairs_of_motifs_are_tested(task, monkeypatch):
+def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
     monkeypatch.setattr(interactions, "relevant_hits", lambda hits, attribution: hits)
-    ppms = {
-        name: np.eye(4)[["ACGT".index(letter) for letter in word]]
-        for name, word in (("first", WORD[:6]), ("second", WORD[6:]))
-    }
-    Path("two.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
-    run = task[0].model_copy(
-        update={"interpret": task[0].interpret.model_copy(update={"hit_p": 0.01})}
+    seen = []
+    find = interactions.find_hits
+    monkeypatch.setattr(
+        interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments)
     )
-    pairs = sb.find_interactions(run, *task[1:], "two.meme")
-    assert pairs.table[["name_a", "name_b"]].values.tolist() == [["first", "second"]]
-    assert pairs.supported.empty
+    caplog.set_level("INFO", "selfattn_bio")
+    meme = write_motifs("my.meme", one="ACGT", two="CCA")
+    pairs = with_interpret(study, hit_p=0.2).find_interactions(meme)
+    ((_, _, sequences, hit_p),) = seen
+    assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
+    assert "supported: 0 of 1 pair" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
-    assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: first and second"
-    pairs.save("pairs.tsv")
-    columns = ["target", *interactions.COLUMNS, *PAIR_COLUMNS]
-    assert list(pd.read_csv("pairs.tsv", sep="\t")) == columns
+    assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: one and two"
+    read = study.interactions
+    table, curves = read.table, read.curves
+    assert list(table) == ["target", *interactions.COLUMNS, *PAIR_COLUMNS]
+    assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
+    assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
+    assert table["marginal_low"][0] <= table["marginal"][0] <= table["marginal_high"][0]
+    assert set(curves["name_a"]) == {"one"}
+    assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
+
+
+def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    assert study.find_interactions(write_motifs("none.meme")).table.empty
+    assert "one motif, so no pairs" not in caplog.messages
+    assert study.find_interactions(write_motifs("one.meme", one="ACGT")).table.empty
+    assert "one motif, so no pairs" in caplog.messages
+    assert study.interactions.table.empty
+
+
+def test_interactions_use_calibrated_log_odds_of_both_strands(study, monkeypatch):
+    save_untrained(study, slope=0.25)
+    calls = []
+    evaluate = interactions.evaluate_interactions
+    monkeypatch.setattr(
+        step,
+        "evaluate_interactions",
+        lambda *given, **named: calls.append(given) or evaluate(*given, **named),
+    )
+    study.find_interactions(write_motifs("none.meme"))
+    ((_, letters, log_odds, _),) = calls
+    np.testing.assert_allclose(log_odds(letters), strands_log_odds(study.model)(letters))
+    assert abs(log_odds(letters) * 4 - study.model.logits(letters)).max() > 1e-6

@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_run import COMMAND, DATA, RUN_FILE
+from commands import exit_code, run
+from small_run import RUN_FILE, save_untrained
 
 import selfattn_bio as sb
-from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
-from selfattn_bio.interpret.callers import Clusters
-from selfattn_bio.interpret.formats import read_table
-from selfattn_bio.interpret.held_out import read_held_out, weigh_with_model
-from selfattn_bio.interpret.records import held_out_records
+from selfattn_bio.evidence.held_out import read_held_out, weigh_with_model
+from selfattn_bio.evidence.held_out_records import held_out_records
+from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.objectives.outputs import find_output
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
@@ -36,15 +35,15 @@ second_kernel = 3
 UNSHIFTED = "max_steps = 250\nshift = 0"
 
 
-def write_run(
-    folder,
+def trained(
     objective,
     target,
     data='targets = "t.tsv"',
     training="max_steps = 250",
     sequence="sequence",
+    train=lambda study: study.train(threads=1),
 ):
-    """Write run.toml, t.tsv, corpus/, split.tsv and model/ to `folder`, the current folder.
+    """Write a task with run.toml and t.tsv to the current folder, train it, and return its study.
 
     `target` is a function from the starts of the words in a record, by name, and noise, to its
     target. `sequence` is the name of the column of sequences.
@@ -62,49 +61,40 @@ def write_run(
     columns = [sequence, "chrom", "start", "end", "strand", "y", "other"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "id", [f"r{i}" for i in range(len(table))])
-    table.to_csv(folder / "t.tsv", sep="\t", index=False)
+    table.to_csv("t.tsv", sep="\t", index=False)
     data = f'sequences = "t.tsv"\n{data}'
     text = RUN_FILE.replace('positives = "p.fa"\nnegatives = "n.fa"', data)
-    (folder / "run.toml").write_text(text.replace("max_steps = 60", training) + objective)
-    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert main(["split", *DATA[:4], "--output", "split.tsv"]) == 0
-    assert main(["train", *DATA, "--threads", "1", "--output", "model"]) == 0
+    Path("run.toml").write_text(text.replace("max_steps = 60", training) + objective)
+    study = sb.Study(".")
+    study.ingest()
+    study.split()
+    train(study)
+    return study
 
 
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory):
-    """Return the folder of a task whose number rises with one word and falls with another."""
-    folder = tmp_path_factory.mktemp("numbers")
+def numbers():
+    """Return a task whose number rises with one word and falls with another."""
 
     def target(names, noise):
         return 3 * ("raises" in names) - 3 * ("lowers" in names) + 10 + noise / 2, noise
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        data = 'targets = "t.tsv"\ncolumns = { sequence = "Seq" }'
-        objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
-        write_run(folder, objective, target, data, sequence="Seq")
-    return folder
+    data = 'targets = "t.tsv"\ncolumns = { sequence = "Seq" }'
+    objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
+    return trained(objective, target, data, sequence="Seq")
 
 
-@pytest.fixture(scope="module")
-def classes(tmp_path_factory):
-    """Return the folder of a task with three classes. Two of them have a word."""
-    folder = tmp_path_factory.mktemp("classes")
+def classes(known="", **options):
+    """Return a task with three classes. Two of them have a word."""
 
     def target(names, noise):
         return ("up" if "raises" in names else "down" if "lowers" in names else "none"), noise
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_run(folder, '[objective]\nkind = "multiclass"\ncolumn = "y"\n', target)
-    return folder
+    objective = f'[objective]\nkind = "multiclass"\ncolumn = "y"\n{known}'
+    return trained(objective, target, **options)
 
 
-@pytest.fixture(scope="module")
-def labels(tmp_path_factory):
-    """Return the folder of a task with a label per base. A word begins a stretch of H."""
-    folder = tmp_path_factory.mktemp("labels")
+def labels():
+    """Return a task with a label per base. A word begins a stretch of H."""
 
     def target(starts, noise):
         text = "C" * LENGTH
@@ -113,17 +103,12 @@ def labels(tmp_path_factory):
                 text = text[: starts[name]] + label * 16 + text[starts[name] + 16 :]
         return text, noise
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        objective = '[objective]\nkind = "labels"\ncolumn = "y"\nclasses = "HEC"\n'
-        write_run(folder, objective + PER_BASE.format(pool=1), target, training=UNSHIFTED)
-    return folder
+    objective = '[objective]\nkind = "labels"\ncolumn = "y"\nclasses = "HEC"\n'
+    return trained(objective + PER_BASE.format(pool=1), target, training=UNSHIFTED)
 
 
-@pytest.fixture(scope="module")
-def bins(tmp_path_factory):
-    """Return the folder of a task with bins. A word marks points on +, another those on -."""
-    folder = tmp_path_factory.mktemp("bins")
+def bins():
+    """Return a task with bins. A word marks points on +, another those on -."""
     points = []
 
     def target(starts, noise):
@@ -136,19 +121,24 @@ def bins(tmp_path_factory):
                 for at in [number * LENGTH + starts[name] + 5]
             ]
         )
-        (folder / "points.bed").write_text("".join(chain(*points)))
+        Path("points.bed").write_text("".join(chain(*points)))
         return noise, noise
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
-        write_run(folder, objective + PER_BASE.format(pool=5), target, "", UNSHIFTED)
-    return folder
+    objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
+    return trained(objective + PER_BASE.format(pool=5), target, "", UNSHIFTED)
 
 
-def opened(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    return sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
+def held_out():
+    """Return the test records of the table of targets."""
+    return pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
+
+
+def report(study):
+    """Evaluate and audit a study with motifs, test their pairs, and return the report."""
+    study.find_interactions()
+    study.evaluate()
+    study.audit()
+    return study.write_report().read_text()
 
 
 def consensus_with(table, name):
@@ -162,8 +152,7 @@ def verdicts_of_words(target):
     """Weigh the evidence for each planted word itself on the test records; return its verdict."""
     scorer = sb.load("model")
     output = find_output(scorer.objective.outputs, target)
-    table = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
-    _, letters, values = read_held_out(scorer, table, None)
+    _, letters, values = read_held_out(scorer, held_out(), None)
     records = held_out_records(output, letters, output.truth(values), scorer.alphabet)
     ppms = {
         name: np.eye(4)[["ACGT".index(letter) for letter in word]] for name, word in WORDS.items()
@@ -173,17 +162,16 @@ def verdicts_of_words(target):
 
 
 @pytest.mark.slow
-def test_motifs_of_a_number_have_its_unit(numbers, monkeypatch):
-    task = opened(numbers, monkeypatch)
-    explained = sb.explain_records(*task)
+def test_motifs_of_a_number_have_its_unit(here):
+    study = numbers()
+    explained = study.explain()
     scores = explained.records["score"]
     assert explained.targets == ["y"]
     assert scores.is_monotonic_decreasing
     assert (scores.head(60) > 10).all()
     assert (scores.tail(60) < 10).all()
-    explained.save("attribution")
-    assert main(["motifs", *COMMAND, "--attribution", "attribution", "--output", "motifs"]) == 0
-    table = read_table("motifs/motifs.tsv")
+    study.find_motifs()
+    table = study.motifs.table
     assert set(table["target"]) == set(table["unit"]) == {"y"}
     raising, lowering = (consensus_with(table, name).iloc[0] for name in ("raises", "lowers"))
     assert (raising["verdict"], lowering["verdict"]) == ("supported", "supported")
@@ -195,30 +183,27 @@ def test_motifs_of_a_number_have_its_unit(numbers, monkeypatch):
     assert not (consensus_with(table, "decoy")["verdict"] == "supported").any()
 
     # the complete table from Python, with the columns of the table of targets
-    held_out = pd.read_csv("t.tsv", sep="\t", dtype={"y": str})
-    held_out = held_out[held_out["chrom"] == "c3"].reset_index(drop=True)
+    table = pd.read_csv("t.tsv", sep="\t", dtype={"y": str}).query("chrom == 'c3'")
     own = explained.find_motifs(None, caller=Clusters())
-    own = own.with_evidence("model", held_out)
-    own.save("python")
-    assert Path("python/motifs.tsv").read_bytes() == Path("motifs/motifs.tsv").read_bytes()
+    own.with_evidence("model", table.reset_index(drop=True)).save("python")
+    assert Path("python/motifs.tsv").read_bytes() == Path("motifs.tsv").read_bytes()
 
 
 @pytest.mark.slow
-def test_motifs_of_each_class(classes, monkeypatch, capsys):
-    run, corpus, split, model = opened(classes, monkeypatch)
-    explain = ["explain", *COMMAND, "--output", "attribution"]
-    assert main([*explain, "--target", "upp"]) == 1
+def test_motifs_of_each_class(here, capsys):
+    study = classes()
+    corpus = study.corpus
+    assert exit_code("explain . --target upp") == 1
     assert "no output 'upp'; the outputs are down, none, up" in capsys.readouterr().err
-    assert main([*explain, "--target", "up", "down"]) == 0
-    said = capsys.readouterr().out
-    assert "positives of 'up' of train and valid, with log-odds from" in said
-    explained = sb.Explanation.load("attribution")
+    run("explain . --target up down")
+    assert "positives of 'up' of train and valid, with log-odds from" in capsys.readouterr().out
+    explained = study.explanation
     assert explained.targets == ["up", "down"]
     kinds = corpus.targets(["y"])["y"]
     rows = {name: row for row, name in enumerate(corpus.records["id"])}
     for target in explained.targets:
         assert {kinds[rows[name]] for name in explained.of(target).ids} == {target}
-    motifs = sb.find_motifs(run, corpus, split, model, explained)
+    motifs = study.find_motifs()
     assert motifs.table["name"].is_unique
     used = motifs.table[motifs.table["verdict"] == "supported"]
     assert consensus_with(used, "raises")["target"].tolist() == ["up"]
@@ -228,23 +213,20 @@ def test_motifs_of_each_class(classes, monkeypatch, capsys):
     assert up["unit"] == "log-odds"
     assert up["effect"] > 1
     assert up["positives"] == (kinds[2::3] == "up").sum()
-    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
-    again = motifs.with_evidence(model, held_out["sequence"].tolist(), held_out["y"])
+    records = held_out()
+    again = motifs.with_evidence("model", records["sequence"].tolist(), records["y"])
     pd.testing.assert_frame_equal(again.table, motifs.table)
     # pairs of motifs of the same class
-    motifs.save("motifs")
-    command = ["interactions", *COMMAND, "--motifs", "motifs", "--output", "pairs.tsv"]
-    assert main(command) == 0
-    assert next(iter(pd.read_csv("pairs.tsv", sep="\t"))) == "target"
+    assert next(iter(study.find_interactions().table)) == "target"
 
 
 @pytest.mark.slow
-def test_motifs_of_labels_change_percentages(labels, monkeypatch, capsys):
-    task = opened(labels, monkeypatch)
-    assert main(["explain", *COMMAND, "--target", "H", "--output", "attribution"]) == 0
+def test_motifs_of_labels_change_percentages(here, capsys):
+    study = labels()
+    run("explain . --target H")
     assert "of 'H' of train and valid, with % of positions in H from" in capsys.readouterr().out
-    assert main(["motifs", *COMMAND, "--attribution", "attribution", "--output", "."]) == 0
-    table = read_table("motifs.tsv")
+    study.find_motifs()
+    table = study.motifs.table
     assert set(table["unit"]) == {"% of positions in H"}
     assert set(table["min_effect"]) == {1.0}
     raising = consensus_with(table, "raises").iloc[0]
@@ -255,25 +237,19 @@ def test_motifs_of_labels_change_percentages(labels, monkeypatch, capsys):
     assert raising["difference"] == pytest.approx(20, abs=3)
     assert not (consensus_with(table, "decoy")["verdict"] == "supported").any()
 
-    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
-    own = sb.Explanation.load("attribution").find_motifs(None, caller=Clusters())
-    own.with_evidence(task[-1], held_out).save("python")
+    own = study.explanation.find_motifs(None, caller=Clusters())
+    own.with_evidence("model", held_out()).save("python")
     assert Path("python/motifs.tsv").read_bytes() == Path("motifs.tsv").read_bytes()
-    assert main(["interactions", *COMMAND, "--motifs", ".", "--output", "interactions.tsv"]) == 0
-    assert main(["evaluate", *COMMAND, "--output", "."]) == 0
-    assert main(["audit", *DATA, "--output", "audit.tsv"]) == 0
-    command = ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]
-    assert main(command) == 0
-    page = Path("report.html").read_text()
+    page = report(study)
     assert "effect of at least 1.00 % of positions in H" in page
     assert "Shuffling its sites lowers % of positions in H by" in page
 
 
 @pytest.mark.slow
-def test_motifs_of_bins_change_the_number_of_points(bins, monkeypatch):
-    task = opened(bins, monkeypatch)
-    explained = sb.explain_records(*task, targets=["+"])
-    motifs = sb.find_motifs(*task, explained)
+def test_motifs_of_bins_change_the_number_of_points(here, monkeypatch):
+    study = bins()
+    study.explain(targets=["+"])
+    motifs = study.find_motifs()
     table = motifs.table
     assert set(table["unit"]) == {"log of points on +"}
     raising = consensus_with(table, "raises").iloc[0]
@@ -285,44 +261,34 @@ def test_motifs_of_bins_change_the_number_of_points(bins, monkeypatch):
     others = [consensus_with(table, name)["verdict"] for name in ("lowers", "decoy")]
     assert not (pd.concat(others) == "supported").any()
 
-    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
-    again = motifs.with_evidence("model", held_out)  # points are those of the run file
+    again = motifs.with_evidence("model", held_out())  # points are those of the run file
     pd.testing.assert_frame_equal(again.table, table)
     with pytest.raises(CorpusError, match="has no coordinates; objective 'bins' needs"):
-        motifs.with_evidence("model", held_out["sequence"].tolist())
-    monkeypatch.setattr("selfattn_bio.study.explain.MOST_POSITIONS", 10 * LENGTH)
-    assert len(sb.explain_records(*task, targets=["+"])) == 10
+        motifs.with_evidence("model", held_out()["sequence"].tolist())
 
     # the page of a run file that names the strand
     text = Path("run.toml").read_text().replace("[interpret]", '[interpret]\ntargets = ["+"]')
     Path("plus.toml").write_text(text + "[evaluation]\nblock = 2000\nbootstraps = 20\n")
-    command = ["--run-file", "plus.toml", *COMMAND[2:]]
-    motifs.save(".")
-    explained.save("attribution")
-    assert main(["interactions", *command, "--motifs", ".", "--output", "interactions.tsv"]) == 0
-    assert main(["evaluate", *command, "--output", "."]) == 0
-    assert main(["audit", *command[:6], "--output", "audit.tsv"]) == 0
-    report = ["report", *command[:2], "--results", ".", "--output", "report.html"]
-    assert main(report) == 0
-    assert "effect of at least 0.10 log of points on +" in Path("report.html").read_text()
+    assert "effect of at least 0.10 log of points on +" in report(sb.Study("plus.toml", "."))
+    monkeypatch.setattr("selfattn_bio.study.explain.MOST_POSITIONS", 10 * LENGTH)
+    assert len(study.explain(targets=["+"])) == 10
 
 
-def test_targets_are_checked(classes, monkeypatch):
-    run, corpus, split, model = opened(classes, monkeypatch)
-    interpret = run.interpret.model_copy(update={"targets": ("sideways",)})
+def test_targets_are_checked(here):
+    study = classes('classes = ["down", "none", "up"]', train=save_untrained)
+    interpret = study.task.interpret.model_copy(update={"targets": ("sideways",)})
     with pytest.raises(RunFileError, match=r"run\.toml: no output 'sideways'; the outputs are"):
-        sb.explain_records(run.model_copy(update={"interpret": interpret}), corpus, split, model)
+        sb.Study(study.task.model_copy(update={"interpret": interpret}), ".").explain()
     text = Path("run.toml").read_text()
     Path("wrong.toml").write_text(text.replace("[interpret]", '[interpret]\ntargets = ["upp"]'))
     line = 1 + text.splitlines().index("[interpret]") + 1
-    wrong = sb.read_run_file("wrong.toml")
     with pytest.raises(RunFileError) as refused:  # before training
-        sb.train(wrong, corpus, split, "wrong")
+        sb.Study("wrong.toml", ".").train()
     assert str(refused.value) == (
         f"wrong.toml:{line}: no output 'upp'; the outputs are down, none, up. Did you mean 'up'?"
     )
-    motifs = sb.explain(model, ["ACGTACGTAC" * 8], target="up").find_motifs(None)
+    motifs = sb.explain("model", ["ACGTACGTAC" * 8], target="up").find_motifs(None)
     with pytest.raises(ArgumentError, match="the table has no column 'y', the target of the model"):
-        motifs.with_evidence(model, pd.DataFrame({"sequence": ["ACGT" * 20]}))
+        motifs.with_evidence("model", pd.DataFrame({"sequence": ["ACGT" * 20]}))
     with pytest.raises(ArgumentError, match="pass one target for each of the 1 sequences, not 2"):
-        motifs.with_evidence(model, ["ACGT" * 20], ["up", "down"])
+        motifs.with_evidence("model", ["ACGT" * 20], ["up", "down"])

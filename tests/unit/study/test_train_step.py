@@ -1,13 +1,14 @@
-"""Train in Python: the model, its progress, torch's settings, and errors of the run file."""
+"""Train: the model, its progress, torch's settings, jobs of a sweep, and errors."""
 
-from pathlib import Path
-
+import pandas as pd
 import pytest
 import torch
 
 import selfattn_bio as sb
+from selfattn_bio.errors import ModelFolderError, ResultsError, RunFileError, TrainingError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.study import training
-from selfattn_bio.errors import RunFileError, TrainingError
 
 SECTIONS = """
 [tokens]
@@ -30,55 +31,75 @@ training = { labels = "shuffled" }
 
 
 @pytest.fixture
-def steps(two_classes):
-    """Return a run file, its corpus and its split."""
+def study(two_classes):
+    """Return a study with a corpus and a split."""
     with (two_classes / "run.toml").open("a") as file:
         file.write(SECTIONS)
-    task = sb.read_run_file("run.toml")
-    corpus = sb.ingest(task, "corpus")
-    return task, corpus, sb.split(task, corpus, "split.tsv")
+    study = sb.Study(".")
+    study.ingest()
+    study.split()
+    return study
 
 
-def test_train_returns_the_saved_model(steps, caplog, capsys):
+def with_section(text):
+    """Add a section to the run file, and return the study."""
+    with open("run.toml", "a") as file:
+        file.write(text)
+    return sb.Study(".")
+
+
+def test_train_returns_the_saved_model(study, caplog, capsys):
     caplog.set_level("INFO", "selfattn_bio")
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    model = sb.train(*steps, "model", threads=1)
+    model = study.train(threads=1)
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert isinstance(model, sb.Scorer)
-    sequence = ["ACGT" * 8]
-    assert (
-        sb.score_sequences(model, sequence)["logit"].tolist()
-        == sb.score_sequences("model", sequence)["logit"].tolist()
-    )
+    scores = [
+        sb.score_sequences(each, ["ACGT" * 8])["logit"].tolist()
+        for each in (model, study.model, "model")
+    ]
+    assert scores[0] == scores[1] == scores[2]
     assert all(line.startswith("model: ") for line in caplog.messages)
     assert caplog.messages[-1].endswith("model in model")
-    # "promoter" is also the name of a model that ships
-    assert sb.train(*steps, "promoter", threads=1).folder == Path("promoter")
     assert capsys.readouterr().out == ""
 
 
-def test_train_a_variant(steps, caplog):
+def test_train_a_variant(study, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    model = sb.train(*steps, "control", variant="shuffled", threads=1)
-    assert model.run.is_control()
+    variant = study.variant("shuffled")
+    assert variant.train(threads=1).run.is_control()
+    assert variant.files.history.exists()
     assert all(line.startswith("shuffled: ") for line in caplog.messages)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"variant": "none"}, r"run\.toml: .*'none'"),
-        ({"member": 2}, r"run\.toml: no member 2"),
-        ({"member": "x"}, r"run\.toml: unknown job 'x'"),
-        ({"stack_of": "other"}, r"run\.toml: parts of another member need \[stack\] parts"),
-    ],
-)
-def test_train_errors_name_the_run_file(steps, options, message):
-    with pytest.raises(RunFileError, match=message):
-        sb.train(*steps, "model", **options)
+def test_jobs_do_not_read_test_records_and_are_ranked(study, caplog):
+    study = with_section('[sweep]\n"training.learning_rate" = [0.001, 0.01]\n')
+    with pytest.raises(ModelFolderError, match="the job has no training history"):
+        study.rank_jobs()
+    for job in study.jobs:
+        job.train(threads=1)
+    table = pd.read_csv("sweep/split.tsv", sep="\t")
+    hidden = table["reason"] == "test, hidden from the sweep"
+    assert table["split"].value_counts().to_dict() == {"train": 20, "valid": 20, "dropped": 20}
+    assert (study.splits.table["split"] == "test").tolist() == hidden.tolist()
+    provenance = read_provenance(study.jobs[0].files.model)
+    assert provenance["split_sha256"] == sha256_of("sweep/split.tsv") != sha256_of("split.tsv")
+    ranking = study.rank_jobs()
+    assert set(ranking.table["job"]) == {job.files.folder.name for job in study.jobs}
+    pd.testing.assert_frame_equal(study.ranking.table, ranking.table, rtol=1e-5)
 
 
-def test_exhausted_memory_error_has_a_hint(steps, monkeypatch):
+def test_errors_of_training_name_the_place(study):
+    with pytest.raises(RunFileError, match=r"run\.toml: the run file has no \[sweep\]"):
+        study.rank_jobs()
+    study = with_section('[stack]\nparts = ["kmer6_logistic"]\n')
+    members = study.task.training.model_copy(update={"seeds": 2})
+    study = sb.Study(study.task.model_copy(update={"training": members}), ".")
+    with pytest.raises(ResultsError, match=r"model: not found. Run `selfattn-bio train \.` first"):
+        study.member(2).train(threads=1)
+
+
+def test_exhausted_memory_error_has_a_hint(study, monkeypatch):
     def exhausted(*arguments, **options):
         raise MemoryError
 
@@ -86,5 +107,5 @@ def test_exhausted_memory_error_has_a_hint(steps, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # of several processes
     message = r"out of memory at training\.batch_size = 8: MemoryError\. Try .*, or start fewer"
     with pytest.raises(TrainingError, match=message) as caught:
-        sb.train(*steps, "model", threads=1)
+        study.train(threads=1)
     assert caught.value.__context__ is None  # its frames would keep the memory of the training

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from commands import run
 
-from selfattn_bio.cli.main import main
+from selfattn_bio import Study
 from selfattn_bio.config import read_run_file
+
+TASK = Path("workflows/tasks/my_task.toml")
 
 
 def write(path, number=120, length=40, letters="ACGT", header=lambda i: ""):
+    """Write random sequences, which differ between paths of different lengths."""
     rng = np.random.default_rng(len(str(path)))
     text = "".join(
         f">{Path(path).stem.split()[-1]}{i} "
@@ -22,9 +26,16 @@ def write(path, number=120, length=40, letters="ACGT", header=lambda i: ""):
     return str(path)
 
 
-def made(*words):
-    assert main(["init", "my_task", *words]) == 0
-    return read_run_file("workflows/tasks/my_task.toml")
+def both(**options):
+    """Write a.fa and bb.fa; return the options for positives and negatives."""
+    return f"--positives {write('a.fa', **options)} --negatives {write('bb.fa', **options)}"
+
+
+def made(options):
+    """Run init, replacing an earlier run file; return the run file."""
+    TASK.unlink(missing_ok=True)
+    run(f"init my_task {options}")
+    return read_run_file(TASK)
 
 
 def place(i):
@@ -32,32 +43,19 @@ def place(i):
 
 
 def table(path="all.csv", number=120, letters="ACGT", **columns):
+    """Write a table of sequences with more columns; return the option for it."""
     rng = np.random.default_rng(0)
     rows = ["".join(rng.choice(list(letters), 40)) for _ in range(number)]
     made_up = {name: [value(i, rows[i]) for i in range(number)] for name, value in columns.items()}
     pd.DataFrame({"sequence": rows, **made_up}).to_csv(
         path, index=False, sep="\t" if path.endswith("tsv") else ","
     )
-    return path
+    return f"--sequences {path}"
 
 
 def ingested():
-    """The corpus of the run file, and the records of each split."""
-    assert main(["ingest", "--run-file", "workflows/tasks/my_task.toml", "--output", "corpus"]) == 0
-    assert (
-        main(
-            [
-                "split",
-                "--run-file",
-                "workflows/tasks/my_task.toml",
-                "--corpus",
-                "corpus",
-                "--output",
-                "split.tsv",
-            ]
-        )
-        == 0
-    )
-    return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")[
-        "split"
-    ].value_counts().to_dict()
+    """Return the records of the corpus of the run file, and the number in each split."""
+    run("ingest my_task")
+    run("split my_task")
+    study = Study("my_task")
+    return study.corpus.records, study.splits.table["split"].value_counts().to_dict()

@@ -6,54 +6,42 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from init_files import ingested, made, place, table, write
+from commands import exit_code
+from init_files import TASK, both, ingested, made, place, table, write
 
 from selfattn_bio.wizard import propose
-from selfattn_bio.cli.main import main
 
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({}, ("dna", "random", 3, "full", 64)),
-        ({"letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "cluster", 1, "full", 64)),
-        (
-            {"header": place},
-            ("dna", "chromosome", 1, "full", 64),
-        ),  # enough records of two chromosomes for a recipe
+        ({"letters": PROTEIN}, ("protein", "cluster", 1, "full", 64)),
+        # enough records of two chromosomes for a recipe
+        ({"header": place}, ("dna", "chromosome", 1, "full", 64)),
         ({"header": lambda i: f"group=g{i % 20}"}, ("dna", "group", 3, "full", 64)),
         ({"length": 10_000, "number": 20}, ("dna", "random", 3, "window", 13)),
         (
-            {"length": 2000, "number": 20, "letters": "ACDEFGHIKLMNPQRSTVWY"},
+            {"length": 2000, "number": 20, "letters": PROTEIN},
             ("protein", "cluster", 1, "window", 64),
         ),
         ({"letters": "acgun"}, ("dna", "random", 3, "full", 64)),
     ],
 )
 def test_run_file_fits_the_data(here, capsys, options, expected):
-    run = made(
-        "--positives", write("a b.fa", **options), "--negatives", write("ü.fa.gz", **options)
-    )
-    got = (
-        run.data.alphabet,
-        run.split.kind,
-        run.tokens.k,
-        run.model.pattern.kind,
-        run.training.batch_size,
-    )
-    assert got == expected
-    assert run.data.positives == ("a b.fa",)
-    assert run.data.max_length == options.get("length", 40)
-    assert run.training.batch_size * run.training.accumulate <= 64
-    text = (here / "workflows/tasks/my_task.toml").read_text()
+    positives, negatives = write("a b.fa", **options), write("ü.fa.gz", **options)
+    run = made(f"--positives '{positives}' --negatives {negatives}")
+    data, training = run.data, run.training
+    found = data.alphabet, run.split.kind, run.tokens.k, run.model.pattern.kind
+    assert (*found, training.batch_size) == expected
+    assert data.positives == ("a b.fa",)
+    assert data.max_length == options.get("length", 40)
+    assert training.batch_size * training.accumulate <= 64
+    text = TASK.read_text()
     schema = text.splitlines()[0].removeprefix("#:schema ")
-    assert "training" in json.loads((here / "workflows/tasks" / schema).read_text())["properties"]
+    assert "training" in json.loads((TASK.parent / schema).read_text())["properties"]
     assert f"# {options.get('number', 120)} records" in text
     assert "selfattn-bio run train_my_task" in capsys.readouterr().out
 
@@ -73,33 +61,25 @@ def test_objective_follows_the_column(here, values, kind):
     )
     pd.read_csv("t.tsv", sep="\t", dtype=str, keep_default_na=False).to_csv("t.csv.gz", index=False)
     for targets in ("t.tsv", "t.csv.gz"):  # read as ingest will read them
-        run = made("--sequences", sequences, "--targets", targets)
+        run = made(f"--sequences {sequences} --targets {targets}")
         assert run.objective.kind == kind
         assert run.objective.target_columns == ("activity",)
-        (here / "workflows/tasks/my_task.toml").unlink()
 
 
 def test_one_table_with_labels_is_enough(here, capsys):
-    run = made("--sequences", table(label=lambda i, _: i % 3 // 2))
-    assert (run.objective.kind, run.data.sequences, run.data.label) == (
-        "binary",
-        ("all.csv",),
-        "label",
-    )
+    run = made(table(label=lambda i, _: i % 3 // 2))
+    found = run.objective.kind, run.data.sequences, run.data.label
+    assert found == ("binary", ("all.csv",), "label")
     lines = capsys.readouterr().out.splitlines()
-    assert (
-        lines[0]
-        == "init: all.csv: 120 records of DNA, 40 bp; 1 and 0 in column 'label': 40 positives, 80 "
+    assert lines[0] == (
+        "init: all.csv: 120 records of DNA, 40 bp; 1 and 0 in column 'label': 40 positives, 80 "
         "negatives"
     )
     assert (
         "init: only 40 positives and 80 negatives: metrics on held-out records will have wide "
         "intervals" in lines
     )
-    assert (
-        'label = "label"  # 40 positives, 80 negatives'
-        in (here / "workflows/tasks/my_task.toml").read_text()
-    )
+    assert 'label = "label"  # 40 positives, 80 negatives' in TASK.read_text()
     assert ingested()[0]["label"].sum() == 40
 
 
@@ -127,8 +107,7 @@ def test_one_table_with_labels_is_enough(here, capsys):
     ],
 )
 def test_objective_is_recognised_from_one_table(here, capsys, value, kind, words):
-    run = made("--sequences", table(y=value))
-    assert run.objective.kind == kind
+    assert made(table(y=value)).objective.kind == kind
     assert f"all.csv: 120 records of DNA, 40 bp; {words}" in capsys.readouterr().out
     records, splits = ingested()
     assert len(records) == 120
@@ -138,67 +117,45 @@ def test_objective_is_recognised_from_one_table(here, capsys, value, kind, words
 def test_long_sequences_in_a_table(here):
     rows = [f"{'ACGT' * 40_000}{'ACGT'[i % 4]}{'ACGT'[i // 4]},{i % 2}\n" for i in range(12)]
     Path("long.csv").write_text("seq,label\n" + "".join(rows))
-    run = made("--sequences", "long.csv")
+    run = made("--sequences long.csv")
     assert (run.data.columns, run.data.max_length) == ({"sequence": "seq"}, 160_002)
 
 
 def test_labels_of_residues(here):
-    run = made(
-        "--sequences",
-        table(
-            letters="ACDEFGHIKLMNPQRSTVWY",
-            ss3=lambda _, row: "".join("HEC"[ord(c) % 3] for c in row),
-        ),
-    )
-    assert (
-        run.data.alphabet,
-        run.objective.classes,
-        run.tokens.k,
-        run.training.shift,
-        run.model.stem.pool,
-    ) == ("protein", "CEH", 1, 0, 1)
-    assert run.split.kind == "cluster"
+    states = lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)  # noqa: E731
+    run = made(table(letters=PROTEIN, ss3=states))
+    assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
+    assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
 
 
 def test_several_columns_are_learned_together(here):
     table(number=40, a=lambda i, _: i / 7, b=lambda i, _: -i / 3, name=lambda i, _: f"gene{i}")
-    assert main(["init", "my_task", "--sequences", "all.csv"]) == 1
-    run = made("--sequences", "all.csv", "--column", "a", "b")
-    assert run.objective.columns == ("a", "b")
+    assert exit_code("init my_task --sequences all.csv") == 1
+    assert made("--sequences all.csv --column a b").objective.columns == ("a", "b")
 
 
 def test_other_names_of_the_sequence_column(here, capsys):
-    pd.read_csv(table(label=lambda i, _: i % 2)).rename(columns={"sequence": "seq"}).to_csv(
-        "seq.csv", index=False
-    )
-    assert made("--sequences", "seq.csv").data.columns == {"sequence": "seq"}
+    table(label=lambda i, _: i % 2)
+    named = pd.read_csv("all.csv").rename(columns={"sequence": "seq"})
+    named.to_csv("seq.csv", index=False)
+    assert made("--sequences seq.csv").data.columns == {"sequence": "seq"}
     assert len(ingested()[0]) == 120
-    (here / "workflows/tasks/my_task.toml").unlink()
-    pd.read_csv("seq.csv").assign(alt=lambda frame: frame["seq"]).rename(
-        columns={"seq": "ref"}
-    ).to_csv("both.csv", index=False)
-    assert main(["init", "my_task", "--sequences", "both.csv"]) == 1
-    assert (
-        "both.csv: several columns hold sequences: ref, alt. Name the column"
-        in capsys.readouterr().err
-    )
-    assert made("--sequences", "both.csv", "--sequence-column", "ref").data.columns == {
-        "sequence": "ref"
-    }
+    two = named.assign(alt=named["seq"]).rename(columns={"seq": "ref"})
+    two.to_csv("both.csv", index=False)
+    assert exit_code("init other --sequences both.csv") == 1
+    message = "both.csv: several columns hold sequences: ref, alt. Name the column"
+    assert message in capsys.readouterr().err
+    run = made("--sequences both.csv --sequence-column ref")
+    assert run.data.columns == {"sequence": "ref"}
 
 
 def test_repeated_and_missing_ids_are_numbered(here, capsys):
-    positives, negatives = write("a.fa"), write("other.fa")
-    Path(positives).write_text(
-        "".join(f">DNA\n{line}\n" for line in Path(positives).read_text().splitlines()[1::2])
-    )
-    Path(negatives).write_text(
-        "".join(
-            f"> {i}\n{line}\n"
-            for i, line in enumerate(Path(negatives).read_text().splitlines()[1::2])
-        )
-    )
-    assert made("--positives", positives, "--negatives", negatives).data.ids == "numbered"
+    options = both()
+    for name, header in (("a.fa", "DNA"), ("bb.fa", " {}")):
+        rows = Path(name).read_text().splitlines()[1::2]
+        each = (f">{header.format(i)}\n{row}\n" for i, row in enumerate(rows))
+        Path(name).write_text("".join(each))
+    assert made(options).data.ids == "numbered"
     assert (
         'init: ids are repeated or missing, so the records are numbered: ids = "numbered"'
         in capsys.readouterr().out
@@ -207,10 +164,14 @@ def test_repeated_and_missing_ids_are_numbered(here, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"),
-    [(["shuffled"], "shuffled"), (None, "matched"), (["neighbours"], "neighbours")],
+    ("option", "kind"),
+    [
+        ("--negatives shuffled", "shuffled"),
+        ("", "matched"),
+        ("--negatives neighbours", "neighbours"),
+    ],
 )
-def test_negatives_are_generated(here, words, kind):
+def test_negatives_are_generated(here, option, kind):
     rng = np.random.default_rng(0)
     Path("genome.fa").write_text(
         "".join(f">chr{i}\n{''.join(rng.choice(list('ACGT'), 20_000))}\n" for i in range(5))
@@ -219,19 +180,9 @@ def test_negatives_are_generated(here, words, kind):
         f"chr{i % 5}\t{(start := 200 * (i + 1))}\t{start + 80 + 10 * (i % 3)}\n" for i in range(60)
     )
     Path("peaks.bed").write_text("".join(lines))
-    run = made(
-        "--positives",
-        "peaks.bed",
-        "--genome",
-        "genome.fa",
-        *(["--negatives", *words] if words else []),
-    )
-    assert (run.data.genome, run.data.negatives.kind, run.data.windows.width) == (
-        "genome.fa",
-        kind,
-        90,
-    )
-    assert run.split.kind == "chromosome"
+    run = made(f"--positives peaks.bed --genome genome.fa {option}")
+    found = run.data.genome, run.data.negatives.kind, run.data.windows.width, run.split.kind
+    assert found == ("genome.fa", kind, 90, "chromosome")
     records, splits = ingested()
     assert (len(records), records["label"].sum()) == (120, 60)
     assert splits["valid"] == splits["test"] == 24
@@ -245,16 +196,14 @@ def test_features_of_gff_files(here):
         for kind in ("gene", "exon")
     )
     Path("a.gff3").write_text("".join(gff))
-    run = made("--positives", "a.gff3", "--genome", "genome.fa", "--feature", "gene")
+    run = made("--positives a.gff3 --genome genome.fa --feature gene")
     assert (run.data.windows.kind, run.data.windows.feature) == ("whole", "gene")
     assert ingested()[0]["label"].sum() == 40
 
 
 def test_positives_alone_are_shuffled(here, capsys):
-    assert (
-        made("--positives", write("a.fa"), "--negatives", "shuffled").data.negatives.kind
-        == "shuffled"
-    )
+    run = made(f"--positives {write('a.fa')} --negatives shuffled")
+    assert run.data.negatives.kind == "shuffled"
     assert (
         "240 records of DNA, 40 bp; 120 positives, 120 negatives (generated: shuffled)"
         in capsys.readouterr().out
@@ -268,16 +217,11 @@ def test_header_attributes_are_columns(here):
     def header(i):
         return f"tissue={tissues[i % 3]} split={splits[i // 3 % 3]}"
 
-    run = made("--sequences", write("a.fa", header=header), "--column", "tissue")
+    run = made(f"--sequences {write('a.fa', header=header)} --column tissue")
     assert (run.objective.kind, run.split.column) == ("multiclass", "split")
     assert ingested()[1] == {"train": 42, "valid": 39, "test": 39}
-    (here / "workflows/tasks/my_task.toml").unlink()
-    run = made(
-        "--sequences",
-        write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}"),
-        "--column",
-        "kind",
-    )
+    write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}")
+    run = made("--sequences b.fa --column kind")
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
 
 
@@ -292,82 +236,53 @@ def test_labels_after_a_bar_are_recognised(here, capsys):
         Path("a.fa").write_text(
             "".join(f"{lines[2 * i].strip()}{pattern(i)}\n{lines[2 * i + 1]}\n" for i in range(120))
         )
-        run = made("--sequences", "a.fa")
+        run = made("--sequences a.fa")
         assert (run.objective.kind, run.data.label) == ("binary", "label")
         records, splits = ingested()
         assert records["label"].sum() == 60
-        (here / "workflows/tasks/my_task.toml").unlink()
     assert splits["test"] == 60
     assert "init: split: column 'split' (60 train, 60 test)" in capsys.readouterr().out
     write("b.fa", header=lambda i: f"sp|P{i}|NAME{i}")
-    assert main(["init", "my_task", "--sequences", "b.fa"]) == 1
+    assert exit_code("init other --sequences b.fa") == 1
     assert "b.fa: the sequences have no labels or numbers to learn" in capsys.readouterr().err
 
 
 def test_organism_chooses_the_database(here, capsys):
-    files = ("--positives", write("a.fa"), "--negatives", write("b.fa"))
-    for organism, database in (("bacteria", "none"), ("plants", "jaspar:plants")):
-        assert made(*files, "--organism", organism).interpret.database == database
-        (here / "workflows/tasks/my_task.toml").unlink()
-    capsys.readouterr()
-    assert made(*files).interpret.database == "jaspar:vertebrates"
-    assert (
-        "init: motifs will be compared with those of vertebrates; choose others with --organism"
-        in capsys.readouterr().out
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(lambda i, _: i / 7, "regression"), (lambda i, _: ["a", "b", "c"][i % 3], "multiclass")],
-)
-def test_organism_holds_for_other_objectives(here, capsys, value, kind):
-    table(y=value)
-    run = made("--sequences", "all.csv", "--organism", "plants")
-    assert (run.objective.kind, run.interpret.database) == (kind, "jaspar:plants")
-    assert "vertebrates" not in capsys.readouterr().out
-    (here / "workflows/tasks/my_task.toml").unlink()
-    assert made("--sequences", "all.csv").interpret.database == "jaspar:vertebrates"
-    assert "init: motifs will be compared with those of vertebrates" in capsys.readouterr().out
+    line = "init: motifs will be compared with those of vertebrates; choose others with --organism"
+    for options, kind in (
+        (both(), "binary"),
+        (table("x.csv", y=lambda i, _: i / 7), "regression"),
+        (table("k.csv", y=lambda i, _: ["a", "b", "c"][i % 3]), "multiclass"),
+    ):
+        for organism, database in (("bacteria", "none"), ("plants", "jaspar:plants")):
+            run = made(f"{options} --organism {organism}")
+            assert (run.objective.kind, run.interpret.database) == (kind, database)
+        assert "vertebrates" not in capsys.readouterr().out
+        assert made(options).interpret.database == "jaspar:vertebrates"
+        assert line in capsys.readouterr().out
 
 
 def test_unused_columns_and_small_classes_are_named(here, capsys):
-    table(
-        label=lambda i, _: i / 7,
-        gene=lambda i, _: f"gene{i}",
-        tissue=lambda i, _: ["heart", "liver", "liver"][i % 3],
+    number, tissues = lambda i, _: i / 7, ["heart", "liver", "liver"]
+    made(table(label=number, gene=lambda i, _: f"gene{i}", tissue=lambda i, _: tissues[i % 3]))
+    assert (
+        "init: not used: gene, tissue; ids are read only from a column with the name id"
+        in capsys.readouterr().out
     )
-    made("--sequences", "all.csv")
-    out = capsys.readouterr().out
-    assert "init: not used: gene, tissue; ids are read only from a column with the name id" in out
-    (here / "workflows/tasks/my_task.toml").unlink()
-    table(label=lambda i, _: i / 7, x=lambda i, _: -i / 3 // 2 / 5)
-    made("--sequences", "all.csv")
+    made(table(label=number, x=lambda i, _: -i / 3 // 2 / 5))
     assert (
         "init: not used: x; learn several columns with --column label x\n"
         in capsys.readouterr().out
     )
-    (here / "workflows/tasks/my_task.toml").unlink()
-    table(number=240, tissue=lambda i, _: ["heart", "liver", "liver", "brain"][i % 4])
-    made("--sequences", "all.csv")
+    made(table(number=240, tissue=lambda i, _: ["heart", "liver", "liver", "brain"][i % 4]))
     out = capsys.readouterr().out
     assert "not used" not in out
     assert "init: only 60 of class 'heart' and 60 of class 'brain': metrics on held-out" in out
 
 
 def test_steps_grow_with_root_of_records(here):
-    steps = []
-    for number in (30, 400):
-        steps.append(
-            made(
-                "--positives",
-                write("a.fa", number=number),
-                "--negatives",
-                write("b.fa", number=number),
-            ).training.max_steps
-        )
-        (here / "workflows/tasks/my_task.toml").unlink()
-    assert steps == [100, round(1500 * (800 / 16_754) ** 0.5)]
+    steps = [made(both(number=number)).training.max_steps for number in (30, 90)]
+    assert steps == [100, round(1500 * (180 / 16_754) ** 0.5)]
 
 
 def test_propose_returns_what_init_writes(here, caplog):
@@ -375,8 +290,8 @@ def test_propose_returns_what_init_writes(here, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     proposal = propose("my_task", files)
     assert not Path("workflows").exists()
-    made("--positives", "p.fa", "--negatives", "n.fa")
-    assert Path("workflows/tasks/my_task.toml").read_text() == str(proposal) == proposal.text
+    made("--positives p.fa --negatives n.fa")
+    assert TASK.read_text() == str(proposal) == proposal.text
     count = len(proposal.text.splitlines())
     assert repr(proposal) == f"Proposal of workflows/tasks/my_task.toml, {count} lines"
     assert caplog.messages[0].startswith("p.fa, n.fa: 240 records of DNA")

@@ -1,21 +1,17 @@
 """Test errors of init: each is one line."""
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import exit_code
 from init_files import table, write
 
+from selfattn_bio import ingest_files
+from selfattn_bio.errors import RunFileError, SequenceFileError
 from selfattn_bio.wizard import propose
-from selfattn_bio.cli.main import main
-from selfattn_bio.errors import RunFileError
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -28,7 +24,7 @@ def test_invalid_character_names_the_record(here, capsys, letters, codes, record
     lines = Path("a.fa").read_text().splitlines()
     lines[2 * record + 1] += "!"
     Path("a.fa").write_text("\n".join(lines))
-    assert main(["init", "my_task", "--positives", "a.fa", "--negatives", "shuffled"]) == 1
+    assert exit_code("init my_task --positives a.fa --negatives shuffled") == 1
     message = (
         f"a.fa:{2 * record + 2}: invalid character '!' in record 'a{record}' (expected {codes}"
     )
@@ -37,125 +33,77 @@ def test_invalid_character_names_the_record(here, capsys, letters, codes, record
 
 def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != ".")
-    assert main(["init", "mine", "--positives", "missing.fa", "--negatives", "shuffled"]) == 1
+    assert exit_code("init mine --positives missing.fa --negatives shuffled") == 1
     assert "cannot write workflows/tasks/mine.toml: permission denied" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["my task", "--positives", "a.fa", "--negatives", "a.fa"],
-            "invalid task name 'my task': use only letters, digits, _ and -",
-        ),
-        (
-            ["mine", "--positives", "a.fa"],
-            "--positives needs --negatives. Give a file, or --negatives shuffled to generate",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"],
-            "a.fa: this file is given twice. Name each file once",
-        ),
-        (
-            ["mine", "--sequences", "-"],
-            "init cannot read standard input (-), because it reads each file twice. Save the data",
-        ),
-        (["mine", "--sequences", "latin.fa"], "latin.fa:1: invalid byte 0xE9 in the header"),
-        (
-            ["mine"],
-            "no sequence files given. Give --positives and --negatives, or one table",
-        ),
-        (
-            ["mine", "--train", "a.fa", "--sequences", "b.fa"],
-            "--sequences and --train cannot be combined. Give --positives",
-        ),
-        (["mine", "--train", "a.fa"], "--train is not enough to learn from. Give --positives"),
-        (
-            ["mine", "--sequences", "a.fa"],
-            "a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets "
-            "TABLE with ids, or --column NAME",
-        ),
-        (
-            ["mine", "--positives", "p.fa", "--negatives", "a.fa"],
-            "the files mix alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "matched"],
-            "--negatives matched needs a genome to take windows from. Give it with --genome",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--genome", "a.fa"],
-            "a.fa: this file cannot be used with --genome, because it has no intervals. Give BED",
-        ),
-        (
-            ["mine", "--sequences", "a.bed", "--genome", "a.fa"],
-            "--genome needs --positives. For labels by score, overlap or tracks",
-        ),
-        (
-            ["mine", "--positives", "a.bed", "--genome", "a.fa"],
-            "a.fa: no chromosome 'chr1' in the genome (it has a0, a1",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--organism", "yeast"],
-            "unknown --organism 'yeast'. Choose from vertebrates",
-        ),
-        (
-            ["mine", "--positives", "p.fa", "--negatives", "q.fa", "--organism", "insects"],
-            "the organism chooses a database of DNA motifs, but these are proteins",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"],
-            "--column cannot be used with --positives",
-        ),
-        (
-            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--targets", "t.tsv"],
-            "--targets cannot be used with --positives",
-        ),
-        (
-            ["mine", "--sequences", "no_names.csv"],
-            "no_names.csv:1: the first row looks like data, not like column names: "
-            "ACGTACGTACGTACG..., 1. Add a row of names",
-        ),
-        (
-            ["mine", "--sequences", "words.txt"],
-            "words.txt:1: no '>' header before 'hello'",
-        ),
-        (
-            ["mine", "--positives", "no.fa", "--negatives", "a.fa"],
-            "no.fa: no such file",
-        ),
-        (
-            ["mine", "--sequences", "a.fa", "--targets", "no.tsv"],
-            "no.tsv: no such file for the targets",
-        ),
-        (
-            ["mine", "--sequences", "a.fa", "--targets", "t.tsv"],
-            "t.tsv: several columns could be learned: x (numbers), z (numbers). Choose one with "
-            "--column NAME",
-        ),
-        (
-            ["mine", "--sequences", "a.fa", "--targets", "u.tsv"],
-            "u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'",
-        ),
-        (
-            ["mine", "--sequences", "a.fa", "--targets", "v.tsv"],
-            "v.tsv: a table of targets needs the column id and another one; the columns are name, "
-            "x. Separate",
-        ),
-        (
-            ["mine", "--positives", "a.bed", "--negatives", "a.fa"],
-            "a.bed: intervals need their genome. Give it with --genome GENOME.fa",
-        ),
-        (
-            ["mine", "--positives", "\udcff.fa", "--negatives", "a.fa"],
-            "error: workflows/tasks/mine.toml:",
-        ),  # which TOML may not hold
-        (
-            ["there", "--positives", "a.fa", "--negatives", "b.fa"],
-            "there.toml: the run file already exists. Edit it, remove it, or",
-        ),
-    ],
-)
+# arguments of init, and the error below them
+ERRORS = """
+'my task' --positives a.fa --negatives a.fa
+    invalid task name 'my task': use only letters, digits, _ and -
+mine --positives a.fa
+    --positives needs --negatives. Give a file, or --negatives shuffled to generate
+mine --positives a.fa --negatives b.fa a.fa
+    a.fa: this file is given twice. Name each file once
+mine --sequences -
+    init cannot read standard input (-), because it reads each file twice. Save the data
+mine --sequences latin.fa
+    latin.fa:1: invalid byte 0xE9 in the header
+mine
+    no sequence files given. Give --positives and --negatives, or one table
+mine --train a.fa --sequences b.fa
+    --sequences and --train cannot be combined. Give --positives
+mine --train a.fa
+    --train is not enough to learn from. Give --positives
+mine --sequences a.fa
+    a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets TABLE with \
+ids, or --column NAME
+mine --positives p.fa --negatives a.fa
+    the files mix alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (
+mine --positives a.fa --negatives matched
+    --negatives matched needs a genome to take windows from. Give it with --genome
+mine --positives a.fa --negatives b.fa --genome a.fa
+    a.fa: this file cannot be used with --genome, because it has no intervals. Give BED
+mine --sequences a.bed --genome a.fa
+    --genome needs --positives. For labels by score, overlap or tracks
+mine --positives a.bed --genome a.fa
+    a.fa: no chromosome 'chr1' in the genome (it has a0, a1
+mine --positives a.fa --negatives b.fa --organism yeast
+    unknown --organism 'yeast'. Choose from vertebrates
+mine --positives p.fa --negatives q.fa --organism insects
+    the organism chooses a database of DNA motifs, but these are proteins
+mine --positives a.fa --negatives b.fa --column x
+    --column cannot be used with --positives
+mine --positives a.fa --negatives b.fa --targets t.tsv
+    --targets cannot be used with --positives
+mine --sequences no_names.csv
+    no_names.csv:1: the first row looks like data, not like column names: ACGTACGTACGTACG..., \
+1. Add a row of names
+mine --sequences words.txt
+    words.txt:1: no '>' header before 'hello'
+mine --positives no.fa --negatives a.fa
+    no.fa: no such file
+mine --sequences a.fa --targets no.tsv
+    no.tsv: no such file for the targets
+mine --sequences a.fa --targets t.tsv
+    t.tsv: several columns could be learned: x (numbers), z (numbers). Choose one with \
+--column NAME
+mine --sequences a.fa --targets u.tsv
+    u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'
+mine --sequences a.fa --targets v.tsv
+    v.tsv: a table of targets needs the column id and another one; the columns are name, \
+x. Separate
+mine --positives a.bed --negatives a.fa
+    a.bed: intervals need their genome. Give it with --genome GENOME.fa
+mine --positives \udcff.fa --negatives a.fa
+    error: workflows/tasks/mine.toml:
+there --positives a.fa --negatives b.fa
+    there.toml: the run file already exists. Edit it, remove it, or
+"""
+LINES = [line.strip() for line in ERRORS.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("words", "message"), list(zip(LINES[::2], LINES[1::2], strict=True)))
 def test_init_errors_are_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
@@ -176,7 +124,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")
-    assert main(["init", *words]) == 1
+    assert exit_code(f"init {words}") == 1
     assert message in capsys.readouterr().err
     assert [path.name for path in Path("workflows/tasks").iterdir()] == ["there.toml"]
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
@@ -191,13 +139,11 @@ def test_column_name_with_a_line_break_is_refused(here, capsys, name, place):
     table(name.replace("parquet", "csv"), letters="MKVLA", **{evil: lambda i, row: "abc"[i % 3]})
     if name.endswith("parquet"):
         pd.read_csv("t.csv").to_parquet(name)
-    for command in (
-        ["init", "mine", "--sequences", name],
-        ["ingest", "--fasta", name, "--alphabet", "protein", "--output", "corpus"],
-    ):
-        assert main(command) == 1
-        message = f"{place}: line break in the name of column 2, 'x\\ncolumn = "
-        assert message in capsys.readouterr().err
+    assert exit_code(f"init mine --sequences {name}") == 1
+    message = f"{place}: line break in the name of column 2, 'x\\ncolumn = "
+    assert message in capsys.readouterr().err
+    with pytest.raises(SequenceFileError, match=f"^{re.escape(message)}"):
+        ingest_files(name, "corpus", "protein")
     assert not Path("workflows").exists()
     assert not Path("corpus").exists()
 

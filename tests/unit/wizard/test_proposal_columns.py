@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.wizard.columns import (
     choose_targets,
     find_sequence_column,
@@ -11,8 +13,6 @@ from selfattn_bio.wizard.columns import (
     split_of_file,
     target_of,
 )
-from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 NUMBER, LENGTH = 60, 30
 

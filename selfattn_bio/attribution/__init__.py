@@ -1,0 +1,1 @@
+"""Attribution: methods, explanations of sequences, raw attention, contacts."""

@@ -1,0 +1,171 @@
+"""Capture queries, keys and values of a model as it scores sequences: `read_attention`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from selfattn_bio.attention.inputs import AttentionInputs, prepare
+from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.mixers import Softmax
+from selfattn_bio.attribution.readout import AttentionReading
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config import AnyModel, AttentionModel, SoftmaxMixer
+from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.exits import through_all_layers
+from selfattn_bio.model.heads import ClsHead
+from selfattn_bio.scoring.inputs import read_sequences
+from selfattn_bio.scoring.loading import load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
+
+T = TypeVar("T")
+
+
+def read_attention(
+    model: Scorer | str | Path, sequences: Sequence[str] | str | Path
+) -> AttentionReading:
+    """Read a model's attention on sequences, all in one batch.
+
+    `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists the largest weights.
+
+    Parameters
+    ----------
+    model
+        A model folder, or a model returned by `load`. If that has several `members`, read each of
+        them.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip).
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is malformed, a character is not in the alphabet, or a record is shorter than
+        the model's k.
+    ValueError
+        If there is no sequence, a string is shorter than the model's k, `model` is several models,
+        or the network has no attention, for example a CNN.
+    """
+    scorer = load_single(model)
+    check_one_input(scorer, "attention")
+    ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
+    if not ids:
+        raise ValueError("no sequences to read attention for")
+    return read_letters(scorer, pad_letters(letters), ids)
+
+
+def has_attention(scorer: Scorer) -> bool:
+    """Return whether all members have attention weights that can be read.
+
+    CNNs, mixers other than softmax, networks with two inputs and members without heads have none.
+    """
+    return all(isinstance(member, AttentionBody) for member in scorer.network.members) and all(
+        layers and all(isinstance(layer.mixer, Softmax) for layer in layers)
+        for layers in _attention_layers(scorer)
+    )
+
+
+def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
+    """Return the attention layers of each member."""
+    return [
+        [module for module in member.modules() if isinstance(module, SelfAttention)]
+        for member in scorer.network.members
+    ]
+
+
+def read_letters(
+    scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None
+) -> AttentionReading:
+    """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
+
+    With `strands = "shared"`, the attention on the given strand is read.
+
+    Raises
+    ------
+    ArgumentError
+        If the network has no attention weights, for example a CNN or a mixer other than softmax.
+    """
+    if not has_attention(scorer):
+        raise ArgumentError(f"cannot read attention: {_why_none(scorer.run.model)}")
+    tokens, attention = scorer.tokens(letters), _attention_layers(scorer)
+    # rows of the network per sequence, the given strand first
+    strands = 2 if scorer.run.shares_strands else 1
+    layers: dict[Any, AttentionInputs] = {}
+    norms: dict[Any, Tensor] = {}
+    above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
+
+    def keep(module: SelfAttention, inputs: tuple[Tensor, AttentionMask]) -> None:
+        x, mask = inputs[0][::strands], inputs[1].select(slice(None, None, strands))
+        assert isinstance(module.mixer, Softmax)  # ensured by has_attention
+        with torch.no_grad():
+            layer = prepare(
+                *module.qkv(x), pattern=module.mixer.pattern, position=module.position, mask=mask
+            )
+            # (H, D, Dh)
+            out = module.out.weight.unflatten(1, (layer.q.shape[1], -1)).transpose(0, 1)
+            passed = module.gates(layer.v)
+            squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
+        layers[module], norms[module] = layer, squares.clamp(min=0).sqrt()
+
+    def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        above[module] = inputs[0]
+
+    def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
+        return tuple(tuple(found[module] for module in modules) for modules in attention)
+
+    handles = []
+    for module in chain.from_iterable(attention):
+        handles.append(module.register_forward_pre_hook(keep))
+        handles.append(module.gates.register_forward_pre_hook(keep_output))
+    try:
+        if target is None:
+            with torch.inference_mode(), through_all_layers(scorer.network):
+                scorer.network(tokens)
+        else:
+            with torch.enable_grad(), through_all_layers(scorer.network):
+                value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
+            gradients = torch.autograd.grad(value, list(above.values()))
+            by_gates = dict(zip(above, gradients, strict=True))
+            above = {module: by_gates[module.gates][::strands] for module in layers}
+    finally:
+        for handle in handles:
+            handle.remove()
+    spans = _spans(scorer, tokens.shape[1])
+    with_cls = isinstance(scorer.network.members[0].head, ClsHead)
+    return AttentionReading(
+        ids,
+        ordered(layers),
+        spans,
+        lengths=np.count_nonzero(letters, axis=1),
+        seen=np.arange(len(spans)) == 0 if with_cls else spans[:, 0] >= 0,
+        norms=ordered(norms),
+        above=ordered(above) if target else (),
+    )
+
+
+def _why_none(model: AnyModel) -> str:
+    if not isinstance(model, AttentionModel):
+        return f"models of kind {model.kind!r} have no attention"
+    if isinstance(model.mixer, SoftmaxMixer):
+        return "all attention heads of a member were pruned"
+    return f"mixer {model.mixer.kind!r} does not compute attention weights"
+
+
+def _spans(scorer: Scorer, num_tokens: int) -> NDArray[np.int64]:
+    """Return the letters [start, end) of each encoder position; -1 for [CLS]."""
+    body: AttentionBody = scorer.network.members[0]  # type: ignore[assignment]
+    of_tokens, pool = scorer.tokenizer.spans(num_tokens), body.stem.pool
+    last = np.minimum(np.arange(pool - 1, num_tokens + pool - 1, pool), num_tokens - 1)
+    spans = np.stack([of_tokens[::pool, 0], of_tokens[last, 1]], axis=1)
+    prefix = np.full((body.head.num_prefix, 2), -1)
+    return np.concatenate([prefix, spans]).astype(np.int64)

@@ -1,0 +1,272 @@
+"""Predict contact maps of proteins from attention.
+
+Residues in contact covary, and a model that predicts masked residues has to attend to residues that
+covary with them. As in ESM, the attention map of each head is made symmetric and corrected for its
+row and column totals. A logistic regression, fitted to a few proteins with known contacts, combines
+the maps of all heads. Complete L x L maps are stored, so memory grows with the square of the
+length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from selfattn_bio.attention.kernels.reference import dense_weights
+from selfattn_bio.attribution.capture import read_letters
+from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.readers.table import check_names
+
+# sequence separation |i - j| in residues, half-open
+RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
+# smallest |i - j| of pairs to fit or report; closer pairs are in contact in any protein
+NEAREST = 6
+FOLDS = 5  # of the cross-validation
+Map = NDArray[np.float64]  # (L, L)
+
+
+def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Compute the symmetric, corrected attention map of each head for one sequence.
+
+    Parameters
+    ----------
+    scorer
+        A model with attention whose tokens are single residues (k = 1, no pooling).
+    letters
+        ASCII residues, shape (L,).
+
+    Returns
+    -------
+    Shape (heads, L, L), with the heads of all layers and all members of the model.
+
+    Raises
+    ------
+    ArgumentError
+        If the network has no attention, or its tokens are not single residues.
+    """
+    reading = read_letters(scorer, letters[None], [""])
+    residues = np.flatnonzero(reading.spans[:, 0] >= 0)  # encoder positions, without [CLS]
+    widths = np.diff(reading.spans[residues])
+    if (widths != 1).any() or len(residues) != len(letters):
+        widest = int(widths.max())
+        raise ArgumentError(
+            f"contacts need one residue per position of the encoder, but a position has {widest}; "
+            "train with k = 1 and pool = 1"
+        )
+    with torch.inference_mode():
+        maps = [
+            dense_weights(layer)[0].float().cpu().numpy()
+            for layers in reading.layers
+            for layer in layers
+        ]
+    attention = np.concatenate(maps)[:, residues[:, None], residues]
+    return average_product_corrected(attention + attention.swapaxes(1, 2)).astype(np.float32)
+
+
+def average_product_corrected(maps: NDArray[np.floating]) -> Map:
+    """Apply the average product correction to maps (..., L, L).
+
+    It subtracts row sum x column sum / total. The rest is the part of the value of a pair that the
+    averages of its two residues do not explain.
+
+    References
+    ----------
+    Dunn, Wahl and Gloor 2008, for mutual information; Rao et al. 2021, for attention.
+    """
+    maps = maps.astype(np.float64)
+    rows, columns = maps.sum(-1, keepdims=True), maps.sum(-2, keepdims=True)
+    total = maps.sum((-2, -1), keepdims=True)
+    return maps - rows * columns / np.where(total == 0, 1, total)
+
+
+def contact_map(regression: Pipeline, maps: NDArray[np.floating]) -> Map:
+    """Predict contacts from maps (heads, L, L) with a regression of `fit_contacts`.
+
+    Returns
+    -------
+    Probability of a contact, (L, L), symmetric, 0 on the diagonal. The probabilities hold for
+    proteins like those of the fit.
+    """
+    length = maps.shape[1]
+    i, j = np.triu_indices(length, 1)
+    upper = np.zeros((length, length))
+    upper[i, j] = regression.predict_proba(maps[:, i, j].T)[:, 1]
+    return upper + upper.T
+
+
+def fit_contacts(
+    maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
+) -> Pipeline:
+    """Fit the regression over heads to proteins with known contacts.
+
+    Parameters
+    ----------
+    maps
+        (heads, L, L) for each protein, from `head_maps`.
+    contacts
+        (L, L) for each protein, True where two residues are in contact. Pairs closer than `NEAREST`
+        are ignored.
+
+    Raises
+    ------
+    ArgumentError
+        If no pair or every pair at least `NEAREST` apart is a contact.
+
+    References
+    ----------
+    Rao et al. 2021. They used 20 proteins and an L1 penalty. Our models have fewer heads, so the
+    default L2 penalty of scikit-learn is enough.
+    """
+    features, labels = [], []
+    for head_values, in_contact in zip(maps, contacts, strict=True):
+        i, j = np.triu_indices(len(in_contact), NEAREST)
+        features.append(head_values[:, i, j].T)
+        labels.append(in_contact[i, j])
+    known = np.concatenate(labels)
+    if not known.any() or known.all():
+        raise ArgumentError(
+            f"{known.sum()} of {len(known)} pairs of residues at least {NEAREST} apart are in "
+            "contact; the fit needs pairs with and without contact"
+        )
+    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return regression.fit(np.concatenate(features), known)
+
+
+def predict_contacts(
+    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]
+) -> list[Map]:
+    """Predict the contact map of each protein with a regression fitted to other proteins.
+
+    Proteins with known contacts are predicted by cross-validation with at most `FOLDS` folds. The
+    remaining proteins are predicted by a regression fitted to all known ones.
+
+    Parameters
+    ----------
+    maps
+        (heads, L, L) for each protein, from `head_maps`.
+    contacts
+        Known contacts, (L, L), by index of the protein in `maps`.
+
+    Returns
+    -------
+    (L, L) for each protein: probabilities, or the mean over heads if fewer than two proteins have
+    known contacts.
+
+    Raises
+    ------
+    ArgumentError
+        As in `fit_contacts`, for the proteins of a fit.
+    """
+    known = list(contacts)
+    if len(known) < 2:
+        return [head_values.mean(0, dtype=np.float64) for head_values in maps]
+
+    def fit(proteins: Sequence[int]) -> Pipeline:
+        return fit_contacts([maps[i] for i in proteins], [contacts[i] for i in proteins])
+
+    predicted: dict[int, Map] = {}
+    for fold in (known[first::FOLDS] for first in range(min(FOLDS, len(known)))):
+        regression = fit([protein for protein in known if protein not in fold])
+        predicted |= {protein: contact_map(regression, maps[protein]) for protein in fold}
+    if len(known) < len(maps):
+        regression = fit(known)
+        predicted |= {
+            protein: contact_map(regression, head_values)
+            for protein, head_values in enumerate(maps)
+            if protein not in contacts
+        }
+    return [predicted[protein] for protein in range(len(maps))]
+
+
+def precision_at_length(
+    scores: NDArray[np.floating], contacts: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Compute precision at L (P@L) for each range of sequence separation.
+
+    P@L is the fraction of contacts among the L pairs with the highest scores, where L is the length
+    of the protein.
+
+    Parameters
+    ----------
+    scores, contacts
+        (L, L), symmetric.
+
+    Returns
+    -------
+    P@L by name of the range (see `RANGES`). If a range has fewer than L pairs, all of them are
+    used; without pairs the value is NaN. The value is below 1 if the range has fewer contacts than
+    pairs used, however good the scores are.
+    """
+    length = len(scores)
+    first, second = np.triu_indices(length, 1)
+    precision = {}
+    for name, (nearest, farthest) in RANGES.items():
+        within = (second - first >= nearest) & (second - first < farthest)
+        pairs = first[within], second[within]
+        best = np.argsort(-scores[pairs], kind="stable")[:length]
+        precision[name] = float(contacts[pairs][best].mean()) if len(best) else np.nan
+    return precision
+
+
+def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
+    """Read known contacts from a TSV file with columns id, i and j (0-based), one row per pair.
+
+    Parameters
+    ----------
+    path
+        The file.
+    lengths
+        Length of each sequence, by id.
+
+    Returns
+    -------
+    Contacts (L, L), symmetric, by id, for the ids in the file.
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is missing or not a TSV table, a column is missing, an id is unknown, or i and j
+        are not two different residues of the sequence. Errors about a row start with `path:line`.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise SequenceFileError("file of contacts not found", place=str(path)) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SequenceFileError(f"cannot read this TSV table: {error}", place=str(path)) from error
+    check_names(table.columns, f"{path}:1")
+    if missing := [name for name in ("id", "i", "j") if name not in table]:
+        raise SequenceFileError(
+            f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"
+        )
+    found: dict[str, NDArray[np.bool_]] = {}
+    for line, (name, *pair) in enumerate(
+        zip(table["id"], table["i"], table["j"], strict=True), start=2
+    ):
+        if name not in lengths:
+            raise SequenceFileError(
+                f"id {name!r} is not among the sequences", place=f"{path}:{line}"
+            )
+        length = lengths[name]
+        try:
+            i, j = (int(each) for each in pair)
+        except ValueError:
+            i = j = -1
+        if not (0 <= i < length and 0 <= j < length and i != j):
+            message = (
+                f"i = {pair[0]} and j = {pair[1]} are not two residues of {name!r}, which are "
+                f"numbered from 0 to {length - 1}"
+            )
+            raise SequenceFileError(message, place=f"{path}:{line}")
+        contacts = found.setdefault(name, np.zeros((length, length), dtype=bool))
+        contacts[i, j] = contacts[j, i] = True
+    return found

@@ -1,0 +1,447 @@
+"""The result of an attribution method: an `Explanation` of sequences, position by position.
+
+An `Explanation` can be saved to a folder, loaded, plotted, and searched for motifs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from textwrap import fill
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.attribution.maps import MappedSequence, read_maps, write_maps
+from selfattn_bio.attribution.methods import AttnLRPCopies
+from selfattn_bio.attribution.plot_regions import (
+    PlotRegion,
+    best_track_html,
+    figure_width,
+    record_interval,
+)
+from selfattn_bio.attribution.rules import importance
+from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError, ResultsError
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.files import check_replaceable, read_json, whole_folder
+from selfattn_bio.log import LOG
+from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.callers import Caller, build_caller
+from selfattn_bio.motifs.exchange import write_modisco_h5, write_npz
+from selfattn_bio.motifs.logos import draw_letters, number_positions
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
+from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
+
+INTERVAL = ("chrom", "start", "end", "strand")
+ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
+PARTNER = "partner"  # folder of the second input, within that of the first
+# keys of the provenance of the explained model
+SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
+SHOWN = 3  # sequences in notebooks
+LABEL_WIDTH = 24  # characters that fit next to a plot
+AGAIN = "Run `selfattn-bio explain` again"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attributions of n sequences of up to L positions; A letters in the alphabet.
+
+    Attributes
+    ----------
+    records
+        One row per sequence: id, target (the explained output), length, chrom, start, end and
+        strand (the last four are missing if unknown), and any further columns. start and end are
+        0-based half-open. A sequence that is explained for several outputs has several rows.
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, A) float32: effect of each letter at each position on the output, in units of the
+        output, relative to the mean over the letters. Letters are in alphabet order. 0 in padding.
+        Shape (n, L, 0) for methods based on attention.
+    attention
+        (n, L) float32: raw attention received, or the result of a method based on attention. It
+        does not explain the output. 0 for networks without attention.
+    alphabet
+        "dna", "protein", or "levels" for a track.
+    source
+        Key to value of `SOURCE` in the provenance of the model; empty if unknown.
+    method
+        Name of the method.
+    numbers
+        The `targets` that are numbers, which motifs can raise or lower. Motifs of other targets
+        raise the score.
+    maps
+        Record id to its attention maps, for a few selected records, which need not be among the
+        explained ones.
+    partner
+        Explanation of the second input of models with two inputs, row by row; None for models with
+        one. For tracks the letters are levels (`sequence.alphabet.LEVELS`).
+    input
+        "first" or "partner" for models with two inputs, otherwise empty.
+    member_correlation
+        Spearman's correlation between the attributions of the networks of `[model] members`, each
+        explained alone: median over some of the records. None if unknown, or for one network.
+    """
+
+    records: pd.DataFrame
+    letters: NDArray[np.uint8]
+    hypothetical: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    alphabet: str
+    source: Mapping[str, str] = field(default_factory=dict)
+    method: str = AttnLRPCopies.name
+    numbers: tuple[str, ...] = ()
+    maps: Mapping[str, MappedSequence] = field(default_factory=dict)
+    partner: Explanation | None = None
+    input: str = ""
+    member_correlation: float | None = None
+
+    def __repr__(self) -> str:
+        kind = "DNA" if self.alphabet == "dna" else self.alphabet
+        sequences = counted(len(self), f"{kind} sequence")
+        return f"Explanation of {sequences} of at most {self.letters.shape[1]} positions"
+
+    def _repr_html_(self) -> str:
+        """Return the first sequences as HTML, with letters scaled by score.
+
+        Of long sequences, the window with the largest scores is shown.
+        """
+        tracks = "".join(
+            best_track_html(self.ids[row], self.track(row), get_alphabet(self.alphabet).letters)
+            for row in range(0 if self.is_track else min(SHOWN, len(self)))
+        )
+        method = f"{escape(self.method)}{' (raw attention)' * self.is_attention}"
+        return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of the sequences, in order."""
+        return self.records["id"].tolist()
+
+    @property
+    def sequences(self) -> list[str]:
+        """Return the sequences as text, without padding, in order."""
+        return [
+            row[:length].tobytes().decode()
+            for row, length in zip(self.letters, self.records["length"], strict=True)
+        ]
+
+    @property
+    def is_attention(self) -> bool:
+        """Return whether the method is based on attention and has no hypothetical scores."""
+        return not self.hypothetical.shape[2]
+
+    @property
+    def is_track(self) -> bool:
+        """Return whether the letters are levels of a numeric track."""
+        return self.alphabet == LEVELS.name
+
+    @property
+    def attribution(self) -> list[NDArray[np.float32]]:
+        """Return the importance of each position, one non-negative (length,) array per sequence.
+
+        It is the L2 norm over the hypothetical scores of a position, or the attention for methods
+        based on attention.
+        """
+        rows = self.attention if self.is_attention else importance(self.hypothetical)
+        return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
+
+    @property
+    def targets(self) -> list[str]:
+        """Return the names of the explained outputs."""
+        return self.records["target"].unique().tolist()
+
+    def of(self, target: str) -> Explanation:
+        """Return the rows of one of the `targets`."""
+        return self._rows((self.records["target"] == target).to_numpy().nonzero()[0])
+
+    def _rows(self, rows: NDArray[np.int64]) -> Explanation:
+        return replace(
+            self,
+            records=self.records.iloc[rows].reset_index(drop=True),
+            letters=self.letters[rows],
+            hypothetical=self.hypothetical[rows],
+            attention=self.attention[rows],
+            partner=self.partner and self.partner._rows(rows),
+        )
+
+    def find_motifs(
+        self,
+        database: str | None = "",
+        *,
+        caller: Caller | None = None,
+        max_motifs: int = 25,
+    ) -> MotifSet:
+        """Find recurring patterns with high attribution and match them with known motifs.
+
+        If several outputs are explained, the motifs of each are found separately.
+
+        Parameters
+        ----------
+        database
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME,
+            JASPAR or TRANSFAC text. None or "none" for no matches. It must be given for DNA;
+            protein motifs are never matched.
+        caller
+            `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
+            clusters for protein.
+        max_motifs
+            Largest number of motifs of an output; those with most sites are kept.
+
+        Returns
+        -------
+        The motifs with their sites and best matches.
+
+        Raises
+        ------
+        ArgumentError
+            If no database is named for DNA.
+        ValueError
+            If the method is based on attention, the letters are levels of a track, or the caller
+            does not support the alphabet (modisco and protein).
+        DatabaseError
+            If the database cannot be read.
+        """
+        if self.is_attention:
+            raise ValueError(
+                f"method {self.method!r} reads attention weights, but motifs need attributions of "
+                "single positions; choose another method"
+            )
+        if self.is_track:
+            raise ValueError("motifs cannot be found in the levels of a track, only in sequences")
+        alphabet = get_alphabet(self.alphabet)
+        if database == "" and alphabet.has_complement:
+            raise ArgumentError(
+                "no motif database is named",
+                hint='Name that of the organism, such as database="jaspar:vertebrates", '
+                "or None for motifs without matches",
+            )
+        known = (
+            open_database(database)
+            if database and database != NO_DATABASE and alphabet.has_complement
+            else {}
+        )
+        caller = caller or build_caller(None, alphabet)
+        patterns: list[SeqletPattern] = []
+        targets: list[str] = []
+        for target in self.targets:
+            signs = (1, -1) if target in self.numbers else (1,)
+            found = self.of(target)._patterns(caller, signs)[:max_motifs]
+            rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
+            patterns += [
+                replace(
+                    pattern,
+                    seqlets=pattern.seqlets.assign(
+                        record=rows[pattern.seqlets["record"].to_numpy(dtype=int)]
+                    ),
+                )
+                for pattern in found
+            ]
+            targets += [target] * len(found)
+        return build_motifs(patterns, self.records, known, targets, self.input)
+
+    def _patterns(self, caller: Caller, signs: tuple[int, ...]) -> list[SeqletPattern]:
+        """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
+        alphabet = get_alphabet(self.alphabet)
+        found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
+        sequences = [
+            row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
+        ]
+        called = [pattern for each in found for pattern in each.patterns]
+        patterns = refine_patterns(called, sequences, self.attribution)
+        note = "" if called else found[0].note
+        LOG.info(
+            f"{counted(len(patterns), 'motif')} from "
+            f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
+            f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"
+        )
+        return patterns
+
+    def track(self, row: int = 0) -> NDArray[np.float32]:
+        """Return the data that `plot` draws for sequence number `row`, (length, A).
+
+        The column of the observed letter has its score: the hypothetical score, or the attention
+        for methods based on attention. All other values are 0.
+        """
+        length = int(self.records["length"].iloc[row])
+        is_observed = self.letters[row, :length, None] == np.frombuffer(
+            get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8
+        )
+        scores = (
+            self.attention[row, :length, None]
+            if self.is_attention
+            else self.hypothetical[row, :length]
+        )
+        return scores * is_observed
+
+    def plot(self, row: int | str = 0, region: PlotRegion = None) -> DisplayedFigure:
+        """Draw a sequence, given by number or id, with letters as tall as their scores.
+
+        Scores have the units of the output.
+
+        The score of a letter is its hypothetical score: its effect on the output minus the mean
+        effect of all letters at this position. Letters that increase the output point upwards.
+        Tracks are drawn as bars. For methods based on attention, the attention is drawn.
+
+        Parameters
+        ----------
+        row
+            Number or id of the sequence.
+        region
+            The positions to draw: (start, end) in the sequence, 0-based half-open; or "all". Text
+            is 1-based inclusive, as in samtools: "ID:FIRST-LAST" with positions in the sequence, or
+            "CHROM:FIRST-LAST" if the chromosome of the record is known. By default, the 100
+            positions with the largest scores.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such sequence, or the region is not within it.
+        """
+        if isinstance(row, str) and row in self.ids:
+            row = list(self.ids).index(row)
+        if not isinstance(row, int | np.integer) or not -len(self) <= row < len(self):
+            raise ArgumentError(
+                f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}"
+            )
+        track = self.track(row)
+        scores = track.sum(axis=1)
+        start, end = record_interval(region, scores, self.records.iloc[row])
+        figure = DisplayedFigure(figsize=(figure_width(end - start), 2.2), layout="constrained")
+        axes = figure.subplots()
+        if self.is_track:
+            axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)
+        else:
+            draw_letters(track[start:end], axes, get_alphabet(self.alphabet).letters, start)
+        number_positions(axes, start, end)
+        label = (
+            f"{self.method} (raw attention)"
+            if self.is_attention
+            else f"effect on {self.records['target'].iloc[row]}"
+        )
+        where = f"{start:,} to {end - 1:,} of {len(track):,}"
+        axes.set(
+            xlabel=f"position in the sequence (0-based), {where}",
+            ylabel=fill(label, LABEL_WIDTH),
+        )
+        axes.set_title(self.ids[row], loc="left")
+        return figure
+
+    def to_npz(self, folder: str | Path) -> None:
+        """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
+
+        See `exchange.write_npz`. An existing folder is replaced.
+        """
+        write_npz(folder, self.letters, self.hypothetical)
+
+    def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
+        """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only.
+
+        See `exchange.write_modisco_h5`.
+        """
+        write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the explanation to a folder that `load` reads.
+
+        The folder contains the attributes of the explanation. A folder from an earlier `save` is
+        replaced.
+
+        Raises
+        ------
+        OutputError
+            If the folder contains other files.
+        """
+        check_output(folder)
+        with whole_folder(folder) as temporary:
+            np.savez_compressed(
+                temporary / ARRAYS,
+                letters=self.letters,
+                hypothetical=self.hypothetical,
+                attention=self.attention,
+            )
+            write_maps(temporary / MAPS, self.maps)
+            self.records.to_parquet(temporary / RECORDS, index=False)
+            about = {
+                "alphabet": self.alphabet,
+                "method": self.method,
+                "member_correlation": self.member_correlation,
+                "numbers": self.numbers,
+                "input": self.input,
+                **self.source,
+            }
+            (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+            if self.partner:
+                self.partner.save(temporary / PARTNER)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Explanation:
+        """Read a folder written by `save`.
+
+        Raises
+        ------
+        ResultsError
+            If a part is missing or damaged, or the parts have different numbers of records.
+        """
+        folder = Path(folder)
+        about = read_json(folder / ABOUT, ResultsError, AGAIN)
+        path = folder / ABOUT  # the file that is read, for errors
+        try:
+            source = {key: about[key] for key in SOURCE if key in about}
+            records = pd.read_parquet(path := folder / RECORDS)
+            records["target"]  # raises KeyError for folders of earlier versions
+            maps = read_maps(path := folder / MAPS)
+            path = folder / ARRAYS
+            # np.load(path) does not close a damaged archive, so open the file here.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                loaded = cls(
+                    records,
+                    letters=arrays["letters"],
+                    hypothetical=arrays["hypothetical"],
+                    attention=arrays["attention"],
+                    alphabet=about["alphabet"],
+                    source=source,
+                    method=about["method"],
+                    numbers=tuple(about["numbers"]),
+                    maps=maps,
+                    partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
+                    input=about.get("input", ""),
+                    member_correlation=about.get("member_correlation"),
+                )
+        except FileNotFoundError as error:
+            message = f"{Path(error.filename).name} is missing from the attribution folder"
+            raise ResultsError(message, place=str(folder), hint=AGAIN) from None
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise ResultsError(
+                f"cannot read this file: {error}", place=str(path), hint=AGAIN
+            ) from error
+        rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
+        if len(rows) > 1:
+            message = (
+                "the files of the attribution folder have different numbers of records: "
+                f"{' and '.join(map(str, sorted(rows)))}"
+            )
+            raise ResultsError(message, place=str(folder), hint=AGAIN)
+        return loaded
+
+
+def check_output(folder: str | Path) -> None:
+    """Check that an explanation may be written to a folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder contains files that are not from `Explanation.save`.
+    """
+    check_replaceable(folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)

@@ -1,0 +1,48 @@
+"""Attribution methods, one file per family.
+
+To add one, write its class in a new file of this folder, and register it and its need: with one
+line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there.
+
+| family | kinds |
+|---|---|
+| `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
+| `mutagenesis` | guided, saturation, blocks |
+| `attention` (not attributions) | received, rollout, value_rollout, gradient_rollout |
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+
+from selfattn_bio import config
+from selfattn_bio.attribution.methods.attention import (
+    AttentionMethod,
+    GradientRollout,
+    Received,
+    Rollout,
+    ValueRollout,
+)
+from selfattn_bio.attribution.methods.base import (
+    AttributionMethod,
+    Method,
+    hypothetical_scores,
+)
+from selfattn_bio.attribution.methods.gradients import (
+    CPLRP,
+    AttnLRP,
+    AttnLRPCopies,
+    ByGradient,
+    Gradient,
+    IntegratedGradients,
+)
+from selfattn_bio.attribution.methods.mutagenesis import BlockOcclusion, Guided, Saturation
+from selfattn_bio.config.interpret import KNOWN_METHODS
+
+METHODS: dict[str, type[Method]] = {
+    kind: resolve_name(f"{__name__}.{path}") for kind, (path, _) in KNOWN_METHODS.items()
+}
+
+
+def build_method(section: config.AnyMethod) -> Method:
+    """Return the method selected in the run file."""
+    return METHODS[section.kind](**section.model_dump(exclude={"kind"}))

@@ -1,0 +1,144 @@
+"""Base classes of attribution methods.
+
+Each method is a small frozen class. `name` is its `kind` in a run file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.attribution.rules import importance
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config.interpret import KNOWN_METHODS, Need
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.user_module import ModuleNetwork
+from selfattn_bio.scoring.scorer import Scorer
+
+Letters = NDArray[np.uint8]
+Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+
+class Method(ABC):
+    """Attribution method: scores how much each letter matters to a model.
+
+    Attributes
+    ----------
+    name
+        The kind in a run file.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def needs(self) -> Need:
+        """Return the parts of a network that the method uses, from the registry in `config`.
+
+        A method that is not registered, and so has no kind in run files, can override this.
+        """
+        return KNOWN_METHODS[self.name][1] if self.name in KNOWN_METHODS else "layers"
+
+    def check(self, scorer: Scorer) -> None:
+        """Check that the method can explain the network of a model.
+
+        Raises
+        ------
+        ArgumentError
+            If the network is a user's module, and the method needs parts that it does not offer.
+        """
+        network = scorer.network
+        if not isinstance(network, ModuleNetwork) or self.needs == "outputs":
+            return
+        if self.needs in ("layers", "weights"):
+            raise ArgumentError(
+                f"method {self.name!r} cannot explain {network.name!r}, because it has rules for "
+                "the layers of this package only",
+                hint="Use saturation; or guided, gradient or integrated_gradients if the module "
+                "has embed and classify",
+            )
+        if not network.has_embeddings:
+            raise ArgumentError(
+                f"method {self.name!r} needs the methods embed and classify, which the module of "
+                f"{network.name!r} does not have",
+                hint="Add them, or use saturation",
+            )
+
+    @abstractmethod
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
+        """Return the importance of each letter, one non-negative (L,) array per sequence."""
+
+
+class AttributionMethod(Method):
+    """Method with hypothetical scores: one for each letter that could be at a position."""
+
+    @abstractmethod
+    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+        """Compute hypothetical scores.
+
+        Parameters
+        ----------
+        scorer
+            The model.
+        letters
+            (L,) ASCII, upper case, for each sequence; L >= k. Lengths may differ.
+        target
+            Output to explain; must pass `Target.check`.
+
+        Returns
+        -------
+        (L, A) for each sequence, in units of the output (logits): the effect of each letter at
+        each position relative to the mean over the letters, which is 0. Positions that cannot be
+        scored, such as ambiguous letters, are 0.
+        """
+
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
+        """Return the L2 norm of the scores at each position."""
+        return [importance(scores) for scores in self.scores(scorer, letters, target)]
+
+
+def hypothetical_scores(
+    method: AttributionMethod, scorer: Scorer, letters: Sequence[Letters], target: Target
+) -> list[Scores]:
+    """Return the scores of a method, combined over both strands and with the stack if present.
+
+    Parameters and result are those of `AttributionMethod.scores`.
+    """
+    scores = method.scores(scorer, letters, target)
+    if scorer.run.both_strands and not scorer.run.shares_strands:
+        other = method.scores(
+            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
+        )
+        # reverse both axes: positions, and letters, because ACGT reversed is its complement
+        scores = [
+            ((one + two[::-1, ::-1]) / 2).astype(np.float32)
+            for one, two in zip(scores, other, strict=True)
+        ]
+    return scorer.stack.attributions(scores, letters) if scorer.stack else scores
+
+
+def known_positions(scorer: Scorer, letters: Letters) -> Positions:
+    """Return the positions of unambiguous letters."""
+    return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
+
+
+def ascii_letters(scorer: Scorer) -> Letters:
+    """Return the letters of the alphabet as ASCII codes, (A,)."""
+    return np.frombuffer(scorer.alphabet.letters.encode(), dtype=np.uint8)
+
+
+def generator(seed: int, letters: Letters) -> np.random.Generator:
+    """Return a random generator that depends only on the seed and the sequence.
+
+    Results for a sequence therefore do not depend on the other sequences of the call.
+    """
+    return np.random.default_rng((seed, zlib.crc32(letters.tobytes())))

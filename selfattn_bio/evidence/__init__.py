@@ -1,0 +1,1 @@
+"""Evidence about motifs on held-out records: tests, nulls, effects alone, interactions."""

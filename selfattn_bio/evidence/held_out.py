@@ -1,0 +1,395 @@
+"""Apply a model to held-out sequences with targets, and weigh the evidence for its motifs on them.
+
+`MotifSet.with_evidence` calls this module. The tests and the rules of the verdict are in
+`interpret.evidence`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.attribution.methods import Saturation
+from selfattn_bio.attribution.rules import attnlrp_importance, backward_batches
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.leakage import record_keys
+from selfattn_bio.evaluation.lineage import keys_of_seen
+from selfattn_bio.evidence.associations import Letters
+from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
+from selfattn_bio.evidence.interventions import Scores
+from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
+from selfattn_bio.evidence.verdicts import weigh_evidence
+from selfattn_bio.log import LOG
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.motifs.formats import on_chromosome
+from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, relevant_hits
+from selfattn_bio.motifs.motif_set import MotifSet
+from selfattn_bio.objectives.outputs import Output, find_output
+from selfattn_bio.scoring.inputs import Inputs, read_inputs
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Alphabet
+
+# (n,) values of the only column of the targets, or a table with these columns
+Targets = Sequence[float] | Sequence[str] | NDArray | pd.Series | pd.DataFrame
+
+RECORD_COLUMNS = ["id", "chrom", "start", "end", "strand"]
+LABEL = "label"  # column of the targets of a binary model
+
+
+def scorer_for_motifs(model: Models, motifs: MotifSet) -> Scorer:
+    """Return the model, which must have a score of each record and the input of the motifs.
+
+    Raises
+    ------
+    ValueError
+        If it has another objective or alphabet, or is an ensemble.
+    """
+    scorer = load_single(model)
+    if scorer.objective.no_motifs:
+        raise ValueError(
+            f"there is no evidence for objective {scorer.objective.kind!r}: "
+            f"{scorer.objective.no_motifs}"
+        )
+    alphabet = _alphabet_of(scorer, motifs.input)
+    if len(motifs) and alphabet != motifs.alphabet:
+        raise ValueError(
+            f"the motifs are {motifs.alphabet.name}, but the model reads {alphabet.name}"
+        )
+    return scorer
+
+
+def read_held_out(
+    scorer: Scorer, sequences: Inputs, targets: Targets | None, partner: Partners | None = None
+) -> tuple[pd.DataFrame, list[Any], NDArray]:
+    """Read sequences as the model reads them, with their targets.
+
+    Returns
+    -------
+    A table with `RECORD_COLUMNS`, one row per sequence; the inputs of the model: the sequences, or
+    `RecordPair`s with their partners; and their targets as from `Objective.targets`. Coordinates
+    are missing unless `sequences` is a table that has them.
+
+    Raises
+    ------
+    SequenceFileError, ValueError
+        As `scoring.inputs.read_inputs` and `scoring.partners.read_partners`; ValueError also if
+        there is no sequence, or targets are missing, wrong, or not one per sequence.
+    """
+    partner_of = read_partners(scorer, partner)
+    given = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
+    if not given:
+        raise ValueError("there are no sequences to weigh the evidence on")
+    table = (
+        sequences if isinstance(sequences, pd.DataFrame) else pd.DataFrame(index=range(len(given)))
+    )
+    records = table.reset_index(drop=True).assign(id=[each.id for each in given])
+    records = records.reindex(columns=RECORD_COLUMNS)
+    of_records = _target_table(scorer, table, targets)
+    about = records.assign(
+        length=[len(each.letters) for each in given], label=of_records.get(LABEL, np.nan)
+    )
+    values = scorer.objective.targets(_as_text(of_records), about, "the targets")
+    if partner_of is None:
+        return records, [each.letters for each in given], values
+    return records, [RecordPair(each.letters, partner_of(each)) for each in given], values
+
+
+def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) -> pd.DataFrame:
+    """Return the columns of the targets that the objective reads, one row per sequence.
+
+    They are columns of `given`, the table of the sequences, unless there are `targets`.
+    """
+    objective, number = scorer.objective, len(given)
+    columns = list(objective.section.target_columns) or [LABEL] * objective.is_labelled
+    if not columns:
+        if targets is not None:
+            raise ArgumentError(
+                f"targets cannot be passed for objective {objective.kind!r}: they are read at the "
+                "coordinates of the sequences",
+                hint="Pass the sequences as a table with chrom, start, end and strand",
+            )
+        return pd.DataFrame(index=range(number))
+    targets = given if targets is None else targets
+    if isinstance(targets, pd.DataFrame):
+        if absent := [column for column in columns if column not in targets]:
+            raise ArgumentError(
+                f"the table has no column {absent[0]!r}, the target of the model",
+                hint="Add it, or pass the targets of the sequences",
+            )
+        table = targets[columns].reset_index(drop=True)
+    elif len(columns) > 1:
+        raise ArgumentError(f"pass a table of targets with the columns {', '.join(columns)}")
+    else:
+        table = pd.DataFrame({columns[0]: list(targets)})
+    values = table[columns[0]]
+    if objective.is_labelled and (len(values) != number or not values.isin((0, 1)).all()):
+        raise ArgumentError(
+            f"pass one label, 0 or 1, for each of the {number} sequences, not "
+            f"{values.unique()[:5].tolist()} for {len(values)}"
+        )
+    if len(values) != number:
+        raise ArgumentError(
+            f"pass one target for each of the {number} sequences, not {len(values)}"
+        )
+    return table
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return values as text, as they are read from a table of targets."""
+    return table.astype(object).map(str, na_action="ignore")
+
+
+def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) -> None:
+    """Refuse sequences, or pairs, that the model or a parent of it was trained or selected on.
+
+    They are found by equal sequences, on either strand, in the list of the model folder. A model in
+    memory has none.
+
+    Raises
+    ------
+    ArgumentError
+        If there are such sequences; the message names one.
+    ModelFolderError
+        If the list is damaged.
+    """
+    if scorer.folder is None or not (scorer.folder / TRAINING_RECORDS).is_file():
+        return
+    keys_of_model = keys_of_seen(scorer.folder)
+    if isinstance(scorer, PairedScorer):
+        partners = [sha256(pair.partner.tobytes()).hexdigest() for pair in inputs]
+        keys = record_keys([pair.first for pair in inputs], scorer.alphabet, partners)
+    else:
+        keys = record_keys(inputs, scorer.alphabet)
+    seen = [key in keys_of_model for key in keys]
+    if any(seen):
+        raise ArgumentError(
+            f"the model was trained or selected on {sum(seen)} of the {len(seen)} sequences, such "
+            f"as {ids.iloc[seen.index(True)]!r}",
+            hint="Weigh the evidence on sequences that it has not seen, such as test records",
+        )
+
+
+def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> Scores:
+    """Return a function from inputs to the scores (n, M) of the M members for an output.
+
+    Scores count as far as held-out records confirm them: those of a binary model are calibrated on
+    the validation records, others on `held_out` (`HeldOut.slope`).
+    """
+    if scorer.objective.has_log_odds:
+        return scorer.member_log_odds
+
+    def scores(inputs: Sequence[Any]) -> NDArray[np.float64]:
+        return output.value(scorer.network_outputs(inputs))
+
+    own = held_out.inputs(held_out.sequences, range(len(held_out.sequences)))
+    slope = held_out.slope(scores(own).mean(axis=1))
+    return lambda inputs: slope * scores(inputs)
+
+
+def neutral_backgrounds(held_out: HeldOut, scores: Scores, seed: int) -> Backgrounds:
+    """Return dinucleotide shuffles of records that have no signal, such as negatives.
+
+    `scores` is from `calibrated_scores`. The other input of a model with two inputs is not
+    shuffled.
+    """
+    neutral, rng = held_out.neutral, np.random.default_rng(seed)
+    letters, rows = neutral_letters([held_out.sequences[row] for row in neutral.tolist()], rng)
+    records = neutral[rows]
+
+    def score(copies: Sequence[Letters]) -> NDArray[np.float64]:
+        # one or several copies of each background, in order
+        return scores(held_out.inputs(copies, np.resize(records, len(copies)))).mean(axis=1)
+
+    return Backgrounds(letters, score, held_out.alphabet, held_out.unit)
+
+
+def add_evidence(
+    motifs: MotifSet,
+    scorer: Scorer,
+    records: pd.DataFrame,
+    inputs: Sequence[Any],
+    values: NDArray,
+    **options: Any,
+) -> MotifSet:
+    """Return the motifs with the evidence of held-out records, as `MotifSet.with_evidence` does.
+
+    Arguments and errors are those of `weigh_motifs`; ArgumentError and ModelFolderError also as for
+    `check_not_trained_on`.
+    """
+    check_not_trained_on(scorer, records["id"], inputs)
+    evidence, sites, curves = weigh_motifs(motifs, scorer, records, inputs, values, **options)
+    table = motifs.table.drop(columns=evidence.columns, errors="ignore")
+    return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
+
+
+def weigh_motifs(
+    motifs: MotifSet,
+    scorer: Scorer,
+    records: pd.DataFrame,
+    inputs: Sequence[Any],
+    values: NDArray,
+    **options: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Test the motifs of each output on the records whose target for it is known.
+
+    Parameters
+    ----------
+    motifs, scorer
+        The motifs, and the model.
+    records, inputs, values
+        As from `read_held_out`.
+    options
+        Further arguments of `weigh_with_model`.
+
+    Returns
+    -------
+    The evidence, one row per motif in the order of `motifs`; the sites that the model uses, with
+    the columns of `records`; and the curves of the motifs alone.
+    """
+    alphabet = _alphabet_of(scorer, motifs.input)
+    outputs, ppms, found = scorer.objective.outputs, motifs.ppms, []
+    for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
+        output = find_output(outputs, target)
+        truth, of_target = output.truth(values), motifs.table["target"] == target
+        known = np.flatnonzero(np.isfinite(truth))
+        own = [inputs[row] for row in known.tolist()]
+        pairs = own if isinstance(scorer, PairedScorer) else []
+        letters = [getattr(pair, motifs.input) for pair in pairs] or own
+        evidence, sites, curves = weigh_with_model(
+            {name: ppms[name] for name in motifs.table["name"][of_target]},
+            motifs.num_sites,
+            scorer,
+            output,
+            held_out_records(output, letters, truth[known], alphabet, pairs, motifs.input),
+            **options,
+        )
+        sites = sites.assign(record=known[sites["record"].to_numpy(int)])
+        found.append((evidence, sites, curves))
+    evidence, sites, curves = (
+        pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True)
+    )
+    # in the order of the motifs, whose targets may alternate
+    evidence = evidence.set_index("name").loc[motifs.table["name"]].reset_index(drop=True)
+    if motifs.input == "partner":  # which has other coordinates
+        records = records[["id"]].reindex(columns=RECORD_COLUMNS)
+    sites = sites.assign(score=(sites["rank"] * 1000).round())
+    return evidence, on_chromosome(sites, records), curves
+
+
+def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
+    """Return the alphabet of an input of the model, "first" or "partner"."""
+    if name == "first":
+        return scorer.alphabet
+    if not isinstance(scorer, PairedScorer):
+        raise ArgumentError("the motifs are those of a second input, but the model has only one")
+    return scorer.partner_tokenizer.alphabet
+
+
+def weigh_with_model(
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    scorer: Scorer,
+    output: Output,
+    held_out: HeldOut,
+    *,
+    hit_p: float | None = None,
+    window: tuple[int, int] | None = None,
+    significance: float = 0.05,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Test each motif on held-out records, and find the hits that the model uses.
+
+    Motifs are also inserted alone into neutral backgrounds: dinucleotide shuffles of negatives,
+    which have the composition of records without the signal.
+
+    Parameters
+    ----------
+    ppms, num_sites
+        As for `hits.find_hits`.
+    hit_p
+        As for `hits.find_hits`; `hits.default_hit_p` if not given.
+    scorer, output
+        A model, and the output that the motifs explain.
+    held_out
+        The records.
+    window, significance, seed
+        As for `weigh_evidence`.
+
+    Returns
+    -------
+    The table of `weigh_evidence` with the columns `marginals.COLUMNS`, the table of `relevant_hits`
+    for the records in question, and the curves of `marginals.position_curves`.
+    """
+    letters = held_out.sequences
+    if hit_p is None:
+        hit_p = _hit_p_of(ppms, held_out)
+    scores = calibrated_scores(scorer, output, held_out)
+    evidence = weigh_evidence(
+        ppms,
+        num_sites,
+        held_out,
+        scores,
+        hit_p=hit_p,
+        window=window,
+        significance=significance,
+        seed=seed,
+    )
+    hits = find_hits(ppms, num_sites, letters, hit_p, held_out.alphabet)
+    described = hits[held_out.in_question(hits)]
+    rows = sorted(set(described["record"]))
+    inputs = held_out.inputs([letters[row] for row in rows], rows)
+    found = importance_of(scorer, output, inputs, held_out.input)
+    backgrounds = neutral_backgrounds(held_out, scores, seed)
+    curves, marginals = position_curves(ppms, backgrounds, seed=seed)
+    used = relevant_hits(described, dict(zip(rows, found, strict=True)))
+    return evidence.merge(marginals, on="name"), used, curves
+
+
+def _hit_p_of(ppms: Mapping[str, NDArray[np.float64]], held_out: HeldOut) -> float:
+    """Return `hits.default_hit_p`; warn if motifs are too narrow to have a hit in long records."""
+    lengths = [len(row) for row in held_out.sequences]
+    hit_p = default_hit_p(lengths)
+    least_width = math.ceil(math.log(1 / hit_p, len(held_out.alphabet.letters)))
+    narrow = [name for name, ppm in ppms.items() if len(ppm) < least_width]
+    if narrow and hit_p < HIT_P:
+        LOG.warning(
+            f"{counted(len(narrow), 'motif')} of fewer than {least_width} positions cannot have a "
+            f"hit in records of {np.median(lengths):,.0f} positions (p < {hit_p:.1e}). Test the "
+            "evidence on shorter windows with MotifSet.with_evidence, or set [interpret] hit_p"
+        )
+    return hit_p
+
+
+def importance_of(
+    scorer: Scorer, output: Output, inputs: Sequence[Any], name: str = "first"
+) -> list[NDArray[np.float32]]:
+    """Return the importance of each position by AttnLRP, or by saturation without embeddings.
+
+    For a model with two inputs, `name` is the input whose positions are meant.
+    """
+    target = Target(output.name)
+    if isinstance(scorer, PairedScorer):
+        found = []
+        both = [[getattr(pair, each) for pair in inputs] for each in RecordPair._fields]
+        letters = both[RecordPair._fields.index(name)]
+        for batch in backward_batches(*both):
+            view = scorer.of_input(name, inputs[batch])
+            found += attnlrp_importance(view, letters[batch], partial(target.of, view))
+        return found
+    if scorer.network.has_embeddings:
+        return attnlrp_importance(scorer, inputs, partial(target.of, scorer))
+    return Saturation().attribution(scorer, inputs, target)

@@ -1,0 +1,342 @@
+"""Test which pairs of motifs a model uses together.
+
+Attention selects the pairs of motifs to test. The tests replace sites and measure how the score
+changes.
+
+The epistasis of a pair of motifs (`interpret.epistasis`) is compared with two controls in the same
+records and at the same distance: random sites, because any two sites can have some epistasis, and
+any two motifs with the same effects, because a non-linear function of the summed motif effects
+gives epistasis to every pair.
+
+The rules of the verdict are in docs/interpretation_interactions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.attribution.capture import has_attention, read_letters
+from selfattn_bio.attribution.rules import BATCH
+from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.evidence.epistasis import (
+    BIN,
+    NAMES,
+    PAIR,
+    SITES,
+    Letters,
+    LogOdds,
+    epistasis,
+    site_pairs,
+    spacing,
+)
+from selfattn_bio.evidence.held_out_records import MIN_EFFECT
+from selfattn_bio.evidence.interventions import mean_effect
+from selfattn_bio.evidence.verdicts import estimated, q_values, tested
+from selfattn_bio.motifs.formats import write_table
+from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
+from selfattn_bio.scoring.scorer import Scorer
+
+# pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
+Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
+
+MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
+MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
+MAX_PAIRS = 20  # pairs of motifs that are tested
+# records sampled for attributions among those with hits of at least two motifs
+MAX_SEARCHED = 1000
+# described in docs/interpretation_interactions.md
+COLUMNS = [  # order in interactions.tsv
+    *NAMES,
+    "records",
+    "tested",
+    *estimated("epistasis"),
+    "specific",
+    "sites_p",
+    "pairs_p",
+    *("p", "q", "attention", "closest"),
+    "spacings",
+    "spacing_start",
+    "spacing_end",
+    "spacing_fold",
+    *tested("spacing"),
+    "orientation",
+    "orientation_fold",
+    *tested("orientation"),
+    "verdict",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class Interactions(TableDisplay):
+    """Pairs of motifs that were tested for use together.
+
+    Attributes
+    ----------
+    table
+        One row per pair: target, the output of both motifs, and the columns `COLUMNS`
+        (docs/interpretation_interactions.md).
+    curves
+        Epistasis of the pairs by distance in neutral backgrounds, with the columns
+        `marginals.PAIR_CURVES`; None if it was not measured.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        names = self.supported["name_a"] + " and " + self.supported["name_b"]
+        return (
+            f"Interactions of {counted(len(self), 'pair')} of motifs, "
+            f"{len(names)} supported{': ' * bool(len(names))}{', '.join(names)}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def supported(self) -> pd.DataFrame:
+        """Return the rows of `table` with verdict "supported"."""
+        return self.table[self.table["verdict"] == "supported"]
+
+    @property
+    def lines(self) -> list[str]:
+        """Return one line of text per supported pair, and the number of supported pairs."""
+        pairs = [
+            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
+            f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}{_arrangement(row)}"
+            for row in self.supported.to_dict("records")
+        ]
+        return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV, and the curves next to it: the files of the command.
+
+        The curves of pairs.tsv are in pairs.distances.tsv.
+        """
+        write_table(path, self.table)
+        distances_path(path).unlink(missing_ok=True)  # of another table
+        if self.curves is not None:
+            write_table(distances_path(path), self.curves)
+
+
+def _arrangement(row: Mapping[Any, Any]) -> str:
+    """Describe distance and strands of a pair."""
+    return (
+        f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+        f"(q {row['orientation_q']:.1g})"
+    )
+
+
+def distances_path(path: str | Path) -> Path:
+    """Return the path of the curves of a table of pairs."""
+    return Path(path).with_suffix(".distances.tsv")
+
+
+def evaluate_interactions(
+    sites: pd.DataFrame,
+    sequences: Sequence[Letters],
+    log_odds: LogOdds,
+    attention: Attention,
+    *,
+    least: float = MIN_EFFECT,
+    significance: float = 0.05,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test pairs of motifs for epistasis, spacing and orientation.
+
+    Parameters
+    ----------
+    sites
+        name, record, start, end (0-based half-open) and strand of all sites.
+    sequences, log_odds
+        As for `epistasis`.
+    attention
+        Function from pairs of sites to the attention between them, (n,), such as that of
+        `attention_between`. It ranks the pairs of motifs if there are more than `MAX_PAIRS`.
+    least
+        Smallest epistasis that counts.
+    significance
+        q-value threshold.
+    seed
+        Seed for sampled records, shuffles, random sites and permutations.
+
+    Returns
+    -------
+    One row per tested pair of motifs, highest epistasis first, with the columns `COLUMNS`. A pair
+    is tested in records with both motifs, at the two sites that are closest to each other. At most
+    `MAX_PAIRS` pairs with at least `MIN_RECORDS` such records are tested: those with the highest
+    attention relative to the mean at their distance.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = site_pairs(sites)
+    # the closest sites of each record and pair of motifs, because `pairs` is sorted by gap
+    nearest = pairs.drop_duplicates(PAIR)
+    nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
+    nearest = _selected(nearest, attention)
+    sampled = (
+        nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
+    )
+    sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng, draws=1))
+    by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
+    lengths = np.array([len(row) for row in sequences])
+    rows: list[dict[Any, Any]] = []
+    for (name_a, name_b), group in nearest.groupby(NAMES):
+        tested = sampled[(sampled["name_a"] == name_a) & (sampled["name_b"] == name_b)]
+        row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
+        row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
+        rows.append(
+            row
+            | epistasis_tests(tested, rng)
+            | spacing(by_name[name_a], by_name[name_b], lengths, rng)
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    for kind in ("", "spacing_", "orientation_"):
+        table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
+    table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
+    return table.sort_values("epistasis", ascending=False, ignore_index=True)
+
+
+def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
+    """Select the pairs of motifs to test and add the column attention.
+
+    The column is the attention between the two sites divided by the mean at their distance. The
+    pairs of motifs with the highest mean are selected. For a network without attention the column
+    is missing everywhere, and the pairs with most records are selected.
+    """
+    given = pd.Series(attention(nearest), index=nearest.index)
+    expected = given.groupby(nearest["gap"] // BIN).transform("mean")
+    nearest = nearest.assign(attention=given / expected.where(expected > 0))
+    ranked = (
+        nearest.groupby(NAMES)["attention"]
+        .agg(["mean", "size"])
+        .sort_values(["mean", "size"], ascending=False)
+    )
+    return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
+
+
+def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
+    """Test whether the mean epistasis of a pair of motifs differs from both controls.
+
+    Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random
+    sites), pairs_p and specific (compared with motifs of the same effects) and p, the larger
+    p-value. A comparison with fewer than `MIN_RECORDS` records is left out.
+    """
+    above, specific = (
+        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "expected")
+    )
+    found: dict[str, float] = {}
+    if len(above) >= MIN_RECORDS:
+        mean = mean_effect(above, rng)
+        found |= {
+            "sites_p": mean["_p"],
+            **{f"epistasis{suffix}": mean[suffix] for suffix in ("", "_low", "_high")},
+        }
+    if len(specific) >= MIN_RECORDS:
+        mean = mean_effect(specific, rng)
+        found |= {"pairs_p": mean["_p"], "specific": mean[""]}
+    if "sites_p" in found and "pairs_p" in found:
+        found["p"] = max(found["sites_p"], found["pairs_p"])
+    return found
+
+
+def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
+    """Return "supported", "redundant" or "inconclusive" for a row of `evaluate_interactions`.
+
+    The rules are in docs/interpretation_interactions.md.
+    """
+    effects = row["epistasis"], row["specific"]
+    if row["q"] < significance and min(effects) >= least:
+        return "supported"
+    return "redundant" if row["q"] < significance and max(effects) <= -least else "inconclusive"
+
+
+def relevant_sites(
+    ppms: Mapping[str, NDArray[np.float64]],
+    sequences: Sequence[Letters],
+    importance: Callable[[Sequence[Letters]], list[NDArray[np.float32]]],
+    hit_p: float | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Find the hits that the model uses in records with hits of at least two motifs.
+
+    Parameters
+    ----------
+    ppms
+        Motif name to (width, 4) probabilities. There may be no motifs.
+    sequences
+        ASCII letters, one array per record. At most `MAX_SEARCHED` records with hits of at least
+        two motifs are sampled.
+    importance
+        Function from sequences to the importance of each position, which selects the hits.
+    hit_p
+        p-value threshold, as in `hits.find_hits`; `HIT_P` if not given.
+    seed
+        Seed for sampling records.
+
+    Returns
+    -------
+    The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
+    """
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p or HIT_P)
+    with_two_motifs = np.flatnonzero(
+        np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
+        > 1
+    )
+    sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
+    attribution = dict(
+        zip(
+            sampled.tolist(),
+            importance([sequences[record] for record in sampled]),
+            strict=True,
+        )
+    )
+    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), attribution)
+
+
+def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:
+    """Return a function from pairs of sites to the attention between the two sites, (n,).
+
+    The attention is the mean over both directions and over members, layers and heads; 0 for a model
+    without attention.
+
+    Parameters
+    ----------
+    scorer
+        The model.
+    sequences
+        ASCII letters, one array per record. `record` of a pair is an index into them.
+    """
+
+    def attention(pairs: pd.DataFrame) -> NDArray[np.float64]:
+        found = np.zeros(len(pairs))
+        if not has_attention(scorer):
+            return found
+        rows_of = pairs.groupby("record").indices
+        # by length, so that a batch needs little padding
+        records: list[Any] = sorted(rows_of, key=lambda record: len(sequences[record]))
+        for start in range(0, len(records), BATCH):
+            batch = records[start : start + BATCH]
+            reading = read_letters(
+                scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch)
+            )
+            # both sites of the first pair, then both of the second, and so on
+            spans = [
+                pairs[SITES].to_numpy(dtype=np.int64)[rows_of[record]].reshape(-1, 2)
+                for record in batch
+            ]
+            for record, fractions in zip(batch, reading.between(spans), strict=True):
+                a, b = np.arange(0, len(fractions), 2), np.arange(1, len(fractions), 2)
+                found[rows_of[record]] = (fractions[a, b] + fractions[b, a]) / 2
+        return found
+
+    return attention

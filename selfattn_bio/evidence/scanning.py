@@ -1,0 +1,202 @@
+"""Scan FASTA files or strings for motifs.
+
+Records are scanned in chunks, so files may be of any length. Hits have genomic coordinates if the
+records do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.files import check_ending, listed, whole_file
+from selfattn_bio.motifs import of_consensus, open_database
+from selfattn_bio.motifs.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
+from selfattn_bio.motifs.hits import HIT_P, NUM_SITES, find_hits
+from selfattn_bio.motifs.motif_set import MotifSet
+from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Record
+
+CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in memelite
+MAX_SCORE = 1000  # of BED
+PLACE = ["chrom", "start", "end", "strand"]
+
+
+def hits(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
+    sequences: Sequence[str] | str | Path,
+    *,
+    hit_p: float = HIT_P,
+    alphabet: str = "dna",
+) -> pd.DataFrame:
+    """Find motif hits with FIMO, on both strands of DNA.
+
+    `hits("motifs.meme", ["TTTATCGATAGG"])` returns one row for each motif and position in the
+    string.
+
+    Parameters
+    ----------
+    motifs
+        A `MotifSet`; a mapping of names to (width, A) probabilities, or to a consensus in IUPAC
+        codes such as "TATAWAAR"; or an argument of `open_database`: `jaspar:GROUP`, or the path of
+        a MEME, JASPAR or TRANSFAC file.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip).
+    hit_p
+        p-value threshold in (0, 1). The p-value is the probability that a uniformly random sequence
+        scores at least as high.
+    alphabet
+        dna or protein.
+
+    Returns
+    -------
+    chrom, start, end (0-based half-open), name (of the motif), score (-10 log10 p, at most 1000),
+    strand, p_value; sorted by position. Coordinates are genomic if the header of the record has
+    `chrom=`, `start=` and `end=`. Otherwise they are positions in the record, with its id (or the
+    index of the string) as chrom.
+
+    Raises
+    ------
+    ArgumentError
+        If `hit_p` is not in (0, 1), or a consensus has another character.
+    ValueError
+        If the motifs do not fit the alphabet, or the sequences are neither a list nor a file.
+    DatabaseError
+        If the motif file cannot be read.
+    SequenceFileError
+        If the FASTA file is malformed, or a character is not in the alphabet.
+    """
+    if not 0 < hit_p < 1:
+        raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
+    letters = get_alphabet(alphabet)
+    ppms, num_sites = _motifs(motifs, letters)
+    tables = [
+        _of(chunk, ppms, num_sites, hit_p, letters)
+        for chunk in _chunks(_records(sequences, letters))
+    ]
+    found = [table for table in tables if len(table)]
+    if not found:
+        return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
+    return pd.concat(found).sort_values(
+        ["chrom", "start", "end", "name", "strand"], ignore_index=True
+    )
+
+
+def scan_files(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
+    files: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    hit_p: float = HIT_P,
+    alphabet: str = "dna",
+) -> pd.DataFrame:
+    """Find motif hits in FASTA files, and write one table.
+
+    Parameters
+    ----------
+    motifs, hit_p, alphabet
+        As for `hits`.
+    files
+        One or more FASTA files, plain, gz or bgzip.
+    output
+        .bed, which has p as a seventh column, or .tsv or .parquet with the same columns.
+
+    Returns
+    -------
+    The hits, with the columns of `hits`.
+
+    Raises
+    ------
+    OutputError
+        If the output has another ending.
+    ArgumentError, DatabaseError, SequenceFileError, ValueError
+        As for `hits`.
+    """
+    output = check_ending(output, ".bed", ".tsv", ".parquet")
+    tables = [
+        hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, listed(files))
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    if output.suffix == ".bed":
+        with whole_file(output) as temporary:
+            write_bed(temporary, found, ["p_value"])
+    else:
+        write_table(output, found)
+    return found
+
+
+def _motifs(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path, alphabet: Alphabet
+) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, int]]:
+    if isinstance(motifs, MotifSet):
+        ppms, num_sites = motifs.ppms, motifs.num_sites
+    else:
+        ppms = (
+            {
+                name: of_consensus(motif, alphabet) if isinstance(motif, str) else np.asarray(motif)
+                for name, motif in motifs.items()
+            }
+            if isinstance(motifs, Mapping)
+            else open_database(str(motifs), alphabet)
+        )
+        num_sites = dict.fromkeys(ppms, NUM_SITES)
+    for name, ppm in ppms.items():
+        if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
+            raise ValueError(
+                f"motif {name!r} has shape {ppm.shape} instead of "
+                f"(width, {len(alphabet.letters)}) for {alphabet.name}"
+            )
+    return ppms, num_sites
+
+
+def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:
+    if isinstance(sequences, Path) or (isinstance(sequences, str) and os.path.exists(sequences)):
+        yield from read_records(sequences, alphabet)
+    else:
+        yield from (
+            Record(each.id, each.letters)
+            for each in read_inputs(SequencePolicy(alphabet), sequences, 1)
+        )
+
+
+def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Yield records in order, in chunks of at most CHUNK_LETTERS letters after padding."""
+    chunk: list[Record] = []
+    longest = 0
+    for record in records:
+        longest = max(longest, len(record.letters))
+        if chunk and longest * (len(chunk) + 1) > CHUNK_LETTERS:
+            yield chunk
+            chunk, longest = [], len(record.letters)
+        chunk.append(record)
+    if chunk:
+        yield chunk
+
+
+def _of(
+    chunk: list[Record],
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    hit_p: float,
+    alphabet: Alphabet,
+) -> pd.DataFrame:
+    found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
+    score = np.minimum(
+        -10 * np.log10(np.maximum(found["p_value"], 10 ** (-MAX_SCORE / 10))), MAX_SCORE
+    ).round()
+    table = pd.DataFrame(
+        {"id": [record.id for record in chunk]}
+        | {name: [getattr(record, name) for record in chunk] for name in PLACE}
+    )
+    return on_chromosome(
+        found.assign(score=score), table.astype({"start": "Int64", "end": "Int64"})
+    )

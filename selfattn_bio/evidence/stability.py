@@ -1,0 +1,137 @@
+"""Compare motifs and attributions of models that differ only in their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.motifs.matching import alignment, match_label
+from selfattn_bio.motifs.motif_set import Motif, MotifSet
+
+# Cosine similarity from which two motifs are the same. 5 % of the motifs of JASPAR (insects) are as
+# similar to one of 25 others with columns in random order, and 95 % are to a copy of themselves
+# from 100 sampled sites that lacks up to two columns at each end.
+SIMILAR = 0.8
+COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "tested", "supported_in"]
+
+
+def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
+    """Count in how many trainings each motif is found, and in how many it is supported.
+
+    Two motifs are the same if the cosine similarity of their probabilities, minus those of a
+    uniform background, is at least `SIMILAR` at the best alignment on either strand. Columns
+    outside the alignment count as uniform.
+
+    Parameters
+    ----------
+    runs
+        Two or more sets of motifs, or folders of `MotifSet.save`, such as `results/promoter`.
+
+    Returns
+    -------
+    One row per distinct motif, those of the first run first: run (from 1) and name of the first
+    motif, its consensus and `match_label`, runs (their number), found_in, tested (number of runs
+    whose motifs have verdicts) and supported_in, which is at most `tested`.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two runs, or their alphabets differ.
+    ResultsError
+        If a file is missing.
+    """
+    sets = [each if isinstance(each, MotifSet) else MotifSet.load(each) for each in runs]
+    if len(sets) < 2:
+        raise ArgumentError("pass the motifs of at least two runs")
+    if len({motif.alphabet.name for motifs in sets for motif in motifs}) > 1:
+        raise ArgumentError("the runs have motifs of different alphabets")
+    firsts: list[tuple[int, Motif]] = []  # the first motif of each kind, and its run
+    found = []
+    for number, motifs in enumerate(sets, start=1):
+        verdicts: Any = motifs.table.set_index("name").get("verdict", {})
+        for motif in motifs:
+            similar = [
+                alignment(motif.ppm, other.ppm, motif.alphabet.has_complement).similarity
+                for _, other in firsts
+            ]
+            if max(similar, default=0.0) >= SIMILAR:
+                kind = int(np.argmax(similar))
+            else:
+                kind = len(firsts)
+                firsts.append((number, motif))
+            found.append((kind, number, verdicts.get(motif.name) == "supported"))
+    counts = pd.DataFrame(found, columns=["kind", "run", "is_supported"])
+    rows = [
+        {
+            "run": number,
+            "name": motif.name,
+            "consensus": motif.consensus,
+            "match": _match(sets[number - 1], motif.name),
+            "runs": len(sets),
+            "found_in": (of_kind := counts[counts["kind"] == kind])["run"].nunique(),
+            "tested": sum(map(_tested, sets)),
+            "supported_in": of_kind.loc[of_kind["is_supported"], "run"].nunique(),
+        }
+        for kind, (number, motif) in enumerate(firsts)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _tested(motifs: MotifSet) -> bool:
+    return "verdict" in motifs.table
+
+
+def _match(motifs: MotifSet, name: str) -> str:
+    """Return the significant match of a motif, or ""."""
+    (row,) = motifs.table[motifs.table["name"] == name].to_dict("records")
+    return match_label(row)
+
+
+def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.float64]:
+    """Correlate the attributions of the same records by several models.
+
+    Parameters
+    ----------
+    explanations
+        Explanations by two or more models. Records are matched by target and id; those that
+        are not in all of them are left out.
+
+    Returns
+    -------
+    (n,) Spearman's correlation over the positions of each of n common records, averaged over pairs
+    of models. It is missing if the attributions of a record are constant.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two explanations.
+    """
+    if len(explanations) < 2:
+        raise ArgumentError("pass the explanations of at least two models")
+    by_id = [
+        dict(zip(zip(each.records["target"], each.ids, strict=True), each.attribution, strict=True))
+        for each in explanations
+    ]
+    common = [name for name in by_id[0] if all(name in each for each in by_id[1:])]
+    return np.array(
+        [
+            np.mean([_rho(one[name], other[name]) for one, other in combinations(by_id, 2)])
+            for name in common
+        ],
+        dtype=np.float64,
+    )
+
+
+def _rho(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(spearmanr(one, other).statistic)

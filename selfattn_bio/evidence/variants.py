@@ -1,0 +1,257 @@
+"""Score the variants of a VCF file, or all substitutions in a region of a genome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
+from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.errors import ArgumentError, GenomeError
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
+from selfattn_bio.motifs import read_motifs
+from selfattn_bio.motifs.hits import changed_motifs
+from selfattn_bio.motifs.logos import draw_saturation
+from selfattn_bio.scoring.annotated import VariantWriter, write_effects
+from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
+from selfattn_bio.scoring.regions import parse_region
+from selfattn_bio.scoring.tracks import assembly_of
+from selfattn_bio.scoring.variants import (
+    MEANING,
+    VariantBatch,
+    VariantWindows,
+    check_reference,
+    scored,
+    substitutions,
+    tally,
+)
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.vcf import VcfFile
+
+Motifs = dict[str, NDArray[np.float64]]  # name to (width, 4) probabilities
+
+
+@dataclass(frozen=True, repr=False)
+class Substitutions(TableDisplay):
+    """The effects of all single-base substitutions in a region of a genome.
+
+    Attributes
+    ----------
+    table
+        One row per substitution, with the columns of `score_variants`, and motifs_lost and
+        motifs_gained if motifs were given.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        chrom, first, last = self.table["chrom"].iloc[0], *self.table["pos"].iloc[[0, -1]]
+        return f"Substitutions in {chrom}:{first}-{last}: {', '.join(self.lines)}"
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the number of alleles with each status, as text."""
+        return _status_lines(tally(self.table))
+
+    def plot(self, region: PlotRegion = None) -> DisplayedFigure:
+        """Draw the effect of each substitution, and above it the mean loss at each position.
+
+        Parameters
+        ----------
+        region
+            The positions to draw: (start, end) on the chromosome, 0-based half-open;
+            "CHROM:FIRST-LAST", 1-based inclusive as in samtools; or "all". By default, the 100
+            positions with the largest mean effects.
+
+        Raises
+        ------
+        ArgumentError
+            If the region is not within the substitutions.
+        """
+        effects = self.table.groupby("pos")["effect"].mean()  # NaN: not scored
+        effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
+        chrom, first = self.table["chrom"].iloc[0], int(effects.index[0]) - 1
+        start, end = plot_interval(region, effects, chrom, first)
+        shown = self.table[self.table["pos"].between(start + 1, end)]
+        if shown.empty:
+            raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
+        figure = DisplayedFigure(figsize=(figure_width(end - start), 3.2), layout="constrained")
+        draw_saturation(shown, *figure.subplots(2, 1, sharex=True))
+        return figure
+
+    def save(self, prefix: str | Path) -> None:
+        """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg."""
+        with whole_file(f"{prefix}.effects.tsv") as path:
+            write_effects(self.table, path)
+        figure = self.plot("all")
+        figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
+        with whole_file(f"{prefix}.saturation.svg") as path:
+            figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def score_substitutions(
+    model: Model,
+    genome: Genome | str | Path,
+    region: str,
+    *,
+    windows: VariantWindows | None = None,
+    prior: float | None = None,
+    motifs: str | Path | None = None,
+) -> Substitutions:
+    """Score all single-base substitutions in a region, in one window if the region fits into it.
+
+    In a longer region, each position has a window around it. A warning is logged if the genome is
+    named differently from the assembly of the training records.
+
+    Parameters
+    ----------
+    model, genome, windows, prior
+        As for `score_variants`.
+    region
+        CHROM:FIRST-LAST, 1-based inclusive as in samtools.
+    motifs
+        MEME, JASPAR or TRANSFAC file, to list the motifs that each substitution destroys and
+        creates.
+
+    Raises
+    ------
+    GenomeError
+        If the region is malformed, is not on the genome, or has no A, C, G or T.
+    DatabaseError
+        If the file of motifs cannot be read.
+    ModelFolderError, ValueError
+        As for `score_variants`.
+    """
+    genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
+    found = parse_region(region, genome)
+    length = found.end - found.start
+    one = length <= origin.window(windows.window) and windows.placements == 1
+    LOG.info(
+        f"{found.chrom}:{found.start + 1}-{found.end}: {length} bp, "
+        f"{'all in one window' if one else 'each in its own window'}"
+    )
+    if one:
+        windows = replace(windows, around=found.start + length // 2)
+    variants = substitutions(genome.with_soft_mask(origin.scorer.policy.soft_mask), found)
+    tables = [
+        _with_changes(batch, ppms) for batch in scored(origin, genome, variants, windows, prior)
+    ]
+    if not tables:
+        message = "the region has no A, C, G or T that the model reads"
+        raise GenomeError(message, place=f"{genome.path} {region}")
+    return Substitutions(pd.concat(tables, ignore_index=True))
+
+
+def annotate_variants(
+    model: Model,
+    genome: Genome | str | Path,
+    vcf: str | Path,
+    output: str | Path,
+    *,
+    windows: VariantWindows | None = None,
+    prior: float | None = None,
+    mismatches: float = 0.05,
+    motifs: str | Path | None = None,
+    background: int = 0,
+) -> Counter[str]:
+    """Score the alleles of a VCF file of any size, and write a table and an annotated VCF.
+
+    Writes PREFIX.effects.tsv with the columns of `score_variants`, and PREFIX.annotated.vcf.gz, the
+    same lines with SAB_EFFECT and other fields in INFO. Lines are scored in batches, so memory does
+    not grow with the file. A warning is logged if the genome is named differently from the assembly
+    of the training records.
+
+    Parameters
+    ----------
+    model, genome, vcf, windows, prior, background
+        As for `score_variants`.
+    output
+        Prefix of the file names.
+    mismatches
+        Allowed fraction of lines whose REF differs from the genome.
+    motifs
+        MEME, JASPAR or TRANSFAC file, to add the columns motifs_lost and motifs_gained.
+
+    Returns
+    -------
+    The number of alleles with each status.
+
+    Raises
+    ------
+    VariantFileError, GenomeError, ModelFolderError, ValueError
+        As for `score_variants`; VariantFileError also if the header already defines the fields.
+    DatabaseError
+        If the file of motifs cannot be read.
+    """
+    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    source = VcfFile(vcf, genome)
+    genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
+    lines, wrong, first = check_reference(source, mismatches)
+    LOG.info(
+        counted(lines, "line")
+        + (
+            f", REF differs from the genome in {wrong}: {first}"
+            if wrong
+            else ", every REF agrees with the genome"
+        )
+    )
+    counts = Counter[str]()
+    with VariantWriter(output, source, _name(model, origin)) as writer:
+        for batch in scored(origin, genome, source, windows, prior, background):
+            writer.write(batch.variants, _with_changes(batch, ppms))
+            counts += tally(batch.table)
+    for line in _status_lines(counts):
+        LOG.info(line)
+    return counts
+
+
+def _opened(
+    model: Model,
+    genome: Genome | str | Path,
+    motifs: str | Path | None,
+    windows: VariantWindows | None,
+) -> tuple[Genome, Motifs | None, ModelOrigin, VariantWindows]:
+    """Open genome, motifs and model, and warn if the genome has another name than the assembly."""
+    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    ppms = None if motifs is None else read_motifs(motifs)
+    origin = origin_of(model)
+    origin.warn_of_other_assembly(assembly_of(genome))
+    return genome, ppms, origin, windows or VariantWindows()
+
+
+def _name(model: Model, origin: ModelOrigin) -> str:
+    """Return the model as it was named, or the folders of a loaded model."""
+    if isinstance(model, str | Path):
+        return str(model)
+    folders = model if isinstance(model, Sequence) else [m.folder for m in origin.scorer.members]
+    return " ".join(map(str, folders))
+
+
+def _status_lines(counts: Counter[str]) -> list[str]:
+    return [f"{counted(count, 'allele')} {MEANING[status]}" for status, count in counts.items()]
+
+
+def _with_changes(batch: VariantBatch, motifs: Motifs | None) -> pd.DataFrame:
+    """Return the table of a batch, with motifs_lost and motifs_gained if there are motifs.
+
+    The first window of each allele is searched. Alleles without a score have empty values.
+    """
+    if motifs is None:
+        return batch.table
+    known = [(i, pair) for i, pair in enumerate(batch.pairs) if pair is not None]
+    refs, alts = [], []
+    for i, pair in known:
+        at = int(pair.positions[0])
+        ref, alt = batch.table["ref"].iloc[i], batch.table["alt"].iloc[i]
+        refs.append((pair.ref[0], at, at + len(ref)))
+        alts.append((pair.alt[0], at, at + len(alt)))
+    found = changed_motifs(motifs, refs, alts).set_axis([i for i, _ in known])
+    return batch.table.join(found.reindex(range(len(batch.table)), fill_value=""))

@@ -1,0 +1,273 @@
+"""Weigh the evidence for each motif on held-out records.
+
+These records were used neither to train the model nor to find the motif.
+
+docs/interpretation_evidence.md lists the tests and the rules of the verdict, with reasons and
+figures. The tests are in `associations` and `interventions`.
+
+For a class or label:
+
+- **supported**: hits are more frequent in positives than in negatives (enrichment), also compared
+  with negatives of the same GC content and length (matched), and log-odds fall more when hits are
+  shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
+  three, is below the significance. effect and fall, the loss of log-odds at the hits alone, are at
+  least `MIN_EFFECT`, with intervals above 0. And fall exceeds that of permuted motifs (`null_p`,
+  `interpret.nulls`).
+- **contradicted**: `effect_q` is below the significance, but fall and effect are at most
+  -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
+- **inconclusive**: all other motifs.
+
+For a number, records with a hit have higher or lower values than others (enrichment, also compared
+with records of the same GC content and length), and the prediction falls or rises accordingly when
+hits are shuffled. A motif is inconclusive if ranks and means, in all records and in those matched,
+do not change in the same direction. Effects are in the unit of the number, and at least
+`MIN_EFFECT` of its standard deviation. A motif is contradicted if all three tests are significant,
+but the prediction changes in the other direction.
+
+effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
+ones.
+
+**The unit of an effect.** Even a model that learned nothing reacts to its input: its raw score
+falls when its own motifs are shuffled, so meaningless motifs would pass a test on raw scores.
+Effects are therefore logits times the slope fitted on the validation set
+(`evaluation.calibration.fit_platt`), that is, log-odds confirmed by held-out labels. Other models
+than binary ones have no such slope, so it is fitted on the records of the evidence
+(`HeldOut.slope`), and effects in the unit of a number are treated in the same way. For a network
+that predicts nothing on held-out records, slope times standard deviation of the scores is due to
+chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
+effects are no larger, whatever the size of its raw scores. A verdict from a small validation set is
+therefore unreliable. An effect must also be at least `MIN_EFFECT` (0.1: the odds of a positive fall
+by a tenth), because with thousands of records even a tiny effect is significant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from selfattn_bio.evidence.associations import (
+    position_profile,
+    strand_bias,
+    strata_of,
+)
+from selfattn_bio.evidence.held_out_records import HeldOut
+from selfattn_bio.evidence.interventions import (
+    Scored,
+    Scores,
+    effect,
+    mean_fall,
+    sufficiency,
+)
+from selfattn_bio.evidence.nulls import null_hits
+from selfattn_bio.motifs.hits import find_hits
+
+TESTS = (
+    "enrichment",
+    "matched",
+    "effect",
+    "sufficiency",
+    "position",
+    "window",
+    "strand",
+)
+# all have to be significant for a motif to be supported
+REQUIRED = ("enrichment_p", "matched_p", "effect_p")
+NULL_P = 0.05  # fraction of permuted motifs that may have a larger fall
+# loss of score at the hits: minus that at control sites, and the loss alone
+USES = ("effect", "fall")
+
+
+def tested(name: str) -> tuple[str, str]:
+    """Return the columns of a test: p and q."""
+    return f"{name}_p", f"{name}_q"
+
+
+def estimated(name: str) -> tuple[str, str, str]:
+    """Return the columns of an estimate: value, and ends of its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+COLUMNS = [  # order in motifs.tsv
+    *tested("enrichment"),
+    "odds_ratio",
+    "positives_with_hit",
+    "negatives_with_hit",
+    *("positives", "negatives"),
+    *("difference", "records_with_hit", "records"),
+    "num_hits",
+    *estimated("effect"),
+    *tested("effect"),
+    "effect_records",
+    *estimated("fall"),
+    "support_q",
+    *("null_motifs", "null_fall", "null_p", "null_passing"),
+    "verdict",
+    *("unit", "min_effect"),
+    *tested("matched"),
+    *("matched_odds_ratio", "matched_difference"),
+    *estimated("sufficiency"),
+    *tested("sufficiency"),
+    "stability",
+    *tested("position"),
+    "window_start",
+    "window_end",
+    "window_hits",
+    "window_expected",
+    *tested("window"),
+    *("strand_plus", "strand_low", "strand_high"),
+    *tested("strand"),
+]
+
+
+def weigh_evidence(
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    held_out: HeldOut,
+    scores: Scores,
+    *,
+    hit_p: float,
+    window: tuple[int, int] | None = None,
+    significance: float = 0.05,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test each motif and decide its verdict.
+
+    Parameters
+    ----------
+    ppms, num_sites, hit_p
+        As for `hits.find_hits`.
+    held_out
+        The records.
+    scores
+        Function from inputs of the model (`HeldOut.inputs`) to (n,) calibrated scores, up to a
+        constant, in `HeldOut.unit`, such as `Scorer.log_odds`; or to (n, M) for M members.
+    window
+        Expected positions of hits, as in `position_profile`; the fullest window if not given.
+    significance
+        q-value threshold.
+    seed
+        Seed for shuffles, control sites, permuted motifs and resampling.
+
+    Returns
+    -------
+    One row per motif, in the given order: name and `COLUMNS`, described in
+    docs/interpretation_evidence.md; those of enrichment are missing for the other kind of records.
+    q-values are Benjamini-Hochberg over the motifs. Values that
+    cannot be computed are missing, for example the effect of a motif with hits in fewer than
+    `MIN_RECORDS` records.
+    """
+    alphabet = held_out.alphabet
+    hits = find_hits(ppms, num_sites, held_out.sequences, hit_p, alphabet)
+    strata = strata_of(held_out.sequences, alphabet)
+    scored = Scored(held_out.sequences, scores, held_out.least, held_out.inputs)
+    lengths = np.array([len(row) for row in held_out.sequences])
+    rows = []
+    for number, (name, ppm) in enumerate(ppms.items()):
+        rng = np.random.default_rng((seed, number))
+        mine = hits[hits["name"] == name]
+        nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
+        described, *nulls_described = (
+            each[held_out.in_question(each) & (each["p_value"] < hit_p)] for each in (mine, *nulls)
+        )
+        row = {
+            "name": name,
+            "unit": held_out.unit,
+            "min_effect": held_out.least,
+            **held_out.enrichment(mine),
+            **held_out.matched(mine, strata),
+            **effect(mine, scored, rng),
+            **sufficiency(described, scored, rng),
+            **position_profile(described, nulls_described, lengths, window, rng),
+            **strand_bias(described, ppm, rng),
+        }
+        if _uses(row, held_out) and _largest_p(row) < significance:
+            row |= _against_nulls(row, nulls, scored, held_out, strata, significance, rng)
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=["name", *COLUMNS])
+    for test in TESTS:
+        table[f"{test}_q"] = q_values(table[f"{test}_p"].to_numpy(dtype=float))
+    table["support_q"] = q_values(table[list(REQUIRED)].max(axis=1, skipna=False).to_numpy(float))
+    table["verdict"] = [
+        verdict({**found, **row}, held_out, significance)
+        for found, row in zip(rows, table.to_dict("records"), strict=True)
+    ]
+    return table
+
+
+def _against_nulls(
+    row_of_motif: Mapping[str, Any],
+    nulls: Sequence[pd.DataFrame],
+    scored: Scored,
+    held_out: HeldOut,
+    strata: NDArray[np.int64],
+    significance: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Compare the loss of score at the hits of a motif with those at hits of permuted motifs.
+
+    Returns
+    -------
+    null_motifs: the number of permuted motifs with enough hits; null_fall: the 95th percentile of
+    their losses; null_p: the fraction of losses at least as large, the motif itself counted as one;
+    null_passing: how many of them pass the tests of a supported motif, each at p < `significance`.
+    If the motif lowers the score, rises take the place of losses.
+    """
+    apart = [each[each["apart"]] for each in nulls]
+    falls = np.array([mean_fall(each, scored, rng) for each in apart])
+    passing = 0
+    for hits, fall in zip(apart, falls, strict=True):
+        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
+        # the effect takes longer than the other tests
+        if (
+            held_out.direction(row) * fall >= held_out.least
+            and max(row["enrichment_p"], row["matched_p"]) < significance
+        ):
+            row |= effect(hits, scored, rng)
+            passing += _uses(row, held_out) and _largest_p(row) < significance
+    direction = held_out.direction(row_of_motif)
+    losses = direction * falls[~np.isnan(falls)]
+    return {
+        "null_motifs": len(losses),
+        "null_fall": direction * float(np.quantile(losses, 0.95)) if len(losses) else np.nan,
+        "null_p": float(
+            (1 + (losses >= direction * row_of_motif["fall"]).sum()) / (1 + len(losses))
+        ),
+        "null_passing": passing,
+    }
+
+
+def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Benjamini-Hochberg q-values; missing p-values stay missing and are not counted."""
+    q = np.full(len(p), np.nan)
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested])
+    return q
+
+
+def verdict(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> str:
+    """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
+    if row[held_out.opposing] < significance and _uses(row, held_out, against=True):
+        return "contradicted"
+    exceeds_nulls = row["null_p"] <= NULL_P  # false if missing
+    is_supported = _uses(row, held_out) and row["support_q"] < significance and exceeds_nulls
+    return "supported" if is_supported else "inconclusive"
+
+
+def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:
+    """Return whether the model clearly uses the hits as the records do, or `against` them."""
+    direction = held_out.direction(row) * (-1 if against else 1)
+    return all(
+        direction * row.get(name, np.nan) >= held_out.least
+        and min(direction * row[f"{name}_low"], direction * row[f"{name}_high"]) > 0
+        for name in USES
+    )
+
+
+def _largest_p(row: Mapping[Any, Any]) -> float:
+    return max(row[name] for name in REQUIRED)

@@ -1,0 +1,215 @@
+"""Find motifs by clustering seqlets: recursive calling, all-against-all comparison, merging.
+
+Works for DNA and protein, needs no clustering library and no null distribution from shuffling.
+
+1. Call seqlets: spans with more attribution than expected by chance, as well as all their parts
+   (`interpret.seqlets`).
+2. Compare all pairs of seqlets with Tomtom, on both strands for DNA. The comparison uses the
+   hypothetical scores of all letters, not only of those in the sequence.
+3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
+   group. Repeat with the remaining seqlets.
+4. Align each group on its centre, count letters and trim to the informative part.
+   `patterns.refine_patterns` then searches all records for each pattern and keeps one of the
+   patterns that share sites. This merges halves of a motif and reverse complements, even if the
+   patterns look different.
+5. Repeat from step 2 with the seqlets that are in no site yet, so that a motif with a thousand
+   sites does not mask one with thirty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.motifs.matching import compare
+from selfattn_bio.motifs.patterns import (
+    CallerResult,
+    SeqletPattern,
+    align,
+    check_scores,
+    refine_patterns,
+)
+from selfattn_bio.motifs.seqlets import call_seqlets
+from selfattn_bio.sequence.alphabet import Alphabet
+
+THRESHOLD = 0.01  # p-value of a seqlet
+# same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
+SIMILAR_P = 1e-4
+COMPARED = 2000  # seqlets compared per round; about 2 s
+ROUNDS = 4
+MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
+FLANK = 3  # positions on each side of a seqlet that are included in the comparison
+MARGIN = 6  # positions on each side of a centre that may turn out to belong to the motif
+# Tomtom bins: 8 times faster than 100 and 100, with 98 % of the same pairs
+SCORE_BINS, TARGET_BINS = 25, 10
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Fast caller for any alphabet.
+
+    Parameters
+    ----------
+    max_seqlets
+        Largest number of seqlets to group; those with the highest attribution are kept.
+
+    References
+    ----------
+    Schreiber 2025 (tangermeme, memelite): the recursive seqlet algorithm and the Tomtom
+    implementation.
+    """
+
+    max_seqlets: int = 20_000
+
+    def call(
+        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+    ) -> CallerResult:
+        """Call seqlets and group them as described in the module docstring.
+
+        Parameters
+        ----------
+        letters
+            (n, L) ASCII, padded with 0.
+        hypothetical
+            (n, L, A) score of each letter at each position, in alphabet order, 0 in padding.
+        alphabet
+            Alphabet of `letters`.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not match, or a score is not finite.
+        """
+        check_scores(letters, hypothetical, alphabet)
+        records = [row[: np.count_nonzero(row)] for row in letters]
+        attribution = [
+            row[: len(record)]
+            for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)
+        ]
+        seqlets = _positive_only(
+            call_seqlets(attribution, threshold=THRESHOLD), letters, hypothetical, alphabet
+        )
+        rest = seqlets.sort_values(
+            "attribution", ascending=False, kind="stable", ignore_index=True
+        ).head(self.max_seqlets)
+        patterns: list[SeqletPattern] = []
+        for _ in range(ROUNDS):
+            groups = (
+                list(_groups(rest.head(COMPARED), hypothetical, records, alphabet))
+                if len(rest) >= MIN_GROUP
+                else []
+            )
+            aligned = [
+                pattern
+                for group in groups
+                if (pattern := align(group, records, alphabet)) is not None
+            ]
+            if not aligned:
+                break
+            patterns = refine_patterns([*patterns, *aligned], records, attribution)
+            rest = _unexplained(rest, patterns, letters.shape)
+        return CallerResult(patterns, len(seqlets))
+
+
+def _positive_only(
+    seqlets: pd.DataFrame,
+    letters: NDArray[np.uint8],
+    hypothetical: NDArray[np.float32],
+    alphabet: Alphabet,
+) -> pd.DataFrame:
+    """Keep seqlets whose observed letters increase the score of label 1.
+
+    Evidence against label 1 does not explain why a record is positive.
+    """
+    own = (hypothetical * one_hot(letters, alphabet)).sum(axis=2, dtype=np.float64)
+    sums = np.concatenate([np.zeros((len(own), 1)), np.cumsum(own, axis=1)], axis=1)
+    record, start, end = (seqlets[column].to_numpy() for column in ("record", "start", "end"))
+    return seqlets[sums[record, end] > sums[record, start]]
+
+
+def _groups(
+    seqlets: pd.DataFrame,
+    hypothetical: NDArray[np.float32],
+    records: list[NDArray[np.uint8]],
+    alphabet: Alphabet,
+) -> Iterator[pd.DataFrame]:
+    """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
+
+    The intervals of a group have the same width: they are aligned on its centre, with MARGIN
+    positions on each side.
+    """
+    record = seqlets["record"].to_numpy()
+    first = np.maximum(seqlets["start"].to_numpy() - FLANK, 0)
+    last = np.minimum(
+        seqlets["end"].to_numpy() + FLANK, np.array([len(row) for row in records])[record]
+    )
+    scores = [
+        hypothetical[row, start:end].T.astype(np.float64)
+        for row, start, end in zip(record, first, last, strict=True)
+    ]
+    p, offset, is_reversed = _compared(
+        [of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet
+    )
+    similar, width = p < SIMILAR_P, last - first
+    np.fill_diagonal(similar, True)
+    free = np.ones(len(seqlets), dtype=bool)
+    while True:
+        sizes = (similar & free).sum(axis=1) * free
+        centre = int(sizes.argmax())
+        if sizes[centre] < MIN_GROUP:
+            return
+        members = np.flatnonzero(similar[centre] & free)
+        free[members] = False
+        # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
+        # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
+        at = (
+            np.where(is_reversed[centre], width - offset[centre] - width[centre], offset[centre])[
+                members
+            ]
+            + first[members]
+        )
+        yield pd.DataFrame(
+            {
+                "record": record[members],
+                "start": at - MARGIN,
+                "end": at + width[centre] + MARGIN,
+                "strand": np.where(is_reversed[centre, members], "-", "+"),
+            }
+        )
+
+
+def _compared(
+    scores: list[NDArray[np.float64]], alphabet: Alphabet
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Compare all pairs of (A, width) score matrices with Tomtom.
+
+    Returns
+    -------
+    Three (n, n) arrays: p-value, offset of the row's matrix in the column's, and whether the
+    column's matrix is reverse-complemented.
+    """
+    p, _, offset, _, strand = compare(
+        scores,
+        scores,
+        n_score_bins=SCORE_BINS,
+        n_target_bins=TARGET_BINS,
+        reverse_complement=alphabet.has_complement,
+    )
+    return p, offset.astype(np.int64), strand == 1
+
+
+def _unexplained(
+    seqlets: pd.DataFrame, patterns: list[SeqletPattern], shape: tuple[int, ...]
+) -> pd.DataFrame:
+    """Return the seqlets whose middle is in no site of a pattern."""
+    explained = np.zeros(shape, dtype=bool)
+    for pattern in patterns:
+        for row, start, end in pattern.seqlets[["record", "start", "end"]].itertuples(index=False):
+            explained[row, start:end] = True
+    middle = (seqlets["start"] + seqlets["end"]).to_numpy() // 2
+    return seqlets[~explained[seqlets["record"].to_numpy(), middle]]

@@ -1,0 +1,428 @@
+"""Motifs, their logos and the files they are written to.
+
+`Explanation.find_motifs` and the `motifs` command return a `MotifSet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from Bio.motifs import Motif as BioMotif
+from matplotlib import rc_context
+from numpy.typing import NDArray
+
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.layout import Layout
+from selfattn_bio.motifs import (
+    jaspar_text,
+    meme_alphabet,
+    meme_text,
+    read_meme,
+    transfac_text,
+)
+from selfattn_bio.motifs.formats import (
+    on_chromosome,
+    read_bed,
+    read_table,
+    write_bed,
+    write_table,
+)
+from selfattn_bio.motifs.logos import draw_logo
+from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
+from selfattn_bio.motifs.svg import logo_svg
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+
+if TYPE_CHECKING:
+    from selfattn_bio.evidence.held_out import Targets
+    from selfattn_bio.scoring.inputs import Inputs
+    from selfattn_bio.scoring.loading import Models
+    from selfattn_bio.scoring.partners import Partners
+
+
+@dataclass(frozen=True)
+class Motif(SeqletPattern):
+    """A named pattern; `record` of its seqlets is a row of the explanation.
+
+    Attributes
+    ----------
+    name
+        motif_01 is the motif with most sites of the first explained output. Numbers continue with
+        the next output.
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"Motif {self.name} {self.consensus} of {counted(self.num_sites, 'site')}"
+
+    def _repr_html_(self) -> str:
+        sites = counted(self.num_sites, "site")
+        return (
+            f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, "
+            f"{sites}</div><div>{self._logo()}</div></div>"
+        )
+
+    def _logo(self) -> str:
+        return logo_svg(self.ppm, self.alphabet.letters, label=f"logo of {self.name}")
+
+    @property
+    def pwm(self) -> NDArray[np.float64]:
+        """Return (width, A) log2 odds against a uniform background, with one pseudo-site."""
+        even = 1 / self.pfm.shape[1]
+        return np.log2((self.pfm + even) / (self.pfm.sum(axis=1, keepdims=True) + 1) / even)
+
+    @property
+    def consensus(self) -> str:
+        """Return the consensus sequence.
+
+        DNA: IUPAC codes by Cavener's rules. Protein: the residue of at least half of the sites,
+        else X.
+        """
+        if self.alphabet != DNA:
+            common = self.ppm.max(axis=1) >= 0.5
+            best = self.ppm.argmax(axis=1)
+            return "".join(
+                self.alphabet.letters[i] if there else self.alphabet.unknown
+                for i, there in zip(best, common, strict=True)
+            )
+        counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
+        return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
+
+
+@dataclass(frozen=True)
+class MotifSet:
+    """Motifs and a table of their properties.
+
+    Attributes
+    ----------
+    motifs
+        Most sites first, for each explained output.
+    table
+        One row per motif: name, input (only for models with two inputs), target (the explained
+        output), consensus, num_sites, match, match_p, match_q, other_matches, near_ties. More
+        columns after `with_evidence`.
+    records
+        id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
+        may be missing.
+    sites
+        Hits in held-out positives that the model uses, as BED6 rows with the columns p_value and
+        rank (`hits.relevant_hits`). The score is 1000 x rank. None before `with_evidence`.
+    curves
+        Effects of the motifs alone in neutral backgrounds, by position and strand
+        (`Marginals.curves`). None before `with_evidence`.
+    """
+
+    motifs: tuple[Motif, ...]
+    table: pd.DataFrame
+    records: pd.DataFrame
+    sites: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "MotifSet without motifs"
+        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self)
+        supported = f", {num_supported(self.table)} supported" if "verdict" in self.table else ""
+        return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, with a logo in each row."""
+        by_name = self.table.set_index("name")
+        heads = "".join(f"<th>{escape(str(column))}</th>" for column in ("name", "logo", *by_name))
+        rows = ""
+        for motif in self:
+            cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
+            rows += f"<tr><th>{escape(motif.name)}</th><td>{motif._logo()}</td>{cells}</tr>"
+        return (
+            f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+
+    def __len__(self) -> int:
+        return len(self.motifs)
+
+    def __iter__(self) -> Iterator[Motif]:
+        return iter(self.motifs)
+
+    def __getitem__(self, name: str) -> Motif:
+        for motif in self.motifs:
+            if motif.name == name:
+                return motif
+        raise KeyError(
+            f"no motif {name!r}; there are "
+            f"{', '.join(motif.name for motif in self.motifs) or 'no motifs'}"
+        )
+
+    @property
+    def input(self) -> str:
+        """Return which input of a model with two inputs has the motifs, "first" or "partner"."""
+        return str(self.table["input"].iloc[0]) if "input" in self.table and len(self) else "first"
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the motifs; DNA if there are none."""
+        return self.motifs[0].alphabet if self.motifs else DNA
+
+    @property
+    def ppms(self) -> dict[str, NDArray[np.float64]]:
+        """Return motif name to (width, A) probabilities."""
+        return {motif.name: motif.ppm for motif in self.motifs}
+
+    @property
+    def num_sites(self) -> dict[str, int]:
+        """Return motif name to number of sites."""
+        return {motif.name: motif.num_sites for motif in self.motifs}
+
+    def with_evidence(
+        self,
+        model: Models,
+        sequences: Inputs,
+        targets: Targets | None = None,
+        *,
+        partner: Partners | None = None,
+        hit_p: float | None = None,
+        window: tuple[int, int] | None = None,
+        significance: float = 0.05,
+        seed: int = 0,
+    ) -> MotifSet:
+        """Test each motif on held-out sequences with known targets, and decide its verdict.
+
+        A motif of a class is supported if it is more frequent in positives and the score of the
+        model falls when its sites are shuffled, by more than for motifs with its columns in random
+        order. A motif of a number is supported if the numbers of records with a hit are higher, or
+        lower, and the prediction falls, or rises. docs/interpretation_evidence.md describes the
+        tests.
+
+        Parameters
+        ----------
+        model
+            A model with a score of each record: a model folder, or a model returned by `load`.
+        sequences
+            Sequences that were used neither to train the model nor to find the motifs: strings, the
+            path of a FASTA file, or a table with a column `sequence` and optionally `id`. With the
+            columns `chrom, start, end` (0-based half-open) and `strand`, the sites have genomic
+            coordinates.
+        targets
+            The targets of the sequences, as in training: a table with the columns of the objective,
+            or the values of its only column, (n,). For a binary model, 1 = positive and 0 =
+            negative. By default the columns of `sequences`; the label of a binary model is in
+            `label`. A model of bins reads its targets at the coordinates of the sequences.
+        partner
+            Second input of each sequence for models with two inputs, as in `score_sequences`. The
+            tests change only the input of the motifs (`input`).
+        hit_p
+            A match of a motif is a hit if its p-value is below this, as in `hits`. By default
+            2.5e-4, and less for sequences of more than 300 letters.
+        window
+            [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
+            from its end, such as (-31, -25). By default the 10 positions with most hits are tested.
+        significance
+            q-value below which enrichment and effect are significant.
+        seed
+            Seed for shuffles, control sites and resampling.
+
+        Returns
+        -------
+        The same motifs. `table` has the columns of `evidence.COLUMNS` and `marginals.COLUMNS`,
+        `sites` the hits that the model uses (in positives of the class of the motif, or in all
+        sequences for a number), and `curves` the effects of the motifs alone.
+
+        Raises
+        ------
+        SequenceFileError
+            If the FASTA file is malformed, or a character is not in the alphabet.
+        CorpusError
+            If a target is not valid.
+        ValueError
+            If there is no sequence, or not one target per sequence, or no target for the output of
+            a motif; if the model has another alphabet, no score of a record, or is an ensemble; if
+            a partner is missing; if the model or its parent was trained or selected on one of the
+            sequences (seen.parquet of its folder).
+        """
+        from selfattn_bio.evidence import held_out  # imports torch, which scanning does not need
+
+        scorer = held_out.scorer_for_motifs(model, self)
+        records, inputs, values = held_out.read_held_out(scorer, sequences, targets, partner)
+        return held_out.add_evidence(
+            self,
+            scorer,
+            records,
+            inputs,
+            values,
+            hit_p=hit_p,
+            window=window,
+            significance=significance,
+            seed=seed,
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.
+
+        These are motifs.meme, motifs.tsv (the table), discovery_seqlets.bed (the seqlets from which
+        motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites) and
+        marginals.tsv (the curves).
+        """
+        layout = Layout(Path(folder))
+        self.to_meme(layout.matrices)
+        self.to_bed(layout.discovery_sites)
+        for path in (layout.sites, layout.marginals):
+            path.unlink(missing_ok=True)  # of other motifs
+        if self.sites is not None:
+            with whole_file(layout.sites) as path:
+                write_bed(path, self.sites)
+        if self.curves is not None:
+            write_table(layout.marginals, self.curves)
+        # equal logos give equal files
+        with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(layout.logos) as logos:
+            for motif in self:
+                figure = DisplayedFigure(
+                    figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained"
+                )
+                draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
+                figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
+        write_table(layout.motifs, self.table)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> MotifSet:
+        """Read a folder of `save`.
+
+        Counts follow from the saved probabilities and numbers of sites. The seqlets have the
+        coordinates of discovery_seqlets.bed, so `records` are the chromosomes or records named
+        there. `sites` has the columns of BED6.
+
+        Raises
+        ------
+        ResultsError
+            If a file is missing.
+        DatabaseError
+            If motifs.meme is not MEME text.
+        """
+        layout = Layout(Path(folder))
+        for path in (layout.matrices, layout.discovery_sites, layout.motifs):
+            if not path.exists():
+                hint = "Run `selfattn-bio motifs` first, or save a MotifSet"
+                raise ResultsError("file not found", place=str(path), hint=hint)
+        alphabet = meme_alphabet(layout.matrices)
+        ppms = read_meme(layout.matrices, alphabet, least=0)
+        seqlets = read_bed(layout.discovery_sites)
+        records = pd.DataFrame({"id": seqlets["chrom"].unique()})
+        records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
+        seqlets["record"] = seqlets["chrom"].map({name: i for i, name in enumerate(records["id"])})
+        motifs = []
+        for name, ppm in ppms.items():
+            own = seqlets.loc[seqlets["name"] == name, ["record", "start", "end", "strand"]]
+            counts = np.rint(ppm * len(own)).astype(np.int64)
+            motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
+        sites = read_bed(layout.sites) if layout.sites.exists() else None
+        curves = read_table(layout.marginals) if layout.marginals.exists() else None
+        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves)
+
+    def to_meme(self, path: str | Path | None = None) -> str:
+        """Return the motifs as MEME text, version 4, and write it to `path` if given."""
+        return _written(meme_text(self.ppms, self.num_sites, self.alphabet), path)
+
+    def to_jaspar(self, path: str | Path | None = None) -> str:
+        """Return the counts as JASPAR text and write it to `path` if given.
+
+        DNA only; raises ValueError for protein.
+        """
+        return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
+
+    def to_transfac(self, path: str | Path | None = None) -> str:
+        """Return the counts as TRANSFAC text and write it to `path` if given.
+
+        DNA only; raises ValueError for protein.
+        """
+        return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
+
+    def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
+        if self.alphabet != DNA:
+            raise ValueError(
+                f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
+                "MEME"
+            )
+        return {motif.name: motif.pfm for motif in self.motifs}
+
+    def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
+        """Return the seqlets as BED6 rows and write them to `path` if given.
+
+        Coordinates are 0-based half-open. They are genomic if the record has coordinates, else
+        positions in the record with its id as chrom. The score is 1000.
+        """
+        intervals = [motif.seqlets.assign(name=motif.name, score=1000) for motif in self.motifs]
+        empty = pd.DataFrame(columns=["record", "start", "end", "strand", "name", "score"])
+        rows = on_chromosome(pd.concat(intervals) if intervals else empty, self.records)
+        if path is not None:
+            with whole_file(path) as temporary:
+                write_bed(temporary, rows)
+        return rows
+
+    def plot(self) -> DisplayedFigure:
+        """Draw all logos in bits, one below the other, with name and match."""
+        rows = max(1, len(self.motifs))
+        figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
+        for axes, motif in zip(
+            figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
+        ):
+            draw_logo(motif.ppm, axes, motif.alphabet.letters)
+            (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
+            axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
+        return figure
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3g}"
+    return str(value)
+
+
+def _written(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def build_motifs(
+    patterns: list[SeqletPattern],
+    records: pd.DataFrame,
+    database: dict[str, NDArray[np.float64]],
+    targets: Sequence[str] = (),
+    input: str = "",
+) -> MotifSet:
+    """Name the patterns motif_01, motif_02, … in order and match them with the database.
+
+    `targets` has the explained output of each pattern; "" is the only output of a model. With an
+    empty database no motif has a match. `input` is that of the explanation.
+    """
+    motifs = tuple(
+        Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet)
+        for i, pattern in enumerate(patterns, start=1)
+    )
+    table = pd.DataFrame(
+        {
+            "name": [motif.name for motif in motifs],
+            "target": list(targets) or [""] * len(motifs),
+            "consensus": [motif.consensus for motif in motifs],
+            "num_sites": [motif.num_sites for motif in motifs],
+        }
+    )
+    if input:
+        table.insert(1, "input", input)
+    matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
+    return MotifSet(motifs, pd.concat([table, matches.drop(columns="name")], axis=1), records)
+
+
+def num_supported(motifs: pd.DataFrame) -> int:
+    """Count the rows with the verdict "supported"."""
+    return int((motifs["verdict"] == "supported").sum())

@@ -1,0 +1,272 @@
+"""Build patterns from aligned seqlets: count letters and trim to the informative part.
+
+A seqlet is a short interval with high attribution. A pattern is an alignment of similar seqlets.
+
+TF-MoDISco aligns a subset of short windows by their attributions. Its patterns are accurate in the
+middle and blurred or truncated at the ends. Therefore `refine_patterns` searches for each pattern
+in the explained sequences, aligns its hits with high attribution with flanks, and counts and trims
+the motif on them. This is not circular, because evidence is tested on other records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.motifs.hits import HIT_P, find_hits, one_hot, relevant_hits
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+
+MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
+MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
+# minimum width by alphabet size; shorter motifs cannot reach a significant p-value
+MIN_WIDTH = {4: 6, 20: 3}
+MIN_TOTAL = 6.0  # bits; a motif with 6 bits has a hit by chance every 2^6 = 64 positions
+MARGIN = 6  # positions on each side of a hit that may turn out to belong to the motif
+MIN_SITES = 20  # relevant hits that are needed to rebuild a pattern
+SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one is the same motif
+
+
+@dataclass(frozen=True)
+class SeqletPattern:
+    """An alignment of similar seqlets.
+
+    Attributes
+    ----------
+    pfm
+        Position frequency matrix, (width, A): counts of each letter at each position.
+    seqlets
+        One row per seqlet, each `width` long: record (index of the record), start, end (0-based
+        half-open), strand (always + for alphabets without a complement).
+    alphabet
+        Alphabet of the A columns of `pfm`.
+    """
+
+    pfm: NDArray[np.int64]
+    seqlets: pd.DataFrame
+    alphabet: Alphabet = field(default=DNA, kw_only=True)
+
+    @property
+    def num_sites(self) -> int:
+        """Return the number of seqlets."""
+        return len(self.seqlets)
+
+    @property
+    def ppm(self) -> NDArray[np.float64]:
+        """Return the probability of each letter, (width, A); uniform where counts are 0."""
+        total = self.pfm.sum(axis=1, keepdims=True)
+        return np.where(total > 0, self.pfm / np.maximum(total, 1), 1 / self.pfm.shape[1])
+
+
+@dataclass(frozen=True)
+class CallerResult:
+    """Result of a caller (`interpret.callers`).
+
+    Attributes
+    ----------
+    patterns
+        Patterns, most seqlets first. A pattern may be a part of another one.
+    num_seqlets
+        Number of seqlets that the caller found, also those in no pattern.
+    least
+        Number of seqlets that the caller needs.
+    """
+
+    patterns: list[SeqletPattern]
+    num_seqlets: int
+    least: int = 0
+
+    @property
+    def note(self) -> str:
+        """Return why there are no patterns; empty if there are some."""
+        if self.patterns:
+            return ""
+        if self.num_seqlets < self.least:
+            return (
+                f"{self.num_seqlets} seqlets were found, but grouping needs at least {self.least}"
+            )
+        return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
+
+
+def check_scores(
+    letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+) -> None:
+    """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    shape = (*letters.shape, len(alphabet.letters))
+    if hypothetical.shape != shape:
+        raise ValueError(f"hypothetical has shape {hypothetical.shape} instead of {shape}")
+    if not np.isfinite(hypothetical).all():
+        raise ValueError(f"hypothetical contains {hypothetical[~np.isfinite(hypothetical)][0]}")
+
+
+def align(
+    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+) -> SeqletPattern | None:
+    """Build a pattern from intervals of one width and trim it to its informative part.
+
+    Parameters
+    ----------
+    intervals
+        Aligned intervals, at least one: record, start, end, strand. An interval may extend beyond
+        its record. Positions outside are not counted, and intervals that still extend beyond their
+        record after trimming are left out.
+    records
+        ASCII letters, one array per record.
+    alphabet
+        Alphabet of the records.
+
+    Returns
+    -------
+    The pattern, or None if the informative part is shorter than `MIN_WIDTH` or has less than
+    `MIN_TOTAL` bits, or no interval remains.
+    """
+    bits = information(count_letters(intervals, records, alphabet))
+    start, end = informative_span(bits)
+    if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
+        return None
+    sites = _trimmed(intervals, start, end)
+    lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
+    sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
+    return (
+        SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
+        if len(sites)
+        else None
+    )
+
+
+def count_letters(
+    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+) -> NDArray[np.int64]:
+    """Count each letter at each position of intervals of one width: (width, A).
+
+    Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
+    not counted.
+    """
+    width = int((intervals["end"] - intervals["start"]).iloc[0]) if len(intervals) else 0
+    sites = np.zeros((len(intervals), width), dtype=np.uint8)
+    for site, record, start in zip(sites, intervals["record"], intervals["start"], strict=True):
+        inside = records[record][max(start, 0) : max(start + width, 0)]
+        site[max(-start, 0) :][: len(inside)] = inside
+    coded = one_hot(sites, alphabet).astype(np.int64)  # (sites, width, A)
+    is_reversed = (intervals["strand"] == "-").to_numpy()
+    coded[is_reversed] = coded[is_reversed][:, ::-1, ::-1]  # ACGT reversed is its complement
+    return coded.sum(axis=0)
+
+
+def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
+    """Find the informative part of a pattern from the bits at each position, (width,).
+
+    A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
+    `MAX_GAP` positions with less in a row. The candidate with the most bits is chosen.
+
+    Returns
+    -------
+    Start and end, 0-based half-open; (0, 0) if no position has `MIN_INFORMATION` bits.
+    """
+    informative = np.flatnonzero(bits >= MIN_INFORMATION)
+    if not len(informative):
+        return 0, 0
+    stretches = np.split(informative, np.flatnonzero(np.diff(informative) > MAX_GAP + 1) + 1)
+    best = max(stretches, key=lambda stretch: bits[stretch[0] : stretch[-1] + 1].sum())
+    return int(best[0]), int(best[-1]) + 1
+
+
+def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the information content of each position in bits, from counts (width, A) to (width,).
+
+    It is log2(A) minus the entropy, corrected for small samples: (A - 1) / (2 n ln 2), the value
+    expected for n uniformly sampled letters, is subtracted. Negative results become 0.
+
+    References
+    ----------
+    Schneider et al. 1986, Information content of binding sites on nucleotide sequences.
+    """
+    total, size = counts.sum(axis=1), counts.shape[1]
+    p = counts / np.maximum(total, 1)[:, None]
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
+    chance = (size - 1) / (2 * np.log(2) * np.maximum(total, 1))
+    return np.where(total > 0, np.maximum(np.log2(size) - entropy - chance, 0), 0.0)
+
+
+def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
+    """Trim intervals to their positions [start, end), counted along the strand of each interval."""
+    forward = intervals["strand"] == "+"
+    return intervals.assign(
+        start=np.where(forward, intervals["start"] + start, intervals["end"] - end),
+        end=np.where(forward, intervals["start"] + end, intervals["end"] - start),
+    )
+
+
+def refine_patterns(
+    patterns: Sequence[SeqletPattern],
+    sequences: Sequence[NDArray[np.uint8]],
+    attribution: Sequence[NDArray[np.float32]],
+) -> list[SeqletPattern]:
+    """Rebuild each pattern from its relevant hits and remove duplicates.
+
+    Parameters
+    ----------
+    patterns
+        Patterns of a caller (`patterns.CallerResult`).
+    sequences
+        ASCII letters of the explained records, one array per record.
+    attribution
+        Attribution of each letter, one array per record.
+
+    Returns
+    -------
+    Patterns, most sites first. A pattern is unchanged if it has fewer than MIN_SITES relevant hits
+    or these have too little information.
+    """
+    names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
+    ppms = {name: pattern.ppm for name, pattern in names.items()}
+    alphabet = patterns[0].alphabet if patterns else DNA
+    hits = find_hits(
+        ppms,
+        {name: pattern.num_sites for name, pattern in names.items()},
+        sequences,
+        HIT_P,
+        alphabet,
+    )
+    hits = relevant_hits(hits, dict(enumerate(attribution)))
+    longest = max(map(len, sequences), default=0)
+    refined = []
+    for name, pattern in names.items():
+        mine = hits[hits["name"] == name]
+        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[
+            ["record", "start", "end", "strand"]
+        ]
+        again = (
+            align(wide.reset_index(drop=True), sequences, alphabet)
+            if len(wide) >= MIN_SITES
+            else None
+        )
+        refined.append(again or pattern)
+    return _distinct(
+        sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest
+    )
+
+
+def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:
+    """Drop patterns with more than SHARED of their site centres in sites of earlier ones."""
+    taken = np.zeros((num_records, length), dtype=bool)
+    kept = []
+    for pattern in patterns:
+        record, start, end = (
+            pattern.seqlets[column].to_numpy(dtype=int) for column in ("record", "start", "end")
+        )
+        if taken[record, (start + end) // 2].mean() > SHARED:
+            continue
+        kept.append(pattern)
+        for row, first, last in zip(record, start, end, strict=True):
+            taken[row, first:last] = True
+    return kept

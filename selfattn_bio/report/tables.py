@@ -1,0 +1,293 @@
+"""Build the tables of the report.
+
+A cell belongs to the heading of its column, never to a position. The macro `table` of the templates
+shows every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from selfattn_bio.evaluation.metrics import TITLES, title_of
+from selfattn_bio.objectives import Objective
+from selfattn_bio.report import figures, words
+from selfattn_bio.report.plots import slice_name
+from selfattn_bio.report.results import entry_of
+from selfattn_bio.split_names import SPLIT_NAMES
+
+DESCRIPTIONS = {  # of headings that are not plain words
+    "AUROC": "area under the ROC curve; 0.5 is chance level",
+    "AUPRC": "area under the precision-recall curve (average precision)",
+    "MCC": "Matthews correlation coefficient; 0 is chance level",
+    "F1": "harmonic mean of precision and recall",
+    "macro F1": "mean of the F1 of each class",
+    "Brier": "Brier score: mean squared error of the probabilities; lower is better",
+    "ECE": "expected calibration error; lower is better",
+    "R²": "fraction of the variance that the predictions explain",
+    "MSE": "mean squared error; lower is better",
+    "perplexity": "exponential of the mean loss per token; lower is better",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes
+    ----------
+    text, note
+        The value, and the small print below it.
+    key
+        Value by which the page sorts the column; columns without keys cannot be sorted.
+    """
+
+    text: str
+    note: str = ""
+    key: str | float | None = None
+
+
+Cells = Mapping[str, Cell | str | None]  # by heading; a string is the text of a cell
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes
+    ----------
+    cells
+        Cell by the heading of its column. None is shown as a dash, a missing heading as nothing.
+    kind
+        Class of its style, such as "model".
+    search
+        Text in which the page searches; empty if the row is always shown.
+    """
+
+    cells: Cells
+    kind: str = ""
+    search: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page. The first cell of a row is its heading.
+
+    Attributes
+    ----------
+    rows
+        The rows, from top to bottom.
+    caption
+        Text above the table.
+    """
+
+    rows: Sequence[Row]
+    caption: str = ""
+
+    @classmethod
+    def of(cls, rows: Iterable[Cells], caption: str = "") -> Table:
+        """Return a table of rows without a kind."""
+        return cls([Row(cells) for cells in rows], caption)
+
+    @property
+    def headings(self) -> list[str]:
+        """Return the headings of the columns with a cell, in the order of the rows."""
+        named = {heading: None for row in self.rows for heading in row.cells}
+        return [name for name in named if any(row.cells.get(name) for row in self.rows)]
+
+
+def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> Cell:
+    """Return the cell of a value of metrics.json, with its interval below if there is one."""
+    note = "" if of.get("low") is None else words.interval(of, digits, sign)
+    return Cell(words.figure(of["value"], digits, sign), note)
+
+
+def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
+    """Return the names of a classifier's metrics in the order of the tables.
+
+    Calibration has its own sentence.
+    """
+    known = [
+        name
+        for name, of in entry.items()
+        if isinstance(of, dict) and "value" in of and not name.startswith("calibration_")
+    ]
+    return sorted(known, key=lambda name: [*TITLES, name].index(name))
+
+
+def _metrics(entry: Mapping[str, Any], sign: bool = False) -> dict[str, Cell]:
+    """Return the cells of the metrics of a classifier, or of differences, by their titles."""
+    return {title_of(metric): estimate(entry[metric], sign=sign) for metric in shown_metrics(entry)}
+
+
+def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> Table:
+    """Return the test metrics of the model, the baselines with the best first, and controls."""
+    valid, test, main = metrics["valid"], metrics["test"], objective.main_metric
+    of_valid = {"model": valid["model"], **valid["baselines"], **valid.get("controls", {})}
+    rows = []
+    for role, name, entry in figures.ranked(
+        test, main, higher_is_better=objective.higher_is_better
+    ):
+        cost = metrics.get("costs", {}).get(name)
+        each = test.get("members", {}).get(name, {"each": []})["each"]
+        cells: Cells = {
+            "classifier": words.classifier_name(name),
+            **dict.fromkeys(_metrics(test["model"])),  # dashes for unknown values
+            **_metrics(entry),
+            f"validation {title_of(main)}": estimate(of_valid[name][main]),
+            f"{title_of(main)} of each member": " ".join(map(words.figure, each)) or None,
+            "training time, s": cost and words.figure(cost["seconds"], 0),
+            "peak memory, MB": cost and words.figure(cost["peak_memory_mb"], 0),
+        }
+        rows.append(Row(cells, role))
+        if role == "model" and "calibrated" in entry:
+            cells = {"classifier": "after calibration", **_metrics(entry["calibrated"])}
+            rows.append(Row(cells, "after"))
+    return Table(rows)
+
+
+def difference_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the model minus each baseline; without rows if there is no comparison."""
+    found = metrics.get("differences", {"baselines": {}})["baselines"]
+    return Table.of(
+        {"baseline": words.classifier_name(name), **_metrics(difference, sign=True)}
+        for name, difference in found.items()
+    )
+
+
+def group_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Return one table per grouping of the test split, with the gap and the worst group."""
+    tables = []
+    for by, found in metrics.get("groups", {}).items():
+        gap = (
+            f"AUROC: {words.gap(found['gap']['auroc'])}; "
+            f"accuracy: {words.gap(found['gap']['accuracy'])}"
+            if found["gap"]
+            else "no gap, because fewer than two groups have both classes"
+        )
+        named = {found["worst"]: f"{found['worst']} (lowest AUROC)"}
+        rows: Iterator[Cells] = (
+            {"group": named.get(entry["group"], entry["group"]), **_subset(entry, metrics)}
+            for entry in found["groups"]
+        )
+        tables.append(Table.of(rows, f"By {words.GROUPS.get(by, by)}: {gap}"))
+    return tables
+
+
+def slice_table(metrics: Mapping[str, Any]) -> Table:
+    """Return one row per slice of the test split.
+
+    Properties that also define groups are left out, because the tables of groups have them.
+    """
+    return Table.of(
+        {"subset": f"{words.SLICES[by]} {slice_name(entry)}", **_subset(entry, metrics)}
+        for by, entries in metrics.get("slices", {}).items()
+        if by not in metrics.get("groups", {})
+        for entry in entries
+    )
+
+
+def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
+    """Return the cells of a group or slice of the test split."""
+    best = metrics["differences"]["best_baseline"]
+
+    def value(classifier: str, metric: str) -> Cell | str:
+        found = entry.get(classifier)
+        return estimate(found[metric]) if found else "one class only"
+
+    return {
+        "records": f"{entry['n']:,}",
+        "positives": f"{entry['positives']:,}",
+        "intervals over": f"{entry_of(entry, 'units'):,} {entry_of(entry, 'unit')}"
+        if entry["model"]
+        else None,
+        "AUROC, model": value("model", "auroc"),
+        "accuracy, model": value("model", "accuracy"),
+        "AUROC, best baseline": value(best, "auroc") if best else None,
+    }
+
+
+def leakage_tables(audit: Mapping[str, Any]) -> dict[str, Table]:
+    """Return the tables of leaks, nearest neighbours and shifts."""
+    nearest = (
+        {
+            "fraction of k-mers shared": f"{of['from']}"
+            + f" to {of['to']}" * (of["to"] > of["from"]),
+            "test records": f"{of['count']:,}",
+        }
+        for of in audit["nearest"]
+    )
+    shifts: Iterator[Cells] = (
+        {
+            "property, split": f"{'fraction of ' * (of['what'] == 'positives')}{of['what']}, "
+            f"{SPLIT_NAMES[of['split']]}",
+            "mean in training": words.figure(of["train"]),
+            "mean in the split": words.figure(of["other"]),
+            "effect": Cell(words.figure(of["effect"], 3, True), of["effect_is"]),
+            "p": Cell(words.p_value(of["p"]), of["test"]),
+        }
+        for of in audit["shifts"]
+    )
+    return {
+        "leaks": _leaks(audit),
+        "nearest": Table.of(nearest, "Similarity of test records to their nearest neighbour"),
+        "shifts": Table.of(shifts, "Shifts between the training set and the other splits"),
+    }
+
+
+def _leaks(audit: Mapping[str, Any]) -> Table:
+    """Return one row per kind of leak, with the limit of [audit] if there is one."""
+    limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
+    near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
+    rows = [
+        ("identical sequence on either strand", audit["duplicates"], limits["max_duplicates"]),
+        ("overlapping interval on either strand", audit["overlaps"], limits["max_overlaps"]),
+        ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
+        *(
+            (f"same {column}", count, limits["max_shared"])
+            for column, count in audit["shared"].items()
+        ),
+        (f"near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
+        *(
+            [("near neighbour with a different label", other, None)]
+            if (other := audit["near_other_label"]) is not None
+            else []
+        ),
+    ]
+    return Table.of(
+        {
+            "match among these records": what,
+            "test records": f"{count:,}",
+            "limit": "none" if limit is None else f"{limit:,}",
+        }
+        for what, count, limit in rows
+    )
+
+
+def split_table(records: pd.DataFrame, kind: str) -> Table:
+    """Count the records of each split that has records, by label if there are labels.
+
+    Parameters
+    ----------
+    records
+        Table with label and split.
+    kind
+        Kind of the split, for the caption.
+    """
+    if records["label"].notna().any():
+        names = ["positives", "negatives", "unlabelled"]
+        kinds = records["label"].map({1: names[0], 0: names[1]}).astype(object).fillna(names[2])
+    else:
+        names = ["records"]
+        kinds = pd.Series(names[0], index=records.index)
+    counts = pd.crosstab(records["split"], kinds).reindex(columns=names, fill_value=0)
+    by_split: dict[Any, dict[Any, int]] = counts.to_dict("index")
+    rows = (
+        {"split": name, **{of: f"{count:,}" for of, count in by_split[split].items()}}
+        for split, name in {**SPLIT_NAMES, "dropped": "dropped"}.items()
+        if split in by_split
+    )
+    return Table.of(rows, f"Split of kind {kind}")

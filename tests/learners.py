@@ -1,0 +1,114 @@
+"""Scorers with random weights for the tests of methods."""
+
+import numpy as np
+import torch
+from test_explanation import CONV, SMALL
+
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config import RunFile
+from selfattn_bio.model.build import build_network
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+NO_STEM = SMALL | {"stem": {"kind": "none"}}
+
+
+def ascii_of(text):
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
+    """Return a scorer for any objective, with random weights in float64."""
+    torch.manual_seed(0)
+    sections = {
+        "data": {"alphabet": alphabet, **data},
+        "tokens": {"k": k, "stride": stride},
+        "training": {"shift": 0},
+    }
+    run = RunFile.model_validate(sections | {"objective": objective, "model": model})
+    network = build_network(run).eval().double()
+    for parameter in network.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return Scorer(run, KmerTokenizer(get_alphabet(alphabet), k, stride), network)
+
+
+HEADS = {
+    "class": (
+        learner(
+            {"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]},
+            sequences="s",
+            targets="t",
+        ),
+        Target("b"),
+        lambda x: x[:, 1],
+    ),
+    "label": (
+        learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3, sequences="s", targets="t"),
+        Target(1),
+        lambda x: x[:, 1],
+    ),
+    "number": (
+        learner(
+            {
+                "kind": "regression",
+                "columns": ["a", "b"],
+                "center": [0.0, 0.0],
+                "scale": [1.0, 1.0],
+            },
+            sequences="s",
+            targets="t",
+        ),
+        Target("a"),
+        lambda x: x[:, 0],
+    ),
+    "part": (
+        learner(
+            {
+                "kind": "several",
+                "parts": {
+                    "one": {"kind": "multilabel", "columns": ["a"]},
+                    "two": {"kind": "multiclass", "column": "c", "classes": ["x", "y"]},
+                },
+            },
+            sequences="s",
+            targets="t",
+        ),
+        Target("two.y"),
+        lambda x: x[:, 2],
+    ),
+    "letter of protein": (
+        learner(
+            {"kind": "labels", "column": "c", "classes": "HEC"},
+            alphabet="protein",
+            sequences="s",
+            targets="t",
+        ),
+        Target("E", 3, 5),
+        lambda x: x[:, 3:5, 1].sum(1),
+    ),
+    "letter, pooled stem": (
+        learner(
+            {"kind": "labels", "column": "c", "classes": "HEC"},
+            SMALL | {"stem": CONV},
+            sequences="s",
+            targets="t",
+        ),
+        Target("C", 8),
+        lambda x: x[:, 8:, 2].sum(1),
+    ),
+    "place": (
+        learner(
+            {"kind": "bins", "points": "p.bed", "bin": 4},
+            SMALL | {"stem": CONV, "pattern": {"kind": "window", "window": 2, "num_global": 2}},
+            sequences="s",
+        ),
+        Target("-", 2, 5),
+        lambda x: x[:, 1:3, 1].sum(1),
+    ),
+    "masked k-mer": (
+        learner({"kind": "masked"}, k=3, sequences="s"),
+        Target("ACG", 4, 5),
+        lambda x: x[:, 4, 4 + 6],
+    ),
+}

@@ -1,0 +1,222 @@
+"""Test contact maps: correction by hand, symmetry, ranges, P@L on known cases, the command."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explanation import CONV, SMALL, scorer_of
+
+from selfattn_bio.attention.kernels.reference import dense_weights
+from selfattn_bio.attribution.capture import read_letters
+from selfattn_bio.attribution.contacts import (
+    average_product_corrected,
+    contact_map,
+    fit_contacts,
+    head_maps,
+    precision_at_length,
+    predict_contacts,
+    read_contacts,
+)
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.model.checkpoint import save_model
+
+CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}
+PROTEIN = np.frombuffer(b"MKVLAAGIWQERTYHDNSCP", dtype=np.uint8)
+
+
+def test_correction_removes_row_and_column_effects():
+    maps = np.array([[0.0, 2.0, 1.0], [2.0, 0.0, 3.0], [1.0, 3.0, 0.0]])
+    sums, total = np.array([3.0, 5.0, 4.0]), 12.0
+    expected = [[maps[i, j] - sums[i] * sums[j] / total for j in range(3)] for i in range(3)]
+    np.testing.assert_allclose(average_product_corrected(maps), expected)
+    np.testing.assert_allclose(
+        average_product_corrected(np.stack([maps, 2 * maps]))[1], 2 * np.array(expected)
+    )
+    # only row and column effects
+    np.testing.assert_allclose(average_product_corrected(np.outer(sums, sums)), 0, atol=1e-12)
+    assert not average_product_corrected(np.zeros((2, 2))).any()
+
+
+def test_a_head_is_its_dense_weights_both_ways_without_cls():
+    scorer = scorer_of(CLS, "protein", k=1)
+    maps = head_maps(scorer, PROTEIN)
+    layers = [
+        layer for layers in read_letters(scorer, PROTEIN[None], [""]).layers for layer in layers
+    ]
+    assert maps.shape == (len(layers) * 2, 20, 20)
+    np.testing.assert_allclose(maps, maps.swapaxes(1, 2), atol=1e-6)
+    layer = layers[1]
+    dense = dense_weights(layer).detach().numpy()[0, 1, 1:, 1:]
+    np.testing.assert_allclose(maps[3], average_product_corrected(dense + dense.T), atol=1e-6)
+
+
+def test_pooled_positions_have_no_contacts():
+    with pytest.raises(
+        ValueError,
+        match="contacts need one residue per position of the encoder, but a position has 2; train "
+        "with k = 1 and pool = 1",
+    ):
+        head_maps(scorer_of(SMALL | {"stem": CONV}, "protein", k=1), PROTEIN)
+
+
+def test_precision_counts_the_l_best_pairs_of_each_range():
+    length = 30
+    contacts = np.zeros((length, length), dtype=bool)
+    contacts[0, 6] = contacts[0, 11] = contacts[0, 12] = contacts[0, 23] = contacts[
+        0, 24
+    ] = contacts[2, 7] = True
+    contacts |= contacts.T
+    found = precision_at_length(contacts.astype(float), contacts)
+    # 21 pairs are 24 or more apart; the pair 5 apart is in no range
+    assert found == {"short": 2 / 30, "medium": 2 / 30, "long": 1 / 21}
+    assert precision_at_length(-contacts.astype(float), contacts) == {
+        "short": 0,
+        "medium": 0,
+        "long": 1 / 21,
+    }
+    assert np.isnan(precision_at_length(np.zeros((20, 20)), np.zeros((20, 20), dtype=bool))["long"])
+
+
+def proteins(num=6, length=30, heads=3, seed=0):
+    """Return random maps whose second head predicts the contacts."""
+    rng = np.random.default_rng(seed)
+    contacts = [rng.random((length, length)) < 0.1 for _ in range(num)]
+    contacts = [np.triu(each, 6) | np.triu(each, 6).T for each in contacts]
+    maps = [rng.normal(size=(heads, length, length)) for _ in range(num)]
+    maps = [each + each.swapaxes(1, 2) for each in maps]
+    for each, touching in zip(maps, contacts, strict=True):
+        each[1] += 6 * touching
+    return maps, contacts
+
+
+def test_regression_finds_the_informative_head():
+    maps, contacts = proteins()
+    found = contact_map(fit_contacts(maps[:5], contacts[:5]), maps[5])
+    np.testing.assert_array_equal(found, found.T)
+    assert not found.diagonal().any()
+    close, far = found[contacts[5]], found[np.triu(~contacts[5], 6)]
+    assert close.mean() > 0.8
+    assert far.mean() < 0.05
+    with pytest.raises(
+        ValueError, match="0 of 300 pairs of residues at least 6 apart are in contact"
+    ):
+        fit_contacts(maps[:1], [np.zeros((30, 30), dtype=bool)])
+
+
+def test_no_protein_is_predicted_by_its_own_contacts():
+    maps, contacts = proteins()
+    lie = ~contacts[0]
+    np.fill_diagonal(lie, False)
+    told = predict_contacts(maps, dict(enumerate(contacts[:4])))
+    misled = predict_contacts(maps, {0: lie, **{number: contacts[number] for number in (1, 2, 3)}})
+    np.testing.assert_array_equal(told[0], misled[0])
+    assert (told[1] != misled[1]).any()
+    fitted = contact_map(fit_contacts(maps[:4], contacts[:4]), maps[5])
+    np.testing.assert_array_equal(told[5], fitted)
+    np.testing.assert_array_equal(predict_contacts(maps, {0: contacts[0]})[0], maps[0].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id\ti\nA\t1\n", "known.tsv:1: column 'j' is missing"),
+        (
+            "id\ti\tj\nA\t1\t8\nB\t1\t2\n",
+            "known.tsv:3: id 'B' is not among the sequences",
+        ),
+        (
+            "id\ti\tj\nA\t1\t10\n",
+            "known.tsv:2: i = 1 and j = 10 are not two residues of 'A', which are numbered from 0 "
+            "to 9",
+        ),
+        ("id\ti\tj\nA\t3\t3\n", "i = 3 and j = 3 are not two residues of 'A'"),
+        ("id\ti\tj\nA\tx\t3\n", "i = x and j = 3 are not two residues of 'A'"),
+        ("id\ti\tj\nA\t1.7\t9\n", "i = 1.7 and j = 9 are not two residues of 'A'"),
+        ("id\ti\tj\nA\t1\tinf\n", "i = 1 and j = inf are not two residues of 'A'"),
+        (None, "known.tsv: file of contacts not found"),
+    ],
+    ids=["column", "id", "end", "same", "word", "part", "infinite", "missing"],
+)
+def test_wrong_contact_error_names_line(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "known.tsv").write_text(text)
+    with pytest.raises(SequenceFileError, match=message):
+        read_contacts(tmp_path / "known.tsv", {"A": 10})
+
+
+def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scorer = scorer_of(CLS, "protein", k=1)
+    (tmp_path / "model").mkdir()
+    save_model(
+        tmp_path / "model",
+        scorer.run,
+        scorer.network.state_dict(),
+        {"calibration": {"slope": 1.0, "threshold": 0.5}},
+    )
+    rng = np.random.default_rng(0)
+    rows = {
+        f"p{number}": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 30 + number))
+        for number in range(3)
+    }
+    (tmp_path / "a.fa").write_text("".join(f">{name}\n{row}\n" for name, row in rows.items()))
+    (tmp_path / "known.tsv").write_text("id\ti\tj\np0\t0\t9\np0\t2\t28\np1\t20\t3\n")
+    assert (
+        main(
+            [
+                "contacts",
+                "--model",
+                "model",
+                "--fasta",
+                "a.fa",
+                "--contacts",
+                "known.tsv",
+                "--output",
+                "out",
+            ]
+        )
+        == 0
+    )
+    with np.load("out.contacts.npz") as maps:
+        assert {name: maps[name].shape for name in maps} == {
+            "p0": (30, 30),
+            "p1": (31, 31),
+            "p2": (32, 32),
+        }
+    best = pd.read_csv("out.contacts.tsv", sep="\t")
+    assert best.groupby("id").size().to_dict() == {"p0": 30, "p1": 31, "p2": 32}
+    assert (best["j"] - best["i"]).min() >= 6
+    assert best["contact"].isna().tolist() == (best["id"] == "p2").tolist()
+    assert list(pd.read_csv("out.precision.tsv", sep="\t").columns) == [
+        "id",
+        "short",
+        "medium",
+        "long",
+    ]
+    assert "P@L, mean over 2 sequences: short " in capsys.readouterr().out
+    assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--output", "plain"]) == 0
+    assert "each map is the mean over heads" in capsys.readouterr().out
+    assert not (tmp_path / "plain.precision.tsv").exists()
+    capsys.readouterr()
+    (tmp_path / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")
+    assert (
+        main(
+            [
+                "contacts",
+                "--model",
+                "model",
+                "--fasta",
+                "a.fa",
+                "--contacts",
+                "near.tsv",
+                "--output",
+                "near",
+            ]
+        )
+        == 1
+    )
+    expected = (
+        "selfattn-bio contacts: error: 0 of 325 pairs of residues at least 6 apart are in contact; "
+        "the fit needs pairs with and without contact\n"
+    )
+    assert capsys.readouterr().err == expected

@@ -1,0 +1,430 @@
+"""Test `explain`, its methods, attribution folders, attention maps, plots and motif sets."""
+
+import dataclasses
+import itertools
+from xml.dom.minidom import parseString
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.attribution.capture import read_attention
+from selfattn_bio.attribution.explain import _with_time_left, attention_maps, explain
+from selfattn_bio.attribution.explanation import Explanation, MappedSequence
+from selfattn_bio.attribution.methods import AttnLRP, Guided, Received, Rollout
+from selfattn_bio.attribution.methods.mutagenesis import (
+    joined,
+    most_important,
+    substitution_effects,
+)
+from selfattn_bio.attribution.plot_regions import best_window
+from selfattn_bio.attribution.rules import BATCH, centred, gradient_scores, importance
+from selfattn_bio.attribution.targets import Target
+from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
+from selfattn_bio.evidence.interactions import Interactions
+from selfattn_bio.model.build import build_network
+from selfattn_bio.motifs.callers import Modisco
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.study.leakage import Leakage
+
+CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
+SMALL = {
+    "kind": "attention",
+    "members": 2,
+    "embed_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 8,
+    "dropout": 0.0,
+}
+CNN = {
+    "kind": "cnn",
+    "embed_dim": 4,
+    "channels": [4, 4, 4],
+    "kernels": [3, 3, 3],
+    "pools": [2, 2, 2],
+    "hidden_dim": 4,
+}
+SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
+
+
+def scorer_of(model=None, alphabet="dna", k=3):
+    torch.manual_seed(0)
+    data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
+    run = config.RunFile.model_validate(
+        {"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}}
+    )
+    letters = get_alphabet(alphabet)
+    tokenizer = KmerTokenizer(letters, k)
+    return Scorer(run, tokenizer, build_network(run).eval())
+
+
+@pytest.fixture(
+    params=[
+        SMALL | {"stem": CONV},
+        SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}},
+        CNN,
+    ],
+    ids=["conv", "cls", "cnn"],
+)
+def scorer(request):
+    return scorer_of(request.param)
+
+
+def test_batching_does_not_change_attributions(scorer):
+    together = explain(scorer, SEQUENCES)
+    assert together.hypothetical.shape == (3, 20, 4)
+    assert [len(row) for row in together.attribution] == [20, 10, 15]
+    assert together.ids == ["0", "1", "2"]
+    for row, sequence in enumerate(SEQUENCES):
+        alone = explain(scorer, [sequence])
+        np.testing.assert_allclose(
+            together.hypothetical[row, : len(sequence)], alone.hypothetical[0], atol=1e-5
+        )
+        np.testing.assert_allclose(
+            together.attention[row, : len(sequence)], alone.attention[0], atol=1e-5
+        )
+        assert not together.hypothetical[row, len(sequence) :].any()
+        assert not together.attention[row, len(sequence) :].any()
+    np.testing.assert_allclose(together.hypothetical.sum(-1), 0, atol=1e-5)
+
+
+def test_fasta_and_strings_have_equal_attributions(tmp_path):
+    (tmp_path / "new.fa").write_text(
+        "".join(f">r{i}\n{sequence.lower()}\n" for i, sequence in enumerate(SEQUENCES))
+    )
+    from_file = explain(scorer_of(), tmp_path / "new.fa")
+    assert from_file.ids == ["r0", "r1", "r2"]
+    np.testing.assert_array_equal(
+        from_file.hypothetical, explain(scorer_of(), SEQUENCES).hypothetical
+    )
+
+
+def test_guided_scores_of_mutated_positions_are_effects():
+    scorer = scorer_of()
+    letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
+    guess = gradient_scores(scorer, letters[None])[0]
+    (scores,) = Guided().scores(scorer, [letters], Target())
+    chosen = np.sort(np.argsort(-importance(guess))[:3])
+    base = scorer.logits(letters[None])[0]
+    for at in chosen:
+        effects = []
+        for letter in b"ACGT":
+            mutant = letters.copy()
+            mutant[at] = letter
+            effects.append(scorer.logits(mutant[None])[0] - base)
+        np.testing.assert_allclose(scores[at], np.array(effects) - np.mean(effects), atol=1e-5)
+    rest = np.setdiff1d(np.arange(len(letters)), chosen)
+    scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
+    np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        explain(scorer, SEQUENCES[:1], method=Guided()).hypothetical[0], scores, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6
+    )
+    (full,) = Guided(1.0).scores(scorer, [letters], Target())
+    np.testing.assert_allclose(
+        full,
+        centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]),
+        atol=1e-6,
+    )
+
+
+def test_ambiguous_bases_are_not_mutated():
+    scorer = scorer_of()
+    letters = np.frombuffer(b"ACGTNGCATG", dtype=np.uint8)
+    guess = np.ones((10, 4), dtype=np.float32)
+    assert 4 not in most_important(scorer, letters, guess, 1.0)
+    nowhere = np.zeros(0, dtype=np.int64)
+    np.testing.assert_array_equal(joined(guess, nowhere, np.zeros((0, 4), dtype=np.float32)), guess)
+    assert not explain(scorer, ["NNNNN"]).hypothetical.any()
+
+
+def test_missing_and_short_sequences_are_refused():
+    with pytest.raises(ValueError, match="no sequences to explain"):
+        explain(scorer_of(), [])
+    with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
+        explain(scorer_of(), ["ACGT", "AC"])
+
+
+def test_attribution_folder_round_trip(tmp_path):
+    explanation = explain(scorer_of(), SEQUENCES)
+    explanation.save(tmp_path / "attribution")
+    loaded = Explanation.load(tmp_path / "attribution")
+    assert loaded.ids == explanation.ids
+    assert loaded.alphabet == "dna"
+    for field in ("letters", "hypothetical", "attention"):
+        np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
+
+
+@pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
+def test_method_that_is_not_an_object_is_refused(method):
+    with pytest.raises(
+        ValueError,
+        match=r"is not a method of selfattn_bio.attribution.methods; pass an object such as Guided",
+    ):
+        explain(scorer_of(), SEQUENCES, method=method)
+
+
+def test_maps_round_trip_in_attribution_folder(tmp_path):
+    scorer = scorer_of()
+    letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
+    maps = attention_maps(scorer, letters, bins=5)
+    reading = read_attention(scorer, SEQUENCES[:1])
+    assert len(maps) == len(reading.layers[0])
+    for layer, found in enumerate(maps):
+        np.testing.assert_array_equal(found.weights, reading.map(layer=layer, bins=5).weights)
+    explanation = explain(scorer, SEQUENCES)
+    assert explanation.maps == {}
+    dataclasses.replace(
+        explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}
+    ).save(tmp_path / "attribution")
+    ((name, loaded),) = Explanation.load(tmp_path / "attribution").maps.items()
+    assert (name, loaded.score, loaded.letters.tobytes()) == (
+        "not explained",
+        -1.5,
+        letters.tobytes(),
+    )
+    for found, saved in zip(loaded.layers, maps, strict=True):
+        np.testing.assert_array_equal(found.edges, saved.edges)
+        np.testing.assert_array_equal(found.weights, saved.weights)
+    (tmp_path / "attribution" / "maps.npz").write_bytes(b"PK")
+    with pytest.raises(ResultsError, match=r"maps\.npz: cannot read this file: "):
+        Explanation.load(tmp_path / "attribution")
+
+
+def test_sequence_is_plotted_with_base_scores():
+    explanation = explain(scorer_of(), SEQUENCES)
+    assert repr(explanation) == "Explanation of 3 DNA sequences of at most 20 positions"
+    for unknown in (7, "no such id", None):
+        with pytest.raises(ArgumentError, match="there is no sequence"):
+            explanation.plot(unknown)
+    of_id = explanation.plot(explanation.ids[2]).axes[0]
+    axes = explanation.plot(2).axes[0]
+    assert of_id.get_title("left") == axes.get_title("left")
+    observed = explanation.hypothetical[
+        2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]
+    ]
+    boxes = [patch.get_path().get_extents() for patch in axes.patches]
+    drawn = {int(box.x0): box.y1 if box.y1 > 1e-9 else box.y0 for box in boxes}
+    assert len(drawn) > 5
+    for at, height in drawn.items():
+        assert height == pytest.approx(observed[at], rel=1e-5)
+    assert axes.get_title("left") == "2"
+
+
+def test_broken_attribution_folders(tmp_path):
+    folder = tmp_path / "attribution"
+    explanation = explain(scorer_of(), SEQUENCES)
+    explanation.save(folder)
+    (folder / "attribution.npz").write_bytes((folder / "attribution.npz").read_bytes()[:100])
+    with pytest.raises(ResultsError, match=r"attribution\.npz: cannot read this file: "):
+        Explanation.load(folder)
+    (folder / "attribution.npz").unlink()
+    with pytest.raises(
+        ResultsError, match=r"attribution.npz is missing from the attribution folder"
+    ):
+        Explanation.load(folder)
+    dataclasses.replace(explanation, records=explanation.records[:2]).save(folder)
+    with pytest.raises(ResultsError, match="have different numbers of records: 2 and 3"):
+        Explanation.load(folder)
+
+
+def test_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("text")
+    with pytest.raises(
+        OutputError,
+        match=r"the folder is not replaced: it contains 'thesis\.tex'",
+    ):
+        explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "text"
+
+
+def test_dna_motifs_need_a_database_by_name():
+    explanation = explain(scorer_of(), ["ACGTACGT"])
+    with pytest.raises(ArgumentError, match=r"no motif database is named.*jaspar:vertebrates"):
+        explanation.find_motifs()
+    assert explanation.find_motifs(None).table.empty
+
+
+def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
+    assert explanation.hypothetical.shape == (2, 9, 20)
+    assert explanation.find_motifs().table.empty
+    assert caplog.messages[0].startswith(
+        "0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"caller modisco needs sequences with a reverse complement, not protein; use caller "
+        r"clusters",
+    ):
+        explanation.find_motifs(caller=Modisco())
+    found = SeqletPattern(
+        np.eye(20, dtype=int)[:4] * 30,
+        pd.DataFrame(columns=["record", "start", "end", "strand"]),
+        alphabet=PROTEIN,
+    )
+    motifs = build_motifs([found], explanation.records, {})
+    assert motifs.table[["consensus", "match", "other_matches"]].to_numpy().tolist() == [
+        ["ACDE", "", ""]
+    ]
+    assert motifs.table["match_q"].isna().all()
+    assert "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n\nBackground" in motifs.to_meme()
+    assert motifs["motif_01"].pwm.max() == pytest.approx(np.log2((30 + 1 / 20) / 31 * 20))
+    motifs.plot()
+
+
+def motif_set():
+    counts = np.array([[18, 1, 1, 0], [0, 0, 20, 0], [5, 5, 5, 5], [0, 10, 0, 10], [20, 0, 0, 0]])
+    seqlets = pd.DataFrame({"record": [0, 1], "start": [3, 0], "end": [8, 5], "strand": ["+", "-"]})
+    records = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "chrom": ["chr1", None],
+            "start": [100, None],
+            "end": [120, None],
+            "strand": ["-", None],
+        }
+    )
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(30)}
+    return build_motifs(
+        [SeqletPattern(counts, seqlets)],
+        records.astype({"start": "Int64", "end": "Int64"}),
+        database,
+    )
+
+
+@pytest.mark.parametrize("kind", [Interactions, Leakage, MotifSet])
+def test_missing_results_name_their_command(kind, tmp_path):
+    with pytest.raises(ResultsError, match=r"file not found\. Run `selfattn-bio"):
+        kind.load(tmp_path / "absent")
+
+
+def test_motif_set_can_be_queried_and_written(tmp_path):
+    motifs = motif_set()
+    assert isinstance(motifs, MotifSet)
+    assert repr(motifs) == "MotifSet of 1 motif: motif_01 AGNYA"
+    assert repr(motifs["motif_01"]) == "Motif motif_01 AGNYA of 2 sites"
+    motif = motifs["motif_01"]
+    assert motif.consensus == "AGNYA"
+    np.testing.assert_allclose(motif.ppm.sum(axis=1), 1)
+    np.testing.assert_allclose(
+        motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25)
+    )
+    assert motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist() == [
+        "motif_01",
+        "AGNYA",
+        2,
+    ]
+    assert motifs.table.loc[0, "match"].startswith("d")
+    with pytest.raises(KeyError, match="no motif 'motif_02'; there are motif_01"):
+        motifs["motif_02"]
+    assert (tmp_path / "m.meme").write_text("") == 0
+    assert motifs.to_meme(tmp_path / "m.meme") == (tmp_path / "m.meme").read_text()
+    motifs.to_bed(tmp_path / "m.bed")
+    assert (
+        tmp_path / "m.bed"
+    ).read_text() == "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
+    assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
+
+
+def test_motif_set_is_read_as_saved(tmp_path):
+    motifs = motif_set()
+    counts = np.array([[2, 0, 0, 0], [0, 0, 2, 0], [1, 1, 0, 0], [0, 1, 0, 1], [2, 0, 0, 0]])
+    motifs = dataclasses.replace(
+        motifs, motifs=(dataclasses.replace(motifs["motif_01"], pfm=counts),)
+    )
+    motifs.save(tmp_path / "one")
+    read = MotifSet.load(tmp_path / "one")
+    assert repr(read) == repr(motifs)
+    np.testing.assert_array_equal(read["motif_01"].pfm, motifs["motif_01"].pfm)
+    pd.testing.assert_frame_equal(read.table, motifs.table, rtol=1e-5, check_dtype=False)
+    read.save(tmp_path / "two")
+    for name in ("motifs.meme", "motifs.tsv", "discovery_seqlets.bed", "logos/motif_01.svg"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_motif_set_may_be_empty(tmp_path):
+    motifs = build_motifs(
+        [],
+        pd.DataFrame(
+            {"id": ["a"], "chrom": [None], "start": [None], "end": [None], "strand": [None]}
+        ),
+        {},
+    )
+    assert (len(motifs), list(motifs), len(motifs.table)) == (0, [], 0)
+    assert {"name", "consensus", "num_sites", "match", "match_q"} <= set(motifs.table)
+    assert motifs.to_meme().startswith("MEME version 4")
+    assert motifs.to_bed(tmp_path / "m.bed").empty
+    assert len(motifs.plot().axes) == 1
+    motifs.save(tmp_path / "none")
+    none = MotifSet.load(tmp_path / "none")
+    assert len(none) == 0
+    assert repr(none) == "MotifSet without motifs"
+
+
+def test_motif_html_has_logos_and_is_escaped():
+    motifs = motif_set()
+    table = motifs.table.assign(match="<b>Trl</b>", effect=[float("nan")])
+    html = dataclasses.replace(motifs, table=table)._repr_html_()
+    page = parseString(html)
+    assert [head.firstChild.data for head in page.getElementsByTagName("th")][:3] == [
+        "name",
+        "logo",
+        "target",
+    ]
+    assert len(page.getElementsByTagName("tr")) == 2
+    assert [svg.getAttribute("aria-label") for svg in page.getElementsByTagName("svg")] == [
+        "logo of motif_01"
+    ]
+    assert "&lt;b&gt;Trl&lt;/b&gt;" in html
+    assert "nan" not in html
+    one = motifs["motif_01"]._repr_html_()
+    assert len(parseString(one).getElementsByTagName("svg")) == 1
+    assert "2 sites" in one
+    assert "<svg" not in MotifSet((), motifs.table[:0], motifs.records)._repr_html_()
+
+
+def test_explanation_html_is_short_and_escaped():
+    explanation = explain(scorer_of(), ["ACGTTGCA" * 50, *SEQUENCES], method=AttnLRP())
+    named = dataclasses.replace(
+        explanation, records=explanation.records.assign(id=["<i>", "b", "c", "d"])
+    )
+    html = named._repr_html_()
+    svgs = parseString(html).getElementsByTagName("svg")
+    assert [svg.getAttribute("aria-label") for svg in svgs] == [
+        f"letter track of {name}" for name in ("<i>", "b", "c")
+    ]
+    assert svgs[0].getAttribute("width") == "2000"
+    start, end = best_window(explanation.track(0).sum(axis=1), 200)
+    assert f"&lt;i&gt;, positions {start + 1} to {end} of 400" in html
+    assert "<i>" not in html
+    assert len(html) < 60_000
+    assert (
+        "(received (raw attention))"
+        in explain(scorer_of(), SEQUENCES, method=Received())._repr_html_()
+    )
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_time_left_is_logged_for_many_sequences(number, caplog, monkeypatch):
+    caplog.set_level("INFO", "selfattn_bio")
+    seconds = itertools.count(0, 10)  # per batch
+    monkeypatch.setattr("selfattn_bio.log.time.monotonic", lambda: next(seconds))
+    batches = [slice(start, start + BATCH) for start in range(0, number * BATCH, BATCH)]
+    assert list(_with_time_left(batches, number * BATCH)) == batches
+    assert caplog.messages == [
+        f"{done * BATCH} of {3 * BATCH} sequences, about {30 - 10 * done} s left"
+        for done in (1, 2, 3)
+        if number == 3
+    ]

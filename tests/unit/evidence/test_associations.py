@@ -1,0 +1,247 @@
+"""Test associations of motifs: enrichment, strata, positions and strands."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_motifs import PPMS
+
+from selfattn_bio.evidence.associations import (
+    best_hits,
+    enrichment,
+    matched_enrichment,
+    position_profile,
+    strand_bias,
+    strata_of,
+)
+from selfattn_bio.evidence.verdicts import q_values
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+
+
+def test_enrichment_of_worked_example():
+    # positives: 0-2 with a hit, 3 without; negatives 4-7 without
+    hits = pd.DataFrame({"record": [0, 0, 1, 2]})
+    found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
+    assert found["enrichment_p"] == pytest.approx(4 * 1 / 56)  # C(4,3) C(4,0) / C(8,3)
+    assert found["odds_ratio"] == pytest.approx(3.5 * 4.5 / (1.5 * 0.5))
+    assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (
+        3,
+        0,
+        4,
+    )
+
+
+def test_benjamini_hochberg_of_worked_example():
+    np.testing.assert_allclose(
+        q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5]
+    )
+    assert np.isnan(q_values(np.full(2, np.nan))).all()
+
+
+def test_gc_matching_removes_gc_driven_enrichment():
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 2
+    gc = np.where(
+        labels,
+        rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]),
+        rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]),
+    )
+    sequences = [
+        rng.choice(
+            np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]
+        )
+        for p in gc
+    ]
+    has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
+    hits = pd.DataFrame({"record": np.flatnonzero(has)})
+    strata = strata_of(sequences, DNA)
+    assert enrichment(hits, labels)["enrichment_p"] < 1e-9
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] > 0.01
+    assert 0.7 < found["matched_odds_ratio"] < 1.5
+    more = pd.DataFrame(
+        {"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))}
+    )
+    assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
+
+
+def test_cochran_mantel_haenszel_of_worked_example():
+    labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
+    strata = np.array([0] * 4 + [1] * 6)
+    # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
+    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})
+    # 0 to 2 of 2 hits with probabilities 1, 4, 1 (of 6), and 0 to 3 of 3 with 1, 9, 9, 1 (of 20)
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] == pytest.approx((4 * 1 + 1 * (9 + 1)) / (6 * 20))  # 4 or more
+    assert found["matched_odds_ratio"] == pytest.approx(
+        (2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5)
+    )
+    assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
+    # no stratum has both labels
+    assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
+
+
+def test_matched_enrichment_of_one_stratum_is_fishers_test():
+    rng = np.random.default_rng(0)
+    for number in (20, 600, 5000):
+        labels = (rng.random(number) < 0.1).astype(int)
+        hits = pd.DataFrame({"record": np.flatnonzero(rng.random(number) < 0.05 + 0.2 * labels)})
+        found = matched_enrichment(hits, labels, np.zeros(number, dtype=int))
+        assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
+
+
+def test_matched_enrichment_equals_enumeration():
+    labels = np.array([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    strata = np.repeat([0, 1], [7, 5])
+    arrangements = [  # 2 of 7 records and 2 of 5 have a hit
+        [*first, *second]
+        for first in combinations(range(7), 2)
+        for second in combinations(range(7, 12), 2)
+    ]
+    both = np.array([labels[records].sum() for records in arrangements])
+    for records in ([0, 1, 7, 8], [0, 2, 7, 8], [0, 2, 8, 9], [2, 3, 8, 9]):
+        found = matched_enrichment(pd.DataFrame({"record": records}), labels, strata)
+        assert found["matched_p"] == pytest.approx(np.mean(both >= labels[records].sum()))
+
+
+def test_matched_enrichment_of_many_records():
+    rng = np.random.default_rng(0)
+    labels, strata = rng.integers(0, 2, 200_000), rng.integers(0, 30, 200_000)
+    for difference, expected in ((0.02, 1e-20), (0.06, 1e-200)):
+        has = rng.random(200_000) < 0.15 + difference * labels
+        found = matched_enrichment(pd.DataFrame({"record": np.flatnonzero(has)}), labels, strata)
+        assert 0 < found["matched_p"] < expected
+
+
+def test_strata_use_gc_and_length():
+    rng = np.random.default_rng(0)
+    sequences = [
+        rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length)
+        for length in rng.choice([50, 200], 400)
+    ]
+    lengths = np.array([len(row) for row in sequences])
+    strata = strata_of(sequences, DNA)
+    assert 10 <= strata.max() + 1 <= 30
+    assert all(len(set(lengths[strata == number])) == 1 for number in range(strata.max() + 1))
+    assert strata_of(sequences, PROTEIN).max() + 1 == 2
+    assert strata_of(sequences[:30], DNA).max() == 0  # too few records for several strata
+
+
+def test_strata_of_many_records_have_equal_gc():
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    gc = np.clip(rng.normal(0.42 + 0.1 * labels, 0.08), 0, 1)
+    is_gc = rng.random((4000, 100)) < gc[:, None]
+    strata = strata_of(list(np.where(is_gc, ord("G"), ord("T")).astype(np.uint8)), DNA)
+    observed, difference = is_gc.mean(axis=1), 0.0
+    for stratum in np.unique(strata):
+        one, other = (observed[(strata == stratum) & (labels == label)] for label in (1, 0))
+        if len(one) and len(other):
+            difference += (one.mean() - other.mean()) * np.mean(strata == stratum)
+    assert difference < 0.001  # .1 between all positives and negatives
+
+
+def places(starts, width=8, strand="+"):
+    return pd.DataFrame(
+        {
+            "record": range(len(starts)),
+            "start": starts,
+            "end": np.add(starts, width),
+            "strand": strand,
+            "p_value": 1e-5,
+        }
+    )
+
+
+def anywhere(rng, number=20, records=200, length=300, width=8):
+    """Return hits of permuted motifs at random positions, one per record."""
+    return [places(rng.integers(0, length - width + 1, records), width) for _ in range(number)]
+
+
+def test_preferred_position_is_found_or_tested():
+    rng = np.random.default_rng(0)
+    lengths, nulls = np.full(200, 300), anywhere(rng)
+    # midpoints at 269 to 274: 31 to 26 before the end
+    hits = places([*rng.integers(0, 293, 140), *rng.integers(265, 271, 60)])
+    found = position_profile(hits, nulls, lengths, None, rng)
+    assert found["position_p"] < 1e-6
+    assert found["window_p"] == pytest.approx(1 / 1001)
+    assert found["window_start"] <= 269 < 274 < found["window_end"] == found["window_start"] + 10
+    assert found["window_expected"] == pytest.approx(200 * 10 / 293, rel=0.5)
+    given = position_profile(hits, nulls, lengths, (-31, -25), rng)
+    assert (given["window_start"], given["window_end"]) == (-31, -25)
+    assert given["window_hits"] >= 60
+    assert given["window_expected"] == pytest.approx(200 * 6 / 293, rel=0.5)
+    assert given["window_p"] < 1e-15
+    same = position_profile(hits, nulls, lengths, (269, 275), rng)
+    assert same["window_hits"] == given["window_hits"]
+    # the midpoint of a hit is 4 bp after its start
+    last = position_profile(hits, nulls, lengths, (-100, 0), rng)
+    assert last["window_expected"] == pytest.approx(200 * 97 / 293, rel=0.2)
+    assert position_profile(hits, nulls, lengths, (100, 110), rng)["window_p"] > 0.05
+
+
+def test_hits_like_those_of_permuted_motifs_prefer_no_position():
+    ps = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        nulls = [places(rng.binomial(92, 0.7, 50)) for _ in range(20)]
+        hits, lengths = places(rng.binomial(92, 0.7, 50)), np.full(50, 100)
+        found = position_profile(hits, nulls, lengths, None, rng)
+        given = position_profile(hits, nulls, lengths, (60, 70), rng)
+        ps.append((found["position_p"], found["window_p"], given["window_p"]))
+    assert (np.array(ps) < 0.05).mean(axis=0).max() <= 0.15
+
+
+def test_position_profile_of_unequal_and_of_few_records():
+    rng = np.random.default_rng(0)
+    nulls = anywhere(rng, 3, 60, 60)
+    lengths = rng.integers(60, 100, 60)
+    other = position_profile(places(rng.integers(0, 40, 60)), nulls, lengths, None, rng)
+    assert list(other) == ["position_p"]  # no window if records differ in length
+    assert position_profile(places([1] * 9), nulls, np.full(60, 100), None, rng) == {}
+    assert position_profile(places([1] * 60), [], np.full(60, 100), None, rng) == {}
+    hits = places(rng.integers(50, 60, 60))
+    found = position_profile(hits, nulls, np.full(60, 100), None, rng)
+    # midpoints of hits that start at 50 to 59
+    assert (found["window_start"], found["window_end"]) == (54, 64)
+
+
+def test_one_hit_per_record_counts():
+    hits = pd.DataFrame(
+        {
+            "record": [0, 0, 1],
+            "start": [1, 5, 2],
+            "end": [9, 13, 10],
+            "strand": "+",
+            "p_value": [1e-4, 1e-6, 1e-5],
+        }
+    )
+    best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
+    assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
+
+
+def test_ties_between_hits_are_random():
+    rng = np.random.default_rng(0)
+    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(
+        ["record", "start"], ignore_index=True
+    )
+    found = position_profile(hits, anywhere(rng, 5, 200, 100), np.full(200, 100), None, rng)
+    assert min(found["position_p"], found["window_p"]) > 0.01
+    both = hits.assign(strand="+")
+    both.loc[both.duplicated("record"), "strand"] = "-"  # one hit on + before two on -
+    assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_strand_bias():
+    rng = np.random.default_rng(0)
+    hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)
+    found = strand_bias(hits, PPMS["ignored"], rng)
+    assert found["strand_plus"] == 0.9
+    assert found["strand_low"] < 0.9 < found["strand_high"]
+    assert found["strand_p"] < 1e-6
+    palindrome = np.eye(4)[[0, 1, 2, 3]]  # ACGT
+    assert strand_bias(hits, palindrome, rng) == {}
+    assert strand_bias(hits, np.eye(20)[:8], rng) == {}
+    assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}

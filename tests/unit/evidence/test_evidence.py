@@ -1,0 +1,358 @@
+"""Test verdicts: evidence for used, ignored and contradicted motifs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_motifs import PPMS, WORDS
+from scipy.stats import false_discovery_control
+
+from selfattn_bio.evidence import verdicts as evidence
+from selfattn_bio.evidence.held_out_records import MIN_EFFECT, LabelledRecords
+from selfattn_bio.evidence.interventions import (
+    Scored,
+    effect,
+    matched_sites,
+    mean_effect,
+    shuffled_at,
+    sufficiency,
+)
+from selfattn_bio.evidence.verdicts import (
+    COLUMNS,
+    TESTS,
+    q_values,
+    verdict,
+    weigh_evidence,
+)
+from selfattn_bio.motifs.hits import find_hits
+from selfattn_bio.sequence.alphabet import DNA
+
+SITES = dict.fromkeys(WORDS, 100)
+
+
+def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15):
+    """Return records with both words more frequent in positives."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num) % 2
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    for row, label in zip(letters, labels, strict=True):
+        for at, word in zip((10, 60), WORDS.values(), strict=True):
+            if rng.random() < (in_positives if label else in_negatives):
+                start = at + rng.integers(0, 30)
+                row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+    return LabelledRecords(list(letters), labels)
+
+
+def counting(word, weight):
+    """Return a model whose log-odds are `weight` per copy of `word`, plus a little for GC."""
+
+    def log_odds(sequences):
+        return np.array(
+            [
+                weight * bytes(row).count(word)
+                + 0.01 * (bytes(row).count(b"G") + bytes(row).count(b"C"))
+                for row in sequences
+            ]
+        )
+
+    return log_odds
+
+
+def weigh(held_out, log_odds):
+    return weigh_evidence(PPMS, SITES, held_out, log_odds, hit_p=1e-4).set_index("name")
+
+
+def test_used_motif_is_supported_and_ignored_is_not():
+    table = weigh(planted(), counting(WORDS["used"], 2.0))
+    assert table["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
+    used, ignored = table.loc["used"], table.loc["ignored"]
+    assert 1.4 < used["effect_low"] <= used["effect"] <= used["effect_high"] < 2.2
+    assert abs(ignored["effect"]) < 0.1
+    assert ignored["enrichment_q"] < 1e-6  # enriched, but not used by this model
+    assert used["positives_with_hit"] > 2 * used["negatives_with_hit"]
+
+
+def test_unenriched_motif_is_not_supported():
+    table = weigh(planted(in_positives=0.4, in_negatives=0.4), counting(WORDS["used"], 2.0))
+    assert table.loc["used", "verdict"] == "inconclusive"
+    assert table.loc["used", "effect_low"] > 1
+
+
+def test_motif_lowering_the_score_is_contradicted():
+    assert weigh(planted(), counting(WORDS["used"], -2.0)).loc["used", "verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize("weight", [2.0, -2.0])
+def test_neighbouring_sites_are_inconclusive(weight):
+    """Control sites of a meaningless motif overlap meaningful ones.
+
+    Its effect then has the opposite sign of theirs.
+    """
+    held_out = planted()
+    for row in held_out.sequences:
+        if WORDS["ignored"] in bytes(row):  # place its hits between two sites that the model uses
+            at = bytes(row).index(WORDS["ignored"])
+            for start in (at - 12, at + 12):
+                if 0 <= start <= len(row) - 8:
+                    row[start : start + 8] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
+    assert ignored["effect"] * weight < -0.5
+    assert ignored["effect_q"] < 0.01
+    assert abs(ignored["fall"]) < 0.1
+    assert ignored["verdict"] == "inconclusive"
+
+
+def test_model_failing_on_held_out_labels_supports_nothing():
+    # expected by chance for a network with this spread on 5,000 validation records
+    raw, slope = counting(WORDS["used"], 2.0), 0.02
+    table = weigh(planted(), lambda sequences: raw(sequences) * slope)
+    assert table.loc["used", "effect_q"] < 1e-2  # as significant as before, but too small
+    assert table.loc["used", "verdict"] == "inconclusive"
+
+
+def test_general_shuffle_effect_is_not_a_motif_effect():
+    held_out = planted()
+    originals = {bytes(row) for row in held_out.sequences}
+    table = weigh(
+        held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences])
+    )
+    assert (table["effect"].abs() < 0.1).all()  # the control sites are shuffled as well
+
+
+def test_random_models_support_nothing():
+    supported = 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(scale=0.05, size=(120, 256))
+        table = weigh(
+            planted(seed=seed),
+            lambda sequences, w=weights: np.array(
+                [w[np.arange(120), row].sum() for row in sequences]
+            ),
+        )
+        supported += (table["verdict"] == "supported").sum()
+    assert supported == 0
+
+
+def test_strands_follow_the_positives():
+    held_out = planted()
+    word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
+    for row, label in zip(held_out.sequences, held_out.truth, strict=True):
+        at = bytes(row).find(WORDS["ignored"])
+        if at >= 0 and not label:
+            row[at : at + 8] = DNA.reverse_complement(word)
+    ignored = weigh(held_out, counting(WORDS["used"], 2.0)).loc["ignored"]
+    assert ignored["negatives_with_hit"] >= 10
+    assert ignored["strand_plus"] > 0.95
+
+
+def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
+    rng = np.random.default_rng(0)
+    found = [mean_effect(rng.normal(0.3, 1, 60), rng) for _ in range(60)]
+    assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
+    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(
+        2 * 1.96 / np.sqrt(60), rel=0.1
+    )
+
+
+def test_interval_of_an_effect_is_over_records():
+    rng = np.random.default_rng(0)
+    number, word = 100, np.frombuffer(WORDS["used"], dtype=np.uint8)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, 120))
+    letters[:, 60:68] = word
+    size = {
+        bytes(row[:10]): size for row, size in zip(letters, rng.normal(1, 1, number), strict=True)
+    }
+    hits = pd.DataFrame({"record": range(number), "start": 60, "end": 68})
+
+    def log_odds(rows):
+        return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
+
+    found = effect(hits, Scored(list(letters), log_odds, MIN_EFFECT), rng)
+    sizes = np.array(list(size.values()))
+    assert found["effect_records"] == number
+    for name in ("effect", "fall"):
+        assert found[name] == pytest.approx(sizes.mean())
+        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(
+            2 * 1.96 * sizes.std() / np.sqrt(number), rel=0.1
+        )
+
+
+def test_q_values_are_benjamini_hochberg():
+    assert q_values(np.array([0.01, np.nan, 0.04, 0.02])) == pytest.approx(
+        [0.03, np.nan, 0.04, 0.03], nan_ok=True
+    )
+    table = weigh(planted(), counting(WORDS["used"], 2.0))
+    for test in TESTS:
+        p, q = (table[f"{test}_{kind}"].dropna().to_numpy() for kind in "pq")
+        assert q == pytest.approx(false_discovery_control(p)), test
+    assert (table["enrichment_q"] > table["enrichment_p"]).any()
+
+
+def test_same_seed_same_table():
+    held_out = planted(60)
+    pd.testing.assert_frame_equal(
+        weigh(held_out, counting(WORDS["used"], 1.0)), weigh(held_out, counting(WORDS["used"], 1.0))
+    )
+
+
+def test_few_hits_and_no_motif(monkeypatch):
+    held_out = planted(60)
+    few = pd.DataFrame(
+        {
+            "name": "used",
+            "record": [0, 1],
+            "start": [0, 0],
+            "end": [8, 8],
+            "strand": "+",
+            "p_value": 1e-6,
+        }
+    )
+    monkeypatch.setattr(evidence, "find_hits", lambda *_: few)
+    ppms = {"used": PPMS["used"]}
+    table = weigh_evidence(ppms, SITES, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4)
+    unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
+    assert table[unknown].isna().all(axis=None)
+    assert table["verdict"].tolist() == ["inconclusive"]
+    assert table["effect_records"].tolist() == [2]
+    assert list(table) == ["name", *COLUMNS]
+    assert weigh_evidence({}, {}, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4).empty
+
+
+def test_matched_sites_are_near_and_apart():
+    rng = np.random.default_rng(0)
+    spans = [(100, 110), (150, 158)]
+    for _ in range(50):
+        sites = matched_sites(spans, 300, rng)
+        assert [end - start for start, end in sites] == [10, 8]
+        assert all(abs(site[0] - span[0]) <= 50 for site, span in zip(sites, spans, strict=True))
+        taken = np.zeros(300, dtype=int)
+        for start, end in spans + sites:
+            taken[start:end] += 1
+        assert taken.max() == 1
+    assert matched_sites([(0, 12)], 20, rng) is None
+    assert matched_sites([(0, 10)], 20, rng) == [(10, 20)]
+    assert matched_sites([(0, 10)], 200, rng)[0][0] <= 50
+
+
+def test_shuffling_keeps_composition_and_flanks():
+    letters = np.frombuffer(b"AAAACGTCGTTTTT", dtype=np.uint8)
+    shuffled = shuffled_at(letters, [(4, 10)], np.random.default_rng(3))
+    assert bytes(letters) == b"AAAACGTCGTTTTT"
+    assert bytes(shuffled[:4]) == b"AAAA"
+    assert bytes(shuffled[10:]) == b"TTTT"
+    assert sorted(shuffled[4:10]) == sorted(letters[4:10])
+    assert bytes(shuffled) != bytes(letters)
+
+
+USED = {
+    "effect": 0.3,
+    "effect_low": 0.2,
+    "effect_high": 0.4,
+    "fall": 0.3,
+    "fall_low": 0.2,
+    "fall_high": 0.4,
+}
+DOUBTED = {
+    "effect": -0.3,
+    "effect_low": -0.4,
+    "effect_high": -0.2,
+    "fall": -0.3,
+    "fall_low": -0.4,
+    "fall_high": -0.2,
+}
+SUPPORTED = USED | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "supported"),
+        ({"support_q": 0.2}, "inconclusive"),
+        ({"null_p": 1 / 20}, "supported"),
+        ({"null_p": 1 / 19}, "inconclusive"),
+        ({"null_p": 2 / 21}, "inconclusive"),
+        ({"null_p": float("nan")}, "inconclusive"),
+        ({"effect_low": -0.1}, "inconclusive"),
+        ({"effect": 0.09}, "inconclusive"),
+        ({"effect": float("nan"), "support_q": float("nan")}, "inconclusive"),
+        ({"fall": 0.09}, "inconclusive"),
+        ({"fall_low": -0.1}, "inconclusive"),
+        (DOUBTED, "contradicted"),
+        (DOUBTED | {"effect_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"fall_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"fall": -0.09}, "inconclusive"),
+        (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
+    ],
+)
+def test_each_condition_of_the_verdict(change, expected):
+    assert verdict(SUPPORTED | change, LabelledRecords([], np.zeros(0)), 0.05) == expected
+
+
+def test_sufficient_motif_raises_score_of_random_sequence():
+    held_out = planted()
+    table = weigh(held_out, counting(WORDS["used"], 2.0))
+    used, ignored = table.loc["used"], table.loc["ignored"]
+    assert 1.5 < used["sufficiency_low"] <= used["sufficiency"] <= used["sufficiency_high"] <= 2.1
+    assert used["sufficiency_q"] < 0.01
+    assert abs(ignored["sufficiency"]) < 0.1
+    # The first word matters only together with the second: it is used, but not sufficient alone.
+
+    def both(rows):
+        words = (WORDS["used"], WORDS["ignored"])
+        return np.array([2.0 * all(word in bytes(row) for word in words) for row in rows])
+
+    table = weigh(held_out, both)
+    assert table.loc["used", "effect_low"] > 0.1
+    assert abs(table.loc["used", "sufficiency"]) < 0.1
+
+
+def test_stability_is_fraction_of_members_with_effect():
+    held_out = planted()
+    hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4)
+    mine = hits[hits["name"] == "used"]
+    one = counting(WORDS["used"], 2.0)
+    factors = np.array([1, 1 / 2, 0, -1 / 4])
+
+    def members(rows):
+        return one(rows)[:, None] * factors
+
+    found = effect(mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0))
+    assert found["stability"] == 0.5
+    alone = effect(mine, Scored(held_out.sequences, one, MIN_EFFECT), np.random.default_rng(0))
+    assert np.isnan(alone["stability"])
+    assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
+    assert (
+        sufficiency(
+            mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0)
+        )["sufficiency"]
+        > 0.4
+    )
+
+
+def test_one_q_value_of_the_largest_p_limits_false_positives():
+    """Each of 25 motifs lacks one of three properties, so none should be supported."""
+    rng, separate, together = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        p = rng.random((25, 3)) * np.where(np.arange(25)[:, None] % 3 == np.arange(3), 1, 1e-8)
+        lists = np.column_stack([q_values(column) < 0.05 for column in p.T])
+        separate += lists.all(axis=1).any()
+        together += (q_values(p.max(axis=1)) < 0.05).any()
+    assert separate / 400 > 0.4
+    assert together / 400 < 0.08
+
+
+class Confounded(LabelledRecords):
+    """Records whose positives with a hit are no more than expected among matched records."""
+
+    def matched(self, hits, strata):
+        return super().matched(hits, strata) | {"matched_p": 0.4}
+
+
+def test_support_needs_all_three_tests():
+    held_out = planted()
+    unmatched = weigh(Confounded(held_out.sequences, held_out.truth), counting(WORDS["used"], 2.0))
+    assert unmatched.loc["used", ["enrichment_p", "effect_p"]].max() < 0.001
+    largest = unmatched[["enrichment_p", "matched_p", "effect_p"]].max(axis=1)
+    assert unmatched["support_q"].to_numpy() == pytest.approx(q_values(largest.to_numpy()))
+    assert unmatched["support_q"].min() >= 0.4
+    assert unmatched.loc["used", "verdict"] == "inconclusive"

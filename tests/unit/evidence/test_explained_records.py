@@ -1,0 +1,222 @@
+"""Test evidence for numbers: enrichment by rank, direction and verdict."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_motifs import PPMS, WORDS
+from scipy.stats import mannwhitneyu, norm
+
+from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
+from selfattn_bio.evidence.held_out_records import (
+    SHIFTS,
+    LabelledRecords,
+    MeasuredRecords,
+    held_out_records,
+)
+from selfattn_bio.evidence.verdicts import verdict, weigh_evidence
+from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
+from selfattn_bio.sequence.alphabet import DNA
+
+SITES = dict.fromkeys(WORDS, 100)
+
+
+def hits_in(records):
+    return pd.DataFrame({"record": records})
+
+
+def planted(effect, num=300, length=120, seed=0):
+    """Return records with both words, whose numbers change by `effect` with the used word."""
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    values = rng.normal(0, 0.5, num)
+    for row, letters_of_row in enumerate(letters):
+        for at, (name, word) in zip((10, 60), WORDS.items(), strict=True):
+            if rng.random() < 0.4:
+                start = at + rng.integers(0, 30)
+                letters_of_row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+                values[row] += effect * (name == "used")
+    return MeasuredRecords(list(letters), values, scale=float(values.std()), unit="height")
+
+
+def counting(weight):
+    return lambda rows: np.array([weight * (WORDS["used"] in bytes(row)) for row in rows])
+
+
+def weigh(held_out, weight):
+    table = weigh_evidence(PPMS, SITES, held_out, counting(weight), hit_p=1e-4)
+    return table.set_index("name")
+
+
+@pytest.mark.parametrize("effect", [2.0, -2.0])
+def test_motifs_that_raise_or_lower_a_number(effect):
+    table = weigh(planted(effect), effect)
+    assert table["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
+    used = table.loc["used"]
+    assert used["effect"] == pytest.approx(effect, abs=0.2)
+    assert used["difference"] == pytest.approx(effect, abs=0.4)
+    assert used["matched_difference"] == pytest.approx(effect, abs=0.4)
+    assert abs(used["null_fall"]) < 0.3
+    assert used["unit"] == "height"
+    assert np.isnan(used["odds_ratio"])
+
+
+def test_model_against_the_numbers_is_contradicted():
+    assert weigh(planted(2.0), -2.0).loc["used", "verdict"] == "contradicted"
+
+
+def test_effect_below_a_tenth_of_the_spread_is_inconclusive():
+    held_out = planted(2.0)
+    assert weigh(held_out, 0.9 * held_out.least).loc["used", "verdict"] == "inconclusive"
+    assert weigh(held_out, 1.3 * held_out.least).loc["used", "verdict"] == "supported"
+
+
+def test_numbers_without_the_motif_are_inconclusive():
+    assert weigh(planted(0.0), 2.0).loc["used", "verdict"] == "inconclusive"
+
+
+def test_rank_shift_is_a_two_sided_mann_whitney_test():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=40)
+    found = rank_shift(hits_in([0, 1, 1, 5, 9]), values)
+    has = np.isin(np.arange(40), [0, 1, 5, 9])
+    assert found["enrichment_p"] == pytest.approx(mannwhitneyu(values[has], values[~has]).pvalue)
+    assert found["difference"] == pytest.approx(values[has].mean() - values[~has].mean())
+    assert (found["records_with_hit"], found["records"], found["num_hits"]) == (4, 40, 5)
+    assert rank_shift(hits_in([]), values)["enrichment_p"] == 1
+    assert rank_shift(hits_in(range(40)), values)["difference"] == 0
+
+
+def test_matched_shift_ignores_differences_between_strata():
+    rng = np.random.default_rng(1)
+    strata = np.repeat([0, 1, 2], 100)
+    values = rng.normal(size=300) + 5 * strata
+    records = np.flatnonzero(rng.random(300) < (0.2 + 0.3 * strata))  # only by stratum
+    assert rank_shift(hits_in(records), values)["enrichment_p"] < 1e-6
+    found = matched_rank_shift(hits_in(records), values, strata)
+    assert found["matched_p"] > 0.05
+    assert abs(found["matched_difference"]) < 0.4
+    values[records] -= 1
+    found = matched_rank_shift(hits_in(records), values, strata)
+    assert found["matched_p"] < 1e-6
+    assert found["matched_difference"] == pytest.approx(-1, abs=0.4)
+
+
+def test_matched_shift_has_uniform_p_values():
+    rng = np.random.default_rng(2)
+    strata = np.repeat(np.arange(4), 30)
+    p = [
+        matched_rank_shift(
+            hits_in(np.flatnonzero(rng.random(120) < 0.3)),
+            rng.integers(0, 4, 120).astype(float),  # with many equal numbers
+            strata,
+        )["matched_p"]
+        for _ in range(400)
+    ]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.025)
+
+
+def test_records_follow_the_output():
+    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 3
+    one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
+    labelled = held_out_records(one, rows, np.array([1.0, 0.0, 1.0]), DNA)
+    assert isinstance(labelled, LabelledRecords)
+    assert (len(labelled.described), labelled.least) == (2, 0.1)
+    number = NumberOutput("x", 0, truth=np.asarray, value=np.asarray, unit="x", scale=5.0)
+    measured = held_out_records(number, rows, np.array([1.0, 0.0, 1.0]), DNA)
+    assert isinstance(measured, MeasuredRecords)
+    assert (len(measured.described), measured.least, measured.unit) == (3, 0.5, "x")
+
+
+def test_slope_confirms_scores():
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=2000)
+    truth = 2 * scores + rng.normal(size=2000)
+    measured = MeasuredRecords([], truth)
+    assert measured.slope(scores) == pytest.approx(2, abs=0.1)
+    assert measured.slope(rng.normal(size=2000)) < 0.1
+    assert measured.slope(-scores) == measured.slope(np.zeros(2000)) == 0
+    labelled = LabelledRecords([], (rng.random(2000) < 1 / (1 + np.exp(-2 * scores))).astype(int))
+    assert labelled.slope(scores) == pytest.approx(2, abs=0.3)
+
+
+SUPPORTED = {
+    **{"effect": -2.0, "effect_low": -3.0, "effect_high": -1.0, "effect_q": 0.01},
+    **{"fall": -2.0, "fall_low": -3.0, "fall_high": -1.0},
+    **dict.fromkeys(SHIFTS, -1.0),
+    **{"support_q": 0.01, "null_p": 1 / 21},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "supported"),
+        (dict.fromkeys(SHIFTS, 1.0), "contradicted"),
+        (dict.fromkeys(SHIFTS, 1.0) | {"support_q": 0.2}, "inconclusive"),
+        *(({name: 1.0}, "inconclusive") for name in SHIFTS),
+        (dict.fromkeys(SHIFTS, 0.0), "inconclusive"),
+        ({"support_q": 0.2}, "inconclusive"),
+        ({"fall": -0.4}, "inconclusive"),
+        ({"effect_high": 0.1}, "inconclusive"),
+        ({"null_p": 0.2}, "inconclusive"),
+    ],
+)
+def test_each_condition_for_a_number(change, expected):
+    held_out = MeasuredRecords([], np.zeros(0), scale=5.0)
+    assert verdict(SUPPORTED | change, held_out, 0.05) == expected
+
+
+def confounded(num=400, length=80):
+    """Return records whose numbers rise with GC content, and a word of GC-rich ones lowers them."""
+    rng = np.random.default_rng(4)
+    gc = rng.permutation(np.repeat([0.2, 0.8], num // 2))
+    is_gc = rng.random((num, length)) < gc[:, None]
+    letters = np.frombuffer(b"ATGC", np.uint8)[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
+    has = rng.random(num) < np.where(gc > 0.5, 0.7, 0.15)
+    letters[has, 30:38] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    values = 4 * gc - 0.8 * has + rng.normal(0, 0.3, num)
+    return MeasuredRecords(list(letters), values, scale=float(values.std()))
+
+
+@pytest.mark.parametrize("weight", [-0.8, 0.8])
+def test_opposite_differences_are_inconclusive(weight):
+    used = weigh(confounded(), weight).loc["used"]
+    assert used["difference"] > 0.5
+    assert used["matched_difference"] < -0.5
+    assert max(used["support_q"], used["effect_q"]) < 0.001
+    assert used["verdict"] == "inconclusive"
+
+
+def test_direction_is_that_of_ranks_and_means():
+    rng = np.random.default_rng(5)
+    strata, has = np.repeat([0, 1], 50), np.tile([True, False], 50)
+    values = rng.normal(size=100) + 2 * has
+    for sign, outlier, expected in ((1, 0, 1), (-1, 0, -1), (1, 500, 0)):
+        changed = sign * values
+        changed[1] += outlier  # a record without a hit
+        held_out, hits = MeasuredRecords([], changed), hits_in(np.flatnonzero(has))
+        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
+        assert row["rank_shift"] * sign > 0.3
+        assert row["matched_rank_shift"] * sign > 0
+        assert held_out.direction(row) == expected
+
+
+def test_neutral_records_are_negatives():
+    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 4
+    labelled = LabelledRecords(rows, np.array([1, 0, 1, 0]))
+    assert labelled.neutral.tolist() == [1, 3]
+    assert labelled.described.tolist() == [0, 2]
+    assert LabelledRecords(rows[:2], np.ones(2)).neutral.tolist() == [0, 1]
+    assert MeasuredRecords(rows, np.arange(4.0)).neutral.tolist() == [0, 1, 2, 3]
+
+
+def test_strata_weigh_by_the_reciprocal_of_their_size():
+    values = np.array([1.0, 2, 9, 4, 5, 6, 7, 8, 3])
+    strata, hits = np.repeat([0, 1], [3, 6]), hits_in([0, 5, 7])
+    # 3 records: rank 1, expected 2, variance 2/3 (1 * 2 * 4 / 12). 6 records with the ranks
+    # 2 to 6 and 1: ranks 4 and 6, expected 7, variance 14/3 (2 * 4 * 7 / 12).
+    excess = (1 - 2) / 4 + (10 - 7) / 7
+    variance = (2 / 3) / 4**2 + (14 / 3) / 7**2
+    found = matched_rank_shift(hits, values, strata)
+    assert found["matched_rank_shift"] == pytest.approx(excess)
+    assert found["matched_p"] == pytest.approx(2 * norm.sf(excess / np.sqrt(variance)))

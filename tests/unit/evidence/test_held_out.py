@@ -1,0 +1,241 @@
+"""Test the evidence of motifs on held-out sequences: labels, coordinates, files, errors."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from learners import learner
+from test_explanation import CONV, SEQUENCES, SMALL
+from test_explanation import scorer_of as model_of
+
+from selfattn_bio.config import BinaryObjective, BinsObjective
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.evidence import held_out
+from selfattn_bio.evidence.held_out_records import LabelledRecords, MeasuredRecords
+from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
+from selfattn_bio.evidence.verdicts import COLUMNS
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.motifs.formats import BED_COLUMNS, read_bed
+from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.policy import SequencePolicy
+
+WORD = b"GGTCACAC"
+FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]
+
+
+def scorer_of(alphabet="dna", k=3):
+    return model_of(SMALL | {"stem": CONV, "members": 1, "num_layers": 1}, alphabet, k)
+
+
+def motif_set(word=WORD):
+    """Return one motif with 100 sites, all at the start of one record."""
+    pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in word]]
+    seqlets = pd.DataFrame({"record": [0] * 100, "start": 0, "end": len(word), "strand": "+"})
+    return build_motifs(
+        [SeqletPattern(pfm, seqlets)],
+        pd.DataFrame({"id": ["r0"]}).reindex(columns=["id", "chrom", "start", "end", "strand"]),
+        {},
+    )
+
+
+def planted(num=240, length=100):
+    """Return letters with the word in most positives and few negatives, labels, and positions."""
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    labels, at = (np.arange(num) % 3 == 0).astype(int), {}
+    for row in np.flatnonzero(rng.random(num) < np.where(labels, 0.9, 0.3)):
+        at[int(row)] = int(rng.integers(0, length - 8))
+        letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
+    return letters, labels, at
+
+
+def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
+    letters, labels, at = planted()
+
+    def importance_of_word(scorer, sequences, chosen):
+        found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
+        for row, sequence in zip(found, sequences, strict=True):
+            where = bytes(sequence).find(WORD)
+            row[where : where + 8] += where >= 0
+        return found
+
+    monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
+    scorer = SimpleNamespace(
+        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
+        network=SimpleNamespace(has_embeddings=True),
+        objective=Binary(BinaryObjective()),
+    )
+    motifs = motif_set()
+    table, sites, curves = held_out.weigh_with_model(
+        motifs.ppms,
+        motifs.num_sites,
+        scorer,
+        scorer.objective.outputs[0],
+        LabelledRecords(list(letters), labels),
+        hit_p=1e-4,
+    )
+    (row,) = table.to_dict("records")
+    assert row["verdict"] == "supported"
+    assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives
+    assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
+    wanted = {(record, start) for record, start in at.items() if labels[record]}
+    assert wanted <= set(zip(sites["record"], sites["start"], strict=True))
+    assert labels[sites["record"]].all()
+    assert row["marginal"] == pytest.approx(1.0, abs=0.2)  # 2 on +, and 0 on -
+    assert row["marginal_strand"] == "+"
+    assert row["marginal_strand_q"] < 0.01 < row["marginal_position_q"]
+    assert curves.groupby("strand")["effect"].mean().to_list() == pytest.approx([2, 0], abs=0.2)
+
+
+def test_narrow_motifs_in_long_records_are_counted(caplog):
+    letters = [np.full(32_768, ord("A"), dtype=np.uint8)] * 3
+    records = LabelledRecords(letters, np.array([0, 1, 1]))
+    ppms = {"narrow": np.full((9, 4), 0.25), "wide": np.full((10, 4), 0.25)}
+    assert held_out._hit_p_of(ppms, records) == pytest.approx(2.5e-4 * 300 / 32_768)
+    assert (
+        "1 motif of fewer than 10 positions cannot have a hit in records of 32,768 positions "
+        "(p < 2.3e-06)" in caplog.text
+    )
+    caplog.clear()
+    held_out._hit_p_of(ppms, LabelledRecords([row[:300] for row in letters], records.truth))
+    assert not caplog.text
+
+
+@pytest.fixture
+def sequences():
+    letters, labels, _ = planted(30, 30)
+    return [row.tobytes().decode() for row in letters], labels
+
+
+def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
+    texts, labels = sequences
+    scorer, motifs = scorer_of(), motif_set()
+    of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL}
+    assert set(of_strings.curves["name"]) == set(of_strings.table["name"])
+    assert of_strings.table["marginal"].notna().all()
+    assert repr(of_strings).startswith("MotifSet of 1 motif, ")
+    assert "verdict" not in motifs.table  # the first set is unchanged
+    assert motifs.sites is None
+    (tmp_path / "held_out.fa").write_text(
+        "".join(f">{row}\n{text}\n" for row, text in enumerate(texts))
+    )
+    of_file = motifs.with_evidence(scorer, tmp_path / "held_out.fa", list(labels), hit_p=1e-4)
+    pd.testing.assert_frame_equal(of_file.table, of_strings.table)
+    pd.testing.assert_frame_equal(of_file.sites, of_strings.sites)
+    table = pd.DataFrame({"sequence": texts, "label": labels, "chrom": "c1", "strand": "+"})
+    table["start"] = 1000 * table.index
+    table["end"] = table["start"] + 30
+    of_table = motifs.with_evidence(scorer, table, table["label"], hit_p=1e-4)
+    pd.testing.assert_frame_equal(of_table.table, of_strings.table)
+    positions = of_strings.sites["chrom"].astype(int) * 1000 + of_strings.sites["start"]
+    assert sorted(of_table.sites["start"]) == sorted(positions)
+    assert set(of_table.sites["chrom"]) <= {"c1"}
+
+
+def test_evidence_replaces_earlier_evidence(sequences):
+    texts, labels = sequences
+    scorer, motifs = scorer_of(), motif_set()
+    once = motifs.with_evidence(scorer, texts[:15], labels[:15], hit_p=1e-4)
+    twice = once.with_evidence(scorer, texts, labels, hit_p=1e-4)
+    pd.testing.assert_frame_equal(
+        twice.table, motifs.with_evidence(scorer, texts, labels, hit_p=1e-4).table
+    )
+
+
+def test_saved_files_are_those_of_the_command(sequences, tmp_path):
+    motifs = motif_set()
+    motifs.save(tmp_path / "found")
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+    weighed = motifs.with_evidence(scorer_of(), *sequences, hit_p=1e-4)
+    weighed.save(tmp_path / "found")
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == sorted(
+        [*FILES, "seqlets.bed", "marginals.tsv"]
+    )
+    assert len(read_bed(tmp_path / "found/seqlets.bed")) == len(weighed.sites)
+    read = MotifSet.load(tmp_path / "found")
+    assert repr(read) == repr(weighed)
+    pd.testing.assert_frame_equal(read.sites, weighed.sites[BED_COLUMNS], check_dtype=False)
+    pd.testing.assert_frame_equal(read.curves, weighed.curves, check_dtype=False, rtol=1e-4)
+    table = pd.read_csv(tmp_path / "found/motifs.tsv", sep="\t")
+    assert table["verdict"].tolist() == weighed.table["verdict"].tolist()
+    assert [path.name for path in (tmp_path / "found/logos").iterdir()] == ["motif_01.svg"]
+    motifs.save(tmp_path / "found")  # the sites belonged to other evidence
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+
+
+def test_sequences_of_the_training_are_refused(sequences, tmp_path):
+    texts, labels = sequences
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    records = pd.DataFrame({"chrom": [None] * 2, "start": None, "end": None})
+    reverse = DNA.reverse_complement(letters[3])
+    seen_table(records, [reverse, letters[5]], DNA, "", None).to_parquet(
+        tmp_path / TRAINING_RECORDS
+    )
+    scorer = replace(scorer_of(), folder=tmp_path)
+    with pytest.raises(ArgumentError, match=r"selected on 2 of the 30 sequences, such as '3'"):
+        motif_set().with_evidence(scorer, texts, labels, hit_p=1e-4)
+    rest = [i for i in range(30) if i not in (3, 5)]
+    motif_set().with_evidence(scorer, [texts[i] for i in rest], labels[rest], hit_p=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 0], r"one label, 0 or 1, for each of the 3 sequences, not \[1, 0\] for 2"),
+        ([1, 0, 2], r"not \[1, 0, 2\] for 3"),
+        (["1", "0", "0"], r"not \['1', '0'\] for 3"),
+        (pd.array([1, 0, None], dtype="Int64"), "not "),
+    ],
+    ids=["number", "value", "text", "missing"],
+)
+def test_wrong_labels_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        motif_set().with_evidence(scorer_of(), SEQUENCES, labels)
+
+
+def test_targets_of_bins_cannot_be_passed():
+    objective = objective_of(BinsObjective(points="p.bed", bin=20))
+    scorer = SimpleNamespace(
+        policy=SequencePolicy(DNA), tokenizer=KmerTokenizer(DNA, 3), objective=objective
+    )
+    with pytest.raises(ArgumentError, match="targets cannot be passed for objective 'bins'"):
+        held_out.read_held_out(scorer, SEQUENCES, [1, 0, 1])
+
+
+def test_model_of_other_alphabet_is_refused():
+    with pytest.raises(ValueError, match="the motifs are dna, but the model reads protein"):
+        motif_set().with_evidence(scorer_of(PROTEIN.name, k=1), ["MKV"], [1])
+
+
+def test_scores_count_as_far_as_records_confirm_them():
+    rng = np.random.default_rng(0)
+    letters = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (200, 30)))
+    raw = np.array([(row == ord("G")).sum() for row in letters], dtype=float)
+    scorer = SimpleNamespace(
+        objective=SimpleNamespace(has_log_odds=False),
+        network_outputs=lambda rows: np.array([[(row == ord("G")).sum()] for row in rows], float),
+    )
+    output = SimpleNamespace(value=lambda outputs: outputs)
+    truth = 0.25 * raw + rng.normal(0, 0.1, 200)
+    scores = held_out.calibrated_scores(scorer, output, MeasuredRecords(letters, truth))
+    assert scores(letters)[:, 0] == pytest.approx(0.25 * raw, rel=0.1)
+    unrelated = MeasuredRecords(letters, rng.permutation(truth))
+    assert np.abs(held_out.calibrated_scores(scorer, output, unrelated)(letters)).max() < 1
+
+
+def test_output_without_known_targets_is_named():
+    section = {"kind": "regression", "columns": ["a", "b"], "center": [0, 0], "scale": [1, 1]}
+    scorer, motifs = learner(section, sequences="s", targets="t"), motif_set()
+    motifs = replace(motifs, table=motifs.table.assign(target="b"))
+    table = pd.DataFrame({"sequence": SEQUENCES, "a": 1.0, "b": np.nan})
+    with pytest.raises(ArgumentError, match="no held-out record has a known target of output 'b'"):
+        motifs.with_evidence(scorer, table)

@@ -1,0 +1,424 @@
+"""Test epistasis, spacing and orientation on planted words, for models with known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explanation import CNN, SMALL, scorer_of
+
+from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence.epistasis import (
+    _free_starts,
+    epistasis,
+    expected_epistasis,
+    put,
+    site_pairs,
+    spacing,
+    strands_log_odds,
+)
+from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
+from selfattn_bio.sequence.alphabet import DNA
+
+WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
+A, B = WORDS["alpha"], WORDS["beta"]
+
+
+def sites_of(*rows):
+    return pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand"])
+
+
+def planted(num=160, length=160, seed=0, chance=1.0):
+    """Return records that have each word with this chance at a random position, and the sites."""
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    rows = []
+    for record, row in enumerate(letters):
+        places = rng.permutation(np.arange(0, length - 8, 9))[: len(WORDS)] + rng.integers(0, 2)
+        for (name, word), start in zip(WORDS.items(), places, strict=True):
+            if chance < 1 and rng.random() >= chance:
+                continue
+            row[start : start + 8] = np.frombuffer(word, dtype=np.uint8)
+            rows.append((name, record, int(start), int(start) + 8, "+"))
+    return list(letters), sites_of(*rows)
+
+
+def model(answer):
+    """Return a model whose log-odds depend on the counts of each word, (n, 4)."""
+    return lambda sequences: answer(
+        np.array(
+            [[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float
+        )
+    )
+
+
+BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
+EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2] + has[:, 3])
+SUM = model(lambda has: has.sum(1))
+CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
+WEIGHTS = np.array([2.0, 1.5, 1.5, 1.0])
+RISING = model(lambda has: np.logaddexp(0, has @ WEIGHTS - WEIGHTS.sum() / 2))
+
+
+def test_adjacent_pairs_are_oriented_by_first_motif():
+    sites = sites_of(
+        ("b", 0, 20, 26, "+"),
+        ("a", 0, 4, 10, "+"),
+        ("a", 0, 24, 30, "-"),
+        ("c", 0, 40, 46, "-"),
+        ("a", 1, 30, 36, "+"),
+        ("b", 1, 9, 15, "-"),
+    )
+    found = site_pairs(sites)
+    told = found[
+        ["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]
+    ].values.tolist()
+    assert told == [
+        [0, "a", 4, "b", 20, 10, "++"],  # the other site of a overlaps b
+        [0, "a", 24, "c", 40, 10, "--"],
+        [0, "a", 4, "c", 40, 30, "+-"],
+        [0, "b", 20, "c", 40, 14, "+-"],
+        [1, "a", 30, "b", 9, 15, "-+"],  # on the other strand a comes first and is on -
+    ]
+    # ties share the first rank
+    assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "expected"),
+    [(BOTH, 2.0), (EITHER, -2.0), (SUM, 0.0)],
+    ids=["both", "either", "sum"],
+)
+def test_epistasis_has_a_sign(log_odds, expected):
+    letters, sites = planted(num=12)
+    pairs = site_pairs(sites)
+    found = epistasis(pairs, sites, letters, log_odds, np.random.default_rng(0))
+    mine = (pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")
+    assert mine.sum() == 12
+    # not the mean, because a shuffle may contain a word again
+    assert found.loc[mine, "epistasis"].median() == expected
+    np.testing.assert_allclose(found.loc[mine, "epistasis"], expected, atol=0.6)
+    np.testing.assert_allclose(found.loc[~mine, "epistasis"], 0, atol=1e-12)
+    # random sites contain no complete word, but shuffles may contain parts
+    assert abs(found["matched"]).max() < 0.6
+
+
+def test_pair_without_space_for_a_match():
+    letters = [np.frombuffer(A + B, dtype=np.uint8)]
+    sites = sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
+    found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
+    assert found["epistasis"].tolist() == [2.0]
+    assert found["matched"].isna().all()
+
+
+def no_attention(pairs):
+    return np.zeros(len(pairs))
+
+
+def weigh(log_odds, attention=no_attention, chance=1.0):
+    letters, sites = planted(chance=chance)
+    return evaluate_interactions(sites, letters, log_odds, attention).set_index(
+        ["name_a", "name_b"]
+    )
+
+
+def test_only_interacting_pair_is_supported():
+    table = weigh(BOTH)
+    assert len(table) == 6
+    assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
+    pair = table.loc[("alpha", "beta")]
+    assert 1.8 < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < 2.1
+    assert pair["specific"] > 1.8
+    assert 50 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
+    assert table["spacing_q"].min() > 0.05
+    assert (table["verdict"] != "redundant").all()
+
+
+def test_only_redundant_pair_is_redundant():
+    table = weigh(EITHER)
+    assert table.index[table["verdict"] == "redundant"].tolist() == [("alpha", "beta")]
+    assert -2.1 < table.loc[("alpha", "beta"), "epistasis"] < -1.8
+    assert (table["verdict"] != "supported").all()
+
+
+def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
+    table = weigh(CURVE)
+    assert (table["epistasis"] < -0.1).all()
+    assert (table["sites_p"] < 0.01).all()  # differs from random sites
+    assert (table["specific"].abs() < 0.1).all()  # but not from other motifs
+    np.testing.assert_allclose(table["p"], table[["sites_p", "pairs_p"]].max(axis=1))
+    assert (table["verdict"] == "inconclusive").all()
+
+
+def test_two_strong_motifs_on_a_rising_curve_are_no_interaction():
+    table = weigh(RISING, chance=0.7)
+    assert table.loc[("alpha", "beta"), "epistasis"] > 0.4  # the strongest two have most
+    assert (table["specific"].abs() < 0.1).all()
+    assert (table["verdict"] != "supported").all()
+
+
+def test_a_pair_is_found_on_a_rising_curve():
+    def answer(has):
+        return np.logaddexp(0, has @ WEIGHTS + 1.5 * has[:, 0] * has[:, 1] - WEIGHTS.sum() / 2)
+
+    table = weigh(model(answer), chance=0.7)
+    assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
+
+
+def test_expected_epistasis_is_proportional_to_both_effects():
+    """The factor comes from third motifs, but not from those of the same pair."""
+    effects = {"a": 1.0, "b": 2.0, "c": 3.0}
+    rows = [
+        (kind, first, second, 0.0, effects[second], effects[first], 0.0, epistasis)
+        for kind, first, second, epistasis in (
+            ("epistasis", "a", "b", 9.0),
+            ("third", "a", "c", 0.5 * 3),
+            ("third", "c", "b", 0.5 * 6),
+            ("third", "b", "a", 50.0),
+            ("matched", "a", "b", 70.0),
+        )
+    ]
+    columns = ["kind", "name_a", "name_b", "both", "only_b", "only_a", "neither", "epistasis"]
+    pairs = pd.DataFrame({"name_a": ["a"], "name_b": ["b"]})
+    squares = pd.DataFrame(rows, columns=columns)
+    np.testing.assert_allclose(expected_epistasis(pairs, squares), [0.5 * 1 * 2])
+    assert np.isnan(expected_epistasis(pairs, squares[squares["kind"] != "third"])).all()
+    assert np.isnan(expected_epistasis(pairs, squares.drop([1, 2]))).all()
+
+
+def test_sites_are_replaced_by_other_motifs():
+    letters, sites = planted(num=40)
+    pairs = site_pairs(sites)
+    seen = []
+    epistasis(
+        pairs[:1],
+        sites,
+        letters,
+        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
+        np.random.default_rng(0),
+    )
+    record, (start, end), (gone, _) = (
+        0,
+        pairs.loc[0, ["start_a", "end_a"]],
+        pairs.loc[0, ["start_b", "end_b"]],
+    )
+    assert any(
+        row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"])
+        for row in seen
+    )
+    assert bytes(letters[record]) in seen
+    two = sites[sites["name"].isin(["alpha", "beta"])]
+    assert (
+        epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["expected"]
+        .isna()
+        .all()
+    )
+
+
+def test_random_positions_keep_distance_and_avoid_sites():
+    """Random sites are on either side at a similar distance and overlap no site of a motif."""
+    before = np.concatenate(
+        ([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)])))
+    )
+    # 10 bp apart: 3 to 17, but not over [58, 66) or [20, 24)
+    found = _free_starts((40, 48), (58, 66), before)
+    assert found.tolist() == list(range(24, 30))
+    # 22 bp apart: 12 to 32
+    assert _free_starts((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
+
+
+def test_replacement_motif_keeps_strand_and_is_new_to_record():
+    words = {"alpha": A, "beta": B, "gamma": b"CCATGTTGGGG", "delta": WORDS["delta"]}
+    filler = b"TTTTTTTTTTTTTTTTTTTT"
+    texts = [filler + A + filler + B + filler + WORDS["delta"], filler + words["gamma"] + filler]
+    found = [
+        (name, record, text.index(word), text.index(word) + len(word), "+")
+        for record, text in enumerate(texts)
+        for name, word in words.items()
+        if word in text
+    ]
+    sites, seen = sites_of(*found), []
+    pairs = site_pairs(sites)
+    pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
+    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    epistasis(
+        pair,
+        sites,
+        letters,
+        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
+        np.random.default_rng(0),
+        draws=8,
+    )
+    places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
+    assert places == {48, 28 - 11}  # from the start of beta, or up to the end of alpha
+    assert max(row.count(WORDS["delta"]) for row in seen) == 1  # the record already contains delta
+
+
+def test_sites_are_taken_out_by_span():
+    assert (
+        bytes(
+            put(
+                np.frombuffer(b"AAAAAA", dtype=np.uint8),
+                np.frombuffer(b"CGTACG", dtype=np.uint8),
+                (0, 2),
+                (4, 5),
+            )
+        )
+        == b"CGAACA"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"q": 0.01, "epistasis": 0.2, "specific": 0.3}, "supported"),
+        ({"q": 0.01, "epistasis": 0.2, "specific": 0.05}, "inconclusive"),
+        ({"q": 0.01, "epistasis": -0.2, "specific": 0.3}, "inconclusive"),
+        ({"q": 0.01, "epistasis": -0.2, "specific": -0.3}, "redundant"),
+        ({"q": 0.06, "epistasis": 2.0, "specific": 2.0}, "inconclusive"),
+        ({"q": np.nan, "epistasis": np.nan, "specific": np.nan}, "inconclusive"),
+    ],
+)
+def test_the_verdict_needs_both_comparisons(row, expected):
+    assert verdict(row, 0.1, 0.05) == expected
+
+
+def test_dna_is_read_on_both_strands():
+    scorer = scorer_of()
+    rows = [
+        np.frombuffer(b"ACGTTGCATG", dtype=np.uint8),
+        np.frombuffer(b"GGGTTACCAT", dtype=np.uint8),
+    ]
+    ways = [
+        scorer.log_odds(each)
+        for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
+    ]
+    assert abs(ways[0] - ways[1]).max() > 1e-6
+    np.testing.assert_allclose(strands_log_odds(scorer)(rows), np.mean(ways, axis=0))
+
+
+def test_without_pairs_there_is_a_table_without_rows():
+    letters, sites = planted()
+    table = evaluate_interactions(sites[sites["name"] == "alpha"], letters, BOTH, no_attention)
+    assert table.empty
+    assert list(table) == interactions.COLUMNS
+
+
+def test_pairs_with_most_attention_are_tested(monkeypatch):
+    monkeypatch.setattr(interactions, "MAX_PAIRS", 2)
+    table = weigh(
+        BOTH,
+        lambda pairs: np.where(
+            (pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1
+        ),
+    )
+    assert len(table) == 2
+    assert ("beta", "gamma") in table.index
+    assert table.loc[("beta", "gamma"), "attention"] > 1.5
+
+
+def test_records_with_two_motifs_are_searched(monkeypatch):
+    words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
+    ppms = {
+        name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))] for name, word in words.items()
+    }
+
+    def importance(sequences):
+        return [np.zeros(len(row), dtype=np.float32) for row in sequences]
+
+    filler = b"TTTTGTTTTGTTTTG"
+    texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
+    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    monkeypatch.setattr(
+        interactions,
+        "relevant_hits",
+        lambda hits, attribution: hits.assign(known=hits["record"].isin(attribution)),
+    )
+    sites = interactions.relevant_sites(ppms, letters, importance, 2.5e-4)
+    assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
+    assert sites["known"].all()
+    monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
+    assert interactions.relevant_sites(ppms, letters, importance, 2.5e-4)["record"].nunique() == 2
+
+
+def test_attention_between_sites():
+    scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
+    letters, sites = planted(num=3)
+    pairs = site_pairs(sites)
+    together = attention_between(scorer, letters)(pairs)
+    assert (together > 0).all()
+    for row in (0, 5, len(pairs) - 1):
+        np.testing.assert_allclose(
+            attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4
+        )
+    turned = pairs.rename(
+        columns={
+            f"{column}_{a}": f"{column}_{b}"
+            for column in ("name", "start", "end")
+            for a, b in ("ab", "ba")
+        }
+    )
+    # the order of the sites does not matter
+    np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)
+    assert not attention_between(scorer_of(CNN), letters)(pairs).any()
+
+
+def spaced(rng, gap, strand="+", num=120):
+    """Place sites of a at random, and sites of b after them by `gap(start of a)`."""
+    starts = rng.integers(0, 60, num)
+    a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
+    b = sites_of(
+        *(
+            ("b", record, at := start + 6 + gap(start), at + 6, strand)
+            for record, start in enumerate(starts)
+        )
+    )
+    return spacing(a, b, np.full(num, 160), rng)
+
+
+def test_a_kept_distance_and_orientation_are_found():
+    rng = np.random.default_rng(0)
+    found = spaced(rng, lambda start: 5 + rng.integers(0, 5), "-")
+    assert (found["spacing_start"], found["spacing_end"], found["orientation"]) == (5, 10, "+-")
+    assert found["spacings"].startswith("0;120;0;")
+    assert found["spacing_fold"] > 3
+    assert found["spacing_p"] < 0.01
+
+
+def test_common_positions_are_not_a_fixed_distance():
+    rng = np.random.default_rng(0)
+    # b at 86 to 90, wherever a is
+    found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))
+    assert found["spacing_p"] > 0.05
+    assert found["orientation_p"] > 0.05
+    assert (
+        spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng)
+        == {}
+    )
+
+
+def test_unpermutable_distances_are_not_an_excess():
+    a, b = (
+        [(name, record, start, start + 6, "-") for record in range(30)]
+        for name, start in (("a", 10), ("b", 29))
+    )
+    found = spacing(sites_of(*a), sites_of(*b), np.full(30, 160), np.random.default_rng(0))
+    assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
+    assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
+
+
+def test_spacing_test_uses_record_lengths():
+    # sites in short records are close for this reason alone
+    lengths = np.where(np.arange(200) % 2, 30, 150)
+    ps = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        starts = rng.integers(0, lengths - 6, (2, 200))
+        a, b = (
+            sites_of(*((name, record, start, start + 6, "+") for record, start in enumerate(row)))
+            for name, row in zip("ab", starts, strict=True)
+        )
+        ps.append(
+            [spacing(a, b, known, rng)["spacing_p"] for known in (lengths, np.full(200, 150))]
+        )
+    known, unknown = (np.array(ps) < 0.05).sum(axis=0)
+    assert known <= 1
+    assert unknown >= 4

@@ -1,0 +1,225 @@
+"""Test that curves of inserted motifs recover planted dependences, and are flat without them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evidence.marginals import (
+    COLUMNS,
+    DISTANCES,
+    NUM_POSITIONS,
+    PAIR_COLUMNS,
+    Backgrounds,
+    distance_curve,
+    neutral_letters,
+    pair_curves,
+    position_curves,
+    put_sites,
+    unevenness,
+)
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+
+WORD, OTHER = b"TACCGTTAGG", b"GGTCACACTG"
+REVERSE, OTHER_REVERSE = (
+    bytes(DNA.reverse_complement(np.frombuffer(word, np.uint8))) for word in (WORD, OTHER)
+)
+BASES = np.frombuffer(b"ACGT", np.uint8)
+LENGTH, NUM = 120, 30
+
+
+def ppm(word):
+    return (np.frombuffer(word, np.uint8)[:, None] == BASES).astype(float)
+
+
+def backgrounds(score, seed=0, length=LENGTH):
+    """Return random backgrounds, scored by a function of bytes plus noise of SD 0.2."""
+    letters = np.random.default_rng(seed).choice(BASES, (NUM, length))
+    odd = np.random.default_rng(1).normal(0, 1, (length, 256))
+
+    def noisy(rows):
+        noise = 0.3 * np.sin([odd[np.arange(len(row)), row].sum() for row in rows])
+        return np.array([score(bytes(row)) for row in rows]) + noise
+
+    return Backgrounds(letters, noisy, DNA, "log-odds")
+
+
+def late(row):
+    """Return 2 if the word is in the last third on +, 0.5 elsewhere on +."""
+    at = row.find(WORD)
+    return 0.0 if at < 0 else 2.0 if at >= 80 else 0.5
+
+
+def curve_of(score, **options):
+    curves, table = position_curves({"word": ppm(WORD)}, backgrounds(score), **options)
+    return curves, table.iloc[0]
+
+
+def test_effect_by_position_and_strand_is_recovered():
+    curves, row = curve_of(late)
+    plus, minus = (curves[curves["strand"] == strand] for strand in "+-")
+    assert len(plus) == len(minus) == NUM_POSITIONS
+    assert plus["effect"][plus["start"] >= 80].to_numpy() == pytest.approx(2, abs=0.2)
+    assert plus["effect"][plus["end"] <= 80].to_numpy() == pytest.approx(0.5, abs=0.2)
+    assert minus["effect"].to_numpy() == pytest.approx(0, abs=0.2)
+    truth = np.where(plus["start"] >= 80, 2, 0.5)
+    covered = (plus["effect_low"] <= truth) & (truth <= plus["effect_high"])
+    assert covered[(plus["start"] >= 80) | (plus["end"] <= 80)].sum() >= 7
+    assert row["marginal"] == pytest.approx(0.46, abs=0.1)  # half of 80 x .5 and 31 x 2 of 111
+    assert row["marginal_low"] < row["marginal"] < row["marginal_high"]
+    assert (row["marginal_start"], row["marginal_strand"]) >= (80, "+")
+    assert row["marginal_peak"] == pytest.approx(2, abs=0.3)
+    assert max(row["marginal_position_q"], row["marginal_strand_q"]) < 0.01
+
+
+def test_effect_without_preferences_is_flat():
+    curves, row = curve_of(lambda row: float(WORD in row or REVERSE in row))
+    assert curves["effect"].to_numpy() == pytest.approx(1, abs=0.2)
+    assert 0.85 < row["marginal_low"] <= 1 <= row["marginal_high"] < 1.15
+    assert min(row["marginal_position_p"], row["marginal_strand_p"]) > 0.05
+
+
+def test_unused_motif_has_no_effect():
+    curves, row = curve_of(lambda row: 0.0)
+    assert row["marginal_low"] < 0 < row["marginal_high"]
+    assert ((curves["effect_low"] < 0) & (curves["effect_high"] > 0)).mean() > 0.7
+
+
+def test_p_of_positions_is_uniform_without_preference():
+    rng = np.random.default_rng(0)
+    ps = [unevenness(rng.normal(size=(2, 6, 20)), rng) for _ in range(100)]
+    assert np.mean(np.array(ps) < 0.1) == pytest.approx(0.1, abs=0.08)
+    assert unevenness(np.ones((1, 4, 10)), rng) == 1.0
+
+
+def test_intervals_hold_the_mean():
+    held = []
+    for seed in range(60):
+        each = backgrounds(lambda row: 1.5 * (WORD in row), seed=seed)
+        curves, _ = position_curves({"word": ppm(WORD)}, each, starts=[50], seed=seed)
+        held.append(curves.loc[0, "effect_low"] <= 1.5 <= curves.loc[0, "effect_high"])
+    assert 0.85 <= np.mean(held) < 1
+
+
+def test_given_starts_are_used():
+    seen = []
+
+    def score(row):
+        seen.append(row.find(WORD))
+        return 0.0
+
+    curves, _ = curve_of(score, starts=[0, 7, 110])
+    assert set(seen) == {-1, 0, 7, 110}
+    assert curves["start"].tolist() == [0, 7, 110] * 2
+    assert (curves["end"] == curves["start"] + 1).all()
+
+
+def test_sites_are_sampled_from_the_matrix():
+    each = backgrounds(lambda row: 0.0)
+    matrix = np.array([[0.5, 0.5, 0, 0], [0, 0, 0, 1.0]])
+    plus, minus = each.sites(matrix, np.random.default_rng(0))
+    assert set(map(bytes, plus)) == {b"AT", b"CT"}
+    assert [bytes(DNA.reverse_complement(site)) for site in plus] == [bytes(row) for row in minus]
+    protein = Backgrounds(plus, each.score, PROTEIN)
+    assert len(protein.sites(np.eye(20)[:3], np.random.default_rng(0))) == 1
+
+
+def test_motif_wider_than_the_backgrounds_is_left_out():
+    motifs = {"wide": np.full((200, 4), 0.25), "word": ppm(WORD)}
+    curves, table = position_curves(motifs, backgrounds(late))
+    assert table["name"].tolist() == ["wide", "word"]
+    assert list(table) == ["name", *COLUMNS]
+    assert table["marginal"].isna().tolist() == [True, False]
+    assert set(curves["name"]) == {"word"}
+
+
+def close(row):
+    """Return 1 for each word, and 2 more if both are 10 to 20 positions apart."""
+    a, b = row.find(WORD), row.find(OTHER)
+    return (a >= 0) + (b >= 0) + 2 * (a >= 0 and b >= 0 and 10 <= b - a - len(WORD) <= 20)
+
+
+def test_epistasis_by_distance_is_recovered():
+    curve, row = distance_curve(
+        (ppm(WORD), ppm(OTHER)), backgrounds(close), "++", DISTANCES, np.random.default_rng(0)
+    )
+    near = curve["distance"].between(10, 20)
+    assert curve["epistasis"][near].to_numpy() == pytest.approx(2, abs=0.3)
+    assert curve["epistasis"][~near].to_numpy() == pytest.approx(0, abs=0.3)
+    assert curve["both"][near].to_numpy() == pytest.approx(4, abs=0.3)
+    assert curve["alone"].to_numpy() == pytest.approx(2, abs=0.3)
+    assert row["marginal_distance"] in (10, 15, 20)
+    assert row["marginal_distance_p"] < 0.01
+
+
+def test_motifs_that_add_up_have_no_epistasis():
+    each = backgrounds(lambda row: late(row) + (OTHER in row))
+    curve, row = distance_curve(
+        (ppm(OTHER), ppm(WORD)), each, "++", DISTANCES, np.random.default_rng(0)
+    )
+    # the preferred position of the word is no preferred distance
+    assert curve["epistasis"].to_numpy() == pytest.approx(0, abs=0.3)
+    assert row["marginal_distance_p"] > 0.05
+
+
+def test_orientation_of_a_pair():
+    def opposite(row):
+        return float(WORD in row and OTHER_REVERSE in row)
+
+    for orientation, expected in (("+-", 1), ("++", 0), ("-+", 0)):
+        curve, _ = distance_curve(
+            (ppm(WORD), ppm(OTHER)),
+            backgrounds(opposite),
+            orientation,
+            [4],
+            np.random.default_rng(0),
+        )
+        assert curve["epistasis"].to_numpy() == pytest.approx(expected, abs=0.3)
+
+
+def test_pairs_that_do_not_fit_are_missing():
+    pairs = pd.DataFrame(
+        [("a", "b", "++"), ("a", "wide", "++"), ("b", "a", np.nan)],
+        columns=["name_a", "name_b", "orientation"],
+        index=[5, 7, 9],
+    )
+    ppms = {"a": ppm(WORD), "b": ppm(OTHER), "wide": np.full((115, 4), 0.25)}
+    curves, table = pair_curves(pairs, ppms, backgrounds(close))
+    assert list(table) == PAIR_COLUMNS
+    assert table.index.tolist() == [5, 7, 9]
+    assert table["marginal_peak"].isna().tolist() == [False, True, True]
+    assert curves[["name_a", "name_b"]].drop_duplicates().to_numpy().tolist() == [["a", "b"]]
+    with pytest.raises(ArgumentError, match="do not fit into backgrounds of 120"):
+        distance_curve(
+            (ppm(WORD), ppm(OTHER)), backgrounds(close), "++", [101], np.random.default_rng(0)
+        )
+
+
+def test_backgrounds_are_shuffles_of_the_median_length():
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(BASES, length) for length in (30, 50, 80)]
+    found, of = neutral_letters(sequences, rng, 7)
+    assert found.shape == (7, 50)
+    assert set(of.tolist()) == {1, 2}
+    assert sorted(found[of.tolist().index(1)]) == sorted(sequences[1])
+    assert len({bytes(row) for row in found}) == 7
+    pairs = {bytes(row[:2]) for row in np.lib.stride_tricks.sliding_window_view(sequences[1], 2)}
+    own = [row for row in found if sorted(row) == sorted(sequences[1])]
+    assert own
+    for row in own:
+        windows = np.lib.stride_tricks.sliding_window_view(row, 2)
+        assert {bytes(each) for each in windows} <= pairs
+    kept, of = neutral_letters(sequences, rng, 7, shuffle=False)
+    assert [bytes(row) for row in kept] == [bytes(sequences[i][:50]) for i in of]
+    assert sorted(of.tolist()) == [1, 2]
+
+
+def test_sites_are_put_at_their_starts():
+    letters = np.full((2, 5), ord("A"), np.uint8)
+    sites = np.array([list(b"CG"), list(b"TT")], np.uint8)
+    found = put_sites(letters, sites, np.array([[0, 3], [1, 2]]))
+    assert [[bytes(row) for row in each] for each in found] == [
+        [b"CGAAA", b"AAATT"],
+        [b"ACGAA", b"AATTA"],
+    ]
+    assert bytes(letters[0]) == b"AAAAA"

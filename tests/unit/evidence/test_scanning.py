@@ -1,0 +1,147 @@
+"""Test `hits` in strings and FASTA files, by function and command.
+
+Cases: coordinates, strands, chunks and errors.
+"""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import selfattn_bio
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError, DatabaseError
+from selfattn_bio.evidence import scanning
+from selfattn_bio.motifs import jaspar_text, meme_text
+from selfattn_bio.motifs.formats import read_bed
+from selfattn_bio.sequence.alphabet import PROTEIN
+
+WORD = "GGTCACACT"
+PPM = np.eye(4)[["ACGT".index(letter) for letter in WORD]]
+TURNED = "AGTGTGACC"
+
+
+def padded(word, before, after):
+    return "A" * before + word + "A" * after
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "x.fa.gz"
+    text = (
+        f">r1\n{padded(WORD, 5, 20)}\n>r2 chrom=chr2 start=100 end=140 "
+        f"strand=-\n{padded(WORD, 11, 20)}\n>r3\n{padded(TURNED, 2, 40)}\n"
+    )
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+def test_strings():
+    found = selfattn_bio.hits({"m": PPM}, [padded(WORD, 5, 20), padded(TURNED, 3, 5)], hit_p=1e-5)
+    assert found[["chrom", "start", "end", "name", "strand"]].to_numpy().tolist() == [
+        ["0", 5, 14, "m", "+"],
+        ["1", 3, 12, "m", "-"],
+    ]
+    assert list(found) == ["chrom", "start", "end", "name", "score", "strand", "p_value"]
+    assert (found["p_value"] < 1e-5).all()
+    assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
+
+
+def test_motif_as_consensus():
+    table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
+    assert table[["chrom", "start", "strand"]].to_numpy().tolist() == [["0", 3, "+"]]
+    with pytest.raises(ArgumentError, match=r"invalid character '!' in motif 'TA!'"):
+        selfattn_bio.hits({"T": "TA!"}, ["ACGT"])
+    with pytest.raises(ArgumentError, match=r"invalid character 'X' in motif 'TAX'"):
+        selfattn_bio.hits({"T": "TAX"}, ["ACGT"])
+    as_rna = selfattn_bio.hits({"T": "UAUAWAAG"}, ["CCCTATATAAGCC"], hit_p=5e-5)
+    assert as_rna["start"].tolist() == [3]
+    with pytest.raises(ArgumentError, match="a motif is empty text"):
+        selfattn_bio.hits({"T": ""}, ["ACGT"])
+
+
+def test_a_file_with_coordinates(fasta):
+    found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
+    rows = found[["chrom", "start", "end", "strand"]].to_numpy().tolist()
+    # positions 11 to 20 of 40, from the other strand
+    assert rows == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]
+
+
+def test_chunks_change_nothing(fasta, monkeypatch):
+    whole = selfattn_bio.hits({"m": PPM}, fasta)
+    monkeypatch.setattr(scanning, "CHUNK_LETTERS", 45)
+    pd.testing.assert_frame_equal(selfattn_bio.hits({"m": PPM}, fasta), whole)
+
+
+@pytest.mark.parametrize("suffix", ["bed", "tsv", "parquet"])
+def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, suffix):
+    (tmp_path / "m.jaspar").write_text(jaspar_text({"m": (PPM * 100).astype(int)}))
+    output = tmp_path / f"hits.{suffix}"
+    command = [
+        "hits",
+        "--motifs",
+        str(tmp_path / "m.jaspar"),
+        "--fasta",
+        str(fasta),
+        "--hit-p",
+        "1e-5",
+        "--output",
+        str(output),
+    ]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"hits: wrote 3 hits of 1 motif to {output}\n"
+    read = {
+        "bed": lambda path: read_bed(path, ["p_value"]),
+        "tsv": lambda path: pd.read_csv(path, sep="\t"),
+        "parquet": pd.read_parquet,
+    }
+    expected = selfattn_bio.hits(tmp_path / "m.jaspar", fasta, hit_p=1e-5)
+    pd.testing.assert_frame_equal(read[suffix](output), expected, check_dtype=False, rtol=1e-5)
+
+
+def test_a_database_that_ships_is_named_as_in_the_run_file(fasta):
+    found = selfattn_bio.hits("jaspar:insects", fasta, hit_p=1e-5)
+    assert "M1BP (MA1459.2)" in found["name"].tolist()  # TGGTCACACTG
+    with pytest.raises(
+        DatabaseError, match=r"unknown motif database 'jaspar:insect'\. Choose jaspar:fungi, "
+    ):
+        selfattn_bio.hits("jaspar:insect", fasta)
+
+
+def test_protein(tmp_path):
+    ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "HPDRCC"]]
+    (tmp_path / "p.meme").write_text(meme_text({"m": ppm}, {"m": 100}, PROTEIN))
+    found = selfattn_bio.hits(
+        tmp_path / "p.meme", ["MKVLHPDRCCMK", "CCRDPH"], alphabet="protein", hit_p=1e-5
+    )
+    assert found[["chrom", "start", "end", "strand"]].to_numpy().tolist() == [["0", 4, 10, "+"]]
+
+
+def test_scan_refusals(fasta, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"hit_p is 1.5; choose a value between 0 and 1"):
+        selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
+    with pytest.raises(
+        ValueError, match=r"motif 'm' has shape \(9, 4\) instead of \(width, 20\) for protein"
+    ):
+        selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
+    with pytest.raises(ValueError, match="no such file: 'ACGTACGTACGT"):
+        selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
+    with pytest.raises(DatabaseError, match="motif database not found"):
+        selfattn_bio.hits(tmp_path / "none.meme", fasta)
+    (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
+    with pytest.raises(
+        DatabaseError,
+        match=r"own.fa:2: this is a FASTA file of sequences, not a JASPAR motif database$",
+    ):
+        selfattn_bio.hits(tmp_path / "own.fa", fasta)
+    command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
+    assert main([*command, "hits.txt"]) == 1
+    assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
+    assert main([*command, "hits.bed", "--hit-p", "2"]) == 1
+    assert "hit_p is 2.0; choose a value between 0 and 1" in capsys.readouterr().err
+
+
+def test_scan_files_takes_one_path(fasta, tmp_path):
+    found = selfattn_bio.scan_files({"m": PPM}, str(fasta), tmp_path / "hits.tsv", hit_p=1e-3)
+    pd.testing.assert_frame_equal(found, selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-3))

@@ -1,0 +1,341 @@
+"""Test hits, matches and seqlets: the calls of libraries and the use of their results."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.config import MOTIF_DATABASES
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.motifs import open_database, shipped
+from selfattn_bio.motifs.callers import Modisco
+from selfattn_bio.motifs.hits import find_hits, one_hot, relevant_hits
+from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.patterns import (
+    SeqletPattern,
+    align,
+    count_letters,
+    information,
+    informative_span,
+    refine_patterns,
+)
+from selfattn_bio.sequence.alphabet import DNA
+
+WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
+PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
+
+
+def filled(length, letter=b"A"):
+    return np.full(length, letter[0], dtype=np.uint8)
+
+
+def test_hits_on_both_strands_of_records_of_any_length():
+    first, second, third = filled(40), filled(25), filled(12)
+    first[5:14] = WORD
+    second[16:25] = DNA.reverse_complement(WORD)
+    hits = find_hits(
+        {"m": PPM, "none": PPM[:4]}, {"m": 50, "none": 50}, [first, second, third], 1e-4
+    )
+    assert hits[["name", "record", "start", "end", "strand"]].to_numpy().tolist() == [
+        ["m", 0, 5, 14, "+"],
+        ["m", 1, 16, 25, "-"],
+    ]
+    assert (hits["p_value"] < 1e-4).all()
+
+
+def test_a_hit_does_not_reach_into_padding():
+    # the end of the motif matches any base, also padding
+    flat = np.vstack([PPM, np.full((4, 4), 0.25)])
+    short, long = filled(14), filled(40)
+    short[5:14] = WORD
+    long[5:14] = WORD
+    hits = find_hits({"m": flat}, {"m": 50}, [short, long], 1e-4)
+    assert hits["record"].unique().tolist() == [1]
+
+
+def test_no_motifs_give_no_hits():
+    hits = find_hits({}, {}, [filled(30)], 1e-4)
+    assert hits.empty
+    assert list(hits) == ["name", "record", "start", "end", "strand", "p_value"]
+
+
+def test_one_hot_ignores_other_characters():
+    assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [
+        *np.eye(4, dtype=int).tolist(),
+        [0] * 4,
+        [0] * 4,
+    ]
+
+
+def test_better_matches_need_less_attribution():
+    attribution = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
+    hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(
+        end=lambda hits: hits["start"] + 2
+    )
+    kept = relevant_hits(hits.assign(p_value=2e-4), attribution)
+    assert kept["start"].tolist() == [4]
+    assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
+    assert relevant_hits(hits.assign(p_value=5e-5), attribution)["start"].tolist() == [4, 8]
+    # hits with low attribution are dropped at any p-value
+    assert relevant_hits(hits.assign(p_value=1e-9), attribution)["start"].tolist() == [4, 8]
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_a_database_motif_finds_itself(strand):
+    database = open_database("jaspar:insects")
+    names = [name for name in database if name.startswith(("Dref (", "Trl (", "M1BP ("))]
+    assert len(names) == 3
+    table = match_motifs(
+        {name: database[name] if strand == "+" else database[name][::-1, ::-1] for name in names},
+        database,
+    )
+    assert table["match"].tolist() == names
+    assert (table["match_q"] < 1e-3).all()
+    assert (table["match_q"] >= table["match_p"]).all()
+
+
+def test_q_is_over_all_pairs_of_motif_and_entry():
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
+    one = match_motifs({"m": database["d7"][:7]}, database)["match_q"].iloc[0]
+    unlike = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
+    many = match_motifs({"m": database["d7"][:7]} | unlike, database)["match_q"].iloc[0]
+    assert many > 3 * one  # ten times as many tests
+
+
+def test_q_of_one_motif_is_over_the_database():
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
+    small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
+    assert small["match"].tolist() == ["d7"]
+    # The smallest q is at most the number of tests times the smallest p.
+    assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
+    assert match_motifs({}, database).empty
+
+
+def test_the_known_databases_are_those_that_ship():
+    files = sorted(path.name for path in shipped().iterdir())
+    assert files == [f"{name.removeprefix('jaspar:')}.meme.gz" for name in MOTIF_DATABASES]
+
+
+def test_shipped_database_is_read_once(monkeypatch):
+    changed = open_database("jaspar:insects")
+    label = next(iter(changed))
+    changed.pop(label)[:] = 0
+    monkeypatch.setattr("selfattn_bio.motifs.read_motifs", None)
+    np.testing.assert_allclose(open_database("jaspar:insects")[label].sum(axis=1), 1, atol=1e-6)
+
+
+def test_unknown_group():
+    with pytest.raises(
+        DatabaseError,
+        match=r"unknown motif database 'jaspar:insect'\. Choose .*jaspar:insects.* TRANSFAC file",
+    ):
+        open_database("jaspar:insect")
+
+
+def test_bases_are_counted_on_their_strand():
+    letters = np.stack([filled(12), filled(12)])
+    letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
+    letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
+    places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
+    assert count_letters(places, letters).tolist() == [
+        [2, 0, 0, 0],
+        [0, 2, 0, 0],
+        [0, 0, 2, 0],
+        [0, 0, 2, 0],
+    ]
+
+
+def test_sites_over_an_end_count_partly_and_are_dropped():
+    records = [
+        np.frombuffer(b"TATCGATANN", dtype=np.uint8),
+        np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
+        np.frombuffer(b"ATCGATANNN", dtype=np.uint8),
+    ]
+    places = pd.DataFrame(
+        {
+            "record": [0, 1, 2] * 20,
+            "start": [-2, 0, -3] * 20,
+            "end": [10, 12, 9] * 20,
+            "strand": ["+"] * 60,
+        }
+    )
+    assert count_letters(places, records).sum(axis=1).tolist() == [0, 0, 40, *[60] * 7, 0, 0]
+    found = align(places, records)
+    # The third record lacks the first letter of TATCGATA; the motif, like the others, has it.
+    assert found.seqlets["record"].unique().tolist() == [0, 1]
+    assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [
+        [0, 8],
+        [2, 10],
+    ]
+    np.testing.assert_array_equal(count_letters(found.seqlets, records), found.pfm)
+
+
+def test_information_and_trimming():
+    counts = np.array([[5, 5, 5, 5], [20, 0, 0, 0], [10, 10, 0, 0], [0, 0, 0, 0]])
+    chance = 3 / (2 * 20 * np.log(2))
+    np.testing.assert_allclose(information(counts), [0, 2 - chance, 1 - chance, 0])
+    assert informative_span(np.array([0, 2, 0.1, 1, 0.2])) == (1, 4)
+    # a gap of 5 separates, one of 4 does not
+    assert informative_span(np.array([1.5, *[0] * 4, 1, *[0] * 5, 2, 0.5, 0.5])) == (11, 14)
+    assert informative_span(np.array([2, *[0] * 4, 2, *[0] * 5, 2, 0.5, 0.5])) == (0, 6)
+    assert informative_span(np.zeros(3)) == (0, 0)
+
+
+def planted(num=160, length=120):
+    """Return random records with WORD on either strand, and scores that are high there."""
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
+    for row in range(num):
+        start = rng.integers(20, length - 30)
+        letters[row, start : start + len(WORD)] = WORD if row % 2 else DNA.reverse_complement(WORD)
+        scores[row, start : start + len(WORD)] += one_hot(
+            letters[row, start : start + len(WORD)]
+        ) - np.float32(0.25)
+    return letters, scores
+
+
+def test_a_planted_word_becomes_a_pattern():
+    letters, scores = planted()
+    found = Modisco(1000).call(letters, scores, DNA)
+    assert found.note == ""
+    best = found.patterns[0]
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
+    assert bytes(WORD) in read or bytes(DNA.reverse_complement(WORD)) in read
+    assert len(read) <= len(WORD) + 2
+    # trimmed seqlets contain the trimmed letters
+    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)
+    assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
+    assert set(best.seqlets["strand"]) == {"+", "-"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "note"),
+    [
+        (np.zeros((5, 60, 4)), "0 seqlets were found"),
+        (np.ones((5, 60, 4)), "0 seqlets were found"),
+        (np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)), "0 seqlets were found"),
+        (
+            np.random.default_rng(0).normal(size=(5, 30, 4)),
+            "seqlets were found, but grouping needs at least 30",
+        ),
+    ],
+    ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
+)
+def test_no_pattern_has_a_reason(scores, note):
+    letters = np.random.default_rng(1).choice(
+        np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2]
+    )
+    found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
+    assert found.patterns == []
+    assert note in found.note
+
+
+def test_shapes_must_fit():
+    with pytest.raises(
+        ValueError, match=r"hypothetical has shape \(2, 29, 4\) instead of \(2, 30, 4\)"
+    ):
+        Modisco(1).call(
+            np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA
+        )
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("extract_seqlets.extract_seqlets", ValueError("ours")),
+        (
+            "extract_seqlets.extract_seqlets",
+            IndexError("index 7 is out of bounds for axis 0 with size 4"),
+        ),
+        ("core.TrackSet", ValueError("ours")),
+        # a known message, but raised elsewhere
+        ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
+    ],
+)
+def test_unknown_error_is_not_a_lack_of_seqlets(monkeypatch, where, error):
+    def fails(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(f"modiscolite.{where}", fails)
+    letters, scores = planted(num=5)
+    with pytest.raises(type(error), match=str(error)):
+        Modisco(100).call(letters, scores, DNA)
+
+
+def test_library_warnings_are_shown(monkeypatch):
+    def warns(*args, **kwargs):
+        warnings.warn("seen", RuntimeWarning, stacklevel=1)
+        return [], 0.0
+
+    monkeypatch.setattr("modiscolite.extract_seqlets.extract_seqlets", warns)
+    letters, scores = planted(num=5)
+    with pytest.warns(RuntimeWarning, match="seen"):
+        Modisco(100).call(letters, scores, DNA)
+
+
+def test_scores_must_be_finite():
+    with pytest.raises(ValueError, match="hypothetical contains nan"):
+        Modisco(1).call(
+            np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA
+        )
+
+
+def test_refining_extends_motifs_and_drops_duplicates():
+    letters, scores = planted()
+    attribution = list(np.abs(scores).sum(-1))
+    every = pd.DataFrame({"record": range(30), "start": 0, "end": 7, "strand": "+"})
+    cut = [SeqletPattern((PPM[first : first + 7] * 30).astype(int), every) for first in (0, 2)]
+    refined = refine_patterns(cut, list(letters), attribution)
+    assert len(refined) == 1  # both are the same word
+    motif = refined[0]
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
+    assert bytes(WORD) in read
+    assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
+    np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
+
+
+def test_refining_keeps_one_motif_per_word():
+    letters, scores = planted()
+    other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
+    # in a third of the records only this word has attribution
+    letters[::3, 40 : 40 + len(other)] = other
+    scores[::3] = 0.01
+    scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
+    found = Modisco(1000).call(letters, scores, DNA).patterns
+    refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
+    read = [
+        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+        for pattern in refined
+    ]
+    assert len(found) > 2
+    assert len(read) == 2
+    for word in (WORD, other):
+        assert any(
+            bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read
+        )
+
+
+def test_refining_keeps_motifs_it_cannot_find():
+    letters, scores = planted()
+    every = pd.DataFrame({"record": range(30), "start": 0, "end": 12, "strand": "+"})
+    absent = SeqletPattern(np.tile([30, 0, 0, 0], (12, 1)), every)
+    assert refine_patterns([absent], list(letters), list(np.abs(scores).sum(-1))) == [absent]
+    assert refine_patterns([], list(letters), list(np.abs(scores).sum(-1))) == []
+
+
+def test_other_matches_are_of_the_same_family():
+    database = {
+        f"d{i}": ppm
+        for i, ppm in enumerate(np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(30, 8)))
+    }
+    table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
+    assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
+    assert table["near_ties"].tolist() == [
+        0
+    ]  # two positions less, so p is more than 10 times as large
+    twice = match_motifs({"m": PPM}, database | {"same": PPM, "twin": PPM})
+    assert match_label(twice.iloc[0]) == "same or twin"

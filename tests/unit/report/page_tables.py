@@ -1,0 +1,54 @@
+"""Read the tables of a page as a reader does: each cell by its row and the heading above it."""
+
+from html.parser import HTMLParser
+
+Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the heading of the column
+
+
+class Tables(HTMLParser):
+    """Read the tables of a page: the text of each cell, and the number of columns it covers."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[list[list[str]]] = []
+        self.is_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.found.append([])
+        elif tag == "tr":
+            self.found[-1].append([])
+        elif tag in ("th", "td"):
+            self.is_cell = True
+            self.found[-1][-1] += [""] * int(dict(attrs).get("colspan") or 1)
+        elif self.is_cell and tag in ("small", "br"):
+            self.handle_data(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td"):
+            self.is_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.is_cell:
+            self.found[-1][-1][-1] += data
+
+
+def rows_of(text: str, section: str) -> list[list[dict[str, str]]]:
+    """Return the rows of each table in a section of the page: text by heading of the column."""
+    inside = text.partition(f'<section id="{section}">')[2].partition("</section>")[0]
+    found = []
+    for heads, *rows in Tables(inside).found:
+        assert len(set(heads)) == len(heads)
+        assert [head for head in heads if "_" in head] == []
+        texts = [[" ".join(cell.split()) for cell in row] for row in rows]
+        found.append([dict(zip(heads, row, strict=True)) for row in texts])
+    return found
+
+
+def tables_of(text: str, section: str) -> list[Rows]:
+    """Return the tables in a section of the page, whose rows have different first cells."""
+    return [
+        {first: dict(others) for row in rows for (_, first), *others in [row.items()]}
+        for rows in rows_of(text, section)
+    ]

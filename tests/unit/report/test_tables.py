@@ -1,0 +1,131 @@
+"""Test that each number of the page's tables is in the column of its heading."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_tables import Rows, tables_of
+from target_results import OBJECTIVES, make_bins, make_language, make_targets
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report import page, words
+from selfattn_bio.report.results import Results, read_results
+
+Maker = Callable[..., RunFile]
+TITLES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "mcc_at_half": "MCC at 0.5",
+    "accuracy_at_half": "accuracy at 0.5",
+    "f1_at_half": "F1 at 0.5",
+    "brier": "Brier",
+    "ece": "ECE",
+    "pearson": "Pearson's r",
+    "spearman": "Spearman's rho",
+    "r2": "R²",
+    "mse": "MSE",
+    "macro_f1": "macro F1",
+    "perplexity": "perplexity",
+    "bits_per_letter": "bits per letter",
+    "mean": "mean of the parts",
+    "activity.pearson": "activity: Pearson's r",
+    "activity.spearman": "activity: Spearman's rho",
+    "activity.r2": "activity: R²",
+    "activity.mse": "activity: MSE",
+    "class.accuracy": "class: accuracy",
+    "class.macro_f1": "class: macro F1",
+    "class.mcc": "class: MCC",
+}
+
+
+def rounded(value: float | None, sign: str = "", digits: int = 3) -> str:
+    text = words.MISSING if value is None else f"{value:{sign}.{digits}f}"
+    return text.replace("-", words.MINUS).replace(f"{words.MINUS}0.000", "0.000")
+
+
+def shown(of: Mapping[str, Any], sign: str = "") -> str:
+    """Format a value of metrics.json, with its interval if there is one."""
+    if of.get("low") is None:
+        return rounded(of["value"], sign)
+    low, high = (rounded(of[end], sign) for end in ("low", "high"))
+    return f"{rounded(of['value'], sign)} {low} to {high}"
+
+
+def expected(entry: Mapping[str, Any], sign: str = "") -> dict[str, str]:
+    """Return the texts of the metrics of a classifier by their headings."""
+    return {
+        TITLES[metric]: shown(of, sign)
+        for metric, of in entry.items()
+        if isinstance(of, dict) and "value" in of and not metric.startswith("calibration_")
+    }
+
+
+def expected_performance(metrics: Mapping[str, Any], main: str) -> Rows:
+    """Return the rows of the table of classifiers; numbers that a classifier lacks are dashes."""
+    valid, test = (
+        {"model": of["model"], **of["baselines"], **of.get("controls", {})}
+        for of in (metrics["valid"], metrics["test"])
+    )
+    rows: Rows = {}
+    for name, entry in test.items():
+        more = {f"validation {TITLES[main]}": shown(valid[name][main])}
+        if members := metrics["test"].get("members"):
+            each = members.get(name, {"each": []})["each"]
+            more[f"{TITLES[main]} of each member"] = " ".join(map(rounded, each)) or words.MISSING
+        if costs := metrics.get("costs"):
+            cost = costs.get(name, {})
+            more["training time, s"] = rounded(cost.get("seconds"), digits=0)
+            more["peak memory, MB"] = rounded(cost.get("peak_memory_mb"), digits=0)
+        row = dict.fromkeys(expected(test["model"]), words.MISSING) | expected(entry) | more
+        rows[words.classifier_name(name)] = row
+        if calibrated := name == "model" and entry.get("calibrated"):
+            rows["after calibration"] = dict.fromkeys(row, "") | expected(calibrated)
+    return rows
+
+
+def make_binary(folder: Path, maker: Maker) -> Results:
+    """Write the results of two classes, in which the model has members and costs."""
+    run = maker(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["costs"] = {"cnn": {"seconds": 61.2, "peak_memory_mb": 812.0}}
+    metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return read_results(run, folder)
+
+
+MAKERS: dict[str, Callable[[Path, Maker], Results]] = {
+    "binary": make_binary,
+    "bins": make_bins,
+    **{kind: partial(make_targets, kind) for kind in OBJECTIVES},
+    **{kind: partial(make_language, kind=kind) for kind in ("masked", "causal")},
+}
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Results], str]:
+    """Return a function that renders the page without most of its figures."""
+    monkeypatch.setattr(page, "draw_performance", lambda *_: [])
+    monkeypatch.setattr(page.figures, "interpretation", lambda *_: [])
+    monkeypatch.setattr(page, "marginal_section", lambda *_: {"marginal_sentence": ""})
+    return lambda results: page.render(results, tmp_path / "plots", "small")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_each_metric_is_below_its_title(
+    kind: str, tmp_path: Path, results_maker: Maker, rendered: Callable[[Results], str]
+) -> None:
+    results = MAKERS[kind](tmp_path / "results", results_maker)
+    metrics = results.metrics
+    performance, *differences = tables_of(rendered(results), "performance")
+    main = page.objective_of(results.task.objective).main_metric
+    assert performance == expected_performance(metrics, main)
+    compared = metrics.get("differences", {"baselines": {}})["baselines"]
+    assert differences == [
+        {words.classifier_name(name): expected(of, "+") for name, of in compared.items()}
+    ] * bool(compared)

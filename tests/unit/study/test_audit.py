@@ -1,0 +1,267 @@
+"""Audit a task: its table, counts, limits from the run file, and files."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import exit_code, run
+
+import selfattn_bio as sb
+from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
+from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.records import letters_of
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+"""
+
+
+@pytest.fixture
+def texts():
+    rng = np.random.default_rng(0)
+    return {
+        f"{name}{i}": "".join(rng.choice(list("ACGT"), 120)) for name in "pn" for i in range(30)
+    }
+
+
+@pytest.fixture
+def audit(here, capsys, texts):
+    """Return a function that writes, splits and audits records, and returns code and output."""
+
+    def audit(more="", run_file=RUN_FILE, headers=None, **changed):
+        for name in "pn":
+            rows = [(key, {**texts, **changed}[key]) for key in texts if key[0] == name]
+            each = (
+                f">{key} {(headers or {}).get(key, f'chrom=c{i % 3 + 1} group=G{i}')}\n{row}\n"
+                for i, (key, row) in enumerate(rows)
+            )
+            (here / f"{name}.fa").write_text("".join(each))
+        (here / "run.toml").write_text(run_file)
+        run("ingest .")
+        run("split .")
+        capsys.readouterr()
+        code = exit_code(f"audit . {more}")
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return audit
+
+
+def near(row):
+    """Change every fifteenth base."""
+    return "".join(
+        {"A": "C", "C": "G", "G": "T", "T": "A"}[c] if i % 15 == 7 else c for i, c in enumerate(row)
+    )
+
+
+def summary():
+    return sb.Study(".").leakage.summary
+
+
+def test_audit_writes_one_line_per_test_record(audit, texts):
+    code, out, err = audit(p2=near(texts["n0"]))
+    assert code == 0
+    assert out[:4] == [
+        "audit: compared 20 test records with 20 of train",
+        "audit: test records with a near neighbour (at least 0.15 of the k-mers shared): 1 "
+        "(5.00%), 1 of them with another label",
+        "audit: test records with the same sequence on either strand: 0, with an overlapping "
+        "interval: 0, seen by a parent model: 0, with a group that is also in train: 0",
+        "audit: most similar: p2 shares 0.19 of its k-mers with n0 of train (strand +)",
+    ]
+    assert any(
+        line.startswith("audit: mean GC content: 0.") and "Cohen's d" in line for line in out
+    )
+    assert out[-1] == "audit: wrote audit.tsv"
+    assert err == (
+        "selfattn-bio audit: warning: test records with a near neighbour of another label: 1; they "
+        "lower the test metrics, so check their labels\n"
+    )
+    table = pd.read_csv("audit.tsv", sep="\t", keep_default_na=False)
+    assert len(table) == 20
+    found = table.loc[table["neighbour"] != "", ["id", "neighbour", "of", "strand"]]
+    assert found.values.tolist() == [["p2", "n0", "train", "+"]]
+    counts = summary()
+    assert (counts["near"], counts["failed"]) == (1, [])
+    assert counts["records"] == {"test": 20, "train": 20}
+    assert counts["worst"][0]["id"] == "p2"
+
+
+def test_neighbours_are_counted_by_label(audit, texts):
+    _, out, err = audit(p2=near(texts["n0"]), n5=near(texts["n3"]))
+    assert out[1].endswith("2 (10.00%), 1 of them with another label")
+    assert [line.split(": ", 2)[2] for line in err.splitlines()] == [
+        "test records with a near neighbour of the same label: 1; test metrics may be too "
+        "optimistic",
+        "test records with a near neighbour of another label: 1; they lower the test metrics, so "
+        "check their labels",
+    ]
+
+
+def test_unknown_labels_are_not_counted(here, capsys, texts):
+    """Labels of a regression are not a column of the corpus and are not reported."""
+    splits = ("train", "valid", "test")
+    rows = [
+        f"{name},{near(texts['p0']) if name == 'p2' else row},{i / 7},{splits[i % 3]}\n"
+        for i, (name, row) in enumerate(texts.items())
+    ]
+    (here / "t.csv").write_text("id,sequence,activity,split\n" + "".join(rows))
+    (here / "run.toml").write_text(
+        '[data]\nsequences = "t.csv"\n[split]\nkind = "column"\n'
+        '[objective]\nkind = "regression"\ncolumns = ["activity"]\n'
+    )
+    run("ingest .")
+    run("split .")
+    capsys.readouterr()
+    run("audit .")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].endswith("(at least 0.15 of the k-mers shared): 1 (5.00%)")
+    assert printed.err == (
+        "selfattn-bio audit: warning: test records with a near neighbour: 1; test metrics may be "
+        "too optimistic\n"
+    )
+    assert summary()["near_other_label"] is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (
+            "max_near = 0.04",
+            "fraction of test records with a neighbour of similarity 0.15 or more: 0.05, such as "
+            "'p2' (n0); [audit] max_near allows 0.04",
+        ),
+        (
+            "max_similarity = 0.18",
+            "highest similarity of a test record to its nearest neighbour: 0.19",
+        ),
+    ],
+)
+def test_exceeded_limit_fails_and_writes_table(audit, here, texts, limit, message):
+    code, _, err = audit(run_file=f"{RUN_FILE}[audit]\n{limit}\n", p2=near(texts["n0"]))
+    assert code == 3
+    error = err.splitlines()[-1]
+    assert error.startswith(f"selfattn-bio audit: error: split.tsv: {message}")
+    assert "such as 'p2' (n0); [audit] " in error
+    assert error.endswith(
+        f" allows {limit.split()[-1]}. Choose a [split] that keeps them together "
+        "(docs/leakage.md), or raise the limit"
+    )
+    assert (here / "audit.tsv").exists()
+    assert summary()["failed"]
+
+
+def test_kept_duplicates_are_unlimited_by_default(audit, here, texts):
+    kept = RUN_FILE.replace("[split]", "keep_duplicates = true\n[split]")
+    code, _, _ = audit(run_file=kept, p2=texts["p0"])
+    assert code == 0
+    study = sb.Study(".")
+    leakage = study.audit()
+    assert leakage.table.set_index("id")["duplicate"]["p2"] == "p0"
+    assert repr(leakage) == (
+        "Leakage of 20 test records: 1 near, 1 duplicates, 0 overlaps, 0 seen; 0 limits exceeded"
+    )
+    read = study.leakage
+    assert read.summary == leakage.summary
+    pd.testing.assert_frame_equal(read.table, leakage.table, rtol=1e-3)
+    (here / "run.toml").write_text(kept + "[audit]\nmax_duplicates = 0\nmax_near = 0.0\n")
+    leakage = sb.Study(".").audit()
+    with pytest.raises(
+        LeakageError, match=r"split\.tsv: .*'p2' \(p0\).*\(1 more limits exceeded\)"
+    ):
+        leakage.check_limits()
+
+
+def test_overlaps_and_shared_groups(audit, here):
+    """p0 and n0 have the same interval; p2 and n2 share G2 with p0."""
+    place = "start=0 end=120 group=G2"
+    headers = {"p0": f"chrom=c1 {place}", "n0": f"chrom=c1 {place}"}
+    audit(headers=headers)
+    split = pd.read_csv("split.tsv", sep="\t")
+    split.loc[split["id"] == "n0", "split"] = "test"
+    split.to_csv("split.tsv", sep="\t", index=False)
+    assert exit_code("audit .") == 3
+    counts = summary()
+    assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})
+    assert counts["failed"] == [
+        "test records that overlap a record of train or pretraining: 1, such as 'n0' (p0); [audit] "
+        "max_overlaps allows 0"
+    ]
+    (here / "run.toml").write_text(RUN_FILE + "[audit]\nmax_overlaps = 1\nmax_shared = 2\n")
+    assert exit_code("audit .") == 3
+    (failed,) = summary()["failed"]
+    assert failed.startswith("test records of a group that is also in train: 3, such as ")
+
+
+OF_VARIANT = '[variants.other.model]\nkind = "attention"\nembed_dim = 32\n[variants.other.transfer]'
+
+
+@pytest.mark.parametrize("section", ["[transfer]", OF_VARIANT], ids=["model", "variant"])
+def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
+    """The parent of the model, or of a variant, has a parent that saw p2, on the other strand."""
+    record = pd.DataFrame({"chrom": [None], "start": [None], "end": [None]})
+    record = record.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
+    letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
+    seen = seen_table(record, letters, DNA, "", None)
+    own = seen_table(record, [letters_of("ACGT" * 30, DNA)], DNA, "", seen)
+    (here / "parent").mkdir()
+    own.to_parquet(here / "parent" / TRAINING_RECORDS)
+    provenance = {
+        "vocabulary_sha256": "0" * 64,
+        "weights_sha256": "0" * 64,
+        "calibration": {"slope": 1.0, "threshold": 0.5},
+    }
+    (here / "parent" / PROVENANCE).write_text(json.dumps(provenance))
+    code, _, err = audit(run_file=f'{RUN_FILE}{section}\nparent = "./parent"\n')
+    assert code == 3, err
+    assert (
+        "test records that a parent of the model saw: 1, such as 'p2' (parent); [audit] max_seen "
+        "allows 0" in err
+    )
+
+
+def test_pretraining_corpus_is_searched(audit, here, texts):
+    (here / "pre.fa").write_text(f">x\n{texts['p2']}\n>y\n{near(texts['p5'])}\n")
+    sb.ingest_files("pre.fa", "pre", "dna")
+    code, out, err = audit("--pretraining pre")
+    assert out[0] == "audit: compared 20 test records with 20 of train, 2 of pre"
+    assert code == 3
+    assert (
+        "test records with the same sequence in train or pretraining: 1, such as 'p2' (x); [audit] "
+        "max_duplicates allows 0" in err
+    )
+
+
+@pytest.mark.parametrize("kind", ["random", "cluster"])
+def test_cluster_split_passes_where_random_fails(audit, texts, kind):
+    neighbours = {f"n{i}": near(texts[f"p{i}"]) for i in range(30)}
+    split = RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\n'
+    code, _, _ = audit(run_file=split, **neighbours)
+    assert code == 0
+    assert (summary()["near"] == 0) == (kind == "cluster")
+
+
+def test_audit_needs_test_records(audit):
+    audit()
+    table = pd.read_csv("split.tsv", sep="\t").assign(split="train")
+    table.to_csv("split.tsv", sep="\t", index=False)
+    with pytest.raises(CorpusError, match=r"split\.tsv: the test split has no records"):
+        sb.Study(".").audit()
+
+
+def test_truncated_audit_is_named(tmp_path):
+    (tmp_path / "audit.tsv").write_text("id\n")
+    (tmp_path / "audit.json").write_text('{"records": ')
+    with pytest.raises(
+        ResultsError, match=r"audit\.json: cannot read this file: .*selfattn-bio audit"
+    ):
+        sb.Leakage.load(tmp_path / "audit.tsv")
