@@ -11,7 +11,7 @@ the hardest comparison. The interval of the difference is over test records, cha
 chromosome, not over seeds. Each row is printed when its set is finished.
 
 Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or
-code changed, and `init` only if the code, the tables or the organism changed.
+code changed.
 
     python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
     python benchmarks/accuracy.py path/to/folder             # a folder of your own
@@ -42,14 +42,13 @@ from comparison import (
 )
 from harness import Row, Table, option, run
 from protein_ss3 import Chains
-from runs import kept, prepared, records_of, seconds_of, settings_in, train_all, with_training
+from runs import prepared, records_of, seconds_of, settings_in, train_all, with_training
 from scipy.special import expit
 from tss import TASKS, BinsTask
 
 from selfattn_bio import propose
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
-from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
@@ -105,20 +104,12 @@ class TableSet:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Propose the run file as `init` does, train and compare."""
-        place = FOLDER / name
-        return compare_classes(self.proposed(folder, place), place, seeds, self.metric)
+        return compare_classes(self.proposed(folder), FOLDER / name, seeds, self.metric)
 
-    def proposed(self, folder: Path, place: Path) -> dict[str, Any]:
-        """Return the run file of `init`; propose it if code, tables or organism have changed."""
-        place.mkdir(parents=True, exist_ok=True)
+    def proposed(self, folder: Path) -> dict[str, Any]:
+        """Return the content of the run file that `init` would write."""
         files = {split: [str(find_table(folder, *names))] for split, names in TABLES.items()}
-        tables = [f"{split} {file} {sha256_of(file)}" for split, (file,) in files.items()]
-        text = kept(
-            place / "init.json",
-            "\n".join([code_hash(), self.organism, *tables]),
-            lambda: propose("task", files, organism=self.organism).text,
-        )
-        return tomllib.loads(text)
+        return tomllib.loads(propose("task", files, organism=self.organism).text)
 
 
 @dataclass(frozen=True)

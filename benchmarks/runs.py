@@ -114,10 +114,10 @@ def train(study: Study, *options: object, code: str = "") -> None:
     of = [run.model_dump_json(), study.corpus.fingerprint, sha256_of(study.root.split), code]
     of += [sha256_of(points)] if points else []
     of += [read_provenance(parent)["weights_sha256"] for parent in run.parents]
-    stamp, words = study.files.folder / "trained.json", study.address.text(study.files)
+    folder, stamp = study.files.folder, study.files.folder / "trained.json"
     if not study.files.model.exists():
         stamp.unlink(missing_ok=True)
-    kept(stamp, "\n".join(of), lambda: command("train", words, "--threads", 1, *options))
+    kept(stamp, "\n".join(of), lambda: command("train", folder, "--threads", 1, *options))
 
 
 def train_all(studies: Iterable[Study], code: str = "") -> None:

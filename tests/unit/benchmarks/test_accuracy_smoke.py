@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tomli_w
 from commands import exit_code
 
 if TYPE_CHECKING:
@@ -16,63 +16,35 @@ if TYPE_CHECKING:
 
     from selfattn_bio.study.evaluators.records import EvaluationRecords
 
-NETWORK = """
-kind = "attention"
-members = 1
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-"""
-TRAINING = """
-[training]
-max_steps = 4
-evaluate_every = 2
-batch_size = 8
-shift = 0
-"""
-LONGER = TRAINING.replace("max_steps = 4", "max_steps = 60\nwarmup_steps = 5").replace(
-    "evaluate_every = 2", "evaluate_every = 20"
-)
-CLASSES = f"""
-split = {{ kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }}
-tokens = {{ k = 1 }}
-stack = {{ parts = ["exact_positions"] }}
-evaluation = {{ bootstraps = 20 }}
-interpret = {{ database = "none" }}
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[model]
-{NETWORK}
-stem = {{ kind = "none" }}
-{TRAINING}
-"""
-TOWER = (
-    '{ kind = "tower", token_dim = 4, channels = [8], kernels = [5, 3], pools = [5, 2], '
-    "residual_kernel = 3 }"
-)
-PARENT = CLASSES.replace('stack = { parts = ["exact_positions"] }', "variants = {}").replace(
-    '{ kind = "none" }', TOWER
-)
-BINS = f"""
-split = {{ kind = "chromosome", valid = ["c1"], test = ["c2"] }}
-tokens = {{ k = 1 }}
-objective = {{ kind = "bins", points = "points.bed", bin = 20 }}
-transfer = {{ parent = "tiny_parent" }}
-evaluation = {{ bootstraps = 20, block = 100 }}
-[data]
-sequences = "s.fa"
-[model]
-{NETWORK}
-stem = {TOWER}
-[variants.dilated_3500]
-transfer = {{ parent = "tiny_parent" }}
-model = {{ kind = "dilated", embed_dim = 8, stem = {TOWER}, dilations = [1] }}
-[variants.other.training]
-max_steps = 2
-{TRAINING}
-"""
+SIZES = {"members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
+NETWORK = {"kind": "attention", "stem": {"kind": "none"}, **SIZES}
+TOWER = {
+    **{"kind": "tower", "token_dim": 4, "channels": [8]},
+    **{"kernels": [5, 3], "pools": [5, 2], "residual_kernel": 3},
+}
+TRAINING = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
+CLASSES = {
+    "data": {"positives": "p.fa", "negatives": "n.fa"},
+    "split": {"kind": "random", "valid_fraction": 0.3, "test_fraction": 0.3},
+    "tokens": {"k": 1},
+    "model": NETWORK,
+    "training": TRAINING | {"max_steps": 60, "warmup_steps": 5, "evaluate_every": 20},
+    "stack": {"parts": ["exact_positions"]},
+    "evaluation": {"bootstraps": 20},
+    "interpret": {"database": "none"},
+}
+TOWERED = {"tokens": {"k": 1}, "model": NETWORK | {"stem": TOWER}, "training": TRAINING}
+DILATED = {"kind": "dilated", "embed_dim": 8, "stem": TOWER, "dilations": [1]}
+PARENT = {**CLASSES, **TOWERED, "stack": {"parts": []}, "variants": {}}
+BINS = {
+    "data": {"sequences": "s.fa"},
+    "split": {"kind": "chromosome", "valid": ["c1"], "test": ["c2"]},
+    "objective": {"kind": "bins", "points": "points.bed", "bin": 20},
+    "transfer": {"parent": "tiny_parent"},
+    "evaluation": {"bootstraps": 20, "block": 100},
+    "variants": {"dilated_3500": {"transfer": {"parent": "tiny_parent"}, "model": DILATED}},
+    **TOWERED,
+}
 
 
 class InTurn:
@@ -94,8 +66,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     studies: list[str] = []
 
-    def in_process(name: str, study: str, *options: object) -> None:
-        studies.append(study)
+    def in_process(name: str, study: Path, *options: object) -> None:
+        studies.append(str(study))
         assert exit_code(name, study, *options) == 0
 
     monkeypatch.setattr(runs, "command", in_process)
@@ -118,7 +90,6 @@ def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     from selfattn_bio import Study
 
     write_two_classes()
-    values = tomllib.loads(CLASSES.replace(TRAINING, LONGER))
     thresholds: list[float] = []
 
     class Recorded(accuracy.Bootstrap):
@@ -128,7 +99,7 @@ def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
     def compare(seeds: int) -> Comparison:
         thresholds.clear()
-        return accuracy.compare_classes(values, Path("set"), seeds, "mcc")
+        return accuracy.compare_classes(CLASSES, Path("set"), seeds, "mcc")
 
     monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
     found = compare(2)
@@ -185,8 +156,8 @@ def test_bins_of_a_chromosome(trained: list[str], monkeypatch: pytest.MonkeyPatc
         "".join(f"{name}\t{start + 30}\t{start + 31}\tp\t0\t+\n" for name, start in places)
     )
     tss.TASKS.mkdir(parents=True)
-    (tss.TASKS / "tiny.toml").write_text(BINS)
-    (tss.TASKS / "tiny_parent.toml").write_text(PARENT)
+    for name, values in {"tiny": BINS, "tiny_parent": PARENT}.items():
+        (tss.TASKS / f"{name}.toml").write_text(tomli_w.dumps(values))
     monkeypatch.setattr(tss, "FOLDER", Path("bench"))
     found = tss.BinsTask().measure("tiny", Path(), 2)
     assert found.baselines.keys() == {"gc", "kmer5_logistic"}
@@ -213,8 +184,7 @@ def test_labels_per_residue(
         text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
         with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
             file.write(f"id\tsequence\tss3\t{mask}\n{text}")
-    network = tomllib.loads(NETWORK) | {"stem": {"kind": "none"}}
-    tiny = {"tokens": {"k": 1}, "model": network, **tomllib.loads(TRAINING)}
+    tiny = {"tokens": {"k": 1}, "model": NETWORK, "training": TRAINING}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
     monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)

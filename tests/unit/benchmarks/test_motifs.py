@@ -95,21 +95,6 @@ def test_changed_final_grammar_is_refused(tmp_path):
         check_pinned(tmp_path)
 
 
-def test_measurements_are_kept_until_weights_change(tmp_path, monkeypatch):
-    import motifs
-
-    model, numbers = tmp_path / "model", iter(range(9))
-    model.mkdir()
-    run = motifs.Run("development", "five", 0)
-    run.__dict__["study"] = SimpleNamespace(files=Layout(tmp_path))
-    few, many = (motifs.IntegratedGradients(steps=number) for number in (2, 20))
-    found = []
-    for weights, method in (("one", few), ("one", few), ("two", few), ("two", many)):
-        (model / "model.safetensors").write_text(weights)
-        found.append(run.kept("x", lambda: next(numbers), method))
-    assert found == [0, 0, 1, 2]
-
-
 def test_metrics_of_a_model():
     import motifs
 

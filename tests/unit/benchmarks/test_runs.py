@@ -17,7 +17,7 @@ def commands(tmp_path, monkeypatch):
     from selfattn_bio import Study
 
     def record(name, study, *options):
-        called.append(study)
+        called.append(str(study))
         Study(study).files.model.mkdir(parents=True, exist_ok=True)
 
     called = []
