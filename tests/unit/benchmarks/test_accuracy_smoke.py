@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tomli_w
+from chains import write_chains
 from commands import exit_code
 
 if TYPE_CHECKING:
@@ -177,13 +177,11 @@ def test_labels_per_residue(
     rng = np.random.default_rng(0)
     for name, number in {"train": 30, "val": 10, "ts115": 10}.items():
         rows = ["".join(rng.choice(list("ACDEFGHIKL"), 40)) for _ in range(number)]
-        labels = [
-            "".join("HEC"["ACDEFGHIKL".index(residue) % 3] for residue in row) for row in rows
-        ]
-        mask = "eval_mask" if name == "ts115" else "resolved_mask"
-        text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
-        with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
-            file.write(f"id\tsequence\tss3\t{mask}\n{text}")
+        labels = ["".join("HEC"["ACDEFGHIKL".index(of) % 3] for of in row) for row in rows]
+        each = zip(rows, labels, strict=True)
+        write_chains(
+            tmp_path, name, [(f"{name}{i}", *both, "1" * 40) for i, both in enumerate(each)]
+        )
     tiny = {"tokens": {"k": 1}, "model": NETWORK, "training": TRAINING}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
     monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))

@@ -18,24 +18,15 @@ def test_attentions_agree_with_a_window_over_all_tokens(gpu):
     torch.testing.assert_close(one, other)
 
 
-def out_of_memory():
-    raise torch.OutOfMemoryError
-
-
-def broken():
-    raise RuntimeError("no kernel\nmore")
-
-
 def test_failed_row_has_its_reason(gpu, monkeypatch):
-    cases = [("large", 9, 9, out_of_memory), ("odd", 9, 9, broken), ("good", 9, 9, lambda: int)]
-    monkeypatch.setattr(gpu, "cases", lambda device, quick: iter(cases))
-    measured = gpu.rows("cpu", quick=True)
-    assert [next(measured)["failed"] for _ in cases] == [
-        "out of memory",
-        "RuntimeError: no kernel",
-        "",
-    ]
-    with pytest.raises(
-        SystemExit, match=r"^error: failed for another reason than memory: odd at 9$"
-    ):
-        next(measured)
+    errors = [torch.OutOfMemoryError(), RuntimeError("no kernel\nmore")]
+
+    def fail():
+        raise errors.pop(0)
+
+    monkeypatch.setattr(gpu, "cases", lambda *given: [("large", 9, 9, fail), ("odd", 9, 9, fail)])
+    rows = gpu.rows("cpu", quick=True)
+    assert next(rows)["failed"] == "out of memory"
+    assert next(rows)["failed"] == "RuntimeError: no kernel"
+    with pytest.raises(SystemExit, match=r"for another reason than memory: odd at 9$"):
+        next(rows)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 
 def test_cases_take_turns() -> None:
     from harness import median_seconds, seconds
@@ -33,19 +31,6 @@ def test_rows_are_an_aligned_table() -> None:
         "| set  | MCC |\n| ---- | --: |\n| a    | 0.5 |\n| long |   1 |"
     )
     assert markdown([]) == ""
-
-
-def test_rows_are_printed_when_they_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    from harness import Table, show
-
-    def rows():
-        yield {"name": "a"}
-        printed = capsys.readouterr().out
-        assert printed.splitlines()[-1].split() == ["|", "a", "|"]
-        yield {"name": "b"}
-
-    assert show(Table("Names", rows())).startswith("## Names\n\n| name |")
-    assert capsys.readouterr().out.split() == ["|", "b", "|"]
 
 
 def test_page_has_text_machine_and_tables(tmp_path: Path) -> None:

@@ -19,13 +19,3 @@ def test_lead_of_means():
     same = lead_of_means([RIGHT, HALF], [HALF, RIGHT], bootstrap)
     # the same bootstrap samples for all
     assert (same["low"], same["value"], same["high"]) == (0, 0, 0)
-
-
-def test_best_baseline_of_each_seed():
-    from promoter import SEEDS, lead_rows
-
-    scores = {"model": [RIGHT] * SEEDS, "cnn": [HALF, WRONG, WRONG], "gc": [WRONG, HALF, HALF]}
-    rows = lead_rows(scores, Bootstrap(LABELS, 10, units=np.arange(4)), LABELS)
-    assert [row["model - baseline"].split()[-1] for row in rows] == [
-        *("cnn", "gc", "gc", "gc", "averaged")
-    ]
