@@ -11,7 +11,7 @@ the hardest comparison. The interval of the difference is over test records, cha
 chromosome, not over seeds. Each row is printed when its set is finished.
 
 Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or
-code changed, and `init` only if its code, the tables or the organism changed.
+code changed.
 
     python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
     python benchmarks/accuracy.py path/to/folder             # a folder of your own
@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,16 @@ from comparison import (
     closing_line,
     code_hash,
     mean_of,
-    seconds_of,
-    train_seeds,
 )
 from harness import Row, Table, option, run
 from protein_ss3 import Chains
-from runs import Study, settings_in
+from runs import prepared, records_of, seconds_of, settings_in, train_all, with_training
 from scipy.special import expit
-from tss import BinsTask
+from tss import TASKS, BinsTask
 
+from selfattn_bio import propose
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
-from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
@@ -105,26 +103,13 @@ class TableSet:
     reason: str = ""
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
-        """Write the run file with `init`, train and compare."""
-        place = FOLDER / name
-        return compare_classes(self.prepare(folder, place), place, seeds, self.metric)
+        """Propose the run file as `init` does, train and compare."""
+        return compare_classes(self.proposed(folder), FOLDER / name, seeds, self.metric)
 
-    def prepare(self, folder: Path, place: Path) -> Path:
-        """Write the run file, unless code, tables and organism are those of the last time."""
-        place.mkdir(parents=True, exist_ok=True)
-        task = place / "workflows" / "tasks" / "task.toml"
-        files = {split: find_table(folder, *names).resolve() for split, names in TABLES.items()}
-        tables = [f"{split} {file} {sha256_of(file)}" for split, file in files.items()]
-        code = task.with_suffix(".code")
-        now = "\n".join([code_hash("cli/init.py"), self.organism, *tables])
-        if not (task.exists() and code.exists() and code.read_text() == now):
-            task.unlink(missing_ok=True)
-            options = [word for split, file in files.items() for word in (f"--{split}", str(file))]
-            init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task"]
-            init += [*options, "--organism", self.organism]
-            subprocess.run(init, check=True, cwd=place)
-            code.write_text(now)
-        return task
+    def proposed(self, folder: Path) -> dict[str, Any]:
+        """Return the content of the run file that `init` would write."""
+        files = {split: [str(find_table(folder, *names))] for split, names in TABLES.items()}
+        return tomllib.loads(propose("task", files, organism=self.organism).text)
 
 
 @dataclass(frozen=True)
@@ -138,9 +123,8 @@ class ProjectTask:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train and compare."""
-        return compare_classes(
-            Path("workflows/tasks") / f"{name}.toml", FOLDER / name, seeds, self.metric
-        )
+        values = settings_in(TASKS / f"{name}.toml")
+        return compare_classes(values, FOLDER / name, seeds, self.metric)
 
 
 TABLES = {"train": ("train",), "valid": ("dev", "valid", "val", "validation"), "test": ("test",)}
@@ -175,24 +159,22 @@ def find_table(folder: Path, *names: str) -> Path:
     sys.exit(f"error: {folder}: no table named {' or '.join(names)} (.csv or .tsv, also .gz)")
 
 
-def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Comparison:
+def compare_classes(values: Mapping[str, Any], place: Path, seeds: int, metric: str) -> Comparison:
     """Train a run file of two classes and compare it.
 
     Models and baselines call records by thresholds from the validation records, as `score` does.
     """
-    study = Study(place)
-    study.prepare(task)
-    models = train_seeds(settings_in(task), study, seeds)
-    # fits the baselines
-    study.call("evaluate", place / "seed0.toml", "--model", models[0], output=place)
-    records = study.records()
-    letters = {split: records.letters(split) for split in ("valid", "test")}
-    labels = {split: records.labels(split) for split in ("valid", "test")}
-    bootstrap = Bootstrap(labels["test"], DRAWS, units=study.units(task))
+    study = prepared(place, with_training({**values, "variants": {}}, seeds=seeds))
+    train_all(study.members, code_hash())
+    study.evaluate()  # fits the baselines
+    records = records_of(study)
+    letters, labels = records.letters, records.labels()
+    bootstrap = Bootstrap(labels["test"], DRAWS, units=records.units()["test"].numbers)
 
     def on_test(logits: np.ndarray, threshold: float) -> dict[str, ResampledMetric]:
         return bootstrap.metrics(expit(logits), threshold)
 
+    models = [each.files.model for each in study.members]
     scorers = [load(model) for model in models]
     tests = [logits_of(scorer, letters["test"]) for scorer in scorers]
     valids = [logits_of(scorer, letters["valid"]) for scorer in scorers]
@@ -205,7 +187,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
         on_test(network, threshold) for (network, _), threshold in zip(tests, networks, strict=True)
     ]
     baselines = {}
-    for folder in sorted((place / "baselines").iterdir()):
+    for folder in sorted(study.root.baselines.iterdir()):
         baseline = load(folder)
         baselines[folder.name] = on_test(
             baseline.logits(letters["test"]),
@@ -230,7 +212,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
             Bootstrap(labels["valid"], 1).metrics(expit(both), threshold)[metric].value
             for (_, both), threshold in zip(valids, thresholds, strict=True)
         ),
-        seconds=seconds_of(models[0]),
+        seconds=seconds_of(study),
         stacked_with=[part.name for part in stack.parts] if stack else [],
         at_half=Scores(**scores("mcc_at_half")) if has_calls else None,
         auroc=Scores(**scores("auroc")) if has_calls else None,

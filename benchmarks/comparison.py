@@ -1,4 +1,4 @@
-"""Train a model with several seeds and compare it with simple baselines.
+"""Compare the trainings of a model with simple baselines.
 
 Each comparison is one row of the table of `benchmarks/accuracy.py`.
 """
@@ -9,27 +9,22 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 import torch
 from harness import Row, interval
-from runs import Study, read_json, write_run_file
 
 import selfattn_bio
-from selfattn_bio.config import Transfer
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.files import sha256_of
-from selfattn_bio.model.checkpoint import read_provenance
 
 FOLDER = Path("results/bench_accuracy")
 # Figures depend on the code and the motif databases of the package, except these modules.
 SOURCES = ("**/*.py", "**/*.cpp", "**/*.h", "motifs/**/*.meme.gz")
-NOT_SOURCES = ("cli", "report", "interpret")
+NOT_SOURCES = ("cli", "report", "attribution", "evidence")
 DRAWS = 1000  # of the bootstrap
 COMPARED = "model / network / parts / best baseline"
 
@@ -46,11 +41,8 @@ def bench_folder(given: str | None) -> Path:
     return folder
 
 
-def code_hash(*more: str) -> str:
-    """Return the SHA-256 of `SOURCES`, of torch's version and of further files of the package.
-
-    Models of other code are then not reused. Raises FileNotFoundError if one of `more` is missing.
-    """
+def code_hash() -> str:
+    """Return the SHA-256 of `SOURCES` and of torch's version: models of other code are outdated."""
     package = Path(selfattn_bio.__file__).parent
     files = {
         file
@@ -58,7 +50,6 @@ def code_hash(*more: str) -> str:
         for file in package.glob(pattern)
         if file.relative_to(package).parts[0] not in NOT_SOURCES
     }
-    files |= {package / name for name in more}
     names = [f"{file.relative_to(package)} {sha256_of(file)}" for file in sorted(files)]
     return hashlib.sha256("\n".join([torch.__version__, *names]).encode()).hexdigest()
 
@@ -212,44 +203,3 @@ def mean_of(sampled: Iterable[ResampledMetric]) -> ResampledMetric:
     return ResampledMetric(
         mean(of.value for of in each), np.mean([of.draws for of in each], axis=0), each[0].low_high
     )
-
-
-def train_seeds(
-    values: Mapping[str, Any], study: Study, seeds: int, variant: str = ""
-) -> list[Path]:
-    """Train a run file with each seed, one thread and one core each; return the model folders.
-
-    A model that is there is kept if its run file, data, code and parent are those of now. The parts
-    of a stack are fitted once, by the first training.
-
-    Parameters
-    ----------
-    values
-        Content of the run file.
-    study
-        Folder with corpus and split, where the models are written.
-    variant
-        Name of a variant of the run file, to train it instead of the model.
-    """
-    parent = Transfer(**values["transfer"]).folder if "transfer" in values else None
-    code = code_hash() + (read_provenance(parent)["weights_sha256"] if parent else "")
-    name = f"{variant}_seed" if variant else "seed"
-
-    def train(seed: int, *options: object) -> Path:
-        output = study.folder / f"{name}{seed}"
-        training = {**values.get("training", {}), "seed": seed, "seeds": 1}
-        run_file = write_run_file(
-            study.folder / f"{name}{seed}.toml", {**values, "training": training}
-        )
-        return study.train(run_file, output, variant, options, code)
-
-    stacked = bool(values.get("stack", {}).get("parts")) and not variant
-    first = [train(0)] if stacked else []
-    more = ("--parts", first[0]) if stacked else ()
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return first + list(pool.map(lambda seed: train(seed, *more), range(len(first), seeds)))
-
-
-def seconds_of(model: Path) -> float:
-    """Return how long a training took, with the fit of its stack."""
-    return read_json(model / "train.json")["seconds"]

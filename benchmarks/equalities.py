@@ -19,65 +19,69 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from harness import Row, Table, run
-from runs import Study
+from runs import prepared
 from safetensors.torch import load_file
 
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio import Study
 
 TOLERANCE = 1e-4  # relative
 TRAIN, VALID, STEPS = 58, 20, 24
-RUN = f"""
-data = {{ positives = "1.fa", negatives = "0.fa" }}
-[model]
-kind = "attention"
-embed_dim = 16
-num_layers = 2
-num_heads = 2
-feedforward_dim = 32
-dropout = 0.0
-stem = {{ kind = "none" }}  # the default stem has batch norm, which depends on the batches
-[training]
-optimizer = "adam"  # with decay in the gradient; AdamW would hide a wrong factor of all gradients
-weight_decay = 0.1
-max_steps = {STEPS}
-evaluate_every = 1
-patience = {STEPS}
-"""
+NETWORK = {
+    "kind": "attention",
+    "embed_dim": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 32,
+    "dropout": 0.0,
+    "stem": {"kind": "none"},  # the default stem has batch norm, which depends on the batches
+}
+TRAINING = {
+    "optimizer": "adam",  # with decay in the gradient; AdamW would hide a wrong factor of all
+    "weight_decay": 0.1,
+    "max_steps": STEPS,
+    "evaluate_every": 1,
+    "patience": STEPS,
+}
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
-# -> batch_size, accumulate, launcher, options
-WAYS: dict[str, tuple[int, int, tuple[str, ...], tuple[str, ...]]] = {
-    "one batch": (TRAIN, 1, (), ()),
-    "4 accumulated batches": (16, 4, (), ()),
-    "2 processes, DDP": (TRAIN, 1, TORCHRUN, ()),
-    "2 processes, DDP, 4 batches": (16, 4, TORCHRUN, ()),
-    "2 processes, FSDP2": (TRAIN, 1, TORCHRUN, ("--sharded",)),
+# variant -> name, batch_size, accumulate, launcher, options
+WAYS: dict[str, tuple[str, int, int, tuple[str, ...], tuple[str, ...]]] = {
+    "one": ("one batch", TRAIN, 1, (), ()),
+    "four": ("4 accumulated batches", 16, 4, (), ()),
+    "ddp": ("2 processes, DDP", TRAIN, 1, TORCHRUN, ()),
+    "ddp_four": ("2 processes, DDP, 4 batches", 16, 4, TORCHRUN, ()),
+    "fsdp2": ("2 processes, FSDP2", TRAIN, 1, TORCHRUN, ("--sharded",)),
 }
 
 
-def prepare(folder: Path) -> None:
-    """Write records of two labels, corpus and split."""
+def study_of(folder: Path) -> Study:
+    """Write records of two labels with their split, and a run file with each way as a variant."""
     rng = np.random.default_rng(0)
-    for label in (0, 1):
-        lengths = (rng.integers(30, 60) for _ in range((TRAIN + VALID) // 2))
-        rows = ["".join(rng.choice(list("ACGT"), length)) for length in lengths]
-        text = "".join(f">{label}-{i}\n{row}\n" for i, row in enumerate(rows))
-        (folder / f"{label}.fa").write_text(text)
-    files = [(folder / "1.fa", 1), (folder / "0.fa", 0)]
-    build_corpus(files, folder / "corpus", RecordRules(DNA))
-    Study(folder).write_split(rng.permutation(["train"] * TRAIN + ["valid"] * VALID))
+    splits = rng.permutation(["train"] * TRAIN + ["valid"] * VALID).tolist() + ["test"] * 2
+    texts = {1: "", 0: ""}
+    for number, split in enumerate(splits):
+        letters = "".join(rng.choice(list("ACGT"), rng.integers(30, 60)))
+        texts[number % 2] += f">{number} split={split}\n{letters}\n"
+    for label, text in texts.items():
+        (folder / f"{label}.fa").write_text(text, encoding="ascii")
+    values = {
+        "data": {"positives": f"{folder}/1.fa", "negatives": f"{folder}/0.fa"},
+        "split": {"kind": "column"},
+        "model": NETWORK,
+        "training": TRAINING,
+        "variants": {
+            variant: {"training": {"batch_size": batch, "accumulate": accumulate}}
+            for variant, (_, batch, accumulate, _, _) in WAYS.items()
+        },
+    }
+    return prepared(folder, values)
 
 
-def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+def trained(study: Study) -> tuple[np.ndarray, np.ndarray]:
     """Train one variant; return the loss of each step and the final weights."""
-    batch, accumulate, launcher, options = WAYS[name]
-    (folder / f"{name}.toml").write_text(f"{RUN}batch_size = {batch}\naccumulate = {accumulate}\n")
-    words = ("train", "--corpus", "corpus", "--split", "split.tsv", "--threads", "1", *options)
-    files = ("--run-file", f"{name}.toml", "--output", name)
+    name, _, _, launcher, options = WAYS[study.address.variant or ""]
+    words = ("train", str(study.files.folder), "--threads", "1", *options)
     done = subprocess.run(
-        [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", *words, *files],
-        cwd=folder,
+        [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", *words],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,8 +89,8 @@ def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     )
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nerror: {name!r} failed with exit code {done.returncode}")
-    weights = load_file(folder / name / "model.safetensors")
-    losses = pd.read_csv(folder / name / "history.csv")["train_loss"].to_numpy()
+    weights = load_file(study.files.model / "model.safetensors")
+    losses = pd.read_csv(study.files.history)["train_loss"].to_numpy()
     return losses, np.concatenate(
         [weights[key].double().numpy().ravel() for key in sorted(weights)]
     )
@@ -97,9 +101,9 @@ def measure(_: object) -> Iterator[Table]:
     far = []
 
     def rows() -> Iterator[Row]:
-        for way in WAYS:
-            own, own_weights = trained(folder, way)
-            if way == "one batch":
+        for variant, (way, *_) in WAYS.items():
+            own, own_weights = trained(study.variant(variant))
+            if variant == "one":
                 losses, weights = own, own_weights
             difference = float(np.abs(own / losses - 1).max())
             far.extend([] if difference <= TOLERANCE else [way])
@@ -111,8 +115,7 @@ def measure(_: object) -> Iterator[Table]:
             }
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
+        study = study_of(Path(name))
         yield Table("", rows())
     if far:
         raise SystemExit(f"error: losses differ by more than {TOLERANCE:.0e}: {', '.join(far)}")

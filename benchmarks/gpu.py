@@ -29,13 +29,14 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 from harness import ROOT, Row, Table, option, run, seconds
-from runs import random_corpus
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from selfattn_bio import Study
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import Window
@@ -49,6 +50,7 @@ TASKS = ROOT / "workflows/tasks"
 TRAINED = {300: "promoter", 8192: "tss", 32_768: "tss", 131_072: "tss"}  # bp -> task of the network
 ATTENDED, FORWARD = (8192, 32_768, 131_072), 2**20
 STEP = 2**20  # bp of a training step
+CLASSES = ("positives", "negatives")
 WINDOW, HEADS, HEAD_DIM = 512, 4, 64
 KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # kernels of a window that support bfloat16
 WARMUP, ROUNDS = 2, 5
@@ -59,12 +61,13 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # of heads last, (1, L, 
 
 
 # ------------ what is measured
-def run_file(task: str, batch: int) -> RunFile:
-    """Return a training of random DNA with the network of a task."""
+def run_file(task: str, batch: int, folder: Path = Path()) -> RunFile:
+    """Return a training of two classes in `folder` with the network of a task."""
     found = read_run_file(TASKS / f"{task}.toml")
     model = found.model.model_copy(update={"attention_dropout": 0.0})
     sections = {
-        "data": {"positives": ["positives.fa"], "negatives": ["negatives.fa"]},
+        "data": {name: [str(folder / f"{name}.fa")] for name in CLASSES},
+        "split": {"kind": "column"},
         "tokens": found.tokens.model_dump(),
         "model": model.model_dump(),
         "training": {"batch_size": batch, "precision": fast_precision()},
@@ -73,12 +76,25 @@ def run_file(task: str, batch: int) -> RunFile:
 
 
 def training(task: str, length: int, batch: int) -> Work:
-    """Return a training step of `batch` records."""
-    settings, folder = run_file(task, batch), Path(tempfile.mkdtemp())
-    corpus, split = random_corpus(folder, length, batch)
-    precision = settings.training.precision
+    """Return a training step of `batch` records of random DNA."""
+    folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+    splits = ["valid", "test", *["train"] * ((batch + 1) // 2)]
+    for name in CLASSES:
+        rows = (
+            f">{name}{number} split={split}\n{''.join(rng.choice(list('ACGT'), length))}\n"
+            for number, split in enumerate(splits)
+        )
+        (folder / f"{name}.fa").write_text("".join(rows), encoding="ascii")
+    study = Study(run_file(task, batch, folder), folder)
+    study.ingest()
+    study.split()
     return Trainer(
-        open_fabric(precision), settings, corpus, split, folder / "model", "benchmark"
+        open_fabric(study.run.training.precision),
+        study.run,
+        study.corpus,
+        study.root.split,
+        study.files.model,
+        "benchmark",
     ).take_step
 
 

@@ -17,47 +17,32 @@ import argparse
 import gzip
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from harness import Row, Table, median_seconds, option, run
-from runs import measured_command
-
-from selfattn_bio.data.corpus import Corpus
+from runs import measured_command, study_in
 
 LINE, ROWS = 60, 100_000
 Blocks = Iterator[bytes]
-RUN = """
-[data]
-sequences = "genome.fa"
-header = '(?P<chrom>\\w+)'
-max_length = 1_000_000_000
-
-[split]
-kind = "chromosome"
-valid = ["chr1"]
-test = ["chr2"]
-
-[objective]
-kind = "masked"
-
-[model]
-kind = "attention"
-members = 1
-embed_dim = 32
-num_layers = 1
-feedforward_dim = 64
-stem = { kind = "none" }
-pattern = { kind = "window", window = 32 }
-
-[training]
-window = 1024
-max_steps = 20
-batch_size = 16
-warmup_steps = 5
-"""
+MOST = 10**9  # bp of a record
+RUN: dict[str, Any] = {
+    "data": {"header": "(?P<chrom>\\w+)", "max_length": MOST},
+    "split": {"kind": "chromosome", "valid": ["chr1"], "test": ["chr2"]},
+    "objective": {"kind": "masked"},
+    "model": {
+        "kind": "attention",
+        "members": 1,
+        "embed_dim": 32,
+        "num_layers": 1,
+        "feedforward_dim": 64,
+        "stem": {"kind": "none"},
+        "pattern": {"kind": "window", "window": 32},
+    },
+    "training": {"window": 1024, "max_steps": 20, "batch_size": 16, "warmup_steps": 5},
+}
 
 
 def lines(seed: int, masked: bool) -> Callable[[], bytes]:
@@ -102,43 +87,37 @@ def one_line(size: int) -> Blocks:
         yield more().replace(b"\n", b"")
 
 
-def command_rows(folder: Path) -> Iterator[Row]:
-    """Ingest, split and train on genome.fa; return time and memory of each."""
-    (folder / "run.toml").write_text(RUN)
-    shared = ["--run-file", "run.toml", "--corpus", "corpus"]
-    commands: dict[str, list[str]] = {
-        "ingest": ["--run-file", "run.toml", "--output", "corpus"],
-        "split": [*shared, "--output", "split.tsv"],
-        "train": [*shared, "--split", "split.tsv", "--threads", "1", "--output", "model"],
-    }
-    for name, arguments in commands.items():
-        begun = time.monotonic()
-        seconds, peak = measured_command(name, *arguments, folder=folder)
+def command_rows(genome: Path) -> Iterator[Row]:
+    """Ingest, split and train on a genome; return time and memory of each."""
+    data = {**RUN["data"], "sequences": str(genome)}
+    study_in(genome.parent, {**RUN, "data": data})
+    for name, options in {"ingest": (), "split": (), "train": ("--threads", 1)}.items():
+        cost = measured_command(name, genome.parent, *options)
         yield {
             "command": name,
-            "CPU s": f"{seconds:.1f}",
-            "wall s": f"{time.monotonic() - begun:.1f}",
-            "peak MB": f"{peak:.0f}",
+            "CPU s": f"{cost.cpu:.1f}",
+            "wall s": f"{cost.wall:.1f}",
+            "peak MB": f"{cost.peak:.0f}",
         }
 
 
 def file_row(name: str, blocks: Blocks, zipped: bool, folder: Path) -> Row:
     """Write a file, and measure ingest and opening the corpus."""
-    file, corpus = folder / "a.fa", folder / "corpus"
+    file = folder / "a.fa"
+    data = {"sequences": str(file), "max_length": MOST}
+    study = study_in(folder, {"data": data, "objective": RUN["objective"]})
     with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
         megabytes = sum(map(handle.write, blocks)) / 1e6
-    seconds, peak = measured_command(
-        "ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus
-    )
-    opening = median_seconds({"open": lambda: Corpus.open(corpus)})["open"]
+    cost = measured_command("ingest", folder)
+    opening = median_seconds({"open": lambda: study.corpus})["open"]
     file.unlink()
-    shutil.rmtree(corpus)
+    shutil.rmtree(study.root.corpus)
     return {
         "file": name,
         "MB": f"{megabytes:.0f}",
-        "CPU s": f"{seconds:.2f}",
-        "MB/s": f"{megabytes / seconds:.0f}",
-        "peak MB": f"{peak:.0f}",
+        "CPU s": f"{cost.cpu:.2f}",
+        "MB/s": f"{megabytes / cost.cpu:.0f}",
+        "peak MB": f"{cost.peak:.0f}",
         "open s": f"{opening:.2f}",
     }
 
@@ -151,7 +130,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table]:
         if chosen.train:
             with (folder / "genome.fa").open("wb") as handle:
                 written = sum(map(handle.write, genome(size)))
-            yield Table(f"genome of {written / 1e6:,.0f} MB", command_rows(folder))
+            yield Table(f"genome of {written / 1e6:,.0f} MB", command_rows(folder / "genome.fa"))
             return
         files = {
             "genome": (genome(size), False),

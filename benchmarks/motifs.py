@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,11 +47,11 @@ from harness import ROOT, Page, Table, option, run
 from motif_tables import tables
 from numpy.typing import NDArray
 from planted_sites import Result, called_sites, matrices, planted, true_pairs
-from runs import Study, read_json, settings_of, write_run_file
-from simulation import RECORDS, Grammar, read_grammar, write_task
+from runs import kept, prepared, records_of, train, with_training
+from simulation import RECORDS, Grammar, read_grammar, settings_of, write_data
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio import Study
 from selfattn_bio.attribution.methods import (
     CPLRP,
     AttnLRP,
@@ -71,9 +70,8 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evidence.epistasis import epistasis, mean_of_strands, site_pairs
 from selfattn_bio.evidence.interactions import relevant_sites
-from selfattn_bio.files import sha256_of, whole_file
+from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.formats import read_bed
 from selfattn_bio.scoring.loading import load
@@ -89,6 +87,7 @@ PAGE = Page(
 )
 NAMES = ("five", "twenty", "pair", "unlearnt", "none")
 UNLEARNT = "unlearnt"  # the grammar whose pair is not an interaction
+SHUFFLED = "shuffled"  # the variant with these labels is the control
 SEEDS, GATE = 5, 0.92
 EXPLAINED, CONFIDENT = 150, 0.9  # test positives: number and minimum probability
 TOLD = 1000  # positives of train and validation from which motifs are built
@@ -148,7 +147,7 @@ QUICK = {"max_steps": 4, "warmup_steps": 1, "evaluate_every": 4, "checkpoint_eve
 # ------------ one model
 @dataclass(frozen=True)
 class Run:
-    """A model of a grammar, its folders and data.
+    """A model of a grammar, its study and data.
 
     Parameters
     ----------
@@ -166,38 +165,24 @@ class Run:
 
     @property
     def base(self) -> Path:
-        """Return the folder of the data."""
+        """Return the results folder of the grammar."""
         return FOLDER / ("quick" if self.quick else self.side) / self.grammar
 
-    @property
-    def folder(self) -> Path:
-        """Return the folder of the model and its measurements."""
-        return self.base / f"{'' if self.labels == 'given' else 'shuffled-'}seed-{self.seed}"
-
-    @property
-    def run_file(self) -> Path:
-        """Return the run file of the model."""
-        return self.folder / "run.toml"
-
-    @property
-    def model(self) -> Path:
-        """Return the folder of the trained model."""
-        return self.folder / "model"
-
-    @property
+    @cached_property
     def study(self) -> Study:
-        """Return corpus and split of the grammar."""
-        return Study(self.base)
+        """Return the study of the model: one member per seed."""
+        study = Study(self.base)
+        return (study.variant(SHUFFLED) if self.labels == SHUFFLED else study).member(self.seed + 1)
 
     @property
     def is_control(self) -> bool:
         """Return whether there is nothing to learn."""
-        return self.labels == "shuffled" or self.grammar == "none"
+        return self.labels == SHUFFLED or self.grammar == "none"
 
     @cached_property
     def scorer(self) -> Scorer:
         """Load the trained model."""
-        return load(self.model).members[0]
+        return load(self.study.files.model).members[0]
 
     @cached_property
     def truth(self) -> pd.DataFrame:
@@ -212,10 +197,10 @@ class Run:
     @cached_property
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
         """Return the test records and their sequences."""
-        records = self.study.records()
-        corpus, test = records.corpus, records.table.iloc[records.rows("test")]
-        letters = records.letters("test")
-        check_unseen(self.model, test, letters, corpus.alphabet, corpus.assembly)
+        records = records_of(self.study)
+        corpus, letters = records.corpus, records.letters["test"]
+        test = corpus.records.iloc[records.rows["test"]]
+        check_unseen(self.study.files.model, test, letters, corpus.alphabet, corpus.assembly)
         return test.reset_index(drop=True), letters
 
     @cached_property
@@ -239,31 +224,27 @@ class Run:
 
         Changes of the code are not detected.
         """
-        path, weights = self.folder / f"{name}.json", sha256_of(self.model / "model.safetensors")
-        if path.exists():
-            before = read_json(path)
-            if before["weights"] == weights and before.get("method", repr(method)) == repr(method):
-                return before
-        result = measure() | {"weights": weights, "method": repr(method)}
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        return result
+        weights = sha256_of(self.study.files.model / "model.safetensors")
+        return kept(self.study.files.folder / f"{name}.json", f"{weights} {method!r}", measure)
 
 
-def prepare(study: Study, grammar: Path, quick: bool) -> None:
-    """Write data, corpus and split of a grammar if they are missing."""
-    data = study.folder / "data"
+def prepare(run: Run, seeds: int) -> None:
+    """Write data, run file, corpus and split of a grammar."""
+    data = run.base / "data"
     if not data.exists():
-        write_task(read_grammar(grammar), data, records=400 if quick else RECORDS)
-    if not study.split.exists():
-        study.prepare(data / "task.toml", "--quiet")
+        write_data(run.rules, data, records=400 if run.quick else RECORDS)
+    values = with_training(
+        settings_of(run.rules, data), seeds=seeds, **(QUICK if run.quick else {})
+    )
+    values["interpret"]["max_sequences"] = TOLD
+    values["variants"] = {SHUFFLED: {"training": {"labels": SHUFFLED}}}
+    prepared(run.base, values)
 
 
 def finished(run: Run) -> Result:
     """Train a model and take all its measurements; finished ones are reused."""
     torch.set_num_threads(1)
-    write_settings(run)
-    run.study.train(run.run_file, run.model, options=["--quiet"])
+    train(run.study, "--quiet")
     result: Result = {
         "run": dataclasses.asdict(run),
         "auroc": run.kept("auroc", lambda: test_auroc(run))["auroc"],
@@ -285,16 +266,9 @@ def finished(run: Run) -> Result:
         if run.rules.pairs and not run.is_control:
             result["interactions"] = run.kept("interactions", lambda: interactions(run))
     note = "" if result["explained"] else f", below {GATE}: not explained"
-    print(f"{run.folder}: test AUROC {result['auroc']:.3f}{note}", flush=True)
+    place = run.study.files.folder
+    print(f"{place}: test AUROC {result['auroc']:.3f}{note}", flush=True)
     return result
-
-
-def write_settings(run: Run) -> None:
-    """Write the task of the grammar with this seed and these labels."""
-    values = settings_of(run.base / "data/task.toml") | {"variants": {}}
-    values["training"] |= {"seed": run.seed, "labels": run.labels} | (QUICK if run.quick else {})
-    values["interpret"]["max_sequences"] = TOLD
-    write_run_file(run.run_file, values)
 
 
 # ------------ measurements
@@ -328,27 +302,19 @@ def random_parameters(run: Run) -> Result:
 
 
 def motifs(run: Run) -> Result:
-    """Run `explain` and `motifs`; return measures of called sites, matrices and verdicts."""
-    attribution, found = run.folder / "attribution", run.folder / "motifs"
-    weights = read_provenance(run.model)["weights_sha256"]
-    model = ("--quiet", "--model", run.model)
-    is_old = (
-        attribution.exists() and Explanation.load(attribution).source["weights_sha256"] != weights
-    )
-    if is_old or not attribution.exists():
-        run.study.call("explain", run.run_file, *model, output=attribution)
-    options = (*model, "--attribution", attribution)
-    run.study.call("motifs", run.run_file, *options, output=found)
-    table = pd.read_csv(found / "motifs.tsv", sep="\t")
+    """Explain and find motifs; return measures of called sites, matrices and verdicts."""
+    run.study.explain()
+    table = run.study.find_motifs().table
     result: Result = {
         "num_motifs": len(table),
         "supported": int((table["verdict"] == "supported").sum()),
     }
     if run.is_control:
         return result
-    explained = pd.read_parquet(attribution / "records.parquet")["id"].tolist()
-    seqlets = read_bed(found / "discovery_seqlets.bed").rename(columns={"chrom": "id"})
-    ppms = read_meme(found / "motifs.meme") if len(table) else {}
+    explained = run.study.explanation.ids
+    files = run.study.files
+    seqlets = read_bed(files.discovery_sites).rename(columns={"chrom": "id"})
+    ppms = read_meme(files.matrices) if len(table) else {}
     return (
         result
         | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
@@ -363,7 +329,7 @@ def interactions(run: Run) -> Result:
     """
     ids, some = run.confident
     sites = relevant_sites(
-        read_meme(run.folder / "motifs/motifs.meme", least=0),
+        read_meme(run.study.files.matrices, least=0),
         some,
         partial(attnlrp_importance, run.scorer),
         run.scorer.run.interpret.hit_p,
@@ -390,10 +356,7 @@ def interactions(run: Run) -> Result:
 
 def false_pairs(run: Run) -> Result:
     """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
-    output, motifs = run.folder / "interactions.tsv", run.folder / "motifs/motifs.meme"
-    options = ("--quiet", "--model", run.model, "--motifs", motifs)
-    run.study.call("interactions", run.run_file, *options, output=output)
-    table = pd.read_csv(output, sep="\t")
+    table = run.study.find_interactions().table
     return {"supported": int((table["verdict"] == "supported").sum()), "tested": len(table)}
 
 
@@ -411,15 +374,14 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table]:
     is_complete = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
     if chosen.write_docs and not (chosen.grammars == "final" and is_complete):
         raise SystemExit("error: --write-docs needs --grammars final, all grammars and seeds")
-    grammars = GRAMMARS / chosen.grammars
     if chosen.grammars == "final":
-        check_pinned(grammars)
+        check_pinned(GRAMMARS / "final")
     keys = [(name, seed, "given") for name in chosen.only for seed in range(chosen.seeds)]
     if "five" in chosen.only:
-        keys += [("five", seed, "shuffled") for seed in range(chosen.seeds)]
+        keys += [("five", seed, SHUFFLED) for seed in range(chosen.seeds)]
     runs = [Run(chosen.grammars, *key, quick=chosen.quick) for key in keys]
-    for name, study in {each.grammar: each.study for each in runs}.items():
-        prepare(study, grammars / f"{name}.toml", chosen.quick)
+    for each in {one.grammar: one for one in runs}.values():
+        prepare(each, chosen.seeds)
     with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(finished, runs))
     yield from tables(results, METHODS)

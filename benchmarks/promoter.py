@@ -11,57 +11,36 @@ thread. An interrupted benchmark continues where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 from harness import Row, Table, interval, listed, run
 from numpy.typing import NDArray
-from runs import Study, settings_of, write_run_file
+from runs import prepared, records_of, settings_in, train_all, with_training
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
+from selfattn_bio.scoring.loading import load
 
-SEEDS = (0, 1, 2)
+SEEDS = 3
 TASK = Path("workflows/tasks/promoter.toml")
 FOLDER = Path("results/bench_promoter")
-STUDY = Study(FOLDER)
-VARIANTS = {"model": "", "cnn": "cnn"}  # model folder -> variant of the run file
-
-
-def write_seed(seed: int) -> Path:
-    """Write the task with another seed, for the model and its variants."""
-    values = settings_of(TASK)
-    values.setdefault("training", {})["seed"] = seed
-    return write_run_file(FOLDER / f"seed{seed}" / "run.toml", values)
-
-
-def judged(run_file: Path) -> dict[str, Any]:
-    """Return metrics.json of a seed."""
-    model, cnn = (run_file.with_name(name) for name in VARIANTS)
-    return STUDY.evaluate(run_file, model, "--variant", f"cnn={cnn}")
-
-
-def predictions(seed: int) -> pd.DataFrame:
-    """Read the predictions for the test records, in the same order for every seed."""
-    return pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t")
+Scores: TypeAlias = NDArray[np.float64]  # one probability per test record
+BySeed: TypeAlias = Mapping[str, Sequence[Scores]]
 
 
 def lead_of_means(
-    of_model: Sequence[pd.Series],
-    of_baseline: Sequence[pd.Series],
-    labels: pd.Series,
-    units: NDArray[np.int64],
+    of_model: Sequence[Scores], of_baseline: Sequence[Scores], bootstrap: Bootstrap
 ) -> dict[str, float]:
     """Return the mean test AUROC of several models minus that of several baselines.
 
-    Blocks of the chromosome are resampled (`units`, (n,)), the same for all.
+    The same blocks of the chromosome are resampled for all.
     """
-    bootstrap = Bootstrap(labels.to_numpy(), units=units)
     means = []
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
@@ -70,66 +49,60 @@ def lead_of_means(
     return means[0].minus(means[1])
 
 
-def of_mean_prediction(name: str, tables: Sequence[pd.DataFrame]) -> float:
-    """Return the test AUROC of the mean probability of classifier `name` over seeds."""
-    return roc_auc_score(tables[0]["label"], sum(table[name] for table in tables))
-
-
-def auroc_rows(
-    results: Sequence[dict[str, Any]], names: Sequence[str], tables: Sequence[pd.DataFrame]
-) -> Iterator[Row]:
+def auroc_rows(scores: BySeed, labels: NDArray[np.int64]) -> Iterator[Row]:
     """Return the AUROC by seed, their mean, and that of the mean prediction."""
-    for name in names:
-        tests = [each["test"] for each in results]
-        values = [
-            (test["model"] if name == "model" else test["baselines"][name])["auroc"]["value"]
-            for test in tests
-        ]
+    for name, each in scores.items():
+        values = [roc_auc_score(labels, of) for of in each]
         yield {
             "test AUROC": name,
             "by seed": listed(values, 4),
             "mean": f"{mean(values):.4f}",
-            "ensemble": f"{of_mean_prediction(name, tables):.4f}",
+            "ensemble": f"{roc_auc_score(labels, sum(each)):.4f}",
         }
 
 
-def lead_rows(results: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> Iterator[Row]:
+def lead_rows(scores: BySeed, bootstrap: Bootstrap, labels: NDArray[np.int64]) -> Iterator[Row]:
     """Return the difference to the best baseline by seed, and between means over seeds."""
-    for seed, metrics in zip(SEEDS, results, strict=True):
-        best = metrics["differences"]["best_baseline"]
-        lead = metrics["differences"]["baselines"][best]["auroc"]
-        yield {"model - baseline": f"seed {seed}: {best}", "AUROC": interval(lead, 4, "+")}
-    baselines = {
-        name: mean(each["test"]["baselines"][name]["auroc"]["value"] for each in results)
-        for name in results[0]["test"]["baselines"]
-    }
-    best = max(baselines, key=lambda name: baselines[name])
-    models, labels = [table["model"] for table in tables], tables[0]["label"]
-    cnn_pairs = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
-    for name, of in ((best, [table[best] for table in tables]), ("two CNNs averaged", cnn_pairs)):
-        lead = lead_of_means(models, of, labels, STUDY.units(TASK))
-        yield {"model - baseline": f"means: {name}", "AUROC": interval(lead, 4, "+")}
+    models = scores["model"]
+    baselines = {name: each for name, each in scores.items() if name != "model"}
+    groups = {f"seed {seed}": [seed] for seed in range(SEEDS)} | {"means": list(range(SEEDS))}
+    for title, seeds in groups.items():
+        chosen = {name: [each[seed] for seed in seeds] for name, each in baselines.items()}
+        best = max(chosen, key=lambda of: mean(roc_auc_score(labels, each) for each in chosen[of]))
+        lead = lead_of_means([models[seed] for seed in seeds], chosen[best], bootstrap)
+        yield {"model - baseline": f"{title}: {best}", "AUROC": interval(lead, 4, "+")}
+    lead = lead_of_means(models, cnn_pairs(scores), bootstrap)
+    yield {"model - baseline": "means: two CNNs averaged", "AUROC": interval(lead, 4, "+")}
+
+
+def cnn_pairs(scores: BySeed) -> list[Scores]:
+    """Return the mean predictions of each two CNNs."""
+    return [(one + other) / 2 for one, other in combinations(scores["cnn"], 2)]
 
 
 def measure(_: object) -> Iterator[Table | str]:
-    """Train and evaluate what is missing."""
-    files = [write_seed(seed) for seed in SEEDS]
-    STUDY.prepare(TASK)
-    STUDY.train_all(
-        (path, path.with_name(name), variant)
-        for path in files
-        for name, variant in VARIANTS.items()
-    )
-    results = [judged(path) for path in files]
-    tables = [predictions(seed) for seed in SEEDS]
-    names = ["model", *results[0]["test"]["baselines"]]
-    yield Table("", auroc_rows(results, names, tables))
-    pairs = [of_mean_prediction("cnn", pair) for pair in combinations(tables, 2)]
+    """Train what is missing, and evaluate."""
+    values = with_training(settings_in(TASK), seeds=SEEDS)
+    study = prepared(FOLDER, {**values, "variants": {"cnn": {"model": {"kind": "cnn"}}}})
+    trained = {"model": study.members, "cnn": study.variant("cnn").members}
+    train_all(each for members in trained.values() for each in members)
+    records = records_of(study)
+    labels, letters = records.labels()["test"], records.letters["test"]
+    scores = {
+        name: [expit(load(each.files.model).logits(letters)) for each in members]
+        for name, members in trained.items()
+    }
+    study.evaluate()  # fits the baselines
+    for folder in sorted(study.root.baselines.iterdir()):
+        scores[folder.name] = [expit(load(folder).logits(letters))] * SEEDS
+    yield Table("", auroc_rows(scores, labels))
+    pairs = [roc_auc_score(labels, pair) for pair in cnn_pairs(scores)]
     yield (
         f"two CNNs averaged (the model has two networks): {listed(pairs, 4)}, "
         f"mean {mean(pairs):.4f}"
     )
-    yield Table("", lead_rows(results, tables))
+    bootstrap = Bootstrap(labels, units=records.units()["test"].numbers)
+    yield Table("", lead_rows(scores, bootstrap, labels))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from comparison import DRAWS, FOLDER, Comparison, mean_of, seconds_of, train_seeds
-from runs import Study, command, settings_in, write_run_file
+from comparison import DRAWS, FOLDER, Comparison, code_hash, mean_of
+from runs import prepared, records_of, seconds_of, train_all, with_training
 
-from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Sample
@@ -129,20 +129,16 @@ def read_chains(folder: Path) -> pd.DataFrame:
     return kept
 
 
-def prepared(source: Path) -> Path:
-    """Write run file, corpus and split of the set; return the run file."""
-    chains, study = read_chains(source), Study(FOLDER / NAME)
-    fasta, labels = study.folder / "chains.fa.gz", study.folder / "labels.tsv"
-    data = {"alphabet": "protein", "sequences": str(fasta), "targets": str(labels)}
-    settings = {"data": data, "objective": OBJECTIVE, **MODEL}
-    run_file = write_run_file(study.folder / "run.toml", settings)
+def task_of(source: Path, folder: Path) -> dict[str, Any]:
+    """Write the chains of the set and their labels; return the content of a run file."""
+    chains, fasta, labels = read_chains(source), folder / "chains.fa.gz", folder / "labels.tsv"
+    folder.mkdir(parents=True, exist_ok=True)
     with gzip.open(fasta, "wt", compresslevel=1) as file:
-        pairs = zip(chains["id"], chains["sequence"], strict=True)
-        file.writelines(f">{name}\n{letters}\n" for name, letters in pairs)
+        rows = zip(chains["id"], chains["split"], chains["sequence"], strict=True)
+        file.writelines(f">{name} split={split}\n{letters}\n" for name, split, letters in rows)
     chains[["id", "ss3"]].to_csv(labels, sep="\t", index=False)
-    command("ingest", "--run-file", run_file, "--output", study.corpus)
-    study.write_split(chains["split"])
-    return run_file
+    data = {"alphabet": "protein", "sequences": str(fasta), "targets": str(labels)}
+    return {"data": data, "split": {"kind": "column"}, "objective": OBJECTIVE, **MODEL}
 
 
 @dataclass(frozen=True)
@@ -155,25 +151,21 @@ class Chains:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train, and compare with the baselines that `evaluate` has for labels."""
-        run_file = prepared(folder)
-        study = Study(run_file.parent)
-        models = train_seeds(settings_in(run_file), study, seeds)
-        objective, records = objective_of(read_run_file(run_file).objective), study.records()
-        table = records.corpus.targets(objective.section.target_columns)
-        letters = {split: records.letters(split) for split in FILES}
+        place = FOLDER / name
+        study = prepared(place, with_training(task_of(folder, place), seeds=seeds))
+        train_all(study.members, code_hash())
+        objective, records = objective_of(study.run.objective), records_of(study)
+        table, letters = study.corpus.targets(objective.section.target_columns), records.letters
         targets = {
-            split: objective.targets(
-                table.iloc[rows], records.corpus.records.iloc[rows], str(folder)
-            )
-            for split in FILES
-            for rows in [records.rows(split)]
+            split: objective.targets(table.iloc[rows], study.corpus.records.iloc[rows], str(folder))
+            for split, rows in records.rows.items()
         }
         fitted = objective.fit_baselines(
-            records.corpus.alphabet,
+            study.corpus.alphabet,
             Sample(letters["train"], targets["train"]),
             Sample(letters["valid"], targets["valid"]),
         )
-        scorers = [load(model) for model in models]
+        scorers = [load(each.files.model) for each in study.members]
         each = [
             sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers
         ]
@@ -191,7 +183,7 @@ class Chains:
                 TITLES[name]: sampled_q3(predict(letters["test"]), targets["test"])
                 for name, predict in fitted.items()
             },
-            seconds=seconds_of(models[0]),
+            seconds=seconds_of(study),
         )
 
 

@@ -19,20 +19,18 @@ repeated. One thread.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from comparison import FOLDER, bench_folder, code_hash, seconds_of
+from comparison import FOLDER, bench_folder, code_hash
 from harness import Row, Table, interval, option, run
-from runs import Study, read_json, write_run_file
+from runs import kept, prepared, seconds_of, train
 
-from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.config import read_run_file
+from selfattn_bio import Study
 from selfattn_bio.model.checkpoint import read_provenance
 
 NAME = "pu1"
@@ -48,41 +46,31 @@ SETTINGS: dict[str, Any] = {
 WANTED, MATCH_Q = ("SPI1", "SPIB"), 0.01
 
 
-def prepared(folder: Path) -> Path:
-    """Write run file, corpus and split of the set in `folder`; return the run file."""
+def study_of(folder: Path) -> Study:
+    """Read and split the set in `folder`."""
     sequences = [str(folder / f"{name}.fa.gz") for name in FILES]
     data = {"sequences": sequences, "header": HEADER, "label": "label"}
-    study = Study(FOLDER / NAME)
-    run_file = write_run_file(
-        study.folder / "run.toml", {"title": "PU.1", "data": data, **SETTINGS}
-    )
-    study.prepare(run_file)
-    return run_file
+    return prepared(FOLDER / NAME, {"title": "PU.1", "data": data, **SETTINGS})
 
 
-def done(run_file: Path, model: Path) -> dict[str, float]:
+def finished(study: Study) -> dict[str, float]:
     """Evaluate, explain and find motifs; return the wall-clock seconds of each.
 
     Steps are not repeated with the same weights and settings.
     """
-    study = Study(run_file.parent)
-    attribution, kept = study.folder / "attribution", study.folder / "seconds.json"
-    settings = read_run_file(run_file).interpret.model_dump_json()
-    now = read_provenance(model)["weights_sha256"] + settings
-    if kept.exists() and (before := read_json(kept))["of"] == now:
-        return before["seconds"]
-    steps: dict[str, tuple[tuple[object, ...], Path]] = {
-        "evaluate": ((), study.folder),
-        "explain": ((), attribution),
-        "motifs": (("--attribution", attribution), study.folder),
-    }
-    seconds = {}
-    for name, (options, output) in steps.items():
-        start = time.monotonic()
-        study.call(name, run_file, "--model", model, *options, output=output)
-        seconds[name] = time.monotonic() - start
-    kept.write_text(json.dumps({"of": now, "seconds": seconds}), encoding="utf-8")
-    return seconds
+
+    def steps() -> dict[str, float]:
+        each: tuple[Callable[[], object], ...] = (study.evaluate, study.explain, study.find_motifs)
+        seconds = {}
+        for step in each:
+            start = time.monotonic()
+            step()
+            seconds[step.__name__] = time.monotonic() - start
+        return seconds
+
+    weights = read_provenance(study.files.model)["weights_sha256"]
+    of = weights + study.run.interpret.model_dump_json()
+    return kept(study.root.folder / "seconds.json", of, steps)
 
 
 def refusal(motifs: pd.DataFrame) -> str:
@@ -125,19 +113,16 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
     source = bench_folder(chosen.bench) / NAME
     if not source.is_dir():
         sys.exit(f"error: {source}: no such folder; choose the folder of the sets with --bench DIR")
-    run_file = prepared(source)
-    folder = run_file.parent
-    model = Study(folder).train(run_file, folder / "model", code=code_hash())
-    seconds = {"train": seconds_of(model), **done(run_file, model)}
-    metrics = read_json(folder / "metrics.json")
-    values = {"match_q": [""], "effect": [""]}
-    motifs = pd.read_csv(folder / "motifs.tsv", sep="\t", keep_default_na=False, na_values=values)
+    study = study_of(source)
+    train(study, code=code_hash())
+    seconds = {"train": seconds_of(study), **finished(study)}
+    metrics, motifs = study.evaluation.metrics, study.motifs.table
     yield Table("", auroc_rows(metrics))
     best = metrics["differences"]["best_baseline"]
     lead = metrics["differences"]["baselines"][best]["auroc"]
     yield f"model - {best}: {interval(lead, sign='+')}"
     took = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
-    explained = len(Explanation.load(folder / "attribution").ids)
+    explained = len(study.explanation.ids)
     yield f"wall-clock seconds: {took}; {explained} sequences explained"
     yield Table("", motif_rows(motifs))
     if wrong := refusal(motifs):

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from runs import write_run_file
 
 from selfattn_bio.files import whole_folder
 from selfattn_bio.motifs import open_database
@@ -242,11 +241,8 @@ def _sample_site(ppm: NDArray[np.float64], strand: str, rng: Generator) -> Row:
     return DNA.reverse_complement(site) if strand == "-" else site
 
 
-def write_task(grammar: Grammar, folder: Path, seed: int = 0, records: int = RECORDS) -> Path:
-    """Write the simulated records, truth.tsv and a run file; return the path of the run file.
-
-    The model is a convolution of width 11 with pooling by 4, then the default encoder.
-    """
+def write_data(grammar: Grammar, folder: Path, seed: int = 0, records: int = RECORDS) -> None:
+    """Write the simulated records and truth.tsv."""
     ids, letters, truth = simulate(grammar, seed, records)
     is_positive = ids.str.startswith("positive").to_numpy()
     with whole_folder(folder) as temporary:
@@ -255,17 +251,27 @@ def write_task(grammar: Grammar, folder: Path, seed: int = 0, records: int = REC
             text = "".join(f">{name}\n{row.tobytes().decode()}\n" for name, row in pairs)
             (temporary / f"{name}.fa.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
         truth.to_csv(temporary / "truth.tsv", sep="\t", index=False)
-        stem = {"kind": "conv", "token_dim": 16, "kernel": 11, "pool": 4, "second_kernel": 3}
-        model = {"kind": "attention", "members": 1, "dropout": 0.0, "stem": stem}
-        steps = {"max_steps": 1500, "learning_rate": 4e-3, "shift": 0, "reverse_complement": True}
-        values = {
-            "title": grammar.rules["title"],
-            "data": {name: f"{folder}/{name}.fa.gz" for name in ("positives", "negatives")},
-            "split": {"kind": "random"},
-            "tokens": {"k": 1},
-            "model": model | {"head": {"kind": "pooling", "parts": 1}},  # a motif may be anywhere
-            "training": steps,
-            "interpret": {"database": DATABASE},
-        }
-        write_run_file(temporary / "task.toml", values)
-    return folder / "task.toml"
+
+
+def settings_of(grammar: Grammar, folder: Path) -> dict[str, Any]:
+    """Return the content of a run file for the data in a folder.
+
+    The model is a convolution of width 11 with pooling by 4, then the default encoder.
+    """
+    stem = {"kind": "conv", "token_dim": 16, "kernel": 11, "pool": 4, "second_kernel": 3}
+    model = {"kind": "attention", "members": 1, "dropout": 0.0, "stem": stem}
+    return {
+        "title": grammar.rules["title"],
+        "data": {name: f"{folder}/{name}.fa.gz" for name in ("positives", "negatives")},
+        "split": {"kind": "random"},
+        "tokens": {"k": 1},
+        "model": model | {"head": {"kind": "pooling", "parts": 1}},  # a motif may be anywhere
+        "training": {
+            "max_steps": 1500,
+            "learning_rate": 4e-3,
+            "shift": 0,
+            "reverse_complement": True,
+        },
+        "interpret": {"database": DATABASE},
+        "variants": {},
+    }

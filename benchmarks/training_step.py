@@ -13,32 +13,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import Row, Table, median_seconds, run
-from runs import Study
 from torch.profiler import ProfilerActivity, profile
 
-from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
+from selfattn_bio import Study
 from selfattn_bio.training.hardware import open_fabric, use_matmul
 from selfattn_bio.training.heap import keep_memory
 from selfattn_bio.training.trainer import Trainer
 
 TASK = Path("workflows/tasks/promoter.toml")
-STUDY = Study(Path("results/bench_promoter"))
-VARIANTS = {"model": "", "cnn": "cnn"}  # name -> variant of the run file
+FOLDER = Path("results/bench_promoter")
 PRECISIONS = ("32-true", "bf16-mixed")
 WARMUP, ROUNDS, PROFILED, LISTED = 3, 20, 5, 10
 
 
-def trainer_of(variant: str, precision: str) -> Trainer:
-    """Return a training of the task before its first step."""
-    task = read_run_file(TASK)
-    chosen = task.variant(variant) if variant else task.model_copy(update={"variants": {}})
-    training = chosen.training.model_copy(update={"precision": precision})
+def trainer_of(study: Study, precision: str) -> Trainer:
+    """Return a training before its first step."""
+    training = study.run.training.model_copy(update={"precision": precision})
     return Trainer(
         open_fabric(precision),
-        chosen.model_copy(update={"training": training}),
-        Corpus.open(STUDY.corpus),
-        STUDY.split,
+        study.run.model_copy(update={"training": training}),
+        study.corpus,
+        study.root.split,
         Path(tempfile.mkdtemp()) / "model",
         "benchmark",
     )
@@ -78,10 +73,12 @@ def measure(_: object) -> Iterator[Table]:
     """Time all trainings, then profile those in float32."""
     keep_memory()
     use_matmul("medium")
-    STUDY.prepare(TASK)
+    study = Study(TASK, FOLDER)
+    study.ingest()
+    study.split()
     trainers = {
-        (name, precision): trainer_of(variant, precision)
-        for name, variant in VARIANTS.items()
+        (each.address.label, precision): trainer_of(each, precision)
+        for each in (study, study.variant("cnn"))
         for precision in PRECISIONS
     }
     yield Table("Training step", step_rows(trainers))

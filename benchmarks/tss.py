@@ -11,10 +11,11 @@ from pathlib import Path
 from statistics import mean
 
 import pandas as pd
-from comparison import DRAWS, FOLDER, Comparison, mean_of, seconds_of, train_seeds
-from runs import Study, settings_in
+from comparison import DRAWS, FOLDER, Comparison, code_hash, mean_of
+from runs import prepared, seconds_of, settings_in, train_all, with_training
 
-from selfattn_bio.config import read_run_file
+from selfattn_bio import Study
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.evaluation.bins import BLOCK, blocks_of
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 
@@ -42,56 +43,52 @@ class BinsTask:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train, evaluate once, and resample the predictions."""
-        study, task = Study(FOLDER / name), TASKS / f"{name}.toml"
-        values = settings_in(task)
-        values["variants"] = {self.other: values["variants"][self.other]}
-        seconds = 0.0
+        values, seconds = settings_in(TASKS / f"{name}.toml"), 0.0
+        other = values["variants"][self.other]
         if "transfer" in values:
             parent = self._parent(values["transfer"]["parent"])
             seconds += seconds_of(parent)
-            for run in (values, *values["variants"].values()):
-                run["transfer"]["parent"] = str(parent)
-        study.prepare(task)
-        models = train_seeds(values, study, seeds)
-        others = train_seeds(values, study, seeds, self.other)
-        named = {f"model{seed}": model for seed, model in enumerate(models)}
-        named |= {f"other{seed}": other for seed, other in enumerate(others)}
-        # Every network gets another name, because networks with the same name would be averaged.
-        variants = [f"{each}={path}" for each, path in named.items() if path != models[0]]
-        options = ("--model", models[0], "--variant", *variants)
-        run_file = study.folder / "seed0.toml"
-        study.call("evaluate", run_file, *options, output=study.folder)
-        sampled = {
-            split: sampled_columns(study.folder, split, draws)
-            for split, draws in (("valid", 1), ("test", DRAWS))
+            for each in (values, other):
+                each["transfer"]["parent"] = str(parent.files.model)
+        # Each training is a variant, because the outputs of members would be averaged.
+        models = ["model", *(f"model{seed}" for seed in range(1, seeds))]
+        others = [f"other{seed}" for seed in range(seeds)]
+        values = with_training(values, seed=0, seeds=1)
+        values["variants"] = {
+            variant: with_training(each, seed=seed, seeds=1)
+            for each, variants in (({}, models), (other, others))
+            for seed, variant in enumerate(variants)
+            if variant != "model"
         }
-        for of_split in sampled.values():
-            of_split["model0"] = of_split.pop("model")
-        test = sampled["test"]
-        each = [test[f"model{seed}"] for seed in range(seeds)]
-        model = mean_of(each)
+        study = prepared(FOLDER / name, values)
+        train_all([study, *study.variants.values()], code_hash())
+        predictions, settings = study.evaluate().predictions, study.task.evaluation
+        valid = sampled_columns(predictions["valid"], settings, 1)
+        test = sampled_columns(predictions["test"], settings, DRAWS)
+        model = mean_of(test[each] for each in models)
         return Comparison(
             metric=METRIC.upper(),
-            valid=mean(sampled["valid"][f"model{seed}"].value for seed in range(seeds)),
+            valid=mean(valid[each].value for each in models),
             model=model,
             network=model,
-            by_seed=[of.value for of in each],
-            baselines={name: of for name, of in test.items() if name not in named},
-            others={self.title: mean_of(test[f"other{seed}"] for seed in range(seeds))},
-            seconds=seconds + seconds_of(models[0]),
+            by_seed=[test[each].value for each in models],
+            baselines={name: of for name, of in test.items() if name not in (*models, *others)},
+            others={self.title: mean_of(test[each] for each in others)},
+            seconds=seconds + seconds_of(study),
         )
 
-    def _parent(self, name: str) -> Path:
+    def _parent(self, name: str) -> Study:
         """Train the task that the model starts from."""
-        study, task = Study(FOLDER / name), TASKS / f"{name}.toml"
-        study.prepare(task)
-        return train_seeds(settings_in(task), study, 1)[0]
+        values = with_training(settings_in(TASKS / f"{name}.toml"), seeds=1)
+        study = prepared(FOLDER / name, values)
+        train_all([study], code_hash())
+        return study
 
 
-def sampled_columns(place: Path, split: str, draws: int) -> dict[str, ResampledMetric]:
-    """Resample the metric of each model with a column in predictions/SPLIT.tsv."""
-    settings = read_run_file(place / "seed0.toml").evaluation
-    table = pd.read_csv(place / "predictions" / f"{split}.tsv", sep="\t")
+def sampled_columns(
+    table: pd.DataFrame, settings: EvaluationSection, draws: int
+) -> dict[str, ResampledMetric]:
+    """Resample the metric of each model with a column in a table of predictions."""
     bootstrap = Bootstrap(
         table["label"].to_numpy(),
         draws,

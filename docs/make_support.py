@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import sys
 import tempfile
@@ -23,7 +22,6 @@ import numpy as np
 
 import selfattn_bio
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.cli.main import main as run_command
 from selfattn_bio.errors import SelfAttnBioError
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -110,67 +108,38 @@ def run_file(alphabet: str, objective: str) -> str:
     )
 
 
-def command(*words: str) -> bool:
-    """Run a command; return whether it worked."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()) as messages,
-    ):
-        status = run_command(list(words))
-    if status and "Traceback" in messages.getvalue():
-        sys.exit(f"error: {' '.join(words)} failed:\n{messages.getvalue()}")
-    return status == 0
-
-
-def accepted(call: Callable[[], object]) -> bool:
-    """Return whether a call of the Python API worked."""
+def worked(*steps: Callable[[], object]) -> bool:
+    """Return whether all steps worked, one after the other."""
     try:
-        call()
-    except (SelfAttnBioError, ValueError):
+        for step in steps:
+            step()
+    except SelfAttnBioError:
         return False
     return True
 
 
 def tried(alphabet: str, objective: str) -> dict[str, bool]:
     """Run every step for one objective and alphabet; return which worked."""
-    Path("task.toml").write_text(run_file(alphabet, objective))
-    shared = ("--run-file", "task.toml")
-    data = ("--corpus", "corpus", "--split", "split.tsv")
-    if not (
-        command("ingest", *shared, "--output", "corpus")
-        and command("split", *shared, "--corpus", "corpus", "--output", "split.tsv")
-        and command("train", *shared, *data, "--threads", "1", "--output", "model")
-    ):
+    Path("run.toml").write_text(run_file(alphabet, objective))
+    try:
+        study = selfattn_bio.Study(".")
+        study.ingest()
+        study.split()
+        model = study.train(threads=1)
+    except SelfAttnBioError:
         return {}
-    model = selfattn_bio.load("model")
     outputs = model.run.objective.output_names
     output = outputs[0] if len(outputs) > 1 or "labels" in objective else None
-    found = {
+    return {
         "train": True,
-        "evaluate": command("evaluate", *shared, *data, "--model", "model", "--output", "."),
-        "score": command(
-            "score", "--model", "model", "--fasta", "all.fa", "--output", "scores.tsv"
-        ),
-        "embed": accepted(lambda: selfattn_bio.embed(model, "all.fa")),
-        "attributions": accepted(
+        "evaluate": worked(study.evaluate),
+        "score": worked(lambda: selfattn_bio.score_files(model, "all.fa", "scores.tsv")),
+        "embed": worked(lambda: selfattn_bio.embed(model, "all.fa")),
+        "attributions": worked(
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
         ),
-        "motifs with evidence": command(
-            "explain", *shared, *data, "--model", "model", "--output", "attributions"
-        )
-        and command(
-            "motifs",
-            *shared,
-            *data,
-            "--model",
-            "model",
-            "--attribution",
-            "attributions",
-            "--output",
-            ".",
-        ),
+        "motifs with evidence": worked(study.explain, study.find_motifs),
     }
-    return found
 
 
 def table() -> str:

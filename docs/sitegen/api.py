@@ -8,9 +8,13 @@ from sitegen.text import prose, table
 # Title of the names that each part of the package defines, in the order of a task.
 TITLES = {
     "config": "Run files",
-    "api": "Steps of a task",
+    "wizard": "Run files",
+    "study": "Tasks and their results",
+    "training": "Tasks and their results",
     "scoring": "Using a model",
-    "interpret": "Explaining a model and motifs",
+    "attribution": "Explaining a model and motifs",
+    "motifs": "Explaining a model and motifs",
+    "evidence": "Explaining a model and motifs",
     "data": "Corpora",
     "sequence": "Alphabets",
     "model": "Networks",
@@ -19,11 +23,12 @@ TITLES = {
 
 
 def reference() -> str:
-    """Return one section per part of the package, with a table of its names and their pages."""
-    groups: dict[str, list[str]] = {part: [] for part in TITLES}
+    """Return one section per title, with a table of its names and their pages."""
+    groups: dict[str, list[str]] = {title: [] for title in TITLES.values()}
     for name in selfattn_bio.__all__:
-        groups[getattr(selfattn_bio, name).__module__.split(".")[1]].append(name)
-    return "\n\n".join(section(TITLES[part], names) for part, names in groups.items())
+        part = getattr(selfattn_bio, name).__module__.split(".")[1]
+        groups[TITLES[part]].append(name)
+    return "\n\n".join(section(title, names) for title, names in groups.items())
 
 
 def section(title: str, names: list[str]) -> str:

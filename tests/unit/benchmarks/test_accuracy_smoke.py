@@ -2,81 +2,49 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
-from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.split_table import read_split
+import tomli_w
+from chains import write_chains
+from commands import exit_code
 
 if TYPE_CHECKING:
     from comparison import Comparison
 
-NETWORK = """
-kind = "attention"
-members = 1
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-"""
-TRAINING = """
-[training]
-max_steps = 4
-evaluate_every = 2
-batch_size = 8
-shift = 0
-"""
-LONGER = TRAINING.replace("max_steps = 4", "max_steps = 60\nwarmup_steps = 5").replace(
-    "evaluate_every = 2", "evaluate_every = 20"
-)
-CLASSES = f"""
-split = {{ kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }}
-tokens = {{ k = 1 }}
-stack = {{ parts = ["exact_positions"] }}
-evaluation = {{ bootstraps = 20 }}
-interpret = {{ database = "none" }}
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[model]
-{NETWORK}
-stem = {{ kind = "none" }}
-{TRAINING}
-"""
-TOWER = (
-    '{ kind = "tower", token_dim = 4, channels = [8], kernels = [5, 3], pools = [5, 2], '
-    "residual_kernel = 3 }"
-)
-PARENT = CLASSES.replace('stack = { parts = ["exact_positions"] }', "variants = {}").replace(
-    '{ kind = "none" }', TOWER
-)
-BINS = f"""
-split = {{ kind = "chromosome", valid = ["c1"], test = ["c2"] }}
-tokens = {{ k = 1 }}
-objective = {{ kind = "bins", points = "points.bed", bin = 20 }}
-transfer = {{ parent = "tiny_parent" }}
-evaluation = {{ bootstraps = 20, block = 100 }}
-[data]
-sequences = "s.fa"
-[model]
-{NETWORK}
-stem = {TOWER}
-[variants.dilated_3500]
-transfer = {{ parent = "tiny_parent" }}
-model = {{ kind = "dilated", embed_dim = 8, stem = {TOWER}, dilations = [1] }}
-[variants.other.training]
-max_steps = 2
-{TRAINING}
-"""
+    from selfattn_bio.study.evaluators.records import EvaluationRecords
+
+SIZES = {"members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
+NETWORK = {"kind": "attention", "stem": {"kind": "none"}, **SIZES}
+TOWER = {
+    **{"kind": "tower", "token_dim": 4, "channels": [8]},
+    **{"kernels": [5, 3], "pools": [5, 2], "residual_kernel": 3},
+}
+TRAINING = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
+CLASSES = {
+    "data": {"positives": "p.fa", "negatives": "n.fa"},
+    "split": {"kind": "random", "valid_fraction": 0.3, "test_fraction": 0.3},
+    "tokens": {"k": 1},
+    "model": NETWORK,
+    "training": TRAINING | {"max_steps": 60, "warmup_steps": 5, "evaluate_every": 20},
+    "stack": {"parts": ["exact_positions"]},
+    "evaluation": {"bootstraps": 20},
+    "interpret": {"database": "none"},
+}
+TOWERED = {"tokens": {"k": 1}, "model": NETWORK | {"stem": TOWER}, "training": TRAINING}
+DILATED = {"kind": "dilated", "embed_dim": 8, "stem": TOWER, "dilations": [1]}
+PARENT = {**CLASSES, **TOWERED, "stack": {"parts": []}, "variants": {}}
+BINS = {
+    "data": {"sequences": "s.fa"},
+    "split": {"kind": "chromosome", "valid": ["c1"], "test": ["c2"]},
+    "objective": {"kind": "bins", "points": "points.bed", "bin": 20},
+    "transfer": {"parent": "tiny_parent"},
+    "evaluation": {"bootstraps": 20, "block": 100},
+    "variants": {"dilated_3500": {"transfer": {"parent": "tiny_parent"}, "model": DILATED}},
+    **TOWERED,
+}
 
 
 class InTurn:
@@ -92,24 +60,20 @@ class InTurn:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Run commands in this process, in an empty folder; return the list of calls."""
-    import comparison
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Train in this process, in an empty folder; return the list of trained studies."""
+    import runs
 
-    called: list[list[str]] = []
-    run = subprocess.run
+    studies: list[str] = []
 
-    def in_process(command: Sequence[str], **options: Any) -> object:
-        if list(command[1:3]) != ["-m", "selfattn_bio.cli.main"]:
-            return run(command, **options)
-        called.append(list(command[3:]))
-        assert main(called[-1]) == 0
-        return None
+    def in_process(name: str, study: Path, *options: object) -> None:
+        studies.append(str(study))
+        assert exit_code(name, study, *options) == 0
 
-    monkeypatch.setattr(subprocess, "run", in_process)
-    monkeypatch.setattr(comparison, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(runs, "command", in_process)
+    monkeypatch.setattr(runs, "ThreadPoolExecutor", InTurn)
     monkeypatch.chdir(tmp_path)
-    return called
+    return studies
 
 
 def write_two_classes() -> None:
@@ -120,19 +84,12 @@ def write_two_classes() -> None:
         Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
 
 
-def trainings(commands: list[list[str]]) -> list[list[str]]:
-    return [command for command in commands if command[0] == "train"]
-
-
-def test_two_classes(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import accuracy
-    import runs
+
+    from selfattn_bio import Study
 
     write_two_classes()
-    Path("task.toml").write_text(CLASSES.replace(TRAINING, LONGER))
-    place = tmp_path / "set"
     thresholds: list[float] = []
 
     class Recorded(accuracy.Bootstrap):
@@ -142,7 +99,7 @@ def test_two_classes(
 
     def compare(seeds: int) -> Comparison:
         thresholds.clear()
-        return accuracy.compare_classes(Path("task.toml"), place, seeds, "mcc")
+        return accuracy.compare_classes(CLASSES, Path("set"), seeds, "mcc")
 
     monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
     found = compare(2)
@@ -152,13 +109,10 @@ def test_two_classes(
     assert found.parts
     assert found.parts.value > 0.8  # TATA at one position
     assert len(found.by_seed) == 2
-    first, second = trainings(commands)
-    assert "--parts" not in first
-    assert second[second.index("--parts") + 1] == str(place / "seed0")
 
     one = compare(1)
-    assert len(trainings(commands)) == 2  # nothing changed, so nothing is trained again
-    test = json.loads((place / "metrics.json").read_text())["test"]
+    assert trained == ["set", "set/members/2"]  # nothing changed, so nothing is trained again
+    test = Study("set").evaluation.metrics["test"]
     assert one.model.value == one.by_seed[0] == pytest.approx(test["model"]["mcc"]["value"])
     for name, baseline in one.baselines.items():
         assert baseline.value == pytest.approx(test["baselines"][name]["mcc"]["value"])
@@ -168,22 +122,23 @@ def test_two_classes(
     assert one.auroc.model.value == pytest.approx(test["model"]["auroc"]["value"])
 
     # nothing is chosen on test: with permuted test labels all thresholds are the same
-    chosen = thresholds.copy()
+    chosen, records_of = thresholds.copy(), accuracy.records_of
+
+    def permuted_records(study: Study) -> EvaluationRecords:
+        records = records_of(study)
+        labels, in_test = records.corpus.records["label"].to_numpy().copy(), records.rows["test"]
+        labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
+        records.corpus.records["label"] = labels
+        return records
+
     assert 0.5 not in chosen  # which would be the threshold of an untrained network
-    corpus = Corpus.open(place / "corpus")
-    in_test = np.array(read_split(place / "split.tsv", corpus.records["id"])) == "test"
-    labels = corpus.records["label"].to_numpy().copy()
-    labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
-    corpus.records["label"] = labels
-    monkeypatch.setattr(runs, "Corpus", SimpleNamespace(open=lambda path: corpus))
+    monkeypatch.setattr(accuracy, "records_of", permuted_records)
     permuted = compare(1)
     assert thresholds == chosen
     assert permuted.model.value < one.model.value - 0.3
 
 
-def test_bins_of_a_chromosome(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bins_of_a_chromosome(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import tss
 
     write_two_classes()
@@ -201,51 +156,38 @@ def test_bins_of_a_chromosome(
         "".join(f"{name}\t{start + 30}\t{start + 31}\tp\t0\t+\n" for name, start in places)
     )
     tss.TASKS.mkdir(parents=True)
-    (tss.TASKS / "tiny.toml").write_text(BINS)
-    (tss.TASKS / "tiny_parent.toml").write_text(PARENT)
-    monkeypatch.setattr(tss, "FOLDER", tmp_path / "results")
+    for name, values in {"tiny": BINS, "tiny_parent": PARENT}.items():
+        (tss.TASKS / f"{name}.toml").write_text(tomli_w.dumps(values))
+    monkeypatch.setattr(tss, "FOLDER", Path("bench"))
     found = tss.BinsTask().measure("tiny", Path(), 2)
     assert found.baselines.keys() == {"gc", "kmer5_logistic"}
     assert np.mean(found.by_seed) == pytest.approx(found.model.value)
-    assert found.others.keys() == {"dilated CNN"}
-    assert len(trainings(commands)) == 1 + 2 + 2
     assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
-    seeds = {str(seed) for seed in (0, 1)}
-    assert {command[command.index("--output") + 1][-1] for command in trainings(commands)} == seeds
+    variants = [f"bench/tiny/variants/{name}" for name in ("model1", "other0", "other1")]
+    assert trained == ["bench/tiny_parent", "bench/tiny", *variants]
     tss.BinsTask().measure("tiny", Path(), 2)
-    assert len(trainings(commands)) == 1 + 2 + 2
+    assert len(trained) == 5
 
 
 def test_labels_per_residue(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import protein_ss3
 
     rng = np.random.default_rng(0)
     for name, number in {"train": 30, "val": 10, "ts115": 10}.items():
         rows = ["".join(rng.choice(list("ACDEFGHIKL"), 40)) for _ in range(number)]
-        labels = [
-            "".join("HEC"["ACDEFGHIKL".index(residue) % 3] for residue in row) for row in rows
-        ]
-        mask = "eval_mask" if name == "ts115" else "resolved_mask"
-        text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
-        with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
-            file.write(f"id\tsequence\tss3\t{mask}\n{text}")
-    network = {
-        "kind": "attention",
-        "members": 1,
-        "embed_dim": 8,
-        "num_layers": 1,
-        "num_heads": 2,
-        "feedforward_dim": 8,
-    }
-    training = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
-    tiny = {"tokens": {"k": 1}, "model": network | {"stem": {"kind": "none"}}, "training": training}
+        labels = ["".join("HEC"["ACDEFGHIKL".index(of) % 3] for of in row) for row in rows]
+        each = zip(rows, labels, strict=True)
+        write_chains(
+            tmp_path, name, [(f"{name}{i}", *both, "1" * 40) for i, both in enumerate(each)]
+        )
+    tiny = {"tokens": {"k": 1}, "model": NETWORK, "training": TRAINING}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
-    monkeypatch.setattr(protein_ss3, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
     assert found.best == "the 15 residues around"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue
     assert found.verdict == "yes, behind"
     assert found.range_of_seeds == "one training"
-    assert len(trainings(commands)) == 1
+    assert trained == ["bench/protein_ss3"]

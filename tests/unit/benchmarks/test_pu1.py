@@ -6,9 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.split_table import read_split
-
 
 def test_splits_and_labels_come_from_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -25,43 +22,24 @@ def test_splits_and_labels_come_from_headers(
                 for end in ("|1", "_dishuf|0")
             )
     monkeypatch.setattr(pu1, "FOLDER", tmp_path)
-    run_file = pu1.prepared(tmp_path)
-    records = Corpus.open(run_file.with_name("corpus")).records
-    assert records["label"].tolist() == [1, 0] * 4
-    assert (
-        read_split(run_file.with_name("split.tsv"), records["id"])
-        == ["train"] * 2 + ["valid"] * 2 + ["test"] * 4
-    )
+    study = pu1.study_of(tmp_path)
+    assert study.corpus.records["label"].tolist() == [1, 0] * 4
+    assert study.splits.table["split"].tolist() == ["train"] * 2 + ["valid"] * 2 + ["test"] * 4
 
 
 @pytest.mark.parametrize(
-    ("label", "q", "told"),
+    ("label", "q", "found"),
     [
         ("SPIB (MA0081.3)", 0.009, ""),
         ("Spi1 (MA0080.7)", 0.0, ""),
-        (
-            "SPIC (MA0687.2)",
-            1e-9,
-            "the first motif matches SPIC (MA0687.2) at q 1e-09 (expected SPI1 or SPIB at q < "
-            "0.01)",
-        ),
-        (
-            "SPIB (MA0081.3)",
-            0.01,
-            "the first motif matches SPIB (MA0081.3) at q 0.01 (expected SPI1 or SPIB at q < 0.01)",
-        ),
+        ("SPIC (MA0687.2)", 1e-9, "the first motif matches SPIC (MA0687.2) at q 1e-09 (expected "),
+        ("SPIB (MA0081.3)", 0.01, "the first motif matches SPIB (MA0081.3) at q 0.01 (expected "),
     ],
 )
-def test_only_the_first_motif_counts(label: str, q: float, told: str) -> None:
+def test_only_the_first_motif_counts(label: str, q: float, found: str) -> None:
     import pu1
 
-    assert (
-        pu1.refusal(pd.DataFrame({"match": [label, "Spi1 (MA0080.7)"], "match_q": [q, 0.0]}))
-        == told
-    )
-
-
-def test_no_motif_is_refused() -> None:
-    import pu1
-
-    assert pu1.refusal(pd.DataFrame({"match": [], "match_q": []})) == "no motif was found"
+    motifs = pd.DataFrame({"match": [label, "Spi1 (MA0080.7)"], "match_q": [q, 0.0]})
+    expected = found and f"{found}SPI1 or SPIB at q < 0.01)"
+    assert pu1.refusal(motifs) == expected
+    assert pu1.refusal(motifs[:0]) == "no motif was found"

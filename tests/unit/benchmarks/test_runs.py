@@ -1,85 +1,77 @@
-"""Test when a benchmark trains again."""
-
-from pathlib import Path
-from types import SimpleNamespace
+"""Test when a benchmark trains or measures again."""
 
 import pytest
 
+RUN = {
+    "data": {"positives": "p.fa", "negatives": "n.fa"},
+    "split": {"kind": "random", "valid_fraction": 0.3, "test_fraction": 0.3},
+    "variants": {"cnn": {"model": {"kind": "cnn"}}},
+}
+
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+def commands(tmp_path, monkeypatch):
     """Record commands instead of running them; a training writes its model folder."""
     import runs
 
-    called: list[tuple[object, ...]] = []
+    from selfattn_bio import Study
 
-    def record(name: str, *arguments: object) -> None:
-        called.append((name, *arguments))
-        if name == "train":
-            Path(str(arguments[-1])).mkdir(exist_ok=True)
+    def record(name, study, *options):
+        called.append(str(study))
+        Study(study).files.model.mkdir(parents=True, exist_ok=True)
 
+    called = []
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "command", record)
-    monkeypatch.setattr(
-        runs.Study, "has_trained", lambda self, run_file, output, _: output.exists()
-    )
+    for name, base in (("p", "A"), ("n", "C")):
+        rows = (f">{name}{i}\n{'GT' * i}{base * 9}\n" for i in range(10))
+        (tmp_path / f"{name}.fa").write_text("".join(rows))
     return called
 
 
-def test_training_is_repeated_for_other_code(tmp_path: Path, calls: list[tuple[object]]) -> None:
-    from runs import Study
+def test_training_is_repeated_if_something_changed(tmp_path, commands):
+    from runs import prepared, train, train_all, with_training
 
-    study, run_file, model = Study(tmp_path), tmp_path / "run.toml", tmp_path / "model"
-    for code in ("a", "a", "b"):
-        assert study.train(run_file, model, code=code) == model
-    assert len(calls) == 2
-    name, *words = calls[0]
-    shared = ["--run-file", run_file, "--corpus", study.corpus, "--split", study.split]
-    assert (name, words) == ("train", [*shared, "--threads", 1, "--output", model])
-    study.train_all([(run_file, model, ""), (run_file, tmp_path / "cnn", "cnn")])
-    assert len(calls) == 3
-    assert "--variant" in calls[2]
+    folder = tmp_path / "results"
 
+    def trainings(values, code=""):
+        train(prepared(folder, values), code=code)
+        return len(commands)
 
-def test_metrics_are_written_again_for_new_weights(
-    tmp_path: Path, calls: list[tuple[object]]
-) -> None:
-    import os
-
-    from runs import Study
-
-    (tmp_path / "model").mkdir()
-    for name in ("model/provenance.json", "metrics.json"):
-        (tmp_path / name).write_text("{}")
-    os.utime(tmp_path / "model/provenance.json", (1, 1))
-    assert Study(tmp_path).evaluate(tmp_path / "run.toml", tmp_path / "model") == {}
-    assert not calls
-    os.utime(tmp_path / "metrics.json", (0, 0))
-    Study(tmp_path).evaluate(tmp_path / "run.toml", tmp_path / "model")
-    assert [call[0] for call in calls] == ["evaluate"]
+    assert [trainings(RUN), trainings(RUN)] == [1, 1]
+    assert [trainings(RUN | {"variants": {}}), trainings(RUN, "code")] == [1, 2]
+    assert trainings(with_training(RUN, max_steps=7), "code") == 3
+    assert trainings(RUN | {"split": {"kind": "random"}}) == 4
+    (folder / "model").rmdir()
+    assert trainings(RUN | {"split": {"kind": "random"}}) == 5
+    study = prepared(folder, with_training(RUN, seeds=2))
+    train_all([*study.members, study.variant("cnn")])
+    assert set(commands[5:]) == {f"{folder}{part}" for part in ("", "/members/2", "/variants/cnn")}
 
 
-def test_settings_or_data_of_another_training(tmp_path: Path, monkeypatch) -> None:
-    import runs
+def test_first_member_with_a_stack_is_trained_first(tmp_path, commands):
+    from runs import prepared, train_all, with_training
 
-    data = 'data = { positives = "a.fa", negatives = "b.fa" }\n'
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "run.toml").write_text(f"variants = {{}}\n{data}")
-    run_file = tmp_path / "run.toml"
-    run_file.write_text(f"{data}[variants.one.training]\nmax_steps = 7\n")
-    refused = []
+    stack = {"stack": {"parts": ["exact_positions"]}}
+    study = prepared(tmp_path / "results", with_training(RUN | stack, seeds=2))
+    train_all(reversed(study.members))
+    assert commands == [str(each.files.folder) for each in study.members]
 
-    def check(folder: Path, fingerprint: str, split: str) -> None:
-        if refused:
-            raise runs.ModelFolderError("other data")
 
-    opened = SimpleNamespace(open=lambda path: SimpleNamespace(fingerprint=""))
-    monkeypatch.setattr(runs, "Corpus", opened)
-    monkeypatch.setattr(runs, "sha256_of", lambda path: "")
-    monkeypatch.setattr(runs, "check_trained_on", check)
-    study = runs.Study(tmp_path)
-    assert study.has_trained(run_file, model)
-    assert not study.has_trained(run_file, model, "one")
-    assert not study.has_trained(run_file, tmp_path / "missing")
-    refused.append(True)
-    assert not study.has_trained(run_file, model)
+def test_result_is_kept_until_its_origin_changes(tmp_path):
+    from runs import kept
+
+    results = iter(range(9))
+    found = [kept(tmp_path / "a.json", of, lambda: next(results)) for of in "aabba"]
+    assert found == [0, 0, 1, 1, 2]
+
+
+def test_measured_command_has_time_and_memory(tmp_path):
+    from runs import measured_command
+
+    cost = measured_command("schema", "--output", tmp_path / "schema.json")
+    assert cost.cpu > 0
+    assert cost.wall > 0
+    assert cost.peak > 10
+    with pytest.raises(SystemExit, match="error: split failed"):
+        measured_command("split", "none")

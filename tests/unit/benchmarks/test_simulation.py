@@ -1,9 +1,11 @@
 """Test the simulation of sequences with planted motifs, on the grammars of the benchmark."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from selfattn_bio.config import read_run_file
+from selfattn_bio.config import RunFile
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -49,11 +51,11 @@ def test_pairs_and_negatives_follow_the_grammar():
     assert not any(pair <= motifs for motifs in swapped for pair in pairs)
 
 
-def test_written_task_is_a_run_file(tmp_path):
+def test_settings_are_a_run_file_of_the_written_data(tmp_path):
     from harness import ROOT
-    from simulation import read_grammar, write_task
+    from simulation import read_grammar, settings_of, write_data
 
     grammar = read_grammar(ROOT / "benchmarks/grammars/development/twenty.toml")
-    task = write_task(grammar, tmp_path / "made", records=8)
-    for path, _ in read_run_file(task).data.files:
-        assert (tmp_path / "made" / path).exists()
+    write_data(grammar, tmp_path / "data", records=8)
+    for path, _ in RunFile.model_validate(settings_of(grammar, tmp_path / "data")).data.files:
+        assert Path(path).exists()
