@@ -14,7 +14,7 @@ from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, ve
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.class_figures import read_precision
-from selfattn_bio.report.figures import MAX_CURVES, Drawing, Show, ranked
+from selfattn_bio.report.figures import MAX_CURVES, Drawing
 from selfattn_bio.report.tested import Tested
 
 WIDE = (7.4, 1.9)  # size of the track in inches
@@ -69,11 +69,11 @@ def baseline_sentence(name: str, metrics: Mapping[str, Any]) -> str:
     return " ".join(found)
 
 
-def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Drawing]:
+def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     """Draw precision and recall, distances of calls, and the block with median AUPRC."""
     results = tested.results
     test, test_metrics = results.test, results.metrics["test"]
-    shown = [name for _, name, _ in ranked(test_metrics, "auprc")[:MAX_CURVES]]
+    shown = [name for _, name, _ in words.ranked(test_metrics, objective)[:MAX_CURVES]]
     curves = {words.classifier_name(name, short=True): test[name] for name in shown}
     block = typical_block(test, results.metrics["block"])
     size = objective.section.bin
@@ -85,7 +85,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Dr
     away = distances_to_points(test, size)
     reached = {name: _within(away[of.to_numpy()]) for name, of in called.items() if of.any()}
     return [
-        show(
+        tested.show(
             "precision_recall",
             "Precision and recall",
             "Precision: fraction of the bins called positive that contain a point. Recall: "
@@ -95,7 +95,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Dr
             lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
             finding=read_precision(test["label"], curves),
         ),
-        show(
+        tested.show(
             "distances",
             "Distance of calls to points",
             f"Fraction of the called bins (of {size} bp) whose nearest bin with a point is at most "
@@ -105,7 +105,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Dr
             lambda ax: target_plots.draw_distances(reached, _within(away), size, ax),
             finding=_near(reached),
         ),
-        show(
+        tested.show(
             "track",
             "Example block of a test chromosome",
             "Predicted probability of each bin. Triangles: bins that contain a point. This block "

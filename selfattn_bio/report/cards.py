@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.evidence.verdicts import COLUMNS, NULL_P, USES
+from selfattn_bio.evidence.verdicts import NULL_P, USES
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
@@ -44,13 +44,8 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     """
     if results.motifs is None or results.motifs.empty:
         return []
-    # Tables of earlier versions lack columns of newer tests; treat these as missing values
-    table = results.motifs.reindex(
-        columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "other_matches", "target"]))
-    )
-    table = table.assign(
-        rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)})
-    )
+    ranks = {verdict: i for i, verdict in enumerate(VERDICT_ORDER)}
+    table = results.motifs.assign(rank=results.motifs["verdict"].map(ranks))
     # motifs may lower a number
     size = table["effect"].where(table["difference"].isna(), table["effect"].abs())
     table = table.assign(size=size).sort_values(
@@ -136,9 +131,7 @@ def findings(
     level = task.interpret.significance
 
     def span(name: str) -> str:
-        return words.interval(
-            {"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, 2, sign=True
-        )
+        return words.interval(words.of_row(row, name), 2, sign=True)
 
     def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:
         clear = row[f"{name}_q"] < level and abs(value) >= least

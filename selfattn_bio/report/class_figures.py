@@ -12,22 +12,21 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import plots
-from selfattn_bio.report.figures import MAX_CURVES, Drawing, Show, ranked
-from selfattn_bio.report.results import Results
+from selfattn_bio.report.figures import MAX_CURVES, Drawing
 from selfattn_bio.report.tested import Tested
-from selfattn_bio.report.words import SLICES, classifier_name, estimate, figure, percent
+from selfattn_bio.report.words import SLICES, classifier_name, estimate, figure, percent, ranked
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
 
 
-def binary_figures(objective: Binary, tested: Tested, show: Show) -> list[Drawing]:
+def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
     """Draw ROC and precision-recall curves, and calibration."""
     test, labels = tested.results.test, tested.results.test["label"].to_numpy()
     curves = {
         classifier_name(name, short=True): test[name] for name in _shown(tested.results.metrics)
     }
     drawings = [
-        show(
+        tested.show(
             "roc",
             "ROC curve",
             "Fraction of positives found (true positive rate) against fraction of negatives called "
@@ -37,7 +36,7 @@ def binary_figures(objective: Binary, tested: Tested, show: Show) -> list[Drawin
             lambda ax: plots.draw_roc(labels, curves, ax),
             finding=_read_roc(labels, curves),
         ),
-        show(
+        tested.show(
             "precision_recall",
             "Precision and recall",
             "Fraction of positive calls that are correct (precision) against fraction of positives "
@@ -51,7 +50,7 @@ def binary_figures(objective: Binary, tested: Tested, show: Show) -> list[Drawin
     if "model_calibrated" in test:
         ece = tested.results.metrics["test"]["model"]["calibrated"]["ece"]
         drawings.append(
-            show(
+            tested.show(
                 "calibration",
                 "Calibration",
                 "Observed fraction of positives against predicted probability, in bins of "
@@ -86,14 +85,15 @@ def read_precision(labels: ArrayLike, curves: Mapping[str, ArrayLike]) -> str:
     return f"Precision where half of the positives are found: {', '.join(found)}."
 
 
-def slice_figures(results: Results, show: Show) -> list[Drawing]:
+def slice_figures(tested: Tested) -> list[Drawing]:
     """Draw the figures on performance within slices of similar records, if there are slices."""
-    if "slices" not in results.metrics:
+    metrics = tested.results.metrics
+    if "slices" not in metrics:
         return []
-    best = results.metrics["differences"]["best_baseline"]
+    best = metrics["differences"]["best_baseline"]
     names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
     return [
-        show(
+        tested.show(
             f"slices_{name}",
             f"AUROC by {SLICES[name]}",
             f"AUROC in subsets of the test set, by {SLICES[name]}. A model that uses only this "
@@ -107,7 +107,7 @@ def slice_figures(results: Results, show: Show) -> list[Drawing]:
             partial(plots.draw_slices, entries, names, label=SLICES[name]),
             finding=_read_slices(entries),
         )
-        for name, entries in results.metrics["slices"].items()
+        for name, entries in metrics["slices"].items()
     ]
 
 
@@ -129,5 +129,5 @@ def _shown(metrics: Mapping[str, Any]) -> list[str]:
 
     Their number is limited so that the curves can be distinguished.
     """
-    best = [name for role, name, _ in ranked(metrics["test"]) if role != "control"]
+    best = [name for role, name, _ in ranked(metrics["test"], Binary) if role != "control"]
     return [*best[: MAX_CURVES - 1], *list(metrics["test"]["controls"])[:1]]

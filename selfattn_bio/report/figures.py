@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,10 @@ from selfattn_bio.display import counted
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.words import classifier_name, percent
+from selfattn_bio.report.words import percent
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 5  # in one plot; there are six colours
-Bar = tuple[str, dict[str, float], str]  # name, interval and colour
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,6 @@ class Drawing:
     svg: str
     finding: str = ""
     is_wide: bool = False
-
-
-Show = Callable[..., Drawing]  # `draw_figure` for a folder
 
 
 def draw(
@@ -248,37 +244,3 @@ def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Ax
     ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     ax.tick_params(labelsize=6, length=2)
     ax.grid(False)
-
-
-def ranked(
-    of_split: Mapping[str, Any], metric: str = "auroc", *, higher_is_better: bool = True
-) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return role, name and metrics of each classifier of a split.
-
-    The model is first, then the baselines with the best first, then the controls. Baselines without
-    the metric are last.
-    """
-    sign = -1 if higher_is_better else 1
-
-    def order(item: tuple[str, Any]) -> float:
-        value = item[1][metric]["value"]
-        return np.inf if value is None else sign * value
-
-    return [
-        ("model", "model", of_split["model"]),
-        *(("baseline", *item) for item in sorted(of_split["baselines"].items(), key=order)),
-        *(("control", name, entry) for name, entry in of_split.get("controls", {}).items()),
-    ]
-
-
-def bars(ranking: list[tuple[str, str, dict[str, Any]]], metric: str) -> list[Bar]:
-    """Return name, interval and colour of each classifier with the metric, for `draw_intervals`."""
-    return [
-        (
-            classifier_name(name, short=True),
-            {"low": entry[metric]["value"], "high": entry[metric]["value"]} | entry[metric],
-            plots.COLOURS[role],
-        )
-        for role, name, entry in ranking
-        if entry[metric]["value"] is not None
-    ]

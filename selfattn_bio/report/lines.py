@@ -71,21 +71,17 @@ def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
     lead = leads.get(name, {}).get(objective.main_metric, {})
     if lead.get("value") is None:
         return ""
-    shown = f"{words.figure(lead['value'], sign=True)} ({words.interval(lead, sign=True)})"
-    return f"; model minus {classifier_name(name)} {title_of(objective.main_metric)} {shown}"
+    title, shown = title_of(objective.main_metric), words.estimate(lead, sign=True)
+    return f"; model minus {classifier_name(name)} {title} {shown}"
 
 
 @_test_lines.register
 def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
     test, best = metrics["test"], metrics["differences"]["best_baseline"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
-        auroc = entry["auroc"]
         chance = " (negative control; 0.5 is chance level)" if name in test["controls"] else ""
         shown = _named(name) if name in test["baselines"] else name
-        yield (
-            f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to "
-            f"{auroc['high']:.3f})  {shown}{chance}"
-        )
+        yield f"test AUROC {words.estimate(entry['auroc'])}  {shown}{chance}"
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
         yield from _calls(name, entry)
     if calibrated := test["model"].get("calibrated"):
@@ -124,11 +120,7 @@ def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
         f"{counted(test['blocks'], 'block')} of {metrics['block']:,} bp"
     )
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
-        auprc = entry["auprc"]
-        shown = (
-            f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), "
-            f"AUROC {entry['auroc']['value']:.3f}"
-        )
+        shown = f"test AUPRC {words.estimate(entry['auprc'])}, AUROC {entry['auroc']['value']:.3f}"
         lead = ""
         for who, of in (
             ("model", leads),
@@ -186,26 +178,22 @@ def _match(row: Mapping[Hashable, Any]) -> str:
 
 
 def final_lines(task: RunFile, layout: Layout, name: str) -> Iterator[str]:
-    """Yield the lines that end the workflow of a task: its summary and the paths of its results."""
-    yield from (f"{name}: {line}" for line in closing_lines(task, layout))
+    """Yield the lines that end the workflow of a task: its summary and the paths of its results.
+
+    If a file cannot be read, the summary ends with an error message.
+    """
+    try:
+        for line in _summary(task, layout):
+            yield f"{name}: {line}"
+    # Only report the error: the run has finished and its results are valid
+    except ResultsError as error:
+        yield f"{name}: error: {error}"
     if layout.ranking.exists():
         yield f"Results: {layout.ranking}"
     if layout.report.exists():
         yield f"Report: {layout.report}"
     elif layout.metrics.exists():
         yield f"Results: {layout.metrics}"
-
-
-def closing_lines(task: RunFile, layout: Layout) -> Iterator[str]:
-    """Yield the lines that summarise a results folder; none before `evaluate` has run.
-
-    If a file cannot be read, the last line is an error message.
-    """
-    try:
-        yield from _summary(task, layout)
-    # Only report the error: the run has finished and its results are valid
-    except ResultsError as error:
-        yield f"error: {error}"
 
 
 def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
@@ -216,31 +204,12 @@ def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
-    yield from _comparison(objective, metrics)
+    if "differences" in metrics:
+        yield " ".join(baseline_sentence(metrics, objective))
+    elif best := words.best_baseline(metrics, objective):
+        value = words.estimate(test["baselines"][best][metric])
+        yield f"best baseline: {classifier_name(best)}, {title_of(metric)} {value}"
     paths = [layout.motifs, layout.of_partner().motifs]
     found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
     if found:
         yield words.motif_sentence(words.both_inputs(*found))
-
-
-@singledispatch
-def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the best baseline, if there is one."""
-    metric, baselines = objective.main_metric, metrics["test"]["baselines"]
-    if known := {other: entry for other, entry in baselines.items() if _is_known(entry, metric)}:
-        best = (max if objective.higher_is_better else min)(
-            known, key=lambda other: known[other][metric]["value"]
-        )
-        yield (
-            f"best baseline: {words.classifier_name(best)}, {title_of(metric)} "
-            f"{words.estimate(known[best][metric])}{_lead(objective, metrics, best)}"
-        )
-
-
-@_comparison.register
-def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
-    yield " ".join(words.baseline_sentence(metrics, objective))
-
-
-def _is_known(entry: Mapping[str, Any], metric: str) -> bool:
-    return entry.get(metric, {}).get("value") is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,46 +25,41 @@ def marginal_section(results: Results, folder: Path) -> dict[str, Any]:
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
         "marginal_sentence": position_sentence(results.motifs),
-        "marginal_figures": _position_figures(results, folder),
+        "marginal_figures": list(_position_figures(results, folder)),
         "distance_sentence": distance_sentence(results.interactions),
-        "distance_figures": _distance_figures(results, folder),
+        "distance_figures": list(_distance_figures(results, folder)),
     }
 
 
-def _position_figures(results: Results, folder: Path) -> list[Drawing]:
+def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
     """Draw the effect of supported motifs alone by position; of all motifs if none is supported."""
     curves, motifs = results.marginals, results.motifs
     if curves is None or motifs is None:
-        return []
+        return
     has_supported = (motifs["verdict"] == "supported").any()
-    drawings = []
     for row in motifs.sort_values("marginal", ascending=False).to_dict("records"):
         own = curves[curves["name"] == row["name"]]
         if len(own) and (row["verdict"] == "supported" or not has_supported):
-            title = f"{row['name']} {match_label(row)}".strip()
-            paint = partial(draw_curves, own)
-            name = f"marginal_{row['name']}"
-            finding = f"Mean effect {_marginal(row)}."
-            means = _position_peak(row)
-            drawings.append(draw_figure(name, title, means, "", paint, folder, SIZE, finding))
-    return drawings
+            name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
+            paint, finding = partial(draw_curves, own), f"Mean effect {_mean(row)}."
+            yield draw_figure(name, title, _position_peak(row), "", paint, folder, SIZE, finding)
 
 
-def _distance_figures(results: Results, folder: Path) -> list[Drawing]:
+def _distance_figures(results: Results, folder: Path) -> Iterator[Drawing]:
     """Draw the epistasis of each tested pair of motifs by distance."""
     curves, pairs = results.distances, results.interactions
     if curves is None or pairs is None:
-        return []
-    drawings = []
+        return
     for number, row in enumerate(pairs.to_dict("records")):
         own = curves[(curves["name_a"] == row["name_a"]) & (curves["name_b"] == row["name_b"])]
         if len(own):
-            title = f"{row['name_a']} and {row['name_b']}"
-            paint = partial(draw_curves, own)
-            finding = f"Mean epistasis {_marginal(row)}."
-            name, means = f"distance_{number}", _distance_peak(row)
-            drawings.append(draw_figure(name, title, means, "", paint, folder, SIZE, finding))
-    return drawings
+            name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
+            paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
+            yield draw_figure(name, title, _distance_peak(row), "", paint, folder, SIZE, finding)
+
+
+def _mean(row: Mapping[Any, Any]) -> str:
+    return words.estimate(words.of_row(row, "marginal"), 2, sign=True)
 
 
 def position_sentence(motifs: pd.DataFrame | None) -> str:
@@ -140,8 +135,3 @@ def _distance_peak(row: Mapping[Any, Any]) -> str:
         f"({words.figure(row['marginal_peak'], 2, True)}). Dependence on the distance: "
         f"q = {words.p_value(row['marginal_distance_q'])}."
     )
-
-
-def _marginal(row: Mapping[Any, Any]) -> str:
-    ends = {"low": row["marginal_low"], "high": row["marginal_high"]}
-    return f"{words.figure(row['marginal'], 2, True)} ({words.interval(ends, 2, True)})"

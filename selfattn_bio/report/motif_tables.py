@@ -82,7 +82,7 @@ def _effect(motif: Mapping[Any, Any]) -> Cell:
             f"{number} record{'s' * (number != 1)} with a site; {MIN_RECORDS} are needed",
             motif["effect"],
         )
-    shown = estimate(_with_ends(motif, "effect"), 2, True)
+    shown = estimate(words.of_row(motif, "effect"), 2, True)
     q = f"{Q}{words.p_value(motif['effect_q'])}"
     return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}", motif["effect"])
 
@@ -99,31 +99,22 @@ def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bo
     has_partner
         Whether the motifs of a pair are in different inputs, which have no spacing.
     """
-    labels = (
-        {}
-        if motifs is None
-        else {row["name"]: match_label(row) for row in motifs.to_dict("records")}
-    )
+    rows = [] if motifs is None else motifs.to_dict("records")
+    labels = {row["name"]: match_label(row) for row in rows}
     named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
     order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
     ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
-    rows = (
+    return Table.of(
         {
             "pair": " and ".join(named.get(pair[key], pair[key]) for key in ("name_a", "name_b")),
             "records tested": f"{pair['tested']} of {pair['records']}",
-            "epistasis": estimate(_with_ends(pair, "epistasis"), 2, True),
+            "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
             "q": words.p_value(pair["q"]),
             **({} if has_partner else _spacing(pair)),
             "verdict": VERDICT.format(pair["verdict"]),
         }
         for pair in ranked.to_dict("records")
     )
-    return Table.of(rows)
-
-
-def _with_ends(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
-    """Return a value of a table, and its interval, as in metrics.json."""
-    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
 
 
 def _spacing(pair: Mapping[Any, Any]) -> Cells:

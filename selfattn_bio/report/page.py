@@ -34,6 +34,7 @@ from selfattn_bio.report.examples import attention_figures
 from selfattn_bio.report.marginals import marginal_section
 from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.results import Results
+from selfattn_bio.report.tested import Tested
 
 
 def write_page(results: Results, name: str) -> None:
@@ -58,7 +59,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         main=objective.main_metric,
         main_title=title_of(objective.main_metric),
         favour=words.favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
-        best=best_baseline(metrics, objective),
+        best=words.best_baseline(metrics, objective),
         comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
         sentences=list(_sentences(objective, metrics)),
         ensemble_sentence=words.ensemble_sentence(task),
@@ -66,7 +67,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         performance_table=tables.performance_table(metrics, objective),
         differences=tables.difference_table(metrics),
         performance=draw_performance(objective, results, plots_folder),
-        slice_figures=slice_figures(results, partial(figures.draw_figure, folder=plots_folder)),
+        slice_figures=slice_figures(Tested(results, plots_folder)),
         slices=tables.slice_table(metrics),
         groups=tables.group_tables(metrics),
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
@@ -160,16 +161,6 @@ def _sentences(objective: Objective[Any], metrics: Mapping[str, Any]) -> Sequenc
 
 
 _sentences.register(BinsOfPoints, bin_sentences)
-
-
-def best_baseline(metrics: Mapping[str, Any], objective: Objective[Any]) -> str | None:
-    """Return the name of the baseline with the best main metric on the test split, if any."""
-    if "differences" in metrics:
-        best: str | None = metrics["differences"]["best_baseline"]
-        return best
-    higher = objective.higher_is_better
-    baselines = figures.ranked(metrics["test"], objective.main_metric, higher_is_better=higher)[1:]
-    return baselines[0][1] if baselines else None
 
 
 def _fill(results: Results, name: str, **values: Any) -> str:

@@ -1,12 +1,13 @@
 """Figures on how well a model predicts: those of every objective, and those of its kind.
 
-`own_figures(objective, tested, show)` returns the figures of the objective's class. A new objective
+`own_figures(objective, tested)` returns the figures of the objective's class. A new objective
 without its own has the comparison of classifiers and the learning curve. To add figures, write a
 function with the signature of `own_figures`, and register it here.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import plots, target_plots
 from selfattn_bio.report.bins import bins_figures
 from selfattn_bio.report.class_figures import binary_figures
-from selfattn_bio.report.figures import SIZE, Bar, Drawing, Show, bars, draw_figure, ranked
+from selfattn_bio.report.figures import SIZE, Drawing
 from selfattn_bio.report.regression_figures import regression_figures
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.target_figures import (
@@ -40,6 +41,7 @@ from selfattn_bio.report.words import (
     difference_sentence,
     figure,
     percent,
+    ranked,
 )
 
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
@@ -47,16 +49,16 @@ CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have 
 
 def draw_performance(objective: Objective[Any], results: Results, folder: Path) -> list[Drawing]:
     """Draw the figures on performance: comparison, those of the objective, and learning curves."""
-    show = partial(draw_figure, folder=folder)
+    tested = Tested(results, folder)
     return [
-        _comparison(objective, results, show),
-        *own_figures(objective, Tested(results), show),
-        _learning(objective, results, show),
+        _comparison(objective, tested),
+        *own_figures(objective, tested),
+        _learning(objective, tested),
     ]
 
 
 @singledispatch
-def own_figures(objective: Objective[Any], tested: Tested, show: Show) -> list[Drawing]:
+def own_figures(objective: Objective[Any], tested: Tested) -> list[Drawing]:
     """Draw the figures of one kind of objective; none by default."""
     return []
 
@@ -70,21 +72,21 @@ own_figures.register(Regression, regression_figures)
 
 
 @own_figures.register
-def _(objective: Several, tested: Tested, show: Show) -> list[Drawing]:
+def _(objective: Several, tested: Tested) -> list[Drawing]:
     return [
         drawing
         for name, part in objective.parts.items()
-        for drawing in own_figures(part, Tested(tested.results, name), show)
+        for drawing in own_figures(part, replace(tested, part=name))
     ]
 
 
 @own_figures.register
-def _(objective: LanguageModel, tested: Tested, show: Show) -> list[Drawing]:
+def _(objective: LanguageModel, tested: Tested) -> list[Drawing]:
     results = tested.results
-    _, best, entry = ranked(results.metrics["test"], "perplexity", higher_is_better=False)[1]
+    _, best, entry = ranked(results.metrics["test"], objective)[1]
     losses, mean = results.test["nats_per_token"].dropna(), np.log(entry["perplexity"]["value"])
     return [
-        show(
+        tested.show(
             "losses",
             "Loss of each record",
             "Mean loss per predicted token in each test record; lower is better. Dotted line: mean "
@@ -99,13 +101,22 @@ def _(objective: LanguageModel, tested: Tested, show: Show) -> list[Drawing]:
     ]
 
 
-def _comparison(objective: Objective[Any], results: Results, show: Show) -> Drawing:
-    metric, test = objective.main_metric, results.metrics["test"]
-    ranking = ranked(test, metric, higher_is_better=objective.higher_is_better)
-    rows, title = bars(ranking, metric), title_of(metric)
+def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
+    results, metric = tested.results, objective.main_metric
+    test, title = results.metrics["test"], title_of(metric)
+    rows = [
+        (
+            classifier_name(name, short=True),
+            {"low": found["value"], "high": found["value"]} | found,
+            plots.COLOURS[role],
+        )
+        for role, name, entry in ranked(test, objective)
+        for found in [entry[metric]]
+        if found["value"] is not None
+    ]
     paired = " Paired differences are in the table below." * ("differences" in results.metrics)
     chance = test["positives"] / test["n"] if metric == "auprc" else CHANCE.get(metric)
-    return show(
+    return tested.show(
         "comparison",
         f"{title[0].upper()}{title[1:]} on the test set",
         f"Dots: {title} on the test set. Lines: {percent(results.metrics['confidence'])} bootstrap "
@@ -118,14 +129,14 @@ def _comparison(objective: Objective[Any], results: Results, show: Show) -> Draw
     )
 
 
-def _values(title: str, rows: list[Bar]) -> str:
+def _values(title: str, rows: list[tuple[str, dict[str, float], str]]) -> str:
     """State the values of the model and the best baseline, which have no paired difference."""
     named = (f"{name} {figure(interval['value'])}" for name, interval, _ in rows[:2])
     return f"{title[0].upper()}{title[1:]}: {', '.join(named)}."
 
 
-def _learning(objective: Objective[Any], results: Results, show: Show) -> Drawing:
-    history = results.history
+def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
+    history = tested.results.history
     worst = "valid_worst_auroc" in history  # only in balanced runs
     metric = "worst_auroc" if worst else objective.main_metric
     higher = objective.higher_is_better
@@ -136,8 +147,8 @@ def _learning(objective: Objective[Any], results: Results, show: Show) -> Drawin
         if "train_loss" in history
         else "Private runs do not report the training loss."
     )
-    network = "These curves show the network only. " if results.task.stack.parts else ""
-    return show(
+    network = "These curves show the network only. " if tested.results.task.stack.parts else ""
+    return tested.show(
         "learning",
         "Learning curves",
         f"Loss and {title_of(metric)} during training. Dotted line: step with the {best} "

@@ -28,7 +28,7 @@ COLOURS = {"model": MODEL, "baseline": BASELINE, "control": CONTROL}  # by role 
 DOTTED: Any = {"linewidth": 0.8, "linestyle": ":"}  # of reference lines
 ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}  # legend above the axes
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
-OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+PALETTE = (MODEL, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # the model is first
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8.0,
@@ -258,13 +258,12 @@ def draw_slices(
         values = np.array(
             [[a["value"], a["value"] - a["low"], a["high"] - a["value"]] for a in aurocs]
         ).reshape(-1, 3)
-        colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
         ax.errorbar(
             x,
             values[:, 0],
             yerr=np.maximum(values[:, 1:].T, 0),
             fmt="o",
-            color=colour,
+            color=PALETTE[i % len(PALETTE)],
             markersize=4.5,
             linewidth=1.6,
             label=name,
@@ -293,7 +292,7 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
         kb[has_point] + (table["end"] - table["start"])[has_point] / 2000,  # middle of the bin
         np.full(has_point.sum(), 1.06),
         "v",
-        color=OTHERS[4],
+        color=VERDICTS["contradicted"],
         markersize=4,
         clip_on=False,
     )
@@ -312,7 +311,7 @@ def _draw_curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None
     ax.plot(
         x,
         y,
-        color=MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)],
+        color=PALETTE[i % len(PALETTE)],
         linewidth=2.0 if i == 0 else 1.1,
         label=name,
         zorder=3 - 0.1 * i,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.objectives.regression import Regression
 from selfattn_bio.report import target_plots as plots
-from selfattn_bio.report.figures import SIZE, Drawing, Show
-from selfattn_bio.report.target_figures import Interval, by_output, skipped
+from selfattn_bio.report.figures import SIZE, Drawing
+from selfattn_bio.report.target_figures import by_output
 from selfattn_bio.report.tested import Tested
 from selfattn_bio.report.words import RHO, estimate
 
@@ -20,43 +22,62 @@ TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
 Pairs = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # classifier -> predicted, observed
 
 
-def regression_figures(objective: Regression, tested: Tested, show: Show) -> list[Drawing]:
+def regression_figures(objective: Regression, tested: Tested) -> list[Drawing]:
     """Draw observed and predicted values and residuals of the first columns, and all columns."""
     columns = objective.section.columns
     drawings = []
     for number, column in enumerate(columns[:MAX_COLUMNS]):
-        where, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)
+        ending, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)
+        title = f"Observed and predicted {column}"
         if len(pairs["model"][0]) < 2:
             why = f"Fewer than two test records have a known value of {column}."
-            title = f"Observed and predicted {column}"
-            drawings.append(skipped(tested, f"scatter{where}", title, why))
+            drawings.append(tested.skip(f"scatter{ending}", title, why))
             continue
-        drawings.append(_scatter(tested, column, where, pairs, show))
-        drawings.append(_residuals(tested, column, where, pairs, show))
+        fits = {name: f": {_fit(tested.outputs(name)[column])}" for name in tested.names}
+        drawings += [
+            tested.show(
+                f"scatter{ending}",
+                title,
+                f"{_points(pairs)} Dotted line: perfect prediction.",
+                f"{RHO} measures the order of the values and R² their size: R² can be low, even "
+                f"negative, where {RHO} is high.",
+                partial(_paint, tested, column, pairs, plots.draw_scatter, fits),
+                size=TALL if tested.baseline else SIZE,
+                finding=_relation(tested, column, pairs["model"]),
+                panels=len(tested.names),
+            ),
+            tested.show(
+                f"residuals{ending}",
+                f"Residuals of {column}",
+                "Observed minus predicted values. Orange: means of ten groups of records with "
+                "similar predictions, with 95 % intervals. If they are above 0 on the right and "
+                "below 0 on the left, the predictions are too close to the mean.",
+                "A mean near 0 does not make single predictions accurate: the width of the cloud "
+                "is their error.",
+                partial(_paint, tested, column, pairs, plots.draw_residuals, {}),
+                size=TALL if tested.baseline else SIZE,
+                finding=_deviations(tested, pairs),
+                panels=len(tested.names),
+            ),
+        ]
     if len(columns) > 1:
-        drawings.append(by_output(tested, "pearson", "column", show))
+        drawings.append(by_output(tested, "pearson", "column"))
     return drawings
 
 
-def _scatter(tested: Tested, column: str, where: str, pairs: Pairs, show: Show) -> Drawing:
-    def paint(axes: Any) -> None:
-        for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
-            plots.draw_scatter(*pairs[classifier], ax, column)
-            found = tested.outputs(classifier)[column]
-            ax.set_title(f"{name}: {_fit(found)}", fontsize=7.5, loc="left")
-            ax.label_outer()
-
-    return show(
-        tested.file_name(f"scatter{where}"),
-        tested.title(f"Observed and predicted {column}"),
-        f"{_points(pairs)} Dotted line: perfect prediction.",
-        f"{RHO} measures the order of the values and R² their size: R² can be low, even "
-        f"negative, where {RHO} is high.",
-        paint,
-        size=TALL if tested.baseline else SIZE,
-        finding=_relation(tested, column, pairs["model"]),
-        panels=len(tested.names),
-    )
+def _paint(
+    tested: Tested,
+    column: str,
+    pairs: Pairs,
+    plot: Callable[..., None],
+    fits: Mapping[str, str],
+    axes: Any,
+) -> None:
+    """Draw one plot per classifier, with its name and its fit as title."""
+    for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
+        plot(*pairs[classifier], ax, column)
+        ax.set_title(f"{name}{fits.get(classifier, '')}", fontsize=7.5, loc="left")
+        ax.label_outer()
 
 
 def _relation(tested: Tested, column: str, pair: tuple[NDArray[Any], NDArray[Any]]) -> str:
@@ -73,33 +94,14 @@ def _relation(tested: Tested, column: str, pair: tuple[NDArray[Any], NDArray[Any
     return f"The predictions cannot be distinguished from no relation: {found}."
 
 
-def _residuals(tested: Tested, column: str, where: str, pairs: Pairs, show: Show) -> Drawing:
-    def paint(axes: Any) -> None:
-        for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
-            plots.draw_residuals(*pairs[classifier], ax, column)
-            ax.set_title(name, fontsize=7.5, loc="left")
-            ax.label_outer()
-
+def _deviations(tested: Tested, pairs: Pairs) -> str:
+    """Compare the standard deviation before and after subtracting the predictions."""
     observed = float(np.std(pairs["model"][1]))
-    left = {name: float(np.std(y - x)) for name, (x, y) in pairs.items()}
-    finding = (
-        f"The standard deviation is {observed:.3g} before and {left['model']:.3g} after "
-        "subtracting the predictions"
-    )
-    if tested.baseline:
-        finding += f" ({left[tested.baseline]:.3g} with {tested.names[tested.baseline]})"
-    return show(
-        tested.file_name(f"residuals{where}"),
-        tested.title(f"Residuals of {column}"),
-        "Observed minus predicted values. Orange: means of ten groups of records with similar "
-        "predictions, with 95 % intervals. If they are above 0 on the right and below 0 on the "
-        "left, the predictions are too close to the mean.",
-        "A mean near 0 does not make single predictions accurate: the width of the cloud is their "
-        "error.",
-        paint,
-        size=TALL if tested.baseline else SIZE,
-        finding=f"{finding}.",
-        panels=len(tested.names),
+    left = {name: f"{np.std(y - x):.3g}" for name, (x, y) in pairs.items()}
+    other = tested.baseline and f" ({left[tested.baseline]} with {tested.names[tested.baseline]})"
+    return (
+        f"The standard deviation is {observed:.3g} before and {left['model']} after subtracting "
+        f"the predictions{other}."
     )
 
 
@@ -118,7 +120,7 @@ def _points(pairs: Pairs) -> str:
     return f"One dot for each of {number:,} test records."
 
 
-def _fit(entry: dict[str, Interval]) -> str:
+def _fit(entry: dict[str, Any]) -> str:
     return f"{RHO} {estimate(entry['spearman'], 2)}\nR² {estimate(entry['r2'], 2)}"
 
 

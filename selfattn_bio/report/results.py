@@ -5,7 +5,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,7 +110,7 @@ def read_results(task: RunFile, layout: Layout) -> Results:
     results = Results(
         layout=layout,
         task=task,
-        metrics=read_metrics(layout),
+        metrics=_read_json(layout.metrics, "evaluate"),
         test=read_file(layout.predictions / "test.tsv", read_predictions, "evaluate"),
         history=read_file(layout.history, pd.read_csv, "train"),
         provenance=_read_json(layout.model / "provenance.json", "train"),
@@ -162,34 +162,6 @@ def _motif_files(layout: Layout, alphabet: str) -> dict[str, Any]:
         "discovery": sites(layout.discovery_sites),
         "marginals": _read_optional(layout.marginals, read_table, "motifs"),
     }
-
-
-def read_metrics(layout: Layout) -> dict[str, Any]:
-    """Read metrics.json of a results folder.
-
-    Raises
-    ------
-    ResultsError
-        If it is missing, cannot be read, or was written by a version with fewer entries.
-    """
-    metrics = _read_json(layout.metrics, "evaluate")
-    for name in ("unit", "units"):
-        entry_of(metrics["test"], name, "test.")
-    return metrics
-
-
-def entry_of(metrics: Mapping[str, Any], name: str, within: str = "") -> Any:
-    """Return an entry of metrics.json, or of the part of it that is named by `within`.
-
-    Raises
-    ------
-    ResultsError
-        If metrics.json was written by an earlier version that did not have the entry.
-    """
-    if name not in metrics:
-        message = f"metrics.json is from an earlier version and lacks {within}{name}"
-        raise ResultsError(message, hint="Run `selfattn-bio evaluate` again")
-    return metrics[name]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

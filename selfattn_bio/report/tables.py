@@ -14,9 +14,8 @@ import pandas as pd
 
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.objectives import Objective
-from selfattn_bio.report import figures, words
+from selfattn_bio.report import words
 from selfattn_bio.report.plots import slice_name
-from selfattn_bio.report.results import entry_of
 from selfattn_bio.split_names import SPLIT_NAMES
 
 DESCRIPTIONS = {  # of headings that are not plain words
@@ -128,9 +127,7 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
     valid, test, main = metrics["valid"], metrics["test"], objective.main_metric
     of_valid = {"model": valid["model"], **valid["baselines"], **valid.get("controls", {})}
     rows = []
-    for role, name, entry in figures.ranked(
-        test, main, higher_is_better=objective.higher_is_better
-    ):
+    for role, name, entry in words.ranked(test, objective):
         cost = metrics.get("costs", {}).get(name)
         each = test.get("members", {}).get(name, {"each": []})["each"]
         cells: Cells = {
@@ -201,9 +198,7 @@ def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
     return {
         "records": f"{entry['n']:,}",
         "positives": f"{entry['positives']:,}",
-        "intervals over": f"{entry_of(entry, 'units'):,} {entry_of(entry, 'unit')}"
-        if entry["model"]
-        else None,
+        "intervals over": f"{entry['units']:,} {entry['unit']}" if entry["model"] else None,
         "AUROC, model": value("model", "auroc"),
         "accuracy, model": value("model", "accuracy"),
         "AUROC, best baseline": value(best, "auroc") if best else None,

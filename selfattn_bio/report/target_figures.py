@@ -25,7 +25,7 @@ from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.multilabel import Multilabel
 from selfattn_bio.report import target_plots as plots
-from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing, Show
+from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing
 from selfattn_bio.report.tested import Tested
 from selfattn_bio.report.words import estimate, figure, interval, percent
 
@@ -33,33 +33,24 @@ MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
 
-Interval = dict[str, Any]
 
-
-def skipped(tested: Tested, name: str, title: str, why: str) -> Drawing:
-    """Return a sentence in the place of a figure."""
-    return Drawing(tested.file_name(name), tested.title(title), why, not_means="", svg="")
-
-
-def multiclass_figures(objective: Multiclass, tested: Tested, show: Show) -> list[Drawing]:
+def multiclass_figures(objective: Multiclass, tested: Tested) -> list[Drawing]:
     """Draw the confusion matrix, F1 by class, and the curves of the most frequent classes."""
     names = list(tested.outputs("model"))
     numbers = tested.true(objective.section.column).map({name: i for i, name in enumerate(names)})
     truth = np.asarray(numbers.fillna(UNKNOWN), dtype=np.int64)
     predicted = tested.predicted("model")
     return [
-        _confusion(tested, confusion(predicted, truth), names, "records", show),
-        by_output(tested, "f1", "class", show),
-        *_curves(tested, predicted, truth, names, show),
+        _confusion(tested, confusion(predicted, truth), names, "records"),
+        by_output(tested, "f1", "class"),
+        *_curves(tested, predicted, truth, names),
     ]
 
 
-def _confusion(
-    tested: Tested, counts: NDArray[np.int64], names: list[str], unit: str, show: Show
-) -> Drawing:
+def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit: str) -> Drawing:
     if not counts.any():
         why = f"No class of the test {unit} is known."
-        return skipped(tested, "confusion", "Confusion matrix", why)
+        return tested.skip("confusion", "Confusion matrix", why)
     merged, shown = _most_frequent(counts, names)
     wrong = merged - np.diag(np.diag(merged))
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
@@ -77,9 +68,9 @@ def _confusion(
         else ""
     )
     side = SIZE[0] if len(shown) <= 6 else 4.6
-    return show(
-        tested.file_name("confusion"),
-        tested.title("Confusion matrix"),
+    return tested.show(
+        "confusion",
+        "Confusion matrix",
         f"Rows: true class; columns: predicted class. Percentages and colours: fraction of the "
         f"row; below, the number of {unit}.{rule}",
         "A rare class has few "
@@ -110,7 +101,6 @@ def _curves(
     predicted: NDArray[np.float64],
     truth: NDArray[np.int64],
     names: list[str],
-    show: Show,
 ) -> list[Drawing]:
     """Draw ROC and precision-recall curves, each class against all others."""
     known = truth != UNKNOWN
@@ -147,9 +137,9 @@ def _curves(
         )
 
     return [
-        show(
-            tested.file_name("class_roc"),
-            tested.title("ROC curve of each class"),
+        tested.show(
+            "class_roc",
+            "ROC curve of each class",
             f"Each class against all others. In brackets: AUROC; 0.5 is chance level.{rule}",
             "AUROC does not depend on how frequent a class is, so it does not show how many calls "
             "of a rare class are wrong.",
@@ -157,9 +147,9 @@ def _curves(
             size=(SIZE[0], 3.4),
             finding=ends(aurocs, "AUROC"),
         ),
-        show(
-            tested.file_name("class_precision_recall"),
-            tested.title("Precision and recall of each class"),
+        tested.show(
+            "class_precision_recall",
+            "Precision and recall of each class",
             "Each class against all others. In brackets: AUPRC; chance level is the fraction of "
             f"the class, from {percent(counts[shown].min() / known.sum(), 1)} to "
             f"{percent(counts[shown].max() / known.sum(), 1)} here.{rule}",
@@ -171,7 +161,7 @@ def _curves(
     ]
 
 
-def multilabel_figures(objective: Multilabel, tested: Tested, show: Show) -> list[Drawing]:
+def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:
     """Draw AUROC and AUPRC of each label."""
     fractions = {
         name: float(np.nanmean(values)) if np.isfinite(values).any() else None
@@ -179,12 +169,12 @@ def multilabel_figures(objective: Multilabel, tested: Tested, show: Show) -> lis
         for values in [tested.numbers(name)]
     }
     return [
-        by_output(tested, "auroc", "label", show, dict.fromkeys(fractions, 0.5)),
-        by_output(tested, "auprc", "label", show, fractions),
+        by_output(tested, "auroc", "label", dict.fromkeys(fractions, 0.5)),
+        by_output(tested, "auprc", "label", fractions),
     ]
 
 
-def labels_figures(objective: Labels, tested: Tested, show: Show) -> list[Drawing]:
+def labels_figures(objective: Labels, tested: Tested) -> list[Drawing]:
     """Draw the confusion matrix of all positions, F1 by label, and accuracy along the record."""
     classes = objective.section.classes
     truth = tested.true(objective.section.column)
@@ -192,27 +182,27 @@ def labels_figures(objective: Labels, tested: Tested, show: Show) -> list[Drawin
     counts = _position_counts(truth, calls["model"], classes)
     along = {name: _accuracy_along(truth, of) for name, of in calls.items()}
     return [
-        _confusion(tested, counts, list(classes), "positions", show),
-        by_output(tested, "f1", "label", show),
-        _along(tested, along, show),
+        _confusion(tested, counts, list(classes), "positions"),
+        by_output(tested, "f1", "label"),
+        _along(tested, along),
     ]
 
 
-def _along(tested: Tested, along: dict[str, NDArray[np.float64]], show: Show) -> Drawing:
+def _along(tested: Tested, along: dict[str, NDArray[np.float64]]) -> Drawing:
     """Draw accuracies (n, 10) of each classifier in the parts of each record."""
     of_model = along["model"]
     complete = of_model[np.isfinite(of_model).all(axis=1)]
     name, title = "along", "Accuracy along the record"
     if len(complete) < 2:
         why = "Fewer than two test records have known labels in each tenth of their positions."
-        return skipped(tested, name, title, why)
+        return tested.skip(name, title, why)
     accuracies = {
         tested.names[classifier]: [part[np.isfinite(part)] for part in of.T]
         for classifier, of in along.items()
     }
-    return show(
-        tested.file_name(name),
-        tested.title(title),
+    return tested.show(
+        name,
+        title,
         "Mean accuracy in ten parts of each record, from the first to the last position. Lines: "
         f"95 % intervals over records. Records of fewer than {plots.PARTS} positions are left out.",
         "Labels near the ends have context on one side only, so a lower accuracy there is "
@@ -276,7 +266,6 @@ def by_output(
     tested: Tested,
     metric: str,
     what: str,
-    show: Show,
     chance: dict[str, float | None] | None = None,
 ) -> Drawing:
     """Draw a metric of each class, label or column with intervals, best first."""
@@ -285,7 +274,7 @@ def by_output(
     known = [name for name, of in model.items() if of[metric]["value"] is not None]
     if not known:
         why = f"No {what} has a known {title}."
-        return skipped(tested, f"{metric}_by_{what}", f"{title} of each {what}", why)
+        return tested.skip(f"{metric}_by_{what}", f"{title} of each {what}", why)
     known.sort(key=lambda name: -model[name][metric]["value"])
     half = MAX_ROWS // 2
     shown = known if len(known) <= MAX_ROWS else [*known[:half], *known[-half:]]
@@ -298,9 +287,9 @@ def by_output(
     rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
     ticks = [chance[name] for name in shown] if chance else []
     names = (tested.names["model"], tested.names.get(tested.baseline, ""))
-    return show(
-        tested.file_name(f"{metric}_by_{what}"),
-        tested.title(f"{title} of each {what}"),
+    return tested.show(
+        f"{metric}_by_{what}",
+        f"{title} of each {what}",
         f"Dots: {title} on the test set. Lines: "
         f"{percent(tested.results.metrics['confidence'])} bootstrap intervals."
         f"{' Grey ticks: chance level.' if ticks else ''}{rule}",
@@ -313,7 +302,7 @@ def by_output(
 
 
 def _spread(
-    model: dict[str, dict[str, Interval]],
+    model: dict[str, dict[str, Any]],
     known: Sequence[str],
     metric: str,
     chance: dict[str, float | None] | None,

@@ -20,7 +20,7 @@ from selfattn_bio.report.plots import (
     INK,
     MODEL,
     MUTED,
-    OTHERS,
+    PALETTE,
     VERDICTS,
 )
 from selfattn_bio.report.words import MISSING
@@ -76,7 +76,7 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
         means,
         yerr=halves,
         fmt="o",
-        color=OTHERS[4],
+        color=VERDICTS["contradicted"],
         markersize=3.5,
         linewidth=1.4,
         zorder=4,
@@ -151,7 +151,7 @@ def draw_class_curves(
     x, y
         Labels of the axes.
     """
-    for (name, (across, up)), colour in zip(curves.items(), (MODEL, *OTHERS), strict=False):
+    for (name, (across, up)), colour in zip(curves.items(), PALETTE, strict=False):
         ax.plot(across, up, color=colour, linewidth=1.4, label=name)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     ax.legend(**ABOVE, ncols=2, columnspacing=1.0)
@@ -254,7 +254,7 @@ def draw_distances(
     """
     kb = np.arange(len(chance)) * size / 1000
     for i, (name, of) in enumerate(fractions.items()):
-        colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
+        colour = PALETTE[i % len(PALETTE)]
         ax.plot(kb, of, marker="o", markersize=3.5, color=colour, label=name)
     ax.plot(kb, chance, color=MUTED, label="bins at random", **DOTTED)
     ax.set(ylim=(0, 1.02), xlabel="maximum distance to a point (kb)")

@@ -1,8 +1,10 @@
-"""Look up the test predictions, true values and metrics of an objective or of one of its parts."""
+"""Test predictions, true values and metrics of an objective or of one of its parts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,45 +12,58 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.evaluation.targets import TRUE
-from selfattn_bio.report.results import Results, entry_of
+from selfattn_bio.report.figures import Drawing, draw_figure
+from selfattn_bio.report.results import Results
 from selfattn_bio.report.words import classifier_name
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Test results of the model and its best baseline.
+    """Test results of the model and its best baseline, and the folder of their figures.
 
     Attributes
     ----------
     results
         The results of the task.
+    folder
+        Folder to which figures are written.
     part
         The part of objective `several`; empty for other objectives.
     """
 
     results: Results
+    folder: Path
     part: str = ""
 
     @property
     def names(self) -> dict[str, str]:
         """Return the short name of the model and, if there is one, of the best baseline."""
-        return {
-            name: classifier_name(name, short=True)
-            for name in entry_of(self.results.metrics, "outputs")
-        }
+        return {name: classifier_name(name, short=True) for name in self.results.metrics["outputs"]}
 
     @property
     def baseline(self) -> str:
         """Return the key of the best baseline; empty without one."""
         return next((name for name in self.names if name != "model"), "")
 
-    def file_name(self, name: str) -> str:
-        """Return the name of the files of a figure."""
-        return f"{self.part}_{name}" if self.part else name
+    def show(
+        self,
+        name: str,
+        title: str,
+        means: str,
+        not_means: str,
+        paint: Callable[[Any], None],
+        **more: Any,
+    ) -> Drawing:
+        """Draw a figure of this part; arguments are those of `draw_figure`."""
+        name, title = self._named(name, title)
+        return draw_figure(name, title, means, not_means, paint, self.folder, **more)
 
-    def title(self, title: str) -> str:
-        """Return the title of a figure, which names the part."""
-        return f"{self.part}: {title}" if self.part else title
+    def skip(self, name: str, title: str, why: str) -> Drawing:
+        """Return a sentence in the place of a figure."""
+        return Drawing(*self._named(name, title), why, not_means="", svg="")
+
+    def _named(self, name: str, title: str) -> tuple[str, str]:
+        return (f"{self.part}_{name}", f"{self.part}: {title}") if self.part else (name, title)
 
     def outputs(self, classifier: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the test metrics of each class, label or column: `{metric: {value, low, high}}`.

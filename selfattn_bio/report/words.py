@@ -78,10 +78,15 @@ def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -
     return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
 
 
-def estimate(of: Mapping[str, Any], digits: int = 3) -> str:
+def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
     """Format a metric as `0.871 (0.861 to 0.880)`, or `0.871` without an interval."""
-    spread = f" ({interval(of, digits)})" if of.get("low") is not None else ""
-    return f"{figure(of['value'], digits)}{spread}"
+    spread = f" ({interval(of, digits, sign)})" if of.get("low") is not None else ""
+    return f"{figure(of['value'], digits, sign)}{spread}"
+
+
+def of_row(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """Return a value of a table and its interval, as in metrics.json."""
+    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
 
 
 def calibration(entry: Mapping[str, Any]) -> str:
@@ -93,8 +98,8 @@ def calibration(entry: Mapping[str, Any]) -> str:
     if slope["value"] is None:
         return f"{first}, calibration slope undefined, because scores separate the classes"
     return (
-        f"{first}, calibration slope {figure(slope['value'], 2)} ({interval(slope, 2)}), intercept "
-        f"{figure(intercept['value'], 2, True)} ({interval(intercept, 2, True)})"
+        f"{first}, calibration slope {estimate(slope, 2)}, intercept "
+        f"{estimate(intercept, 2, sign=True)}"
     )
 
 
@@ -119,6 +124,36 @@ def p_value(p: float | None) -> str:
     if p is None or pd.isna(p):
         return MISSING
     return f"{p:.2g}" if p > 0 else "1e-300 or less"
+
+
+def ranked(
+    of_split: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]]
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return role, name and metrics of each classifier of a split.
+
+    The model is first, then the baselines with the best main metric first, then the controls.
+    Baselines whose metric is undefined are last.
+    """
+    sign = -1 if objective.higher_is_better else 1
+
+    def order(item: tuple[str, Any]) -> float:
+        value = item[1][objective.main_metric]["value"]
+        return np.inf if value is None else sign * value
+
+    return [
+        ("model", "model", of_split["model"]),
+        *(("baseline", *item) for item in sorted(of_split["baselines"].items(), key=order)),
+        *(("control", name, entry) for name, entry in of_split.get("controls", {}).items()),
+    ]
+
+
+def best_baseline(metrics: Mapping[str, Any], objective: Objective[Any]) -> str | None:
+    """Return the name of the baseline with the best main metric on the test split, if any."""
+    if "differences" in metrics:
+        best: str | None = metrics["differences"]["best_baseline"]
+        return best
+    baselines = [name for role, name, _ in ranked(metrics["test"], objective) if role == "baseline"]
+    return baselines[0] if baselines else None
 
 
 def baseline_sentence(
@@ -191,8 +226,8 @@ def difference_sentence(
         return f"The difference in {title} to {classifier_name(best, short=True)} is undefined."
     outside = lead["low"] > 0 or lead["high"] < 0
     return (
-        f"Model minus {classifier_name(best, short=True)}: {figure(lead['value'], sign=True)} "
-        f"({interval(lead, sign=True)}); the interval {'excludes' if outside else 'includes'} 0."
+        f"Model minus {classifier_name(best, short=True)}: {estimate(lead, sign=True)}; "
+        f"the interval {'excludes' if outside else 'includes'} 0."
     )
 
 

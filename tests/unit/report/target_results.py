@@ -1,12 +1,13 @@
 """Write a small results folder of an objective other than two classes, for tests of its page."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pages import read
+from small_results import MOTIFS, make_results
 
 from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.bins import summarise_bins
@@ -16,7 +17,7 @@ from selfattn_bio.evaluation.targets import summarise_targets, target_prediction
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.points import Bins
-from selfattn_bio.report.results import Results, read_results
+from selfattn_bio.report.results import Results
 
 CLASSES = ("ebox", "gaga", "none")
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -57,9 +58,9 @@ def predictions(objective: Any, targets: Any, noise: float, rng: np.random.Gener
             return np.concatenate(parts, axis=1)
 
 
-def make_language(folder: Path, maker: Callable[..., RunFile], kind: str = "causal") -> Results:
+def make_language(folder: Path, kind: str = "causal") -> Results:
     """Write the results of a language model to `folder`, and read them."""
-    maker(folder, motifs=[])
+    make_results(folder, MOTIFS[:0])
     objective = {"kind": kind}
     model = {"kind": "attention", "pattern": {"kind": "full", "causal": kind == "causal"}}
     model["stem"] = {"kind": "none"}
@@ -96,12 +97,12 @@ def make_language(folder: Path, maker: Callable[..., RunFile], kind: str = "caus
         {"id": ids, "nats_per_token": sums["test"][:, 0] / tokens, "right": 20, "tokens": tokens}
     ).to_csv(folder / "predictions" / "test.tsv", sep="\t", index=False)
     finish(folder, "perplexity")
-    return read_results(run, folder)
+    return read(folder, run)
 
 
-def make_bins(folder: Path, maker: Callable[..., RunFile]) -> Results:
+def make_bins(folder: Path) -> Results:
     """Write the results of the objective `bins`, with two members, to `folder`, and read them."""
-    maker(folder, motifs=[])
+    make_results(folder, MOTIFS[:0])
     run = RunFile.model_validate(
         {"data": {"sequences": "s.fa"}, "objective": {"kind": "bins", "points": "p.bed"}}
     )
@@ -124,7 +125,7 @@ def make_bins(folder: Path, maker: Callable[..., RunFile]) -> Results:
         folder / "predictions" / "test.tsv", sep="\t", index=False
     )
     finish(folder, "auprc")
-    return read_results(run, folder)
+    return read(folder, run)
 
 
 def finish(folder: Path, metric: str) -> None:
@@ -135,16 +136,16 @@ def finish(folder: Path, metric: str) -> None:
     history.rename(columns={"valid_auroc": f"valid_{metric}"}).to_csv(
         folder / "model" / "history.csv", index=False
     )
-    for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "interactions.tsv"):
+    for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "interactions.tsv", "audit.json"):
         (folder / name).unlink()
 
 
-def make_targets(kind: str, folder: Path, maker: Callable[..., RunFile]) -> Results:
+def make_targets(kind: str, folder: Path) -> Results:
     """Write the results of an objective of `OBJECTIVES` to `folder`, and read them.
 
     The model has less noise than its baseline "worse".
     """
-    maker(folder, motifs=[])
+    make_results(folder, MOTIFS[:0])
     run = RunFile.model_validate(
         {
             "title": f"A task of {kind}",
@@ -202,4 +203,4 @@ def make_targets(kind: str, folder: Path, maker: Callable[..., RunFile]) -> Resu
             objective.section.output_names,
         ).to_csv(folder / "predictions" / f"{split}.tsv", sep="\t", index=False)
     finish(folder, objective.main_metric)
-    return read_results(run, folder)
+    return read(folder, run)

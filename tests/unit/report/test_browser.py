@@ -8,15 +8,11 @@ according to axe-core. axe-core is an npm package: SELFATTN_AXE is the path of i
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-from selfattn_bio.config import RunFile
-from selfattn_bio.report.page import write_report
-from selfattn_bio.report.results import read_results
 
 CHROMIUM, AXE = shutil.which("chromium"), os.environ.get("SELFATTN_AXE")
 FLAGS = [
@@ -37,10 +33,8 @@ needs_axe = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> str:
-    folder = tmp_path_factory.mktemp("browser") / "small"
-    write_report(read_results(results_maker(folder), folder), folder / "report.html", "small")
-    return (folder / "report.html").as_uri()
+def address(results, page_text):
+    return results.layout.report.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +68,7 @@ def names(page: Page) -> list[str]:
     return page.locator("#motifs .motifs tr:visible b").all_inner_texts()
 
 
-def test_motifs_are_sorted_up_and_down(page: Page) -> None:
+def test_motifs_are_sorted_up_and_down(page):
     effect = page.get_by_role("button", name="effect")
     effect.click()
     # The third motif has no effect value
@@ -86,14 +80,14 @@ def test_motifs_are_sorted_up_and_down(page: Page) -> None:
     assert page.locator("th[aria-sort]").all_inner_texts() == ["verdict"]
 
 
-def test_search_filters_rows_and_cards(page: Page) -> None:
+def test_search_filters_rows_and_cards(page):
     page.get_by_label("Search motifs").fill("none KNOWN")
     assert names(page) == ["motif_02"]
     assert page.locator(".card:visible h4").count() == 1
     assert page.locator("#motif-count").inner_text() == "1 of 3"
 
 
-def test_phone_scrolls_vertically_and_sorts(page: Page) -> None:
+def test_phone_scrolls_vertically_and_sorts(page):
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
     page.get_by_role("button", name="effect").click()
@@ -107,7 +101,7 @@ OVERFLOWING = """() => [...document.querySelectorAll("thead th")].filter(head =>
 }).map(head => head.textContent)"""
 
 
-def test_tables_fit_a_desk_and_scroll_on_a_phone(page: Page) -> None:
+def test_tables_fit_a_desk_and_scroll_on_a_phone(page):
     cut = page.locator(".scroll").evaluate_all(
         "tables => tables.filter(each => each.scrollWidth > each.clientWidth).length"
     )
@@ -126,7 +120,7 @@ def shown(page: Page) -> str:
     return page.locator(".map .shown").first.inner_text().partition(";")[0]
 
 
-def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
+def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page):
     complete = "positions 1 to 60 attend to positions 1 to 60"
     canvas = page.locator(".map canvas").first
     assert shown(page) == complete
@@ -161,7 +155,7 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     assert shown(page) == complete
 
 
-def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, address: str) -> None:
+def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser, address):
     context = browser.new_context(
         viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True
     )
@@ -195,7 +189,7 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     context.close()
 
 
-def test_map_shows_hovered_pair_and_changes_with_layer(page: Page) -> None:
+def test_map_shows_hovered_pair_and_changes_with_layer(page):
     canvas = page.locator(".map canvas").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -213,7 +207,7 @@ def test_map_shows_hovered_pair_and_changes_with_layer(page: Page) -> None:
 
 @needs_axe
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_axe_finds_nothing_serious(page: Page, size: tuple[int, int]) -> None:
+def test_axe_finds_nothing_serious(page, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

@@ -1,11 +1,8 @@
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.report import plots
 from selfattn_bio.report.cards import (
@@ -19,20 +16,10 @@ from selfattn_bio.report.cards import (
     shortfall,
     window_name,
 )
-from selfattn_bio.report.results import Results, read_results
-
-MINUS = "\N{MINUS SIGN}"
+from selfattn_bio.report.words import MINUS
 
 
-@pytest.fixture(scope="module")
-def results(
-    tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]
-) -> Results:
-    folder = tmp_path_factory.mktemp("cards") / "small"
-    return read_results(results_maker(folder), folder)
-
-
-def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None:
+def test_cards_show_answer_interval_and_q_per_question(results):
     first = motif_rows(results)[0]
     found = {line.question: line for line in first["findings"]}
     assert list(found.values())[:2] == [
@@ -76,7 +63,7 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     assert first["untested"] == []
 
 
-def test_small_and_negative_effects(results: Results) -> None:
+def test_small_and_negative_effects(results):
     row = motif_rows(results)[0]
 
     def answer(effect: float, fall: float | None = None) -> str:
@@ -90,7 +77,7 @@ def test_small_and_negative_effects(results: Results) -> None:
     assert answer(-0.3, 0.01) == NO  # effect relative to nearby sites
 
 
-def test_motif_that_lowers_a_number(results: Results) -> None:
+def test_motif_that_lowers_a_number(results):
     row = motif_rows(results)[0] | {"unit": "liver expr", "min_effect": 0.09, "difference": -1.03}
     row |= {"matched_difference": -1.0, "records_with_hit": 47, "records": 97}
     row |= {"effect": -0.91, "fall": -0.87, "null_fall": -0.03}
@@ -115,7 +102,7 @@ def test_motif_that_lowers_a_number(results: Results) -> None:
     assert found(-0.77)[matched].answer == REVERSE
 
 
-def test_undecided_tests_are_named(results: Results) -> None:
+def test_undecided_tests_are_named(results):
     last = motif_rows(results)[-1]
     assert "Does the model use it?" in last["untested"]
     assert [line.question for line in last["findings"]] == [
@@ -126,7 +113,7 @@ def test_undecided_tests_are_named(results: Results) -> None:
     assert "Also compared with negatives matched for length?" in untested
 
 
-def test_window_positions_count_from_1() -> None:
+def test_window_positions_count_from_1():
     windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
     assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
         *(
@@ -139,7 +126,7 @@ def test_window_positions_count_from_1() -> None:
     ]
 
 
-def test_match_is_aligned_on_its_best_strand() -> None:
+def test_match_is_aligned_on_its_best_strand():
     rng = np.random.default_rng(0)
     motif = rng.dirichlet(np.full(4, 0.1), size=6)
     longer = np.concatenate([rng.dirichlet(np.full(4, 5.0), size=2), motif])
@@ -150,9 +137,7 @@ def test_match_is_aligned_on_its_best_strand() -> None:
     np.testing.assert_allclose(theirs, longer)
 
 
-def test_sites_are_placed_by_their_centre(
-    results: Results, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sites_are_placed_by_their_centre(results, monkeypatch):
     plotted: list[set[int]] = []
     monkeypatch.setattr(
         plots,
@@ -164,7 +149,7 @@ def test_sites_are_placed_by_their_centre(
     assert plotted == [{12, 47}, {12, 47}]
 
 
-def test_only_significant_match_has_a_logo(results: Results) -> None:
+def test_only_significant_match_has_a_logo(results):
     assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [
         ("motif_01", 2),
         ("motif_02", 0),
@@ -172,24 +157,18 @@ def test_only_significant_match_has_a_logo(results: Results) -> None:
     ]
 
 
-def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> None:
-    assert results.motifs is not None
-    run = RunFile.model_validate(
-        results.task.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}}
-    )
+def test_match_in_own_database_has_a_logo(results, tmp_path):
+    interpret = results.task.interpret.model_copy(update={"database": str(tmp_path / "own.meme")})
     own = replace(
-        results, task=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
+        results,
+        task=results.task.model_copy(update={"interpret": interpret}),
+        motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}),
     )
     with pytest.raises(DatabaseError, match="motif database not found"):
         motif_rows(own)
-    (tmp_path / "own.meme").write_text(
-        (results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine")
-    )
-    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [
-        ("motif_01", 2),
-        ("motif_02", 0),
-        ("motif_03", 0),
-    ]
+    text = results.layout.matrices.read_text().replace("motif_01", "1 mine")
+    (tmp_path / "own.meme").write_text(text)
+    assert [len(row["pair"]) for row in motif_rows(own)] == [2, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +194,7 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
         ),
     ],
 )
-def test_inconclusive_motif_names_what_is_missing(changes, expected) -> None:
+def test_inconclusive_motif_names_what_is_missing(changes, expected):
     row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
     row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
     row |= {"effect_high": 0.6, "fall_high": 0.6, "min_effect": 0.1, "difference": np.nan}

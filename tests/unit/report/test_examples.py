@@ -1,31 +1,21 @@
 import json
 import re
 from base64 import b64decode
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.attribution.explanation import MappedSequence
+from selfattn_bio.attribution.maps import MappedSequence
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.config import RunFile
 from selfattn_bio.motifs.logos import WIDTH
 from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites
 from selfattn_bio.report.page import render
-from selfattn_bio.report.results import Results, read_results
 
 
-@pytest.fixture(scope="module")
-def results(
-    tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]
-) -> Results:
-    folder = tmp_path_factory.mktemp("examples") / "small"
-    return read_results(results_maker(folder), folder)
-
-
-def test_examples_show_sites_of_highest_attribution(results: Results) -> None:
+def test_examples_show_sites_of_highest_attribution(results):
     found = example_sites(results)
     assert {name: len(examples) for name, examples in found.items()} == {
         "motif_01": COUNT,
@@ -37,7 +27,7 @@ def test_examples_show_sites_of_highest_attribution(results: Results) -> None:
     assert f'<rect x="{FLANK * WIDTH}" width="{5 * WIDTH}"' in first.svg
 
 
-def test_overlapping_sites_are_shown_once_per_record(results: Results) -> None:
+def test_overlapping_sites_are_shown_once_per_record(results):
     shifted = results.discovery.assign(
         start=results.discovery["start"] + 1, end=results.discovery["end"] + 1
     )
@@ -48,9 +38,8 @@ def test_overlapping_sites_are_shown_once_per_record(results: Results) -> None:
     assert len(set(records)) == len(records) == COUNT
 
 
-def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
+def test_examples_on_other_strand_and_at_record_ends(results):
     explained = results.explained
-    assert explained is not None
     letters, scores = explained.letters.copy(), np.zeros_like(explained.hypothetical)
     # A, C, G at the end of record r2, which is on the - strand
     letters[1, 57:60] = list(b"ACG")
@@ -75,9 +64,8 @@ def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
     assert '<rect x="0" width="30"' in example.svg
 
 
-def test_examples_need_scores_per_base(results: Results) -> None:
+def test_examples_need_scores_per_base(results):
     explained = results.explained
-    assert explained is not None
     assert (
         example_sites(
             replace(
@@ -89,9 +77,8 @@ def test_examples_need_scores_per_base(results: Results) -> None:
     assert example_sites(replace(results, explained=None)) == {}
 
 
-def test_maps_store_weights_bases_and_sites(results: Results) -> None:
+def test_maps_store_weights_bases_and_sites(results):
     explained = results.explained
-    assert explained is not None
     weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
     edges = np.array([0, 30, 60])
     mapped = MappedSequence(explained.letters[1], 1.5, [AttentionMap(edges, weights[0])])
@@ -114,9 +101,8 @@ def test_maps_store_weights_bases_and_sites(results: Results) -> None:
     np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)
 
 
-def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> None:
+def test_a_chosen_record_need_not_be_explained(results, tmp_path):
     explained = results.explained
-    assert explained is not None
     (chosen,) = results.records.index[results.records["split"] == "test"][1:2]
     name = results.records["id"][chosen]
     assert name not in explained.records["id"].tolist()
@@ -136,7 +122,7 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     assert f'aria-label="attention map of {name}"' in page
 
 
-def test_sequences_are_sorted_by_score(results: Results) -> None:
+def test_sequences_are_sorted_by_score(results):
     logits = [figure.score for figure in attention_figures(results)]
     assert len(logits) == 2
     assert logits == sorted(logits, reverse=True)
@@ -157,9 +143,8 @@ def test_sequences_are_sorted_by_score(results: Results) -> None:
         ),
     ],
 )
-def test_missing_map_has_a_reason(results: Results, model: dict, expected: str, tmp_path) -> None:
+def test_missing_map_has_a_reason(results, model, expected, tmp_path):
     explained = results.explained
-    assert explained is not None
     run = RunFile.model_validate(results.task.model_dump() | {"model": model})
     without = replace(results, task=run, explained=replace(explained, maps={}))
     page = render(without, tmp_path, "small")

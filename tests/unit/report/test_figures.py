@@ -1,43 +1,29 @@
 """Test the findings of the figures on motifs, attribution and subsets of records."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.report.class_figures import _read_slices
 from selfattn_bio.report.figures import _effects, _peak, interpretation
-from selfattn_bio.report.results import read_results
-from selfattn_bio.report.tables import slice_table
-
-Maker = Callable[..., RunFile]
 
 
-def test_peak_has_positions_from_1() -> None:
+def test_peak_has_positions_from_1():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
     assert _peak(attribution) == (
         "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
     )
-
-
-def test_peak_of_few_positions_has_their_fraction() -> None:
     assert _peak(np.array([[1, 1, 5, 1]])) == (
         "Attribution is highest at position 3: 62 % of the total (25 % if it were even)."
     )
-
-
-@pytest.mark.parametrize("attribution", [np.zeros((2, 30)), np.zeros((2, 0))])
-def test_peak_is_empty_without_attribution(attribution: np.ndarray) -> None:
-    assert _peak(attribution) == ""
+    assert _peak(np.zeros((2, 30))) == _peak(np.zeros((2, 0))) == ""
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
-def test_slices_above_chance_are_counted(low: float, count: int) -> None:
+def test_slices_above_chance_are_counted(low, count):
     aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
     entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
     assert _read_slices(entries) == (
@@ -46,23 +32,21 @@ def test_slices_above_chance_are_counted(low: float, count: int) -> None:
     assert _read_slices([{"model": None}]) == "No subset has records of both classes."
 
 
-def test_findings_are_on_what_was_measured(tmp_path: Path, results_maker: Maker) -> None:
-    run, path = results_maker(tmp_path), tmp_path / "attribution" / "attribution.npz"
+def test_findings_are_on_what_was_measured(tmp_path, results):
+    def findings(of):
+        drawings = interpretation(of, tmp_path / "plots")
+        return {drawing.name: drawing.finding for drawing in drawings}
 
-    def finding(name: str = "attention") -> str:
-        drawings = interpretation(read_results(run, tmp_path), tmp_path / "plots")
-        return {drawing.name: drawing.finding for drawing in drawings}[name]
-
-    sentence = "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
-    assert finding("evidence") == sentence
-    assert finding().startswith("Attribution is highest at positions ")
-    with np.load(path) as stored:
-        arrays = dict(stored)
-    np.savez(path, **arrays | {"hypothetical": arrays["hypothetical"][:, :, :0]})
-    assert finding() == ""
+    found = findings(results)
+    assert found["evidence"] == (
+        "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
+    )
+    assert found["attention"].startswith("Attribution is highest at positions ")
+    unknown = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
+    assert findings(replace(results, explained=unknown))["attention"] == ""
 
 
-def test_effects_of_numbers_have_a_figure_per_unit(tmp_path: Path) -> None:
+def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
     table = pd.DataFrame(
         {
             "name": [f"motif_0{number}" for number in range(1, 6)],
@@ -86,12 +70,3 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path: Path) -> None:
         "Of 4 motifs, 3 change the prediction (interval without 0): 2 raise it, 1 lowers it."
     )
     assert heart.finding == "Of 1 motif, 0 change the prediction (interval without 0)."
-
-
-def test_slices_of_an_earlier_version_have_a_table(tmp_path: Path, results_maker: Maker) -> None:
-    results_maker(tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    table = slice_table(metrics)
-    assert all(str(row.cells["subset"]).startswith("GC content ") for row in table.rows)
-    del metrics["groups"]
-    assert slice_table(metrics) == table

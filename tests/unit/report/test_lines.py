@@ -1,13 +1,13 @@
-"""Tests of the summary at the end of a run."""
+"""Test the summary at the end of a run."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from small_results import TASK, make_results
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.lines import closing_lines
+from selfattn_bio.layout import Layout
+from selfattn_bio.report.lines import final_lines
 
 OBJECTIVES = {
     "regression": {"columns": ["activity"]},
@@ -16,7 +16,7 @@ OBJECTIVES = {
 }
 
 
-def run_of(kind: str) -> RunFile:
+def task_of(kind):
     data = {"sequences": "a.csv", **({} if kind == "masked" else {"targets": "t.tsv"})}
     section = {"kind": kind, **OBJECTIVES[kind]}
     tokens, training = {"k": 1}, {"shift": 0, "reverse_complement": False}
@@ -25,38 +25,32 @@ def run_of(kind: str) -> RunFile:
     )
 
 
-def test_a_binary_run_ends_with_figures_and_motifs(
-    tmp_path: Path, results_maker: Callable[..., RunFile]
-) -> None:
-    run = results_maker(tmp_path)
+def lines_of(folder, task=TASK):
+    """Return the lines without the name of the task, except the last one about the results."""
+    *lines, last = final_lines(task, Layout(folder), "small")
+    assert last == f"Results: {folder / 'metrics.json'}"
+    return [line.removeprefix("small: ") for line in lines]
+
+
+def test_binary_run_ends_with_figures_and_motifs(tmp_path):
+    make_results(tmp_path)
     auroc = json.loads((tmp_path / "metrics.json").read_text())["test"]["model"]["auroc"]
-    figures, comparison, motifs = closing_lines(run, tmp_path)
-    assert (
-        figures
-        == f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}) on 80 "
-        "records"
-    )
+    figures, comparison, motifs = lines_of(tmp_path)
+    interval = f"({auroc['low']:.3f} to {auroc['high']:.3f})"
+    assert figures == f"test AUROC {auroc['value']:.3f} {interval} on 80 records"
     assert "its best baseline, CNN: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
-    (tmp_path / "motifs.tsv").unlink()
-    assert len(list(closing_lines(run, tmp_path))) == 2
-    (tmp_path / "metrics.json").unlink()
-    assert list(closing_lines(run, tmp_path)) == []
-
-
-def test_metrics_of_an_earlier_version_end_with_one_line(
-    tmp_path: Path, results_maker: Callable[..., RunFile]
-) -> None:
-    run, path = results_maker(tmp_path), tmp_path / "metrics.json"
-    path.write_text(
-        json.dumps(
-            {key: value for key, value in json.loads(path.read_text()).items() if key != "sizes"}
-        )
+    (tmp_path / "report.html").touch()
+    assert list(final_lines(TASK, Layout(tmp_path), "a"))[-1] == (
+        f"Report: {tmp_path / 'report.html'}"
     )
-    figures, problem = closing_lines(run, tmp_path)
-    assert figures.startswith("test AUROC ")
-    assert problem.startswith("error: metrics.json ")
-    assert problem.endswith("Run `selfattn-bio evaluate` again")
+    (tmp_path / "motifs.tsv").write_text("")
+    (tmp_path / "report.html").unlink()
+    assert lines_of(tmp_path)[2].startswith(f"error: {tmp_path / 'motifs.tsv'}: cannot read")
+    (tmp_path / "motifs.tsv").unlink()
+    assert len(lines_of(tmp_path)) == 2
+    (tmp_path / "metrics.json").unlink()
+    assert list(final_lines(TASK, Layout(tmp_path), "small")) == []
 
 
 @pytest.mark.parametrize(
@@ -92,13 +86,11 @@ def test_metrics_of_an_earlier_version_end_with_one_line(
         ),
     ],
 )
-def test_other_objectives_end_with_their_main_metric(
-    tmp_path: Path, kind, model, baselines, expected
-) -> None:
+def test_other_objectives_end_with_their_main_metric(tmp_path, kind, model, baselines, expected):
     lead = {"value": 0.11, "low": 0.05, "high": 0.17, "p": 0.01}
     leads = {"kmer6_linear": {"pearson": lead}, "constant": {"pearson": {"value": None}}}
     metrics = {"test": {"n": 1200, "model": model, "baselines": baselines}}
     if kind == "regression":
         metrics["differences"] = {"baselines": leads}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    assert list(closing_lines(run_of(kind), tmp_path)) == expected
+    assert lines_of(tmp_path, task_of(kind)) == expected

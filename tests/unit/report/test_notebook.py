@@ -1,12 +1,11 @@
 """Run the code of the notebooks as scripts; tests/workflow runs them as notebooks."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from small_results import make_results
 
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import RunFile
@@ -45,13 +44,28 @@ SEQUENCES = {
 }
 
 
-def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+RUN_FILE = """
+data = {positives = "p.fa", negatives = "n.fa"}
+interpret = {database = "jaspar:insects"}
+"""
+
+
+def make_task(folder):
+    """Write a run file and results of the task promoter, and return the results folder."""
+    make_results(results := folder / "results" / "promoter")
+    (results / "model_card.md").write_text("card")
+    (folder / "workflows" / "tasks").mkdir(parents=True)
+    (folder / "workflows" / "tasks" / "promoter.toml").write_text(RUN_FILE)
+    return results
+
+
+def run_notebook(name, folder, monkeypatch):
     """Run a notebook and return its variables, with the figures and tables that it displayed."""
     path = NOTEBOOKS / f"{name}.py"
     monkeypatch.chdir(folder)
-    said: dict[str, Any] = {"__name__": "notebook", "titles": [], "shown": []}
+    said = {"__name__": "notebook", "titles": [], "shown": []}
 
-    def keep(shown: Any) -> None:
+    def keep(shown):
         if isinstance(shown, DisplayedFigure):
             said["titles"].extend(ax.get_title("left") for ax in shown.axes)
         else:
@@ -64,32 +78,22 @@ def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
 
 
 @pytest.mark.parametrize("where", [".", "results/promoter"])
-def test_motifs_notebook_runs_from_root_and_own_folder(
-    where: str,
-    tmp_path: Path,
-    results_maker: Callable[..., RunFile],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    results_maker(tmp_path / "results" / "promoter")
+def test_motifs_notebook_runs_from_root_and_own_folder(where, tmp_path, monkeypatch):
+    make_task(tmp_path)
     said = run_notebook("motifs", tmp_path / where, monkeypatch)
     assert said["shown"][1]["name"].tolist() == ["motif_01", "motif_02", "motif_03"]
     assert said["titles"][0].startswith("motif_01")
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
-def modelled(
-    request: pytest.FixtureRequest, tmp_path: Path, results_maker: Callable[..., RunFile]
-) -> tuple[Path, str, str]:
+def modelled(request, tmp_path):
     """Return a results folder with a usable model, its alphabet and its kind."""
     alphabet, model = request.param
-    folder = tmp_path / "results" / "promoter"
-    results_maker(folder)
+    folder = make_task(tmp_path)
     data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
     run = RunFile.model_validate({"data": data, "tokens": {"k": 1}, "model": model})
     provenance = {"calibration": {"slope": 1.0, "threshold": 0.5}}
     save_model(folder / "model", run, build_network(run).state_dict(), provenance)
-    for file in (folder / "attribution").iterdir():
-        file.unlink()
     explain(folder / "model", SEQUENCES[alphabet]).save(folder / "attribution")
     test = pd.read_csv(folder / "predictions" / "test.tsv", sep="\t")
     text = "".join(
@@ -99,15 +103,12 @@ def modelled(
     (tmp_path / "test.fa").write_text(text)
     for file in (folder / "corpus").iterdir():
         file.unlink()
-    build_corpus(
-        [(tmp_path / "test.fa", 1)], folder / "corpus", RecordRules(get_alphabet(alphabet))
-    )
+    rules = RecordRules(get_alphabet(alphabet))
+    build_corpus([(tmp_path / "test.fa", 1)], folder / "corpus", rules)
     return folder, alphabet, model["kind"]
 
 
-def test_attention_is_plotted_by_layer_and_head(
-    modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attention_is_plotted_by_layer_and_head(modelled, monkeypatch):
     folder, alphabet, kind = modelled
     said = run_notebook("attention", folder, monkeypatch)
     maps = [title for title in said["titles"] if title.startswith("layer")]
@@ -124,9 +125,7 @@ def test_attention_is_plotted_by_layer_and_head(
     assert said["length"] == len(SEQUENCES[alphabet][0])
 
 
-def test_scores_are_plotted_and_computed(
-    modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_are_plotted_and_computed(modelled, monkeypatch):
     said = run_notebook("scoring", modelled[0], monkeypatch)
     worst, scored = said["shown"][1:]
     assert len(worst) == 10

@@ -1,131 +1,80 @@
+"""Test what the page of two classes shows."""
+
 import json
 import re
 import shutil
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from page_tables import rows_of, tables_of
+from pages import page_of, rows_of, tables_of
+from small_results import AUDIT, MOTIFS, PAIRS, TASK, make_results
 
-import selfattn_bio
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.report import words
-from selfattn_bio.report.page import write_report
-from selfattn_bio.report.results import read_results
 from selfattn_bio.report.tables import leakage_tables
-
-Maker = Callable[..., RunFile]
-
-
-def page_of(folder: Path, run: RunFile) -> str:
-    write_report(read_results(run, folder), folder / "report.html", "small_task")
-    return (folder / "report.html").read_text(encoding="utf-8")
+from selfattn_bio.study.study import Study
 
 
-def test_write_report_names_the_task(tmp_path: Path, results_maker: Maker) -> None:
-    results = tmp_path / "small"
-    run = results_maker(results)
-    page = selfattn_bio.write_report(run, results, results / "report.html")
-    assert page == results / "report.html"
-    assert "selfattn-bio run train_small<" in page.read_text(encoding="utf-8")
-    named = run.read_from(Path("tasks/mine.toml"))
-    selfattn_bio.write_report(named, results, page)
-    assert "selfattn-bio run train_mine<" in page.read_text(encoding="utf-8")
+@pytest.fixture
+def page(page_text):
+    return page_text
 
 
-AUDIT = {
-    "records": {"test": 80, "train": 40},
-    "similarity": 0.15,
-    **{
-        "near": 3,
-        "near_other_label": 1,
-        "duplicates": 0,
-        "overlaps": 0,
-        "shared": {"species": 7},
-        "seen": 0,
-    },
-    "nearest": [{"from": 0.15, "to": 1.0, "count": 2}, {"from": 1.0, "to": 1.0, "count": 1}],
-    "shifts": [
-        {
-            "what": "length",
-            "split": "test",
-            "train": 60.0,
-            "other": 61.5,
-            "effect": 0.25,
-            "effect_is": "Cohen's d",
-            "test": "K-S",
-            "p": 0.003,
-        }
-    ],
-    "warnings": ["3 test records have a near neighbour"],
-    "limits": {
-        "max_duplicates": 0,
-        "max_overlaps": 0,
-        "max_seen": 0,
-        "max_shared": None,
-        "max_near": 0.1,
-        "max_similarity": 1.0,
-    },
-}
+@pytest.fixture
+def folder(results):
+    return results.layout.folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, results_maker: Maker) -> Path:
-    """Write a results folder and its page, shared by tests because drawing takes seconds."""
-    path = tmp_path_factory.mktemp("results") / "small"
-    run = results_maker(path)
-    (path / "audit.json").write_text(json.dumps(AUDIT))
-    page_of(path, run)
-    return path
+def part_of(page, section):
+    """Return a section of the page, with single spaces."""
+    text = page.partition(f'<section id="{section}">')[2].partition("</section>")[0]
+    return " ".join(text.split())
 
 
-def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path / "private")
-    metrics = json.loads((tmp_path / "private" / "metrics.json").read_text())
+def test_page_names_its_task(tmp_path, page):
+    make_results(tmp_path / "small")
+    for task, name in ((TASK, "small"), (TASK.read_from(Path("tasks/mine.toml")), "mine")):
+        path = Study(task, tmp_path / "small").write_report()
+        assert f"selfattn-bio run train_{name}<" in path.read_text(encoding="utf-8")
+
+
+def test_private_stacked_model_reports_budget_and_weights(tmp_path, page):
+    make_results(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
     metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
-    (tmp_path / "private" / "metrics.json").write_text(json.dumps(metrics))
-    history = tmp_path / "private" / "model" / "history.csv"
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    history = tmp_path / "model" / "history.csv"
     pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
-    page = page_of(tmp_path / "private", run)
-    assert (
-        "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps. The "
-        "weights in <code>model/</code> protect each training record." in page
-    )
-    assert "Private runs do not report the training loss." in page
-    assert "training loss</text>" not in page
-
-
-def test_stacked_model_reports_its_weights(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path).model_copy(
-        update={"stack": StackSection(parts=("exact_positions", "composition"))}
-    )
+    stack = StackSection(parts=("exact_positions", "composition"))
     stored = {"weights": {"network": 0.08, "exact_positions": 1.27, "composition": 0.5}}
     stored |= {"bias": -0.4, "weights_sha256": ""}
     (tmp_path / "model" / "stack").mkdir()
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
-    page, times = page_of(tmp_path, run), "\N{MULTIPLICATION SIGN}"
-    head = page.partition("<header>")[2].partition("</header>")[0]
+    changed, times = (
+        page_of(tmp_path, TASK.model_copy(update={"stack": stack})),
+        "\N{MULTIPLICATION SIGN}",
+    )
+    assert (
+        "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps. The "
+        "weights in <code>model/</code> protect each training record." in changed
+    )
+    assert "Private runs do not report the training loss." in changed
+    assert "training loss</text>" not in changed
     name = words.classifier_name("exact_positions", short=True)
     assert (
         f"The score combines the network with simple models: 0.08 {times} network + 1.27 {times} "
-        f"{name} + 0.50 {times} composition {words.MINUS} 0.40." in head
+        f"{name} + 0.50 {times} composition {words.MINUS} 0.40."
+        in changed.partition("<header>")[2].partition("</header>")[0]
     )
-    assert "These curves show the network only." in page
+    assert "These curves show the network only." in changed
+    for text in ("simple models", "network only", "Differentially private"):
+        assert text not in page
 
 
-def test_page_without_stack_has_no_weights(page: str) -> None:
-    assert "simple models" not in page
-    assert "network only" not in page
-
-
-def test_page_names_the_command_that_reproduces_it(page: str) -> None:
-    assert "<code>selfattn-bio run train_small_task</code>" in page
-
-
-def test_performance_names_both_thresholds(page: str) -> None:
-    section = page.split('id="performance"', 1)[1].split("</section>", 1)[0]
+def test_performance_names_both_thresholds(page):
+    section = part_of(page, "performance")
     assert (
         "MCC, accuracy and F1 use these thresholds (0.377 for the model); those at 0.5 use a "
         "threshold of 0.5." in section
@@ -134,8 +83,8 @@ def test_performance_names_both_thresholds(page: str) -> None:
     assert "if perfectly calibrated), calibration slope" in section
 
 
-def test_groups_have_a_table_with_the_worst_and_the_gap(page: str, folder: Path) -> None:
-    section = page.partition('<section id="groups">')[2].partition("</section>")[0]
+def test_groups_have_a_table_with_the_worst_and_the_gap(page, folder):
+    section = part_of(page, "groups")
     assert "By tissue: AUROC: no gap beyond chance (p = " in section
     assert "treats records as independent." in section
     slices, groups = tables_of(page, "groups")
@@ -156,11 +105,6 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page: str, folder: Path)
     assert '<a href="#groups">Groups</a>' in page
 
 
-@pytest.fixture(scope="module")
-def page(folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8")
-
-
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +114,7 @@ class _Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def test_the_page_loads_nothing(page: str) -> None:
+def test_the_page_loads_nothing(page):
     parser = _Tags()
     parser.feed(page)
     for tag, attributes in parser.found:
@@ -183,7 +127,7 @@ def test_the_page_loads_nothing(page: str) -> None:
     assert len(page) < 10_000_000
 
 
-def test_the_answer_comes_first(page: str) -> None:
+def test_the_answer_comes_first(page):
     head = re.sub(r"<[^>]+>", "", page[page.index("<header>") : page.index("</header>")])
     for part in (
         "AUROC on 80 test records",
@@ -195,60 +139,21 @@ def test_the_answer_comes_first(page: str) -> None:
         assert part in head
 
 
-def test_insignificant_match_is_not_shown(tmp_path: Path, results_maker: Maker) -> None:
-    motifs = [
-        (
-            "motif_01",
-            "TATNC",
-            9,
-            "Trl (MA0205.3)",
-            1.0,
-            1.0,
-            1.0,
-            0.5,
-            3,
-            6,
-            9,
-            *[float("nan")] * 5,
-            9,
-            "inconclusive",
-        )
-    ]
-    page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
-    (motif,) = rows_of(page, "motifs")[0]
+def test_motifs_without_known_match(tmp_path):
+    motifs = MOTIFS[2:].assign(match_q=1.0)
+    make_results(tmp_path, motifs)
+    (motif,) = rows_of(page_of(tmp_path), "motifs")[0]
     assert motif["match"] == "none known nearest: Trl (MA0205.3), q = 1"
-
-
-def test_motifs_without_a_database_have_no_names(tmp_path: Path, results_maker: Maker) -> None:
-    motifs = [
-        (
-            "motif_01",
-            "TATNC",
-            9,
-            "",
-            float("nan"),
-            float("nan"),
-            1.0,
-            0.5,
-            3,
-            6,
-            9,
-            *[float("nan")] * 5,
-            9,
-            "inconclusive",
-        )
-    ]
-    run = results_maker(tmp_path, motifs=motifs)
-    page = page_of(
-        tmp_path, RunFile.model_validate(run.model_dump() | {"interpret": {"database": "none"}})
-    )
+    motifs.assign(match="", match_q=None).to_csv(tmp_path / "motifs.tsv", sep="\t", index=False)
+    task = RunFile.model_validate(TASK.model_dump() | {"interpret": {"database": "none"}})
+    page = page_of(tmp_path, task)
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
     assert "No motif database was searched.</small>" in page
     assert "Matches are from" not in page
 
 
-def test_unknown_labels_have_no_row_of_leaks() -> None:
+def test_unknown_labels_have_no_row_of_leaks():
     known, unknown = (
         [row.cells["match among these records"] for row in leakage_tables(audit)["leaks"].rows]
         for audit in (AUDIT, AUDIT | {"near_other_label": None})
@@ -256,87 +161,48 @@ def test_unknown_labels_have_no_row_of_leaks() -> None:
     assert known == [*unknown, "near neighbour with a different label"]
 
 
-def test_verdicts_are_reported(page: str) -> None:
-    text = " ".join(page.split())
+def test_page_explains_verdicts(page):
+    text = part_of(page, "motifs")
     assert (
         "<b>Contradicted</b>: the score increases when the sites are shuffled (effect of at most "
         f"{words.MINUS}0.1, q below 0.05, interval below 0)." in text
     )
     assert "Matches are from JASPAR 2026 CORE, insects" in text
     assert "cannot be below 0.001" in text
+    assert "of 20 meaningless motifs" in text
 
 
-def test_page_has_the_false_positive_rate(page: str) -> None:
-    assert "of 20 meaningless motifs" in page
-
-
-def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> None:
+def test_text_from_files_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
-    motif = (
-        evil,
-        "TAT<b>",
-        12,
-        evil,
-        0.01,
-        0.1,
-        0.1,
-        1.5,
-        3,
-        2,
-        5,
-        0.2,
-        0.1,
-        0.3,
-        0.01,
-        0.01,
-        30,
-        "inconclusive",
-    )
-    folder = tmp_path / "a"
-    run = results_maker(folder, motifs=[motif], prefix="<i>")
-    run = run.model_copy(update={"title": evil})
-    page = page_of(folder, run)
+    make_results(tmp_path, MOTIFS[:1].assign(name=evil, consensus="TAT<b>", match=evil), "<i>")
+    page = page_of(tmp_path, TASK.model_copy(update={"title": evil}))
     assert "alert(1)</script>" not in page
     assert "TAT<b>" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_figure_ids_are_unique(page: str) -> None:
+def test_figure_ids_are_unique(page):
     ids = re.findall(r'\sid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
 
 
-def test_plots_are_saved_next_to_page(folder: Path) -> None:
+def test_plots_are_saved_next_to_page(page, folder):
     names = [
-        "attention",
-        "calibration",
-        "comparison",
-        "distance_0",
-        "evidence",
-        "learning",
-        "marginal_motif_01",
-        "precision_recall",
-        "roc",
-        "slices_gc",
+        *("attention", "calibration", "comparison", "distance_0", "evidence", "learning"),
+        *("marginal_motif_01", "precision_recall", "roc", "slices_gc"),
     ]
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     ]
 
 
-def test_generated_negatives_have_their_own_description(
-    tmp_path: Path, results_maker: Maker
-) -> None:
-    page = page_of(tmp_path, results_maker(tmp_path))
-    assert (
-        page.count("<dt>data/p.fa.gz</dt>")
-        == page.count("<dt>shuffled negatives generated from data/p.fa.gz</dt>")
-        == 1
-    )
+def test_generated_negatives_have_their_own_description(page):
+    for text in ("data/p.fa.gz", "shuffled negatives generated from data/p.fa.gz"):
+        assert page.count(f"<dt>{text}</dt>") == 1
 
 
-def test_motif_table_shows_the_evidence(page: str) -> None:
+def test_motif_table_shows_the_evidence(page):
     first, _, last = rows_of(page, "motifs")[0]
     assert {name: text for name, text in first.items() if name != "logo"} == {
         "motif": "motif_01 TATNC 120 sites",
@@ -348,51 +214,40 @@ def test_motif_table_shows_the_evidence(page: str) -> None:
     assert last["effect"] == "not measured 9 records with a site; 30 are needed"
 
 
-def test_page_without_motifs(tmp_path: Path, results_maker: Maker) -> None:
-    page = page_of(tmp_path, results_maker(tmp_path, motifs=[]))
-    assert "No motif was found" in page
-
-
-def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path, motifs=[])
+@pytest.mark.parametrize("alphabet", ["dna", "protein"])
+def test_page_without_motifs(tmp_path, alphabet):
+    make_results(tmp_path, MOTIFS[:0])
     corpus = tmp_path / "corpus" / "corpus.json"
-    corpus.write_text(corpus.read_text().replace('"dna"', '"protein"'))
-    shutil.rmtree(tmp_path / "attribution")  # it contains DNA
-    assert "No motif was found" in page_of(tmp_path, run)
+    corpus.write_text(corpus.read_text().replace('"dna"', f'"{alphabet}"'))
+    if alphabet == "protein":
+        shutil.rmtree(tmp_path / "attribution")  # it contains DNA
+    assert "No motif was found" in page_of(tmp_path)
 
 
-def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    for path in (
-        "motifs.tsv",
-        "motifs.meme",
-        "seqlets.bed",
-        "discovery_seqlets.bed",
-        "marginals.tsv",
-    ):
-        (tmp_path / path).unlink()
+def test_page_without_interpretation(tmp_path):
+    make_results(tmp_path)
+    for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "marginals.tsv", "audit.json"):
+        (tmp_path / name).unlink()
     shutil.rmtree(tmp_path / "attribution")
-    page = page_of(tmp_path, run)
+    page = page_of(tmp_path)
     assert "Motifs were not searched for" in page
     assert "Leakage was not checked. Run <code>selfattn-bio audit</code>." in page
 
 
-def test_motifs_of_steps_run_by_hand_are_shown(
-    tmp_path: Path, results_maker: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = results_maker(tmp_path)
+def test_motifs_of_steps_run_by_hand_are_shown(tmp_path, monkeypatch):
+    make_results(tmp_path)
     monkeypatch.setattr(RunFile, "is_interpreted", False)  # of the workflow
-    assert '<section id="motifs">' in page_of(tmp_path, run)
+    assert '<section id="motifs">' in page_of(tmp_path)
 
 
-def test_every_figure_states_a_finding(page: str) -> None:
+def test_every_figure_states_a_finding(page):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     assert len(captions) == 10
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
 
 
-def test_leakage_table_shows_limits(page: str) -> None:
+def test_leakage_table_shows_limits(page):
     leaks, nearest, shifts = tables_of(page, "leakage")
     assert leaks["near neighbour (at least 0.15 of k-mers shared)"] == {
         "test records": "3",
@@ -412,7 +267,7 @@ def test_leakage_table_shows_limits(page: str) -> None:
     assert "3 test records have a near neighbour." in page
 
 
-def test_motifs_have_cards_and_one_search(page: str) -> None:
+def test_motifs_have_cards_and_one_search(page):
     cards = re.findall(r'<article class="card" id="(card-\d)" data-search="([^"]+)">', page)
     rows = re.findall(r'<tr data-search="([^"]+)"', page)
     assert [name for name, _ in cards] == ["card-1", "card-2", "card-3"]
@@ -424,42 +279,31 @@ def test_motifs_have_cards_and_one_search(page: str) -> None:
     )
 
 
-def test_effects_of_motifs_alone_are_reported(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    shown = page_of(tmp_path, run).partition('<section id="marginals">')[2]
-    shown = shown.partition("</section>")[0]
-    assert (
+def test_effects_of_motifs_alone_are_reported(page, tmp_path):
+    shown = part_of(page, "marginals")
+    for text in (
         "Supported motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that "
-        "lower it: 0. The effect depends on the position for 1 and on the strand for 0." in shown
-    )
-    assert (
+        "lower it: 0. The effect depends on the position for 1 and on the strand for 0.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
-        "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2." in shown
-    )
-    assert "epistasis of 1 of 1 pair depends on the distance between the sites." in shown
-    assert "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 bp (+0.90)." in shown
+        "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
+        "epistasis of 1 of 1 pair depends on the distance between the sites.",
+        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 bp (+0.90).",
+    ):
+        assert text in shown
     assert shown.count("<figure") == 2
-    assert (tmp_path / "plots" / "marginal_motif_01.svg").exists()
-    for name in ("motifs.tsv", "interactions.tsv"):  # tables of earlier versions
-        table = pd.read_csv(tmp_path / name, sep="\t")
-        old = [column for column in table if column.startswith("marginal")]
-        table.drop(columns=old).to_csv(tmp_path / name, sep="\t", index=False)
-    for name in ("marginals.tsv", "interactions.distances.tsv"):
-        (tmp_path / name).unlink()
-    assert 'id="marginals"' not in page_of(tmp_path, run)
+    make_results(tmp_path, MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name]))
+    (tmp_path / "marginals.tsv").unlink()
+    assert 'id="marginals"' not in page_of(tmp_path)
 
 
-def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    page = page_of(tmp_path, run)
-    pairs = pd.read_csv(tmp_path / "interactions.tsv", sep="\t")
-    shown = page.partition('<section id="interactions">')[2].partition("</section>")[0]
-    for row in pairs.to_dict("records"):
-        assert f'<span class="verdict {row["verdict"]}">' in shown
-    names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
-    assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == names
+def test_motif_pairs_are_reported(page, tmp_path):
+    shown = part_of(page, "interactions")
+    for verdict in PAIRS["verdict"]:
+        assert f'<span class="verdict {verdict}">' in shown
     assert "2 pairs of motifs tested: 1 supported, 0 redundant." in shown
     (rows,) = tables_of(page, "interactions")
+    names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
+    assert list(rows) == names
     assert rows[names[0]] == {
         "records tested": "62 of 62",
         "epistasis": "+0.61 +0.42 to +0.80",
@@ -469,13 +313,30 @@ def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
         "closest pair": "0.83",
         "verdict": "supported",
     }
-    pairs.assign(verdict=["inconclusive", "redundant"]).to_csv(
-        tmp_path / "interactions.tsv", sep="\t", index=False
-    )
-    shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
-    # Redundant pairs come before inconclusive ones
-    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == names[::-1]
-    pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
-    assert "No two motifs occur together" in page_of(tmp_path, run)
-    (tmp_path / "interactions.tsv").unlink()
-    assert "Pairs of motifs were not tested" in page_of(tmp_path, run)
+    make_results(tmp_path)
+    path = tmp_path / "interactions.tsv"
+    changed = PAIRS.assign(verdict=["inconclusive", "redundant"])
+    changed.to_csv(path, sep="\t", index=False)
+    # redundant pairs come before inconclusive ones
+    assert list(tables_of(page_of(tmp_path), "interactions")[0]) == names[::-1]
+    PAIRS[:0].to_csv(path, sep="\t", index=False)
+    assert "No two motifs occur together" in page_of(tmp_path)
+    path.unlink()
+    assert "Pairs of motifs were not tested" in page_of(tmp_path)
+
+
+def test_one_motif_has_no_pairs(tmp_path):
+    make_results(tmp_path, MOTIFS[:1])
+    PAIRS[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
+    assert "One motif, so no pairs." in page_of(tmp_path)
+
+
+def test_groups_and_slices_of_one_property_share_a_table(page, tmp_path):
+    assert "GC content <" in page.replace("&lt;", "<")
+    make_results(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics["groups"]["gc"] = metrics["groups"]["tissue"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    changed = page_of(tmp_path).replace("&lt;", "<")
+    assert "GC content <" not in changed
+    assert "By GC content" in changed

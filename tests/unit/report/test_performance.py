@@ -1,47 +1,32 @@
 """Test that each objective's figures show its predictions, and that captions state what follows."""
 
 import dataclasses
-import json
-from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pages import page_of
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
-from target_results import CLASSES, OBJECTIVES, make_language, make_targets
+from target_results import CLASSES, make_language, make_targets
 
-from selfattn_bio.config import RunFile
-from selfattn_bio.errors import ResultsError
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import target_plots, tested
 from selfattn_bio.report.bins import distances_to_points
-from selfattn_bio.report.figures import Drawing
-from selfattn_bio.report.page import render, write_report
+from selfattn_bio.report.page import render
 from selfattn_bio.report.performance import draw_performance
-from selfattn_bio.report.results import Results, entry_of, read_results
 from selfattn_bio.report.target_figures import skipped
-
-Maker = Callable[..., RunFile]
 
 
 @pytest.fixture(scope="module")
-def results(
-    tmp_path_factory: pytest.TempPathFactory, results_maker: Maker
-) -> Callable[[str], Results]:
-    made: dict[str, Results] = {}
-
-    def of(kind: str) -> Results:
-        if kind not in made:
-            made[kind] = make_targets(kind, tmp_path_factory.mktemp(kind) / kind, results_maker)
-        return made[kind]
-
-    return of
+def results(tmp_path_factory):
+    """Return a function that returns the results of an objective, which are made once."""
+    return cache(lambda kind: make_targets(kind, tmp_path_factory.mktemp(kind) / kind))
 
 
-def drawn(results: Results, folder: Path) -> dict[str, Drawing]:
+def drawn(results, folder):
     drawings = draw_performance(objective_of(results.task.objective), results, folder)
     assert len({drawing.name for drawing in drawings}) == len(drawings)
     assert all(drawing.finding for drawing in drawings)
@@ -69,9 +54,7 @@ def drawn(results: Results, folder: Path) -> dict[str, Drawing]:
         ),
     ],
 )
-def test_each_objective_has_its_figures(
-    kind: str, names: list[str], results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_each_objective_has_its_figures(kind, names, results, tmp_path):
     page = render(results(kind), tmp_path, kind)
     files = {path.stem for path in tmp_path.iterdir()}
     # the fixture has attributions, but no motifs
@@ -84,8 +67,8 @@ def test_each_objective_has_its_figures(
     assert '<th scope="col">records</th>' in page  # there are no positives to count
 
 
-def test_language_models_have_a_report(tmp_path: Path, results_maker: Maker) -> None:
-    of = make_language(tmp_path / "causal", results_maker)
+def test_language_models_have_a_report(tmp_path):
+    of = make_language(tmp_path / "causal")
     drawings = drawn(of, tmp_path / "plots")
     assert list(drawings) == ["comparison", "losses", "learning"]
     below = 100 * (of.test["nats_per_token"] < 1.25).mean()
@@ -99,7 +82,7 @@ def test_language_models_have_a_report(tmp_path: Path, results_maker: Maker) -> 
     assert "Paired differences" not in page
 
 
-def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_path: Path) -> None:
+def test_scatter_states_the_correlation(results, tmp_path):
     of = results("regression")
     drawing = drawn(of, tmp_path)["scatter"]
     rho = {
@@ -124,9 +107,7 @@ def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_p
         (-0.1, 0.4, "The predictions cannot be distinguished from no relation: Spearman's"),
     ],
 )
-def test_finding_depends_on_the_interval(
-    low: float, high: float, start: str, results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_finding_depends_on_the_interval(low, high, start, results, tmp_path):
     of = results("regression")
     rho = {"value": (low + high) / 2, "low": low, "high": high}
     entry = {**of.metrics["outputs"]["model"]["expression"], "spearman": rho}
@@ -139,9 +120,7 @@ def test_finding_depends_on_the_interval(
 @pytest.mark.parametrize(
     ("column", "which"), [("expression", "predictions"), ("true.expression", "observed values")]
 )
-def test_undefined_correlation_has_its_reason(
-    column: str, which: str, results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_undefined_correlation_has_its_reason(column, which, results, tmp_path):
     of = results("regression")
     entry = {**of.metrics["outputs"]["model"]["expression"]}
     entry["spearman"] = dict.fromkeys(("value", "low", "high"))
@@ -153,9 +132,7 @@ def test_undefined_correlation_has_its_reason(
 
 
 @pytest.mark.parametrize("known", [0, 1, 2])
-def test_few_known_values_have_no_scatter(
-    known: int, results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_few_known_values_have_no_scatter(known, results, tmp_path):
     of = results("regression")
     values = of.test["true.expression"].where(np.arange(len(of.test)) < known, "")
     few = dataclasses.replace(of, test=of.test.assign(**{"true.expression": values}))
@@ -165,9 +142,7 @@ def test_few_known_values_have_no_scatter(
     assert (tmp_path / "residuals.svg").exists() == (known == 2)
 
 
-def test_outputs_without_values_have_no_figure(
-    results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_outputs_without_values_have_no_figure(results, tmp_path):
     of = results("multilabel")
     unknown = {"auroc": dict.fromkeys(("value", "low", "high"))}
     outputs = {name: {**entry, **unknown} for name, entry in of.metrics["outputs"]["model"].items()}
@@ -177,16 +152,14 @@ def test_outputs_without_values_have_no_figure(
     assert not (tmp_path / "auroc_by_label.svg").exists()
 
 
-def test_unknown_classes_have_no_confusion_matrix(
-    results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_unknown_classes_have_no_confusion_matrix(results, tmp_path):
     of = results("multiclass")
     unknown = dataclasses.replace(of, test=of.test.assign(**{"true.family": ""}))
     assert "No class of the test records is known." in render(unknown, tmp_path, "multiclass")
     assert not (tmp_path / "confusion.svg").exists()
 
 
-def test_skipped_figure_names_its_part(results: Callable[[str], Results]) -> None:
+def test_skipped_figure_names_its_part(results):
     drawing = skipped(
         tested.Tested(results("several"), "class"), "roc", "ROC", "No class is known."
     )
@@ -194,16 +167,14 @@ def test_skipped_figure_names_its_part(results: Callable[[str], Results]) -> Non
     assert (drawing.means, drawing.svg) == ("No class is known.", "")
 
 
-def test_scatter_leaves_out_unknown_values(
-    results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_scatter_leaves_out_unknown_values(results, tmp_path):
     of = results("columns")
     known = int((of.test["true.lung"] != "").sum())
     assert known < len(of.test)
     assert f"One dot for each of {known} test records." in drawn(of, tmp_path)["scatter_2"].means
 
 
-def test_confusion_matrix_counts_records(results: Callable[[str], Results], tmp_path: Path) -> None:
+def test_confusion_matrix_counts_records(results, tmp_path):
     of = results("multiclass")
     called = of.test[list(CLASSES)].to_numpy().argmax(axis=1)
     truth = of.test["true.family"].map({name: i for i, name in enumerate(CLASSES)})
@@ -226,7 +197,7 @@ def test_confusion_matrix_counts_records(results: Callable[[str], Results], tmp_
     assert f"F1 is highest for {CLASSES[best]}, {f1[best]:.2f} (" in drawings["f1_by_class"].finding
 
 
-def test_labels_are_compared_by_position(results: Callable[[str], Results], tmp_path: Path) -> None:
+def test_labels_are_compared_by_position(results, tmp_path):
     of = results("labels")
     pairs = [
         (true, called)
@@ -239,7 +210,7 @@ def test_labels_are_compared_by_position(results: Callable[[str], Results], tmp_
     assert finding.startswith(f"{100 * right:.1f} % of the {len(pairs):,} positions have")
 
 
-def test_labels_above_chance_are_counted(results: Callable[[str], Results], tmp_path: Path) -> None:
+def test_labels_above_chance_are_counted(results, tmp_path):
     of = results("multilabel")
     found = drawn(of, tmp_path)
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
@@ -247,56 +218,16 @@ def test_labels_above_chance_are_counted(results: Callable[[str], Results], tmp_
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
 
 
-def test_page_compares_with_the_best_baseline(
-    results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_page_compares_with_the_best_baseline(results):
     of = results("regression")
-    write_report(of, tmp_path / "report.html", "small")
-    page = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
+    page = " ".join(page_of(of.layout.folder, of.task).split())
     assert "Pearson&#39;s r on 80 test records" in page
     assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
     assert "Positive values favour the model (negative values for MSE)." in page
 
 
-def test_one_motif_has_no_pairs(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    for name in ("motifs.tsv", "interactions.tsv", "seqlets.bed", "discovery_seqlets.bed"):
-        lines = (tmp_path / name).read_text().splitlines(keepends=True)
-        kept = [line for line in lines if "motif_02" not in line and "motif_03" not in line]
-        (tmp_path / name).write_text("".join(kept))
-    assert "One motif, so no pairs." in render(
-        read_results(run, tmp_path), tmp_path / "plots", "small"
-    )
-
-
-def test_groups_and_slices_of_one_property_share_a_table(
-    tmp_path: Path, results_maker: Maker
-) -> None:
-    run = results_maker(tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert "GC content <" in render(
-        read_results(run, tmp_path), tmp_path / "plots", "small"
-    ).replace("&lt;", "<")
-    metrics["groups"]["gc"] = metrics["groups"]["tissue"]
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    page = render(read_results(run, tmp_path), tmp_path / "plots", "small").replace("&lt;", "<")
-    assert "GC content <" not in page
-    assert "By GC content" in page
-
-
-def test_all_objectives_but_two_classes_are_covered() -> None:
-    assert {of["kind"] for of in OBJECTIVES.values()} == {
-        *("regression", "multiclass", "multilabel", "labels", "several")
-    }
-
-
-def test_entry_of_an_earlier_version_has_a_hint() -> None:
-    with pytest.raises(ResultsError, match=r"lacks test.unit. Run `selfattn-bio evaluate` again"):
-        entry_of({}, "unit", "test.")
-
-
 # ------------ plots
-def test_scatter_draws_each_record() -> None:
+def test_scatter_draws_each_record():
     ax = Figure().subplots()
     target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
     points, diagonal = ax.get_lines()
@@ -305,14 +236,14 @@ def test_scatter_draws_each_record() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted growth", "observed growth")
 
 
-def test_many_records_are_counted_in_hexagons() -> None:
+def test_many_records_are_counted_in_hexagons():
     rng, ax = np.random.default_rng(0), Figure().subplots()
     number = target_plots.MAX_POINTS + 1
     target_plots.draw_scatter(rng.normal(size=number), rng.normal(size=number), ax)
     assert ax.collections[0].get_array().sum() == number
 
 
-def test_residuals_have_means_of_similar_predictions() -> None:
+def test_residuals_have_means_of_similar_predictions():
     ax = Figure().subplots()
     predicted = np.repeat([0.0, 1.0], 50)
     observed = predicted + np.tile([0.5, 1.5], 50)
@@ -321,7 +252,7 @@ def test_residuals_have_means_of_similar_predictions() -> None:
     np.testing.assert_allclose(means, [[0, 1], [1, 1]])
 
 
-def test_confusion_matrix_has_counts_and_row_fractions() -> None:
+def test_confusion_matrix_has_counts_and_row_fractions():
     ax = Figure().subplots()
     target_plots.draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], ax)
     assert [text.get_text() for text in ax.texts] == [
@@ -332,7 +263,7 @@ def test_confusion_matrix_has_counts_and_row_fractions() -> None:
     assert ax.get_ylim() == (1.5, -0.5)  # the first class is at the top
 
 
-def test_pairs_have_intervals_and_chance() -> None:
+def test_pairs_have_intervals_and_chance():
     ax = Figure().subplots()
     entry = {"value": 0.8, "low": 0.7, "high": 0.85}
     unknown = dict.fromkeys(entry)
@@ -344,7 +275,7 @@ def test_pairs_have_intervals_and_chance() -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "model"]
 
 
-def test_accuracy_along_the_record_has_intervals() -> None:
+def test_accuracy_along_the_record_has_intervals():
     ax = Figure().subplots()
     parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0, 1.0])]
     target_plots.draw_along({"model": parts}, ax, "accuracy", "position")
@@ -354,9 +285,7 @@ def test_accuracy_along_the_record_has_intervals() -> None:
     np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
 
 
-def test_short_records_have_no_accuracy_along(
-    results: Callable[[str], Results], tmp_path: Path
-) -> None:
+def test_short_records_have_no_accuracy_along(results, tmp_path):
     of = results("labels")
     names = ["true.structure", "predicted", "worse.predicted"]
     short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
@@ -365,7 +294,7 @@ def test_short_records_have_no_accuracy_along(
     assert not (tmp_path / "along.svg").exists()
 
 
-def test_distances_of_bins_to_points() -> None:
+def test_distances_of_bins_to_points():
     table = pd.DataFrame(
         {
             "chrom": ["c1"] * 4 + ["c2", "c2"],
@@ -376,7 +305,7 @@ def test_distances_of_bins_to_points() -> None:
     assert distances_to_points(table, 200).tolist() == [1, 0, 1, 2, np.inf, np.inf]
 
 
-def test_losses_are_counted_next_to_the_baseline() -> None:
+def test_losses_are_counted_next_to_the_baseline():
     ax = Figure().subplots()
     target_plots.draw_losses([1.0, 1.1, np.nan, 2.0], 1.5, "unigram", ax, "nats")
     assert sum(patch.get_height() for patch in ax.patches) == 3

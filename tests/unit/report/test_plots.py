@@ -8,7 +8,7 @@ from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.report import plots
 
 
-def test_single_evaluation_is_plotted() -> None:
+def test_single_evaluation_is_plotted():
     history = pd.DataFrame(
         {"step": [50], "train_loss": [0.7], "valid_loss": [0.6], "valid_auroc": [0.8]}
     )
@@ -24,14 +24,14 @@ def test_single_evaluation_is_plotted() -> None:
     assert curves == dict.fromkeys(("training loss", "validation loss", "validation AUROC"), "o")
 
 
-def test_scores_are_counted_by_class() -> None:
+def test_scores_are_counted_by_class():
     ax = Figure().subplots()
     plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5, bins=2)
     assert [patch.get_height() for patch in ax.patches] == [2, 1, 0, 1]  # negatives, then positives
     assert ax.get_lines()[0].get_xdata()[0] == 0.5
 
 
-def test_zero_attention_is_not_drawn() -> None:
+def test_zero_attention_is_not_drawn():
     for attention, names in (
         (np.ones((2, 3)), ["attribution", "raw attention"]),
         (np.zeros((2, 3)), ["attribution"]),
@@ -41,7 +41,7 @@ def test_zero_attention_is_not_drawn() -> None:
         assert [line.get_label() for line in ax.get_lines()] == names
 
 
-def test_attention_map_has_positions_on_both_axes() -> None:
+def test_attention_map_has_positions_on_both_axes():
     ax = Figure().subplots()
     plots.draw_attention_map(
         AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax
@@ -50,7 +50,7 @@ def test_attention_map_has_positions_on_both_axes() -> None:
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top
 
 
-def test_evidence_with_many_matches_has_wide_axes() -> None:
+def test_evidence_with_many_matches_has_wide_axes():
     matches = "; ".join(f"{name} (MA0000.1)" for name in ("Lim1", "Hmx", "unc-4", "CG32532"))
     motifs = pd.DataFrame(
         {

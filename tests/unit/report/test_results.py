@@ -1,17 +1,13 @@
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from pages import page_of, read
+from small_results import make_results
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.motifs.formats import BED_COLUMNS
-from selfattn_bio.report.page import render
-from selfattn_bio.report.results import read_results, read_table, site_positions
-
-Maker = Callable[..., RunFile]
+from selfattn_bio.motifs.formats import BED_COLUMNS, read_table
+from selfattn_bio.report.results import site_positions
 
 RECORDS = pd.DataFrame(
     {
@@ -25,75 +21,58 @@ RECORDS = pd.DataFrame(
 )
 
 
-def positions(*sites: tuple) -> list[tuple[str, int]]:
-    found = site_positions(pd.DataFrame(list(sites), columns=BED_COLUMNS), RECORDS)
-    return sorted(zip(found["name"], found["position"].astype(int), strict=True))
+@pytest.mark.parametrize(
+    ("chrom", "start", "end", "expected"),
+    [
+        ("chr2R", 110, 120, [80]),  # from the first base of the strand
+        ("chr2R", 185, 190, [10, 35]),  # in two records
+        ("c", 7, 12, [7]),  # a record without coordinates is its chromosome
+        ("chr2R", 90, 110, []),
+        ("chrX", 100, 110, []),
+    ],
+)
+def test_site_positions(chrom, start, end, expected):
+    site = pd.DataFrame([(chrom, start, end, "m", 0, "+")], columns=BED_COLUMNS)
+    found = site_positions(site, RECORDS)
+    assert sorted(found["position"]) == expected
+    assert set(found["name"]) <= {"m"}
 
 
-def test_sites_count_from_first_base_of_strand() -> None:
-    assert positions(("chr2R", 110, 120, "m", 0, "+")) == [("m", 80)]
+@pytest.mark.parametrize(
+    ("name", "command"), [("metrics.json", "evaluate"), ("split.tsv", "split")]
+)
+def test_missing_file_names_its_command(tmp_path, name, command):
+    make_results(tmp_path)
+    (tmp_path / name).unlink()
+    message = rf"{name}: file not found. Run `selfattn-bio {command}`"
+    with pytest.raises(ResultsError, match=message):
+        read(tmp_path)
 
 
-def test_site_in_two_records_is_in_both() -> None:
-    assert positions(("chr2R", 185, 190, "m", 0, "+")) == [("m", 10), ("m", 35)]
+@pytest.mark.parametrize(
+    "name", ["attribution/attribution.npz", "corpus/records.parquet", "metrics.json"]
+)
+def test_damaged_file_is_named(tmp_path, name):
+    make_results(tmp_path)
+    (tmp_path / name).write_bytes(b"no")
+    with pytest.raises(ResultsError, match=f"{name}: cannot read this file: "):
+        read(tmp_path)
 
 
-def test_a_record_without_coordinates_is_its_own_chromosome() -> None:
-    assert positions(("c", 7, 12, "m", 0, "+")) == [("m", 7)]
+def test_genome_is_listed_once_with_hash(tmp_path):
+    make_results(tmp_path)
+    path = tmp_path / "corpus" / "corpus.json"
+    corpus = json.loads(path.read_text())
+    for source in corpus["sources"]:
+        source["files"] = [{"path": "genome.fa", "sha256": "cd" * 32}]
+    path.write_text(json.dumps(corpus))
+    listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
+    assert page_of(tmp_path).count(listed) == 1
 
 
-def test_sites_outside_records_are_dropped() -> None:
-    assert positions(("chr2R", 90, 110, "m", 0, "+"), ("chrX", 100, 110, "m", 0, "+")) == []
-
-
-def test_names_stay_text_and_empty_figures_are_missing(tmp_path: Path) -> None:
+def test_names_stay_text_and_empty_figures_are_missing(tmp_path):
     (tmp_path / "t.tsv").write_text("id\teffect\tmatch\nNA\t1.5\t\n007\t\tnan\n")
     table = read_table(tmp_path / "t.tsv")
     assert table["id"].tolist() == ["NA", "007"]
     assert table["match"].tolist() == ["", "nan"]
     assert table["effect"].isna().tolist() == [False, True]
-
-
-def test_metrics_of_an_earlier_version_have_a_hint(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    del metrics["test"]["unit"]
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    message = "lacks test.unit. Run `selfattn-bio evaluate` again"
-    with pytest.raises(ResultsError, match=message):
-        read_results(run, tmp_path)
-
-
-def test_a_missing_file_names_the_command_that_writes_it(
-    tmp_path: Path, results_maker: Maker
-) -> None:
-    run = results_maker(tmp_path)
-    (tmp_path / "metrics.json").unlink()
-    message = r"metrics.json: file not found. Run `selfattn-bio evaluate`"
-    with pytest.raises(ResultsError, match=message):
-        read_results(run, tmp_path)
-
-
-def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
-    with pytest.raises(ResultsError, match=r"attribution.npz: cannot read this file: "):
-        read_results(run, tmp_path)
-
-
-def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    path = tmp_path / "corpus" / "corpus.json"
-    corpus = json.loads(path.read_text())
-    files = [{"path": "genome.fa", "sha256": "cd" * 32}]
-    path.write_text(
-        json.dumps(
-            corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}
-        )
-    )
-    assert (
-        render(read_results(run, tmp_path), tmp_path / "plots", "small").count(
-            f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
-        )
-        == 1
-    )

@@ -2,47 +2,32 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from page_tables import tables_of
+from pages import page_of, tables_of
+from small_results import MOTIFS, TASK, make_results
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.report.motif_tables import stability_table
-from selfattn_bio.report.page import write_report
-from selfattn_bio.report.results import read_results
 from selfattn_bio.report.words import RHO
 
-Maker = Callable[..., RunFile]
+
+def page_of_seeds(folder: Path, seeds: int) -> str:
+    training = TASK.training.model_copy(update={"seeds": seeds})
+    return page_of(folder, TASK.model_copy(update={"training": training}))
 
 
-def page_of(folder: Path, run: RunFile) -> str:
-    write_report(read_results(run, folder), folder / "report.html", "small_task")
-    return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def two_motifs(folder: Path, verdict: str) -> None:
-    """Keep the motifs that have sites, and give both a verdict."""
-    motifs = pd.read_csv(folder / "motifs.tsv", sep="\t").head(2).assign(verdict=verdict)
-    motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    text = (folder / "motifs.meme").read_text().partition("MOTIF motif_03")[0]
-    (folder / "motifs.meme").write_text(text)
-
-
-def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> None:
+def test_page_shows_motifs_found_again(tmp_path):
     other = tmp_path / "members" / "2"
-    run, _ = results_maker(tmp_path), results_maker(other)
-    two_motifs(tmp_path, "supported")
-    two_motifs(other, "inconclusive")
+    for folder, verdict in ((tmp_path, "supported"), (other, "inconclusive")):
+        make_results(folder, MOTIFS[:2].assign(verdict=verdict))
     about = {"alphabet": "dna", "method": "attnlrp", "numbers": [], "member_correlation": 0.734}
     (tmp_path / "attribution" / "attribution.json").write_text(json.dumps(about))
-    page = page_of(tmp_path, run)
+    page = page_of(tmp_path)
     assert "found in" not in page  # one training
     rho = f"Attributions of the averaged networks correlate with {RHO} 0.73 (median over records)."
     assert f"{rho}</p>" in page
-    twice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 2})})
-    page = page_of(tmp_path, twice)
+    page = page_of_seeds(tmp_path, 2)
     # both motifs of the fixture are equal
     *_, motifs = tables_of(page, "motifs")
     assert list(motifs.values())[-1] == {
@@ -56,14 +41,13 @@ def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> 
     )
     assert f"{rho} {seeds} records).</p>" in page
     assert "The motifs of 2 of 2 trainings were searched, separately, and those of 2 were" in page
-    thrice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 3})})
-    page = page_of(tmp_path, thrice)
+    page = page_of_seeds(tmp_path, 3)
     assert "The model was trained 3 times with different seeds. The motifs of 2 of 3 train" in page
     shutil.rmtree(other)
-    assert "found in" not in page_of(tmp_path, twice)
+    assert "found in" not in page_of_seeds(tmp_path, 2)
 
 
-def test_stability_without_verdicts_has_no_column() -> None:
+def test_stability_without_verdicts_has_no_column():
     row = {"run": 1, "name": "m", "consensus": "TATA", "match": "", "runs": 2, "found_in": 2}
     untested, tested = (
         stability_table(pd.DataFrame([row | {"tested": number, "supported_in": number}]))

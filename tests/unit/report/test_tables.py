@@ -1,20 +1,15 @@
 """Test that each number of the page's tables is in the column of its heading."""
 
 import json
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
-from page_tables import Rows, tables_of
+from pages import read, tables_of
+from small_results import make_results
 from target_results import OBJECTIVES, make_bins, make_language, make_targets
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.report import page, words
-from selfattn_bio.report.results import Results, read_results
 
-Maker = Callable[..., RunFile]
 TITLES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -44,12 +39,12 @@ TITLES = {
 }
 
 
-def rounded(value: float | None, sign: str = "", digits: int = 3) -> str:
+def rounded(value, sign="", digits=3):
     text = words.MISSING if value is None else f"{value:{sign}.{digits}f}"
     return text.replace("-", words.MINUS).replace(f"{words.MINUS}0.000", "0.000")
 
 
-def shown(of: Mapping[str, Any], sign: str = "") -> str:
+def shown(of, sign=""):
     """Format a value of metrics.json, with its interval if there is one."""
     if of.get("low") is None:
         return rounded(of["value"], sign)
@@ -57,7 +52,7 @@ def shown(of: Mapping[str, Any], sign: str = "") -> str:
     return f"{rounded(of['value'], sign)} {low} to {high}"
 
 
-def expected(entry: Mapping[str, Any], sign: str = "") -> dict[str, str]:
+def expected(entry, sign=""):
     """Return the texts of the metrics of a classifier by their headings."""
     return {
         TITLES[metric]: shown(of, sign)
@@ -66,13 +61,13 @@ def expected(entry: Mapping[str, Any], sign: str = "") -> dict[str, str]:
     }
 
 
-def expected_performance(metrics: Mapping[str, Any], main: str) -> Rows:
+def expected_performance(metrics, main):
     """Return the rows of the table of classifiers; numbers that a classifier lacks are dashes."""
     valid, test = (
         {"model": of["model"], **of["baselines"], **of.get("controls", {})}
         for of in (metrics["valid"], metrics["test"])
     )
-    rows: Rows = {}
+    rows = {}
     for name, entry in test.items():
         more = {f"validation {TITLES[main]}": shown(valid[name][main])}
         if members := metrics["test"].get("members"):
@@ -89,17 +84,17 @@ def expected_performance(metrics: Mapping[str, Any], main: str) -> Rows:
     return rows
 
 
-def make_binary(folder: Path, maker: Maker) -> Results:
+def make_binary(folder):
     """Write the results of two classes, in which the model has members and costs."""
-    run = maker(folder)
+    make_results(folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["costs"] = {"cnn": {"seconds": 61.2, "peak_memory_mb": 812.0}}
     metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    return read_results(run, folder)
+    return read(folder)
 
 
-MAKERS: dict[str, Callable[[Path, Maker], Results]] = {
+MAKERS = {
     "binary": make_binary,
     "bins": make_bins,
     **{kind: partial(make_targets, kind) for kind in OBJECTIVES},
@@ -108,7 +103,7 @@ MAKERS: dict[str, Callable[[Path, Maker], Results]] = {
 
 
 @pytest.fixture
-def rendered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Results], str]:
+def rendered(monkeypatch, tmp_path):
     """Return a function that renders the page without most of its figures."""
     monkeypatch.setattr(page, "draw_performance", lambda *_: [])
     monkeypatch.setattr(page.figures, "interpretation", lambda *_: [])
@@ -117,10 +112,8 @@ def rendered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Resul
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_each_metric_is_below_its_title(
-    kind: str, tmp_path: Path, results_maker: Maker, rendered: Callable[[Results], str]
-) -> None:
-    results = MAKERS[kind](tmp_path / "results", results_maker)
+def test_each_metric_is_below_its_title(kind, tmp_path, rendered):
+    results = MAKERS[kind](tmp_path / "results")
     metrics = results.metrics
     performance, *differences = tables_of(rendered(results), "performance")
     main = page.objective_of(results.task.objective).main_metric

@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.regression import Regression
 from selfattn_bio.objectives.several import Several
@@ -33,11 +32,11 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
         (0.0, 0.02, "cannot be distinguished"),
     ],
 )
-def test_the_sentence_follows_the_interval(low: float, high: float, expected: str) -> None:
+def test_the_sentence_follows_the_interval(low, high, expected):
     assert words.baseline_sentence(metrics(low, high, model=(3, 3)))[1] == expected
 
 
-def test_the_sentence_holds_the_figures() -> None:
+def test_the_sentence_holds_the_figures():
     expected = " ".join(words.baseline_sentence(metrics(0.01, 0.03, model=(3, 3))))
     assert expected == (
         "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
@@ -46,7 +45,7 @@ def test_the_sentence_holds_the_figures() -> None:
     )
 
 
-def test_numbers_have_their_metric_and_units() -> None:
+def test_numbers_have_their_metric_and_units():
     of = metrics(0.01, 0.03, "kmer6_linear", model=(3, 3))
     of["differences"]["baselines"]["kmer6_linear"] = {
         "pearson": of["differences"]["baselines"]["kmer6_linear"]["auroc"]
@@ -64,7 +63,7 @@ def test_numbers_have_their_metric_and_units() -> None:
     assert "undefined" in words.difference_sentence(Regression, of)
 
 
-def test_lower_errors_are_better() -> None:
+def test_lower_errors_are_better():
     class Error(Regression):
         main_metric, higher_is_better = "mse", False
 
@@ -78,7 +77,7 @@ def test_lower_errors_are_better() -> None:
     assert words.baseline_sentence(of, Error)[1] == "better"
 
 
-def test_better_needs_equal_sizes() -> None:
+def test_better_needs_equal_sizes():
     def expected(low: float, high: float, cnn: tuple[int, int]) -> str:
         return " ".join(
             words.baseline_sentence(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))
@@ -99,7 +98,7 @@ def test_better_needs_equal_sizes() -> None:
     )
 
 
-def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
+def test_a_saved_baseline_is_recommended_where_it_leads():
     advice = " Use the baseline, which is saved in baselines/gc."
     assert words.baseline_sentence(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(
         f"; the comparison is based on only one training, so this may be chance.{advice}"
@@ -115,7 +114,7 @@ def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
     )
 
 
-def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
+def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero():
     assert [words.figure(x, 3, True) for x in (0.0274, -0.0274, -0.0001, None)] == [
         "+0.027",
         f"{words.MINUS}0.027",
@@ -124,7 +123,7 @@ def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
     ]
 
 
-def test_p_is_never_0() -> None:
+def test_p_is_never_0():
     assert [words.p_value(p) for p in (0.0321, 2e-8, 0.0, None, float("nan"))] == [
         "0.032",
         "2e-08",
@@ -133,7 +132,7 @@ def test_p_is_never_0() -> None:
     ]
 
 
-def test_supported_motifs_are_named_once_by_their_match() -> None:
+def test_supported_motifs_are_named_once_by_their_match():
     table = pd.DataFrame(
         {
             "name": ["m1", "m2", "m3", "m4"],
@@ -162,7 +161,7 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     assert words.motif_sentence(numbers).endswith(": for liver Dref, GTGACC; for heart Dref.")
 
 
-def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
+def test_motifs_without_support_are_counted_by_their_verdicts():
     found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"]})
     expected = "supported by the held-out records"
     assert (
@@ -185,9 +184,7 @@ def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
         (0.8, 0, 0, "no site"),
     ],
 )
-def test_odds_have_two_digits_and_none_without_negatives(
-    ratio: float, positives: int, negatives: int, expected: str
-) -> None:
+def test_odds_have_two_digits_and_none_without_negatives(ratio, positives, negatives, expected):
     assert (
         words.odds(
             {"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}
@@ -196,13 +193,13 @@ def test_odds_have_two_digits_and_none_without_negatives(
     )
 
 
-def test_database_has_its_common_name() -> None:
+def test_database_has_its_common_name():
     assert words.database_name("jaspar:vertebrates") == "JASPAR 2026 CORE, vertebrates"
     assert words.database_name("data/mine.meme") == "mine.meme"
     assert words.database_name("none") == ""
 
 
-def test_false_positive_rate_of_permuted_motifs() -> None:
+def test_false_positive_rate_of_permuted_motifs():
     found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
     assert words.null_sentence(found) == (
         "False-positive rate: of 39 meaningless motifs, which have the columns of these motifs in "
@@ -211,7 +208,7 @@ def test_false_positive_rate_of_permuted_motifs() -> None:
     assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
 
 
-def test_averaged_networks_include_seeds() -> None:
+def test_averaged_networks_include_seeds():
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     trainings = (
         "The model was trained 3 times with different seeds. Attribution and motifs come from the "
@@ -229,7 +226,7 @@ def test_averaged_networks_include_seeds() -> None:
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""
 
 
-def test_classifiers_have_readable_names() -> None:
+def test_classifiers_have_readable_names():
     names = ("exact_positions", "partner_gc", "cnn", "mine", "partner_alone")
     assert [words.classifier_name(name) for name in names] == [
         "logistic regression on exact positions",
@@ -241,13 +238,13 @@ def test_classifiers_have_readable_names() -> None:
     assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
 
 
-def test_a_gap_is_reported_if_it_exceeds_chance() -> None:
+def test_a_gap_is_reported_if_it_exceeds_chance():
     found = {"value": 0.12, "shrunk": 0.05, "p": 0.01}
     assert words.gap(found) == "gap 0.120 (0.050 after shrinkage, p = 0.01)"
     assert words.gap(found | {"p": 0.4}) == "no gap beyond chance (p = 0.4)"
 
 
-def test_calibration_is_shown_with_its_floor() -> None:
+def test_calibration_is_shown_with_its_floor():
     entry = {
         "ece": {"value": 0.017, "low": 0.01, "high": 0.02, "floor": 0.0156},
         "calibration_slope": {"value": 1.01, "low": 0.94, "high": 1.08},
@@ -286,13 +283,11 @@ class _Error(Regression):
         (["mae", "mse"], _Error, "Negative values favour the model."),
     ],
 )
-def test_each_metric_has_its_direction(
-    metrics: list[str], objective: type[Objective], sentence: str
-) -> None:
+def test_each_metric_has_its_direction(metrics, objective, sentence):
     assert words.favour_sentence(metrics, objective) == sentence
 
 
-def test_agreement_leaves_out_undefined_correlations() -> None:
+def test_agreement_leaves_out_undefined_correlations():
     assert words.agreement_sentence(None, np.array([])) == ""
     assert words.agreement_sentence(None, np.array([np.nan])) == ""
     assert words.agreement_sentence(0.731, np.array([0.5, np.nan, 0.7])) == (
@@ -302,7 +297,7 @@ def test_agreement_leaves_out_undefined_correlations() -> None:
     )
 
 
-def test_estimate_has_an_interval_if_known() -> None:
+def test_estimate_has_an_interval_if_known():
     entry = {"value": 0.871, "low": 0.861, "high": 0.88}
     assert words.estimate(entry) == "0.871 (0.861 to 0.880)"
     assert words.estimate(entry, 2) == "0.87 (0.86 to 0.88)"
@@ -310,7 +305,7 @@ def test_estimate_has_an_interval_if_known() -> None:
     assert words.estimate(dict.fromkeys(entry)) == words.MISSING
 
 
-def test_undefined_difference_does_not_blame_the_model() -> None:
+def test_undefined_difference_does_not_blame_the_model():
     unknown = {"auroc": dict.fromkeys(("value", "low", "high"))}
     differences = {"best_baseline": "gc", "baselines": {"gc": unknown}}
     sentence = words.difference_sentence(Binary, {"differences": differences})

@@ -1,8 +1,30 @@
-"""Read the tables of a page as a reader does: each cell by its row and the heading above it."""
+"""Write the page of a results folder, and read its tables as a reader does.
+
+Each cell is known by its row and the heading above it.
+"""
 
 from html.parser import HTMLParser
+from pathlib import Path
+
+from small_results import TASK
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.layout import Layout
+from selfattn_bio.report.page import write_page
+from selfattn_bio.report.results import Results, read_results
 
 Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the heading of the column
+
+
+def read(folder: Path, task: RunFile = TASK) -> Results:
+    """Read the results folder of a task."""
+    return read_results(task, Layout(folder))
+
+
+def page_of(folder: Path, task: RunFile = TASK) -> str:
+    """Write the page of a results folder, and return it."""
+    write_page(read(folder, task), "small_task")
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 class Tables(HTMLParser):

@@ -1,0 +1,286 @@
+"""Write a small results folder, as left by the commands that run before the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.maps import MappedSequence
+from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.config import EvaluationSection, RunFile
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evidence.verdicts import COLUMNS
+from selfattn_bio.motifs.formats import on_chromosome, write_bed
+from selfattn_bio.motifs.meme import meme_text
+
+LENGTH = 60
+SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}
+PPM = np.array(
+    [
+        [0.02, 0.02, 0.02, 0.94],
+        [0.94, 0.02, 0.02, 0.02],
+        [0.02, 0.02, 0.02, 0.94],
+        [0.25, 0.25, 0.25, 0.25],
+        [0.02, 0.9, 0.06, 0.02],
+    ]
+)
+MOTIFS = pd.DataFrame(
+    {
+        "name": ["motif_01", "motif_02", "motif_03"],
+        "consensus": "TATNC",
+        "num_sites": [120, 44, 21],
+        "target": "positive",
+        "match": ["Dref (MA1456.2)", "", "Trl (MA0205.3)"],
+        "match_q": [2e-8, np.nan, 0.01],
+        "verdict": ["supported", "inconclusive", "inconclusive"],
+        "unit": "log-odds",
+        "min_effect": 0.1,
+        "near_ties": 0,
+        "positives": 40,
+        "negatives": 40,
+        "enrichment_p": [1e-20, 0.02, 1.0],
+        "enrichment_q": [3e-20, 0.03, 1.0],
+        "odds_ratio": [19.2, 1.4, 0.5],
+        "positives_with_hit": [30, 20, 3],
+        "negatives_with_hit": [2, 14, 6],
+        "num_hits": [33, 35, 9],
+        "effect": [0.81, 0.04, np.nan],
+        "effect_low": [0.62, -0.05, np.nan],
+        "effect_high": [1.01, 0.12, np.nan],
+        "effect_p": [0.001, 0.4, np.nan],
+        "effect_q": [0.002, 0.5, np.nan],
+        "effect_records": [32, 34, 9],
+        "fall": [0.91, 0.14, np.nan],
+        "fall_low": [0.62, -0.05, np.nan],
+        "fall_high": [1.01, 0.12, np.nan],
+        "marginal": [0.4, 0.1, np.nan],
+        "marginal_low": 0.05,
+        "marginal_high": 0.6,
+        "marginal_start": 40,
+        "marginal_end": 45,
+        "marginal_strand": "-",
+        "marginal_peak": 1.25,
+        "marginal_position_q": 0.003,
+        "marginal_strand_q": 0.2,
+    }
+)
+OF_FIRST = {  # evidence that only the first motif has
+    "other_matches": "BEAF-32 (MA0529.3)",
+    **{"matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
+    **{"sufficiency": 0.02, "sufficiency_low": -0.03, "sufficiency_high": 0.07},
+    **{"sufficiency_p": 0.4, "sufficiency_q": 0.4, "stability": 0.5},
+    **{"position_p": 0.01, "position_q": 0.02, "window_start": -31, "window_end": -25},
+    **{"window_hits": 9, "window_expected": 3.21, "window_p": 0.004, "window_q": 0.008},
+    **{"strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77},
+    **{"strand_p": 0.3, "strand_q": 0.3, "support_q": 1e-3},
+    **{"null_motifs": 20, "null_fall": 0.12, "null_p": 1 / 21, "null_passing": 1},
+}
+MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(
+    columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST])
+)
+PAIRS = pd.DataFrame(
+    {
+        "name_a": "motif_01",
+        "name_b": ["motif_02", "motif_03"],
+        "records": [62, 25],
+        "tested": [62, 22],
+        "epistasis": [0.61, -0.03],
+        "epistasis_low": [0.42, -0.09],
+        "epistasis_high": [0.8, 0.04],
+        "q": [0.004, np.nan],
+        "closest": [0.83, 0.55],
+        "spacing_start": [5, 0],
+        "spacing_end": [10, 5],
+        "spacing_fold": [8.5, 1.1],
+        "spacing_q": [0.003, 0.7],
+        "orientation": ["+-", "++"],
+        "orientation_fold": [2.7, 1.1],
+        "orientation_q": [0.002, 0.8],
+        "verdict": ["supported", "inconclusive"],
+        "marginal": [0.3, np.nan],
+        "marginal_low": 0.2,
+        "marginal_high": 0.4,
+        "marginal_distance": 10,
+        "marginal_peak": 0.9,
+        "marginal_distance_q": [0.004, np.nan],
+    }
+)
+AUDIT = {
+    "records": {"test": 80, "train": 40},
+    "similarity": 0.15,
+    "near": 3,
+    "near_other_label": 1,
+    "duplicates": 0,
+    "overlaps": 0,
+    "shared": {"species": 7},
+    "seen": 0,
+    "nearest": [{"from": 0.15, "to": 1.0, "count": 2}, {"from": 1.0, "to": 1.0, "count": 1}],
+    "shifts": [
+        {
+            **{"what": "length", "split": "test", "train": 60.0, "other": 61.5},
+            **{"effect": 0.25, "effect_is": "Cohen's d", "test": "K-S", "p": 0.003},
+        }
+    ],
+    "warnings": ["3 test records have a near neighbour"],
+    "limits": {
+        **{"max_duplicates": 0, "max_overlaps": 0, "max_seen": 0},
+        **{"max_shared": None, "max_near": 0.1, "max_similarity": 1.0},
+    },
+}
+TASK = RunFile.model_validate(
+    {
+        "title": "A small task",
+        "data": {"positives": "p.fa", "negatives": "n.fa"},
+        "evaluation": {"bootstraps": 50},
+        "interpret": {"database": "jaspar:insects"},
+    }
+)
+
+
+def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r") -> None:
+    """Write the results folder of `TASK`; ids start with `prefix`."""
+    rng = np.random.default_rng(0)
+    n = sum(SPLIT_SIZES.values())
+    records = pd.DataFrame(
+        {
+            "id": [f"{prefix}{i}" for i in range(n)],
+            "label": np.tile([1, 0], n // 2),
+            "chrom": "chr2R",
+            "start": np.arange(n) * 100,
+            "end": np.arange(n) * 100 + LENGTH,
+            "strand": np.tile(["+", "+", "-", "-"], n // 4),
+            "length": LENGTH,
+        }
+    )
+    split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
+    for part in ("corpus", "model", "predictions", "attribution"):
+        (folder / part).mkdir(parents=True)
+    records.to_parquet(folder / "corpus" / "records.parquet")
+    source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
+    sources = [source, source | {"made": {"kind": "shuffled"}}]
+    corpus = {
+        "alphabet": "dna",
+        "assembly": "dm3",
+        "num_records": n,
+        "num_letters": n * LENGTH,
+        "fingerprint": "f" * 64,
+        "read": n + 3,
+        "dropped": {"exact duplicates": 3},
+        "noted": {"lower case letters": 12},
+        "sources": sources,
+    }
+    (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
+    (folder / "audit.json").write_text(json.dumps(AUDIT))
+    pd.DataFrame({"id": records["id"], "split": split, "reason": "random"}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
+
+    labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
+    logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
+    baseline = {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SPLIT_SIZES}
+    control = {s: rng.normal(0, 1, len(labels[s])) for s in SPLIT_SIZES}
+    gc = {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SPLIT_SIZES}
+    classifiers = {
+        "model": Classifier.of_logits("model", logits, Calibration(0.6, 0.1, 0.45)),
+        "cnn": Classifier.of_logits("baseline", baseline, Calibration(0.8)),
+        "shuffled": Classifier.of_logits("control", control, Calibration(0.1)),
+        "gc": Classifier("baseline", gc, 0.5),
+    }
+    gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
+    tissue = np.array(["gut", "gut", "liver", "liver"] * (SPLIT_SIZES["test"] // 4), dtype=object)
+    tissue[0] = "rare"
+    metrics = summarise(
+        classifiers, labels, {"gc": gc}, EvaluationSection(bootstraps=50), {"tissue": tissue}
+    )
+    metrics["sizes"] = {
+        name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")
+    }
+    metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    for s in ("valid", "test"):
+        table = predictions_table(records["id"][split == s].tolist(), labels[s], classifiers, s)
+        table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
+    (folder / "model" / "run.toml").write_text('title = "A small task"\n')
+    provenance = {
+        "vocabulary_sha256": "c" * 64,
+        "num_train": 40,
+        "versions": {"torch": "2.13.0"},
+        "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
+    }
+    (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
+    steps = np.arange(1, 9) * 250
+    history = {
+        "step": steps,
+        "epoch": steps / 260,
+        "train_loss": 0.7 / np.sqrt(1 + steps / 400),
+        "valid_loss": 0.69 - 0.2 * (1 - np.exp(-steps / 500)),
+        "valid_auroc": 0.85 - 0.2 * np.exp(-steps / 600),
+        "learning_rate": 1e-3,
+        "seconds": steps / 20,
+    }
+    pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
+
+    motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    curves = pd.DataFrame(
+        {
+            "name": "motif_01",
+            "strand": ["+", "+", "-", "-"],
+            "start": [0, 40, 0, 40],
+            "end": [40, 45, 40, 45],
+            "effect": [0.1, 0.2, 0.1, 1.25],
+            "unit": "log-odds",
+        }
+    )
+    curves = curves.assign(effect_low=curves["effect"] - 0.1, effect_high=curves["effect"] + 0.1)
+    curves.to_csv(folder / "marginals.tsv", sep="\t", index=False)
+    PAIRS.to_csv(folder / "interactions.tsv", sep="\t", index=False)
+    by_distance = pd.DataFrame(
+        {
+            "name_a": "motif_01",
+            "name_b": "motif_02",
+            "orientation": "+-",
+            "distance": [0, 10, 20],
+            "epistasis": [0.0, 0.9, 0.1],
+            "unit": "log-odds",
+        }
+    )
+    by_distance.assign(epistasis_low=-0.1, epistasis_high=1.0).to_csv(
+        folder / "interactions.distances.tsv", sep="\t", index=False
+    )
+    ppms = dict.fromkeys(motifs["name"], PPM)
+    (folder / "motifs.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 20)))
+    test = records[split == "test"]
+    test = test[test["label"] == 1].assign(start=lambda of: of["start"] + 10, score=900, strand="+")
+    test = test.assign(end=test["start"] + 5)
+    sites = [test.assign(name=name) for name in motifs["name"][:2]]
+    write_bed(folder / "seqlets.bed", pd.concat(sites or [test.assign(name="")[:0]]))
+    explained = records[records["label"] == 1].head(20)
+    explained = explained.assign(split="train", target="positive", score=np.linspace(3, 1, 20))
+    attribution = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
+    attribution[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record has the strongest site
+    attribution -= attribution.mean(axis=2, keepdims=True)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (20, LENGTH))
+    letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
+    attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
+    edges = np.arange(0, LENGTH + 1, 4)
+    maps = {
+        explained["id"].iloc[row]: MappedSequence(
+            letters[row],
+            explained["score"].iloc[row],
+            [AttentionMap(edges, rng.dirichlet(np.ones(15), 15)) for _ in range(2)],
+        )
+        for row in (0, 10)
+    }
+    Explanation(explained, letters, attribution, attention, "dna", maps=maps).save(
+        folder / "attribution"
+    )
+    places = pd.DataFrame(
+        {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
+    )
+    built = pd.concat(
+        [places.assign(name=name) for name in motifs["name"][:2]] or [places.assign(name="")[:0]]
+    )
+    write_bed(folder / "discovery_seqlets.bed", on_chromosome(built, explained))
