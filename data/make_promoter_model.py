@@ -18,6 +18,7 @@ from pathlib import Path
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.card import CARD, best_metrics, model_card
 from selfattn_bio.files import whole_folder
+from selfattn_bio.layout import Layout
 from selfattn_bio.model.checkpoint import STACK, load_model
 
 ROOT = Path(__file__).parents[1]
@@ -34,13 +35,15 @@ PARTS = (
 
 def main(results: Path) -> None:
     """Copy the model of a results folder into the package."""
-    model, task = results / "model", read_run_file(ROOT / "workflows/tasks/promoter.toml")
-    run, _, provenance = load_model(model)
+    files, task = Layout(results), read_run_file(ROOT / "workflows/tasks/promoter.toml")
+    run, _, provenance = load_model(files.model)
     # "auto" became the precision of the training machine
     training = task.training.model_copy(update={"precision": run.training.precision})
     if run != task.model_copy(update={"variants": {}, "training": training}):
-        sys.exit(f"error: {model}: not trained from workflows/tasks/promoter.toml; train it again")
-    test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
+        sys.exit(
+            f"error: {files.model}: not trained from workflows/tasks/promoter.toml; train it again"
+        )
+    test = json.loads(files.metrics.read_text(encoding="utf-8"))["test"]["model"]
     program, *rest = provenance["command"]
     provenance["command"] = [
         "selfattn-bio" if Path(program).name == "main.py" else Path(program).name,
@@ -50,8 +53,8 @@ def main(results: Path) -> None:
         provenance["git_commit"] = None
     with whole_folder(SHIPPED) as folder:
         for part in PARTS:
-            shutil.copyfile(model / part, folder / part)
-        shutil.copytree(model / STACK, folder / STACK)
+            shutil.copyfile(files.model / part, folder / part)
+        shutil.copytree(files.model / STACK, folder / STACK)
         (folder / "provenance.json").write_text(
             json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
         )
