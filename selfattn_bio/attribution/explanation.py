@@ -113,7 +113,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         """Return the first sequences as HTML, with letters scaled by score.
 
-        Of long sequences, the window with the largest scores is shown.
+        In long sequences, the window with the largest scores is shown.
         """
         tracks = "".join(
             best_track_html(self.ids[row], self.track(row), get_alphabet(self.alphabet).letters)

@@ -332,7 +332,7 @@ def importance_of(
 ) -> list[NDArray[np.float32]]:
     """Return the importance of each position by AttnLRP, or by saturation without embeddings.
 
-    For a model with two inputs, `name` is the input whose positions are meant.
+    For a model with two inputs, `name` is the input to which the positions belong.
     """
     target = Target(output.name)
     if isinstance(scorer, PairedScorer):

@@ -11,7 +11,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.layout import Layout
 
 TASKS, RESULTS = Path("workflows/tasks"), Path("results")
-RUN_FILE = "run.toml"  # of a task in a folder of its own
+RUN_FILE = "run.toml"  # run file and results are in the same folder
 _PARTS = re.compile(
     r"(?P<task>.*?)(/variants/(?P<variant>[a-z0-9_]+))?"
     r"(/members/(?P<member>[0-9]+)|/sweep/(?P<job>[0-9a-f]+))?"

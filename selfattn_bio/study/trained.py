@@ -61,7 +61,7 @@ class TrainedModel:
         Parameters
         ----------
         study
-            The study. Of several members, its own is loaded.
+            The study; if it has several members, the first is loaded.
         step
             Name of the step, for errors.
 

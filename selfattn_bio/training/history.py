@@ -72,7 +72,7 @@ class History:
     def add_evaluation(self, row: dict[str, float], value: float, kept: int) -> None:
         """Add a row, and its step to the best ones if it is one of the first `kept`.
 
-        Higher values are better. Of equal values, the earlier one wins. An undefined value is the
+        Higher values are better. The earlier of equal values wins. An undefined value is the
         worst.
         """
         self.rows.append(row)
