@@ -189,7 +189,7 @@ def explain_pairs(
         else records.drop(columns=list(INTERVAL), errors="ignore")
     )
     batches = (
-        backward_batches(first, partner, copies=method.copies)
+        backward_batches(first, partner, copies=method.rows_per_sequence)
         if isinstance(method, ByGradient)
         else (slice(i, i + 1) for i in range(len(pairs)))
     )

@@ -42,9 +42,12 @@ from selfattn_bio.scoring.scorer import Scorer
 
 
 class ByGradient(AttributionMethod):
-    """Method whose passes process a batch of sequences, with `copies` rows per sequence."""
+    """Method whose passes process a batch of sequences."""
 
-    copies = 1
+    @property
+    def rows_per_sequence(self) -> int:
+        """Return the number of rows that a sequence has in a batch."""
+        return 1
 
 
 class _OneBackward(ByGradient):
@@ -102,6 +105,11 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
     """
 
     name: ClassVar[str] = "attnlrp_copies"
+
+    @property
+    def rows_per_sequence(self) -> int:
+        """Return the number of copies."""
+        return self.copies
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         run = scorer.run

@@ -1,6 +1,7 @@
 """Test how methods are chosen, their settings, and methods that only read attention."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from selfattn_bio.attribution.methods import (
     build_method,
 )
 from selfattn_bio.attribution.targets import Target
+from selfattn_bio.config.interpret import PlainMethod
 from selfattn_bio.errors import ArgumentError, ResultsError
 
 
@@ -125,6 +127,9 @@ def test_a_method_is_chosen_by_kind():
     for kind, cls in METHODS.items():
         method = build_method(TypeAdapter(config.AnyMethod).validate_python({"kind": kind}))
         assert method == cls()
+    for section in get_args(get_args(config.AnyMethod)[0]):
+        if section is not PlainMethod:
+            assert build_method(section()).model_dump() == section().model_dump()
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(fraction=0.3)
     assert build_method(config.BlocksMethod(width=5, by="random")) == BlockOcclusion(
         width=5, by="random"
