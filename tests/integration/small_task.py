@@ -189,7 +189,7 @@ def trainer_of(folder, run_file, precision="32-true"):
 
 
 def copy_task(task, folder, model=None):
-    """Copy a task, with another model or without one."""
+    """Copy a task without its model, or with another one."""
     shutil.copytree(task, folder, ignore=shutil.ignore_patterns("model", "model.checkpoints"))
     if model:
         shutil.copytree(model, folder / "model")
