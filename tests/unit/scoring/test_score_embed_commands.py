@@ -176,7 +176,7 @@ def test_intervals_without_genome_error(model, here, capsys, text, name):
         assert exit_code(f"{command} --fasta {name} --output {output} --model", model) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert f"{name}: unsupported file type: BED or GFF intervals" in line
-        assert "Intervals need a genome: use --bed and --genome" in line
+        assert "Intervals need a genome: `score --bed FILE --genome FILE`" in line
 
 
 # internal errors and user errors
