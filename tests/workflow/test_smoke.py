@@ -241,14 +241,14 @@ def test_changed_variant_retrains_alone(project, edit):
         "train_variant": 1,
         "evaluate": 1,
         "report": 1,
-        "notebook": 2,
+        "notebook": 3,
         "train_smoke": 1,
     }
 
 
 def test_changed_evaluation_retrains_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "bootstraps = 200", "bootstraps = 100")
-    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
+    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
 
 
 def test_changed_audit_limit_retrains_nothing(project, edit):
