@@ -14,10 +14,11 @@ from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pa
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.motifs.motif_set import MotifSet
-from selfattn_bio.report.lines import closing_lines
+from selfattn_bio.report.lines import final_lines
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
@@ -192,7 +193,7 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     assert f'<span class="of"> of {number}</span>' in page
     assert any(
         f"of {number} motifs" in line
-        for line in closing_lines(sb.read_run_file("run.toml"), Path())
+        for line in final_lines(sb.read_run_file("run.toml"), Layout(Path()), "pairs")
     )
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
