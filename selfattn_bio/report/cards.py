@@ -119,7 +119,7 @@ def findings(
     Parameters
     ----------
     row
-        A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS`; values
+        A row of motifs.tsv with all columns of `evidence.verdicts.COLUMNS`; values
         may be missing.
     task
         The run file, whose significance level decides what counts as shown.

@@ -1,7 +1,7 @@
 """Plots of scores, metrics, motifs and attention, and the style of all figures of the report.
 
 Each function draws into the given axes. Call it inside `with style():` to get the style of the
-report. The colours can be distinguished with any colour vision, as those of `interpret.logos`.
+report. The colours can be distinguished with any colour vision, as those of `motifs.logos`.
 """
 
 from __future__ import annotations
