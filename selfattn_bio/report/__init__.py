@@ -1,0 +1,1 @@
+"""HTML pages, figures, tables and sentences about the results of a task."""

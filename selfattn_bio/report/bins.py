@@ -46,26 +46,18 @@ def baseline_sentence(name: str, metrics: Mapping[str, Any]) -> str:
         ("Its first member alone", "first_member", first),
     ):
         if difference := metrics["differences"].get(key, {}).get(name):
-            lead = difference["auprc"]
+            lead, why = difference["auprc"], caveat(size, other)
             judged = verdict(lead, size, other)
             finding = {
                 "not distinguishable": f"cannot be distinguished from {title}",
                 "higher": f"has a higher AUPRC than {title}",
                 "lower": f"has a lower AUPRC than {title}",
             }.get(judged, f"is {judged} than {title}")
-            spread = (
-                f"{words.percent(metrics['confidence'])} interval {words.interval(lead, sign=True)}"
+            found.append(
+                f"{who} {finding} ({words.figure(lead['value'], sign=True)} AUPRC, "
+                f"{words.percent(metrics['confidence'])} interval "
+                f"{words.interval(lead, sign=True)}{f'; {why}' if why else ''})."
             )
-            figures = "; ".join(
-                filter(
-                    None,
-                    (
-                        f"{words.figure(lead['value'], sign=True)} AUPRC, {spread}",
-                        caveat(size, other),
-                    ),
-                )
-            )
-            found.append(f"{who} {finding} ({figures}).")
     return " ".join(found)
 
 

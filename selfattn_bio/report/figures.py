@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
@@ -230,17 +228,6 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
         window = windows.loc[name].to_numpy(dtype=float)
         if window[0] < 0:
             window = window + (length if (test["length"] == length).all() else np.nan)
-        paint = partial(_bare_profile, group["middle"].to_numpy(), length, window)
+        paint = partial(plots.draw_position_profile, group["middle"], length, tuple(window))
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings
-
-
-def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Axes) -> None:
-    plots.draw_position_profile(positions, length, ax)
-    if not np.isnan(window).any():
-        ax.axvspan(*window, color=plots.BASELINE, alpha=0.35, linewidth=0, zorder=0)
-    ax.set(xlabel="", ylabel="sites")
-    ax.set_xticks([0, length])
-    ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    ax.tick_params(labelsize=6, length=2)
-    ax.grid(False)

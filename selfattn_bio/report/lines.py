@@ -20,7 +20,6 @@ from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
@@ -52,9 +51,9 @@ def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
     test = metrics["test"]
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         known = ", ".join(
-            f"{title_of(metric)} {found['value']:.3f}"
+            f"{title_of(metric)} {words.estimate(found)}"
             for metric, found in entry.items()
-            if found["value"] is not None
+            if isinstance(found, dict) and found.get("value") is not None
         )
         yield f"test {known}  {_named(name)}{_lead(objective, metrics, name)}"
 
@@ -110,28 +109,6 @@ def _calls(name: str, entry: Metrics) -> Iterator[str]:
             entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1")
         )
         yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
-
-
-@_test_lines.register
-def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
-    test, leads = metrics["test"], metrics["differences"]["baselines"]
-    yield (
-        f"test {counted(test['n'], 'bin')}, {test['positives']:,} with a point, in "
-        f"{counted(test['blocks'], 'block')} of {metrics['block']:,} bp"
-    )
-    for name, entry in {"model": test["model"], **test["baselines"]}.items():
-        shown = f"test AUPRC {words.estimate(entry['auprc'])}, AUROC {entry['auroc']['value']:.3f}"
-        lead = ""
-        for who, of in (
-            ("model", leads),
-            ("first member of the model", metrics["differences"].get("first_member", {})),
-        ):
-            if difference := of.get(name, {}).get("auprc"):
-                lead += (
-                    f"; {who} minus {classifier_name(name)} AUPRC {difference['value']:+.3f} "
-                    f"({difference['low']:+.3f} to {difference['high']:+.3f})"
-                )
-        yield f"{shown}, MCC {entry['mcc']['value']:.3f}  {_named(name)}{lead}"
 
 
 def _members(test: Metrics) -> Iterator[str]:

@@ -52,29 +52,41 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     has_differences = "differences" in metrics
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
-    return _fill(
-        results,
-        name,
-        objective=objective,
-        main=objective.main_metric,
-        main_title=title_of(objective.main_metric),
-        favour=words.favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
-        best=words.best_baseline(metrics, objective),
-        comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
-        sentences=list(_sentences(objective, metrics)),
-        ensemble_sentence=words.ensemble_sentence(task),
-        stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
-        performance_table=tables.performance_table(metrics, objective),
-        differences=tables.difference_table(metrics),
-        performance=draw_performance(objective, results, plots_folder),
-        slice_figures=slice_figures(Tested(results, plots_folder)),
-        slices=tables.slice_table(metrics),
-        groups=tables.group_tables(metrics),
-        unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
-        used_files=used_files(results.corpus["sources"]),
-        splits=tables.split_table(results.records, task.split.kind),
-        **(_interpretation(results, plots_folder) if is_interpreted else {}),
-        is_interpreted=is_interpreted,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=task.title or name,
+            name=name,
+            task=task,
+            metrics=metrics,
+            classifier_name=words.classifier_name,
+            audit=results.audit,
+            **(tables.leakage_tables(results.audit) if results.audit else {}),
+            corpus=results.corpus,
+            provenance=list(flat(results.provenance)),
+            run_file=(results.layout.model / "run.toml").read_text(encoding="utf-8"),
+            objective=objective,
+            main=objective.main_metric,
+            main_title=title_of(objective.main_metric),
+            favour=words.favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
+            best=words.best_baseline(metrics, objective),
+            comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
+            sentences=list(_sentences(objective, metrics)),
+            ensemble_sentence=words.ensemble_sentence(task),
+            stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
+            performance_table=tables.performance_table(metrics, objective),
+            differences=tables.difference_table(metrics),
+            performance=draw_performance(objective, results, plots_folder),
+            slice_figures=slice_figures(Tested(results, plots_folder)),
+            slices=tables.slice_table(metrics),
+            groups=tables.group_tables(metrics),
+            unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
+            used_files=used_files(results.corpus["sources"]),
+            splits=tables.split_table(results.records, task.split.kind),
+            **(_interpretation(results, plots_folder) if is_interpreted else {}),
+            is_interpreted=is_interpreted,
+        )
     )
 
 
@@ -163,8 +175,8 @@ def _sentences(objective: Objective[Any], metrics: Mapping[str, Any]) -> Sequenc
 _sentences.register(BinsOfPoints, bin_sentences)
 
 
-def _fill(results: Results, name: str, **values: Any) -> str:
-    """Fill the template of the page with results and `values`."""
+def _environment() -> Environment:
+    """Return the templates, and the functions that they use."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"),
         autoescape=True,
@@ -182,19 +194,7 @@ def _fill(results: Results, name: str, **values: Any) -> str:
         calibration=words.calibration,
         svg=Markup,
     )
-    return environment.get_template("report.html.j2").render(
-        title=results.task.title or name,
-        name=name,
-        task=results.task,
-        metrics=results.metrics,
-        classifier_name=words.classifier_name,
-        audit=results.audit,
-        **(tables.leakage_tables(results.audit) if results.audit else {}),
-        corpus=results.corpus,
-        provenance=list(flat(results.provenance)),
-        run_file=(results.layout.model / "run.toml").read_text(encoding="utf-8"),
-        **values,
-    )
+    return environment
 
 
 def about(page: str) -> Markup:

@@ -1,7 +1,7 @@
 """Plots of scores, metrics, motifs and attention, and the style of all figures of the report.
 
 Each function draws into the given axes. Call it inside `with style():` to get the style of the
-report. The colours can be distinguished with any colour vision, as those of `interpret.logos`.
+report. The colours can be distinguished with any colour vision, as those of `motifs.logos`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.attribution.readout import AttentionMap
@@ -225,13 +226,25 @@ def draw_intervals(
         )
     if reference is not None:
         ax.axvline(reference, color=MUTED, **DOTTED)
-    ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-    ax.tick_params(axis="y", length=0, labelcolor=INK)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="y", visible=False)
+    name_rows([name for name, _, _ in rows], ax)
     ax.margins(x=0.06)
     ax.set_xlabel(label)
+
+
+def name_rows(names: Sequence[str], ax: Axes) -> None:
+    """Write one name per row at the left, from top to bottom, without ticks or lines."""
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="y", visible=False)
+
+
+def error_bars(intervals: Sequence[Mapping[str, float]]) -> tuple[list[float], NDArray[np.float64]]:
+    """Return the values, and their distances to the ends of the intervals, (2, n)."""
+    values = [of["value"] for of in intervals]
+    ends = [[of["value"] - of["low"], of["high"] - of["value"]] for of in intervals]
+    return values, np.maximum(np.reshape(ends, (-1, 2)), 0).T
 
 
 def draw_slices(
@@ -253,15 +266,11 @@ def draw_slices(
     """
     for i, (key, name) in enumerate(names.items()):
         measured = [j for j, entry in enumerate(slices) if entry.get(key)]
-        aurocs = [slices[j][key]["auroc"] for j in measured]
-        x = np.array(measured) + (i - (len(names) - 1) / 2) * 0.22
-        values = np.array(
-            [[a["value"], a["value"] - a["low"], a["high"] - a["value"]] for a in aurocs]
-        ).reshape(-1, 3)
+        values, ends = error_bars([slices[j][key]["auroc"] for j in measured])
         ax.errorbar(
-            x,
-            values[:, 0],
-            yerr=np.maximum(values[:, 1:].T, 0),
+            np.array(measured) + (i - (len(names) - 1) / 2) * 0.22,
+            values,
+            yerr=ends,
             fmt="o",
             color=PALETTE[i % len(PALETTE)],
             markersize=4.5,
@@ -366,8 +375,10 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     ax.legend(**ABOVE, ncols=len(VERDICTS), columnspacing=1.0)
 
 
-def draw_position_profile(positions: ArrayLike, length: int, ax: Axes) -> None:
-    """Draw a histogram of the middles of a motif's sites along the record.
+def draw_position_profile(
+    positions: ArrayLike, length: int, window: tuple[float, float], ax: Axes
+) -> None:
+    """Draw a small histogram of the middles of a motif's sites along the record.
 
     Parameters
     ----------
@@ -375,11 +386,16 @@ def draw_position_profile(positions: ArrayLike, length: int, ax: Axes) -> None:
         Middle of each site, 0-based, from 0 to `length`.
     length
         Length of the records.
+    window
+        Start and end of the shaded interval; missing for none.
     """
     ax.hist(np.asarray(positions), bins=min(30, length), range=(0, length), color=MODEL)
-    ax.set_xlim(0, length)
-    ax.grid(axis="x", visible=False)
-    ax.set(xlabel="position in the record", ylabel="sites")
+    if not np.isnan(window).any():
+        ax.axvspan(*window, color=BASELINE, alpha=0.35, linewidth=0, zorder=0)
+    ax.set(xlim=(0, length), xticks=[0, length], ylabel="sites")
+    ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    ax.tick_params(labelsize=6, length=2)
+    ax.grid(False)
 
 
 def draw_attention_and_attribution(

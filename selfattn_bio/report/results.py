@@ -102,7 +102,8 @@ def read_results(task: RunFile, layout: Layout) -> Results:
     records = read_file(layout.corpus / "records.parquet", pd.read_parquet, "ingest")
     members = [layout, *(layout.member(seed) for seed in range(2, task.training.seeds + 1))]
     explained, *others = (
-        _read_optional(member.attribution, Explanation.load, "explain") for member in members
+        Explanation.load(member.attribution) if member.attribution.exists() else None
+        for member in members
     )
     explained_by = [each for each in (explained, *others) if each and not each.is_attention]
     searched = [member.folder for member in members[1:] if member.motifs.exists()]

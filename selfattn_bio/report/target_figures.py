@@ -109,33 +109,18 @@ def _curves(
     if not chosen:
         return []
     shown = chosen[:MAX_CURVES]
-    pairs = [(names[i], truth[known] == i, predicted[known, i]) for i in chosen]
-    aurocs = [float(roc_auc_score(is_class, p)) for _, is_class, p in pairs]
-    precisions = [float(average_precision_score(is_class, p)) for _, is_class, p in pairs]
-    rocs = {
-        f"{name} ({auroc:.3f})": roc_curve(is_class, p)[:2]
-        for (name, is_class, p), auroc in list(zip(pairs, aurocs, strict=True))[:MAX_CURVES]
-    }
-    recalls = {
-        f"{name} ({auprc:.3f})": precision_recall_curve(is_class, p)[1::-1]
-        for (name, is_class, p), auprc in list(zip(pairs, precisions, strict=True))[:MAX_CURVES]
-    }
+    pairs = {names[i]: (truth[known] == i, predicted[known, i]) for i in chosen}
+    aurocs = {name: float(roc_auc_score(*pair)) for name, pair in pairs.items()}
+    precisions = {name: float(average_precision_score(*pair)) for name, pair in pairs.items()}
+    rocs, recalls = {}, {}
+    for name in list(pairs)[:MAX_CURVES]:
+        rocs[f"{name} ({aurocs[name]:.3f})"] = roc_curve(*pairs[name])[:2]
+        recalls[f"{name} ({precisions[name]:.3f})"] = precision_recall_curve(*pairs[name])[1::-1]
     rule = (
         f" Shown are the {MAX_CURVES} most frequent classes of the test set."
         if len(chosen) > MAX_CURVES
         else ""
     )
-    labels = [name for name, _, _ in pairs]
-
-    def ends(values: list[float], metric: str) -> str:
-        best, worst = int(np.argmax(values)), int(np.argmin(values))
-        if figure(values[best]) == figure(values[worst]):
-            return f"{metric} is {figure(values[best])} for each class."
-        return (
-            f"{metric} is highest for {labels[best]} ({figure(values[best])}) and lowest for "
-            f"{labels[worst]} ({figure(values[worst])})."
-        )
-
     return [
         tested.show(
             "class_roc",
@@ -145,7 +130,7 @@ def _curves(
             "of a rare class are wrong.",
             partial(plots.draw_class_curves, rocs, x="false positive rate", y="true positive rate"),
             size=(SIZE[0], 3.4),
-            finding=ends(aurocs, "AUROC"),
+            finding=_extremes(aurocs, "AUROC"),
         ),
         tested.show(
             "class_precision_recall",
@@ -156,9 +141,20 @@ def _curves(
             "The curves apply to the class frequencies of this test set.",
             partial(plots.draw_class_curves, recalls, x="recall", y="precision"),
             size=(SIZE[0], 3.4),
-            finding=ends(precisions, "AUPRC"),
+            finding=_extremes(precisions, "AUPRC"),
         ),
     ]
+
+
+def _extremes(values: dict[str, float], metric: str) -> str:
+    """Name the classes with the highest and the lowest value."""
+    best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+    if figure(values[best]) == figure(values[worst]):
+        return f"{metric} is {figure(values[best])} for each class."
+    return (
+        f"{metric} is highest for {best} ({figure(values[best])}) and lowest for "
+        f"{worst} ({figure(values[worst])})."
+    )
 
 
 def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:

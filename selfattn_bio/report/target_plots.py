@@ -17,11 +17,12 @@ from selfattn_bio.report.plots import (
     ABOVE,
     BASELINE,
     DOTTED,
-    INK,
     MODEL,
     MUTED,
     PALETTE,
     VERDICTS,
+    error_bars,
+    name_rows,
 )
 from selfattn_bio.report.words import MISSING
 
@@ -185,12 +186,11 @@ def draw_pairs(
     for name, colour, size, away, found in both:
         known = [(y, of) for y, of in enumerate(found) if of and of["value"] is not None]
         if known:
+            values, ends = error_bars([of for _, of in known])
             ax.errorbar(
-                [of["value"] for _, of in known],
+                values,
                 [y + away for y, _ in known],
-                xerr=np.maximum(
-                    [[of["value"] - of["low"], of["high"] - of["value"]] for _, of in known], 0
-                ).T,
+                xerr=ends,
                 fmt="o",
                 color=colour,
                 markersize=size,
@@ -199,11 +199,7 @@ def draw_pairs(
             )
     if at := [(value, y) for y, value in enumerate(references) if value is not None]:
         ax.plot(*np.array(at).T, "|", color=MUTED, markersize=9, label="chance")
-    ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    ax.tick_params(axis="y", length=0, labelcolor=INK)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="y", visible=False)
+    name_rows([name for name, *_ in rows], ax)
     ax.set_xlabel(label)
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
 

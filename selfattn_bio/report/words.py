@@ -29,40 +29,29 @@ from selfattn_bio.objectives.binary import Binary
 
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
-NAMES = {
-    **{name: kind.title for name, kind in BASELINES.items()},
-    "model": "this model",
-    NETWORK: "network of this model alone",
-    "cnn": "CNN",
-    "constant": "constant prediction",
-    "unigram": "token frequencies",
-    "markov": "Markov chain",
-    "kmer6_linear": "linear model of 6-mers",
-    "kmer2_linear": "linear model of pairs of residues",
-    "window_logistic": "logistic regression on neighbouring positions",
-    "kmer5_logistic": "logistic regression on 5-mers",
-    "shuffled": "control: shuffled labels",
+NAMES = {  # title, and short title
+    **{name: (kind.title, kind.short_title) for name, kind in BASELINES.items()},
+    "model": ("this model", "this model"),
+    NETWORK: ("network of this model alone", "network alone"),
+    "cnn": ("CNN", "CNN"),
+    "constant": ("constant prediction", "constant"),
+    "unigram": ("token frequencies", "token frequencies"),
+    "markov": ("Markov chain", "Markov chain"),
+    "kmer6_linear": ("linear model of 6-mers", "6-mers"),
+    "kmer2_linear": ("linear model of pairs of residues", "residue pairs"),
+    "window_logistic": ("logistic regression on neighbouring positions", "neighbours"),
+    "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
+    "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
 SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
 GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns keep their names
-SHORT_NAMES = {
-    **{name: kind.short_title for name, kind in BASELINES.items()},
-    "model": "this model",
-    NETWORK: "network alone",
-    "kmer5_logistic": "5-mers",
-    "constant": "constant",
-    "kmer6_linear": "6-mers",
-    "kmer2_linear": "residue pairs",
-    "window_logistic": "neighbours",
-    "shuffled": "shuffled labels",
-}
 
 
 def classifier_name(name: str, short: bool = False) -> str:
     """Return a readable name for a classifier of metrics.json; variants keep their names."""
     if (own := name.removeprefix(PARTNER)) != name and own in BASELINES:
         return f"{classifier_name(own, short)} of the second input"
-    return (SHORT_NAMES.get(name) if short else None) or NAMES.get(name, name)
+    return NAMES.get(name, (name, name))[short]
 
 
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
@@ -316,11 +305,10 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
             f"The score does not include the simple models ({left_out}), because their weights "
             "were negligible."
         )
+    titles = {name: classifier_name(name, short=True) for name in NAMES} | {NETWORK: "network"}
+    formula = stack.formula(titles).replace(" - ", f" {MINUS} ")
     first = " The weights are those of the first training." if task.training.seeds > 1 else ""
-    return (
-        "The score combines the network with simple models: "
-        f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'}).replace(' - ', f' {MINUS} ')}.{first}"
-    )
+    return f"The score combines the network with simple models: {formula}.{first}"
 
 
 def attention_sentence(model: AnyModel, has_attention: bool) -> str:

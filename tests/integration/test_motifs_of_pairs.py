@@ -19,7 +19,7 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.motifs.motif_set import MotifSet
-from selfattn_bio.report.lines import closing_lines
+from selfattn_bio.report.lines import final_lines
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
 INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'
@@ -181,8 +181,10 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
-    run_file = sb.read_run_file("run.toml")
-    assert any(f"of {number} motifs" in line for line in closing_lines(run_file, Layout(Path())))
+    assert any(
+        f"of {number} motifs" in line
+        for line in final_lines(sb.read_run_file("run.toml"), Layout(Path()), "pairs")
+    )
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert all(consensus in shown for consensus in partner.table["consensus"])

@@ -142,7 +142,7 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     monkeypatch.setattr(
         plots,
         "draw_position_profile",
-        lambda positions, length, ax: plotted.append(set(positions)),
+        lambda positions, length, window, ax: plotted.append(set(positions)),
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand

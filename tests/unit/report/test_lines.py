@@ -65,8 +65,10 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
             },
             [
                 "test Pearson's r 0.610 (0.550 to 0.660) on 1,200 records",
-                "best baseline: linear model of 6-mers, Pearson's r 0.500 (0.400 to 0.600); "
-                "model minus linear model of 6-mers Pearson's r +0.110 (+0.050 to +0.170)",
+                "The Pearson's r of the model is higher than that of its best baseline, linear "
+                "model of 6-mers: +0.110 Pearson's r (95 % interval +0.050 to +0.170) by paired "
+                "bootstrap over records; the comparison is based on only one training, so this "
+                "may be chance.",
             ],
         ),
         (
@@ -87,10 +89,11 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     ],
 )
 def test_other_objectives_end_with_their_main_metric(tmp_path, kind, model, baselines, expected):
-    lead = {"value": 0.11, "low": 0.05, "high": 0.17, "p": 0.01}
-    leads = {"kmer6_linear": {"pearson": lead}, "constant": {"pearson": {"value": None}}}
-    metrics = {"test": {"n": 1200, "model": model, "baselines": baselines}}
+    metrics = {"test": {"n": 1200, "unit": "records", "model": model, "baselines": baselines}}
     if kind == "regression":
-        metrics["differences"] = {"baselines": leads}
+        lead = {"pearson": {"value": 0.11, "low": 0.05, "high": 0.17, "p": 0.01}}
+        leads = {"best_baseline": "kmer6_linear", "baselines": {"kmer6_linear": lead}}
+        metrics |= {"confidence": 0.95, "differences": leads}
+        metrics["sizes"] = {"model": {"networks": 1, "trainings": 1}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     assert lines_of(tmp_path, task_of(kind)) == expected

@@ -17,7 +17,6 @@ from selfattn_bio.report import target_plots, tested
 from selfattn_bio.report.bins import distances_to_points
 from selfattn_bio.report.page import render
 from selfattn_bio.report.performance import draw_performance
-from selfattn_bio.report.target_figures import skipped
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +25,10 @@ def results(tmp_path_factory):
     return cache(lambda kind: make_targets(kind, tmp_path_factory.mktemp(kind) / kind))
 
 
-def drawn(results, folder):
+def drawn(results, folder, findings=True):
     drawings = draw_performance(objective_of(results.task.objective), results, folder)
     assert len({drawing.name for drawing in drawings}) == len(drawings)
-    assert all(drawing.finding for drawing in drawings)
+    assert not findings or all(drawing.finding for drawing in drawings)
     return {drawing.name: drawing for drawing in drawings}
 
 
@@ -142,29 +141,32 @@ def test_few_known_values_have_no_scatter(known, results, tmp_path):
     assert (tmp_path / "residuals.svg").exists() == (known == 2)
 
 
-def test_outputs_without_values_have_no_figure(results, tmp_path):
+def test_unknown_values_have_no_figure(results, tmp_path):
     of = results("multilabel")
     unknown = {"auroc": dict.fromkeys(("value", "low", "high"))}
     outputs = {name: {**entry, **unknown} for name, entry in of.metrics["outputs"]["model"].items()}
     metrics = {**of.metrics, "outputs": {"model": outputs}}
-    page = render(dataclasses.replace(of, metrics=metrics), tmp_path, "multilabel")
-    assert "No label has a known AUROC." in page
-    assert not (tmp_path / "auroc_by_label.svg").exists()
-
-
-def test_unknown_classes_have_no_confusion_matrix(results, tmp_path):
+    drawings = drawn(dataclasses.replace(of, metrics=metrics), tmp_path, findings=False)
+    assert drawings["auroc_by_label"].means == "No label has a known AUROC."
     of = results("multiclass")
     unknown = dataclasses.replace(of, test=of.test.assign(**{"true.family": ""}))
-    assert "No class of the test records is known." in render(unknown, tmp_path, "multiclass")
-    assert not (tmp_path / "confusion.svg").exists()
+    drawings = drawn(unknown, tmp_path, findings=False)
+    assert drawings["confusion"].means == "No class of the test records is known."
+    of = results("labels")
+    names = ["true.structure", "predicted", "worse.predicted"]
+    short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
+    drawings = drawn(dataclasses.replace(of, test=short), tmp_path, findings=False)
+    assert drawings["along"].means.startswith("Fewer than two test records have known labels in")
+    assert drawings["along"].svg == ""
+    assert not (tmp_path / "along.svg").exists()
 
 
-def test_skipped_figure_names_its_part(results):
-    drawing = skipped(
-        tested.Tested(results("several"), "class"), "roc", "ROC", "No class is known."
+def test_skipped_figure_names_its_part(results, tmp_path):
+    drawing = tested.Tested(results("several"), tmp_path, "class").skip(
+        "roc", "ROC", "None is known."
     )
     assert (drawing.name, drawing.title) == ("class_roc", "class: ROC")
-    assert (drawing.means, drawing.svg) == ("No class is known.", "")
+    assert (drawing.means, drawing.svg) == ("None is known.", "")
 
 
 def test_scatter_leaves_out_unknown_values(results, tmp_path):
@@ -226,7 +228,6 @@ def test_page_compares_with_the_best_baseline(results):
     assert "Positive values favour the model (negative values for MSE)." in page
 
 
-# ------------ plots
 def test_scatter_draws_each_record():
     ax = Figure().subplots()
     target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
@@ -283,15 +284,6 @@ def test_accuracy_along_the_record_has_intervals():
     half = 1.96 * np.std(parts[0], ddof=1) / 2
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
-
-
-def test_short_records_have_no_accuracy_along(results, tmp_path):
-    of = results("labels")
-    names = ["true.structure", "predicted", "worse.predicted"]
-    short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
-    page = render(dataclasses.replace(of, test=short), tmp_path, "labels")
-    assert "Fewer than two test records have known labels in each tenth" in page
-    assert not (tmp_path / "along.svg").exists()
 
 
 def test_distances_of_bins_to_points():

@@ -32,13 +32,11 @@ def test_scores_are_counted_by_class():
 
 
 def test_zero_attention_is_not_drawn():
-    for attention, names in (
-        (np.ones((2, 3)), ["attribution", "raw attention"]),
-        (np.zeros((2, 3)), ["attribution"]),
-    ):
+    names = ["attribution", "raw attention"]
+    for attention, number in ((np.ones((2, 3)), 2), (np.zeros((2, 3)), 1)):
         ax = Figure().subplots()
         plots.draw_attention_and_attribution(attention, np.ones((2, 3)), ax)
-        assert [line.get_label() for line in ax.get_lines()] == names
+        assert [line.get_label() for line in ax.get_lines()] == names[:number]
 
 
 def test_attention_map_has_positions_on_both_axes():
