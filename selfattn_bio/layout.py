@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+PROVENANCE = "provenance.json"  # in every model folder
+
 
 @dataclass(frozen=True)
 class _File:

@@ -86,9 +86,10 @@ class Contacts(TableDisplay):
         """Write PREFIX.contacts.npz, PREFIX.contacts.tsv and, if known, PREFIX.precision.tsv."""
         with whole_file(f"{prefix}.contacts.npz") as path, path.open("wb") as file:
             arrays: dict[str, Any] = {
-                name: scores.astype(np.float32) for name, scores in self.maps.items()
+                f"map_{number}": scores.astype(np.float32)
+                for number, scores in enumerate(self.maps.values())
             }
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, ids=np.array(list(self.maps)), **arrays)
         write_table(f"{prefix}.contacts.tsv", self.table)
         if self.precision is not None:
             write_table(f"{prefix}.precision.tsv", self.precision)

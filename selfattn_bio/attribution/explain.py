@@ -96,7 +96,7 @@ def explain(
         Second input of each sequence for models with two inputs, as in `score_sequences`. It is
         explained as well.
     method
-        One of `interpret.methods`, such as `Saturation()`, which is the default for a user's
+        One of `attribution.methods`, such as `Saturation()`, which is the default for a user's
         module; otherwise `AttnLRPCopies()` is.
     target
         Name or index of the output to explain, such as "heart"; required for models with several.

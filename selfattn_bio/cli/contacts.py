@@ -9,8 +9,8 @@ regression fitted to the others, and the precision of its L best pairs (P@L) is 
 Keep only one protein per family, because relatives share their contacts. Without --contacts, a map
 is the mean over heads, not a probability.
 
-Writes PREFIX.contacts.npz (one map per sequence, stored under its id), PREFIX.contacts.tsv (the L
-best pairs of each) and, with --contacts, PREFIX.precision.tsv.
+Writes PREFIX.contacts.npz (ids, and one map per sequence), PREFIX.contacts.tsv (the L best pairs of
+each) and, with --contacts, PREFIX.precision.tsv.
 
 example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv \
 --output proteins

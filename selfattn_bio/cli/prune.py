@@ -1,8 +1,8 @@
 """Remove attention heads and layers whose gates are closed.
 
 The new model folder has fewer heads and layers and gives the same scores, but is smaller and
-faster. The model must have been trained with `gates = { kind = "hard_concrete" }` in [model]. Every
-command accepts the new folder.
+faster. The model must have been trained with `gates = { kind = "hard_concrete" }` in [model].
+Commands with --model accept the new folder, and [transfer] can start from it.
 
 example: selfattn-bio prune --model results/mine/model --output results/mine/pruned
 """

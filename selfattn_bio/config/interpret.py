@@ -26,9 +26,9 @@ NO_DATABASE = "none"  # motifs are found and tested, but not compared with known
 # this package, or also the attention weights of every allowed pair.
 Need = Literal["outputs", "embeddings", "layers", "weights"]
 
-# The registry of methods without settings: module and class in `interpret.methods`, and the need. A
-# method with settings has a section below. The registry belongs to `config`, because run files name
-# methods.
+# The registry of methods without settings: module and class in `attribution.methods`, and the need.
+# A method with settings has a section below. The registry belongs to `config`, because run files
+# name methods.
 PLAIN_METHODS: dict[str, tuple[str, Need]] = {
     "attnlrp": ("gradients.AttnLRP", "layers"),
     "cp_lrp": ("gradients.CPLRP", "layers"),
@@ -106,7 +106,7 @@ AnyMethod = Annotated[
     PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod,
     Field(discriminator="kind"),
 ]
-# Class in `interpret.methods` and need of every method, by kind.
+# Class in `attribution.methods` and need of every method, by kind.
 KNOWN_METHODS = PLAIN_METHODS | {
     section.model_fields["kind"].default: (section.implementation, section.needs)
     for section in get_args(get_args(AnyMethod)[0])

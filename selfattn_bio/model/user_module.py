@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from selfattn_bio.config import ModuleModel, RunFile, place_of
 from selfattn_bio.errors import ModelFolderError, RunFileError, SelfAttnBioError, UserModuleError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.layout import PROVENANCE
 from selfattn_bio.model.classifier import Network
 
 # The names of allowed modules, separated by spaces. Processes started from here inherit them, as
@@ -71,13 +72,15 @@ def search_folder_of(task: RunFile) -> None:
     runs = [*task.trained.values(), *(job.run for job in task.jobs())]
     named = {run.model.module for run in runs if isinstance(run.model, ModuleModel)}
     names, folder = sorted(named & {*_allowed()}), task.path.parent if task.path else None
-    if not names or not folder or (folder / "provenance.json").exists():
+    if not names or not folder or (folder / PROVENANCE).exists():
         return
-    _search(folder)
     for name in names:
         module = name.split(":")[0]
         own = (folder / f"{module.replace('.', '/')}.py").resolve()
-        if own.is_file() and (found := source_of(name)) != own:
+        if not own.is_file():
+            continue
+        _search(folder)
+        if (found := source_of(name)) != own:
             raise RunFileError(
                 f"module {module!r} is {found}, not the file next to the run file",
                 place=str(task.path),
@@ -125,9 +128,10 @@ def source_of(name: str, place: str = "") -> Path:
         If the package of the module cannot be imported.
     """
     check_allowed(name, place)
-    _search(Path())
-    importlib.invalidate_caches()
     module = name.split(":")[0]
+    if Path(f"{module.replace('.', '/')}.py").is_file():
+        _search(Path())
+    importlib.invalidate_caches()
     with _errors_of(f"the package of {module!r}"):  # `find_spec` imports it
         try:
             spec = importlib.util.find_spec(module)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -229,7 +230,7 @@ class MotifSet:
 
         Returns
         -------
-        The same motifs. `table` has the columns of `evidence.COLUMNS` and `marginals.COLUMNS`,
+        The same motifs. `table` has the columns of `verdicts.COLUMNS` and `marginals.COLUMNS`,
         `sites` the hits that the model uses (in positives of the class of the motif, or in all
         sequences for a number), and `curves` the effects of the motifs alone.
 
@@ -299,7 +300,7 @@ class MotifSet:
         Raises
         ------
         ResultsError
-            If a file is missing.
+            If a file is missing, or a name of a motif is not that of a file.
         DatabaseError
             If motifs.meme is not MEME text.
         """
@@ -310,6 +311,9 @@ class MotifSet:
                 raise ResultsError("file not found", place=str(path), hint=hint)
         alphabet = meme_alphabet(layout.matrices)
         ppms = read_meme(layout.matrices, alphabet, least=0)
+        if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
+            message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
+            raise ResultsError(message, place=str(layout.matrices), hint="Rename the motif")
         seqlets = read_bed(layout.discovery_sites)
         records = pd.DataFrame({"id": seqlets["chrom"].unique()})
         records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])

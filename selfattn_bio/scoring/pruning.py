@@ -54,8 +54,8 @@ def prune(model: str | Path, output: str | Path) -> tuple[ModelSize, ModelSize]:
     model
         Folder of a model with `gates = { kind = "hard_concrete" }`.
     output
-        The new model folder. It may be empty or hold an earlier model. All commands accept it like
-        the original.
+        The new model folder. It may be empty or hold an earlier model. Commands with --model accept
+        it like the original.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.layout import Layout
+from selfattn_bio.layout import PROVENANCE, Layout
 
 TASKS, RESULTS = Path("workflows/tasks"), Path("results")
 RUN_FILE = "run.toml"  # run file and results are in the same folder
@@ -82,13 +82,20 @@ def resolve(text: str) -> tuple[Path, Address]:
 def _find(text: str) -> tuple[Path, Path]:
     """Return the run file and the results folder of a task."""
     path = Path(text)
-    if path.suffix == ".toml":
-        return path, path.parent if path.name == RUN_FILE else RESULTS / path.stem
-    if (path / RUN_FILE).is_file():
-        return path / RUN_FILE, path
     name = path.relative_to(RESULTS) if path.is_relative_to(RESULTS) else path
     if len(name.parts) == 1 and (run_file := TASKS / f"{name}.toml").is_file():
         return run_file, RESULTS / name
+    if path.suffix == ".toml" and path.name != RUN_FILE:
+        return path, RESULTS / path.stem
+    if path.name == RUN_FILE or (path / RUN_FILE).is_file():
+        folder = path.parent if path.name == RUN_FILE else path
+        if (folder / PROVENANCE).exists():
+            raise RunFileError(
+                "this is the folder of a model, not of a task",
+                place=str(folder),
+                hint="Name the task, or copy run.toml to a folder of its own",
+            )
+        return folder / RUN_FILE, folder
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
     hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
         f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."

@@ -12,7 +12,7 @@ from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explana
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ResultsError
+from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.evidence.held_out import RECORD_COLUMNS, add_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 def find_motifs(study: Study, input: str) -> MotifSet:
     """Find motifs of a task; `Study.find_motifs` describes it."""
     start = time.monotonic()
-    trained = TrainedModel.of(study, "motifs")
+    known = ("first", PARTNER) if study.task.partner else ("first",)
+    if input not in known:
+        raise ArgumentError(f"unknown input {input!r}; this task has {' and '.join(known)}")
     folder, layout = study.existing(study.files, "attribution"), study.files
+    trained = TrainedModel.of(study, "motifs")
     if input == PARTNER:
         folder, layout = folder / PARTNER, layout.of_partner()
     explained, place = Explanation.load(folder), str(folder)

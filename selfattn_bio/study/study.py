@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfattn_bio.config import RunFile, read_run_file
-from selfattn_bio.errors import ResultsError, RunFileError
-from selfattn_bio.layout import Layout
+from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
+from selfattn_bio.study.results import StudyResults
 
 if TYPE_CHECKING:  # imported where they are needed: a command imports this module for its help
     from selfattn_bio.attribution.explanation import Explanation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imported where they are needed: a command imports this modu
     from selfattn_bio.training.dry_run import DryRun
 
 
-class Study:
+class Study(StudyResults):
     """A task and its results.
 
     Each step is a method. It reads the results of earlier steps from the results folder, writes its
@@ -135,31 +135,6 @@ class Study:
         study._select(replace(self.address, **part))
         return study
 
-    # ------------------------------------------------------------------------------------- results
-    @property
-    def corpus(self) -> Corpus:
-        """Open the corpus."""
-        from selfattn_bio.data.corpus import Corpus
-
-        return Corpus.open(self.existing(self.root, "corpus"))
-
-    @property
-    def splits(self) -> Split:
-        """Read the split table."""
-        import pandas as pd
-
-        from selfattn_bio.study.data import Split
-
-        path = self.existing(self.root, "split")
-        return Split(path, pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False))
-
-    @property
-    def leakage(self) -> Leakage:
-        """Read the audit."""
-        from selfattn_bio.study.leakage import Leakage
-
-        return Leakage.load(self.existing(self.root, "audit"))
-
     @property
     def model(self) -> Scorer | Ensemble:
         """Load the model; with several [training] `seeds`, the mean of its members.
@@ -173,60 +148,15 @@ class Study:
         studies = [self] if self.address.job or self.address.member > 1 else self.members
         return load([study.existing(study.files, "model") for study in studies])
 
-    @property
-    def evaluation(self) -> Evaluation:
-        """Read the evaluation."""
-        from selfattn_bio.study.evaluation import Evaluation
-
-        self.existing(self.root, "metrics")
-        return Evaluation.load(self.root.folder)
-
-    @property
-    def explanation(self) -> Explanation:
-        """Read the attributions."""
-        from selfattn_bio.attribution.explanation import Explanation
-
-        return Explanation.load(self.existing(self.files, "attribution"))
-
-    @property
-    def motifs(self) -> MotifSet:
-        """Read the motifs of the first input with their evidence."""
-        from selfattn_bio.motifs.motif_set import MotifSet
-
-        return MotifSet.load(self.existing(self.files, "motifs").parent)
-
-    @property
-    def interactions(self) -> Interactions:
-        """Read the tested pairs of motifs."""
-        from selfattn_bio.evidence.interactions import Interactions
-        from selfattn_bio.motifs.formats import read_table
-
-        pairs = read_table(self.existing(self.files, "interactions"))
-        return Interactions(pairs, read_table(self.existing(self.files, "distances")))
-
-    @property
-    def ranking(self) -> Ranking:
-        """Read the ranked jobs of the sweep."""
-        import pandas as pd
-
-        from selfattn_bio.study.ranking import Ranking
-
-        return Ranking(pd.read_csv(self.existing(self.root, "ranking"), sep="\t"))
-
-    def existing(self, layout: Layout, name: str) -> Path:
-        """Return a path of a layout of this study.
-
-        Raises
-        ------
-        ResultsError
-            If it does not exist; the message names the command that writes it.
-        """
-        path: Path = getattr(layout, name)
-        if not path.exists():
-            argument = self.address.text(layout, self.task.path)
-            command = f"selfattn-bio {getattr(Layout, name).step} {argument}"
-            raise ResultsError("not found", place=str(path), hint=f"Run `{command}` first")
-        return path
+    def check_complete(self, step: str) -> None:
+        """Refuse a step of the complete task for a variant, a member or a job."""
+        if self.files != self.root:
+            text = self.address.text(self.root, self.task.path)
+            raise RunFileError(
+                f"{step} is a step of the complete task, not of {self.address.label}",
+                place=self.place,
+                hint=f"Run `selfattn-bio {step} {text}`",
+            )
 
     # --------------------------------------------------------------------------------------- steps
     def ingest(self) -> Corpus:
@@ -241,6 +171,7 @@ class Study:
         """
         from selfattn_bio.study.data import ingest
 
+        self.check_complete("ingest")
         return ingest(self)
 
     def split(self) -> Split:
@@ -253,6 +184,7 @@ class Study:
         """
         from selfattn_bio.study.data import split
 
+        self.check_complete("split")
         return split(self)
 
     def audit(self, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -276,6 +208,7 @@ class Study:
         """
         from selfattn_bio.study.leakage import audit
 
+        self.check_complete("audit")
         return audit(self, pretraining)
 
     def train(self, *, threads: int = 8, sharded: bool = False) -> Scorer:
@@ -332,6 +265,7 @@ class Study:
         """
         from selfattn_bio.study.evaluation import evaluate
 
+        self.check_complete("evaluate")
         return evaluate(self)
 
     def explain(self, targets: Sequence[str] = ()) -> Explanation:
@@ -435,6 +369,7 @@ class Study:
         """
         from selfattn_bio.study.ranking import rank_jobs
 
+        self.check_complete("sweep")
         return rank_jobs(self)
 
     def write_report(self) -> Path:
@@ -442,6 +377,7 @@ class Study:
 
         Returns the path of the page. ResultsError names the command that writes a missing file.
         """
+        self.check_complete("report")
         from selfattn_bio.report.page import write_page
         from selfattn_bio.report.results import read_results
 

@@ -65,13 +65,15 @@ def run_workflow(
     KeyboardInterrupt
         After Ctrl-C, once Snakemake has ended.
     """
+    if isinstance(targets, str) or not targets:
+        raise ArgumentError("pass a list of targets, such as ['train_promoter']")
     target = targets[0]
     if "/" not in target and not target.startswith(TARGETS):
         raise ArgumentError(
             f"unknown target {target!r}; a target is train_NAME, sweep_NAME or a file",
             hint=f"Did you mean train_{target}?",
         )
-    name = target.removeprefix("train_").removeprefix("sweep_")
+    name = target.split("_", 1)[-1]
     task = f"workflows/tasks/{name}.toml"
     is_new = not Path(task).exists() and (project_folder() / task).is_file()
     is_dry = bool({"-n", "--dry-run", "--dryrun"} & {*targets})

@@ -13,7 +13,7 @@ rule ingest:
     message:
         "Reading the sequences of {wildcards.task}"
     shell:
-        "selfattn-bio ingest results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio ingest results/{wildcards.task:q} 2>&1 | tee -i {log:q}"
 
 
 rule split:
@@ -30,7 +30,7 @@ rule split:
     message:
         "Splitting {wildcards.task} into train, valid and test"
     shell:
-        "selfattn-bio split results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio split results/{wildcards.task:q} 2>&1 | tee -i {log:q}"
 
 
 # No training depends on its output, because a changed limit would then retrain. `priority` starts it before the training,
@@ -53,4 +53,4 @@ rule audit:
     message:
         "Comparing the test records of {wildcards.task} with its training records"
     shell:
-        "selfattn-bio audit results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio audit results/{wildcards.task:q} 2>&1 | tee -i {log:q}"

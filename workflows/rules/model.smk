@@ -24,7 +24,7 @@ rule train:
     message:
         "Training {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
-        "{params.trainer} train results/{wildcards.task}{wildcards.variant}{wildcards.part} --threads {params.threads} "
+        "{params.trainer} train results/{wildcards.task:q}{wildcards.variant}{wildcards.part} --threads {params.threads} "
         "2>&1 | (trap '' TERM; exec tee -i {log:q})"
 
 
@@ -48,6 +48,7 @@ rule evaluate:
         TASK.metrics,
         TASK.predictions / "valid.tsv",
         TASK.predictions / "test.tsv",
+        TASK.card,
         directory(TASK.baselines),
     log:
         "results/{task}/logs/evaluate.log",
@@ -60,4 +61,4 @@ rule evaluate:
     message:
         "Evaluating {wildcards.task}, its baselines and its controls"
     shell:
-        "selfattn-bio evaluate results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio evaluate results/{wildcards.task:q} 2>&1 | tee -i {log:q}"

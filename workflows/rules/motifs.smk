@@ -17,7 +17,7 @@ rule explain:
     message:
         "Computing attributions of {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
-        "selfattn-bio explain results/{wildcards.task}{wildcards.variant}{wildcards.part} 2>&1 | tee -i {log:q}"
+        "selfattn-bio explain results/{wildcards.task:q}{wildcards.variant}{wildcards.part} 2>&1 | tee -i {log:q}"
 
 
 def motif_files(layout: Layout) -> list:
@@ -48,7 +48,7 @@ rule motifs:
     message:
         "Finding motifs of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
     shell:
-        "selfattn-bio motifs results/{wildcards.task}{wildcards.variant}{wildcards.part} --input {params.input} 2>&1 | tee -i {log:q}"
+        "selfattn-bio motifs results/{wildcards.task:q}{wildcards.variant}{wildcards.part} --input {params.input} 2>&1 | tee -i {log:q}"
 
 
 use rule motifs as partner_motifs with:
@@ -87,4 +87,4 @@ rule interactions:
     message:
         "Testing interactions between motifs of {wildcards.task}{wildcards.variant}"
     shell:
-        "selfattn-bio interactions results/{wildcards.task}{wildcards.variant} 2>&1 | tee -i {log:q}"
+        "selfattn-bio interactions results/{wildcards.task:q}{wildcards.variant} 2>&1 | tee -i {log:q}"

@@ -25,7 +25,7 @@ rule report:
     message:
         "Writing the report of {wildcards.task}"
     shell:
-        "selfattn-bio report results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio report results/{wildcards.task:q} 2>&1 | tee -i {log:q}"
 
 
 rule notebook:

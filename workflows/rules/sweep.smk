@@ -14,4 +14,4 @@ rule sweep:
     message:
         "Ranking the sweep of {wildcards.task} by its validation metric"
     shell:
-        "selfattn-bio sweep results/{wildcards.task} 2>&1 | tee -i {log:q}"
+        "selfattn-bio sweep results/{wildcards.task:q} 2>&1 | tee -i {log:q}"

@@ -1,8 +1,7 @@
 """Read attention weights, which show where a model attends but explain nothing.
 
 They were the least accurate methods in our comparison (docs/interpretation.md) and are labelled
-accordingly. Weights are read in tiles (`interpret.readout`), so long sequences and sparse patterns
-work.
+accordingly. Weights are read in tiles (`readout`), so long sequences and sparse patterns work.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Gradient-based attribution: AttnLRP (single or averaged), CP-LRP, gradient, integrated gradients.
 
-`attribution.project_to_letters` converts gradients at tokens to scores of letters.
+`rules.project_to_letters` converts gradients at tokens to scores of letters.
 """
 
 from __future__ import annotations

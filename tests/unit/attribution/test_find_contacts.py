@@ -69,7 +69,7 @@ def test_known_contacts_give_precision(proteins, tmp_path):
     table = pd.read_csv(tmp_path / "out.precision.tsv", sep="\t", dtype={"id": str})
     pd.testing.assert_frame_equal(table, contacts.precision, check_dtype=False, rtol=1e-5)
     with np.load(tmp_path / "out.contacts.npz") as maps:
-        np.testing.assert_allclose(maps["2"], contacts.maps["2"], rtol=1e-5)
+        np.testing.assert_allclose(maps["map_2"], contacts.maps["2"], rtol=1e-5)
 
 
 def test_unsuitable_inputs_are_refused(proteins):

@@ -1,6 +1,7 @@
 """Test how `Study` finds its task and its parts, and its errors about missing results."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,32 @@ def test_model_of_members_needs_each_of_them(tasks):
     Path("results/mine/model").mkdir(parents=True)
     with pytest.raises(ResultsError, match="Run `selfattn-bio train mine/members/2` first"):
         Study("mine").model  # noqa: B018
+
+
+@pytest.mark.parametrize("step", ["ingest", "split", "audit", "evaluate", "rank_jobs"])
+def test_steps_of_complete_tasks_refuse_parts(step, two_classes):
+    study = Study("run.toml").variant("shuffled")
+    with pytest.raises(RunFileError, match="is a step of the complete task, not of shuffled"):
+        getattr(study, step)()
+
+
+def test_model_folder_is_no_task(two_classes):
+    Path("provenance.json").write_text("{}")
+    for text in (".", "run.toml"):
+        with pytest.raises(RunFileError, match="this is the folder of a model, not of a task"):
+            Study(text)
+
+
+def test_task_precedes_run_file_in_its_results(two_classes):
+    Path("workflows/tasks").mkdir(parents=True)
+    Path("results/mine").mkdir(parents=True)
+    shutil.copy("run.toml", "results/mine/run.toml")
+    shutil.copy("run.toml", "workflows/tasks/mine.toml")
+    assert Study("results/mine").task.path == Path("workflows/tasks/mine.toml")
+
+
+def test_damaged_results_name_their_step(two_classes):
+    Path("corpus").mkdir()
+    Path("split.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split` again"):
+        Study(".").splits  # noqa: B018
