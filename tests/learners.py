@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from test_explanation import CONV, SMALL
 
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import RunFile
@@ -11,6 +10,25 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
+CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
+SMALL = {
+    "kind": "attention",
+    "members": 2,
+    "embed_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 8,
+    "dropout": 0.0,
+}
+CNN = {
+    "kind": "cnn",
+    "embed_dim": 4,
+    "channels": [4, 4, 4],
+    "kernels": [3, 3, 3],
+    "pools": [2, 2, 2],
+    "hidden_dim": 4,
+}
+SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
 
 
@@ -112,3 +130,14 @@ HEADS = {
         lambda x: x[:, 4, 4 + 6],
     ),
 }
+
+
+def scorer_of(model=None, alphabet="dna", k=3):
+    torch.manual_seed(0)
+    data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
+    run = RunFile.model_validate(
+        {"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}}
+    )
+    letters = get_alphabet(alphabet)
+    tokenizer = KmerTokenizer(letters, k)
+    return Scorer(run, tokenizer, build_network(run).eval())

@@ -48,7 +48,7 @@ PARTNER = "partner"  # folder of the second input, within that of the first
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
 SHOWN = 3  # sequences in notebooks
 LABEL_WIDTH = 24  # characters that fit next to a plot
-AGAIN = "Run `selfattn-bio explain` again"
+AGAIN = "Run `selfattn-bio explain TASK` again"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
-REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
+REFIT = "Run `selfattn-bio evaluate TASK` again, or copy the complete folder"
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ import argparse
 import textwrap
 
 
-def add_study(parser: argparse.ArgumentParser, uses: str = "", *, part: bool = False) -> None:
-    """Add the argument TASK, whose help names the sections in use.
-
-    With `part`, it may also be a variant, a member or a job of a sweep.
-    """
-    more = ". Add /variants/NAME, /members/N or /sweep/JOB for a part of it" if part else ""
+def add_study(parser: argparse.ArgumentParser, uses: str = "", *, parts: str = "") -> None:
+    """Add the argument TASK; its help names the sections in use, and endings for parts."""
+    more = f". Add {parts} for a part of it" if parts else ""
     parser.add_argument(
         "study",
         metavar="TASK",
-        help="name of a task, path of a run file, or folder with run.toml"
+        help="name of a task (results in results/NAME), run file (results next to it, in a folder "
+        "of its name), or folder with run.toml and results"
         f"{uses and f' (uses {uses})'}{more}",
     )
 

@@ -23,7 +23,7 @@ from selfattn_bio.cli.common import add_allow_module, add_study
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio interactions`."""
-    add_study(parser, "[interpret]", part=True)
+    add_study(parser, "[interpret]", parts="/variants/NAME or /members/N")
     add_allow_module(parser)
 
 

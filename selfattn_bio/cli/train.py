@@ -20,7 +20,7 @@ from selfattn_bio.cli.common import add_allow_module, add_study, add_threads
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio train`."""
-    add_study(parser, part=True)
+    add_study(parser, parts="/variants/NAME, /members/N or /sweep/JOB")
     add_threads(parser)
     add_allow_module(parser)
     parser.add_argument(

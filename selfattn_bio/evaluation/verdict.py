@@ -76,7 +76,7 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:
     """
     if "sizes" not in metrics:
         message = "metrics.json is from an earlier version and lacks the number of networks"
-        raise ResultsError(message, hint="Run `selfattn-bio evaluate` again")
+        raise ResultsError(message, hint="Run `selfattn-bio evaluate TASK` again")
     return [ClassifierSize(**metrics["sizes"].get(name, {})) for name in names]
 
 

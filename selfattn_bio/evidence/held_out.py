@@ -140,11 +140,11 @@ def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) 
     else:
         table = pd.DataFrame({columns[0]: list(targets)})
     values = table[columns[0]]
-    if len(values) != number or (objective.is_labelled and not values.isin((0, 1)).all()):
-        raise ArgumentError(
-            f"pass one {'label, 0 or 1,' if objective.is_labelled else 'target'} for each of the "
-            f"{number} sequences, not {values.unique()[:5].tolist()} for {len(values)}"
-        )
+    if len(values) != number:
+        one = "label, 0 or 1," if objective.is_labelled else "target"
+        raise ArgumentError(f"pass one {one} for each of the {number} sequences, not {len(values)}")
+    if objective.is_labelled and not values.isin((0, 1)).all():
+        raise ArgumentError(f"labels are 0 or 1, not {values.unique()[:5].tolist()}")
     return table
 
 

@@ -307,7 +307,7 @@ class MotifSet:
         layout = Layout(Path(folder))
         for path in (layout.matrices, layout.discovery_sites, layout.motifs):
             if not path.exists():
-                hint = "Run `selfattn-bio motifs` first, or save a MotifSet"
+                hint = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
                 raise ResultsError("file not found", place=str(path), hint=hint)
         alphabet = meme_alphabet(layout.matrices)
         ppms = read_meme(layout.matrices, alphabet, least=0)

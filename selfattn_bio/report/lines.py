@@ -176,7 +176,7 @@ def final_lines(task: RunFile, layout: Layout, name: str) -> Iterator[str]:
 def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
     if not layout.metrics.exists():
         return
-    metrics = read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate`")
+    metrics = read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`")
     objective, test = objective_of(task.objective), metrics["test"]
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])

@@ -230,16 +230,16 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
     try:
         return reader(path)
     except FileNotFoundError:
-        hint = f"Run `selfattn-bio {command}` first"
+        hint = f"Run `selfattn-bio {command} TASK` first"
         raise ResultsError("file not found", place=str(path), hint=hint) from None
     # Raised by pandas, pyarrow, json and numpy for bad content
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        hint = f"Run `selfattn-bio {command}` again"
+        hint = f"Run `selfattn-bio {command} TASK` again"
         raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
 
 
 def _read_json(path: Path, command: str) -> dict[str, Any]:
-    return read_json(path, ResultsError, f"Run `selfattn-bio {command}`")
+    return read_json(path, ResultsError, f"Run `selfattn-bio {command} TASK`")
 
 
 def _read_optional(path: Path, reader: Callable[[Path], Value], command: str) -> Value | None:

@@ -37,7 +37,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         raise CorpusError(
             "no such split table",
             place=str(path),
-            hint="Run selfattn-bio split",
+            hint="Run `selfattn-bio split TASK`",
         ) from None
     except (KeyError, ValueError) as error:
         raise CorpusError(
@@ -56,7 +56,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
             f"the split table does not match the corpus ({len(named)} and {len(expected)} "
             f"records): record {number} is {there} in the table and {wanted} in the corpus",
             place=str(path),
-            hint="Use the split table of this corpus, or run `selfattn-bio split` again",
+            hint="Use the split table of this corpus, or run `selfattn-bio split TASK` again",
         )
     return splits
 

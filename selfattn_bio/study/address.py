@@ -55,9 +55,19 @@ class Address:
     def text(self, layout: Layout, run_file: Path | None) -> str:
         """Return the text for `resolve` that names the study with these files."""
         task = self.folder
-        if run_file and task == RESULTS / run_file.stem:
+        if run_file and run_file.name != RUN_FILE and task == results_of(run_file):
             task = Path(run_file.stem) if run_file.parent == TASKS else run_file
         return str(task / layout.folder.relative_to(self.folder))
+
+
+def results_of(run_file: Path) -> Path:
+    """Return the results folder of a run file: results/NAME for workflows/tasks/NAME.toml.
+
+    The results of FOLDER/run.toml are in FOLDER, those of FOLDER/NAME.toml in FOLDER/NAME.
+    """
+    if run_file.name == RUN_FILE:
+        return run_file.parent
+    return RESULTS / run_file.stem if run_file.parent == TASKS else run_file.with_suffix("")
 
 
 def resolve(text: str) -> tuple[Path, Address]:
@@ -72,7 +82,8 @@ def resolve(text: str) -> tuple[Path, Address]:
     RunFileError
         If there is no such task.
     """
-    found = _PARTS.fullmatch(text.rstrip("/"))
+    is_task = (Path(text) / RUN_FILE).is_file()  # also a folder such as a/variants/b
+    found = None if is_task else _PARTS.fullmatch(text.rstrip("/"))
     parts = found.groupdict() if found else {"task": text}
     run_file, folder = _find(parts["task"] or ".")
     member = int(parts.get("member") or 1)
@@ -86,7 +97,7 @@ def _find(text: str) -> tuple[Path, Path]:
     if len(name.parts) == 1 and (run_file := TASKS / f"{name}.toml").is_file():
         return run_file, RESULTS / name
     if path.suffix == ".toml" and path.name != RUN_FILE:
-        return path, RESULTS / path.stem
+        return path, results_of(path)
     if path.name == RUN_FILE or (path / RUN_FILE).is_file():
         folder = path.parent if path.name == RUN_FILE else path
         if (folder / PROVENANCE).exists():

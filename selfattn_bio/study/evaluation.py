@@ -162,7 +162,7 @@ class Evaluation(TableDisplay):
         layout = Layout(Path(folder))
         read = partial(read_table, text=("id", "chrom", "predicted"))
         return cls(
-            read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate`"),
+            read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`"),
             {
                 split: read_file(layout.predictions / f"{split}.tsv", read, "evaluate")
                 for split in EVALUATED_SPLITS

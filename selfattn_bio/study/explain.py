@@ -27,7 +27,7 @@ from selfattn_bio.config import Interpret
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import CorpusError, RunFileError
+from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
@@ -47,6 +47,8 @@ COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "score"]
 
 def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     """Explain records of a task; `Study.explain` describes it."""
+    if isinstance(targets, str):
+        raise ArgumentError(f"pass a list of targets, such as [{targets!r}]")
     start = time.monotonic()
     check_output(study.files.attribution)
     trained = TrainedModel.of(study, "explain")

@@ -80,7 +80,7 @@ class Leakage(TableDisplay):
         ResultsError
             If a file is missing or the summary is damaged.
         """
-        hint = "Run `selfattn-bio audit`, or save the result of audit"
+        hint = "Run `selfattn-bio audit TASK`, or save the result of audit"
         if not Path(path).exists():
             raise ResultsError("file not found", place=str(path), hint=hint)
         summary = read_json(Path(path).with_suffix(".json"), ResultsError, hint)

@@ -32,8 +32,8 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     known = ("first", PARTNER) if study.task.partner else ("first",)
     if input not in known:
         raise ArgumentError(f"unknown input {input!r}; this task has {' and '.join(known)}")
-    folder, layout = study.existing(study.files, "attribution"), study.files
     trained = TrainedModel.of(study, "motifs")
+    folder, layout = study.existing(study.files, "attribution"), study.files
     if input == PARTNER:
         folder, layout = folder / PARTNER, layout.of_partner()
     explained, place = Explanation.load(folder), str(folder)

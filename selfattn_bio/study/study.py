@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
-from selfattn_bio.study.address import RESULTS, RUN_FILE, Address, resolve
+from selfattn_bio.study.address import RUN_FILE, Address, resolve, results_of
 from selfattn_bio.study.results import StudyResults
 
 if TYPE_CHECKING:  # imported where they are needed: a command imports this module for its help
@@ -42,8 +42,8 @@ class Study(StudyResults):
     ----------
     task
         Name of a task (run file workflows/tasks/NAME.toml, results in results/NAME), path of a run
-        file, or a folder with run.toml, which then also has the results. May end with
-        /variants/NAME and /members/NUMBER or /sweep/JOB. Also a run file from `read_run_file`.
+        file (results next to it in FOLDER/NAME), or a folder with run.toml and results. May end
+        with /variants/NAME and /members/NUMBER or /sweep/JOB. Also a run file from `read_run_file`.
     folder
         Results folder. Variants, members and jobs are inside it.
 
@@ -68,7 +68,7 @@ class Study(StudyResults):
         if isinstance(task, RunFile):
             if folder is None and task.path is None:
                 raise RunFileError("a run file without a path needs a results folder")
-            address = Address(RESULTS / task.path.stem if task.path else Path())
+            address = Address(results_of(task.path) if task.path else Path())
         else:
             run_file, address = resolve(str(task))
             task = read_run_file(run_file)
@@ -83,7 +83,7 @@ class Study(StudyResults):
         self.address, self.root, self.files = address, address.root, address.files
 
     def __repr__(self) -> str:
-        return f"Study of {self.task!r} in {self.files.folder}"
+        return f"Study of {self.run!r} in {self.files.folder}"
 
     @property
     def place(self) -> str:

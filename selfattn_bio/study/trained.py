@@ -76,6 +76,12 @@ class TrainedModel:
             If the split table cannot be read or belongs to another corpus.
         """
         task, corpus, split = study.task, study.corpus, study.existing(study.root, "split")
+        if study.address.job:
+            raise RunFileError(
+                f"{step} cannot be used with a job of a sweep, which is only trained and ranked",
+                place=study.place,
+                hint="Copy its settings into the run file, and train the task",
+            )
         objective = objective_of(task.objective)
         if objective.no_motifs:
             raise RunFileError(

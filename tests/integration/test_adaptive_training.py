@@ -75,7 +75,7 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
 def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):
     found = []
     for name in ("model", "pruned"):
-        folder = st.copy_task(task, task / name, tmp_path / name)
+        folder = st.copy_task(task, tmp_path / name, task / name)
         st.run_steps("evaluate explain", folder)
         test = st.read_json(folder / "metrics.json")["test"]
         hypothetical = np.load(folder / "attribution/attribution.npz")["hypothetical"]

@@ -93,7 +93,7 @@ def test_balancing_shrinks_the_gap(task, models):
 
 
 def test_metrics_report_groups_worst_group_and_gap(task, models, tmp_path, capsys):
-    run("evaluate", st.copy_task(task, models["sample"], tmp_path / "judged"))
+    run("evaluate", st.copy_task(task, tmp_path / "judged", models["sample"]))
     found = st.read_json(tmp_path / "judged/metrics.json")["groups"]
     assert set(found) == {"gc", "origin"}  # all records have the same length and no chromosome
     origin = found["origin"]

@@ -150,9 +150,9 @@ def test_stop_between_parts_keeps_checkpoint(task, changed, monkeypatch):
 def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     asked = []
 
-    def network_outputs(self, letters, batch_size=None, outputs=Scorer.network_outputs):
+    def network_outputs(self, letters, outputs=Scorer.network_outputs):
         asked.append(len(letters))
-        return outputs(self, letters, batch_size)
+        return outputs(self, letters)
 
     monkeypatch.setattr(Scorer, "network_outputs", network_outputs)
     folder = changed()

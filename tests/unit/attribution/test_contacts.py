@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from test_explanation import CONV, SMALL, scorer_of
+from learners import CONV, SMALL, scorer_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters

@@ -7,9 +7,8 @@ from xml.dom.minidom import parseString
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from learners import CNN, CONV, SEQUENCES, SMALL, scorer_of
 
-from selfattn_bio import config
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import _with_time_left, attention_maps, explain
 from selfattn_bio.attribution.explanation import Explanation, MappedSequence
@@ -23,44 +22,10 @@ from selfattn_bio.attribution.plot_regions import best_window
 from selfattn_bio.attribution.rules import BATCH, centred, gradient_scores, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
-from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
-from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
-from selfattn_bio.sequence.kmers import KmerTokenizer
-
-CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
-SMALL = {
-    "kind": "attention",
-    "members": 2,
-    "embed_dim": 8,
-    "num_layers": 2,
-    "num_heads": 2,
-    "feedforward_dim": 8,
-    "dropout": 0.0,
-}
-CNN = {
-    "kind": "cnn",
-    "embed_dim": 4,
-    "channels": [4, 4, 4],
-    "kernels": [3, 3, 3],
-    "pools": [2, 2, 2],
-    "hidden_dim": 4,
-}
-SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
-
-
-def scorer_of(model=None, alphabet="dna", k=3):
-    torch.manual_seed(0)
-    data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
-    run = config.RunFile.model_validate(
-        {"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}}
-    )
-    letters = get_alphabet(alphabet)
-    tokenizer = KmerTokenizer(letters, k)
-    return Scorer(run, tokenizer, build_network(run).eval())
+from selfattn_bio.sequence.alphabet import PROTEIN
 
 
 @pytest.fixture(

@@ -6,9 +6,8 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from learners import HEADS, NO_STEM, ascii_of
+from learners import HEADS, NO_STEM, SEQUENCES, ascii_of, scorer_of
 from pydantic import TypeAdapter
-from test_explanation import SEQUENCES, scorer_of
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import weights

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learners import HEADS, NO_STEM, ascii_of
-from test_explanation import CNN, CONV, SEQUENCES, SMALL, scorer_of
+from learners import CNN, CONV, HEADS, NO_STEM, SEQUENCES, SMALL, ascii_of, scorer_of
 
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import (

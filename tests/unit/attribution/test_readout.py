@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
+from learners import CNN, SEQUENCES, SMALL, scorer_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_attention

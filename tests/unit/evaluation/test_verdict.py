@@ -74,6 +74,6 @@ def test_sizes_are_read_from_metrics() -> None:
 
 def test_metrics_without_sizes_are_an_error() -> None:
     with pytest.raises(
-        ResultsError, match=r"lacks the number of networks\. Run `selfattn-bio evaluate` again"
+        ResultsError, match=r"lacks the number of networks\. Run `selfattn-bio evaluate TASK` again"
     ):
         sizes_of({"test": {}}, "model")

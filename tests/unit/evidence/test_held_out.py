@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from learners import learner
-from test_explanation import CONV, SEQUENCES, SMALL
-from test_explanation import scorer_of as model_of
+from learners import CONV, SEQUENCES, SMALL, learner
+from learners import scorer_of as model_of
 
 from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
@@ -173,7 +172,8 @@ def test_saved_files_are_those_of_the_command(sequences, tmp_path):
 def test_sequences_of_the_training_are_refused(sequences, tmp_path):
     texts, labels = sequences
     letters = [np.frombuffer(text.encode(), np.uint8) for text in texts]
-    records = pd.DataFrame({"chrom": [None] * 2, "start": None, "end": None})
+    types = {"chrom": "str", "start": "Int64", "end": "Int64"}
+    records = pd.DataFrame({name: [None] * 2 for name in types}).astype(types)
     reverse = DNA.reverse_complement(letters[3])
     seen_table(records, [reverse, letters[5]], DNA, "", None).to_parquet(
         tmp_path / TRAINING_RECORDS
@@ -188,10 +188,10 @@ def test_sequences_of_the_training_are_refused(sequences, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1, 0], r"one label, 0 or 1, for each of the 3 sequences, not \[1, 0\] for 2"),
-        ([1, 0, 2], r"not \[1, 0, 2\] for 3"),
-        (["1", "0", "0"], r"not \['1', '0'\] for 3"),
-        (pd.array([1, 0, None], dtype="Int64"), "not "),
+        ([1, 0], "one label, 0 or 1, for each of the 3 sequences, not 2"),
+        ([1, 0, 2], r"labels are 0 or 1, not \[1, 0, 2\]"),
+        (["1", "0", "0"], r"labels are 0 or 1, not \['1', '0'\]"),
+        (pd.array([1, 0, None], dtype="Int64"), "labels are 0 or 1, not "),
     ],
     ids=["number", "value", "text", "missing"],
 )

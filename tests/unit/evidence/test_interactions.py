@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_explanation import CNN, SMALL, scorer_of
+from learners import CNN, SMALL, scorer_of
 
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from learners import scorer_of
 from matplotlib.figure import Figure
-from test_explanation import scorer_of
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from test_explanation import CONV, SMALL, scorer_of
+from learners import CONV, SMALL, scorer_of
 
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation

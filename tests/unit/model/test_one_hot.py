@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import HEADS, ascii_of, learner
-from test_explanation import CNN, CONV, SMALL, scorer_of
+from learners import CNN, CONV, HEADS, SMALL, ascii_of, learner, scorer_of
 from torch import nn
 
 from selfattn_bio import config, load

@@ -44,7 +44,7 @@ def test_site_positions(chrom, start, end, expected):
 def test_missing_file_names_its_command(tmp_path, name, command):
     make_results(tmp_path)
     (tmp_path / name).unlink()
-    message = rf"{name}: file not found. Run `selfattn-bio {command}`"
+    message = rf"{name}: file not found. Run `selfattn-bio {command} TASK`"
     with pytest.raises(ResultsError, match=message):
         read(tmp_path)
 

@@ -267,7 +267,7 @@ def test_undefined_metrics_are_not_in_the_card(untrained) -> None:
     # the correlation with a constant is undefined
     assert found.metrics["valid"]["model"]["pearson"]["value"] is None
     assert "pearson" not in found.card
-    assert "| mse |" in found.card
+    assert "| MSE |" in found.card
 
 
 def test_models_that_cannot_be_evaluated(untrained) -> None:

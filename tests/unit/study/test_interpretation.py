@@ -127,7 +127,7 @@ def test_motifs_refuse_other_attributions(study):
         study.find_motifs()
     sb.explain("model", "p.fa").save("attribution")  # of an unknown corpus
     weights = own.source["weights_sha256"][:12]
-    again = rf"\(weights_sha256 none, not {weights}\)\. Run `selfattn-bio explain` again$"
+    again = rf"\(weights_sha256 none, not {weights}\)\. Run `selfattn-bio explain TASK` again$"
     with pytest.raises(ResultsError, match=f"{message} {again}"):
         study.find_motifs()
     own.save("attribution")

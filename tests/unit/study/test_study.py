@@ -49,7 +49,7 @@ def argument_of(study):
         ("mine", MINE, "results/mine", "mine", "mine"),
         ("results/mine/", MINE, "results/mine", "mine", "mine"),
         (MINE, MINE, "results/mine", "mine", "mine"),
-        ("other/my.toml", "other/my.toml", "results/my", "my", "other/my.toml"),
+        ("other/my.toml", "other/my.toml", "other/my", "my", "other/my.toml"),
         ("mine_too", "mine_too/run.toml", "mine_too", "mine_too", "mine_too"),
         ("./mine_too/run.toml", "mine_too/run.toml", "mine_too", "mine_too", "mine_too"),
     ],
@@ -193,5 +193,5 @@ def test_task_precedes_run_file_in_its_results(two_classes):
 def test_damaged_results_name_their_step(two_classes):
     Path("corpus").mkdir()
     Path("split.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split` again"):
+    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split TASK` again"):
         Study(".").splits  # noqa: B018

@@ -86,7 +86,7 @@ def test_jobs_do_not_read_test_records_and_are_ranked(study, caplog):
     assert provenance["split_sha256"] == sha256_of("sweep/split.tsv") != sha256_of("split.tsv")
     ranking = study.rank_jobs()
     assert set(ranking.table["job"]) == {job.files.folder.name for job in study.jobs}
-    pd.testing.assert_frame_equal(study.ranking.table, ranking.table, rtol=1e-5)
+    pd.testing.assert_frame_equal(study.ranking.table, ranking.table, rtol=1e-5, check_dtype=False)
 
 
 def test_errors_of_training_name_the_place(study):
