@@ -24,9 +24,9 @@ IGNORED = {
     tokenize.ENDMARKER,
     tokenize.ENCODING,
 }
-# Limits are lowered; CODE_LINES is raised by new features only (docs/decisions.md).
+# Limits are only lowered (docs/decisions.md).
 LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 0, 80, 150, 0
-CODE_LINES = 37_700  # of the package; the goal is 29,000
+CODE_LINES = 35_200  # of the package; the goal is 30,000
 
 
 @dataclass(frozen=True)
