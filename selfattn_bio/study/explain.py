@@ -50,8 +50,8 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     if isinstance(targets, str):
         raise ArgumentError(f"pass a list of targets, such as [{targets!r}]")
     start = time.monotonic()
-    check_output(study.files.attribution)
     trained = TrainedModel.of(study, "explain")
+    check_output(study.files.attribution)
     corpus = trained.corpus
     scorer, settings, place = trained.scorer, study.task.interpret, study.place
     mapped = _rows_of(settings.maps or (), corpus, place)

@@ -105,11 +105,12 @@ def _pairs(
         settings.hit_p,
         settings.seed,
     )
-    LOG.info(
-        f"the model relies on {counted(len(sites), 'site')} of "
-        f"{counted(sites['name'].nunique(), 'motif')} in "
-        f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
-    )
+    if len(ppms) > 1:
+        LOG.info(
+            f"the model relies on {counted(len(sites), 'site')} of "
+            f"{counted(sites['name'].nunique(), 'motif')} in "
+            f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
+        )
     table = evaluate_interactions(
         sites,
         letters,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.log import LOG
 from selfattn_bio.model.user_module import check_run
@@ -31,7 +32,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     """Train the model of a study; `Study.train` describes it."""
     run, corpus, output, first = study.run, study.corpus, study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
-    _check(study, corpus)
+    _check(study, corpus, threads)
     with training_settings(threads, run.training.matmul) as usable:
         _with_hint(
             run,
@@ -53,7 +54,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
 def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
     """Measure the training of a study; `Study.dry_run` describes it."""
     run, corpus = study.run, study.corpus
-    _check(study, corpus)
+    _check(study, corpus, threads)
     with training_settings(threads, run.training.matmul) as usable:
         return _with_hint(
             run,
@@ -70,8 +71,10 @@ def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
         )
 
 
-def _check(study: Study, corpus: Corpus) -> None:
-    """Check the module and the columns of groups before a training, and report transfer."""
+def _check(study: Study, corpus: Corpus, threads: int) -> None:
+    """Check threads, the module and the columns of groups, and report transfer."""
+    if threads < 1:
+        raise ArgumentError(f"{threads} threads; use at least 1")
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:
