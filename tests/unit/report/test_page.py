@@ -231,7 +231,7 @@ def test_page_without_interpretation(tmp_path):
     shutil.rmtree(tmp_path / "attribution")
     page = page_of(tmp_path)
     assert "Motifs were not searched for" in page
-    assert "Leakage was not checked. Run <code>selfattn-bio audit small</code>." in page
+    assert "Leakage was not checked. Run <code>selfattn-bio audit small_task</code>." in page
 
 
 def test_motifs_of_steps_run_by_hand_are_shown(tmp_path, monkeypatch):
