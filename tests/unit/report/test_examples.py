@@ -131,7 +131,10 @@ def test_sequences_are_sorted_by_score(results):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ({"kind": "attention"}, "There are no maps yet. Run <code>selfattn-bio explain small</code>."),
+        (
+            {"kind": "attention"},
+            "There are no maps yet. Run <code>selfattn-bio explain small</code>.",
+        ),
         (
             {"kind": "cnn"},
             "There are no maps, because models of kind &#39;cnn&#39; have no attention weights.",
