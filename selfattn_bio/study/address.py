@@ -104,7 +104,7 @@ def _find(text: str) -> tuple[Path, Path]:
             raise RunFileError(
                 "this is the folder of a model, not of a task",
                 place=str(folder),
-                hint="Name the task, or copy run.toml to a folder of its own",
+                hint="Name the task, or copy run.toml to another folder",
             )
         return folder / RUN_FILE, folder
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
