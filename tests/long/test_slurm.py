@@ -134,8 +134,9 @@ def trainers(project: Path, study: str) -> dict[str, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_text(errors="replace").split("\0")
-            is_here = (folder / "cwd").resolve() == project.resolve()
-            if not is_here or "train" not in words or study not in words:
+            if "train" not in words or study not in words:
+                continue
+            if (folder / "cwd").resolve() != project.resolve():  # may not be read for all processes
                 continue
             variables = dict(
                 word.partition("=")[::2]
