@@ -22,7 +22,6 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
-from selfattn_bio.model.exits import through_all_layers
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.loading import load_single
@@ -129,10 +128,10 @@ def read_letters(
         handles.append(module.gates.register_forward_pre_hook(keep_output))
     try:
         if target is None:
-            with torch.inference_mode(), through_all_layers(scorer.network):
+            with torch.inference_mode():
                 scorer.network(tokens)
         else:
-            with torch.enable_grad(), through_all_layers(scorer.network):
+            with torch.enable_grad():
                 value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
             gradients = torch.autograd.grad(value, list(above.values()))
             by_gates = dict(zip(above, gradients, strict=True))

@@ -35,10 +35,8 @@ from selfattn_bio.config.data import Data
 from selfattn_bio.config.encoder import (
     AnyGates,
     ClsHeadSection,
-    ConfidenceExitsSection,
     HardConcreteGates,
     KeptLayer,
-    NoExits,
     NoGates,
     PoolingHeadSection,
     PrunedGates,

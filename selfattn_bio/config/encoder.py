@@ -1,4 +1,4 @@
-"""Parts of model kind "attention" after the attention itself: heads, gates and exits."""
+"""Parts of model kind "attention" after the attention itself: heads and gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.section import Fraction, Listed, Positive, Section
+from selfattn_bio.config.section import Listed, Positive, Section
 
 
 class PoolingHeadSection(Section):
@@ -79,21 +79,3 @@ class PrunedGates(Section):
 
 
 AnyGates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
-
-
-class NoExits(Section):
-    """No exits: each record passes through all layers."""
-
-    kind: Literal["none"] = "none"
-
-
-class ConfidenceExitsSection(Section):
-    """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
-
-    kind: Literal["confidence"] = "confidence"
-    drop: Fraction = Field(
-        0.002, description="largest decrease of the main metric on valid compared with all layers"
-    )
-
-
-AnyExits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]

@@ -17,10 +17,8 @@ from selfattn_bio.config.attention import (
     positions_with,
 )
 from selfattn_bio.config.encoder import (
-    AnyExits,
     AnyGates,
     AnyHead,
-    NoExits,
     NoGates,
     PoolingHeadSection,
     PrunedGates,
@@ -67,7 +65,6 @@ class AttentionModel(Section):
     mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
     head: AnyHead = Field(PoolingHeadSection(), description="layers after the encoder")
     gates: AnyGates = left_out(NoGates(), description="learned selection of heads and layers")
-    exits: AnyExits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
 
     @property
@@ -281,12 +278,10 @@ class PairedModel(Section):
                 "strands 'shared' cannot be used in the encoders of model kind 'paired': the "
                 "partner has one strand"
             )
-        for name in ("gates", "exits"):
-            if (kind := getattr(self.encoder, name).kind) != "none" or (
-                kind := getattr(self.of_partner, name).kind
-            ) != "none":
+        for gates in (self.encoder.gates, self.of_partner.gates):
+            if gates.kind != "none":
                 raise ValueError(
-                    f"{name} {kind!r} cannot be used in the encoders of model kind 'paired'"
+                    f"gates {gates.kind!r} cannot be used in the encoders of model kind 'paired'"
                 )
         return self
 

@@ -313,14 +313,6 @@ def _figures(
             " This page has no test metrics. `selfattn-bio evaluate` writes a copy of this page "
             "with test metrics next to metrics.json."
         )
-    if exits := provenance.get("exits"):
-        chosen += (
-            " A record leaves the encoder as soon as its prediction is confident. On the "
-            f"validation set this happens after {exits['mean_layers']:.2f} of {exits['layers']} "
-            f"layers on average, with {title_of(exits['metric'])} {exits['worth']:.4g}."
-        )
-        if not test:
-            chosen += " The validation metrics are those of all layers, without early exits."
     if objective_of(run.objective).has_log_odds:
         calibration = Calibration.of(provenance["calibration"])
         chosen += (

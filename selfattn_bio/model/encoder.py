@@ -12,7 +12,7 @@ Attribution rules (`attribution.rules`) hook `QKVProjection`, `LayerNorm` and `G
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -359,23 +359,10 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: AttentionMask | Tensor | None = None) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D); without a mask, there is no padding."""
-        for output in self.block_outputs(x, mask):
-            x = output
-        return self.norm(x)
-
-    def block_outputs(
-        self, x: Tensor, mask: AttentionMask | Tensor | None = None
-    ) -> Iterator[Tensor]:
-        """Yield the output of each block, (B, L, D), without the final norm.
-
-        An encoder without blocks, which pruning can leave, yields x with absolute positions.
-        """
         x, mask = self.place(x), as_mask(mask, x)
-        if not self.blocks:
-            yield x
         for block in self.blocks:
             x = block(x, mask)
-            yield x
+        return self.norm(x)
 
     def set_attention_dropout(self, p: float) -> None:
         """Set a fraction `p` of the attention weights of all blocks to 0 in training."""

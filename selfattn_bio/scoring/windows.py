@@ -246,7 +246,7 @@ def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
 
 def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
     """Apply the layers after the stem to x (B, M, D); return (B, C)."""
-    return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))  # type: ignore[return-value]
+    return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))
 
 
 def unit(scorer: Scorer | Ensemble) -> int:

@@ -192,8 +192,6 @@ def evaluate(study: Study) -> Evaluation:
     metrics, tables, baselines = measure(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics["train"] = evaluated.cost()
-    for name, layers in evaluated.mean_layers(records).items():
-        metrics[name]["layers"] = layers
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:

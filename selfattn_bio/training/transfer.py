@@ -22,7 +22,7 @@ from selfattn_bio.model.classifier import Network
 
 # keys of [model] in which a child may differ from its parent
 FREE = {"members", "dropout", "attention_dropout", "stochastic_depth", "head", "kernel"}
-FREE |= {"pattern", "exits", "strands"}
+FREE |= {"pattern", "strands"}
 STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
@@ -88,10 +88,8 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
-        if (
-            ".head." in name
-            or ".exits." in name
-            or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name))
+        if ".head." in name or (
+            run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)
         ):
             continue
         source = re.sub(

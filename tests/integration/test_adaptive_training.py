@@ -1,4 +1,4 @@
-"""Train, resume, evaluate, prune, explain and fine-tune models with gates and exits."""
+"""Train, resume, evaluate, prune, explain and fine-tune models with gates."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,6 @@ split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
 members = 2
 num_layers = 3
 gates = { kind = "hard_concrete", penalty = 0.2 }
-exits = { kind = "confidence", drop = 0.05 }
 stem = { kind = "conv", token_dim = 8, kernel = 9, second_kernel = 3 }
 [training]
 max_steps = 60
@@ -58,18 +57,10 @@ def run_file(task):
     return config.read_run_file(task / "run.toml")
 
 
-def test_adaptive_training_closes_gates_and_exits_early(task):
-    said = load_model(task / "model")[2]["exits"]
-    assert said["worth"] >= said["worth_of_all_layers"] - 0.05
+def test_adaptive_training_closes_gates(task):
     scorer = load(task / "model")
-    thresholds = [member.exits.threshold for member in scorer.network.members]
-    assert thresholds == pytest.approx([said["threshold"]] * 2)
-    assert scorer.depths(st.letters_of(task, "valid")).mean() == pytest.approx(said["mean_layers"])
-    assert said["mean_layers"] < 3
     gates = [each for each in scorer.network.modules() if isinstance(each, HardConcrete)]
     assert any(bool((each.values() == 0).any()) for each in gates)
-    card = (task / "model/README.md").read_text()
-    assert "A record leaves the encoder as soon as its prediction is confident" in card
 
 
 def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):
@@ -80,7 +71,6 @@ def test_evaluate_and_explain_gated_and_pruned_models(task, tmp_path):
         test = st.read_json(folder / "metrics.json")["test"]
         hypothetical = np.load(folder / "attribution/attribution.npz")["hypothetical"]
         found.append((test["model"]["auroc"]["value"], hypothetical))
-        assert 0 <= test["layers"]["mean"] <= test["layers"]["of"] <= 3
     assert found[0][0] == found[1][0] > 0.9
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
 
@@ -128,10 +118,6 @@ def test_fine_tuning_starts_from_pruned_model(task):
         other = run.model_copy(update={"model": run.model.model_copy(update={"gates": gates})})
         with pytest.raises(RunFileError, match=r"model\.gates is .*, but the parent has "):
             start_from(build_network(other), other, transfer, "child")
-    without = run.model_copy(
-        update={"model": run.model.model_copy(update={"exits": config.NoExits()})}
-    )
-    start_from(build_network(without), without, transfer, "child")
 
 
 def test_sharded_training_refuses_gates(task, run_file):

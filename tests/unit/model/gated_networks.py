@@ -1,4 +1,4 @@
-"""Networks with gates and exits, and their model folders, for tests."""
+"""Networks with gates, and their model folders, for tests."""
 
 import torch
 
@@ -15,7 +15,6 @@ SMALL = {
     "stem": config.NoStemSection(),
 }
 GATES = config.HardConcreteGates()
-EXITS = config.ConfidenceExitsSection()
 
 
 def section_of(**settings):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import exit_code
 from commands import run as run_command
-from gated_networks import EXITS, V, run_of, section_of, tokens
+from gated_networks import V, run_of, section_of, tokens
 from torch.testing import assert_close
 
 from selfattn_bio import config
@@ -54,7 +54,6 @@ CASES = {
     },
     "t5 in hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "grouped": {"num_kv_heads": 2, "position": config.AlibiPosition()},
-    "exits": {"exits": EXITS},
     "stem": {"stem": config.ConvStemSection(token_dim=6, kernel=5, pool=2, second_kernel=3)},
     "cls": {"head": config.ClsHeadSection()},
 }
@@ -82,8 +81,6 @@ def gated_network(section):
         for block, (heads, feedforward) in zip(member.encoder.blocks, layers, strict=True):
             set_gate(block.attention.gates, heads[: len(block.attention.gates.weight)])
             set_gate(block.feedforward_gate, [feedforward])
-        if section.exits.kind == "confidence":
-            member.exits.threshold.fill_(0.6)
     return network
 
 
@@ -199,30 +196,28 @@ def test_closed_head_has_no_effect():
 
 
 def test_network_can_be_pruned_completely():
-    for exits in (config.NoExits(), EXITS):
-        section = section_of(exits=exits, num_layers=3)
-        network = gated_network(section)
-        for gates in network.modules():
-            if isinstance(gates, HardConcrete):
-                gates.weight.data.fill_(-9.0)
-        run, smaller = pruned(section, network)
-        assert [len(member.encoder.blocks) for member in smaller.members] == [0, 0]
-        assert_close(smaller(tokens()), network(tokens()), rtol=0, atol=1e-10)
-        assert smaller.depths(tokens()).tolist() == [[0, 0]] * 5
-        smaller.train()(tokens()).sum().backward()  # and can be trained further
-        scorer = Scorer(run, KmerTokenizer(DNA, 1), smaller.eval())
-        assert not has_attention(scorer)
-        with pytest.raises(
-            ValueError,
-            match="all attention heads of a member were pruned",
-        ):
-            read_attention(scorer, ["ACGT" * 5])
-        # the head reads the tokens
-        assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()
+    section = section_of(num_layers=3)
+    network = gated_network(section)
+    for gates in network.modules():
+        if isinstance(gates, HardConcrete):
+            gates.weight.data.fill_(-9.0)
+    run, smaller = pruned(section, network)
+    assert [len(member.encoder.blocks) for member in smaller.members] == [0, 0]
+    assert_close(smaller(tokens()), network(tokens()), rtol=0, atol=1e-10)
+    smaller.train()(tokens()).sum().backward()  # and can be trained further
+    scorer = Scorer(run, KmerTokenizer(DNA, 1), smaller.eval())
+    assert not has_attention(scorer)
+    with pytest.raises(
+        ValueError,
+        match="all attention heads of a member were pruned",
+    ):
+        read_attention(scorer, ["ACGT" * 5])
+    # the head reads the tokens
+    assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()
 
 
 def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
-    folder = write(tmp_path / "gated", section_of(exits=EXITS))
+    folder = write(tmp_path / "gated", section_of())
     run_command(f"prune --model {folder} --output {tmp_path}/pruned")
     assert (
         "prune: kept 9 of 24 heads, 4 of 6 feed-forward blocks, 5 of 6 layers"
@@ -271,9 +266,8 @@ def test_other_models_have_no_gates():
 
 
 # interpretation
-@pytest.mark.parametrize("exits", [config.NoExits(), EXITS])
-def test_gated_and_pruned_models_have_equal_attributions(exits):
-    section = section_of(exits=exits)
+def test_gated_and_pruned_models_have_equal_attributions():
+    section = section_of()
     network = gated_network(section)
     run, smaller = pruned(section, network)
     scorers = [
@@ -316,16 +310,15 @@ def test_value_norms_and_gradients_include_gates():
 
 
 # run file
-def test_gates_and_exits_in_run_file(tmp_path):
+def test_gates_in_run_file(tmp_path):
     text = '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n[model]\nkind = "attention"\n'
     run = config.run_file_of(
-        text
-        + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n',
+        text + 'gates = { kind = "hard_concrete", penalty = 0.1 }\n',
         tmp_path,
     )
-    assert (run.model.gates.penalty, run.model.exits.drop) == (0.1, 0.002)
+    assert run.model.gates.penalty == 0.1
     plain = config.run_file_of(text, tmp_path).model.model_dump()
-    assert not {"gates", "exits"} & set(plain)  # models without them are written as before
+    assert "gates" not in plain  # models without them are written as before
     layer, one = "{ heads = [0], feedforward = true }", "members = 1\nnum_layers = 1\ngates ="
     for wrong, words in {
         'gates = { kind = "hard" }': "unknown kind 'hard' in [model.gates]; choose "
@@ -340,17 +333,7 @@ def test_gates_and_exits_in_run_file(tmp_path):
         "}": "gates.members contains head 4, but the last head is 3",
         one + ' { kind = "pruned", members = [[{ heads = [1, 0], feedforward = true }]] '
         "}": "heads [1, 0] are not sorted",
-        'exits = { kind = "patience" }': "unknown kind 'patience' in [model.exits]",
     }.items():
         with pytest.raises(RunFileError) as error:
             config.run_file_of(text + wrong, tmp_path)
         assert words in str(error.value)
-    with pytest.raises(
-        RunFileError,
-        match=r"model.exits 'confidence' cannot be used with objective 'masked'",
-    ):
-        config.run_file_of(
-            '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = '
-            '"attention"\nexits = { kind = "confidence" }\n',
-            tmp_path,
-        )
