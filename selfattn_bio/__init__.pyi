@@ -53,7 +53,6 @@ from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
 from selfattn_bio.scoring.ensemble import Ensemble as Ensemble
 from selfattn_bio.scoring.loading import load as load
-from selfattn_bio.scoring.pruning import prune as prune
 from selfattn_bio.scoring.score_files import ScoreSummary as ScoreSummary
 from selfattn_bio.scoring.score_files import score_files as score_files
 from selfattn_bio.scoring.scorer import Scorer as Scorer

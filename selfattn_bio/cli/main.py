@@ -43,7 +43,7 @@ from selfattn_bio.training.heap import keep_memory
 GROUPS = {
     "project": ("init", "run", "demo", "schema", "doctor"),
     "data": ("ingest", "split", "audit"),
-    "train": ("train", "sweep", "prune", "evaluate"),
+    "train": ("train", "sweep", "evaluate"),
     "explain": ("explain", "motifs", "interactions", "contacts", "hits", "report"),
     "apply": ("score", "embed", "scan", "variants"),
 }

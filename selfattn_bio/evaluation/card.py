@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.config import (
-    AnyGates,
     ChromosomeSplit,
     ColumnSplit,
     FilesSplit,
-    PrunedGates,
     RegionSplit,
     RunFile,
     TrackPartner,
@@ -182,10 +180,7 @@ def _words(run: RunFile) -> str:
             if mixer == "softmax"
             else f"mixer {mixer}"
         )
-        pruned = _pruned(run.model.gates)
-        kind = (
-            f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends}{pruned})"
-        )
+        kind = f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends})"
     elif run.model.kind == "paired":
         number = run.model.cross_layers
         kind = (
@@ -200,16 +195,6 @@ def _words(run: RunFile) -> str:
         )
     kind += " with weights shared by both strands" if run.shares_strands else ""
     return f"{members}each a {kind}" if members else kind
-
-
-def _pruned(gates: AnyGates) -> str:
-    """Describe how many heads and feed-forwards of all members remain after pruning."""
-    if not isinstance(gates, PrunedGates):
-        return ""
-    layers = [layer for of_member in gates.members for layer in of_member]
-    heads = sum(len(layer.heads) for layer in layers)
-    feedforwards = sum(layer.feedforward for layer in layers)
-    return f", pruned to {heads} heads and {feedforwards} feed-forward blocks in total"
 
 
 def _letters(run: RunFile) -> str:

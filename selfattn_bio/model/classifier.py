@@ -17,7 +17,6 @@ from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import build_encoder
-from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import BinHead, TokenHead, build_head
 from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
@@ -83,18 +82,13 @@ class Network(nn.Module):
         Networks from embeddings (B, N, token_dim) and a mask (B, N) to outputs.
     vocabulary_size
         Number V of tokens.
-    gate_penalty
-        Loss difference between all gates open and all closed.
     """
 
     has_embeddings = True  # whether gradients can be taken at the embeddings
 
-    def __init__(
-        self, members: Sequence[Body], vocabulary_size: int, *, gate_penalty: float = 0.0
-    ) -> None:
+    def __init__(self, members: Sequence[Body], vocabulary_size: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.gate_penalty = gate_penalty
         self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
 
     def alone(self, number: int) -> Self:
@@ -152,11 +146,6 @@ class Network(nn.Module):
 
     def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         return torch.stack([member(embeddings, mask) for member in self.members], dim=1)
-
-    def penalty(self) -> Tensor | float:
-        """Return the penalty on gates that may be open, which is added to the mean loss."""
-        fraction = expected_open(self) if self.gate_penalty else None
-        return 0.0 if fraction is None else self.gate_penalty * fraction
 
 
 class PairedNetwork(Network):
@@ -244,10 +233,8 @@ class BothStrandsNetwork(Network):
 
     complement: Tensor
 
-    def __init__(
-        self, members: Sequence[Body], complement: Tensor, *, gate_penalty: float = 0.0
-    ) -> None:
-        super().__init__(members, len(complement), gate_penalty=gate_penalty)
+    def __init__(self, members: Sequence[Body], complement: Tensor) -> None:
+        super().__init__(members, len(complement))
         self.register_buffer("complement", complement, persistent=False)
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -115,8 +115,8 @@ def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
         else run.model.model_dump(exclude=FREE)
     )
     if isinstance(run.model, AttentionModel):
-        # Written run files leave these out if they are softmax and none.
-        model |= {"mixer": run.model.mixer.model_dump(), "gates": run.model.gates.model_dump()}
+        # Written run files leave it out if it is softmax.
+        model |= {"mixer": run.model.mixer.model_dump()}
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},

@@ -47,7 +47,6 @@ MODELS = {
             {"kind": "reformer", "num_buckets": 8, "chunk": 8, "hashes": 2},
         )
     },
-    "gates": {"stem": CONV, "gates": {"kind": "hard_concrete"}},
     "cnn": {"kind": "cnn", "channels": [4, 4, 4], "kernels": [5, 3, 3], "hidden_dim": 8},
 }
 
