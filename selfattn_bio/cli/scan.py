@@ -1,11 +1,10 @@
-"""Score windows along both strands of a genome: bigWig, bedGraph and BED peaks.
+"""Score windows along both strands of a genome: bigWig and BED peaks.
 
-Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz and minus.bedGraph.gz with calibrated
-log-odds (0 is a probability of one half). For each peak, peaks.bed has the window and summits.bed
-the position chosen by --anchor, both as BED6 with score = probability x 1000. A peak is a window at
-or above --threshold with no better one on its strand within a window. A model that reads both
-strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a
-strand.
+Writes PREFIX.ASSEMBLY.plus.bw and minus.bw with calibrated log-odds (0 is a probability of one
+half). For each peak, peaks.bed has the window and summits.bed the position chosen by --anchor, both
+as BED6 with score = probability x 1000. A peak is a window at or above --threshold with no better
+one on its strand within a window. A model that reads both strands has one score per window: one
+track, PREFIX.ASSEMBLY.bw, and peaks without a strand.
 
 WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they were
 calibrated, and most peaks in a genome are false. Give the fraction of windows that you expect to be
