@@ -3,9 +3,9 @@
 Writes a table with one row per sequence. For two classes the columns are logit, probability and
 predicted, the label at the threshold fitted on the validation records. Several models are averaged,
 and the column `spread` is their standard deviation. Intervals (--bed) have the same ids as in a
-corpus, and their chrom, start, end, strand and name. `unlike` marks sequences that differ from the
-training data. With --coverage 0.9 the column `set` contains the true label for nine of ten records,
-provided that they are like the validation records.
+corpus, and their chrom, start, end, strand and name. `out_of_distribution` marks sequences that
+differ from the training data. With --coverage 0.9 the column `set` contains the true label for nine
+of ten records, provided that they are like the validation records.
 
 Files of any size are scored in parts, so memory is needed only for a few thousand sequences. The
 output file appears when it is complete. Models with one label per position, or with bins, score
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score the files, and write one table with the column `file` in front."""
-    from selfattn_bio.scoring.score_files import score_files
+    from selfattn_bio.scoring.table import score_files
 
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError(

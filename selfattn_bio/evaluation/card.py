@@ -341,7 +341,7 @@ def _privacy(provenance: dict[str, Any]) -> list[str]:
 def _use(run: RunFile) -> str:
     lines = [
         "Use it for sequences like its training data: same length, organisms and preparation. The "
-        "column `unlike` of `score_sequences` marks sequences that differ.",
+        "column `out_of_distribution` of `score_sequences` marks sequences that differ.",
         *objective_of(run.objective).limits,
         "Its predictions are not a diagnosis, and not evidence of function.",
     ]
