@@ -27,8 +27,7 @@ from torch.nn.functional import pad
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
-from selfattn_bio.attention.inputs import prepare
-from selfattn_bio.attention.mask import AttentionMask, as_mask
+from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
 from selfattn_bio.attention.patterns import (
     AttentionPattern,
     Full,

@@ -37,9 +37,9 @@ from torch import Tensor, nn
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.convolution import shifted
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
-from selfattn_bio.model.lookup import shifted
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer

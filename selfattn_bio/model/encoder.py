@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.attention.mask import AttentionMask, as_mask
+from selfattn_bio.attention.inputs import AttentionMask, as_mask
 from selfattn_bio.attention.mixers import Mixer, Softmax, build_mixer
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import NoPosition, RelativePosition, build_position

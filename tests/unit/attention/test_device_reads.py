@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.kernels import flex
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers import Hierarchical, Softmax
 from selfattn_bio.attention.patterns import Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import NoPosition, Rotary, Shaw, T5Bias

@@ -6,7 +6,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.strands import both_strands, mirrored
+from selfattn_bio.model.classifier import both_strands, mirrored
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.sequence.alphabet import DNA
 
