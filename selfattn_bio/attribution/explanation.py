@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.attribution.maps import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -25,6 +24,7 @@ from selfattn_bio.attribution.plot_regions import (
     figure_width,
     record_interval,
 )
+from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import counted
@@ -34,11 +34,10 @@ from selfattn_bio.files import check_replaceable, read_json, whole_folder
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
-from selfattn_bio.motifs.exchange import write_modisco_h5, write_npz
 from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
-from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
+from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 INTERVAL = ("chrom", "start", "end", "strand")
@@ -343,14 +342,14 @@ class Explanation:
     def to_npz(self, folder: str | Path) -> None:
         """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
 
-        See `exchange.write_npz`. An existing folder is replaced.
+        See `patterns.write_npz`. An existing folder is replaced.
         """
         write_npz(folder, self.letters, self.hypothetical)
 
     def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
         """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only.
 
-        See `exchange.write_modisco_h5`.
+        See `patterns.write_modisco_h5`.
         """
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 

@@ -26,13 +26,12 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.evidence.associations import Letters
-from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
-from selfattn_bio.evidence.interventions import Scored, Scores
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
+from selfattn_bio.evidence.records import HeldOut, Scored, Scores, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, relevant_hits
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single

@@ -37,10 +37,9 @@ from selfattn_bio.evidence.epistasis import (
     site_pairs,
     spacing,
 )
-from selfattn_bio.evidence.held_out_records import MIN_EFFECT
-from selfattn_bio.evidence.interventions import mean_effect
+from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
-from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.tables import write_table
 

@@ -14,7 +14,6 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
-from selfattn_bio.evidence.interventions import mean_effect, shuffled_at
 from selfattn_bio.evidence.marginals import (
     DISTANCES,
     NUM_BACKGROUNDS,
@@ -25,6 +24,7 @@ from selfattn_bio.evidence.marginals import (
     neutral_letters,
     position_curves,
 )
+from selfattn_bio.evidence.records import mean_effect, shuffled_at
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.motifs import matrix_of
 from selfattn_bio.motifs.motif_set import Motif, MotifSet

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
-from selfattn_bio.evidence.interventions import RESAMPLES, mean_effect
+from selfattn_bio.evidence.records import RESAMPLES, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.motifs import matrix_of, open_database
-from selfattn_bio.motifs.hits import HIT_P, find_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet

@@ -18,8 +18,8 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
-from selfattn_bio.motifs.hits import changed_motifs
 from selfattn_bio.motifs.logos import number_positions, track
+from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.scoring.annotated import open_writer, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region

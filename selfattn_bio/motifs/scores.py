@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.compiled import compiled
-from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 
-from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.patterns import CallerResult, SeqletPattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet
 

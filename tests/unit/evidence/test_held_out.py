@@ -13,8 +13,8 @@ from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.evidence import held_out
-from selfattn_bio.evidence.held_out_records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
+from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
