@@ -23,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from selfattn_bio.arrays import Bools, Floats, Letters, Scores
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.display import TableDisplay, counted
@@ -40,10 +41,10 @@ RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
 # smallest |i - j| of pairs to fit or report; closer pairs are in contact in any protein
 NEAREST = 6
 FOLDS = 5  # of the cross-validation
-Map = NDArray[np.float64]  # (L, L)
+Map = Floats  # (L, L)
 
 
-def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
+def head_maps(scorer: Scorer, letters: Letters) -> Scores:
     """Compute the symmetric, corrected attention map of each head for one sequence.
 
     Parameters
@@ -112,9 +113,7 @@ def contact_map(regression: Pipeline, maps: NDArray[np.floating]) -> Map:
     return upper + upper.T
 
 
-def fit_contacts(
-    maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
-) -> Pipeline:
+def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[Bools]) -> Pipeline:
     """Fit the regression over heads to proteins with known contacts.
 
     Parameters
@@ -151,7 +150,7 @@ def fit_contacts(
 
 
 def predict_contacts(
-    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]
+    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, Bools]
 ) -> list[Map]:
     """Predict the contact map of each protein with a regression fitted to other proteins.
 
@@ -196,9 +195,7 @@ def predict_contacts(
     return [predicted[protein] for protein in range(len(maps))]
 
 
-def precision_at_length(
-    scores: NDArray[np.floating], contacts: NDArray[np.bool_]
-) -> dict[str, float]:
+def precision_at_length(scores: NDArray[np.floating], contacts: Bools) -> dict[str, float]:
     """Compute precision at L (P@L) for each range of sequence separation.
 
     P@L is the fraction of contacts among the L pairs with the highest scores, where L is the length
@@ -226,7 +223,7 @@ def precision_at_length(
     return precision
 
 
-def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
+def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Bools]:
     """Read known contacts from a TSV file with columns id, i and j (0-based), one row per pair.
 
     Parameters
@@ -257,7 +254,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
         raise SequenceFileError(
             f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"
         )
-    found: dict[str, NDArray[np.bool_]] = {}
+    found: dict[str, Bools] = {}
     for line, (name, *pair) in enumerate(
         zip(table["id"], table["i"], table["j"], strict=True), start=2
     ):
@@ -347,9 +344,7 @@ class Contacts(TableDisplay):
 
 
 def find_contacts(
-    model: Models,
-    sequences: Inputs,
-    known: Mapping[str, NDArray[np.bool_]] | str | Path | None = None,
+    model: Models, sequences: Inputs, known: Mapping[str, Bools] | str | Path | None = None
 ) -> Contacts:
     """Predict contact maps of proteins from the attention of a model.
 
@@ -413,7 +408,7 @@ def find_contacts(
     return Contacts(maps, best, pd.DataFrame(rows) if rows else None)
 
 
-def _best(name: str, scores: Map, contacts: NDArray[np.bool_] | None) -> pd.DataFrame:
+def _best(name: str, scores: Map, contacts: Bools | None) -> pd.DataFrame:
     """Return the L best pairs at least `NEAREST` apart: id, i, j (0-based), score, contact."""
     i, j = np.triu_indices(len(scores), NEAREST)
     order = np.argsort(-scores[i, j], kind="stable")[: len(scores)]

@@ -15,8 +15,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -92,9 +92,9 @@ class Explanation:
     """
 
     records: pd.DataFrame
-    letters: NDArray[np.uint8]
-    hypothetical: NDArray[np.float32]
-    attention: NDArray[np.float32]
+    letters: Letters
+    hypothetical: Scores
+    attention: Scores
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
     method: str = AttnLRPCopies.name
@@ -148,7 +148,7 @@ class Explanation:
         return self.alphabet == LEVELS.name
 
     @property
-    def attribution(self) -> list[NDArray[np.float32]]:
+    def attribution(self) -> list[Scores]:
         """Return the importance of each position, one non-negative (length,) array per sequence.
 
         It is the L2 norm over the hypothetical scores of a position, or the attention for methods
@@ -166,7 +166,7 @@ class Explanation:
         """Return the rows of one of the `targets`."""
         return self._rows((self.records["target"] == target).to_numpy().nonzero()[0])
 
-    def _rows(self, rows: NDArray[np.int64]) -> Explanation:
+    def _rows(self, rows: Integers) -> Explanation:
         return replace(
             self,
             records=self.records.iloc[rows].reset_index(drop=True),
@@ -177,11 +177,7 @@ class Explanation:
         )
 
     def find_motifs(
-        self,
-        database: str | None = "",
-        *,
-        caller: Caller | None = None,
-        max_motifs: int = 25,
+        self, database: str | None = "", *, caller: Caller | None = None, max_motifs: int = 25
     ) -> MotifSet:
         """Find recurring patterns with high attribution and match them with known motifs.
 
@@ -268,7 +264,7 @@ class Explanation:
         )
         return patterns
 
-    def track(self, row: int = 0) -> NDArray[np.float32]:
+    def track(self, row: int = 0) -> Scores:
         """Return the data that `plot` draws for sequence number `row`, (length, A).
 
         The column of the observed letter has its score: the hypothetical score, or the attention
@@ -333,8 +329,7 @@ class Explanation:
         )
         where = f"{start:,} to {end - 1:,} of {len(track):,}"
         axes.set(
-            xlabel=f"position in the sequence (0-based), {where}",
-            ylabel=fill(label, LABEL_WIDTH),
+            xlabel=f"position in the sequence (0-based), {where}", ylabel=fill(label, LABEL_WIDTH)
         )
         axes.set_title(self.ids[row], loc="left")
         return figure

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.arrays import Bools, Integers, Letters, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
     between,
@@ -47,8 +47,8 @@ class AttentionMap:
         the column's interval. A row sums to 1 minus the attention to a [CLS] vector.
     """
 
-    edges: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    edges: Integers
+    weights: Scores
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class AttentionReading:
 
     ids: list[str]
     layers: tuple[tuple[AttentionInputs, ...], ...]
-    spans: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    seen: NDArray[np.bool_]
+    spans: Integers
+    lengths: Integers
+    seen: Bools
     norms: tuple[tuple[Tensor, ...], ...]
     above: tuple[tuple[Tensor, ...], ...] = ()
 
@@ -89,7 +89,7 @@ class AttentionReading:
             f"{counted(len(self.layers[0]), 'layer')}"
         )
 
-    def received(self) -> NDArray[np.float32]:
+    def received(self) -> Scores:
         """Return the attention that each letter receives, (B, L), 0 in padding.
 
         It is the mean over heads and over the positions that attend. A letter covered by several
@@ -100,12 +100,12 @@ class AttentionReading:
             torch.cat([heads for layers in self._received() for heads in layers]).mean(0)
         )
 
-    def received_by_head(self) -> NDArray[np.float32]:
+    def received_by_head(self) -> Scores:
         """Return `received` for each member, layer and head, (members, layers, heads, B, L)."""
         received = [torch.stack(layers) for layers in self._received()]
         return self._to_letters(torch.stack(received))
 
-    def rollout(self) -> NDArray[np.float32]:
+    def rollout(self) -> Scores:
         """Return the attention rollout from the last layer to the letters, (B, L), 0 in padding.
 
         It starts at [CLS], or uniformly at all positions. The total over encoder positions is 1; a
@@ -117,7 +117,7 @@ class AttentionReading:
         """
         return self._rolled(rollout)
 
-    def value_rollout(self) -> NDArray[np.float32]:
+    def value_rollout(self) -> Scores:
         """Return `rollout` with each weight times the norm of its value, (B, L).
 
         References
@@ -126,7 +126,7 @@ class AttentionReading:
         """
         return self._rolled(value_rollout, self.norms)
 
-    def gradient_rollout(self) -> NDArray[np.float32]:
+    def gradient_rollout(self) -> Scores:
         """Return the rollout of weights times gradients for the target of the reading, (B, L).
 
         The start, which would remain at its positions through all layers, is subtracted.
@@ -146,7 +146,7 @@ class AttentionReading:
             lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
         )
 
-    def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def between(self, spans: Sequence[Integers]) -> list[Scores]:
         """Return the attention between spans of each sequence.
 
         It is the sum of weights to the receiving span, averaged over members, layers, heads and the
@@ -276,7 +276,7 @@ class AttentionReading:
             [received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers
         ]
 
-    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> NDArray[np.float32]:
+    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> Scores:
         """Return the mean over the members of a rollout; `of_members` are its other arguments."""
         start = self._start()
         by_member = [roll(*each, start) for each in zip(self.layers, *of_members, strict=True)]
@@ -292,7 +292,7 @@ class AttentionReading:
         layer = self.layers[0][0]
         return layer.mask.tokens.to(layer.q.dtype)
 
-    def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
+    def _to_letters(self, by_place: Tensor) -> Scores:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
@@ -322,7 +322,7 @@ class MappedSequence:
         Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
 
-    letters: NDArray[np.uint8]
+    letters: Letters
     score: float
     layers: Sequence[AttentionMap]
 

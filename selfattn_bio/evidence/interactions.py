@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Letters, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.data.batches import pad_letters
@@ -31,7 +31,6 @@ from selfattn_bio.evidence.epistasis import (
     NAMES,
     PAIR,
     SITES,
-    Letters,
     LogOdds,
     epistasis,
     site_pairs,
@@ -44,7 +43,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
-Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
+Attention = Callable[[pd.DataFrame], Floats]
 
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
@@ -241,9 +240,9 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
 
 
 def relevant_sites(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     sequences: Sequence[Letters],
-    importance: Callable[[Sequence[Letters]], list[NDArray[np.float32]]],
+    importance: Callable[[Sequence[Letters]], list[Scores]],
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -294,7 +293,7 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         ASCII letters, one array per record. `record` of a pair is an index into them.
     """
 
-    def attention(pairs: pd.DataFrame) -> NDArray[np.float64]:
+    def attention(pairs: pd.DataFrame) -> Floats:
         found = np.zeros(len(pairs))
         if not has_attention(scorer):
             return found

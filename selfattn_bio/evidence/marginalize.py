@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
@@ -35,7 +36,7 @@ from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
 
-AnyMotif = str | NDArray[np.float64] | Motif  # a consensus, (width, A) probabilities, or a motif
+AnyMotif = str | Floats | Motif  # a consensus, (width, A) probabilities, or a motif
 FIGURE = (4.5, 3.0)  # inches
 
 
@@ -333,7 +334,7 @@ def ablate(
     return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 
 
-def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDArray[np.uint8]]]:
+def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[Letters]]:
     """Load the model, and read sequences as it reads them."""
     scorer = load_single(model)
     check_one_input(scorer, "marginalization")
@@ -344,7 +345,7 @@ def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDA
 
 
 def _score(
-    scorer: Scorer, target: Target | str | int | None, letters: Sequence[NDArray[np.uint8]]
+    scorer: Scorer, target: Target | str | int | None, letters: Sequence[Letters]
 ) -> tuple[Score, str]:
     """Return a function from sequences to one score each, and the unit of the scores."""
     if target is None and scorer.objective.has_log_odds:
@@ -359,9 +360,7 @@ def _score(
     return partial(chosen.values, scorer), "output"
 
 
-def _scores_of(
-    scorer: Scorer, output: Output, rows: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float64]:
+def _scores_of(scorer: Scorer, output: Output, rows: Sequence[Letters]) -> Floats:
     return output.value(scorer.network_outputs(rows)).mean(axis=1)
 
 
@@ -381,5 +380,5 @@ def _backgrounds(
     return Backgrounds(chosen, score, scorer.alphabet, unit)
 
 
-def _ppm(motif: AnyMotif, alphabet: Alphabet) -> NDArray[np.float64]:
+def _ppm(motif: AnyMotif, alphabet: Alphabet) -> Floats:
     return matrix_of(motif.ppm if isinstance(motif, Motif) else motif, alphabet)

@@ -18,12 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
 from selfattn_bio.evidence.associations import (
     CONFIDENCE,
-    Letters,
     best_hits,
     enrichment,
     matched_enrichment,
@@ -82,7 +82,7 @@ class HeldOut(ABC):
         return MIN_EFFECT * self.scale
 
     def inputs(
-        self, sequences: Sequence[Letters], records: Sequence[int] | NDArray[np.int64]
+        self, sequences: Sequence[Letters], records: Sequence[int] | Integers
     ) -> Sequence[Letters] | list[RecordPair]:
         """Return the inputs of the model for sequences that were made from these records.
 
@@ -96,17 +96,17 @@ class HeldOut(ABC):
         ]
 
     @cached_property
-    def strata(self) -> NDArray[np.int64]:
+    def strata(self) -> Integers:
         """Return the group of each record among records of similar composition and length."""
         return strata_of(self.sequences, self.alphabet)
 
     @property
-    def described(self) -> NDArray[np.int64]:
+    def described(self) -> Integers:
         """Return the records whose motifs are described."""
         return np.arange(len(self.sequences))
 
     @property
-    def neutral(self) -> NDArray[np.int64]:
+    def neutral(self) -> Integers:
         """Return the records whose shuffles have the composition of records without signal."""
         return np.arange(len(self.sequences))
 
@@ -125,7 +125,7 @@ class HeldOut(ABC):
         """
 
     @abstractmethod
-    def slope(self, scores: NDArray[np.float64]) -> float:
+    def slope(self, scores: Floats) -> float:
         """Return how much the truth changes with the scores (n,); at least 0.
 
         Scores times the slope are scores as far as these records confirm them.
@@ -138,11 +138,11 @@ class LabelledRecords(HeldOut):
     opposing = "effect_q"  # the model uses it against its own class, whatever it is enriched in
 
     @property
-    def described(self) -> NDArray[np.int64]:
+    def described(self) -> Integers:
         return np.flatnonzero(self.truth == 1)
 
     @property
-    def neutral(self) -> NDArray[np.int64]:
+    def neutral(self) -> Integers:
         """Return the negatives; all records if there are none."""
         negatives = np.flatnonzero(self.truth == 0)
         return negatives if len(negatives) else super().neutral
@@ -153,7 +153,7 @@ class LabelledRecords(HeldOut):
     def direction(self, row: Mapping[str, Any]) -> float:
         return 1.0
 
-    def slope(self, scores: NDArray[np.float64]) -> float:
+    def slope(self, scores: Floats) -> float:
         return platt_line(scores, self.truth)[0]
 
 
@@ -170,7 +170,7 @@ class MeasuredRecords(HeldOut):
         signs = {np.sign(row[name]) for name in SHIFTS}
         return float(signs.pop()) if len(signs) == 1 else 0.0
 
-    def slope(self, scores: NDArray[np.float64]) -> float:
+    def slope(self, scores: Floats) -> float:
         """Return the slope of a linear regression of the numbers on the scores."""
         centred = scores - scores.mean()
         spread = float(centred @ centred)
@@ -180,7 +180,7 @@ class MeasuredRecords(HeldOut):
 def held_out_records(
     output: Output,
     sequences: Sequence[Letters],
-    truth: NDArray[np.float64],
+    truth: Floats,
     alphabet: Alphabet,
     pairs: Sequence[RecordPair] = (),
     input: str = "first",
@@ -202,7 +202,7 @@ def held_out_records(
 
 
 # from inputs of the model to scores (n,), or to (n, M) for M members
-Scores = Callable[[Sequence[Any]], NDArray[np.float64]]
+ScoreMembers = Callable[[Sequence[Any]], Floats]
 
 # Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
 # effect holds its mean in 58 to 87 of 100 samples.
@@ -228,14 +228,14 @@ class Scored:
     """
 
     held_out: HeldOut
-    scores: Scores
-    _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    scores: ScoreMembers
+    _intact: dict[int, Floats] = field(default_factory=dict)
 
-    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> NDArray[np.float64]:
+    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> Floats:
         """Return the scores of sequences made from these records, (n, M)."""
         return self.scores(self.held_out.inputs(sequences, records)).reshape(len(sequences), -1)
 
-    def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
+    def intact(self, records: Sequence[int]) -> Floats:
         """Return the scores of records, (n, M); each record is scored only once."""
         new = [record for record in records if record not in self._intact]
         if new:
@@ -331,7 +331,7 @@ def _sampled_spans(
     return found
 
 
-def _agreeing(effects: NDArray[np.float64], least: float) -> float:
+def _agreeing(effects: Floats, least: float) -> float:
     """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
@@ -340,9 +340,7 @@ def _agreeing(effects: NDArray[np.float64], least: float) -> float:
     )
 
 
-def mean_effect(
-    effects: NDArray[np.float64], rng: np.random.Generator, name: str = ""
-) -> dict[str, float]:
+def mean_effect(effects: Floats, rng: np.random.Generator, name: str = "") -> dict[str, float]:
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
     The keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.

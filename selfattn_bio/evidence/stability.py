@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.motifs.matching import alignment, match_label
@@ -90,7 +90,7 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.float64]:
+def attribution_correlations(explanations: Sequence[Explanation]) -> Floats:
     """Correlate the attributions of the same records by several models.
 
     Parameters
@@ -125,7 +125,7 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.
     )
 
 
-def _rho(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _rho(one: Scores, other: Scores) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other).statistic)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, GenomeError
@@ -36,7 +36,7 @@ from selfattn_bio.scoring.variants import (
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import VcfFile
 
-Motifs = dict[str, NDArray[np.float64]]  # name to (width, 4) probabilities
+Motifs = dict[str, Floats]  # name to (width, 4) probabilities
 BASES = list("ACGT")
 
 

@@ -47,9 +47,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.evidence.associations import position_profile, strand_bias
 from selfattn_bio.evidence.records import (
     FEWER_RECORDS,
@@ -62,15 +62,7 @@ from selfattn_bio.evidence.records import (
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.overlaps import counts_before
 
-TESTS = (
-    "enrichment",
-    "matched",
-    "effect",
-    "sufficiency",
-    "position",
-    "window",
-    "strand",
-)
+TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger fall
@@ -121,7 +113,7 @@ COLUMNS = [  # order in motifs.tsv
 
 
 def weigh_evidence(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
     hits: pd.DataFrame,
     scored: Scored,
@@ -230,7 +222,7 @@ def _against_nulls(
     }
 
 
-def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def q_values(p: Floats) -> Floats:
     """Return Benjamini-Hochberg q-values; missing p-values stay missing and are not counted."""
     q = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
@@ -271,7 +263,7 @@ CANDIDATES = 10
 
 
 def null_hits(
-    ppm: NDArray[np.float64],
+    ppm: Floats,
     num_sites: int,
     own: pd.DataFrame,
     held_out: HeldOut,

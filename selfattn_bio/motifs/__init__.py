@@ -17,6 +17,7 @@ from Bio.Data import IUPACData
 from Bio.motifs import transfac
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.compression import open_uncompressed
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.display import one_line
@@ -27,7 +28,7 @@ SHIPPED = "jaspar:"
 TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
 
 
-def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """Read a motif database.
 
     Parameters
@@ -62,7 +63,7 @@ def shipped() -> Path:
     return Path(__file__).parent / "jaspar"
 
 
-def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """Read a MEME, JASPAR or TRANSFAC file, plain or gz; the first line determines the format.
 
     Returns
@@ -91,7 +92,7 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
     )
 
 
-def matrix_of(motif: str | NDArray[np.float64], alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
     """Return the probabilities (width, A) of a motif: a consensus, or such probabilities.
 
     Raises
@@ -110,7 +111,7 @@ def matrix_of(motif: str | NDArray[np.float64], alphabet: Alphabet = DNA) -> NDA
     return matrix
 
 
-def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+def of_consensus(text: str, alphabet: Alphabet = DNA) -> Floats:
     """Return the probabilities of a consensus in IUPAC codes, (width, A).
 
     `of_consensus("TAW")` has T, A, and A or T with probability 1/2 each.
@@ -168,7 +169,7 @@ def database_lines(path: Path, format_name: str) -> list[str]:
 
 
 def meme_text(
-    ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA
+    ppms: Mapping[str, Floats], num_sites: Mapping[str, int], alphabet: Alphabet = DNA
 ) -> str:
     """Format motifs as minimal MEME text, version 4.
 
@@ -206,9 +207,7 @@ def meme_alphabet(path: str | Path) -> Alphabet:
     return PROTEIN if named == PROTEIN.letters else DNA
 
 
-def read_meme(
-    path: str | Path, alphabet: Alphabet = DNA, least: int = 1
-) -> dict[str, NDArray[np.float64]]:
+def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, Floats]:
     """Read motifs from MEME text, plain or gz.
 
     The package has its own reader because Biopython's rounds the probabilities to counts and drops
@@ -240,7 +239,7 @@ def read_meme(
         raise DatabaseError(
             "not a MEME file: it does not start with 'MEME version'", place=f"{path}:1"
         )
-    motifs: dict[str, NDArray[np.float64]] = {}
+    motifs: dict[str, Floats] = {}
     label, at = "", 0
     while at < len(lines):
         line = lines[at]
@@ -253,8 +252,7 @@ def read_meme(
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 raise DatabaseError(
-                    f"motif {label!r} has no letter-probability matrix",
-                    place=f"{path}:{at}",
+                    f"motif {label!r} has no letter-probability matrix", place=f"{path}:{at}"
                 )
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
@@ -266,8 +264,7 @@ def read_meme(
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
                 raise DatabaseError(
-                    "letter-probability matrix without a MOTIF line before it",
-                    place=f"{path}:{at}",
+                    "letter-probability matrix without a MOTIF line before it", place=f"{path}:{at}"
                 )
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
@@ -276,7 +273,7 @@ def read_meme(
     return motifs
 
 
-def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.float64]:
+def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
     """Read the rows of `size` numbers that start at line `at` (0-based).
 
     Raises an error if their number differs from w=.
@@ -291,8 +288,7 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
     for number, row in enumerate(rows, start=at + 1):
         if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
             raise DatabaseError(
-                f"{row} are not {size} probabilities that sum to 1",
-                place=f"{path}:{number}",
+                f"{row} are not {size} probabilities that sum to 1", place=f"{path}:{number}"
             )
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
@@ -304,10 +300,10 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
 
 
 BASES = "ACGT"
-Matrices = dict[str, NDArray[np.float64]]  # label to (width, 4) probabilities
+Matrices = dict[str, Floats]  # label to (width, 4) probabilities
 
 
-def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
+def jaspar_text(pfms: Mapping[str, Integers]) -> str:
     """Format motifs as JASPAR text: name -> (width, 4) counts, ACGT; one line per base."""
     blocks = []
     for name, pfm in pfms.items():
@@ -319,7 +315,7 @@ def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
     return "\n".join(blocks)
 
 
-def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
+def transfac_text(pfms: Mapping[str, Integers]) -> str:
     """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
     motifs = []
     for name, pfm in pfms.items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
@@ -24,10 +25,10 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 SLIGHT = 1e-6  # bits
-Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), start and end of the allele in them
+Window = tuple[Letters, int, int]  # letters (L,), start and end of the allele in them
 
 
-def one_hot(letters: NDArray[np.uint8], alphabet: Alphabet = DNA) -> NDArray[np.int8]:
+def one_hot(letters: Letters, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
     """One-hot encode ASCII (B, L) as (B, L, A), in alphabet order.
 
     Padding and ambiguous letters are all 0.
@@ -47,9 +48,9 @@ def default_hit_p(lengths: Sequence[int]) -> float:
 
 
 def find_hits(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
-    sequences: Sequence[NDArray[np.uint8]],
+    sequences: Sequence[Letters],
     hit_p: float,
     alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:
@@ -119,9 +120,7 @@ def find_hits(
     ]
 
 
-def integer_scores(
-    ppm: NDArray[np.float64], num_sites: int, alphabet: Alphabet
-) -> NDArray[np.int64]:
+def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
     """Return the log-odds of each letter at each position, (width, A), in units of 1 / STEPS bit.
 
     They are relative to a uniform background, with PSEUDO_SITES added to the sites of the motif.
@@ -131,7 +130,7 @@ def integer_scores(
     return np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
 
 
-def p_values(scores: NDArray[np.int64]) -> tuple[int, NDArray[np.float64]]:
+def p_values(scores: Integers) -> tuple[int, Floats]:
     """Return the p-values of all sums of one score per row of `scores` (width, A).
 
     Returns
@@ -150,10 +149,7 @@ def p_values(scores: NDArray[np.int64]) -> tuple[int, NDArray[np.float64]]:
 
 
 def _fimo(
-    motifs: Mapping[str, NDArray[np.int64]],
-    coded: NDArray[np.int8],
-    hit_p: float,
-    alphabet: Alphabet,
+    motifs: Mapping[str, Integers], coded: NDArray[np.int8], hit_p: float, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Find the hits of motifs of one width, given as integer scores."""
     from memelite import fimo  # imported here because it compiles when first used
@@ -186,9 +182,7 @@ def _fimo(
     return hits.assign(p_value=p)[p < hit_p][COLUMNS]
 
 
-def relevant_hits(
-    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]]
-) -> pd.DataFrame:
+def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.DataFrame:
     """Keep the hits that the model uses.
 
     A hit is kept if its attribution is higher than that of half of the windows of its width in the
@@ -223,9 +217,7 @@ def relevant_hits(
 
 
 def changed_motifs(
-    ppms: Mapping[str, NDArray[np.float64]],
-    refs: Sequence[Window],
-    alts: Sequence[Window],
+    ppms: Mapping[str, Floats], refs: Sequence[Window], alts: Sequence[Window]
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
@@ -251,7 +243,7 @@ def changed_motifs(
     return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
 
-def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window]) -> list[set[str]]:
+def _touched(ppms: Mapping[str, Floats], windows: Sequence[Window]) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []
@@ -285,10 +277,7 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
-def match_motifs(
-    ppms: Mapping[str, NDArray[np.float64]],
-    database: Mapping[str, NDArray[np.float64]],
-) -> pd.DataFrame:
+def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> pd.DataFrame:
     """Find the database motifs similar to each motif, on either strand.
 
     Parameters
@@ -371,9 +360,7 @@ class Alignment(NamedTuple):
     is_reversed: bool
 
 
-def alignment(
-    ppm: NDArray[np.float64], other: NDArray[np.float64], has_complement: bool = True
-) -> Alignment:
+def alignment(ppm: Floats, other: Floats, has_complement: bool = True) -> Alignment:
     """Align a motif (w, A) with another one (v, A) where they are most similar.
 
     Parameters

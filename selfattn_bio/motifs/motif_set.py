@@ -16,31 +16,19 @@ import numpy as np
 import pandas as pd
 from Bio.motifs import Motif as BioMotif
 from matplotlib import rc_context
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs import (
-    jaspar_text,
-    meme_alphabet,
-    meme_text,
-    read_meme,
-    transfac_text,
-)
+from selfattn_bio.motifs import jaspar_text, meme_alphabet, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
-from selfattn_bio.sequence.tables import (
-    on_chromosome,
-    read_bed,
-    read_table,
-    write_bed,
-    write_table,
-)
+from selfattn_bio.sequence.tables import on_chromosome, read_bed, read_table, write_bed, write_table
 
 if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
@@ -75,12 +63,6 @@ class Motif(SeqletPattern):
     def logo(self) -> LetterPlot:
         """Return the logo: `logo.draw(axes)` draws it, `logo.svg(label=...)` is SVG text."""
         return logo(self.ppm, self.alphabet.letters)
-
-    @property
-    def pwm(self) -> NDArray[np.float64]:
-        """Return (width, A) log2 odds against a uniform background, with one pseudo-site."""
-        even = 1 / self.pfm.shape[1]
-        return np.log2((self.pfm + even) / (self.pfm.sum(axis=1, keepdims=True) + 1) / even)
 
     @property
     def consensus(self) -> str:
@@ -171,7 +153,7 @@ class MotifSet:
         return self.motifs[0].alphabet if self.motifs else DNA
 
     @property
-    def ppms(self) -> dict[str, NDArray[np.float64]]:
+    def ppms(self) -> dict[str, Floats]:
         """Return motif name to (width, A) probabilities."""
         return {motif.name: motif.ppm for motif in self.motifs}
 
@@ -345,7 +327,7 @@ class MotifSet:
         """
         return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
 
-    def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
+    def _counts_of_dna(self, format_name: str) -> dict[str, Integers]:
         if self.alphabet != DNA:
             raise ValueError(
                 f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
@@ -390,7 +372,7 @@ def _written(text: str, path: str | Path | None) -> str:
 def build_motifs(
     patterns: list[SeqletPattern],
     records: pd.DataFrame,
-    database: dict[str, NDArray[np.float64]],
+    database: dict[str, Floats],
     targets: Sequence[str] = (),
     input: str = "",
 ) -> MotifSet:

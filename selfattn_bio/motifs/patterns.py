@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
@@ -48,7 +49,7 @@ class SeqletPattern:
         Alphabet of the A columns of `pfm`.
     """
 
-    pfm: NDArray[np.int64]
+    pfm: Integers
     seqlets: pd.DataFrame
     alphabet: Alphabet = field(default=DNA, kw_only=True)
 
@@ -58,7 +59,7 @@ class SeqletPattern:
         return len(self.seqlets)
 
     @property
-    def ppm(self) -> NDArray[np.float64]:
+    def ppm(self) -> Floats:
         """Return the probability of each letter, (width, A); uniform where counts are 0."""
         total = self.pfm.sum(axis=1, keepdims=True)
         return np.where(total > 0, self.pfm / np.maximum(total, 1), 1 / self.pfm.shape[1])
@@ -94,9 +95,7 @@ class CallerResult:
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 
-def check_scores(
-    letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-) -> None:
+def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> None:
     """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
 
     Raises
@@ -112,7 +111,7 @@ def check_scores(
 
 
 def align(
-    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
@@ -147,8 +146,8 @@ def align(
 
 
 def count_letters(
-    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
-) -> NDArray[np.int64]:
+    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
+) -> Integers:
     """Count each letter at each position of intervals of one width: (width, A).
 
     Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
@@ -165,7 +164,7 @@ def count_letters(
     return coded.sum(axis=0)
 
 
-def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
+def informative_span(bits: Floats) -> tuple[int, int]:
     """Find the informative part of a pattern from the bits at each position, (width,).
 
     A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
@@ -183,7 +182,7 @@ def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
     return int(best[0]), int(best[-1]) + 1
 
 
-def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def information(counts: Integers) -> Floats:
     """Return the information content of each position in bits, from counts (width, A) to (width,).
 
     It is log2(A) minus the entropy, corrected for small samples: (A - 1) / (2 n ln 2), the value
@@ -210,9 +209,7 @@ def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
 
 
 def refine_patterns(
-    patterns: Sequence[SeqletPattern],
-    sequences: Sequence[NDArray[np.uint8]],
-    attribution: Sequence[NDArray[np.float32]],
+    patterns: Sequence[SeqletPattern], sequences: Sequence[Letters], attribution: Sequence[Scores]
 ) -> list[SeqletPattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
@@ -285,10 +282,7 @@ SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
 
 
 def write_modisco_h5(
-    path: str | Path,
-    patterns: Sequence[SeqletPattern],
-    letters: NDArray[np.uint8],
-    hypothetical: NDArray[np.float32],
+    path: str | Path, patterns: Sequence[SeqletPattern], letters: Letters, hypothetical: Scores
 ) -> None:
     """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
@@ -328,7 +322,7 @@ def _write_pattern(
     group: h5py.Group,
     pattern: SeqletPattern,
     coded: NDArray[np.int8],
-    hypothetical: NDArray[np.float32],
+    hypothetical: Scores,
     widest: int,
 ) -> None:
     """Write one pattern.
@@ -361,9 +355,7 @@ def _write_pattern(
         group.create_dataset(name, data=each.mean(axis=0))
 
 
-def write_npz(
-    folder: str | Path, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]
-) -> None:
+def write_npz(folder: str | Path, letters: Letters, hypothetical: Scores) -> None:
     """Write sequences and scores as npz files for modisco and finemo.
 
     `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.rules import by_batches, importance
 from selfattn_bio.attribution.targets import Target
@@ -22,10 +22,6 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
-
-Letters = NDArray[np.uint8]
-Scores = NDArray[np.float32]
-Positions = NDArray[np.int64]
 
 
 class Method(ABC):
@@ -130,7 +126,7 @@ def hypothetical_scores(
     return scorer.stack.attributions(scores, letters) if scorer.stack else scores
 
 
-def known_positions(scorer: Scorer, letters: Letters) -> Positions:
+def known_positions(scorer: Scorer, letters: Letters) -> Integers:
     """Return the positions of unambiguous letters."""
     return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
 
@@ -161,7 +157,7 @@ class AttentionMethod(Method):
     def attribution(
         self, scorer: Scorer, letters: Sequence[Letters], target: Target
     ) -> list[Scores]:
-        def read(batch: Sequence[Letters]) -> NDArray[np.float32]:
+        def read(batch: Sequence[Letters]) -> Scores:
             of_target = target if self.by_gradient else None
             padded = pad_letters(list(batch))
             reading = read_letters(scorer, padded, [""] * len(padded), of_target)

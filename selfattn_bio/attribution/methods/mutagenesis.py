@@ -13,11 +13,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
-    Letters,
-    Positions,
-    Scores,
     ascii_letters,
     generator,
     known_positions,
@@ -147,7 +145,7 @@ class BlockOcclusion(BlocksMethod, AttributionMethod):
 
 def most_important(
     scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float
-) -> Positions:
+) -> Integers:
     """Return the unambiguous positions with the highest importance, in sequence order.
 
     `fraction` of them are returned, rounded up.
@@ -157,7 +155,7 @@ def most_important(
     return np.sort(candidates[rank[: math.ceil(fraction * len(candidates))]])
 
 
-def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
+def joined(guessed: Scores, positions: Integers, measured: Scores) -> Scores:
     """Replace `guessed` (L, A) by `measured` (P, A) at the positions.
 
     The remaining scores are scaled so that both have the same norm over the positions.
@@ -171,7 +169,7 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
 
 
 def substitution_effects(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers], target: Target
 ) -> list[Scores]:
     """Measure how single substitutions change the output.
 
@@ -215,7 +213,7 @@ def substitution_effects(
 
 
 def _groups(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions]
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers]
 ) -> Iterator[list[tuple[int, slice]]]:
     """Yield sequences and slices of their positions whose mutants are scored together.
 
@@ -237,8 +235,8 @@ def _groups(
 
 
 def _mutants(
-    scorer: Scorer, letters: Letters, positions: Positions
-) -> tuple[Letters, Positions, Positions]:
+    scorer: Scorer, letters: Letters, positions: Integers
+) -> tuple[Letters, Integers, Integers]:
     """Return the mutants and the sequence itself, with the position and letter of each mutant.
 
     The mutants have shape (P x (A - 1) + 1, L); the last row is the sequence.
@@ -250,7 +248,7 @@ def _mutants(
     return mutants, at, letter
 
 
-def _at(letters: Letters, positions: Positions, scores: NDArray[np.floating]) -> Scores:
+def _at(letters: Letters, positions: Integers, scores: NDArray[np.floating]) -> Scores:
     """Return (L, A) with `scores` (P, A) at the positions and 0 elsewhere."""
     found = np.zeros((len(letters), scores.shape[1]), dtype=np.float32)
     found[positions] = scores

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Floats, Integers, Letters, Scores
 from selfattn_bio.motifs.matching import compare, one_hot
 from selfattn_bio.motifs.patterns import (
     CallerResult,
@@ -63,9 +63,7 @@ class Clusters:
 
     max_seqlets: int = 20_000
 
-    def call(
-        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> CallerResult:
+    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -112,10 +110,7 @@ class Clusters:
 
 
 def _positive_only(
-    seqlets: pd.DataFrame,
-    letters: NDArray[np.uint8],
-    hypothetical: NDArray[np.float32],
-    alphabet: Alphabet,
+    seqlets: pd.DataFrame, letters: Letters, hypothetical: Scores, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Keep seqlets whose observed letters increase the score of label 1.
 
@@ -128,10 +123,7 @@ def _positive_only(
 
 
 def _groups(
-    seqlets: pd.DataFrame,
-    hypothetical: NDArray[np.float32],
-    records: list[NDArray[np.uint8]],
-    alphabet: Alphabet,
+    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Letters], alphabet: Alphabet
 ) -> Iterator[pd.DataFrame]:
     """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
 
@@ -178,9 +170,7 @@ def _groups(
         )
 
 
-def _compared(
-    scores: list[NDArray[np.float64]], alphabet: Alphabet
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+def _compared(scores: list[Floats], alphabet: Alphabet) -> tuple[Floats, Integers, Bools]:
     """Compare all pairs of (A, width) score matrices with Tomtom.
 
     Returns
@@ -216,7 +206,7 @@ BINS = 1000  # of the histogram of attributions per letter
 CHUNK = 256  # records tested together: 10 MB at 200 bp
 
 
-def call_seqlets(attribution: Sequence[NDArray[np.float32]]) -> pd.DataFrame:
+def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
     """Find spans with more attribution than the same number of randomly sampled letters.
 
     A seqlet is the longest span in which each part of at least `MIN_LENGTH` letters is significant
@@ -277,7 +267,7 @@ def _table(rows: list[tuple[float, ...]]) -> pd.DataFrame:
     return table.sort_values(["record", "start"], ignore_index=True)
 
 
-def _tails(density: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _tails(density: Floats) -> list[Floats]:
     """Return the probability that a sum is in each bin or higher, for 0 to `MAX_LENGTH` letters."""
     tails, of_sum = [np.ones(1)], np.ones(1)
     for _ in range(MAX_LENGTH):
@@ -287,11 +277,7 @@ def _tails(density: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def _decoded(
-    rows: NDArray[np.float64],
-    lengths: NDArray[np.int64],
-    low: float,
-    width: float,
-    tails: list[NDArray[np.float64]],
+    rows: Floats, lengths: Integers, low: float, width: float, tails: list[Floats]
 ) -> list[tuple[int, int, int, float, float]]:
     """Return the seqlets of some records: record, start, end, sum, p-value.
 
