@@ -26,10 +26,11 @@ from sklearn.preprocessing import StandardScaler
 from selfattn_bio.arrays import Bools, Floats, Letters, Scores
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
@@ -279,7 +280,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Boo
 
 
 @dataclass(frozen=True, repr=False)
-class Contacts(TableDisplay):
+class Contacts(TableResult):
     """Predicted contacts of some proteins.
 
     Attributes

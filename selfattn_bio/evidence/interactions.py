@@ -25,7 +25,7 @@ from selfattn_bio.arrays import Floats, Letters, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.evidence.epistasis import (
     BIN,
     NAMES,
@@ -39,6 +39,7 @@ from selfattn_bio.evidence.epistasis import (
 from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.tables import write_table
 
@@ -73,7 +74,7 @@ COLUMNS = [  # order in interactions.tsv
 
 
 @dataclass(frozen=True, repr=False)
-class Interactions(TableDisplay):
+class Interactions(TableResult):
     """Pairs of motifs that were tested for use together.
 
     Attributes
@@ -120,7 +121,7 @@ class Interactions(TableDisplay):
 
         The curves of pairs.tsv are in pairs.distances.tsv.
         """
-        write_table(path, self.table)
+        super().save(path)
         write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
 
 

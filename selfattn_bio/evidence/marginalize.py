@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
 from selfattn_bio.evidence.marginals import (
@@ -30,6 +30,7 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.motifs import matrix_of
 from selfattn_bio.motifs.motif_set import Motif, MotifSet
 from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
@@ -41,7 +42,7 @@ FIGURE = (4.5, 3.0)  # inches
 
 
 @dataclass(frozen=True, repr=False)
-class Marginals(TableDisplay):
+class Marginals(TableResult):
     """Effects of motifs in neutral backgrounds, the result of `marginalize`.
 
     Attributes
@@ -88,7 +89,7 @@ class Marginals(TableDisplay):
 
 
 @dataclass(frozen=True, repr=False)
-class MarginalSpacing(TableDisplay):
+class MarginalSpacing(TableResult):
     """Epistasis of two motifs by distance, the result of `marginalize_spacing`.
 
     Attributes
@@ -122,7 +123,7 @@ class MarginalSpacing(TableDisplay):
 
 
 @dataclass(frozen=True, repr=False)
-class Ablation(TableDisplay):
+class Ablation(TableResult):
     """Effects of an interval on the score of each sequence, the result of `ablate`.
 
     Attributes

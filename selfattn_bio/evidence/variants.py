@@ -12,7 +12,7 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
@@ -20,6 +20,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region
@@ -41,7 +42,7 @@ BASES = list("ACGT")
 
 
 @dataclass(frozen=True, repr=False)
-class Substitutions(TableDisplay):
+class Substitutions(TableResult):
     """The effects of all single-base substitutions in a region of a genome.
 
     Attributes
