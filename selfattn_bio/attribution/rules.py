@@ -38,7 +38,6 @@ from torch import Tensor, nn
 
 from selfattn_bio.arrays import Letters, Scores
 from selfattn_bio.attention.mixers.reformer import UnitLength
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
@@ -337,19 +336,6 @@ def gradient_scores(
     gradient = gradient_at(scorer.network, there, shift, rules, chosen)
     scores = project_to_letters(gradient, tokens, table, scorer.tokenizer, letters.shape[1])
     return centred(scores.float().cpu().numpy())
-
-
-def attnlrp_importance(
-    scorer: Scorer, sequences: Sequence[Letters], chosen: Chosen = all_outputs
-) -> list[Scores]:
-    """Compute the importance of each letter by AttnLRP only, one (L,) array per sequence.
-
-    This needs no forward passes of mutants. `chosen` selects the output, as in `gradient_at`.
-    """
-    return by_batches(
-        sequences,
-        lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch)), chosen=chosen)),
-    )
 
 
 def centred(scores: Scores) -> Scores:

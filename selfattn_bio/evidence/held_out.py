@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Letters, Scores
-from selfattn_bio.attribution.methods import Saturation
-from selfattn_bio.attribution.rules import attnlrp_importance, backward_batches
+from selfattn_bio.attribution.methods import AttnLRP, Saturation
+from selfattn_bio.attribution.rules import backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
@@ -334,14 +333,12 @@ def importance_of(
     For a model with two inputs, `name` is the input to which the positions belong.
     """
     target = Target(output.name)
-    if isinstance(scorer, PairedScorer):
-        found = []
-        both = [[getattr(pair, each) for pair in inputs] for each in RecordPair._fields]
-        letters = both[RecordPair._fields.index(name)]
-        for batch in backward_batches(*both):
-            view = scorer.of_input(name, inputs[batch])
-            found += attnlrp_importance(view, letters[batch], partial(target.of, view))
-        return found
-    if scorer.network.has_embeddings:
-        return attnlrp_importance(scorer, inputs, partial(target.of, scorer))
-    return Saturation().attribution(scorer, inputs, target)
+    if not isinstance(scorer, PairedScorer):
+        method = AttnLRP() if scorer.network.has_embeddings else Saturation()
+        return method.attribution(scorer, inputs, target)
+    found = []
+    both = {each: [getattr(pair, each) for pair in inputs] for each in RecordPair._fields}
+    for batch in backward_batches(*both.values()):
+        view = scorer.of_input(name, inputs[batch])
+        found += AttnLRP().attribution(view, both[name][batch], target)
+    return found

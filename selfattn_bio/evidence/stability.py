@@ -71,22 +71,10 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
             of_kind.add(number)
             if verdicts.get(motif.name) == "supported":
                 supported.add(number)
-    rows = []
+    tested, rows = sum("verdict" in motifs.table for motifs in sets), []
     for (number, motif), (of_kind, supported) in zip(firsts, found, strict=True):
-        table = sets[number - 1].table
-        (row,) = table[table["name"] == motif.name].to_dict("records")
-        rows.append(
-            {
-                "run": number,
-                "name": motif.name,
-                "consensus": motif.consensus,
-                "match": match_label(row),
-                "runs": len(sets),
-                "found_in": len(of_kind),
-                "tested": sum("verdict" in motifs.table for motifs in sets),
-                "supported_in": len(supported),
-            }
-        )
+        match, counts = match_label(sets[number - 1].row(motif.name)), (len(sets), len(of_kind))
+        rows.append((number, motif.name, motif.consensus, match, *counts, tested, len(supported)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -256,11 +256,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
                 )
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
-            if not label or label in motifs:
-                raise DatabaseError(
-                    f"two motifs are named {label!r}" if label else "a motif has no name",
-                    place=f"{path}:{at}",
-                )
+            _check_label(label, motifs, f"{path}:{at}")
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
                 raise DatabaseError(
@@ -271,6 +267,13 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     if len(motifs) < least:
         raise DatabaseError("the motif database contains no motif", place=str(path))
     return motifs
+
+
+def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:
+    """Refuse a motif without a name, or with the name of another one."""
+    if not label or label in motifs:
+        message = f"two motifs are named {label!r}" if label else "a motif has no name"
+        raise DatabaseError(message, place=place)
 
 
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
@@ -377,11 +380,7 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
             if name and identifier and name != identifier
             else name or identifier
         )
-        if not label or label in motifs:
-            raise DatabaseError(
-                f"two motifs are named {label!r}" if label else "a motif has no name",
-                place=str(path),
-            )
+        _check_label(label, motifs, str(path))
         if not np.isfinite(table).all():
             raise DatabaseError(f"a count of motif {label!r} is not a number", place=str(path))
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():

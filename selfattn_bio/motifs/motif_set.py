@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -141,6 +141,11 @@ class MotifSet:
             f"no motif {name!r}; there are "
             f"{', '.join(motif.name for motif in self.motifs) or 'no motifs'}"
         )
+
+    def row(self, name: str) -> dict[Hashable, Any]:
+        """Return the row of the table of a motif, by column."""
+        (row,) = self.table[self.table["name"] == name].to_dict("records")
+        return row
 
     @property
     def input(self) -> str:
@@ -357,8 +362,8 @@ class MotifSet:
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):
             motif.logo.draw(axes)
-            (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
-            axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
+            title = f"{motif.name}  {match_label(self.row(motif.name))}"
+            axes.set_title(title, loc="left", fontsize=9)
         return figure
 
 

@@ -59,14 +59,14 @@ def planted(num=240, length=100):
 def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     letters, labels, at = planted()
 
-    def importance_of_word(scorer, sequences, chosen):
+    def importance_of_word(method, scorer, sequences, target):
         found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
         for row, sequence in zip(found, sequences, strict=True):
             where = bytes(sequence).find(WORD)
             row[where : where + 8] += where >= 0
         return found
 
-    monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
+    monkeypatch.setattr(held_out.AttnLRP, "attribution", importance_of_word)
     scorer = SimpleNamespace(
         folder=None,
         alphabet=DNA,
