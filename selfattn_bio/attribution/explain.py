@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Letters
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.explanation import INTERVAL, Explanation
 from selfattn_bio.attribution.methods import (
@@ -43,9 +44,7 @@ from selfattn_bio.scoring.scorer import Scorer
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
-def attention_maps(
-    scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS
-) -> list[AttentionMap]:
+def attention_maps(scorer: Scorer, letters: Letters, bins: int = MAP_BINS) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
     The maps are those of the first member of the network. They show where the model attends. They
@@ -245,7 +244,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
 def explain_letters(
     scorer: Scorer,
-    letters: Sequence[NDArray[np.uint8]],
+    letters: Sequence[Letters],
     records: pd.DataFrame,
     *,
     method: Method,

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Predict contact maps; write maps, best pairs and, with known contacts, the precision."""
-    from selfattn_bio.attribution.contact_maps import find_contacts
+    from selfattn_bio.attribution.contacts import find_contacts
 
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)

@@ -13,10 +13,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from selfattn_bio.arrays import Letters, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
-    Letters,
-    Scores,
     ascii_letters,
     generator,
     known_positions,
