@@ -38,7 +38,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selfattn_bio.attention.mixers.reformer import UnitLength
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
@@ -46,7 +45,7 @@ from selfattn_bio.model.lookup import shifted
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
-from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
+from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer, pad_letters
 
 BATCH = 64  # sequences per backward pass
 FIRST_KMER = len(SPECIAL)  # smaller token numbers are special tokens, without letters

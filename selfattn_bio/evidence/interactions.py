@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.evidence.epistasis import (
     BIN,
@@ -42,6 +41,7 @@ from selfattn_bio.evidence.interventions import mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)

@@ -13,7 +13,7 @@ from scipy.stats import permutation_test
 
 from selfattn_bio.evidence.associations import CONFIDENCE, Letters, best_hits
 from selfattn_bio.evidence.held_out_records import HeldOut
-from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
+from selfattn_bio.sequence.intervals import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 # from inputs of the model to scores (n,), or to (n, M) for M members

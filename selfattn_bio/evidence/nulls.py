@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.evidence.held_out_records import HeldOut
 from selfattn_bio.evidence.interventions import FEWER_RECORDS
 from selfattn_bio.motifs.hits import find_hits
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 
 # Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
 NULLS = 20

@@ -17,8 +17,8 @@ from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.methods.base import Letters, Method, Scores
 from selfattn_bio.attribution.rules import by_batches
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 
 class AttentionMethod(Method):
