@@ -27,9 +27,9 @@ from selfattn_bio.attribution.readout import AttentionReading as AttentionReadin
 from selfattn_bio.attribution.targets import Target as Target
 from selfattn_bio.config import read_run_file as read_run_file
 from selfattn_bio.config.schema import write_schema as write_schema
+from selfattn_bio.data.collation import CorpusDataset as CorpusDataset
+from selfattn_bio.data.collation import collate as collate
 from selfattn_bio.data.corpus import Corpus as Corpus
-from selfattn_bio.data.dataset import CorpusDataset as CorpusDataset
-from selfattn_bio.data.dataset import collate as collate
 from selfattn_bio.data.writer import RecordRules as RecordRules
 from selfattn_bio.evidence.interactions import Interactions as Interactions
 from selfattn_bio.evidence.marginalize import Ablation as Ablation

@@ -18,7 +18,6 @@ from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import AnyModel, AttentionModel
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -27,6 +26,7 @@ from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 T = TypeVar("T")
 

@@ -31,7 +31,6 @@ from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.attribution.rules import BATCH, backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import TrackPartner
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
@@ -40,6 +39,7 @@ from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from selfattn_bio.arrays import Bools, Floats, Integers, Letters
 from selfattn_bio.evidence.associations import quantile_groups
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Span = tuple[int, int]

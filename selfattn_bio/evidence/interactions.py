@@ -24,7 +24,6 @@ import pandas as pd
 from selfattn_bio.arrays import Floats, Letters, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import counted
 from selfattn_bio.evidence.epistasis import (
     BIN,
@@ -41,6 +40,7 @@ from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)

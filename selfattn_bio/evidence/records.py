@@ -33,7 +33,7 @@ from selfattn_bio.evidence.associations import (
 )
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
-from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
+from selfattn_bio.sequence.intervals import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 # Smallest effect that counts, in calibrated log-odds, or as a fraction of `Output.scale`

@@ -60,7 +60,7 @@ from selfattn_bio.evidence.records import (
     sufficiency,
 )
 from selfattn_bio.motifs.matching import find_hits
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
 # all have to be significant for a motif to be supported

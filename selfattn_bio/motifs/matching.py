@@ -13,8 +13,8 @@ from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats, Integers, Letters, Scores
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.kmers import pad_letters
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
 HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit

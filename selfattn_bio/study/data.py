@@ -21,7 +21,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Fields
 
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners

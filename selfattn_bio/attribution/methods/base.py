@@ -18,10 +18,10 @@ from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.rules import by_batches, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import KNOWN_METHODS, Need
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 
 class Method(ABC):

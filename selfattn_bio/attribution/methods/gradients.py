@@ -36,8 +36,8 @@ from selfattn_bio.attribution.rules import (
 )
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import AttnLRPCopiesMethod, IntegratedGradientsMethod
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 
 class ByGradient(AttributionMethod):
