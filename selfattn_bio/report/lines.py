@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from functools import singledispatch
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,6 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
@@ -37,55 +35,20 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     metrics
         The content of metrics.json.
     """
-    yield from _test_lines(objective, metrics)
-    yield from _members(metrics["test"])
-    if privacy := metrics.get("privacy"):
-        yield (
-            f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
-            f"{privacy['delta']:g} (docs/privacy.md)"
-        )
-
-
-@singledispatch
-def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
-    test = metrics["test"]
-    for name, entry in {"model": test["model"], **test["baselines"]}.items():
-        known = ", ".join(
-            f"{title_of(metric)} {words.estimate(found)}"
-            for metric, found in entry.items()
-            if isinstance(found, dict) and found.get("value") is not None
-        )
-        yield f"test {known}  {_named(name)}{_lead(objective, metrics, name)}"
-
-
-def _named(name: str) -> str:
-    """Return the name of a classifier in metrics.json, with its readable name if that differs."""
-    title = classifier_name(name)
-    return name if name in ("model", title) else f"{name} ({title})"
-
-
-def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
-    """Describe the difference of the main metric to a baseline; empty without one."""
-    leads = metrics.get("differences", {}).get("baselines", {})
-    lead = leads.get(name, {}).get(objective.main_metric, {})
-    if lead.get("value") is None:
-        return ""
-    title, shown = title_of(objective.main_metric), words.estimate(lead, sign=True)
-    return f"; model minus {classifier_name(name)} {title} {shown}"
-
-
-@_test_lines.register
-def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
-    test, best = metrics["test"], metrics["differences"]["best_baseline"]
-    for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
-        chance = " (negative control; 0.5 is chance level)" if name in test["controls"] else ""
-        shown = _named(name) if name in test["baselines"] else name
-        yield f"test AUROC {words.estimate(entry['auroc'])}  {shown}{chance}"
-    for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
-        yield from _calls(name, entry)
+    test, main, best = (
+        metrics["test"],
+        objective.main_metric,
+        metrics["differences"]["best_baseline"],
+    )
+    for role, name, entry in words.ranked(test, objective):
+        title = classifier_name(name)
+        shown = name if role == "model" or name == title else f"{name} ({title})"
+        yield f"test {title_of(main)} {words.estimate(entry[main])}  {shown}"
+    for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
+        yield from _others(name, entry, main)
     if calibrated := test["model"].get("calibrated"):
         yield f"test {words.calibration(calibrated)}  model, calibrated"
-    for by, found in metrics["groups"].items():
+    for by, found in metrics.get("groups", {}).items():
         if gap := found["gap"]:
             auroc = {
                 entry["group"]: entry["model"]["auroc"]["value"]
@@ -97,18 +60,32 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 f"{auroc[found['worst']]:.3f}, {words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics, objective))
-
-
-def _calls(name: str, entry: Metrics) -> Iterator[str]:
-    """Yield MCC, accuracy and F1 at the threshold chosen on the validation records and at 0.5."""
-    for where, ending in (
-        (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
-        ("threshold 0.5", AT_HALF),
-    ):
-        mcc, accuracy, f1 = (
-            entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1")
+    yield from _members(test)
+    if privacy := metrics.get("privacy"):
+        yield (
+            f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
+            f"{privacy['delta']:g} (docs/privacy.md)"
         )
-        yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
+
+
+def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:
+    """Yield MCC, accuracy and F1 at both thresholds; without a threshold, the other metrics."""
+    if "threshold" in entry:
+        for where, ending in (
+            (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
+            ("threshold 0.5", AT_HALF),
+        ):
+            mcc, accuracy, f1 = (
+                entry[f"{of}{ending}"]["value"] for of in ("mcc", "accuracy", "f1")
+            )
+            yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
+        return
+    if known := [
+        f"{title_of(metric)} {words.estimate(found)}"
+        for metric, found in entry.items()
+        if metric != main and isinstance(found, dict) and found.get("value") is not None
+    ]:
+        yield f"test {', '.join(known)}  {name}"
 
 
 def _members(test: Metrics) -> Iterator[str]:
@@ -181,11 +158,7 @@ def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
-    if "differences" in metrics:
-        yield " ".join(baseline_sentence(metrics, objective))
-    elif best := words.best_baseline(metrics, objective):
-        value = words.estimate(test["baselines"][best][metric])
-        yield f"best baseline: {classifier_name(best)}, {title_of(metric)} {value}"
+    yield " ".join(baseline_sentence(metrics, objective))
     paths = [layout.motifs, layout.of_partner().motifs]
     found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
     if found:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.explanation import PARTNER, Explanation
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.targets import TRUE
+from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.files import read_json
 from selfattn_bio.layout import Layout
