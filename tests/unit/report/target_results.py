@@ -79,7 +79,9 @@ def make_language(folder: Path, kind: str = "causal") -> Results:
 
     def sums(split: str, mean: float, right: float) -> np.ndarray:
         number = (splits["split"] == split).sum()
-        columns = np.full((number, 4), [tokens, right, tokens, tokens * (kind == "causal")])
+        columns = np.full(
+            (number, 4), [tokens, right, tokens, tokens * (kind == "causal")], dtype=float
+        )
         columns[:, 0] *= rng.normal(mean, 0.1, number)
         return columns
 
