@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.files import read_json
-from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.report import words
-from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
-from selfattn_bio.sequence.tables import read_table
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 Metrics = Mapping[str, Any]
 
@@ -131,35 +129,42 @@ def _match(row: Mapping[Hashable, Any]) -> str:
     return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
 
 
-def final_lines(task: RunFile, layout: Layout, name: str) -> Iterator[str]:
+def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator[str]:
     """Yield the lines that end the workflow of a task: its summary and the paths of its results.
 
     If a file cannot be read, the summary ends with an error message.
+
+    Parameters
+    ----------
+    study
+        The task.
+    targets
+        What was run: "train", "sweep" or both.
     """
+    layout = study.root
+    if "sweep" in targets and layout.ranking.exists():
+        yield f"Results: {layout.ranking}"
+    if "train" not in targets or not layout.metrics.exists():
+        return
     try:
-        for line in _summary(task, layout):
-            yield f"{name}: {line}"
+        for line in _summary(study):
+            yield f"{study.name}: {line}"
     # Only report the error: the run has finished and its results are valid
     except ResultsError as error:
-        yield f"{name}: error: {error}"
-    if layout.ranking.exists():
-        yield f"Results: {layout.ranking}"
+        yield f"{study.name}: error: {error}"
     if layout.report.exists():
         yield f"Report: {layout.report}"
-    elif layout.metrics.exists():
+    else:
         yield f"Results: {layout.metrics}"
 
 
-def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
-    if not layout.metrics.exists():
-        return
-    metrics = read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`")
-    objective, test = objective_of(task.objective), metrics["test"]
+def _summary(study: Study) -> Iterator[str]:
+    layout, metrics = study.root, study.read(study.root, "metrics")
+    objective, test = objective_of(study.task.objective), metrics["test"]
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
     yield " ".join(baseline_sentence(metrics, objective))
-    paths = [layout.motifs, layout.of_partner().motifs]
-    found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
-    if found:
-        yield words.motif_sentence(words.both_inputs(*found))
+    found = [study.read_optional(of, "motifs") for of in (layout, layout.of_partner())]
+    if (motifs := words.both_inputs(*found)) is not None:
+        yield words.motif_sentence(motifs)

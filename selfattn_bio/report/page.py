@@ -61,7 +61,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             **(tables.leakage_tables(results.audit) if results.audit else {}),
             corpus=results.corpus,
             provenance=list(flat(results.provenance)),
-            run_file=(results.layout.model / "run.toml").read_text(encoding="utf-8"),
+            run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
             main_title=title_of(objective.main_metric),

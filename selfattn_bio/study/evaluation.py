@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
+from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import NETWORK
-from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
+from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.groups import (
@@ -40,7 +39,6 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import (
     OF_SNAKEMAKE,
     check_creatable,
-    read_json,
     whole_file,
     whole_folder,
 )
@@ -54,11 +52,9 @@ from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
-from selfattn_bio.report.results import read_file
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.kmers import gc_content
-from selfattn_bio.sequence.tables import read_table
 from selfattn_bio.study.baselines import fit_baselines
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords, check_candidates
 
@@ -160,40 +156,13 @@ class Evaluation(TableResult):
             for name, baseline in self.baselines.items():
                 baseline.save(path / name)
         for split, table in self.predictions.items():
-            with whole_file(layout.predictions / f"{split}.tsv") as path:
+            with whole_file(getattr(layout, split)) as path:
                 table.to_csv(path, sep="\t", index=False, float_format="%.6g")
         with whole_file(layout.metrics) as path:
             text = json.dumps(self.metrics, indent=1, allow_nan=False) + "\n"
             path.write_text(text, encoding="utf-8")
         with whole_file(layout.card) as path:
             path.write_text(self.card, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Evaluation:
-        """Read a saved evaluation.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or cannot be read.
-        ModelFolderError
-            If a saved baseline is damaged.
-        """
-        layout = Layout(Path(folder))
-        read = partial(read_table, text=("id", "chrom", "predicted"))
-        return cls(
-            read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`"),
-            {
-                split: read_file(layout.predictions / f"{split}.tsv", read, "evaluate")
-                for split in EVALUATED_SPLITS
-            },
-            read_file(layout.card, lambda path: path.read_text(encoding="utf-8"), "evaluate"),
-            {
-                path.name: load_baseline(path)
-                for path in sorted(layout.baselines.glob("*"))
-                if is_baseline(path)
-            },
-        )
 
 
 def evaluate(study: Study) -> Evaluation:
@@ -212,7 +181,7 @@ def evaluate(study: Study) -> Evaluation:
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
     metrics, tables, baselines = compare(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
-    metrics["costs"] = costs
+    metrics |= {"costs": costs, **records.origin(path)}
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:

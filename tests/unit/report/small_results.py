@@ -1,5 +1,6 @@
 """Write a small results folder, as left by the commands that run before the report."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from selfattn_bio.evaluation.groups import group_metrics, quantile_edges, slice_
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
+from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.tables import on_chromosome, write_bed
@@ -143,13 +145,18 @@ TASK = RunFile.model_validate(
 )
 
 
+def belonging(folder: Path) -> dict[str, str]:
+    """Return the corpus and the split that the results are about."""
+    return {"corpus_fingerprint": "f" * 64, "split_sha256": sha256_of(folder / "split.tsv")}
+
+
 def write_evaluation(folder: Path, metrics: dict[str, Any], networks: int = 2) -> None:
     """Write metrics.json, with the costs and sizes of the networks among the classifiers."""
     costs = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
     metrics["sizes"] = {
         name: {"networks": networks, "trainings": 1} for name in ("model", "cnn", "shuffled")
     }
-    metrics["costs"] = {"model": costs}
+    metrics |= {"costs": {"model": costs}} | belonging(folder)
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
@@ -225,6 +232,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     provenance = {
         "vocabulary_sha256": "c" * 64,
         "num_train": 40,
+        **belonging(folder),
         "versions": {"torch": "2.13.0"},
         "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
     }
@@ -292,9 +300,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         )
         for row in (0, 10)
     }
-    Explanation(explained, letters, attribution, attention, "dna", maps=maps).save(
-        folder / "attribution"
-    )
+    found = Explanation(explained, letters, attribution, attention, "dna", maps=maps)
+    dataclasses.replace(found, source=belonging(folder)).save(folder / "attribution")
     places = pd.DataFrame(
         {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
     )

@@ -5,8 +5,8 @@ import json
 import pytest
 from small_results import TASK, make_results
 
+from selfattn_bio import Study
 from selfattn_bio.config import RunFile
-from selfattn_bio.layout import Layout
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report.lines import final_lines
 
@@ -28,9 +28,9 @@ def task_of(kind):
 
 def lines_of(folder, task=TASK):
     """Return the lines without the name of the task, except the last one about the results."""
-    *lines, last = final_lines(task, Layout(folder), "small")
+    *lines, last = final_lines(Study(task, folder))
     assert last == f"Results: {folder / 'metrics.json'}"
-    return [line.removeprefix("small: ") for line in lines]
+    return [line.removeprefix(f"{folder.name}: ") for line in lines]
 
 
 def test_binary_run_ends_with_figures_and_motifs(tmp_path):
@@ -42,16 +42,19 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     assert "its best baseline, CNN: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
     (tmp_path / "report.html").touch()
-    assert list(final_lines(TASK, Layout(tmp_path), "a"))[-1] == (
-        f"Report: {tmp_path / 'report.html'}"
-    )
+    report = f"Report: {tmp_path / 'report.html'}"
+    assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
+    (tmp_path / "sweep.tsv").touch()  # of an earlier sweep
+    assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
+    sweep = f"Results: {tmp_path / 'sweep.tsv'}"
+    assert list(final_lines(Study(TASK, tmp_path), ["sweep"])) == [sweep]
     (tmp_path / "motifs.tsv").write_text("")
     (tmp_path / "report.html").unlink()
     assert lines_of(tmp_path)[2].startswith(f"error: {tmp_path / 'motifs.tsv'}: cannot read")
     (tmp_path / "motifs.tsv").unlink()
     assert len(lines_of(tmp_path)) == 2
     (tmp_path / "metrics.json").unlink()
-    assert list(final_lines(TASK, Layout(tmp_path), "small")) == []
+    assert list(final_lines(Study(TASK, tmp_path))) == []
 
 
 @pytest.mark.parametrize(
