@@ -1,7 +1,7 @@
-"""Simple two-class models that are fitted next to a network and saved and scored like it.
+"""Simple models that are fitted next to a network and saved and scored like it.
 
-`BASELINES` has their classes by name, simplest first. To add one, write a subclass of `Baseline` in
-a new file of this folder, and register it with one line of `KNOWN_BASELINES` in config/stack.py.
+`BASELINES` has their classes by name. To add one, write a subclass of `PairBaseline` in a new file
+of this folder, and register it with one line of `KNOWN_BASELINES` in config/stack.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import CARD, Baseline, Setup, restore
+from selfattn_bio.baselines.base import (
+    CARD,
+    POSITION,
+    RECORD,
+    TWO_CLASSES,
+    Baseline,
+    Setup,
+    restore,
+)
 from selfattn_bio.config.stack import KNOWN_BASELINES
 from selfattn_bio.sequence.alphabet import Letters
 
@@ -20,12 +28,14 @@ BASELINES: dict[str, type[Baseline]] = {
 
 
 def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str]]:
-    """Yield the baselines for the alphabet, each with the reason why it cannot be fitted.
+    """Yield the baselines for the question and alphabet, each with why it cannot be fitted.
 
     The reason is an empty string if it can be fitted to these records.
     """
+    question = POSITION if setup.is_per_position else RECORD
+    question = TWO_CLASSES if setup.objective.has_log_odds else question
     for kind in BASELINES.values():
-        if setup.alphabet.name in kind.alphabets:
+        if question in kind.suits and setup.alphabet.name in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save
 
-from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.config import NO_DATABASE, AnyObjective, BinaryObjective
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
+from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.base import Predictions
 from selfattn_bio.sequence.alphabet import Alphabet, Letters, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.split_names import SPLIT_NAMES
 from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read_arrays
 
-Labels = NDArray[np.int64]
+Array = NDArray[np.float64]
 Logits = NDArray[np.float64]
+TWO_CLASSES, RECORD, POSITION = "two classes", "record", "position"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 REFIT = "Run `selfattn-bio evaluate TASK` again, or copy the complete folder"
 
@@ -45,12 +48,30 @@ class Setup:
         Motif database as in `motifs.open_database`, or "none".
     threads
         Number of threads for fitting; 0 leaves it to OpenMP.
+    section
+        Section [objective] of the model, with the classes or scales of the training records.
     """
 
     policy: SequencePolicy
     strands: Literal["given", "both"] = "given"
     database: str = NO_DATABASE
     threads: int = 0
+    section: AnyObjective = field(default_factory=BinaryObjective)
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective that `section` describes."""
+        return objective_of(self.section)
+
+    @property
+    def num_outputs(self) -> int:
+        """Return the number of outputs per record or position."""
+        return len(self.section.output_names)
+
+    @property
+    def is_per_position(self) -> bool:
+        """Return whether outputs belong to positions of a record."""
+        return self.section.outputs_per != "sequence"
 
     @property
     def alphabet(self) -> Alphabet:
@@ -64,7 +85,7 @@ class Setup:
 
 
 class State(Stored):
-    """A fitted baseline as plain data.
+    """A fitted baseline, or a part of it, as plain data.
 
     A subclass declares its values, which are saved as JSON, and its arrays.
     """
@@ -73,13 +94,14 @@ class State(Stored):
 class Card(Stored):
     """The contents of baseline.json that loading needs."""
 
-    version: Literal[2]  # of the folder format
+    version: Literal[3]  # of the folder format
     kind: str
     alphabet: str
     soft_mask: SoftMask
     gaps: Literal["refuse", "remove"]
     strands: Literal["given", "both"]
     database: Annotated[str, Field(min_length=1)]
+    objective: AnyObjective
     calibration: StoredCalibration
     records: Annotated[int, Field(ge=1)]
     settings: dict[str, Any]
@@ -88,12 +110,12 @@ class Card(Stored):
 
 
 class Baseline(ABC):
-    """A simple two-class model, fitted to the training split.
+    """A simple model that is fitted to the training split.
 
-    Its settings are chosen on the validation split. A subclass implements `chosen`, `_fit`,
-    `_logits`, `_effects`, `_state` and `_restore`, and `obstacle` if it does not suit all records
-    of its alphabets. `state` declares what its folder contains. It is registered in
-    `config.stack.KNOWN_BASELINES`.
+    Its settings are chosen on the validation split. Most are a `PairBaseline`. Another subclass
+    implements `chosen`, `_fit`, `_outputs`, `_effects`, `_state` and `_restore`, and `obstacle` if
+    it does not suit all records of its alphabets. `states` declares what its folder contains. It is
+    registered in `config.stack.KNOWN_BASELINES`.
 
     Attributes
     ----------
@@ -103,6 +125,9 @@ class Baseline(ABC):
         Readable names for a sentence and for a figure.
     alphabets
         Names of the alphabets it can read.
+    suits
+        Questions that it is fitted to: TWO_CLASSES, RECORD (other targets of records) or POSITION
+        (of positions).
     records
         Number of training records it was fitted to; lower than the total if a large set is sampled.
     reads_strands
@@ -110,17 +135,18 @@ class Baseline(ABC):
         the model depends on the direction by design.
     reads_database
         Whether `Setup.database` matters.
-    state
-        Declaration of its values and arrays.
+    states
+        Declarations of its values and arrays.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     short_title: ClassVar[str]
     alphabets: ClassVar[tuple[str, ...]]
+    suits: ClassVar[tuple[str, ...]] = (TWO_CLASSES,)
     reads_strands: ClassVar[bool] = False
     reads_database: ClassVar[bool] = False
-    state: ClassVar[type[State]]
+    states: ClassVar[tuple[type[State], ...]]
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -141,37 +167,81 @@ class Baseline(ABC):
         """Return which package must be installed first, and how; empty if none."""
         return ""
 
-    def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> Self:
+    def fit(self, train: Letters, targets: NDArray, valid: Letters, valid_targets: NDArray) -> Self:
         """Fit to the training split.
 
-        Validation records choose the settings and then the calibration.
+        Validation records choose the settings and then the calibration. Targets are those of
+        `Objective.targets`, such as labels (n,).
 
         Raises
         ------
         ValueError
-            If the training or validation split lacks one of the two classes.
+            If there are two classes and the training or validation split lacks one of them.
         """
-        for split, of_split in (("train", labels), ("valid", valid_labels)):
-            if set(np.unique(of_split)) != {0, 1}:
+        objective = self.setup.objective
+        for split, of_split in (("train", targets), ("valid", valid_targets)):
+            if objective.has_log_odds and set(np.unique(of_split)) != {0, 1}:
                 raise ValueError(
                     f"the {SPLIT_NAMES[split]} records of a baseline need both labels 0 and 1; "
                     f"they have {sorted(set(np.unique(of_split).tolist()))}"
                 )
+        rows = sample_rows(self._strata(targets), self._most(train))
+        train, targets = [train[row] for row in rows.tolist()], np.asarray(targets)[rows]
         self.records = len(train)
         if self.both_strands:
-            train, labels = [*train, *self._other_strand(train)], np.tile(labels, 2)
-        self._fit(train, np.asarray(labels), self._readings(valid), np.asarray(valid_labels))
-        self.calibration = Calibration.fit(self.logits(valid), valid_labels)
+            train, targets = (
+                [*train, *self._other_strand(train)],
+                np.concatenate([targets, targets]),
+            )
+        self._fit(train, targets, self._readings(valid), np.asarray(valid_targets))
+        if objective.has_log_odds:
+            self.calibration = Calibration.fit(self.logits(valid), valid_targets)
         return self
 
-    def logits(self, letters: Letters) -> Logits:
-        """Return the log-odds of label 1 for each record, (n,).
+    def _strata(self, targets: NDArray) -> NDArray[Any]:
+        """Return the label or class of each record, whose proportions a sample keeps."""
+        answers = self.setup.objective.answers(targets)
+        if (
+            len(answers) > 1
+            or answers[0].kind not in ("label", "class")
+            or self.setup.is_per_position
+        ):
+            return np.zeros(len(targets))
+        return np.nan_to_num(answers[0].values, nan=-1)
 
-        If the baseline was fitted to both strands, the logits of both are averaged.
+    def _most(self, train: Letters) -> int:
+        """Return the maximum number of training records; if there are more, they are sampled."""
+        return len(train)
+
+    def outputs(self, letters: Letters) -> Array:
+        """Return the outputs of a network for each record, or for each position of all records.
+
+        They are logits, standardised numbers or logarithms of rates. If the baseline was fitted to
+        both strands, the outputs of both are averaged.
+
+        Returns
+        -------
+        (n, C)
         """
         if not len(letters):
-            return np.empty(0)
-        return self._mean(self._logits, self._readings(letters))
+            return np.empty((0, self.setup.num_outputs))
+        return self._mean(self._outputs, self._readings(letters))
+
+    def position_outputs(self, letters: Letters) -> list[Array]:
+        """Return the outputs of the positions of each record, n arrays (L, C)."""
+        ends = np.cumsum([len(record) for record in letters])
+        return np.split(self.outputs(letters), ends)[: len(letters)]
+
+    def predictions(self, letters: Letters) -> Predictions:
+        """Return the predictions of records, (n, C), or of their positions, n arrays (L, C)."""
+        objective = self.setup.objective
+        if self.setup.is_per_position:
+            return [objective.predictions(rows) for rows in self.position_outputs(letters)]
+        return objective.predictions(self.outputs(letters))
+
+    def logits(self, letters: Letters) -> Logits:
+        """Return the log-odds of label 1 for each record, (n,), as `outputs`."""
+        return self.outputs(letters)[:, 0]
 
     def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
         """Return the logits of overlapping windows of a sequence on both strands.
@@ -191,21 +261,28 @@ class Baseline(ABC):
         windows = list(sliding_window_view(letters, size)[::stride])
         return np.stack([self.logits(windows), self.logits(self._other_strand(windows))])
 
-    def substitution_effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        """Return the effect of each substitution on the logit of each record.
+    def substitution_effects(self, letters: Letters, output: int = 0) -> list[Array]:
+        """Return the effect of each substitution on an output of each record.
 
-        Effects are exact: `logits` of the changed record minus `logits` of the record. They are 0
+        Effects are exact: `outputs` of the changed record minus `outputs` of the record. They are 0
         for the original base.
 
         Returns
         -------
         n arrays (L, A), with bases in the order of the alphabet.
+
+        Raises
+        ------
+        ValueError
+            If outputs belong to positions.
         """
-        given = self._effects(letters)
+        if self.setup.is_per_position:
+            raise ValueError(f"{self.name} has no effects on complete records")
+        given = self._effects(letters, output)
         if not self.both_strands:
             return given
         # Reverse positions and bases: the complements of ACGT are in reverse order
-        other = self._effects(self._other_strand(letters))
+        other = self._effects(self._other_strand(letters), output)
         return [(one + two[::-1, ::-1]) / 2 for one, two in zip(given, other, strict=True)]
 
     @abstractmethod
@@ -214,7 +291,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def _fit(
-        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+        self, train: Letters, targets: NDArray, valid: tuple[Letters, ...], valid_targets: NDArray
     ) -> None:
         """Fit the model.
 
@@ -223,20 +300,20 @@ class Baseline(ABC):
         """
 
     @abstractmethod
-    def _logits(self, letters: Letters) -> Logits:
-        """Return the logits of records on the given strand, (n,)."""
+    def _outputs(self, letters: Letters) -> Array:
+        """Return the outputs of records on the given strand, (n, C)."""
 
     @abstractmethod
-    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+    def _effects(self, letters: Letters, output: int) -> list[Array]:
         """Return the effects of substitutions on the given strand."""
 
     @abstractmethod
-    def _state(self) -> State:
-        """Return the state that `_restore` needs."""
+    def _state(self) -> tuple[State, ...]:
+        """Return the states that `_restore` needs, instances of `states`."""
 
     @abstractmethod
-    def _restore(self, state: Any) -> None:
-        """Restore the fitted baseline from its state, an instance of `state`.
+    def _restore(self, *states: Any) -> None:
+        """Restore the fitted baseline from its states.
 
         Raises
         ------
@@ -252,9 +329,9 @@ class Baseline(ABC):
     def fitted_as(self, setup: Setup) -> bool:
         """Return whether a fit with `setup` to the same records gives this baseline."""
 
-        def used(of: Setup) -> tuple[str, ...]:
+        def used(of: Setup) -> tuple[Any, ...]:
             strands, database = of.strands * self.reads_strands, of.database * self.reads_database
-            return *of.reading, strands, database
+            return *of.reading, strands, database, of.section
 
         return used(self.setup) == used(setup)
 
@@ -265,9 +342,9 @@ class Baseline(ABC):
         return [self.setup.alphabet.reverse_complement(record) for record in letters]
 
     @staticmethod
-    def _mean(logits: Callable[[Any], Logits], readings: tuple[Any, ...]) -> Logits:
-        """Return the mean of `logits` over the strands."""
-        return np.mean([logits(reading) for reading in readings], axis=0)
+    def _mean(outputs: Callable[[Any], Array], readings: tuple[Any, ...]) -> Array:
+        """Return the mean of `outputs` over the strands."""
+        return np.mean([outputs(reading) for reading in readings], axis=0)
 
     def save(self, folder: str | Path, origin: Mapping[str, str] | None = None) -> None:
         """Write the fitted baseline to a folder, replacing an earlier baseline there.
@@ -282,40 +359,45 @@ class Baseline(ABC):
         OutputError
             If the folder contains anything other than a baseline.
         """
-        state = self._state()
-        arrays = {name: np.ascontiguousarray(getattr(state, name)) for name in state.arrays()}
+        settings: dict[str, Any] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        for state in self._state():
+            names = set(state.arrays())
+            settings |= state.model_dump(exclude=names)
+            arrays |= {name: np.ascontiguousarray(getattr(state, name)) for name in names}
         check_replaceable(folder, "baseline", (CARD, ARRAYS), CARD)
         with whole_folder(folder) as temporary:
             (temporary / ARRAYS).write_bytes(save(arrays))
             card = {
                 "kind": self.name,
-                "version": 2,
+                "version": 3,
                 "title": self.title,
                 "alphabet": self.setup.alphabet.name,
                 "soft_mask": self.setup.policy.soft_mask,
                 "gaps": self.setup.policy.gaps,
                 "strands": self.setup.strands,
                 "database": self.setup.database,
+                "objective": self.setup.section.model_dump(mode="json"),
                 "calibration": vars(self.calibration),
                 "chosen": self.chosen(),
                 "records": self.records,
-                "settings": state.model_dump(exclude=set(arrays)),
+                "settings": settings,
                 "origin": dict(origin if origin is not None else self.origin),
                 "arrays_sha256": sha256_of(temporary / ARRAYS),
             }
             (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def sample_rows(labels: Labels, most: int, least: int = 1) -> NDArray[np.int64]:
+def sample_rows(labels: NDArray[Any], most: int, least: int = 1) -> NDArray[np.int64]:
     """Sample about `most` rows, reproducibly and in order; all rows if there are no more.
 
-    Both classes keep their proportion, but each has at least `least` rows if there are that many.
+    Classes keep their proportions, but each has at least `least` rows if there are that many.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng(0)
     sampled = []
-    for label in (0, 1):
+    for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         number = max(least, round(most * len(rows) / len(labels)))
         sampled.append(rng.choice(rows, min(number, len(rows)), replace=False))
@@ -347,15 +429,16 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
             hint=REFIT,
         )
     policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
-    baseline = kind(Setup(policy, card.strands, card.database, threads))
+    baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
     baseline.calibration = Calibration.of(card.calibration.model_dump())
     baseline.origin, baseline.records = card.origin, card.records
     arrays, _ = read_arrays(folder / ARRAYS, REFIT)
-    state = checked(
-        kind.state, card.settings | arrays, folder / CARD, REFIT, arrays=folder / ARRAYS
-    )
+    found = card.settings | arrays
+    states = [
+        checked(state, found, folder / CARD, REFIT, arrays=folder / ARRAYS) for state in kind.states
+    ]
     try:
-        baseline._restore(state)
+        baseline._restore(*states)
     except ValueError as error:
         raise ModelFolderError(str(error), place=str(folder / ARRAYS), hint=REFIT) from error
     return baseline

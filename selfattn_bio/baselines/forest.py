@@ -60,9 +60,12 @@ class Forest:
             raise ValueError(f"features has a tree with {most} leaves, more than {MOST_LEAVES}")
 
     @classmethod
-    def of(cls, booster: Any) -> Forest:
-        """Copy the trees of a LightGBM booster, with numeric features and no missing values."""
-        trees = booster.dump_model()["tree_info"]
+    def of(cls, booster: Any, output: int = 0, outputs: int = 1) -> Forest:
+        """Copy the trees of one of several outputs of a LightGBM booster.
+
+        Its features must be numeric, without missing values.
+        """
+        trees = booster.dump_model()["tree_info"][output::outputs]
         nodes = (node for tree in trees for node in _nodes(tree["tree_structure"]))
         features, values = zip(*nodes, strict=True)
         return cls(booster.num_feature(), np.array(features), np.array(values, dtype=np.float64))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
+from selfattn_bio.baselines.base import Array, Baseline, Setup, State
 from selfattn_bio.extras import install_command
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.stored import ArrayOf, Finite
@@ -50,7 +50,7 @@ class GkmSvm(Baseline):
 
     name, title, short_title = "gkm_svm", "gapped k-mer SVM", "gkm-SVM"
     alphabets = ("dna",)
-    state = GkmState
+    states = (GkmState,)
 
     machine: Any
     scale: float
@@ -82,13 +82,15 @@ class GkmSvm(Baseline):
         """Return the number of training records and of support vectors."""
         return {"records": self.records, "support vectors": len(self.machine.coefficients)}
 
+    def _most(self, train: Letters) -> int:
+        return MAX_RECORDS
+
     def _fit(
-        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+        self, train: Letters, targets: NDArray, valid: tuple[Letters, ...], valid_targets: NDArray
     ) -> None:
-        rows = sample_rows(labels, MAX_RECORDS)
-        self.records = len(rows)
         positive, negative = (
-            _one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0)
+            _one_hot([train[row] for row in np.flatnonzero(targets == label).tolist()])
+            for label in (1, 0)
         )
         self.machine = _package().train_gkmsvm(
             positive,
@@ -101,19 +103,19 @@ class GkmSvm(Baseline):
             device="cpu",
         )
         self.scale, self.offset = 1.0, 0.0
-        decisions = self._logits(valid[0])
+        decisions = self._outputs(valid[0])[:, 0]
         spread = decisions.std() or 1.0  # all decision values may be equal
-        line = LogisticRegression(C=PLATT).fit(decisions[:, None] / spread, valid_labels)
+        line = LogisticRegression(C=PLATT).fit(decisions[:, None] / spread, valid_targets)
         self.scale, self.offset = float(line.coef_[0, 0] / spread), float(line.intercept_[0])
 
-    def _logits(self, letters: Letters) -> Logits:
+    def _outputs(self, letters: Letters) -> Array:
         logits, lengths = np.empty(len(letters)), np.array([len(record) for record in letters])
         for length in np.unique(lengths):
             rows: NDArray[np.int64] = np.flatnonzero(lengths == length)
             logits[rows] = self.machine(_one_hot([letters[row] for row in rows]))[:, 0]
-        return logits * self.scale + self.offset
+        return (logits * self.scale + self.offset)[:, None]
 
-    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+    def _effects(self, letters: Letters, output: int) -> list[Array]:
         effects = []
         for record in letters:
             one_hot = _one_hot([record])
@@ -126,14 +128,15 @@ class GkmSvm(Baseline):
             effects.append(of_record)
         return effects
 
-    def _state(self) -> GkmState:
-        return GkmState(
+    def _state(self) -> tuple[GkmState]:
+        state = GkmState(
             vectors=self.machine.support_sequences.argmax(axis=1).astype(np.uint8),
             coefficients=self.machine.coefficients,
             bias=float(self.machine.bias),
             scale=self.scale,
             offset=self.offset,
         )
+        return (state,)
 
     def _restore(self, state: GkmState) -> None:
         if not LMER <= (length := state.vectors.shape[1]) <= LONGEST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from selfattn_bio.split_names import SPLIT_NAMES
 Array = NDArray[np.float64]
 Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
-Predict = Callable[[Letters], Predictions]
+AnswerKind = Literal["label", "class", "number", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
@@ -41,11 +41,23 @@ TABLE_LIMITS = (
 )
 
 
-class Sample(NamedTuple):
-    """Letters of records, and their targets as `Objective.targets` returns them."""
+class Answer(NamedTuple):
+    """Targets that a simple model learns alone, in the units of the network's outputs.
 
-    letters: Letters
-    targets: NDArray
+    Attributes
+    ----------
+    kind
+        "label" (0 or 1, whose output is the log-odds), "class" (a number, with one logit per class
+        as outputs), "number", or "count" (whose output is the logarithm of the rate).
+    values
+        Float (n,) of records or positions, NaN if unknown.
+    size
+        Number of outputs.
+    """
+
+    kind: AnswerKind
+    values: Array
+    size: int = 1
 
 
 class Examples(NamedTuple):
@@ -409,16 +421,12 @@ class Objective(ABC, Generic[SectionT]):
         raise ValueError(f"objective {self.kind!r} has no prediction sets")
 
     # ------------ baselines
-    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
-        """Fit simple baselines to the training split; there are none by default.
+    def answers(self, targets: NDArray) -> list[Answer]:
+        """Return what simple models learn from targets, in the order of the outputs.
 
-        The validation split may choose their settings.
-
-        Returns
-        -------
-        Baseline name -> function from sequences to predictions.
+        Without any, which is the default, the objective has no simple baselines.
         """
-        return {}
+        return []
 
 
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:
@@ -433,6 +441,11 @@ def count_known(targets: NDArray) -> int:
     return int(
         (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
     )
+
+
+def without_unknown(targets: NDArray[np.int64]) -> Array:
+    """Return labels or classes (n,) as floats, NaN if unknown."""
+    return np.where(targets == UNKNOWN, np.nan, targets)
 
 
 def object_array(items: Sequence[object]) -> NDArray[np.object_]:

@@ -17,7 +17,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, Examples, spreads
+from selfattn_bio.objectives.base import (
+    Answer,
+    Array,
+    Calibrated,
+    Examples,
+    spreads,
+    without_unknown,
+)
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
 from selfattn_bio.objectives.outputs import ClassOutput, Output
 from selfattn_bio.objectives.prediction_sets import PredictionSets
@@ -50,7 +57,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
             ClassOutput(
                 name,
                 0,
-                truth=lambda targets: np.where(targets == UNKNOWN, np.nan, targets),
+                truth=without_unknown,
                 value=itemgetter((..., 0)),
             ),
         )
@@ -73,6 +80,9 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
                 f"({len(targets)}); objective 'binary' needs both labels",
                 place=split_path,
             )
+
+    def answers(self, targets: NDArray) -> list[Answer]:
+        return [Answer("label", without_unknown(targets))]
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinaryLoss:
         kind = (

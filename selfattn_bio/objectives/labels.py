@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
@@ -13,9 +12,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import OneHotEncoder
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -23,29 +19,24 @@ from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
+    Answer,
     Array,
-    Letters,
     Measurer,
     Objective,
     OutputMeasurer,
-    Predict,
     Predictions,
     Reader,
-    Sample,
+    without_unknown,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.objectives.multiclass import (
-    class_fractions,
     class_metrics,
     confusion,
     confusion_metrics,
 )
 from selfattn_bio.objectives.outputs import NumberOutput, Output
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-REACH = 7  # positions on each side in the baseline
-MAX_LETTERS = 200_000  # maximum number of positions that the baseline is fitted to
 # % of positions; effects below a tenth of it, one position in 100, are negligible
 PERCENT_SCALE = 10.0
 
@@ -153,14 +144,10 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         texts = [labels.tobytes().decode() for labels in outputs]
         return pd.DataFrame({"id": ids, "predicted": texts, **flags})
 
-    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
-        """Fit the class fractions, and a logistic regression of the neighbouring positions."""
-        num_classes = len(self.section.classes)
-        constant = class_fractions(np.concatenate(list(train.targets)), num_classes)
-        return {
-            "constant": lambda letters: [np.tile(constant, (len(row), 1)) for row in letters],
-            "window_logistic": _window_logistic(alphabet, num_classes, train),
-        }
+    def answers(self, targets: NDArray) -> list[Answer]:
+        """Return the classes of the positions of all records."""
+        labels = np.concatenate(list(targets))
+        return [Answer("class", without_unknown(labels), len(self.section.classes))]
 
 
 class LabelsLoss(Loss):
@@ -197,37 +184,3 @@ def _percentage(targets: NDArray, column: int) -> Array:
 def _counts(predictions: Predictions, targets: NDArray) -> NDArray[np.int64]:
     """Return the counts of `confusion` of each record, (n, C, C)."""
     return np.stack([confusion(*pair) for pair in zip(predictions, targets, strict=True)])
-
-
-def _window_logistic(alphabet: Alphabet, num_classes: int, train: Sample) -> Predict:
-    """Fit a logistic regression of the label of a position on the positions around it."""
-    x = np.concatenate([_around(alphabet, row) for row in train.letters])
-    y = np.concatenate(list(train.targets))
-    rows = np.flatnonzero(y != UNKNOWN)
-    rows = np.random.default_rng(0).permutation(rows)[:MAX_LETTERS]
-    categories = [np.arange(len(alphabet.letters) + 2)] * x.shape[1]
-    coded = OneHotEncoder(categories=categories).fit(x[:1]).transform
-    with warnings.catch_warnings():
-        # A hundred iterations are enough for a baseline
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(max_iter=100).fit(coded(x[rows]), y[rows])
-
-    def predict(letters: Letters) -> list[Array]:
-        found = []
-        for row in letters:
-            of_row = np.zeros((len(row), num_classes))
-            of_row[:, model.classes_] = model.predict_proba(coded(_around(alphabet, row)))
-            found.append(of_row)
-        return found
-
-    return predict
-
-
-def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the codes of the positions around each position, (L, 2 REACH + 1).
-
-    Ambiguous letters and positions beyond the ends have one additional code each.
-    """
-    codes = alphabet.codes(row).astype(np.int64)
-    padded = np.pad(codes, REACH, constant_values=len(alphabet.letters) + 1)
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)

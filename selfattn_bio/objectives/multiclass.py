@@ -10,28 +10,28 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, OutputMeasurer, Predictions
-from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
+from selfattn_bio.objectives.base import (
+    Answer,
+    Array,
+    Calibrated,
+    OutputMeasurer,
+    Predictions,
+    without_unknown,
+)
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.objectives.prediction_sets import PredictionSets
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Multiclass(
-    PredictionSets[config.MulticlassObjective],
-    KmerBaselines[config.MulticlassObjective],
-    kind="multiclass",
-):
+class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
     """One of several classes per sequence."""
 
     main_metric = "mcc"
@@ -110,21 +110,8 @@ class Multiclass(
     def strangeness(self, outputs: Array) -> Array:
         return 1 - self.predictions(outputs)
 
-    def constant(self, targets: NDArray) -> Array:
-        return class_fractions(targets, len(self.section.classes))
-
-    def fit_linear(
-        self, counts: sparse.csr_matrix, targets: NDArray, strength: float
-    ) -> FittedLinear:
-        known = targets != UNKNOWN
-        model = LogisticRegression(C=10 / strength, max_iter=500).fit(counts[known], targets[known])
-
-        def predict(counts: sparse.csr_matrix) -> Array:
-            found = np.zeros((counts.shape[0], len(self.section.classes)))
-            found[:, model.classes_] = model.predict_proba(counts)
-            return found
-
-        return predict
+    def answers(self, targets: NDArray) -> list[Answer]:
+        return [Answer("class", without_unknown(targets), len(self.section.classes))]
 
 
 class MulticlassLoss(Loss):
@@ -219,9 +206,3 @@ def class_metrics(
             ("f1", 2 * correct[i], true[i] + predicted[i]),
         )
     }
-
-
-def class_fractions(targets: NDArray[np.int64], num_classes: int) -> Array:
-    """Return the fraction of each class among the known targets (n,), (C,)."""
-    known = targets[targets != UNKNOWN]
-    return np.bincount(known, minlength=num_classes) / max(1, len(known))

@@ -8,21 +8,14 @@ from operator import itemgetter
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.objectives.base import Array
-from selfattn_bio.objectives.numbers import (
-    ColumnModel,
-    Columns,
-    ColumnsLoss,
-    over_columns,
-)
+from selfattn_bio.objectives.numbers import Columns, ColumnsLoss, over_columns
 from selfattn_bio.objectives.outputs import ClassOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -33,6 +26,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     main_metric = "auroc"
     predicts = "predicts the probability of each label"
     rule = "0 or 1"
+    answer_kind = "label"
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -60,13 +54,6 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
             "auroc": over_columns(_both(roc_auc_score), predictions, targets),
             "auprc": over_columns(_both(average_precision_score), predictions, targets),
         }
-
-    def fit_column(self, x: sparse.csr_matrix, values: Array, strength: float) -> ColumnModel:
-        if len(set(values)) == 2:
-            fitted = LogisticRegression(C=10 / strength, max_iter=500).fit(x, values)
-            return lambda counts: fitted.predict_proba(counts)[:, 1]
-        mean = float(values.mean())
-        return lambda counts: np.full(counts.shape[0], mean)
 
 
 class MultilabelLoss(ColumnsLoss):

@@ -10,23 +10,35 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
 from selfattn_bio.config import MultilabelObjective, RegressionObjective
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, OutputMeasurer, Predictions
-from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
+from selfattn_bio.objectives.base import (
+    Answer,
+    AnswerKind,
+    Array,
+    Objective,
+    OutputMeasurer,
+    Predictions,
+)
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
-ColumnModel = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> predictions (n,)
 
 
-class Columns(KmerBaselines[ColumnsT]):
-    """One number per column of the table; targets are floats (n, C), NaN if missing."""
+class Columns(Objective[ColumnsT]):
+    """One number per column of the table; targets are floats (n, C), NaN if missing.
+
+    Attributes
+    ----------
+    answer_kind
+        What simple models learn, see `Answer`.
+    """
+
+    answer_kind: AnswerKind = "number"
 
     @property
     @abstractmethod
@@ -67,21 +79,12 @@ class Columns(KmerBaselines[ColumnsT]):
             for metric, value in measured(rows).items()
         }
 
-    def constant(self, targets: NDArray) -> Array:
-        return np.nanmean(targets, axis=0)
+    def answers(self, targets: NDArray) -> list[Answer]:
+        return [Answer(self.answer_kind, column) for column in self.output_targets(targets).T]
 
-    def fit_linear(
-        self, counts: sparse.csr_matrix, targets: NDArray, strength: float
-    ) -> FittedLinear:
-        models = []
-        for column in targets.T:
-            known = np.isfinite(column)
-            models.append(self.fit_column(counts[known], column[known], strength))
-        return lambda counts: np.stack([predict(counts) for predict in models], axis=1)
-
-    @abstractmethod
-    def fit_column(self, x: sparse.csr_matrix, values: Array, strength: float) -> ColumnModel:
-        """Fit a linear model of one column with this strength of the penalty."""
+    def output_targets(self, targets: NDArray) -> NDArray:
+        """Convert targets to the units of the outputs, for simple models."""
+        return targets
 
 
 class ColumnsLoss(Loss):

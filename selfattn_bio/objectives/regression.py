@@ -10,21 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.stats import pearsonr, spearmanr
-from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn.functional import huber_loss, mse_loss, poisson_nll_loss
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array
-from selfattn_bio.objectives.numbers import (
-    ColumnModel,
-    Columns,
-    ColumnsLoss,
-    over_columns,
-)
+from selfattn_bio.objectives.base import AnswerKind, Array
+from selfattn_bio.objectives.numbers import Columns, ColumnsLoss, over_columns
 from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -34,7 +27,7 @@ PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
-    main_metric, penalty_metric = "pearson", "r2"
+    main_metric = "pearson"
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
@@ -99,6 +92,16 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             return np.exp(outputs)
         return outputs * np.array(self.section.scale) + np.array(self.section.center)
 
+    @property
+    def answer_kind(self) -> AnswerKind:  # type: ignore[override]
+        return "count" if self.section.loss == "poisson" else "number"
+
+    def output_targets(self, targets: NDArray) -> NDArray:
+        """Return standardised numbers; counts are returned unchanged."""
+        if self.section.loss == "poisson":
+            return targets
+        return (targets - np.array(self.section.center)) / np.array(self.section.scale)
+
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute pearson, spearman, r2 and mse, averaged over columns."""
         return {
@@ -121,9 +124,6 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             for end, of in (("low", low), ("high", high))
         }
 
-    def fit_column(self, x: sparse.csr_matrix, values: Array, strength: float) -> ColumnModel:
-        return Ridge(alpha=strength).fit(x, values).predict
-
 
 class RegressionLoss(ColumnsLoss):
     """Regression of standardised numbers or of counts.
@@ -134,7 +134,7 @@ class RegressionLoss(ColumnsLoss):
 
     def __init__(self, objective: Regression) -> None:
         super().__init__(objective)
-        self.section = objective.section
+        self.regression, self.section = objective, objective.section
 
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         match self.section.loss:
@@ -146,10 +146,7 @@ class RegressionLoss(ColumnsLoss):
                 return poisson_nll_loss(outputs, targets, log_input=True, reduction="none")
 
     def to_output_units(self, targets: NDArray) -> NDArray:
-        """Return standardised numbers; counts are returned unchanged."""
-        if self.section.loss == "poisson":
-            return targets
-        return (targets - np.array(self.section.center)) / np.array(self.section.scale)
+        return self.regression.output_targets(targets)
 
 
 def _log_count(counts: Array, column: int) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +14,17 @@ from torch import Tensor
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives.base import (
+    Answer,
     Array,
     Calibrated,
     Objective,
     OutputMeasurer,
-    Predict,
     Predictions,
-    Sample,
     count_known,
     objective_of,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.outputs import Output
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
@@ -120,20 +117,10 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
         return _with_parts(of_parts) | coverage
 
-    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
-        """Fit the baselines of each part; those that all parts have are joined by name."""
-        each = [
-            part.fit_baselines(
-                alphabet,
-                *(Sample(of.letters, of.targets[name]) for of in (train, valid)),
-            )
-            for name, part in self.parts.items()
+    def answers(self, targets: NDArray) -> list[Answer]:
+        return [
+            answer for name, part in self.parts.items() for answer in part.answers(targets[name])
         ]
-        return {
-            name: _side_by_side([of_part[name] for of_part in each])
-            for name in each[0]
-            if all(name in of_part for of_part in each)
-        }
 
 
 class SeveralLoss(Loss):
@@ -202,7 +189,3 @@ def _of_part(name: str, columns: slice, output: Output) -> Output:
 def _with_parts(by_part: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Join the entries of all parts; their keys become PART.KEY."""
     return {f"{name}.{key}": value for name, of in by_part.items() for key, value in of.items()}
-
-
-def _side_by_side(parts: Sequence[Predict]) -> Predict:
-    return lambda letters: np.concatenate([predict(letters) for predict in parts], axis=1)

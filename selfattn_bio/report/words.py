@@ -34,12 +34,8 @@ NAMES = {  # title, and short title
     "model": ("this model", "this model"),
     NETWORK: ("network of this model alone", "network alone"),
     "cnn": ("CNN", "CNN"),
-    "constant": ("constant prediction", "constant"),
     "unigram": ("token frequencies", "token frequencies"),
     "markov": ("Markov chain", "Markov chain"),
-    "kmer6_linear": ("linear model of 6-mers", "6-mers"),
-    "kmer2_linear": ("linear model of pairs of residues", "residue pairs"),
-    "window_logistic": ("logistic regression on neighbouring positions", "neighbours"),
     "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, load_baseline
-from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.scorer import Scorer, without_padding
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -71,8 +70,8 @@ class BaselineScorer(Scorer):
 
     @property
     def objective(self) -> Objective[Any]:
-        """Return the objective of all baselines that are saved."""
-        return objective_of(BinaryObjective())
+        """Return the objective of the model that the baseline was compared with."""
+        return self.baseline.setup.objective
 
     @property
     def alphabet(self) -> Alphabet:
@@ -97,15 +96,15 @@ class BaselineScorer(Scorer):
     def outputs(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`."""
-        return self.logits(letters)[:, None]
-
-    def logits(self, letters: NDArray[np.uint8] | Sequence[Any]) -> NDArray[np.float64]:
-        """Return the logits of label 1, (n,).
+        """Return the outputs (n, C) of sequences of any lengths, as in `Scorer.outputs`.
 
         Arrays (n, L) are padded with 0 at the end.
         """
-        return self.baseline.logits(without_padding(letters))
+        return self.baseline.outputs(without_padding(letters))
+
+    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+        """Return the outputs (L, C) of the positions of each sequence."""
+        return self.baseline.position_outputs(without_padding(letters))
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return `log_odds` as an ensemble with one member, (n, 1)."""

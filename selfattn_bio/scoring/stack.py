@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, Setup, load_baseline
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
@@ -176,7 +176,13 @@ def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
     return {path.name: load_baseline(path, threads) for path in folders}
 
 
-def baseline_setup(run: RunFile, policy: SequencePolicy, threads: int = 1) -> Setup:
-    """Return how the baselines of a run read records: its strands and its motif database."""
+def baseline_setup(
+    run: RunFile, policy: SequencePolicy, section: AnyObjective | None = None, threads: int = 1
+) -> Setup:
+    """Return how the baselines of a run read records: its strands and its motif database.
+
+    `section` is [objective] as the model was trained, and by default that of the run.
+    """
     both = run.both_strands and policy.alphabet.has_complement
-    return Setup(policy, "both" if both else "given", run.interpret.database, threads)
+    strands: Literal["given", "both"] = "both" if both else "given"
+    return Setup(policy, strands, run.interpret.database, threads, section or run.objective)

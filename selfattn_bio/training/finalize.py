@@ -145,7 +145,7 @@ def _fit_stack(
     splits = {"train": data.train, "valid": data.valid}
     letters = {name: data.letters(split) for name, split in splits.items()}
     labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}
-    setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads)
+    setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads=threads)
     fitted = []
     for name in data.run.stack.parts:
         if part := parts.get(name):

@@ -1,22 +1,42 @@
 """Test exact effects of substitutions, saving and loading of every baseline."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from damaged_arrays import DAMAGES, damaged_files
 
-from selfattn_bio.baselines import BASELINES, Setup, load_baseline
+from selfattn_bio.baselines import (
+    BASELINES,
+    POSITION,
+    RECORD,
+    TWO_CLASSES,
+    Setup,
+    load_baseline,
+)
+from selfattn_bio.config import BinaryObjective, LabelsObjective, RegressionObjective
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
+from selfattn_bio.objectives.base import object_array
+from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 
 READABLE = {"dna": "ACGTACGTACGTN", "protein": "ACDEFGHIKLMNPQRSTVWYX"}
 PLANTED = {"dna": b"GATAAG", "protein": b"KKRKLK"}
-STRANDS = {"dna": ("given", "both"), "protein": ("given",)}
+SECTIONS = {
+    TWO_CLASSES: BinaryObjective(),
+    RECORD: RegressionObjective(columns=("a", "b"), center=(0.5, 1.0), scale=(1.0, 2.0)),
+    POSITION: LabelsObjective(column="labels", classes="XYZ"),
+}
 CASES = [
-    (name, strands) for name, kind in BASELINES.items() for strands in STRANDS[kind.alphabets[0]]
+    (name, strands)
+    for name, kind in BASELINES.items()
+    for strands in (
+        "given",
+        *(["both"] if kind.alphabets[0] == "dna" and kind.reads_strands else []),
+    )
 ]
 
 
@@ -40,9 +60,15 @@ def odd_records(alphabet):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_bio.baselines.learners.ROUNDS", 30)
+        yield fit_all(tmp_path_factory.mktemp("database"))
+
+
+def fit_all(folder):
     rng = np.random.default_rng(0)
     ppms = {f"m{width}": rng.dirichlet(np.full(4, 0.2), width) for width in (4, 6, 6, 9, 25)}
-    path = tmp_path_factory.mktemp("database") / "d.meme"
+    path = folder / "d.meme"
     path.write_text(meme_text(ppms, dict.fromkeys(ppms, 10)))
     found = {}
     for name, strands in CASES:
@@ -51,34 +77,47 @@ def fitted(tmp_path_factory):
         letters = records(alphabet, rng.integers(36, 40, 200).tolist(), 2)
         for record in letters[1::2]:
             record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
-        # It needs equal lengths
-        letters = [record[:36] for record in letters] if name == "gkm_svm" else letters
+        # They need equal lengths
+        if name in ("gkm_svm", "substitutions_linear"):
+            letters = [record[:36] for record in letters]
+        section = SECTIONS[BASELINES[name].suits[0]]
         setup = Setup(
             SequencePolicy(get_alphabet(alphabet), gaps="remove"),
             strands,
             str(path) if alphabet == "dna" else "none",
             threads=1,
+            section=section,
         )
+        targets = {
+            "binary": labels,
+            "regression": np.stack(
+                [labels, np.where(labels + rng.integers(4, size=200), labels, np.nan)], 1
+            ),
+            "labels": object_array(
+                [np.where(record == 67, UNKNOWN, record.astype(int) % 3) for record in letters]
+            ),
+        }[section.kind]
         found[name, strands] = BASELINES[name](setup).fit(
-            letters[:140], labels[:140], letters[140:], labels[140:]
+            letters[:140], targets[:140], letters[140:], targets[140:]
         )
     return found
 
 
-@pytest.mark.parametrize(("name", "strands"), CASES)
+@pytest.mark.parametrize(
+    ("name", "strands"), [case for case in CASES if BASELINES[case[0]].suits != (POSITION,)]
+)
 def test_substitution_effects_equal_rescoring(name, strands, fitted):
     baseline = fitted[name, strands]
-    alphabet = baseline.setup.alphabet
+    alphabet, output = baseline.setup.alphabet, baseline.setup.num_outputs - 1
     letters = odd_records(alphabet.name)
-    effects = baseline.substitution_effects(letters)
-    assert max(np.abs(of_record).max() for of_record in effects) > (
-        0.001 if name != "length" else -1
-    )
+    effects = baseline.substitution_effects(letters, output)
+    largest = max(np.abs(of_record).max() for of_record in effects)
+    assert (largest > 0.001) == (name not in ("length", "constant"))
     for record, of_record in zip(letters, effects, strict=True):
         changed = np.repeat(record[None], len(record) * len(alphabet.letters), axis=0)
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))
         changed[np.arange(len(changed)), at] = np.tile(list(alphabet.letters.encode()), len(record))
-        rescored = baseline.logits(list(changed)) - baseline.logits([record])
+        rescored = (baseline.outputs(list(changed)) - baseline.outputs([record]))[:, output]
         precision = 1e-4 if name == "gkm_svm" else 1e-9  # gkm_svm computes in float32
         assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=precision)
         codes = alphabet.codes(record)
@@ -93,11 +132,11 @@ def test_saved_baselines_load_unchanged(name, strands, fitted, tmp_path):
     baseline.save(tmp_path / name, origin)
     loaded = load_baseline(tmp_path / name)
     letters = odd_records(baseline.setup.alphabet.name)
-    assert np.array_equal(loaded.logits(letters), baseline.logits(letters))
+    assert np.array_equal(loaded.outputs(letters), baseline.outputs(letters))
     assert loaded.calibration == baseline.calibration
     assert loaded.chosen() == baseline.chosen()
-    assert loaded.setup.policy == baseline.setup.policy
-    assert (loaded.setup.strands, loaded.origin) == (strands, origin)
+    assert replace(loaded.setup, threads=1) == baseline.setup
+    assert loaded.origin == origin
     names = {path.name for path in (tmp_path / name).iterdir()}
     assert names == {"baseline.json", "arrays.safetensors"}
     loaded.save(tmp_path / name)  # replaces its own folder
@@ -122,8 +161,11 @@ def card_with(folder, **changes):
             lambda folder: (folder / "arrays.safetensors").write_bytes(b"x"),
             "the file differs from its sha256 in baseline.json",
         ),
-        (lambda folder: card_with(folder, version=1), "version: Input should be 2"),
-        (lambda folder: card_with(folder, kind="oracle"), "unknown baseline 'oracle'; known: gc, "),
+        (lambda folder: card_with(folder, version=2), "version: Input should be 3"),
+        (
+            lambda folder: card_with(folder, kind="oracle"),
+            "unknown baseline 'oracle'; known: constant, ",
+        ),
         (lambda folder: card_with(folder, settings={}), "labels is missing"),
         (lambda folder: card_with(folder, kind="exact_positions"), "blocks is missing"),
     ],
@@ -142,7 +184,9 @@ def test_damaged_folders_are_refused(damage, message, fitted, tmp_path):
         ({"alphabet": "protein"}, "gc does not read the alphabet 'protein'"),
         ({"strands": "reverse"}, "strands: Input should be 'given' or 'both'"),
         ({"database": ""}, "database: String should have at least 1 character"),
-        ({"settings": {}}, "bias is missing"),
+        ({"settings": {}}, "penalties is missing"),
+        ({"objective": {"kind": "regression"}}, r"objective\.regression\.columns is missing"),
+        ({"objective": SECTIONS[RECORD].model_dump()}, "there are 1 biases for 2 outputs"),
         *(
             ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, r"calibration\.\w+: Input")
             for wrong in (
@@ -186,8 +230,8 @@ def test_other_folders_are_not_replaced(fitted, tmp_path):
         fitted["gc", "given"].save(tmp_path)
 
 
-def test_no_records_have_no_logits(fitted):
-    assert all(
-        baseline.logits([]).shape == (0,) and baseline.substitution_effects([]) == []
-        for baseline in fitted.values()
-    )
+def test_no_records_have_no_outputs(fitted):
+    assert all(len(baseline.predictions([])) == 0 for baseline in fitted.values())
+    assert fitted["gkm_svm", "given"].substitution_effects([]) == []
+    with pytest.raises(ValueError, match="window_trees has no effects on complete records"):
+        fitted["window_trees", "given"].substitution_effects([])

@@ -166,9 +166,7 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path):
 def test_motif_scores_thin_each_class(tmp_path, monkeypatch):
     (tmp_path / "d.meme").write_text(meme_text({"m": np.full((8, 4), 0.25)}, {"m": 10}))
     train, valid = planted(40, 0), planted(20, 1)  # every second record is of one class
-    monkeypatch.setattr(
-        "selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2)
-    )
+    monkeypatch.setattr("selfattn_bio.baselines.features.WORK", -(-sum(map(len, train[0])) // 2))
     baseline = BASELINES["motif_scores"](
         Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
     ).fit(*train, *valid)
@@ -225,12 +223,12 @@ def test_gkm_svm_reports_why_it_is_skipped(lengths, installed, reason, monkeypat
 
 def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 30)
-    monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", 100 * 60 * 2 // 4)
+    monkeypatch.setattr("selfattn_bio.baselines.features.WORK", 100 * 60 * 2 // 4)
     ppm = np.full((4, 4), 0.25)
     (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"))
     train, valid = planted(100, 0, lengths=(60, 61)), planted(40, 1, lengths=(60, 61))
-    monkeypatch.setattr("selfattn_bio.baselines.exact_positions.LETTERS", 60 * 50)
+    monkeypatch.setattr("selfattn_bio.baselines.features.LETTERS", 60 * 50)
     assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
     # 25 in proportion give 12 of each class
@@ -249,11 +247,10 @@ def test_motif_scores_average_three_boosters(tmp_path):
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
     train, valid = planted(200, 0), planted(100, 1)
     baseline = BASELINES["motif_scores"](setup).fit(*train, *valid)
-    mean, trees, each = baseline.logits(valid[0]), baseline.trees, []
-    for tree in trees:
-        baseline.trees = [tree]
-        each.append(baseline.logits(valid[0]))
-    assert len(trees) == 3
+    mean, (forests,) = baseline.logits(valid[0]), baseline.model.forests
+    x = baseline.fitted.matrix(valid[0])
+    each = [forest.sums(x) for forest in forests]
+    assert len(forests) == 3
     assert not np.allclose(each[0], each[1])
     assert mean == pytest.approx(np.mean(each, axis=0))
 
@@ -334,9 +331,18 @@ def test_each_alphabet_has_its_baselines():
             "kmer6_positional_logistic",
             "exact_positions",
             "motif_scores",
+            "kmer6_trees",
             "gkm_svm",
+            "exact_positions_trees",
         ],
-        "protein": ["length", "first_letter", "composition", "kmer2_logistic"],
+        "protein": [
+            "length",
+            "first_letter",
+            "composition",
+            "kmer2_logistic",
+            "kmer2_trees",
+            "exact_positions_trees",
+        ],
     }
 
 

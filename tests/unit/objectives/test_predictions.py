@@ -16,7 +16,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.metrics import Units, intervals
 from selfattn_bio.evaluation.summary import resampled_metrics
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import Sample, object_array
+from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import confusion, confusion_metrics
 from selfattn_bio.sequence.alphabet import DNA
@@ -225,35 +225,6 @@ def test_language_baselines_have_the_metrics_of_the_model(kind):
     assert metrics["perplexity"] == pytest.approx(64, rel=0.1)
     bits = {} if kind == "masked" else {"bits_per_letter": pytest.approx(2, abs=0.05)}
     assert {name: metrics[name] for name in list(metrics)[2:]} == bits
-
-
-def test_baselines_learn_from_sequences():
-    rng = np.random.default_rng(0)
-    rows = [rng.choice(np.frombuffer(b"ACGT", np.uint8), 60) for _ in range(120)]
-    classes = np.arange(120) % 2
-    for row, label in zip(rows, classes, strict=True):
-        if label:
-            row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
-
-    def fitted(objective, targets):
-        train, valid = (Sample(rows[at], targets[at]) for at in (slice(80), slice(80, 100)))
-        return objective.fit_baselines(DNA, train, valid)
-
-    baselines = fitted(CLASSES, classes)
-    assert CLASSES.measure(baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
-    assert CLASSES.measure(baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
-    both = np.empty(120, dtype=TYPES)
-    both["class"], both["number"] = classes, 5.0 * classes[:, None]
-    both["mark"] = np.stack([classes, 1 - classes], axis=1)
-    baselines = fitted(SEVERAL, both)
-    assert list(baselines) == ["constant", "kmer6_linear"]
-    np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
-    found = SEVERAL.measure(baselines["kmer6_linear"](rows[100:]), both[100:])
-    assert min(found[name] for name in ("class.accuracy", "mark.auroc", "number.pearson")) > 0.9
-    labels = object_array([np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows])
-    predicted = np.concatenate(fitted(LETTERS, labels)["window_logistic"](rows[100:]))
-    truth = np.concatenate(list(labels[100:]))
-    assert LETTERS.measure(predicted, truth)["accuracy"] > 0.95
 
 
 def test_metrics_of_each_class_agree_with_scikit_learn():

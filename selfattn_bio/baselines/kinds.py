@@ -1,0 +1,279 @@
+"""The baselines that are a feature set and a learner."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.baselines.base import (
+    POSITION,
+    RECORD,
+    TWO_CLASSES,
+    Array,
+    Baseline,
+    Logits,
+    Setup,
+    State,
+)
+from selfattn_bio.baselines.features import (
+    ExactPositions,
+    Features,
+    FeatureSet,
+    FirstResidue,
+    GcContent,
+    KmerCounts,
+    Length,
+    MotifScores,
+    Nothing,
+    Substitutions,
+    Window,
+)
+from selfattn_bio.baselines.learners import Linear, LinearModel, Trees, TreesModel
+from selfattn_bio.sequence.alphabet import Letters
+
+PIECE = 1024  # records whose features are in memory together
+
+
+class PairBaseline(Baseline):
+    """A baseline of a feature set and a learner.
+
+    Attributes
+    ----------
+    features
+        What it reads of a record.
+    learner
+        How outputs follow from the features.
+    """
+
+    features: ClassVar[FeatureSet]
+    learner: ClassVar[Linear | Trees]
+
+    fitted: Features
+    model: LinearModel | TreesModel
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        cls.reads_strands = cls.features.reads_strands
+        cls.reads_database = cls.features.reads_database
+        cls.states = cls.features.state, cls.learner.state
+
+    @classmethod
+    def obstacle(cls, setup: Setup, train: Letters) -> str:
+        """Return why the baseline cannot be fitted: of its features, or too many outputs."""
+        most, found = cls.learner.max_outputs, setup.num_outputs
+        if most and found > most:
+            return f"the task has {found} outputs, more than {most}"
+        return cls.features.obstacle(setup, train)
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the settings of features and learner, and the number of sampled records."""
+        records = {"records": self.records} if self.features.is_sampled else {}
+        return self.model.chosen() | records | self.fitted.chosen()
+
+    def _most(self, train: Letters) -> int:
+        return min(
+            self.features.most(self.setup, train),
+            self.learner.most(len(train), self.setup.num_outputs),
+        )
+
+    def _fit(
+        self, train: Letters, targets: NDArray, valid: tuple[Letters, ...], valid_targets: NDArray
+    ) -> None:
+        objective, highest = self.setup.objective, -np.inf
+        answers = list(
+            zip(objective.answers(targets), objective.answers(valid_targets), strict=True)
+        )
+        for features, x in self.features.candidates(self.setup, train, self.learner.scaled):
+            readings = [features.matrix(reading) for reading in valid]
+            fits: list[Any] = [
+                self.learner.fit(*pair, x, readings, self.setup.threads) for pair in answers
+            ]
+            worth = float(np.mean([found for _, found in fits]))
+            if worth > highest or not hasattr(self, "model"):
+                highest, self.fitted = worth, features
+                self.model = self.learner.joined([model for model, _ in fits])
+
+    def _outputs(self, letters: Letters) -> Array:
+        pieces = (letters[start : start + PIECE] for start in range(0, len(letters), PIECE))
+        return np.concatenate([self.model.read(self.fitted, piece) for piece in pieces])
+
+    def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
+        """Return the logits of overlapping windows of a sequence on both strands."""
+        x = self.fitted.window_matrix(letters, size, stride)
+        if x is None:
+            return super().window_logits(letters, size, stride)
+        logits = self.model.outputs(x)[:, 0]
+        return np.stack([logits, logits])
+
+    def _effects(self, letters: Letters, output: int) -> list[Array]:
+        pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
+        return [
+            self._rescored(record, output) if found is None else found for record, found in pairs
+        ]
+
+    def _rescored(self, record: NDArray[np.uint8], output: int) -> Array:
+        """Return the effects of substitutions by scoring every changed record, (L, A)."""
+        codes = self.setup.alphabet.codes(record)
+        bases = np.frombuffer(self.setup.alphabet.letters.encode(), np.uint8)
+        each = max(1, PIECE // len(bases))
+        effects = np.empty((len(record), len(bases)))
+        for start in range(0, len(record), each):
+            at = np.arange(start, min(start + each, len(record))).repeat(len(bases))
+            changed = np.repeat(record[None], len(at), axis=0)
+            changed[np.arange(len(at)), at] = np.tile(bases, len(at) // len(bases))
+            outputs = self._outputs([record, *changed])[:, output]
+            effects[start : start + each] = (outputs[1:] - outputs[0]).reshape(-1, len(bases))
+        known = codes < len(bases)
+        effects[known, codes[known]] = 0  # sums may differ in the last digit between rows
+        return effects
+
+    def _state(self) -> tuple[State, ...]:
+        return self.fitted.stored(), self.model.stored()
+
+    def _restore(self, features: Any, learner: Any) -> None:
+        self.fitted = self.features.restore(self.setup, features)
+        outputs = self.setup.num_outputs
+        self.model = self.learner.restore(learner, self.fitted.size, outputs)
+
+
+# Fractions of 20 residues are small, so they need large weights
+OF_RESIDUES = Linear((*Linear.penalties, 50.0, 200.0, 1000.0))
+OF_POSITIONS = Linear((0.01, 0.03, 0.1, 0.3, 1.0, 3.0), tolerance=1e-3)
+# of targets other than two classes
+GENERAL = Linear((0.001, 0.01, 0.1, 1.0, 10.0, 100.0), tolerance=1e-3)
+
+
+class Gc(PairBaseline):
+    name, title, short_title = "gc", "GC content", "GC content"
+    alphabets = ("dna",)
+    features, learner = GcContent(), Linear((1e6,))  # practically no penalty
+
+
+class Kmers(PairBaseline):
+    name, title, short_title = "kmer6_logistic", "logistic regression on 6-mers", "6-mers"
+    alphabets = ("dna",)
+    features, learner = KmerCounts(((6, 1),)), Linear()
+
+
+class PositionalKmers(PairBaseline):
+    """Logistic regression on counts of 6-mers, and of 3-mers in ten equal parts of the record."""
+
+    name = "kmer6_positional_logistic"
+    title, short_title = "logistic regression on 6-mers and positional 3-mers", "positional 6-mers"
+    alphabets = ("dna",)
+    features, learner = KmerCounts(((6, 1), (3, 10))), Linear()
+
+
+class LogisticPositions(PairBaseline):
+    """Logistic regression on 1-mers and 3-mers at exact positions, and on counts of 5-mers."""
+
+    name = "exact_positions"
+    title, short_title = "logistic regression on exact positions", "exact positions"
+    alphabets = ("dna",)
+    features, learner = ExactPositions((1, 3), 5), OF_POSITIONS
+
+
+class BoostedMotifs(PairBaseline):
+    """Gradient boosting on the best hit and occupancy of every motif of a database."""
+
+    name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    features, learner = MotifScores(), Trees((15,), rate=0.05, features=0.1, seeds=3)
+
+
+class BoostedKmers(PairBaseline):
+    name, title, short_title = "kmer6_trees", "gradient boosting on 6-mers", "6-mers, boosted"
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    features, learner = KmerCounts(((6, 1),)), Trees((15,), features=0.1)
+
+
+class BoostedPositions(PairBaseline):
+    name, title = "exact_positions_trees", "gradient boosting on exact positions"
+    short_title = "positions, boosted"
+    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
+    features, learner = ExactPositions((1, 2), 5), Trees()
+
+
+class LengthAlone(PairBaseline):
+    name, title, short_title = "length", "length alone", "length"
+    alphabets = ("protein",)
+    features, learner = Length(), Linear((1e6,))
+
+
+class FirstResidueAlone(PairBaseline):
+    name, title, short_title = "first_letter", "first residue alone", "first residue"
+    alphabets = ("protein",)
+    features, learner = FirstResidue(), Linear((1e6,))
+
+
+class Composition(PairBaseline):
+    name, title, short_title = "composition", "logistic regression on composition", "composition"
+    alphabets = ("protein",)
+    features, learner = KmerCounts(((1, 1),)), OF_RESIDUES
+
+
+class Dipeptides(PairBaseline):
+    name, title, short_title = "kmer2_logistic", "logistic regression on 2-mers", "2-mers"
+    alphabets = ("protein",)
+    features, learner = KmerCounts(((2, 1),)), OF_RESIDUES
+
+
+class BoostedDipeptides(PairBaseline):
+    name, title, short_title = "kmer2_trees", "gradient boosting on 2-mers", "2-mers, boosted"
+    alphabets, suits = ("protein",), (TWO_CLASSES, RECORD)
+    features, learner = KmerCounts(((1, 1), (2, 1))), Trees()
+
+
+class Constant(PairBaseline):
+    name, title, short_title = "constant", "constant prediction", "constant"
+    alphabets, suits = ("dna", "protein"), (RECORD, POSITION)
+    features, learner = Nothing(), Linear(())
+
+
+class Additive(PairBaseline):
+    name, title = "substitutions_linear", "additive model of substitutions"
+    short_title = "substitutions"
+    alphabets, suits = ("dna", "protein"), (RECORD,)
+    features, learner = Substitutions((1,)), GENERAL
+
+
+class LinearKmers(PairBaseline):
+    name, title, short_title = "kmer6_linear", "linear model of 6-mers", "6-mers"
+    alphabets, suits = ("dna",), (RECORD,)
+    features, learner = KmerCounts(((6, 1),)), GENERAL
+
+
+class LinearPositions(PairBaseline):
+    name, title = "exact_positions_linear", "linear model of exact positions"
+    short_title = "exact positions"
+    alphabets, suits = ("dna", "protein"), (RECORD,)
+    features, learner = ExactPositions((1, 2), 5), GENERAL
+
+
+class LinearComposition(PairBaseline):
+    name, title, short_title = "composition_linear", "linear model of composition", "composition"
+    alphabets, suits = ("protein",), (RECORD,)
+    features, learner = KmerCounts(((1, 1),)), GENERAL
+
+
+class LinearDipeptides(PairBaseline):
+    name, title = "kmer2_linear", "linear model of pairs of residues"
+    short_title = "residue pairs"
+    alphabets, suits = ("protein",), (RECORD,)
+    features, learner = KmerCounts(((2, 1),)), GENERAL
+
+
+class LinearWindow(PairBaseline):
+    name, title = "window_logistic", "logistic regression on neighbouring positions"
+    short_title = "neighbours"
+    alphabets, suits = ("dna", "protein"), (POSITION,)
+    features, learner = Window(), GENERAL
+
+
+class BoostedWindow(PairBaseline):
+    name, title = "window_trees", "gradient boosting on neighbouring positions"
+    short_title = "neighbours, boosted"
+    alphabets, suits = ("dna", "protein"), (POSITION,)
+    features, learner = Window(), Trees()

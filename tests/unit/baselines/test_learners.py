@@ -1,0 +1,142 @@
+"""Test that linear models and trees learn every kind of target."""
+
+import re
+
+import numpy as np
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.objectives.base import object_array
+from selfattn_bio.objectives.loss import UNKNOWN
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.policy import SequencePolicy
+
+PARTS = {
+    "class": config.MulticlassPart(column="c", classes=("a", "b", "absent", "d")),
+    "mark": config.MultilabelPart(columns=("x", "same")),
+    "number": config.RegressionPart(columns=("z",), center=(10.0,), scale=(2.0,)),
+    "count": config.RegressionPart(columns=("n",), center=(0.0,), scale=(1.0,), loss="poisson"),
+}
+TYPES = [("class", int), ("mark", float, (2,)), ("number", float, (1,)), ("count", float, (1,))]
+LABELS = config.LabelsObjective(column="s", classes="HE")
+
+
+def setup_of(section, alphabet=DNA):
+    return Setup(SequencePolicy(alphabet), threads=1, section=section)
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setattr("selfattn_bio.baselines.learners.ROUNDS", 60)
+
+
+def several_targets(number=300):
+    """Return records with one of three motifs at a fixed position, and targets that follow it."""
+    rng = np.random.default_rng(0)
+    letters = [rng.choice(np.frombuffer(b"ACGT", np.uint8), 40) for _ in range(number)]
+    motifs = [np.frombuffer(text, np.uint8) for text in (b"TATCGATA", b"GGGCGGGG", b"ACCAACCA")]
+    which = rng.integers(3, size=number)
+    for row, motif in zip(letters, which, strict=True):
+        row[16:24] = motifs[motif]
+    targets = np.empty(number, dtype=TYPES)
+    targets["class"] = np.array([0, 1, 3])[which]
+    targets["mark"] = np.stack([which == 0, np.ones(number)], axis=1)
+    targets["number"] = 10 + 2.0 * which[:, None]
+    targets["count"] = rng.poisson(np.array([1, 4, 16])[which])[:, None]
+    for name, unknown in (("class", UNKNOWN), ("mark", np.nan), ("number", np.nan)):
+        targets[name][rng.random(number) < 0.2] = unknown  # ignored by fits and metrics
+    return letters, targets
+
+
+@pytest.mark.parametrize("name", ["kmer6_linear", "kmer6_trees", "exact_positions_trees"])
+def test_every_kind_of_target_is_learned(name):
+    letters, targets = several_targets()
+    setup = setup_of(config.SeveralObjective(parts=PARTS))
+    baseline, again = (
+        BASELINES[name](setup).fit(letters[:180], targets[:180], letters[180:240], targets[180:240])
+        for _ in range(2)
+    )
+    predictions = baseline.predictions(letters[240:])
+    assert np.array_equal(predictions, again.predictions(letters[240:]))
+    found = setup.objective.measure(predictions, targets[240:])
+    assert found["class.accuracy"] > 0.95
+    assert found["number.r2"] > 0.8
+    assert found["count.pearson"] > 0.8
+    one = baseline.setup.objective.output_measurer(predictions, targets[240:])(np.arange(60))
+    assert one["mark.x", "auroc"] > 0.95
+    assert predictions[:, 2].max() < 1e-3  # a class that does not occur
+    assert predictions[:, 5].min() > 0.99  # a label that all records have
+    assert predictions[:, 7].mean() == pytest.approx(targets["count"][240:].mean(), rel=0.3)
+
+
+def test_constant_predicts_fractions_and_means():
+    letters, targets = several_targets(100)
+    setup = setup_of(config.SeveralObjective(parts=PARTS))
+    constant = BASELINES["constant"](setup).fit(letters, targets, letters, targets)
+    (found,) = constant.predictions(letters[:1])
+    known = targets["class"][targets["class"] != UNKNOWN]
+    marks, number, count = (np.nanmean(targets[n], axis=0) for n in ("mark", "number", "count"))
+    expected = [*(np.mean(known == i) for i in range(4)), *marks, *number, *count]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["window_logistic", "window_trees"])
+def test_labels_follow_their_neighbours(name):
+    rng, setup = np.random.default_rng(0), setup_of(LABELS)
+    letters = [rng.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in range(20, 60)]
+    labels = object_array([np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in letters])
+    for row in labels:
+        row[0] = UNKNOWN  # its neighbour is outside
+    baseline = BASELINES[name](setup).fit(letters[:25], labels[:25], letters[25:30], labels[25:30])
+    predictions = baseline.predictions(letters[30:])
+    assert [len(rows) for rows in predictions] == [len(row) for row in letters[30:]]
+    measured = setup.objective.measurer(predictions, labels[30:])(np.arange(10))
+    assert measured["accuracy"] > 0.95
+
+
+def test_additive_model_finds_effects_of_substitutions():
+    rng, residues = np.random.default_rng(0), np.frombuffer(PROTEIN.letters.encode(), np.uint8)
+    section = config.RegressionObjective(columns=("fitness",), center=(0.0,), scale=(2.0,))
+    setup, wild_type, effects = setup_of(section, PROTEIN), residues, rng.normal(size=(20, 20))
+    letters, values = [], []
+    for _ in range(900):
+        record, at = wild_type.copy(), rng.choice(20, 2, replace=False)
+        to = rng.integers(20, size=2)
+        record[at] = residues[to]
+        letters.append(record)
+        values.append([(effects[at, to] * (to != at)).sum()])
+    reasons = {kind.name: why for kind, why in suitable(setup, letters)}
+    assert not reasons["substitutions_linear"]
+    targets = np.array(values)
+    additive = BASELINES["substitutions_linear"](setup).fit(
+        letters[:800], targets[:800], letters[800:], targets[800:]
+    )
+    (found,) = additive.substitution_effects([wild_type])
+    found *= 2  # in units of the targets
+    expected = effects * (1 - np.eye(20))
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.95
+    assert found.std() == pytest.approx(expected.std(), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "reason"),
+    [
+        ((20, 20), r"records differ in \d+% of their letters from the commonest ones"),
+        ((20, 21), "records differ in length, so they are not variants of one sequence"),
+    ],
+)
+def test_other_records_are_no_variants(lengths, reason):
+    rng = np.random.default_rng(0)
+    letters = [rng.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in lengths * 10]
+    setup = setup_of(config.RegressionObjective(columns=("z",), center=(0.0,), scale=(1.0,)))
+    found = BASELINES["substitutions_linear"].obstacle(setup, letters)
+    assert re.fullmatch(reason, found)
+
+
+def test_trees_need_few_outputs():
+    columns = tuple(f"c{i}" for i in range(21))
+    setup = setup_of(config.MultilabelObjective(columns=columns))
+    found = {kind.name: why for kind, why in suitable(setup, several_targets(10)[0])}
+    assert found["kmer6_trees"] == "the task has 21 outputs, more than 20"
+    assert not found["kmer6_linear"]
