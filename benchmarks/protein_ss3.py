@@ -27,16 +27,16 @@ import pandas as pd
 from comparison import DRAWS, FOLDER, Comparison, code_hash, mean_of
 from runs import prepared, records_of, seconds_of, train_all, with_training
 
+from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import Sample
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.study.baselines import fit_baselines
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}
 WORD, SHARED = 15, 0.05  # residues; fraction of the words of either chain
-TITLES = {"constant": "the most frequent label", "window_logistic": "the 15 residues around"}
 OBJECTIVE = {"kind": "labels", "column": "ss3", "classes": "HEC"}
 MODEL = {
     "tokens": {"k": 1},
@@ -155,16 +155,8 @@ class Chains:
         study = prepared(place, with_training(task_of(folder, place), seeds=seeds))
         train_all(study.members, code_hash())
         objective, records = objective_of(study.run.objective), records_of(study)
-        table, letters = study.corpus.targets(objective.section.target_columns), records.letters
-        targets = {
-            split: objective.targets(table.iloc[rows], study.corpus.records.iloc[rows], str(folder))
-            for split, rows in records.rows.items()
-        }
-        fitted = objective.fit_baselines(
-            study.corpus.alphabet,
-            Sample(letters["train"], targets["train"]),
-            Sample(letters["valid"], targets["valid"]),
-        )
+        (_, targets), letters = records.targets(study.run), records.letters
+        fitted = fit_baselines(objective, records, study.run, targets, {})
         scorers = [load(each.files.model) for each in study.members]
         each = [
             sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers
@@ -180,8 +172,10 @@ class Chains:
             network=on_test,
             by_seed=[of.value for of in each],
             baselines={
-                TITLES[name]: sampled_q3(predict(letters["test"]), targets["test"])
-                for name, predict in fitted.items()
+                BASELINES[name].title: sampled_q3(
+                    baseline.classifier.predictions["test"], targets["test"]
+                )
+                for name, baseline in fitted.items()
             },
             seconds=seconds_of(study),
         )

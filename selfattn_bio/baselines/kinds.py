@@ -180,13 +180,14 @@ class BoostedMotifs(PairBaseline):
 
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
-    features, learner = MotifScores(), Trees((15,), rate=0.05, features=0.1, seeds=3)
+    features = MotifScores()
+    learner = Trees((15,), rate=0.05, features=0.1, seeds=3, rounds=2000)
 
 
 class BoostedKmers(PairBaseline):
     name, title, short_title = "kmer6_trees", "gradient boosting on 6-mers", "6-mers, boosted"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
-    features, learner = KmerCounts(((6, 1),)), Trees((15,), features=0.1)
+    features, learner = KmerCounts(((6, 1),)), Trees(features=0.1)
 
 
 class BoostedPositions(PairBaseline):

@@ -31,8 +31,7 @@ Array = NDArray[np.float64]
 
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
-# Maximum number of trees, and trees without improvement on valid before it stops
-ROUNDS, PATIENCE = 2000, 100
+PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
 PARAMETERS: dict[str, Any] = {
     **{"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
@@ -322,12 +321,15 @@ class Trees:
         Learning rate, and the fraction of the features that each tree reads.
     seeds
         Number of boosters that are averaged.
+    rounds
+        Maximum number of trees of each output.
     """
 
     leaves: tuple[int, ...] = (7, 31)
     rate: float = 0.1
     features: float = 0.5
     seeds: int = 1
+    rounds: int = 1000
     scaled: ClassVar[bool] = False  # whether the scale of the features matters
     max_outputs: ClassVar[int] = 20  # because each output has its own trees
     state: ClassVar[type[State]] = TreesState
@@ -394,8 +396,10 @@ class Trees:
             parameters["num_class"] = answer.size
         data = lightgbm.Dataset(*train, params=parameters)
         on_valid = lightgbm.Dataset(*valid, reference=data)
-        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-        return lightgbm.train(parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop])
+        stop = lightgbm.early_stopping(round(PATIENCE * self.rounds), verbose=False)
+        return lightgbm.train(
+            parameters, data, self.rounds, valid_sets=[on_valid], callbacks=[stop]
+        )
 
     def _constant(self, answer: Answer, features: int) -> TreesModel:
         leaf, values = np.array([LEAF]), prior(answer)[:, None]

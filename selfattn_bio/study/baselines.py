@@ -18,7 +18,6 @@ from selfattn_bio.config.variants import PARTNER
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives import Objective
-from selfattn_bio.objectives.base import Sample
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.points import Bins
@@ -64,18 +63,6 @@ def fit_baselines(
         Baselines of the model's stack, which were fitted to the same records.
     """
     letters, alphabet = records.letters, records.corpus.alphabet
-    if objective.is_labelled:
-        found = fit_classifiers(alphabet, letters, targets, task, parts)
-        partner = records.corpus.partner
-        if partner and partner.alphabet.name != "levels":
-            of_partner = {
-                split: [records.corpus.partner_letters(int(i)) for i in rows]
-                for split, rows in records.rows.items()
-            }
-            found |= fit_classifiers(
-                partner.alphabet, of_partner, targets, task, parts, prefix=PARTNER
-            )
-        return found
     start = time.monotonic()
     predictions: dict[str, dict[str, Any]]
     if isinstance(objective, BinsOfPoints):
@@ -83,11 +70,17 @@ def fit_baselines(
     elif isinstance(objective, LanguageModel):
         predictions = language_predictions(objective, tokenizer_of(task), letters)
     else:
-        samples = (Sample(letters[split], targets[split]) for split in ("train", "valid"))
-        predictions = {
-            name: {split: predict(letters[split]) for split in EVALUATED_SPLITS}
-            for name, predict in objective.fit_baselines(alphabet, *samples).items()
-        }
+        found = fit_suitable(objective, alphabet, letters, targets, task, parts)
+        partner = records.corpus.partner
+        if partner and partner.alphabet.name != "levels":
+            of_partner = {
+                split: [records.corpus.partner_letters(int(i)) for i in rows]
+                for split, rows in records.rows.items()
+            }
+            found |= fit_suitable(
+                objective, partner.alphabet, of_partner, targets, task, parts, prefix=PARTNER
+            )
+        return found
     LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
     valid = objective.examples_of(targets["valid"], records.table("valid")).targets
     return {
@@ -96,23 +89,25 @@ def fit_baselines(
     }
 
 
-def fit_classifiers(
+def fit_suitable(
+    objective: Objective[Any],
     alphabet: Alphabet,
     letters: Split,
-    labels: Mapping[str, NDArray],
+    targets: Mapping[str, NDArray],
     task: RunFile,
     parts: Mapping[str, Baseline],
     *,
     prefix: str = "",
 ) -> dict[str, Fitted]:
-    """Fit the baselines of two classes that suit the records.
+    """Fit the baselines that suit the objective and the records.
 
     Those of the stack are not fitted again if their strands and database are those of the run file.
     """
     policy = replace(policy_of(task.data), alphabet=alphabet)
-    setup = baseline_setup(task, policy, threads=0)
+    setup = baseline_setup(task, policy, objective.section, threads=0)
     found: dict[str, Fitted] = {}
-    for kind, obstacle in suitable(setup, letters["train"]):
+    has_answers = bool(objective.answers(targets["train"]))
+    for kind, obstacle in suitable(setup, letters["train"]) if has_answers else ():
         name = prefix + kind.name
         if obstacle:
             LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
@@ -121,12 +116,18 @@ def fit_classifiers(
         baseline = parts.get(name)
         if baseline is None or not baseline.fitted_as(setup):
             baseline = kind(setup).fit(
-                letters["train"], labels["train"], letters["valid"], labels["valid"]
+                letters["train"], targets["train"], letters["valid"], targets["valid"]
             )
-        logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
-        classifier = Classifier.of_logits(
-            "baseline", logits, baseline.calibration, baseline.chosen()
-        )
+        if objective.has_log_odds:
+            logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
+            classifier = Classifier.of_logits(
+                "baseline", logits, baseline.calibration, baseline.chosen()
+            )
+        else:
+            predictions = {
+                split: baseline.predictions(letters[split]) for split in EVALUATED_SPLITS
+            }
+            classifier = Classifier("baseline", predictions, chosen=baseline.chosen())
         found[name] = Fitted(classifier, baseline)
         LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
     return found

@@ -78,7 +78,7 @@ class Evaluation(TableResult):
     card
         The model card with the test metrics, Markdown.
     baselines
-        The fitted baselines by name. Empty for objectives other than `binary`, and for private
+        The fitted baselines by name. Empty for bins and language models, and for private
         runs, whose records the weights would reveal.
     """
 

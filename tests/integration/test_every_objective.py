@@ -56,9 +56,9 @@ def write_targets(targets):
     table.to_csv("t.tsv", sep="\t", index=False)
 
 
-def score(sequences):
+def score(sequences, model="model"):
     st.write_fasta("new.fa", sequences)
-    run("score --model model --fasta new.fa --output scores.tsv")
+    run(f"score --model {model} --fasta new.fa --output scores.tsv")
     return st.read_tsv("scores.tsv")
 
 
@@ -169,16 +169,18 @@ def test_several_objectives(workshop):
     assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
     table = st.read_tsv("predictions/test.tsv")
     outputs = ["activity.count", "family.dref", "family.other"]
-    of_baseline = [f"kmer6_linear.{name}" for name in outputs]
+    best = st.read_json("metrics.json")["differences"]["best_baseline"]
+    of_baseline = [f"{best}.{name}" for name in outputs]
     assert list(table) == ["id", *outputs, *of_baseline, "true.count", "true.family"]
     assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(
         pd.read_csv("model/history.csv")
     )
     words = dict.fromkeys((3, 23, 43), "GAGAGAGA") | {68: "TATCGATA"}
-    scores = score([holding({}, 80), holding(words, 80)])
-    assert scores["family.predicted"].tolist() == ["other", "dref"]
-    # in the units of the table
-    assert scores["activity.count"][1] - scores["activity.count"][0] > 50
+    for scored in ("model", "baselines/exact_positions_linear"):
+        scores = score([holding({}, 80), holding(words, 80)], scored)
+        assert scores["family.predicted"].tolist() == ["other", "dref"]
+        # in the units of the table
+        assert scores["activity.count"][1] - scores["activity.count"][0] > 50
 
 
 def test_accumulated_batches_of_several_parts_are_exact(tmp_path, monkeypatch):
@@ -214,10 +216,11 @@ def test_labels_per_base(workshop):
     assert test["baselines"]["window_logistic"]["mcc"]["value"] > 0.9
     assert test["baselines"]["constant"]["mcc"]["value"] == 0
     row = holding({})
-    predicted = score([row])["predicted"][0]
-    assert len(predicted) == 60
     expected = ["i" if before == "G" else "o" for before in row[:-2]]
-    assert np.mean(np.array(list(predicted[2:])) == expected) > 0.9
+    for scored in ("model", "baselines/window_trees"):
+        predicted = score([row], scored)["predicted"][0]
+        assert len(predicted) == 60
+        assert np.mean(np.array(list(predicted[2:])) == expected) > 0.9
 
 
 @pytest.mark.slow

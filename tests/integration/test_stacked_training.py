@@ -21,7 +21,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.study.baselines import fit_classifiers
+from selfattn_bio.study.baselines import fit_suitable
 from selfattn_bio.study.evaluated import Candidate
 from selfattn_bio.study.evaluation import _networks
 from selfattn_bio.training import finalize
@@ -214,7 +214,8 @@ def test_part_with_other_settings_is_fitted_again(task):
         for strands in ("given", "both")
     )
     for part in (given, both):
-        fitted = fit_classifiers(DNA, letters, labels, run, {"kmer6_logistic": part})
+        objective = objective_of(run.objective)
+        fitted = fit_suitable(objective, DNA, letters, labels, run, {"kmer6_logistic": part})
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         np.testing.assert_allclose(

@@ -60,15 +60,9 @@ def odd_records(alphabet):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.baselines.learners.ROUNDS", 30)
-        yield fit_all(tmp_path_factory.mktemp("database"))
-
-
-def fit_all(folder):
     rng = np.random.default_rng(0)
     ppms = {f"m{width}": rng.dirichlet(np.full(4, 0.2), width) for width in (4, 6, 6, 9, 25)}
-    path = folder / "d.meme"
+    path = tmp_path_factory.mktemp("database") / "d.meme"
     path.write_text(meme_text(ppms, dict.fromkeys(ppms, 10)))
     found = {}
     for name, strands in CASES:

@@ -1,12 +1,14 @@
 """Test that linear models and trees learn every kind of target."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from selfattn_bio import config
 from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.baselines.learners import Trees
 from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -28,7 +30,9 @@ def setup_of(section, alphabet=DNA):
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
-    monkeypatch.setattr("selfattn_bio.baselines.learners.ROUNDS", 60)
+    for kind in BASELINES.values():
+        if isinstance(getattr(kind, "learner", None), Trees):
+            monkeypatch.setattr(kind, "learner", replace(kind.learner, rounds=60))
 
 
 def several_targets(number=300):
