@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
+from selfattn_bio.baselines.features import REACH
+from selfattn_bio.scoring.baseline import BaselineScorer
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 
@@ -155,8 +157,10 @@ class Tiling:
         Otherwise tiles cannot give the same result as one pass. A pass much longer than the
         training records would not be reliable either, so inputs more than FAR times as long as the
         longest training record are read in tiles of that length (rounded down to steps), which
-        overlap by a quarter on each side.
+        overlap by a quarter on each side. A baseline reads the neighbours of each position.
         """
+        if isinstance(scorer, BaselineScorer):
+            return cls(True, BATCH_LETTERS, BATCH_LETTERS, REACH, 1, 1)
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
