@@ -322,7 +322,7 @@ class Trees:
     seeds
         Number of boosters that are averaged.
     rounds
-        Maximum number of trees of each output.
+        Maximum number of trees; fewer for each of several classes, which take longer.
     """
 
     leaves: tuple[int, ...] = (7, 31)
@@ -396,10 +396,9 @@ class Trees:
             parameters["num_class"] = answer.size
         data = lightgbm.Dataset(*train, params=parameters)
         on_valid = lightgbm.Dataset(*valid, reference=data)
-        stop = lightgbm.early_stopping(round(PATIENCE * self.rounds), verbose=False)
-        return lightgbm.train(
-            parameters, data, self.rounds, valid_sets=[on_valid], callbacks=[stop]
-        )
+        rounds = self.rounds * 3 // (2 + answer.size)
+        stop = lightgbm.early_stopping(round(PATIENCE * rounds), verbose=False)
+        return lightgbm.train(parameters, data, rounds, valid_sets=[on_valid], callbacks=[stop])
 
     def _constant(self, answer: Answer, features: int) -> TreesModel:
         leaf, values = np.array([LEAF]), prior(answer)[:, None]
