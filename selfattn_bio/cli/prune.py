@@ -1,19 +1,11 @@
-"""Remove attention heads and layers whose gates are closed.
-
-The new model folder has fewer heads and layers and gives the same scores, but is smaller and
-faster. The model must have been trained with `gates = { kind = "hard_concrete" }` in [model].
-Commands with --model accept the new folder, and [transfer] can start from it.
-
-example: selfattn-bio prune --model results/mine/model --output results/mine/pruned
-"""
+"""The command that removes closed heads and layers."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module
+from selfattn_bio.cli.options import ALLOW_MODULE, command, option, output
 from selfattn_bio.log import LOG
 
 WORDS = {
@@ -25,22 +17,21 @@ WORDS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `selfattn-bio prune`."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="model folder with gates, from `train`",
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
-    )
-    add_allow_module(parser)
+@command(
+    option("--model", required=True, metavar="DIR", help="model folder with gates, from `train`"),
+    output("model folder to write", "DIR"),
+    ALLOW_MODULE,
+)
+def prune(arguments: Namespace) -> None:
+    """Remove attention heads and layers whose gates are closed.
 
+    The new model folder has fewer heads and layers and gives the same scores, but is smaller and
+    faster. The model must have been trained with `gates = { kind = "hard_concrete" }` in [model].
+    Commands with --model accept the new folder, and [transfer] can start from it.
 
-def run(arguments: argparse.Namespace) -> None:
-    """Prune the model and print what is left."""
+    example: selfattn-bio prune --model results/mine/model \\
+      --output results/mine/pruned
+    """
     from selfattn_bio.scoring.pruning import prune
 
     before, after = prune(arguments.model, arguments.output)

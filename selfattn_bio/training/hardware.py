@@ -23,10 +23,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
-from selfattn_bio.cores import available_cores
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.log import LOG
 from selfattn_bio.model.encoder import EncoderBlock
+from selfattn_bio.process import available_cores
 
 # Largest allowed error of a matrix product over 2,048 normal numbers. It is 8e-5 to 3e-4 in float32
 # and 0.1 in bfloat16.

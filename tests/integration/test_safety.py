@@ -12,7 +12,7 @@ from small_task import fit as fit_in
 from small_task import trainer_of as trainer_in
 
 from selfattn_bio import config
-from selfattn_bio.cli.failures import UNWRITABLE
+from selfattn_bio.cli.main import UNWRITABLE
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.training.hardware import check_shardable, open_fabric
