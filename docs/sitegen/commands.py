@@ -16,7 +16,10 @@ def reference() -> str:
     ]
     parts = []
     for group, commands in GROUPS.items():
-        parts += [f"## Commands: {group}", *(section(each.name, choices[each.name]) for each in commands)]
+        parts += [
+            f"## Commands: {group}",
+            *(section(each.name, choices[each.name]) for each in commands),
+        ]
     return "\n\n".join(parts)
 
 

@@ -152,10 +152,6 @@ class Training(Section):
         "after the first are in top/",
     )
     checkpoint_every: Positive = Field(250, description="steps")
-    tensorboard: bool = Field(
-        False,
-        description="also write the history to MODEL.checkpoints/tensorboard (needs the package)",
-    )
 
     @model_validator(mode="after")
     def _last_seed_is_one(self) -> Training:

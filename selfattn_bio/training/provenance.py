@@ -72,7 +72,7 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     training, the corpus, the split table, the number of processes, the package versions and the
     package's source code.
     """
-    parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
+    parts = [run.data.alphabet, run.training.model_dump_json()]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if isinstance(run.model, ModuleModel):
         parts.append(module_sha256(run.model.module))

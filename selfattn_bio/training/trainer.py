@@ -222,26 +222,29 @@ class Trainer:
             history.step % training.evaluate_every == 0 or history.step == training.max_steps
         )
 
-    def out_of_patience(self) -> bool:
-        """Return whether the last `training.patience` evaluations brought no improvement."""
-        training = self.data.run.training
-        return (
-            self.history.step - self.history.best_step
-            >= training.patience * training.evaluate_every
+    def is_finished(self) -> bool:
+        """Return whether no step and no evaluation is left.
+
+        A training also ends after `training.patience` evaluations without improvement.
+        """
+        history, training = self.history, self.data.run.training
+        patience = training.patience * training.evaluate_every
+        return not self.is_due() and (
+            history.step == training.max_steps or history.step - history.best_step >= patience
         )
 
-    def evaluate(self) -> bool:
+    def evaluate(self) -> None:
         """Measure the validation split, extend the history, and keep the weights of the best steps.
 
-        The number of kept steps is `training.top`. Returns False if a stop signal arrives
-        meanwhile; then nothing changes, and the evaluation is still due when the run resumes.
+        The number of kept steps is `training.top`. If a stop signal arrives meanwhile, nothing
+        changes, and the evaluation is still due when the run resumes.
         """
         history, training = self.history, self.data.run.training
         self.mean.gather()
         # broadcast, so that all processes decide the same
         measured = self.fabric.broadcast(self.measure_valid())
         if measured is None:
-            return False
+            return
         seconds = self.meter.seconds
         loss = {"train_loss": history.loss_sum / history.loss_steps}
         row = {
@@ -263,7 +266,6 @@ class Trainer:
         if history.step in kept:
             self.keep_weights(history.step)
         self.best_weights = {step: self.best_weights[step] for step in kept}
-        return True
 
     def measure_valid(self) -> dict[str, float] | None:
         """Return loss and metrics of the running mean on the validation split, by name.
@@ -331,4 +333,9 @@ class Trainer:
         self.best_weights = {
             int(step): parts[f"best-{int(step)}"] for _, step in self.history.best_steps
         }
-        self.log(f"resuming from the checkpoint of step {self.history.step}")
+        step = self.history.step
+        self.log(
+            f"the training ended at step {step}; its model is written again"
+            if self.is_finished()
+            else f"resuming from the checkpoint of step {step}"
+        )

@@ -166,17 +166,6 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     assert auroc == pytest.approx(second, abs=1e-3)
 
 
-def test_tensorboard_has_the_history(planted, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    model = st.fit(planted, with_training(tensorboard=True, max_steps=80), tmp_path / "model")
-    events = EventAccumulator(str(tmp_path / "model.checkpoints" / "tensorboard")).Reload()
-    history = pd.read_csv(model / "history.csv")
-    seen = events.Scalars("valid/auroc")
-    assert [event.step for event in seen] == history["step"].tolist()
-    assert [event.value for event in seen] == pytest.approx(history["valid_auroc"].tolist())
-
-
 def test_control_shuffles_labels_of_both_splits(planted):
     data = data_of(planted, with_training(labels="shuffled"))
     for found in (data.train, data.valid):

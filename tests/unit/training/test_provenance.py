@@ -55,7 +55,6 @@ def test_provenance_describes_data_settings_and_code(run, corpus, two_classes):
     [
         ("training", {"seed": 7}, False),
         ("training", {"learning_rate": 0.5}, False),
-        ("training", {"tensorboard": True}, True),
         ("tokens", {"k": 2}, False),
         ("model", {"dropout": 0.123}, False),
         ("interpret", {"max_sequences": 9}, True),
