@@ -1,6 +1,6 @@
 """Order of batches for balanced training, in which all cells of records are equally frequent.
 
-A cell is a combination of group and label (`training.balance`).
+A cell is a combination of group and label (`training.steps`).
 """
 
 from __future__ import annotations

@@ -17,15 +17,21 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import Progress
 from selfattn_bio.model.checkpoint import check_model_output
+from selfattn_bio.training.dry_run import choose_threads
 from selfattn_bio.training.finalize import write_model
-from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
+from selfattn_bio.training.hardware import (
+    keep_precision,
+    max_of_all,
+)
 from selfattn_bio.training.messages import report_progress, report_start
-from selfattn_bio.training.precision import keep_precision, with_precision
-from selfattn_bio.training.provenance import fingerprint_of, provenance_of
-from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
+from selfattn_bio.training.resume import (
+    CheckpointFolder,
+    checkpoints_of,
+    fingerprint_of,
+    provenance_of,
+)
 from selfattn_bio.training.stacking import shared_parts
-from selfattn_bio.training.threads import choose_threads
-from selfattn_bio.training.trainer import Trainer
+from selfattn_bio.training.trainer import Trainer, open_trainer
 
 
 def train(
@@ -117,17 +123,6 @@ def train(
         # srun and torchrun wait only minutes for the first process, which may be fitting a stack
         fabric.barrier()
         checkpoints.finish()
-
-
-def open_trainer(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
-) -> Trainer:
-    """Open the devices and return a training before its first step; arguments are as in `train`."""
-    if sharded:
-        check_shardable(run)
-    run = with_precision(run, checkpoints_of(output))
-    fabric = open_fabric(run.training.precision, sharded=sharded)
-    return Trainer(fabric, run, corpus, split_path, output, name)
 
 
 def take_steps(trainer: Trainer, checkpoints: CheckpointFolder) -> None:

@@ -6,16 +6,20 @@ import copy
 import math
 import signal
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import Inputs
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
@@ -23,13 +27,22 @@ from selfattn_bio.model.build import build_network, policy_of
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.paired_scorer import scorer_of
-from selfattn_bio.training.balance import BalancedSteps
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like
-from selfattn_bio.training.history import History
-from selfattn_bio.training.mean import RunningMean
+from selfattn_bio.training.hardware import (
+    check_shardable,
+    gather,
+    max_of_all,
+    open_fabric,
+    seed_torch,
+    shard_like,
+    sum_of_all,
+    with_precision,
+)
+from selfattn_bio.training.history import History, Meter
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.optimizer import (
+    RunningMean,
     build_optimizer,
     learning_rate,
     optimizer_tensors,
@@ -39,10 +52,86 @@ from selfattn_bio.training.optimizer import (
 from selfattn_bio.training.private import PrivateSteps
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.stacking import check_parts
-from selfattn_bio.training.steps import Steps
-from selfattn_bio.training.throughput import Meter
+from selfattn_bio.training.steps import BalancedSteps, Steps
 from selfattn_bio.training.transfer import freeze_batchnorm, layer_of, rate_of_layer, start_from
-from selfattn_bio.training.validation import Validation
+
+
+@dataclass
+class Validation:
+    """Score the validation split. All processes must call the same methods.
+
+    Parameters
+    ----------
+    fabric
+        Processes and device.
+    data
+        Records and run file.
+    inputs
+        Inputs of the model for each record.
+    scorer
+        Scores with the running mean of the weights.
+    signals
+        Stop signals that this process received.
+    """
+
+    fabric: Fabric
+    data: TrainingData
+    inputs: Inputs
+    scorer: Scorer
+    signals: StopSignals
+
+    def outputs(self) -> Any | None:
+        """Return the outputs of all records, as `Objective.read` returns them.
+
+        Returns None if a stop signal arrived in any process. All processes use the batch-norm
+        statistics of the first. Each one scores a part of the records, or all records if there are
+        outputs per token or fewer records than processes.
+        """
+        if self.fabric.world_size > 1:
+            for buffer in self.scorer.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        rows = self.data.valid.rows
+        objective = self.data.objective
+        if objective.outputs_per != "sequence":
+            letters = self.data.letters(self.data.valid)
+            return self._unless_stopped(objective.read_batches(self.scorer, letters), len(letters))
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        # a process without records would not know the shape of the outputs
+        is_divided = len(rows) >= processes
+        mine = slice(rank, None, processes) if is_divided else slice(None)
+        inputs = [self.inputs.of(int(row)) for row in rows[mine]]
+        part = self._unless_stopped(objective.read_batches(self.scorer, inputs), len(inputs))
+        if part is None:
+            return None
+        outputs = np.zeros((len(rows), *part[0].shape))
+        outputs[mine] = part
+        return sum_of_all(self.fabric, outputs) if is_divided else outputs
+
+    def readings(self) -> NDArray[np.float64] | None:
+        """Return the outputs after each block, (n, M, E, C), for a model with exits.
+
+        Returns None if a stop signal arrived in any process.
+        """
+        letters = self.data.letters(self.data.valid)
+        batches = (
+            (rows, self.scorer.readings([letters[i] for i in rows]))
+            for rows in self.scorer.batches(letters)
+        )
+        found = self._unless_stopped(batches, len(letters))
+        return None if found is None else np.stack(found)
+
+    def _unless_stopped(
+        self, batches: Iterable[tuple[NDArray[np.int64], Iterable[Any]]], number: int
+    ) -> list[Any] | None:
+        """Return the values of `number` records, or None if any process was stopped meanwhile."""
+        found: list[Any] = [None] * number
+        for rows, values in batches:
+            for row, value in zip(rows, values, strict=True):
+                found[row] = value
+            if self.signals.received:
+                break
+        return None if max_of_all(self.fabric, self.signals.received) else found
+
 
 MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 OVERFLOWS = 25  # overflows in a row, in float16, that are an error; the loss scale is then 2^-9
@@ -339,3 +428,17 @@ class Trainer:
             if self.is_finished()
             else f"resuming from the checkpoint of step {step}"
         )
+
+
+def open_trainer(
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
+) -> Trainer:
+    """Open the devices and return a training before its first step.
+
+    Parameters are those of `loop.train`.
+    """
+    if sharded:
+        check_shardable(run)
+    run = with_precision(run, checkpoints_of(output))
+    fabric = open_fabric(run.training.precision, sharded=sharded)
+    return Trainer(fabric, run, corpus, split_path, output, name)

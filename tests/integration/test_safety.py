@@ -17,7 +17,7 @@ from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.training.hardware import check_shardable, open_fabric
 from selfattn_bio.training.history import StepTotals
-from selfattn_bio.training.provenance import commit_of
+from selfattn_bio.training.resume import commit_of
 from selfattn_bio.training.steps import Steps
 from selfattn_bio.training.trainer import OVERFLOWS
 

@@ -13,9 +13,9 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
-from selfattn_bio.training import provenance
+from selfattn_bio.training import resume
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.provenance import fingerprint_of
+from selfattn_bio.training.resume import fingerprint_of
 
 MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
 FAST = config.Training(**st.FAST, max_steps=120, evaluate_every=40, precision="32-true")
@@ -186,7 +186,7 @@ def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkey
     both, given = with_training(reverse_complement=True), config.EvaluationSection(strands="given")
     strands = [both, both.model_copy(update={"evaluation": given})]
     assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
-    monkeypatch.setattr(provenance, "code_sha256", lambda: "of other code")
+    monkeypatch.setattr(resume, "code_sha256", lambda: "of other code")
     assert fingerprint_of(runs[0], corpus, sha256_of(split), 1) not in prints
 
 
