@@ -73,9 +73,9 @@ from selfattn_bio.evidence.interactions import relevant_sites
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs import read_meme
-from selfattn_bio.motifs.formats import read_bed
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.tables import read_bed
 
 FOLDER = Path("results/bench_motifs")
 GRAMMARS = ROOT / "benchmarks/grammars"

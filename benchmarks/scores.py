@@ -1,8 +1,8 @@
-"""Check the scores of the model that ships: prediction sets and flags on unlike inputs.
+"""Check the scores of the model that ships: prediction sets and sequences out of distribution.
 
 On the fly promoters of chr2R, which the model never saw: how often the prediction sets of a
 coverage contain the label, and how large they are; and the fraction of these records, and of other
-kinds of sequences, that is flagged as unlike the training data.
+kinds of sequences, that is flagged as out of distribution.
 
     python benchmarks/scores.py
 """
@@ -52,15 +52,19 @@ def coverage_rows(model: Scorer, test: list[Record], labels: np.ndarray) -> Iter
         yield {"coverage": f"{coverage:.2f}", **figures}
 
 
-def unlike_rows(model: Scorer, test: list[Record]) -> Iterator[Row]:
-    """Return the fraction of each kind of sequences that is flagged as unlike."""
+def flag_rows(model: Scorer, test: list[Record]) -> Iterator[Row]:
+    """Return the fraction of each kind of sequences that is flagged as out of distribution."""
     rng = np.random.default_rng(0)
     for name, sequences in _kinds([record.letters for record in test], rng).items():
         texts = [row.tobytes().decode() for row in sequences]
-        flags = selfattn_bio.score_sequences(model, texts)["unlike"]
+        flags = selfattn_bio.score_sequences(model, texts)["out_of_distribution"]
         counts = flags[flags != "no"].value_counts().items()
         why = ", ".join(f"{count} by {reason}" for reason, count in counts)
-        yield {"sequences": name, "unlike": f"{(flags != 'no').mean():.1%}", "reasons": why}
+        yield {
+            "sequences": name,
+            "out_of_distribution": f"{(flags != 'no').mean():.1%}",
+            "reasons": why,
+        }
 
 
 def measure(_: object) -> Iterator[Table]:
@@ -77,7 +81,7 @@ def measure(_: object) -> Iterator[Table]:
     yield Table(
         f"Prediction sets of {len(test):,} test records", coverage_rows(model, test, labels)
     )
-    yield Table("Flags", unlike_rows(model, test))
+    yield Table("Flags", flag_rows(model, test))
 
 
 def _kinds(test: list[np.ndarray], rng: np.random.Generator) -> dict[str, list[np.ndarray]]:

@@ -91,7 +91,7 @@ display(
 # ## Score sequences
 #
 # Five test records. Replace them by your own strings, or by the path of a FASTA file (plain or
-# gzip). `unlike` is the reason why a sequence differs from the training data, or "no".
+# gzip). `out_of_distribution` is the reason why a sequence differs from the training data, or "no".
 
 # %%
 corpus = study.corpus

@@ -53,12 +53,11 @@ from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
 from selfattn_bio.scoring.ensemble import Ensemble as Ensemble
 from selfattn_bio.scoring.loading import load as load
-from selfattn_bio.scoring.pruning import prune as prune
-from selfattn_bio.scoring.score_files import ScoreSummary as ScoreSummary
-from selfattn_bio.scoring.score_files import score_files as score_files
 from selfattn_bio.scoring.scorer import Scorer as Scorer
 from selfattn_bio.scoring.table import ScoreOptions as ScoreOptions
+from selfattn_bio.scoring.table import ScoreSummary as ScoreSummary
 from selfattn_bio.scoring.table import score_batches as score_batches
+from selfattn_bio.scoring.table import score_files as score_files
 from selfattn_bio.scoring.table import score_sequences as score_sequences
 from selfattn_bio.scoring.tracks import Scan as Scan
 from selfattn_bio.scoring.tracks import score_genome as score_genome

@@ -125,9 +125,6 @@ class RelativePosition(nn.Module):
         """
         return NO_TERMS
 
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Prune to the given heads. Positions with parameters per head override this."""
-
 
 class NoPosition(RelativePosition):
     """Attention without positions."""
@@ -189,12 +186,6 @@ class T5Bias(RelativePosition):
         (buckets,) = (cache or PositionCache()).get(key, lambda: (self.buckets(reach),))
         return Terms(bias=self.table(buckets).T)  # (2M + 1, H) -> (H, 2M + 1)
 
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Keep the columns of the given heads."""
-        self.table = nn.Embedding.from_pretrained(
-            self.table.weight.detach()[:, list(heads)].clone(), freeze=False
-        )
-
 
 class Alibi(RelativePosition):
     """Bias of `-slope x |distance|`, with slopes in geometric progression over the heads.
@@ -223,10 +214,6 @@ class Alibi(RelativePosition):
 
         key = (Alibi, tuple(self.slopes), reach, dtype, q.device)
         return Terms(bias=(cache or PositionCache()).get(key, compute)[0])
-
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Keep the slopes of the given heads."""
-        self.slopes = [self.slopes[head] for head in heads]
 
 
 class Rotary(RelativePosition):
@@ -330,22 +317,6 @@ class TransformerXL(RelativePosition):
             queries=q + self.place.to(q.dtype),
             keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1),
         )
-
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Keep u, v and the rows of the projection of the given heads.
-
-        The input of the projection keeps its size.
-        """
-        rows = (
-            self.project.weight.detach()
-            .unflatten(0, (len(self.content), -1))[list(heads)]
-            .flatten(0, 1)
-        )
-        self.content, self.place = (
-            nn.Parameter(each.detach()[list(heads)].clone()) for each in (self.content, self.place)
-        )
-        self.project = nn.utils.skip_init(nn.Linear, rows.shape[1], rows.shape[0], bias=False)
-        self.project.weight = nn.Parameter(rows.clone())
 
 
 class Sinusoidal(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +18,11 @@ from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import AnyModel, AttentionModel, SoftmaxMixer
+from selfattn_bio.config import AnyModel, AttentionModel
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
-from selfattn_bio.model.exits import through_all_layers
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.loading import load_single
@@ -67,11 +67,10 @@ def read_attention(
 def has_attention(scorer: Scorer) -> bool:
     """Return whether all members have attention weights that can be read.
 
-    CNNs, mixers other than softmax, networks with two inputs and members without heads have none.
+    CNNs, mixers other than softmax and networks with two inputs have none.
     """
     return all(isinstance(member, AttentionBody) for member in scorer.network.members) and all(
-        layers and all(isinstance(layer.mixer, Softmax) for layer in layers)
-        for layers in _attention_layers(scorer)
+        isinstance(layer.mixer, Softmax) for layers in _attention_layers(scorer) for layer in layers
     )
 
 
@@ -102,7 +101,7 @@ def read_letters(
     strands = 2 if scorer.run.shares_strands else 1
     layers: dict[Any, AttentionInputs] = {}
     norms: dict[Any, Tensor] = {}
-    above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
+    above: dict[Any, Tensor] = {}  # the heads' outputs, then their gradients
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, AttentionMask]) -> None:
         x, mask = inputs[0][::strands], inputs[1].select(slice(None, None, strands))
@@ -113,12 +112,11 @@ def read_letters(
             )
             # (H, D, Dh)
             out = module.out.weight.unflatten(1, (layer.q.shape[1], -1)).transpose(0, 1)
-            passed = module.gates(layer.v)
-            squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
+            squares = (layer.v @ (out.transpose(1, 2) @ out) * layer.v).sum(-1)
         layers[module], norms[module] = layer, squares.clamp(min=0).sqrt()
 
-    def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        above[module] = inputs[0]
+    def keep_output(module: SelfAttention, mixer: nn.Module, inputs: Any, output: Tensor) -> None:
+        above[module] = output
 
     def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
         return tuple(tuple(found[module] for module in modules) for modules in attention)
@@ -126,17 +124,19 @@ def read_letters(
     handles = []
     for module in chain.from_iterable(attention):
         handles.append(module.register_forward_pre_hook(keep))
-        handles.append(module.gates.register_forward_pre_hook(keep_output))
+        handles.append(module.mixer.register_forward_hook(partial(keep_output, module)))
     try:
         if target is None:
-            with torch.inference_mode(), through_all_layers(scorer.network):
+            with torch.inference_mode():
                 scorer.network(tokens)
         else:
-            with torch.enable_grad(), through_all_layers(scorer.network):
+            with torch.enable_grad():
                 value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
             gradients = torch.autograd.grad(value, list(above.values()))
-            by_gates = dict(zip(above, gradients, strict=True))
-            above = {module: by_gates[module.gates][::strands] for module in layers}
+            above = {
+                module: gradient[::strands]
+                for module, gradient in zip(above, gradients, strict=True)
+            }
     finally:
         for handle in handles:
             handle.remove()
@@ -156,8 +156,6 @@ def read_letters(
 def _why_none(model: AnyModel) -> str:
     if not isinstance(model, AttentionModel):
         return f"models of kind {model.kind!r} have no attention"
-    if isinstance(model.mixer, SoftmaxMixer):
-        return "all attention heads of a member were pruned"
     return f"mixer {model.mixer.kind!r} does not compute attention weights"
 
 

@@ -24,10 +24,10 @@ from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
-from selfattn_bio.motifs.formats import write_table
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.sequence.tables import write_table
 
 
 @dataclass(frozen=True, repr=False)

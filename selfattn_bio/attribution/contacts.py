@@ -24,7 +24,7 @@ from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.readers.table import check_names
+from selfattn_bio.sequence.tables import check_names
 
 # sequence separation |i - j| in residues, half-open
 RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}

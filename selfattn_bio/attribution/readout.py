@@ -99,21 +99,9 @@ class AttentionReading:
         )
 
     def received_by_head(self) -> NDArray[np.float32]:
-        """Return `received` for each member, layer and head, (members, layers, heads, B, L).
-
-        Raises
-        ------
-        ValueError
-            If pruning left different numbers of layers, or of heads in different layers.
-        """
-        received = self._received()
-        shapes = {(len(layers), len(heads)) for layers in received for heads in layers}
-        if len(shapes) > 1:
-            raise ValueError(
-                "members or layers differ in shape after pruning: (layers, heads) are "
-                f"{sorted(shapes)}"
-            )
-        return self._to_letters(torch.stack([torch.stack(layers) for layers in received]))
+        """Return `received` for each member, layer and head, (members, layers, heads, B, L)."""
+        received = [torch.stack(layers) for layers in self._received()]
+        return self._to_letters(torch.stack(received))
 
     def rollout(self) -> NDArray[np.float32]:
         """Return the attention rollout from the last layer to the letters, (B, L), 0 in padding.

@@ -22,7 +22,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
-from selfattn_bio.cli import project, prune, scoring, steps
+from selfattn_bio.cli import project, scoring, steps
 from selfattn_bio.cli.logs import (
     JsonLines,
     Lines,
@@ -41,7 +41,7 @@ from selfattn_bio.study.workflow import TARGETS
 GROUPS: dict[str, tuple[Command, ...]] = {
     "project": (project.init, project.run, project.demo, project.schema, project.doctor),
     "data": (steps.ingest, steps.split, steps.audit),
-    "train": (steps.train, steps.sweep, prune.prune, steps.evaluate),
+    "train": (steps.train, steps.sweep, steps.evaluate),
     "explain": (
         steps.explain,
         steps.motifs,

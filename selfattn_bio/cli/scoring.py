@@ -48,9 +48,9 @@ def score(arguments: Namespace) -> None:
     Writes a table with one row per sequence. For two classes the columns are logit, probability and
     predicted, the label at the threshold fitted on the validation records. Several models are
     averaged, and the column `spread` is their standard deviation. Intervals (--bed) have the same
-    ids as in a corpus, and their chrom, start, end, strand and name. `unlike` marks sequences that
-    differ from the training data. With --coverage 0.9 the column `set` contains the true label for
-    nine of ten records, provided that they are like the validation records.
+    ids as in a corpus, and their chrom, start, end, strand and name. `out_of_distribution` marks
+    sequences that differ from the training data. With --coverage 0.9 the column `set` contains the
+    true label for nine of ten records, provided that they are like the validation records.
 
     Files of any size are scored in parts, so memory is needed only for a few thousand sequences.
     The output file appears when it is complete. Models with one label per position, or with bins,
@@ -61,7 +61,7 @@ def score(arguments: Namespace) -> None:
     example: selfattn-bio score --model results/promoter/model --fasta new.fa \\
       --output scores.tsv
     """
-    from selfattn_bio.scoring.score_files import score_files
+    from selfattn_bio.scoring.table import score_files
 
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError(
@@ -150,14 +150,13 @@ def embed(arguments: Namespace) -> None:
     ),
 )
 def scan(arguments: Namespace) -> None:
-    """Score windows along both strands of a genome: bigWig, bedGraph and BED peaks.
+    """Score windows along both strands of a genome: bigWig and BED peaks.
 
-    Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz and minus.bedGraph.gz with calibrated
-    log-odds (0 is a probability of one half). For each peak, peaks.bed has the window and
-    summits.bed the position chosen by --anchor, both as BED6 with score = probability x 1000. A
-    peak is a window at or above --threshold with no better one on its strand within a window. A
-    model that reads both strands has one score per window: one track, PREFIX.ASSEMBLY.bw and
-    bedGraph.gz, and peaks without a strand.
+    Writes PREFIX.ASSEMBLY.plus.bw and minus.bw with calibrated log-odds (0 is a probability of one
+    half). For each peak, peaks.bed has the window and summits.bed the position chosen by --anchor,
+    both as BED6 with score = probability x 1000. A peak is a window at or above --threshold with no
+    better one on its strand within a window. A model that reads both strands has one score per
+    window: one track, PREFIX.ASSEMBLY.bw, and peaks without a strand.
 
     WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they
     were calibrated, and most peaks in a genome are false. Give the fraction of windows that you

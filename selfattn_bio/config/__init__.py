@@ -32,17 +32,6 @@ from selfattn_bio.config.attention import (
     WindowPattern,
 )
 from selfattn_bio.config.data import Data
-from selfattn_bio.config.encoder import (
-    AnyGates,
-    ClsHeadSection,
-    ConfidenceExitsSection,
-    HardConcreteGates,
-    KeptLayer,
-    NoExits,
-    NoGates,
-    PoolingHeadSection,
-    PrunedGates,
-)
 from selfattn_bio.config.genome import (
     CenteredWindows,
     FeatureTrack,
@@ -78,10 +67,12 @@ from selfattn_bio.config.kernels import (
 from selfattn_bio.config.model import (
     AnyModel,
     AttentionModel,
+    ClsHeadSection,
     CnnModel,
     DilatedModel,
     ModuleModel,
     PairedModel,
+    PoolingHeadSection,
 )
 from selfattn_bio.config.objective import (
     AnyObjective,

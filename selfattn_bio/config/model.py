@@ -1,4 +1,4 @@
-"""[model]: the kinds of models. Their parts are in `stem`, `encoder` and `attention`."""
+"""[model]: the kinds of models. Other parts are in `stem` and `attention`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ from selfattn_bio.config.attention import (
     T5Position,
     positions_with,
 )
-from selfattn_bio.config.encoder import (
-    AnyExits,
-    AnyGates,
-    AnyHead,
-    NoExits,
-    NoGates,
-    PoolingHeadSection,
-    PrunedGates,
-)
 from selfattn_bio.config.kernels import KERNELS
 from selfattn_bio.config.section import Fraction, Listed, Odd, Positive, Repeats, Section, left_out
 from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
@@ -34,6 +25,25 @@ STRANDS = (
     "shared = both strands of DNA pass through the same weights, and the output is their "
     "mean, so that a sequence and its reverse complement have exactly the same output"
 )
+
+
+class PoolingHeadSection(Section):
+    """Classify weighted means of the tokens of `parts` equal parts of the sequence.
+
+    The weights come from learned scores.
+    """
+
+    kind: Literal["pooling"] = "pooling"
+    parts: Positive = Field(6, description="1 = the complete sequence, regardless of position")
+
+
+class ClsHeadSection(Section):
+    """Classify a [CLS] vector placed before the tokens."""
+
+    kind: Literal["cls"] = "cls"
+
+
+AnyHead = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="kind")]
 
 
 class AttentionModel(Section):
@@ -66,8 +76,6 @@ class AttentionModel(Section):
     )
     mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
     head: AnyHead = Field(PoolingHeadSection(), description="layers after the encoder")
-    gates: AnyGates = left_out(NoGates(), description="learned selection of heads and layers")
-    exits: AnyExits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
 
     @property
@@ -125,30 +133,6 @@ class AttentionModel(Section):
                 "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
                 "use head 'pooling'"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _pruned_fits(self) -> AttentionModel:
-        if not isinstance(self.gates, PrunedGates):
-            return self
-        if len(self.gates.members) != self.members:
-            raise ValueError(
-                f"gates.members has length {len(self.gates.members)}, but members is {self.members}"
-            )
-        for layers in self.gates.members:
-            if len(layers) != self.num_layers:
-                raise ValueError(
-                    f"a member of gates.members has length {len(layers)}, but num_layers is "
-                    f"{self.num_layers}"
-                )
-            most, number = (
-                max((head for layer in layers for head in layer.heads), default=-1),
-                self.num_groups,
-            )
-            if most >= number:
-                raise ValueError(
-                    f"gates.members contains head {most}, but the last head is {number - 1}"
-                )
         return self
 
     @model_validator(mode="after")
@@ -281,13 +265,6 @@ class PairedModel(Section):
                 "strands 'shared' cannot be used in the encoders of model kind 'paired': the "
                 "partner has one strand"
             )
-        for name in ("gates", "exits"):
-            if (kind := getattr(self.encoder, name).kind) != "none" or (
-                kind := getattr(self.of_partner, name).kind
-            ) != "none":
-                raise ValueError(
-                    f"{name} {kind!r} cannot be used in the encoders of model kind 'paired'"
-                )
         return self
 
     @field_serializer("encoder", "partner_encoder")

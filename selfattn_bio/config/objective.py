@@ -20,8 +20,7 @@ class ObjectiveSection(Section):
     outputs_per
         Whether the network has outputs per sequence, per token, or per position of the encoder.
     has_classes
-        Whether each record has one class, so that exits have a confidence and classes can be
-        weighted.
+        Whether each record has one class, so that classes can be weighted.
     has_scores
         Whether a record has a score, which can be averaged over models.
     is_unlabelled

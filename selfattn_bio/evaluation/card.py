@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.config import (
-    AnyGates,
     ChromosomeSplit,
     ColumnSplit,
     FilesSplit,
-    PrunedGates,
     RegionSplit,
     RunFile,
     TrackPartner,
@@ -182,10 +180,7 @@ def _words(run: RunFile) -> str:
             if mixer == "softmax"
             else f"mixer {mixer}"
         )
-        pruned = _pruned(run.model.gates)
-        kind = (
-            f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends}{pruned})"
-        )
+        kind = f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends})"
     elif run.model.kind == "paired":
         number = run.model.cross_layers
         kind = (
@@ -200,16 +195,6 @@ def _words(run: RunFile) -> str:
         )
     kind += " with weights shared by both strands" if run.shares_strands else ""
     return f"{members}each a {kind}" if members else kind
-
-
-def _pruned(gates: AnyGates) -> str:
-    """Describe how many heads and feed-forwards of all members remain after pruning."""
-    if not isinstance(gates, PrunedGates):
-        return ""
-    layers = [layer for of_member in gates.members for layer in of_member]
-    heads = sum(len(layer.heads) for layer in layers)
-    feedforwards = sum(layer.feedforward for layer in layers)
-    return f", pruned to {heads} heads and {feedforwards} feed-forward blocks in total"
 
 
 def _letters(run: RunFile) -> str:
@@ -313,14 +298,6 @@ def _figures(
             " This page has no test metrics. `selfattn-bio evaluate` writes a copy of this page "
             "with test metrics next to metrics.json."
         )
-    if exits := provenance.get("exits"):
-        chosen += (
-            " A record leaves the encoder as soon as its prediction is confident. On the "
-            f"validation set this happens after {exits['mean_layers']:.2f} of {exits['layers']} "
-            f"layers on average, with {title_of(exits['metric'])} {exits['worth']:.4g}."
-        )
-        if not test:
-            chosen += " The validation metrics are those of all layers, without early exits."
     if objective_of(run.objective).has_log_odds:
         calibration = Calibration.of(provenance["calibration"])
         chosen += (
@@ -364,7 +341,7 @@ def _privacy(provenance: dict[str, Any]) -> list[str]:
 def _use(run: RunFile) -> str:
     lines = [
         "Use it for sequences like its training data: same length, organisms and preparation. The "
-        "column `unlike` of `score_sequences` marks sequences that differ.",
+        "column `out_of_distribution` of `score_sequences` marks sequences that differ.",
         *objective_of(run.objective).limits,
         "Its predictions are not a diagnosis, and not evidence of function.",
     ]

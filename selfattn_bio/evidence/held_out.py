@@ -32,7 +32,6 @@ from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, positi
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.formats import on_chromosome
 from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, relevant_hits
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -41,6 +40,7 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.tables import on_chromosome
 
 if TYPE_CHECKING:
     from selfattn_bio.motifs.motif_set import MotifSet

@@ -40,9 +40,9 @@ from selfattn_bio.evidence.epistasis import (
 from selfattn_bio.evidence.held_out_records import MIN_EFFECT
 from selfattn_bio.evidence.interventions import mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
-from selfattn_bio.motifs.formats import write_table
 from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], NDArray[np.float64]]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.motifs import matrix_of, open_database
-from selfattn_bio.motifs.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
 from selfattn_bio.motifs.hits import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
@@ -25,6 +24,7 @@ from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.tables import BED_COLUMNS, on_chromosome, write_bed, write_table
 
 CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in memelite
 MAX_SCORE = 1000  # of BED

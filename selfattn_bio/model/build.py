@@ -35,15 +35,13 @@ def build_network(run: config.RunFile) -> Network:
         return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)
     members = build_members(run.model, num_outputs(run), run.objective.outputs_per)
-    gates = getattr(run.model, "gates", None)
-    penalty = gates.penalty if isinstance(gates, config.HardConcreteGates) else 0.0
     if isinstance(run.model, config.PairedModel):
         network: Network = PairedNetwork(members, size, total - size)
     elif run.shares_strands:
         complement = torch.from_numpy(tokenizer.complement())
-        network = BothStrandsNetwork(members, complement, gate_penalty=penalty)
+        network = BothStrandsNetwork(members, complement)
     else:
-        network = Network(members, size, gate_penalty=penalty)
+        network = Network(members, size)
     if run.tokens.canonical:
         canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
         register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
@@ -57,7 +55,7 @@ def build_network(run: config.RunFile) -> Network:
 def build_members(
     section: config.AnyModel, num_outputs: int = 1, outputs_per: str = "sequence"
 ) -> list[Body]:
-    """Build the members of a network, pruned if [model] gates lists what remains.
+    """Build the members of a network.
 
     Parameters
     ----------
@@ -81,13 +79,7 @@ def build_members(
                 return Dilated(section, num_outputs)
         raise ValueError("the network of a user's module is built by build_network")
 
-    members = [build() for _ in range(section.members)]
-    gates = getattr(section, "gates", None)
-    if isinstance(gates, config.PrunedGates):
-        for member, layers in zip(members, gates.members, strict=True):
-            kept = [(layer.heads, layer.feedforward) for layer in layers]
-            member.encoder.prune_to(kept)  # type: ignore[operator, union-attr]
-    return members
+    return [build() for _ in range(section.members)]
 
 
 def num_outputs(run: config.RunFile) -> int:

@@ -55,7 +55,6 @@ PARTS = (
     NEXT_BEST,
     STACK,
 )
-EXIT = ".exits.threshold"  # end of the names of the weights that may be infinite
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
 
@@ -81,15 +80,6 @@ class StoredSource(StoredFile):
     files: list[StoredFile] = Field(default_factory=list)
 
 
-class StoredExits(Stored):
-    """The results of early exits on the validation split."""
-
-    worth: float
-    mean_layers: Finite
-    layers: int
-    metric: str
-
-
 class StoredPrivacy(Stored):
     """The privacy budget that a training spent."""
 
@@ -113,7 +103,6 @@ class Provenance(Stored):
     num_valid: int = 0
     median_length: Positive | None = None
     best_step: int | None = None
-    exits: StoredExits | None = None
     privacy: StoredPrivacy | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     git_commit: str | None = None
@@ -304,9 +293,7 @@ def _check_values(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Pa
         if name in wanted and tensor.dtype != wanted[name].dtype:
             message = f"weight {name} has type {tensor.dtype}, not {wanted[name].dtype}"
             raise ModelFolderError(message, place=str(path), hint=RETRAIN)
-        # no record leaves early if the threshold of exits is infinite
-        finite = tensor.isfinite() | (tensor.isposinf() if name.endswith(EXIT) else False)
-        if not finite.all():
+        if not tensor.isfinite().all():
             message = f"weight {name} has values that are not finite"
             raise ModelFolderError(message, place=str(path), hint=RETRAIN)
 

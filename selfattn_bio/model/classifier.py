@@ -7,7 +7,7 @@ interpretation use `embed`, `classify` and `forward`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -17,8 +17,6 @@ from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import build_encoder
-from selfattn_bio.model.exits import ConfidenceExits, LastLayer, Readings
-from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import BinHead, TokenHead, build_head
 from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
@@ -35,16 +33,14 @@ class AttentionBody(nn.Module):
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = build_encoder(section)
         self.head = build_head(section, num_outputs, outputs_per)
-        self.exits = ConfidenceExits() if section.exits.kind == "confidence" else LastLayer()
         self.token_dim = self.stem.token_dim
         # whether `forward` takes embedded tokens in place of embeddings
         self.reads_tokens = isinstance(self.stem, ConvStem)
 
-    def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor | Readings:
+    def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
 
-        The shape is (B, C) per sequence, (B, N, C) per token or (B, M, C) per bin. With exits,
-        training returns a tuple with the outputs of each exit.
+        The shape is (B, C) per sequence, (B, N, C) per token or (B, M, C) per bin.
         """
         num_tokens = mask.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
@@ -54,22 +50,9 @@ class AttentionBody(nn.Module):
             return self.head(*self._encoded(before, mask))[:, :num_tokens]
         return self.after_stem(before, mask)
 
-    def after_stem(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
+    def after_stem(self, x: Tensor, mask: Tensor) -> Tensor:
         """Continue `forward` after the stem, from (B, M, D) and (B, M); per sequence only."""
-        return self.exits(self.encoder, self.head, *self.head.add_prefix(x, mask))
-
-    def readings(self, x: Tensor, mask: Tensor) -> Readings:
-        """Return the output of the head after each block; the network must have exits."""
-        assert isinstance(self.exits, ConfidenceExits)
-        return self.exits.readings(
-            self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask))
-        )
-
-    def depths(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the number of blocks that each sequence passes, (B,)."""
-        return self.exits.depths(
-            self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask))
-        )
+        return self.head(*self._encoded(x, mask))
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the input of the head, (B, P + M, D) and (B, P + M).
@@ -99,18 +82,13 @@ class Network(nn.Module):
         Networks from embeddings (B, N, token_dim) and a mask (B, N) to outputs.
     vocabulary_size
         Number V of tokens.
-    gate_penalty
-        Loss difference between all gates open and all closed.
     """
 
     has_embeddings = True  # whether gradients can be taken at the embeddings
 
-    def __init__(
-        self, members: Sequence[Body], vocabulary_size: int, *, gate_penalty: float = 0.0
-    ) -> None:
+    def __init__(self, members: Sequence[Body], vocabulary_size: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.gate_penalty = gate_penalty
         self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
 
     def alone(self, number: int) -> Self:
@@ -135,8 +113,7 @@ class Network(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the outputs of each member, (B, M, C) or (B, M, N, C), for the loss.
 
-        `tokens` is (B, N) int, padded with 0. With exits, training returns the outputs of each exit
-        of each member.
+        `tokens` is (B, N) int, padded with 0.
         """
         return self._of_members(self.inputs(tokens), self.mask_of(tokens))
 
@@ -160,25 +137,6 @@ class Network(nn.Module):
         """
         return self._encoded(self.embed(tokens), self.mask_of(tokens))
 
-    def readings(self, tokens: Tensor) -> Tensor:
-        """Return the output of each member's head after each of its E blocks, (B, M, E, C).
-
-        The network must have exits.
-        """
-        return self._per_member(
-            lambda member, x, mask: torch.stack(member.readings(x, mask), 1), tokens
-        )
-
-    def depths(self, tokens: Tensor) -> Tensor:
-        """Return the number of blocks that each member passes, (B, M); attention networks only."""
-        return self._per_member(lambda member, x, mask: member.depths(x, mask), tokens)
-
-    def _per_member(
-        self, compute: Callable[[Any, Tensor, Tensor], Tensor], tokens: Tensor
-    ) -> Tensor:
-        x, mask = self.embed(tokens), tokens != PAD
-        return torch.stack([compute(member, x, mask) for member in self.members], dim=1)
-
     def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         parts = []
         for body in self.members:
@@ -187,15 +145,7 @@ class Network(nn.Module):
         return torch.cat(parts, dim=-1), inside[:, -parts[0].shape[1] :]
 
     def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
-        found = [member(embeddings, mask) for member in self.members]
-        return torch.stack(
-            [each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1
-        )
-
-    def penalty(self) -> Tensor | float:
-        """Return the penalty on gates that may be open, which is added to the mean loss."""
-        fraction = expected_open(self) if self.gate_penalty else None
-        return 0.0 if fraction is None else self.gate_penalty * fraction
+        return torch.stack([member(embeddings, mask) for member in self.members], dim=1)
 
 
 class PairedNetwork(Network):
@@ -283,10 +233,8 @@ class BothStrandsNetwork(Network):
 
     complement: Tensor
 
-    def __init__(
-        self, members: Sequence[Body], complement: Tensor, *, gate_penalty: float = 0.0
-    ) -> None:
-        super().__init__(members, len(complement), gate_penalty=gate_penalty)
+    def __init__(self, members: Sequence[Body], complement: Tensor) -> None:
+        super().__init__(members, len(complement))
         self.register_buffer("complement", complement, persistent=False)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -300,14 +248,6 @@ class BothStrandsNetwork(Network):
     def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         assert isinstance(embeddings, Tensor)  # `inputs` returns nothing else
         return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
-
-    def _per_member(
-        self, compute: Callable[[Any, Tensor, Tensor], Tensor], tokens: Tensor
-    ) -> Tensor:
-        """Return (B, 2 M, ...): each member reads each strand."""
-        x, mask = both_strands(self.embed(tokens), tokens != PAD)
-        found = torch.stack([compute(member, x, mask) for member in self.members], dim=1)
-        return found.unflatten(0, (-1, 2)).flatten(1, 2)
 
     def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of the given strand, then those of the other, mirrored.

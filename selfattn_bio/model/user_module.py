@@ -231,7 +231,6 @@ class ModuleNetwork(Network):
     def __init__(self, module: nn.Module, num_outputs: int, name: str, source: Path) -> None:
         nn.Module.__init__(self)
         self.members, self.num_outputs = nn.ModuleList([module]), num_outputs
-        self.gate_penalty = 0.0
         self.name, self.source = name, source
         self.takes_mask = "mask" in inspect.signature(module.forward).parameters
         self.has_embeddings = all(hasattr(module, name) for name in ("embed", "classify"))

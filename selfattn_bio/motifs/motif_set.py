@@ -30,17 +30,17 @@ from selfattn_bio.motifs import (
     read_meme,
     transfac_text,
 )
-from selfattn_bio.motifs.formats import (
+from selfattn_bio.motifs.logos import LetterPlot, logo
+from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.tables import (
     on_chromosome,
     read_bed,
     read_table,
     write_bed,
     write_table,
 )
-from selfattn_bio.motifs.logos import LetterPlot, logo
-from selfattn_bio.motifs.matching import match_label, match_motifs
-from selfattn_bio.motifs.patterns import SeqletPattern
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets

@@ -310,7 +310,7 @@ class Objective(ABC, Generic[SectionT]):
         return lambda rows: {}
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the columns of the score table, with one value per record.
 
@@ -322,8 +322,6 @@ class Objective(ABC, Generic[SectionT]):
             Calibration of the model, or the mean of those of the models.
         coverage
             Columns from `coverage_columns`.
-        calibrated
-            Whether probabilities are calibrated.
         """
         names, each = self.section.output_names, self.predictions(outputs)
         mean = self.predictions(outputs.mean(axis=0))
@@ -335,7 +333,7 @@ class Objective(ABC, Generic[SectionT]):
         )
 
     def position_table(
-        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+        self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
         """Return the score table of an objective with outputs per token or position.
 
@@ -345,8 +343,8 @@ class Objective(ABC, Generic[SectionT]):
             The ids of the records.
         outputs
             One array per record, from `merged`.
-        unlike
-            The column `unlike`, if there is one.
+        flags
+            The column `out_of_distribution`, if there is one.
         """
         raise ValueError(f"objective {self.kind!r} has no outputs per token or position")
 

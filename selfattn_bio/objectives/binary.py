@@ -88,13 +88,13 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         return {"auroc": float(roc_auc_score(targets, predictions[:, 0]))}
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         logits = outputs.mean(axis=0)[:, 0]
         probability = calibration.probabilities(logits)
         columns = {
             "logit": logits,
-            "probability": probability if calibrated else expit(logits),
+            "probability": probability,
             "predicted": (probability >= calibration.threshold).astype(int),
         }
         return columns | coverage | spreads({"spread": outputs[..., 0]})

@@ -154,7 +154,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         return [of_row[: len(row) // size] for of_row, row in zip(values, letters, strict=True)]
 
     def position_table(
-        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+        self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
         """Return one row per bin, from log rates (bins, 2) of each record."""
         counts, size = [len(rows) for rows in outputs], self.section.bin
@@ -165,7 +165,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
         of_records = {
             name: np.repeat(np.array(values, object), counts)
-            for name, values in {"id": ids, **unlike}.items()
+            for name, values in {"id": ids, **flags}.items()
         }
         table = pd.DataFrame(
             {

@@ -141,11 +141,11 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         return classes[self.predictions(outputs).argmax(-1)]
 
     def position_table(
-        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+        self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
         """Return one row per record, with its labels as text."""
         texts = [labels.tobytes().decode() for labels in outputs]
-        return pd.DataFrame({"id": ids, "predicted": texts, **unlike})
+        return pd.DataFrame({"id": ids, "predicted": texts, **flags})
 
     def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
         """Fit the class fractions, and a logistic regression of the neighbouring positions."""

@@ -99,12 +99,12 @@ class Multiclass(
         )
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         called = self.predictions(outputs.mean(axis=0)).argmax(axis=1)
         names = self.section.classes
         return {"predicted": [names[i] for i in called]} | super().columns(
-            outputs, calibration, coverage, calibrated=calibrated
+            outputs, calibration, coverage
         )
 
     def strangeness(self, outputs: Array) -> Array:

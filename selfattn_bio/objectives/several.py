@@ -111,13 +111,11 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the columns of each part as PART.COLUMN."""
         of_parts = {
-            name: part.columns(
-                outputs[..., self.slices[name]], calibration, {}, calibrated=calibrated
-            )
+            name: part.columns(outputs[..., self.slices[name]], calibration, {})
             for name, part in self.parts.items()
         }
         return _with_parts(of_parts) | coverage

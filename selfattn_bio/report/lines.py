@@ -15,7 +15,6 @@ from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.interventions import MIN_RECORDS
 from selfattn_bio.files import read_json
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -23,6 +22,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
+from selfattn_bio.sequence.tables import read_table
 
 Metrics = Mapping[str, Any]
 

@@ -23,8 +23,8 @@ from selfattn_bio.evidence.stability import attribution_correlations, motif_stab
 from selfattn_bio.files import read_json
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
-from selfattn_bio.motifs.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
 Value = TypeVar("Value")
 

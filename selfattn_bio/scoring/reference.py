@@ -22,12 +22,12 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.stored import ArrayOf, Stored, checked, read_arrays
 
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
-UNLIKE = 0.01  # fraction of the validation records reported as unlike by composition
+OUTSIDE = 0.01  # fraction of the validation records that is out of distribution by composition
 LETTERS = 5_000_000  # maximum number of positions for fitting the chain
 PIECE = 1 << 16  # positions processed together, so that their arrays fit into the cache
 CONFORMAL = "conformal/"  # begins the names of arrays with nonconformity scores
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
-LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
+INSIDE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
 Letters = Sequence[NDArray[np.uint8]]
 
@@ -44,7 +44,7 @@ class Reference:
         Mean log-probability per symbol on the validation split.
     limits
         Five values: shortest and longest record, largest fraction of ambiguous symbols, and the
-        smallest and largest `typicality`. The fraction UNLIKE of the validation records is below
+        smallest and largest `typicality`. The fraction OUTSIDE of the validation records is below
         the smallest. The largest is stored, but very typical records are not reported.
     simplest
         Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein).
@@ -85,7 +85,7 @@ class Reference:
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]
         lengths, ambiguous = [len(row) for row in both], _ambiguous(alphabet, both)
-        low = np.quantile(typical, UNLIKE)
+        low = np.quantile(typical, OUTSIDE)
         limits = np.array([min(lengths), max(lengths), ambiguous.max(), low, typical.max()])
         return cls(
             alphabet,
@@ -111,7 +111,7 @@ class Reference:
             counts[found] += number
         return (totals / np.maximum(counts, 1) - self.center) * np.sqrt(counts)
 
-    def unlike(self, letters: Letters) -> list[str]:
+    def out_of_distribution(self, letters: Letters) -> list[str]:
         """Return why each record differs from the training data.
 
         Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
@@ -125,7 +125,7 @@ class Reference:
             AMBIGUOUS: _ambiguous(self.alphabet, letters) > most,
             COMPOSITION: (typical < low) | simple,
         }
-        return [str(why) for why in np.select(list(reasons.values()), list(reasons), LIKE)]
+        return [str(why) for why in np.select(list(reasons.values()), list(reasons), INSIDE)]
 
     def save(self, folder: Path, weights_sha256: str) -> None:
         """Write the summary into a model folder."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfattn_bio.config import AttentionModel, NoExits, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
@@ -357,44 +357,6 @@ class Scorer:
         """
         logits = self.network_outputs(letters)[:, :, 0]
         return self.calibration.log_odds(self.stacked(logits, letters))
-
-    def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return the head's outputs after each of E blocks, (n, M, E, C), for a model with exits.
-
-        A model that reads both strands returns (n, 2 M, E, C): each member reads each strand, and
-        the score is the mean over all of them.
-
-        Raises
-        ------
-        ValueError
-            If the model has no exits, or a sequence is shorter than its k.
-        """
-        model = self.run.model
-        if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
-            raise ValueError("this model has no early exits (model.exits)")
-        return self._of_blocks(self.network.readings, letters)
-
-    def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return the number of encoder blocks each sequence passes through, (n,).
-
-        The number is a mean over the members and the strands they read.
-
-        Raises
-        ------
-        ValueError
-            If the model has no blocks or has two inputs, or a sequence is shorter than its k.
-        """
-        if not isinstance(self.run.model, AttentionModel):
-            raise ValueError(f"a model of kind {self.run.model.kind!r} has no encoder blocks")
-        return self._of_blocks(self.network.depths, letters).mean(axis=1)
-
-    def _of_blocks(
-        self, read: Callable[[torch.Tensor], torch.Tensor], letters: Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
-        """Apply `read` to each of the strands whose scores are averaged; return (n, 2 M, ...)."""
-        return np.concatenate(
-            [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)], axis=1
-        )
 
 
 def without_padding(

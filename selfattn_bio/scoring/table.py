@@ -1,7 +1,8 @@
-"""Score sequences with a trained model or an ensemble and return a table of predictions."""
+"""Score sequences with a trained model or an ensemble: tables of predictions, also as files."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,8 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import quantiles_of
+from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -22,10 +25,11 @@ from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.partners import Partners, read_partners
-from selfattn_bio.scoring.reference import LIKE
+from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import Tiling
 
+FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
@@ -37,9 +41,6 @@ class ScoreOptions(TypedDict, total=False):
     rc
         Average the outputs of both strands (DNA only, not for labels per position). Has no effect
         on a model whose scores are already such means (`evaluation.strands`).
-    calibrated
-        For a binary model, calibrate logits by the slope and intercept fitted to the validation
-        split before they become probabilities (the default). `predicted` is the same either way.
     coverage
         Add prediction sets or intervals with this coverage, such as 0.9, for records similar to the
         validation split: a set of labels for classes, an interval for numbers. Available for
@@ -54,7 +55,6 @@ class ScoreOptions(TypedDict, total=False):
     """
 
     rc: bool
-    calibrated: bool
     coverage: float | None
     genome: str | Path | None
     partner: Partners | None
@@ -110,9 +110,9 @@ def score_sequences(
     - for several models: the standard deviation between them, as `spread` of the logit for binary
       models, `spread_CLASS` for multiclass, `spread_COLUMN` for multilabel and regression. There is
       none for labels.
-    - `unlike`: why a sequence differs from the training records: `length`, `ambiguous` (too many
-      ambiguous symbols), `composition`, or "no". Present if a model folder has the reference data.
-      1 % of the validation records differ by composition.
+    - `out_of_distribution`: why a sequence differs from the training records: `length`, `ambiguous`
+      (too many ambiguous symbols), `composition`, or "no". Present if a model folder has the
+      reference data. 1 % of the validation records differ by composition.
 
     Sequences scored with labels or bins may have any length; memory holds one tile at a time. If
     the model has a limited receptive field (windows, convolutions), the result equals one pass over
@@ -146,13 +146,13 @@ def score_batches(
     `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    scoring = TableScorer(scorer, **options)
+    genome = options.get("genome")
+    scoring = TableScorer(scorer, options.get("rc", False), options.get("coverage"))
     scoring.check()
-    genome = scoring.genome
     inputs = read_inputs(
         scorer.policy, sequences, max(member.shortest for member in scorer.members), genome
     )
-    partner_of = read_partners(scorer.members[0], scoring.partner)
+    partner_of = read_partners(scorer.members[0], options.get("partner"))
     reported = False
     for part in chunks(inputs):
         ids, letters = [each.id for each in part], [each.letters for each in part]
@@ -191,14 +191,11 @@ def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
 
 @dataclass(frozen=True)
 class TableScorer:
-    """Apply a model to sequences with `ScoreOptions`."""
+    """Apply a model to sequences, with the `rc` and `coverage` of `ScoreOptions`."""
 
     scorer: Scorer | Ensemble
-    rc: bool = False
-    calibrated: bool = True
-    coverage: float | None = None
-    genome: str | Path | None = None
-    partner: Partners | None = None
+    rc: bool
+    coverage: float | None
 
     def check(self) -> None:
         """Check that the options fit the model, before any file is read."""
@@ -240,18 +237,14 @@ class TableScorer:
 
         `inputs` holds what the model reads: the sequences, or pairs.
         """
-        objective, unlike = self.scorer.objective, self.unlike(letters)
+        objective, flags = self.scorer.objective, self.flags(letters)
         if self.per_position:
-            return objective.position_table(ids, self.tiling.read(letters, self.merged), unlike)
+            return objective.position_table(ids, self.tiling.read(letters, self.merged), flags)
         # (M, n, C)
         outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])
-        columns = objective.columns(
-            outputs,
-            self.scorer.calibration,
-            self.prediction_sets(outputs),
-            calibrated=self.calibrated,
-        )
-        return pd.DataFrame({"id": ids, **columns, **unlike})
+        coverage = self.prediction_sets(outputs)
+        columns = objective.columns(outputs, self.scorer.calibration, coverage)
+        return pd.DataFrame({"id": ids, **columns, **flags})
 
     @property
     def per_position(self) -> bool:
@@ -301,21 +294,113 @@ class TableScorer:
         quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
         return objective.coverage_columns(outputs, quantiles)
 
-    def unlike(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
+    def flags(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
         The first member that reports a difference decides.
         """
         of_members = [
-            member.reference.unlike(letters) for member in self.scorer.members if member.reference
+            member.reference.out_of_distribution(letters)
+            for member in self.scorer.members
+            if member.reference
         ]
-        return (
-            {
-                "unlike": [
-                    next((why for why in of if why != LIKE), LIKE)
-                    for of in zip(*of_members, strict=True)
-                ]
-            }
-            if of_members
-            else {}
-        )
+        if not of_members:
+            return {}
+        records = zip(*of_members, strict=True)
+        return {FLAG: [next((why for why in of if why != INSIDE), INSIDE) for of in records]}
+
+
+# ------------ files
+@dataclass(frozen=True)
+class ScoreSummary:
+    """Number of rows that `score_files` wrote, and how many differ from the training data.
+
+    Attributes
+    ----------
+    path
+        The table. Read it with `pandas.read_csv(path, sep="\\t")`.
+    rows
+        Number of rows.
+    out_of_distribution
+        Number of rows by value of this column; empty if the model folder has no
+        `reference.safetensors`.
+    """
+
+    path: Path
+    rows: int
+    out_of_distribution: Counter[str]
+
+    def __repr__(self) -> str:
+        return ". ".join(self.lines)
+
+    @property
+    def lines(self) -> list[str]:
+        """Return how many rows were written, and how many differ from the training data."""
+        written = f"wrote {counted(self.rows, 'row')} to {self.path}"
+        flags = self.out_of_distribution
+        return [_differences(flags), written] if flags else [written]
+
+
+def score_files(
+    model: Models,
+    files: str | Path | Sequence[str | Path],
+    output: str | Path,
+    **options: Unpack[ScoreOptions],
+) -> ScoreSummary:
+    """Score the sequences of files, and write one table with the column `file` in front.
+
+    Files are scored in parts, so memory is needed only for a few thousand sequences. The table
+    appears when it is complete. To get a table in memory, use `score_sequences`.
+
+    Parameters
+    ----------
+    model, **options
+        As for `score_sequences`.
+    files
+        One or more FASTA or other files of sequences; with `genome` BED or GFF files.
+    output
+        TSV file to write. Numbers have six digits.
+
+    Raises
+    ------
+    OutputError
+        If the output does not end with .tsv.
+    SequenceFileError, ModelFolderError, ValueError
+        As for `score_sequences`.
+    """
+    output = check_ending(output, ".tsv")
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    rows, flags = 0, Counter[str]()
+    with whole_file(output) as temporary:
+        for path in listed(files):
+            for table in score_batches(scorer, path, **options):
+                table.insert(0, "file", str(path))
+                table.to_csv(
+                    temporary,
+                    sep="\t",
+                    index=False,
+                    float_format="%.6g",
+                    mode="a",
+                    header=not rows and not temporary.exists(),
+                )
+                rows += len(table)
+                if FLAG in table:
+                    flags.update(table[FLAG])
+    return ScoreSummary(output, rows, flags)
+
+
+def _differences(reasons: Counter[str]) -> str:
+    """Describe how many sequences differ from the training data, and why."""
+    counts = [(count, reason) for reason, count in reasons.most_common() if reason != INSIDE]
+    if not counts:
+        return "no row differs from the training data"
+    what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
+    each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
+    limit = (
+        f". The limit of composition is set so that it marks about {OUTSIDE:.0%} of the validation "
+        "records"
+    )
+    return (
+        f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')} differ from the "
+        f"training data: {each}{limit if reasons[COMPOSITION] else ''}"
+    )

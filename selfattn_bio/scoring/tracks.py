@@ -1,4 +1,4 @@
-"""Score a genome in windows along both strands and write bigWig, bedGraph and BED files.
+"""Score a genome in windows along both strands and write bigWig and BED files.
 
 Chromosomes are processed in chunks, so memory does not grow with their length.
 """
@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyBigWig
-import pysam
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -29,11 +28,9 @@ from selfattn_bio.files import INTERVAL_FILES, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
-from selfattn_bio.scoring.peaks import PeakFinder
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.threads import in_threads
-from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
+from selfattn_bio.scoring.windows import GenomeWindows, in_threads, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before
 
@@ -45,6 +42,9 @@ MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous 
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
 BOTH = {".": ""}  # for a model that reads both strands
 PEAKS = ["chrom", "start", "end", "name", "score", "strand", "summit", "log_odds", "probability"]
+
+Positions = NDArray[np.int64]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,9 @@ def score_genome(
     """Score windows along both strands of a genome and write tracks and peaks.
 
     `score_genome("results/promoter/model", "dm3.fa", "promoters", regions=["chr2R"])` writes
-    promoters.dm3.plus.bw, .minus.bw, .plus.bedGraph.gz, .minus.bedGraph.gz, .peaks.bed and
-    .summits.bed. A track holds calibrated log-odds; 0 is a probability of 0.5. A model that reads
-    both strands (`evaluation.strands`) has one track, promoters.dm3.bw and .bedGraph.gz, and its
-    peaks have strand ".".
+    promoters.dm3.plus.bw, .minus.bw, .peaks.bed and .summits.bed. A track holds calibrated
+    log-odds; 0 is a probability of 0.5. A model that reads both strands (`evaluation.strands`) has
+    one track, promoters.dm3.bw, and its peaks have strand ".".
 
     A warning is logged without `prior`, and if the genome is named differently from the assembly of
     the training records.
@@ -230,7 +229,7 @@ def score_genome(
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
         tracks = {
-            strand: files.enter_context(_open_track(f"{name}{word}", genome))
+            strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
             for strand, word in strands.items()
         }
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
@@ -334,10 +333,10 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows
 
 
 class _Track:
-    """Write the bigWig and bedGraph of one strand; `_open_track` opens both files."""
+    """Write the bigWig of one strand; `_open_track` opens it."""
 
-    def __init__(self, name: str, bigwig: Any, bedgraph: pysam.BGZFile) -> None:
-        self._name, self._bigwig, self._bedgraph = name, bigwig, bedgraph
+    def __init__(self, path: str, file: Any) -> None:
+        self._path, self._file = path, file
 
     def write(
         self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
@@ -349,45 +348,31 @@ class _Track:
         OSError
             If the disk is almost full.
         """
-        if shutil.disk_usage(Path(self._name).parent).free < SPARE + 8 * len(values):
-            raise _full_disk(self._name)  # pyBigWig may never return on a full disk
+        if shutil.disk_usage(Path(self._path).parent).free < SPARE + 8 * len(values):
+            raise _full_disk(self._path)  # pyBigWig may never return on a full disk
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
-                self._bigwig.addEntries(
-                    chrom,
-                    int(starts[run[0]]),
-                    values=values[run].astype(np.float32),
-                    span=span,
-                    step=span,
-                )
-        lines = (
-            f"{chrom}\t{start}\t{start + span}\t{value:.4f}\n"
-            for start, value in zip(starts[known], values[known], strict=True)
-        )
-        self._bedgraph.write("".join(lines).encode())
+                first, part = int(starts[run[0]]), values[run].astype(np.float32)
+                self._file.addEntries(chrom, first, values=part, span=span, step=span)
 
 
 @contextmanager
-def _open_track(name: str, genome: Genome) -> Iterator[_Track]:
-    """Open a track, whose files appear under their names only when they are complete."""
-    with (
-        whole_file(f"{name}.bw") as path,
-        whole_file(f"{name}.bedGraph.gz") as bedgraph_path,
-        pysam.BGZFile(str(bedgraph_path), "wb", None) as bedgraph,
-    ):
-        path.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
-        with pyBigWig.open(str(path), "w") as bigwig:
-            bigwig.addHeader(list(genome.lengths.items()))
-            yield _Track(name, bigwig, bedgraph)
-        with path.open("rb") as file:  # pyBigWig raises no error on a full disk
-            file.seek(max(0, path.stat().st_size - len(BIGWIG_END)))
-            if file.read() != BIGWIG_END:
-                raise _full_disk(name)
+def _open_track(path: str, genome: Genome) -> Iterator[_Track]:
+    """Open a track, which appears under its name only when it is complete."""
+    with whole_file(path) as temporary:
+        temporary.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
+        with pyBigWig.open(str(temporary), "w") as file:
+            file.addHeader(list(genome.lengths.items()))
+            yield _Track(path, file)
+        with temporary.open("rb") as written:  # pyBigWig raises no error on a full disk
+            written.seek(max(0, temporary.stat().st_size - len(BIGWIG_END)))
+            if written.read() != BIGWIG_END:
+                raise _full_disk(path)
 
 
-def _full_disk(name: str) -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{name}.bw")
+def _full_disk(path: str) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def _table(
@@ -413,3 +398,70 @@ def _peaks(found: pd.DataFrame, scan: Scan, windows: GenomeWindows) -> pd.DataFr
 
 def _write_bed(path: Path, table: pd.DataFrame) -> None:
     table[PEAKS[:6]].to_csv(path, sep="\t", header=False, index=False, lineterminator="\n")
+
+
+# ------------ peaks
+class PeakFinder:
+    """Find peaks by greedy non-maximum suppression.
+
+    The highest position is kept and suppresses all positions nearer than `separation`. This is
+    repeated with the next highest. For example, with values 1, 3, 2 and 2 at positions 0, 10, 20
+    and 30 and separation 15, position 10 is kept and suppresses 0 and 20, then 30 is kept.
+
+    Positions below the threshold are ignored. A gap of `separation` bp without a position above the
+    threshold ends a group, so memory holds one group only.
+
+    Parameters
+    ----------
+    threshold
+        Minimum value of a peak.
+    separation
+        Minimum distance between two peaks in bp.
+    """
+
+    def __init__(self, threshold: float, separation: int) -> None:
+        self.threshold, self.separation = threshold, separation
+        self._positions, self._values = np.empty(0, np.int64), np.empty(0)
+
+    def add(self, positions: Positions, values: Values) -> tuple[Positions, Values]:
+        """Add the next positions and return the peaks that are final.
+
+        Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
+        too.
+        """
+        high = values >= self.threshold
+        self._positions, self._values = (
+            np.concatenate((self._positions, positions[high])),
+            np.concatenate((self._values, values[high])),
+        )
+        ahead = (
+            int(positions[-1]) + 1 if len(positions) else 0
+        )  # the earliest position that can follow
+        # positions followed by a gap of at least `separation`
+        cuts: Positions = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
+        return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)
+
+    def finish(self) -> tuple[Positions, Values]:
+        """Return the remaining peaks and reset the finder."""
+        return self._decide(len(self._positions))
+
+    def _decide(self, number: int) -> tuple[Positions, Values]:
+        positions, values = self._positions[:number], self._values[:number]
+        self._positions, self._values = self._positions[number:], self._values[number:]
+        kept = unsuppressed(positions, values, self.separation)
+        return positions[kept], values[kept]
+
+
+def unsuppressed(positions: Positions, values: Values, separation: int) -> NDArray[np.int64]:
+    """Return the indices of the positions that are kept, in ascending order.
+
+    If values are equal, the first takes precedence.
+    """
+    first = np.searchsorted(positions, positions - separation, side="right")
+    last = np.searchsorted(positions, positions + separation, side="left")
+    free, kept = np.ones(len(positions), bool), np.zeros(len(positions), bool)
+    for i in np.argsort(-values, kind="stable").tolist():
+        if free[i]:
+            kept[i] = True
+            free[first[i] : last[i]] = False
+    return np.flatnonzero(kept)

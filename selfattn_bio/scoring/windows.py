@@ -6,8 +6,12 @@ the ends of a window. `Scorer.logits` on each window gives the same numbers up t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +27,7 @@ from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
 
+T = TypeVar("T")
 BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
 
 
@@ -246,9 +251,55 @@ def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
 
 def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
     """Apply the layers after the stem to x (B, M, D); return (B, C)."""
-    return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))  # type: ignore[return-value]
+    return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))
 
 
 def unit(scorer: Scorer | Ensemble) -> int:
     """Return the number of bp that the stride must be a multiple of to share stem vectors."""
     return int(np.lcm.reduce([member.run.pitch for member in scorer.members]))
+
+
+# ------------ threads
+def in_threads(
+    compute: Callable[..., T], arguments: Iterable[tuple[object, ...]], threads: int
+) -> Iterator[T]:
+    """Yield `compute(*each)` for the arguments in order, computed by several threads.
+
+    Batches of windows are small, so threads that share one batch wait for each other.
+    With one thread everything runs in the calling thread. Otherwise `threads` results are computed
+    ahead, and torch uses one thread for each.
+
+    Parameters
+    ----------
+    compute
+        A function that releases the lock of the interpreter most of the time, as torch does.
+    arguments
+        Read in the calling thread.
+    threads
+        Number of threads, at least 1.
+    """
+    if threads == 1:
+        yield from (compute(*each) for each in arguments)
+        return
+    with _torch_on_one_thread(), ThreadPoolExecutor(threads) as pool:
+        running: deque[Future[T]] = deque()
+        try:
+            for each in arguments:
+                running.append(pool.submit(compute, *each))
+                if len(running) > threads:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+@contextmanager
+def _torch_on_one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

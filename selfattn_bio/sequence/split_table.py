@@ -10,7 +10,7 @@ import pandas as pd
 
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence.readers.table import check_names
+from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.split_names import SPLITS
 
 DROPPED = "dropped"

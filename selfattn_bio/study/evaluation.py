@@ -29,13 +29,13 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
-from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.results import read_file
+from selfattn_bio.sequence.tables import read_table
 from selfattn_bio.study.evaluators import measure
 from selfattn_bio.study.evaluators.candidates import Candidate, check_candidates
 from selfattn_bio.study.evaluators.records import EvaluationRecords
@@ -192,8 +192,6 @@ def evaluate(study: Study) -> Evaluation:
     metrics, tables, baselines = measure(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics["train"] = evaluated.cost()
-    for name, layers in evaluated.mean_layers(records).items():
-        metrics[name]["layers"] = layers
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:

@@ -109,8 +109,8 @@ class StudyResults:
 
     def _table(self, layout: Layout, name: str, text: Sequence[str] | None = None) -> pd.DataFrame:
         """Read a TSV file; the columns `text` stay text, by default those of `read_table`."""
-        from selfattn_bio.motifs.formats import TEXT_COLUMNS, read_table
         from selfattn_bio.report.results import read_file
+        from selfattn_bio.sequence.tables import TEXT_COLUMNS, read_table
 
         reader = partial(read_table, text=text or TEXT_COLUMNS)
         return read_file(self.existing(layout, name), reader, getattr(Layout, name).step)

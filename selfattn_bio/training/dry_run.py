@@ -188,7 +188,7 @@ def _first_batch(trainer: Trainer) -> Callable[[], object]:
 
     def compute() -> None:
         with trainer.fabric.autocast():
-            loss = steps.total_loss(network(batch.tokens.ids), network, batch)
+            loss = steps.loss.sum(network(batch.tokens.ids), batch.targets)
         torch.autograd.grad(loss, weights, allow_unused=True)
 
     return compute

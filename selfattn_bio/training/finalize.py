@@ -1,16 +1,13 @@
-"""Finish a training: fit exits, stack and calibration, and write the model folder."""
+"""Finish a training: fit stack and calibration, and write the model folder."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 from sklearn.metrics import roc_auc_score
@@ -30,24 +27,21 @@ from selfattn_bio.model.checkpoint import (
     WEIGHTS,
     save_model,
 )
-from selfattn_bio.model.classifier import AttentionBody
-from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack, baseline_setup
 from selfattn_bio.training.memory import peak_mb
-from selfattn_bio.training.messages import named_metric, report_end
+from selfattn_bio.training.messages import report_end
 from selfattn_bio.training.stacking import fit_part, fit_stack
 from selfattn_bio.training.trainer import Trainer
 from selfattn_bio.training.transfer import merge_lora
 
-Result = TypeVar("Result")
 Outputs = NDArray[np.float64]
 
 
 def write_model(
     trainer: Trainer, provenance: dict[str, Any], parts: dict[str, Baseline], threads: int
 ) -> None:
-    """Fit exits, stack and calibration, and write the model folder with the best weights.
+    """Fit stack and calibration, and write the model folder with the best weights.
 
     Only the first process writes and fits the stack; the others help to score.
 
@@ -70,10 +64,11 @@ def write_model(
     data, steps, best_step = trainer.data, trainer.steps, trainer.history.best_step
     speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
-    exits = _choose_exits(trainer)
     outputs = None
     if data.objective.has_coverage:
-        outputs = _or_interrupted(trainer, trainer.validation.outputs())
+        outputs = trainer.validation.outputs()
+        if outputs is None:
+            raise trainer.interruption()
     if not trainer.fabric.is_global_zero:
         return
     stack = None
@@ -87,7 +82,6 @@ def write_model(
         "median_length": int(np.median(data.corpus.records["length"].to_numpy()[_shown(trainer)])),
         **steps.provenance(),
         "best_step": best_step,
-        **exits,
         **provenance,
     }
     cost = {
@@ -115,19 +109,6 @@ def write_model(
     report_end(trainer, provenance)
 
 
-def _or_interrupted(trainer: Trainer, result: Result | None) -> Result:
-    """Return a result of the validation split.
-
-    Raises
-    ------
-    TrainingInterrupted
-        If there is none, because a stop signal arrived in any process.
-    """
-    if result is None:
-        raise trainer.interruption()
-    return result
-
-
 def _shown(trainer: Trainer) -> NDArray[np.int64]:
     """Return the corpus rows of the records that the model folder may describe.
 
@@ -135,38 +116,6 @@ def _shown(trainer: Trainer) -> NDArray[np.int64]:
     """
     train, valid = trainer.data.train.rows, trainer.data.valid.rows
     return np.concatenate([train, valid]) if trainer.steps.shows_records else valid
-
-
-def _choose_exits(trainer: Trainer) -> dict[str, Any]:
-    """Choose the exit threshold on the validation split and set it in the best weights.
-
-    Returns
-    -------
-    The entry "exits" for the provenance; nothing for a model without exits.
-    """
-    bodies = [member for member in trainer.average.members if isinstance(member, AttentionBody)]
-    exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
-    if not exits:
-        return {}
-    main = trainer.steps.main_metric
-    # (n, M, E, C): outputs by member and block
-    readings = torch.from_numpy(_or_interrupted(trainer, trainer.validation.readings()))
-
-    def main_metric(outputs: Tensor) -> float:
-        return trainer.steps.metrics(outputs.numpy())[main]
-
-    choice = choose_exits(readings, main_metric, trainer.data.run.model.exits.drop)  # type: ignore[union-attr]
-    for module in exits:
-        module.threshold.fill_(choice.threshold)
-    trainer.keep_weights(trainer.history.best_step)
-    trainer.log(
-        f"early exits at a confidence of {choice.threshold:.4f}: validation records leave after "
-        f"{choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
-        f"{named_metric(main, choice.worth)}, without early exits {choice.worth_of_all_layers:.4f}"
-    )
-    threshold = choice.threshold if math.isfinite(choice.threshold) else None
-    layers = {"threshold": threshold, "layers": readings.shape[2], "metric": main}
-    return {"exits": asdict(choice) | layers}
 
 
 def _fit_stack(

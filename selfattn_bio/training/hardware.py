@@ -24,7 +24,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from selfattn_bio.config import AttentionModel, HardConcreteGates, ModuleModel, RunFile
+from selfattn_bio.config import ModuleModel, RunFile
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
@@ -99,16 +99,12 @@ def check_shardable(run: RunFile) -> None:
     Raises
     ------
     TrainingError
-        If the model has gates, or the precision is float16.
+        If the precision is float16.
     """
-    place = str(run.path or "")
-    if isinstance(run.model, AttentionModel) and isinstance(run.model.gates, HardConcreteGates):
-        message = "sharded training does not support gates"
-        raise TrainingError(message, place=place, hint="Train without --sharded")
     if run.training.precision == "16-mixed":
         raise TrainingError(
             "sharded training does not support precision '16-mixed'",
-            place=place,
+            place=str(run.path or ""),
             hint="Set training.precision to '32-true' or 'bf16-mixed'",
         )
 

@@ -86,8 +86,8 @@ def train(
     RunFileError
         If the parent of [transfer] has another alphabet, other tokens or other layers.
     TrainingError
-        If another process trains this run, the loss is not finite, sharding is requested for a
-        model with gates, or a private run is impossible.
+        If another process trains this run, the loss is not finite, sharding is requested
+        with float16, or a private run is impossible.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """

@@ -18,7 +18,6 @@ from selfattn_bio.data.balanced import BalancedOrder
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import groups_of, worst_auroc
-from selfattn_bio.model.classifier import Network
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import SplitRecords, Stream, TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
@@ -107,14 +106,10 @@ class Steps:
     def backward(self, batch: Batch, weight: float, num_targets: float) -> Tensor:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
         outputs = self.network(batch.tokens.ids)
-        loss = self.total_loss(outputs, self.network.module, batch) * weight / num_targets
+        loss = self.loss.sum(outputs, batch.targets) * weight / num_targets
         # Fabric averages gradients over the processes; their sum is wanted
         self.fabric.backward(loss * self.fabric.world_size)
         return loss.detach()
-
-    def total_loss(self, outputs: Tensor, network: Network, batch: Batch) -> Tensor:
-        """Return the sum of the losses of a batch, each with the penalty of the network."""
-        return self.loss.sum(outputs, batch.targets) + network.penalty() * batch.num_targets
 
     def finish_gradients(self, optimizer: torch.optim.Optimizer, step: int) -> float:
         """Clip the gradients of a step and return their norm before it."""

@@ -107,19 +107,6 @@ class Validation:
         outputs[mine] = part
         return sum_of_all(self.fabric, outputs) if is_divided else outputs
 
-    def readings(self) -> NDArray[np.float64] | None:
-        """Return the outputs after each block, (n, M, E, C), for a model with exits.
-
-        Returns None if a stop signal arrived in any process.
-        """
-        letters = self.data.letters(self.data.valid)
-        batches = (
-            (rows, self.scorer.readings([letters[i] for i in rows]))
-            for rows in self.scorer.batches(letters)
-        )
-        found = self._unless_stopped(batches, len(letters))
-        return None if found is None else np.stack(found)
-
     def _unless_stopped(
         self, batches: Iterable[tuple[NDArray[np.int64], Iterable[Any]]], number: int
     ) -> list[Any] | None:

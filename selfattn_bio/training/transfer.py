@@ -22,7 +22,7 @@ from selfattn_bio.model.classifier import Network
 
 # keys of [model] in which a child may differ from its parent
 FREE = {"members", "dropout", "attention_dropout", "stochastic_depth", "head", "kernel"}
-FREE |= {"pattern", "exits", "strands"}
+FREE |= {"pattern", "strands"}
 STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
@@ -88,10 +88,8 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
-        if (
-            ".head." in name
-            or ".exits." in name
-            or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name))
+        if ".head." in name or (
+            run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)
         ):
             continue
         source = re.sub(
@@ -117,8 +115,8 @@ def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
         else run.model.model_dump(exclude=FREE)
     )
     if isinstance(run.model, AttentionModel):
-        # Written run files leave these out if they are softmax and none.
-        model |= {"mixer": run.model.mixer.model_dump(), "gates": run.model.gates.model_dump()}
+        # Written run files leave it out if it is softmax.
+        model |= {"mixer": run.model.mixer.model_dump()}
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},

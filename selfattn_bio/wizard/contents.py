@@ -21,8 +21,9 @@ from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
 from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.readers.table import check_names, separator_of
+from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.wizard.columns import (
     NO_SPLIT,
     REPEATED,

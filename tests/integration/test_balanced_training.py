@@ -147,16 +147,6 @@ def test_loss_multiplies_records_by_weight(task):
     assert any(bool(each.grad.any()) for each in trainer.bare.parameters() if each.grad is not None)
 
 
-def test_exits_of_balanced_run_are_chosen_by_worst_group(task, tmp_path):
-    changes = {"num_layers": 2, "stem": config.NoStemSection()}
-    changes["exits"] = config.ConfidenceExitsSection()
-    model = MODEL.model_copy(update=changes)
-    run = run_file("sample", max_steps=2).model_copy(update={"model": model})
-    exits = st.read_json(st.fit(task, run, tmp_path / "model") / "provenance.json")["exits"]
-    assert exits["metric"] == "worst_auroc"
-    assert 0 <= exits["worth"] <= 1
-
-
 def test_balance_needs_several_groups(task, tmp_path):
     balance = config.SampleBalance(by="length")
     training = config.Training(**TRAINING, balance=balance)

@@ -91,7 +91,7 @@ def test_multiclass(workshop):
     words = ("TATCGATA", "GAGAGAGA")
     scores = score([holding({12: word, 42: word}) for word in words])
     probabilities = [f"probability_{name}" for name in ("dref", "gaga", "none")]
-    assert list(scores) == ["file", "id", "predicted", *probabilities, "unlike"]
+    assert list(scores) == ["file", "id", "predicted", *probabilities, "out_of_distribution"]
     assert scores["predicted"].tolist() == ["dref", "gaga"]
 
 
@@ -129,7 +129,7 @@ def test_regression(workshop, loss):
     assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
     assert test["baselines"]["constant"]["pearson"]["value"] is None
     scores = score([holding({}, 80), holding(dict.fromkeys((3, 23, 43), "TATCGATA"), 80)])
-    assert list(scores) == ["file", "id", "count", "other", "unlike"]
+    assert list(scores) == ["file", "id", "count", "other", "out_of_distribution"]
     assert scores["other"][1] - scores["other"][0] > 50  # in the units of the table
 
 

@@ -17,9 +17,9 @@ import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
-from selfattn_bio.motifs.formats import read_table
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.report.lines import final_lines
+from selfattn_bio.sequence.tables import read_table
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
 INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'

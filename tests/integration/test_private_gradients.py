@@ -10,7 +10,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.training import private
 from selfattn_bio.training.transfer import LowRank
 
@@ -215,34 +214,6 @@ def test_noise_scales_with_clipping_norm(task):
         trainer.steps.finish_gradients(None, 0)
         of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
     assert torch.equal(of[1], of[0] / 4)
-
-
-def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
-    # the same records in each batch
-    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    found = []
-    for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
-        trainer = trainer_of(
-            task,
-            private_run(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)),
-        )
-        gradients, rows = steps_gradients(trainer, max_norm)
-        found.append(
-            [
-                gradient
-                for name, gradient in gradients.items()
-                if name.endswith(("gates.weight", "gate.weight"))
-            ]
-        )
-        share = len(rows) / trainer.data.run.training.batch_size
-    weights = [
-        module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)
-    ]
-    wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
-    for without, with_it, each in zip(*found[:2], wanted, strict=True):
-        assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
-    # only the penalty is left of each record's gradient
-    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)
 
 
 def test_private_bfloat16_steps(task, tmp_path):

@@ -118,13 +118,6 @@ def test_private_language_model(task, tmp_path):
     assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 6
 
 
-def test_private_gates_and_exits(task, tmp_path):
-    gates, exits = config.HardConcreteGates(), config.ConfidenceExitsSection()
-    run = st.private_run({"max_steps": 2}, num_layers=2, gates=gates, exits=exits)
-    model = st.fit(task, run, tmp_path / "model")
-    assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 2
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -37,8 +37,6 @@ embed_dim = 8
 num_layers = 2
 feedforward_dim = 8
 stem = { kind = "conv", token_dim = 8, kernel = 5, pool = 2, second_kernel = 3 }
-gates = { kind = "hard_concrete" }
-exits = { kind = "confidence" }
 [training]
 seeds = 2
 max_steps = 80
@@ -76,7 +74,6 @@ def task(tmp_path_factory):
         for part in ("members/2", "variants/cnn"):
             run("train", f"./{part}", "--threads", 1)
         st.run_steps("evaluate explain")
-        run("prune --model model --output pruned")
         yield folder
 
 
@@ -91,7 +88,6 @@ def other_strand(texts):
 def test_commands_train_and_evaluate_the_model(task):
     test = st.read_json(task / "metrics.json")["test"]
     assert test["model"]["auroc"]["value"] > 0.8
-    assert 1 <= test["layers"]["mean"] <= test["layers"]["of"] == 2
     for name in MODELS:
         provenance = st.read_json(task / name / "provenance.json")
         assert provenance["calibration"]["strands"] == "both"
@@ -99,9 +95,7 @@ def test_commands_train_and_evaluate_the_model(task):
     assert st.read_json(task / "baselines/kmer6_logistic/baseline.json")["strands"] == "both"
 
 
-@pytest.mark.parametrize(
-    "folders", [MODELS, ["model"], ["pruned"], [CNN]], ids=["members", "stack", "pruned", "cnn"]
-)
+@pytest.mark.parametrize("folders", [MODELS, ["model"], [CNN]], ids=["members", "stack", "cnn"])
 def test_scores_equal_the_other_strand(task, folders):
     model = load([task / folder for folder in folders])
     assert model.both_strands
@@ -111,13 +105,6 @@ def test_scores_equal_the_other_strand(task, folders):
     np.testing.assert_allclose(given["logit"], other["logit"], rtol=0, atol=1e-5)
     assert given["logit"].std() > 1e-3
     pd.testing.assert_frame_equal(given, score_sequences(model, sequences(), rc=True))
-
-
-def test_pruned_model_has_the_same_scores(task):
-    model, pruned = (
-        score_sequences(task / name, sequences())["logit"] for name in ("model", "pruned")
-    )
-    np.testing.assert_allclose(model, pruned, rtol=0, atol=1e-5)
 
 
 def test_explain_command_finds_the_motif(task):
@@ -143,7 +130,7 @@ def test_embeddings_swap_halves(task):
 
 
 def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
-    scorer = load(task / "pruned")
+    scorer = load(task / "model")
     # without the stack, whose parts read complete windows
     scorer, windows = Scorer(scorer.run, scorer.tokenizer, scorer.network), GenomeWindows(60, 8)
     bases = np.frombuffer(b"ACGT", np.uint8)
@@ -158,7 +145,7 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
 
 
 def network_of(k=1, embedding=1.0, **model):
-    """A scorer with random weights, without exits."""
+    """A scorer with random weights."""
     torch.manual_seed(0)
     stem = {"kind": "conv", "token_dim": 6, "kernel": 3, "pool": 1, "second_kernel": 3}
     section = {"kind": "attention", "strands": "shared", "members": 2, "embed_dim": 8}

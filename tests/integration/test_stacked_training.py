@@ -114,17 +114,6 @@ def test_explain_includes_stack_parts(task):
     assert planted > 3 * np.delete(attribution, np.s_[10:14], axis=1).mean()
 
 
-def test_pruned_models_keep_the_stack(changed):
-    """Prune a gated model together with its stack."""
-    folder = changed('model = { members = 1, gates = { kind = "hard_concrete" } }', None)
-    st.run_steps("train", folder)
-    gated, pruned = folder / "model", folder / "pruned"
-    run("prune --model", gated, "--output", pruned)
-    assert fitted_parts(pruned).keys() == fitted_parts(gated).keys()
-    before, after = (load(model).logits(LETTERS) for model in (gated, pruned))
-    np.testing.assert_allclose(after, before, rtol=1e-4)
-
-
 def test_stop_between_parts_keeps_checkpoint(task, changed, monkeypatch):
     folder, fitted = changed(model=None), []
 

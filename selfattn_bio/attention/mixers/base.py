@@ -9,7 +9,6 @@ Shapes: B sequences, H query heads, G heads of keys and values, L tokens, Dh dim
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -76,12 +75,6 @@ class Mixer(nn.Module, ABC):
         """Return the work per head for `length` tokens, as a number of pairs of query and key.
 
         One pair takes 2 Dh multiplications: Dh for the score and Dh for the value.
-        """
-
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Prune to the given query heads, counted from 0.
-
-        Mixers with parameters per head override this.
         """
 
 

@@ -13,8 +13,6 @@ pairs that finer levels cover.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -68,10 +66,6 @@ class Hierarchical(Mixer):
     def num_pairs(self, length: int) -> int:
         """Return the pairs of the window plus all pairs of coarse tokens."""
         return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
-
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Keep the fractions of the given heads."""
-        self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Sum groups of `pool` tokens in at least float32.

@@ -17,7 +17,6 @@ are not sampled again during training.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -122,10 +121,6 @@ class Performer(Features):
     def num_pairs(self, length: int) -> int:
         """Return the pairs that cost as much as the features and two R x Dh products per token."""
         return 2 * length * self.directions.shape[1]
-
-    def keep_heads(self, heads: Sequence[int]) -> None:
-        """Keep the directions of the given heads."""
-        self.directions = self.directions[list(heads)].clone()
 
     def _log(self, x: Tensor) -> Tensor:
         x = x * x.shape[-1] ** -0.25

@@ -85,7 +85,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
     """Mean of AttnLRP over copies of the sequence with some random substitutions, on both strands.
 
     A single pass is a linear approximation at one point, and changes abruptly with max pooling and
-    gates of the network. The effect of a motif, however, remains if letters elsewhere change.
+    activations of the network. The effect of a motif, however, remains if letters elsewhere change.
     Scores refer to the letters of the original sequence, also at substituted positions. Copies
     alternate between the strands if the model was trained on both and has one output per sequence;
     otherwise the given strand is used.

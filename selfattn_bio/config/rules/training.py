@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 def settings_fit_the_objective(run: RunFile) -> None:
     """Refuse settings that only other kinds of objectives can have."""
     training, objective = run.training, run.objective
-    exits = getattr(getattr(run.model, "exits", None), "kind", "none")
     parts = (objective, *getattr(objective, "parts", {}).values())
     uses_classes = training.class_weights == "balanced" and not any(p.has_classes for p in parts)
     for used, setting, kinds in (
@@ -25,7 +24,6 @@ def settings_fit_the_objective(run: RunFile) -> None:
         (training.seeds > 1, "training.seeds", kinds_that("has_scores")),
         (training.window, "training.window", kinds_that("is_unlabelled")),
         (training.edits, "training.edits", kinds_that("allows_edits")),
-        (exits != "none", f"model.exits {exits!r}", kinds_that("has_classes")),
     ):
         if used and objective.kind not in kinds:
             *others, last = map(repr, kinds)

@@ -10,23 +10,22 @@ import csv
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
-from selfattn_bio.sequence.alphabet import control_in
 from selfattn_bio.sequence.policy import at
 from selfattn_bio.sequence.readers.blocks import BlockReader, open_blocks, raise_sequence_error
 from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
+from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
 MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
-SHOWN = 40  # characters of a name in a message
 ROWS = 1024  # rows of Parquet per batch
 SEQUENCE_NAMES = (
     "sequence",
@@ -167,20 +166,6 @@ def targets_table(path: Path) -> pd.DataFrame:
             else str(error).strip().splitlines()[0]
         )
         raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
-
-
-def check_names(names: Iterable[object], place: str) -> None:
-    """Raise `SequenceFileError` if the name of a column has a line break or control character.
-
-    `place` is that of the header.
-    """
-    for number, name in enumerate(map(str, names), start=1):
-        if found := control_in(name):
-            raise_sequence_error(
-                f"{found} in the name of column {number}, {name[:SHOWN]!r}",
-                place,
-                "Rename the column",
-            )
 
 
 def separator_of(head: bytes, fields: Fields) -> str:

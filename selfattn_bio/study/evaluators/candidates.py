@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from selfattn_bio.config import AttentionModel, NoExits, RunFile, read_run_file
+from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import read_json, sha256_of
-from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
     RUN,
@@ -80,28 +76,6 @@ class Candidate:
             "letters_per_second": sum(speed) / len(speed),
             "members": each,
         }
-
-    def mean_layers(self, records: EvaluationRecords) -> dict[str, dict[str, float]]:
-        """Measure how many layers a model with exits uses, as a mean over records and members.
-
-        Returns
-        -------
-        The mean, and the number of layers, by split. Empty for a model without exits.
-        """
-        section = self.runs()[0].model
-        if not isinstance(section, AttentionModel) or isinstance(section.exits, NoExits):
-            return {}
-        members = self.load().members
-        of = max(len(body.encoder.blocks) for member in members for body in member.network.members)  # type: ignore[arg-type, union-attr]
-        found = {
-            split: float(
-                np.mean([member.depths(records.letters[split]).mean() for member in members])
-            )
-            for split in EVALUATED_SPLITS
-        }
-        shown = ", ".join(f"{split} {mean:.2f}" for split, mean in found.items())
-        LOG.info(f"mean number of layers used per record, of {of}: {shown}")
-        return {split: {"mean": mean, "of": of} for split, mean in found.items()}
 
 
 def check_candidates(

@@ -232,7 +232,7 @@ def test_values_of_options_are_named():
 def test_allow_module_is_an_option_where_networks_run():
     found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
     assert found == {
-        *("score", "train", "prune", "evaluate", "explain", "motifs", "interactions"),
+        *("score", "train", "evaluate", "explain", "motifs", "interactions"),
         *("scan", "variants", "run"),
     }
 

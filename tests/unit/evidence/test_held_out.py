@@ -17,7 +17,6 @@ from selfattn_bio.evidence.held_out_records import LabelledRecords, MeasuredReco
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.formats import BED_COLUMNS, read_bed
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
@@ -25,6 +24,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed
 
 WORD = b"GGTCACAC"
 FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]

@@ -14,8 +14,8 @@ import selfattn_bio
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.evidence import scanning
 from selfattn_bio.motifs import jaspar_text, meme_text
-from selfattn_bio.motifs.formats import read_bed
 from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.sequence.tables import read_bed
 
 WORD = "GGTCACACT"
 PPM = np.eye(4)[["ACGT".index(letter) for letter in WORD]]
@@ -80,7 +80,7 @@ def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, s
     run(f"hits --motifs {tmp_path}/m.jaspar --fasta {fasta} --hit-p 1e-5 --output {output}")
     assert capsys.readouterr().out == f"hits: wrote 3 hits of 1 motif to {output}\n"
     read = {
-        "bed": lambda path: read_bed(path, ["p_value"]),
+        "bed": lambda path: read_bed(path).rename(columns={6: "p_value"}),
         "tsv": lambda path: pd.read_csv(path, sep="\t"),
         "parquet": pd.read_parquet,
     }

@@ -47,8 +47,6 @@ MODELS = {
             {"kind": "reformer", "num_buckets": 8, "chunk": 8, "hashes": 2},
         )
     },
-    "exits": {"stem": CONV, "exits": {"kind": "confidence"}},
-    "gates": {"stem": CONV, "gates": {"kind": "hard_concrete"}},
     "cnn": {"kind": "cnn", "channels": [4, 4, 4], "kernels": [5, 3, 3], "hidden_dim": 8},
 }
 
@@ -147,9 +145,7 @@ def test_output_in_float32_equals_the_other_strand(name):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["conv stem", "cls head", "t5", "causal", "performer", "exits", "cnn"]
-)
+@pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "performer", "cnn"])
 def test_weights_without_sharing_depend_on_the_strand(name):
     shared, run = trained(run_of(name)), run_of(name, strands="given")
     plain = build_network(run).double().eval()
@@ -176,24 +172,6 @@ def test_encode_swaps_halves_and_mirrors_positions(name):
         (forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10
     )
     assert not torch.allclose(*forward.chunk(2, -1))
-
-
-def test_each_strand_has_its_own_exit():
-    scorer = trained(run_of("exits"))
-    for member in scorer.network.members:
-        member.exits.threshold.fill_(0.55)
-    letters = sequences()
-    readings = scorer.readings(letters)
-    assert readings.shape == (5, 4, 2, 1)
-    np.testing.assert_allclose(
-        readings, scorer.readings(other_strand(letters))[:, [2, 3, 0, 1]], rtol=0, atol=1e-10
-    )
-    depths = scorer.depths(letters)
-    assert 1 < depths.mean() < 2
-    np.testing.assert_array_equal(depths, scorer.depths(other_strand(letters)))
-    np.testing.assert_allclose(
-        scorer.logits(letters), scorer.logits(other_strand(letters)), rtol=0, atol=1e-10
-    )
 
 
 def test_training_gradient_equals_the_other_strand():

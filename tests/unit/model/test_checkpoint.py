@@ -99,14 +99,6 @@ def test_weights_of_a_wrong_type_or_value(folder, change, message):
         load_model(folder)
 
 
-def test_infinite_threshold_of_exits_loads(tmp_path):
-    exits = {"kind": "attention", "embed_dim": 8, "num_heads": 2, "exits": {"kind": "confidence"}}
-    run = config.RunFile.model_validate(TINY.model_dump() | {"model": exits})
-    save_model(tmp_path, run, build_network(run).state_dict(), {"calibration": CALIBRATED})
-    weights = load_model(tmp_path)[1].state_dict()
-    assert {name[-16:] for name in weights if weights[name].isinf().any()} == {".exits.threshold"}
-
-
 def test_another_vocabulary(folder):
     rewrite(folder / "run.toml", "k = 2", "k = 3")
     with pytest.raises(

@@ -8,8 +8,8 @@ import pytest
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs import meme_text, read_meme
-from selfattn_bio.motifs.formats import on_chromosome
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.tables import on_chromosome
 
 PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
 

@@ -106,7 +106,7 @@ def test_new_objective_is_scored_and_evaluated():
     """The defaults of all other steps fit an objective with one answer per sequence."""
     objective = objective_of(AgeSection(column="mya"))
     outputs = np.array([[[1.0], [2.0]], [[1.2], [2.6]]])  # (models, records, columns)
-    columns = objective.columns(outputs, None, {}, calibrated=True)
+    columns = objective.columns(outputs, None, {})
     assert columns["mya"].tolist() == pytest.approx([110, 230])
     assert columns["spread_mya"] == pytest.approx(np.std([[100, 200], [120, 260]], 0, ddof=1))
     assert not objective.has_coverage

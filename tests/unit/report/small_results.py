@@ -13,8 +13,8 @@ from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
-from selfattn_bio.motifs.formats import on_chromosome, write_bed
 from selfattn_bio.motifs.meme import meme_text
+from selfattn_bio.sequence.tables import on_chromosome, write_bed
 
 LENGTH = 60
 SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}

@@ -6,8 +6,8 @@ from pages import page_of, read
 from small_results import make_results
 
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.motifs.formats import BED_COLUMNS, read_table
 from selfattn_bio.report.results import site_positions
+from selfattn_bio.sequence.tables import BED_COLUMNS, read_table
 
 RECORDS = pd.DataFrame(
     {

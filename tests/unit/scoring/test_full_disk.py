@@ -11,7 +11,7 @@ from selfattn_bio.scoring.tracks import _open_track
 
 
 def write(folder):
-    with _open_track(f"{folder}/scan", SimpleNamespace(lengths={"chr1": 1000})) as track:
+    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as track:
         track.write("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
 
 
@@ -30,4 +30,4 @@ def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     write(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scan.bedGraph.gz", "scan.bw"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.bw"]

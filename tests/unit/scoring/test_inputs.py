@@ -185,15 +185,6 @@ def test_scores_do_not_depend_on_batch_size(model, monkeypatch):
     assert sizes == [7, 2, 2, 2, 1]
 
 
-def test_probabilities_without_calibration(model):
-    table = score_sequences(model, ["ACGTTGCA", "TTTTACGT"], calibrated=False)
-    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"])))
-    assert (
-        table["predicted"].tolist()
-        == score_sequences(model, ["ACGTTGCA", "TTTTACGT"])["predicted"].tolist()
-    )
-
-
 # sequences are read with the policy of the training
 HARD, GAPLESS = SequencePolicy(DNA, "hard"), SequencePolicy(DNA, gaps="remove")
 

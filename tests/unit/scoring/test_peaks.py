@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.scoring.peaks import PeakFinder, unsuppressed
+from selfattn_bio.scoring.tracks import PeakFinder, unsuppressed
 
 
 def greedy(places, values, separation):

@@ -1,4 +1,4 @@
-"""Test the flag for sequences unlike the training data, with its reason, in tables and folders."""
+"""Test the flag for sequences out of distribution, with its reason, in tables and folders."""
 
 import dataclasses
 from collections import Counter
@@ -16,7 +16,7 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.reference import (
-    UNLIKE,
+    OUTSIDE,
     Reference,
     _ambiguous,
     _variety,
@@ -76,35 +76,35 @@ def test_typicality_and_entropy_equal_a_loop(reference):
 
 
 def test_one_percent_of_similar_records_is_unlike(reference):
-    told = reference.unlike(rich(np.random.default_rng(1), 4000))
+    told = reference.out_of_distribution(rich(np.random.default_rng(1), 4000))
     assert set(told) == {"no", "composition"}
-    assert (np.array(told) != "no").mean() == pytest.approx(UNLIKE, abs=0.01)
+    assert (np.array(told) != "no").mean() == pytest.approx(OUTSIDE, abs=0.01)
 
 
 def test_very_typical_records_are_not_unlike(reference):
     *others, low, _ = reference.limits
     narrow = dataclasses.replace(reference, limits=np.array([*others, low, low]))
-    assert narrow.unlike(rich(np.random.default_rng(1), 200)).count("no") > 190
+    assert narrow.out_of_distribution(rich(np.random.default_rng(1), 200)).count("no") > 190
 
 
 def test_unlike_records_have_a_reason(reference):
     rng = np.random.default_rng(2)
-    shuffled = reference.unlike([rng.permutation(row) for row in rich(rng, 200)])
+    shuffled = reference.out_of_distribution([rng.permutation(row) for row in rich(rng, 200)])
     assert np.mean([why == "composition" for why in shuffled]) > 0.9
     short, long = rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)
-    assert reference.unlike([short, long]) == ["length", "length"]
+    assert reference.out_of_distribution([short, long]) == ["length", "length"]
     masked = rich(rng, 1)[0].copy()
     masked[5] = ord("N")
-    assert reference.unlike([masked]) == ["ambiguous"]
-    assert reference.unlike([]) == []
+    assert reference.out_of_distribution([masked]) == ["ambiguous"]
+    assert reference.out_of_distribution([]) == []
 
 
 def test_low_complexity_repeat_is_unlike():
     shipped = load("promoter").reference
     gc, ca = (np.frombuffer(text.encode() * 150, np.uint8) for text in ("GC", "CA"))
     # its words are those of promoters
-    assert dataclasses.replace(shipped, simplest=0.0).unlike([gc]) == ["no"]
-    assert shipped.unlike([gc, ca]) == ["composition"] * 2
+    assert dataclasses.replace(shipped, simplest=0.0).out_of_distribution([gc]) == ["no"]
+    assert shipped.out_of_distribution([gc, ca]) == ["composition"] * 2
 
 
 def test_length_does_not_change_typicality(reference):
@@ -113,7 +113,7 @@ def test_length_does_not_change_typicality(reference):
         reference, limits=reference.limits * [0.1, 100, 1, 1, 1], simplest=0.0
     )  # short records have a lower k-mer entropy
     shares = [
-        np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))])
+        np.mean([told != "no" for told in far.out_of_distribution(rich(rng, 800, (n, n + 1)))])
         for n in (25, 90, 2000)
     ]
     assert max(shares) < 0.05
@@ -125,8 +125,9 @@ def test_protein_reference():
     draw = lambda n, p=None: [rng.choice(letters, 60, p=p) for _ in range(n)]  # noqa: E731
     reference = Reference.of(PROTEIN, draw(300), draw(300), {})
     skewed = np.r_[[0.6], np.full(19, 0.4 / 19)]
-    assert np.mean([told != "no" for told in reference.unlike(draw(100))]) < 0.1
-    assert np.mean([told == "composition" for told in reference.unlike(draw(100, skewed))]) > 0.5
+    assert np.mean([told != "no" for told in reference.out_of_distribution(draw(100))]) < 0.1
+    reasons = reference.out_of_distribution(draw(100, skewed))
+    assert np.mean([why == "composition" for why in reasons]) > 0.5
 
 
 # in a model folder
@@ -166,7 +167,7 @@ def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
     monkeypatch.setattr(Scorer, "outputs", lambda self, letters: outputs[: len(letters)])
     sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
     table = score_sequences(scorer, sequences, coverage=0.9)
-    assert list(table) == ["id", "logit", "probability", "predicted", "set", "unlike"]
+    assert list(table) == ["id", "logit", "probability", "predicted", "set", "out_of_distribution"]
     assert set(table["set"]) <= {"0", "1", "0,1", "none"}
     held = np.mean(
         [str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)]
@@ -222,8 +223,8 @@ def test_reference_round_trip(tmp_path, reference):
     assert {name: scores.tolist() for name, scores in back.conformal.items()} == {
         name: scores.tolist() for name, scores in conformal.items()
     }
-    assert "unlike" in score_sequences(folder, ["ACGT"])
-    assert "unlike" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
+    assert "out_of_distribution" in score_sequences(folder, ["ACGT"])
+    assert "out_of_distribution" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
 
 
 def test_damaged_or_foreign_reference_is_refused(tmp_path, reference):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from selfattn_bio.scoring.threads import in_threads
+from selfattn_bio.scoring.windows import in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 3])

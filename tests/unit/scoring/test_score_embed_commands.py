@@ -15,8 +15,7 @@ from selfattn_bio.errors import OutputError
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
-from selfattn_bio.scoring.score_files import score_files
-from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.scoring.table import score_files, score_sequences
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +94,7 @@ def test_summary_of_scored_files(here):
     (here / "new.fa").write_text(f">a\nACGT\n>b\n{'N' * 300}\n")
     summary = score_files("promoter", ["new.fa", "new.fa"], "scores.tsv")
     assert (str(summary.path), summary.rows) == ("scores.tsv", 4)
-    assert summary.unlike == {"length": 2, "ambiguous": 2}
+    assert summary.out_of_distribution == {"length": 2, "ambiguous": 2}
     assert repr(summary).endswith(". wrote 4 rows to scores.tsv")
     table, alone = read_scores(), score_sequences("promoter", "new.fa")
     assert table["file"].tolist() == ["new.fa"] * 4

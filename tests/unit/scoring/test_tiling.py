@@ -172,12 +172,13 @@ def test_global_models_read_tiles_of_training_length(run, monkeypatch, caplog):
     alone = score_sequences(scorer, [text[:200]])
     if run.objective.kind == "bins":
         pd.testing.assert_frame_equal(
-            table.drop(columns="unlike")[:7], alone.drop(columns="unlike")[:7]
+            table.drop(columns="out_of_distribution")[:7],
+            alone.drop(columns="out_of_distribution")[:7],
         )
     else:
         assert table["predicted"][0][:150] == alone["predicted"][0][:150]
         assert len(table["predicted"][0]) == 801
-    assert table["unlike"].eq("length").all()
+    assert table["out_of_distribution"].eq("length").all()
 
 
 def test_global_model_without_training_length_is_refused(monkeypatch):

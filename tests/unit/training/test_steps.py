@@ -31,13 +31,6 @@ def test_first_batch_of_private_training_has_one_record():
     assert first_batch(PrivateSteps, 0) == [0]
 
 
-def test_total_loss_includes_the_penalty_of_each_target():
-    steps = SimpleNamespace(loss=SimpleNamespace(sum=lambda outputs, targets: sum(targets)))
-    network = SimpleNamespace(penalty=lambda: 0.5)
-    batch = SimpleNamespace(targets=[1.0, 2.0, 3.0], num_targets=3)
-    assert Steps.total_loss(steps, None, network, batch) == 7.5
-
-
 def test_loss_of_a_step_is_read_once(monkeypatch):
     """On CUDA, reading a number waits for the device."""
     parts, reads, item = [0.1, 0.2, 0.3], [], torch.Tensor.item

@@ -1,17 +1,19 @@
-"""Convert positions in records to chromosome coordinates; read and write BED, TSV and Parquet."""
+"""Read and write tables of results: BED, TSV and Parquet; convert positions to chromosomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from csv import QUOTE_NONE
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.errors import OutputError
+from selfattn_bio.errors import OutputError, SequenceFileError
 from selfattn_bio.files import whole_file
+from selfattn_bio.sequence.alphabet import control_in
 
+SHOWN = 40  # characters of a column name in a message
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 # columns of all tables of the package that are text
 TEXT_COLUMNS = (
@@ -96,29 +98,29 @@ def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) ->
     )
 
 
-def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
+def read_bed(path: str | Path) -> pd.DataFrame:
     """Read a file written by `write_bed`.
 
-    Names are kept as text, also 007, 1e5 or one#1#chr1. Columns after BED6 are named by `more`;
-    any further ones are named 6, 7, ...
+    Names are kept as text, also 007, 1e5 or one#1#chr1. Columns after BED6 are named 6, 7, ...
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If a column of BED6 or of `more` is missing.
+        If a column of BED6 is missing.
     """
-    names = [*BED_COLUMNS, *more]
     try:
         rows = pd.read_csv(
             path, sep="\t", header=None, keep_default_na=False, dtype=TEXT, quoting=QUOTE_NONE
         )
     except pd.errors.EmptyDataError:
-        return pd.DataFrame(columns=names)
-    if rows.shape[1] < len(names):
-        raise ValueError(f"BED file has {rows.shape[1]} columns instead of {', '.join(names)}")
-    return rows.rename(columns=dict(enumerate(names)))
+        return pd.DataFrame(columns=BED_COLUMNS)
+    if rows.shape[1] < len(BED_COLUMNS):
+        raise ValueError(
+            f"BED file has {rows.shape[1]} columns instead of {', '.join(BED_COLUMNS)}"
+        )
+    return rows.rename(columns=dict(enumerate(BED_COLUMNS)))
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -158,3 +160,17 @@ def read_table(path: str | Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataF
         keep_default_na=False,
         na_values=missing,
     )
+
+
+def check_names(names: Iterable[object], place: str) -> None:
+    """Raise `SequenceFileError` if the name of a column has a line break or control character.
+
+    `place` is that of the header.
+    """
+    for number, name in enumerate(map(str, names), start=1):
+        if found := control_in(name):
+            raise SequenceFileError(
+                f"{found} in the name of column {number}, {name[:SHOWN]!r}",
+                place=place,
+                hint="Rename the column",
+            )
