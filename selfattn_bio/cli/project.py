@@ -189,7 +189,7 @@ def schema(arguments: Namespace) -> None:
 
     example: selfattn-bio schema --output workflows/tasks/run_file.schema.json
     """
-    from selfattn_bio.config.schema import write_schema
+    from selfattn_bio.config.writing import write_schema
 
     write_schema(arguments.output)
     LOG.info(f"wrote {arguments.output}")

@@ -31,7 +31,8 @@ from selfattn_bio.config.attention import (
     TransformerXLPosition,
     WindowPattern,
 )
-from selfattn_bio.config.data import Data
+from selfattn_bio.config.data import Data, Partner, SequencePartner, TrackPartner
+from selfattn_bio.config.derived import Job
 from selfattn_bio.config.genome import (
     CenteredWindows,
     FeatureTrack,
@@ -66,13 +67,18 @@ from selfattn_bio.config.kernels import (
 )
 from selfattn_bio.config.model import (
     AnyModel,
+    AnyStem,
     AttentionModel,
     ClsHeadSection,
     CnnModel,
+    ConvStemSection,
     DilatedModel,
     ModuleModel,
+    NoStemSection,
     PairedModel,
     PoolingHeadSection,
+    Tokens,
+    TowerStemSection,
 )
 from selfattn_bio.config.objective import (
     AnyObjective,
@@ -89,7 +95,6 @@ from selfattn_bio.config.objective import (
     RegressionPart,
     SeveralObjective,
 )
-from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
 from selfattn_bio.config.reading import place_of, read_run_file, run_file_of
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import did_you_mean
@@ -107,15 +112,6 @@ from selfattn_bio.config.split import (
     SplitValues,
     regions,
 )
-from selfattn_bio.config.stack import StackSection
-from selfattn_bio.config.stem import (
-    AnyStem,
-    ConvStemSection,
-    NoStemSection,
-    Tokens,
-    TowerStemSection,
-)
-from selfattn_bio.config.sweep import Job
 from selfattn_bio.config.training import (
     PRIVATE_STEM,
     AnyBalance,
@@ -123,6 +119,7 @@ from selfattn_bio.config.training import (
     Privacy,
     ReweightBalance,
     SampleBalance,
+    StackSection,
     Training,
     Transfer,
 )

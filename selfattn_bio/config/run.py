@@ -14,24 +14,29 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from selfattn_bio.config.data import Data
-from selfattn_bio.config.interpret import Interpret
-from selfattn_bio.config.model import AnyModel, AttentionModel
-from selfattn_bio.config.objective import AnyObjective, BinaryObjective
-from selfattn_bio.config.partner import Partner
-from selfattn_bio.config.rules import RULES
-from selfattn_bio.config.section import Section, left_out
-from selfattn_bio.config.split import AnySplit, Audit, RandomSplit
-from selfattn_bio.config.stack import StackSection
-from selfattn_bio.config.stem import Tokens
-from selfattn_bio.config.sweep import Job, Sweep, jobs_of
-from selfattn_bio.config.training import EvaluationSection, Privacy, Training, Transfer
-from selfattn_bio.config.variants import (
+from selfattn_bio.config.data import Data, Partner
+from selfattn_bio.config.derived import (
+    Job,
+    Sweep,
     VariantName,
     VariantSection,
     apply_variant,
     default_variants,
     default_variants_of_pairs,
+    jobs_of,
+)
+from selfattn_bio.config.interpret import Interpret
+from selfattn_bio.config.model import AnyModel, AttentionModel, Tokens
+from selfattn_bio.config.objective import AnyObjective, BinaryObjective
+from selfattn_bio.config.rules import RULES
+from selfattn_bio.config.section import Section, left_out
+from selfattn_bio.config.split import AnySplit, Audit, RandomSplit
+from selfattn_bio.config.training import (
+    EvaluationSection,
+    Privacy,
+    StackSection,
+    Training,
+    Transfer,
 )
 
 SHOWN = 3  # files in the repr
