@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.kernels import PatternShape
 from selfattn_bio.config.section import Positive, Section, Seed
@@ -41,15 +42,13 @@ class T5Position(PositionSection):
         False, description="use buckets of |distance|, the same for both directions"
     )
 
-    @model_validator(mode="after")
-    def _buckets_reach_max_distance(self) -> T5Position:
+    def problems(self) -> Iterator[str]:
         single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
         if self.max_distance <= single:
-            raise ValueError(
+            yield (
                 f"max_distance {self.max_distance} is too small for {self.num_buckets} buckets; "
                 f"use at least {single + 1}"
             )
-        return self
 
 
 class AlibiPosition(PositionSection):
@@ -322,13 +321,11 @@ class ReformerMixer(MixerSection):
     )
     hashes: Positive = Field(4, description="rounds of hashing")
 
-    @model_validator(mode="after")
-    def _buckets_are_pairs(self) -> ReformerMixer:
+    def problems(self) -> Iterator[str]:
         if self.num_buckets > 1 and self.num_buckets % 2:
-            raise ValueError(
+            yield (
                 f"num_buckets {self.num_buckets} is odd; use an even number, or 1 for no hashing"
             )
-        return self
 
 
 AnyMixer = Annotated[

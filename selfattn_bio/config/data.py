@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
 from selfattn_bio.config.section import (
@@ -19,8 +20,8 @@ from selfattn_bio.config.section import (
     Paths,
     Positive,
     Section,
-    check_stride,
     left_out,
+    stride_problems,
 )
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
@@ -113,41 +114,65 @@ class Data(Section):
         description="target columns for windows of `sequences`, each a table [data.tracks.NAME]",
     )
 
-    @model_validator(mode="after")
-    def _classes_or_sequences(self) -> Data:
+    def problems(self) -> Iterator[str]:
         given = [
             name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)
         ]
         if given not in (["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
             found = ", ".join(given) or "none of them"
-            raise ValueError(
+            yield (
                 "needs positives and negatives, or sequences, or train and test (and valid); found "
                 f"{found}"
             )
         for name in ("targets", "label", "tracks"):
             if getattr(self, name) and not self.unlabelled:
-                raise ValueError(
-                    f"{name} can only be used with sequences, not with positives and negatives"
-                )
+                yield f"{name} can only be used with sequences, not with positives and negatives"
         if self.ids == "numbered" and self.targets:
-            raise ValueError(
+            yield (
                 "targets are joined by id, so ids = 'numbered' cannot be used with them; put the "
                 "columns in the sequence tables"
             )
         if self.positive and not self.label:
-            raise ValueError("positive needs label, the column or attribute with the labels")
-        return self
-
-    @model_validator(mode="after")
-    def _groups_differ(self) -> Data:
+            yield "positive needs label, the column or attribute with the labels"
         groups = {"positives": self.positives, "negatives": self.negatives, **self.given_splits}
         seen: dict[str, str] = {}
         for name, paths in groups.items():
             for path in paths if isinstance(paths, tuple) else ():
                 other = seen.setdefault(os.path.normpath(path), name)
                 if other != name:
-                    raise ValueError(f"{other} and {name} are the same file, {path}")
-        return self
+                    yield f"{other} and {name} are the same file, {path}"
+        intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
+        if intervals and not self.genome:
+            yield (
+                f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
+            )
+        if self.genome and len(intervals) < len(self.files):
+            other = next(path for path, _ in self.files if path not in intervals)
+            yield (
+                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
+                "GFF or GTF"
+            )
+        if self.genome and self.alphabet != "dna":
+            yield f"genome cannot be used with alphabet {self.alphabet!r}"
+        if self.genome and (
+            (isinstance(self.label, str) and self.label) or self.header or self.columns
+        ):
+            yield (
+                "a label column, header and columns cannot be used with genome; use label kind "
+                "'score' or 'overlap'"
+            )
+        needs = {
+            "windows": self.windows,
+            "tracks": self.tracks,
+            "label kinds 'score' and 'overlap'": isinstance(self.label, Section),
+            "negatives from the genome": isinstance(self.negatives, GenomeNegatives),
+        }
+        if missing := [what for what, value in needs.items() if value and not self.genome]:
+            yield f"genome is not set; {missing[0]} cannot be used without it"
+        if self.tracks and self.targets:
+            yield "targets and tracks cannot be used together; remove one"
+        if self.min_length > self.max_length:
+            yield f"min_length {self.min_length} is greater than max_length {self.max_length}"
 
     @field_validator("header")
     @classmethod
@@ -215,48 +240,6 @@ class Data(Section):
             re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled
         )
 
-    @model_validator(mode="after")
-    def _genome_and_intervals(self) -> Data:
-        intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
-        if intervals and not self.genome:
-            raise ValueError(
-                f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
-            )
-        if self.genome and len(intervals) < len(self.files):
-            other = next(path for path, _ in self.files if path not in intervals)
-            raise ValueError(
-                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
-                "GFF or GTF"
-            )
-        if self.genome and self.alphabet != "dna":
-            raise ValueError(f"genome cannot be used with alphabet {self.alphabet!r}")
-        if self.genome and (
-            (isinstance(self.label, str) and self.label) or self.header or self.columns
-        ):
-            raise ValueError(
-                "a label column, header and columns cannot be used with genome; use label kind "
-                "'score' or 'overlap'"
-            )
-        needs = {
-            "windows": self.windows,
-            "tracks": self.tracks,
-            "label kinds 'score' and 'overlap'": isinstance(self.label, Section),
-            "negatives from the genome": isinstance(self.negatives, GenomeNegatives),
-        }
-        if missing := [what for what, value in needs.items() if value and not self.genome]:
-            raise ValueError(f"genome is not set; {missing[0]} cannot be used without it")
-        if self.tracks and self.targets:
-            raise ValueError("targets and tracks cannot be used together; remove one")
-        return self
-
-    @model_validator(mode="after")
-    def _lengths_in_order(self) -> Data:
-        if self.min_length > self.max_length:
-            raise ValueError(
-                f"min_length {self.min_length} is greater than max_length {self.max_length}"
-            )
-        return self
-
 
 class SequencePartner(Section):
     """[partner] kind = "sequence": a second DNA or protein sequence for each record."""
@@ -277,14 +260,12 @@ class SequencePartner(Section):
         """Return the files that are read in addition to those of [data]."""
         return list(self.files or ())
 
-    @model_validator(mode="after")
-    def _has_one_source(self) -> SequencePartner:
+    def problems(self) -> Iterator[str]:
         if bool(self.files) == bool(self.column):
-            raise ValueError(f"needs files or column{', not both' if self.files else ''}")
-        check_stride(self.k, self.stride)
+            yield f"needs files or column{', not both' if self.files else ''}"
+        yield from stride_problems(self.k, self.stride)
         if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
-            raise ValueError(f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}")
-        return self
+            yield f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}"
 
 
 class TrackPartner(Section):
@@ -300,11 +281,9 @@ class TrackPartner(Section):
     low: float = Field(description="value of the lowest level; lower values are clipped")
     high: float = Field(description="value of the highest level; higher values are clipped")
 
-    @model_validator(mode="after")
-    def _low_is_lower(self) -> TrackPartner:
+    def problems(self) -> Iterator[str]:
         if self.low >= self.high:
-            raise ValueError(f"low ({self.low:g}) is not less than high ({self.high:g})")
-        return self
+            yield f"low ({self.low:g}) is not less than high ({self.high:g})"
 
     # tokens of a track: one level per position
     k: ClassVar[int] = 1

@@ -141,13 +141,9 @@ class Sweep(Section):
         """
         return dict(_dotted(values)) if isinstance(values, dict) else values
 
-    @model_validator(mode="after")
-    def _something_is_swept(self) -> Sweep:
+    def problems(self) -> Iterator[str]:
         if not self.__pydantic_extra__:
-            raise ValueError(
-                'no key to sweep; add one, such as "training.learning_rate" = [1e-3, 4e-3]'
-            )
-        return self
+            yield ('no key to sweep; add one, such as "training.learning_rate" = [1e-3, 4e-3]')
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of each job: dotted key to value. The last key varies fastest."""

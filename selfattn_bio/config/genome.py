@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from selfattn_bio.config.section import Fraction, Paths, Positive, Section, Seed
 
@@ -52,13 +53,9 @@ class FlankedWindows(WindowsSection):
         "interval", description="extend the complete interval, or only its 5' end"
     )
 
-    @model_validator(mode="after")
-    def _has_letters(self) -> FlankedWindows:
+    def problems(self) -> Iterator[str]:
         if self.of == "five_prime" and self.upstream + self.downstream == 0:
-            raise ValueError(
-                "windows around the 5' end are empty; set upstream or downstream above 0"
-            )
-        return self
+            yield "windows around the 5' end are empty; set upstream or downstream above 0"
 
 
 class TiledWindows(WindowsSection):

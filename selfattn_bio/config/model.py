@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
+from pydantic import Field, FieldSerializationInfo, field_serializer
 
 from selfattn_bio.config.attention import (
     AnyMixer,
@@ -27,8 +28,8 @@ from selfattn_bio.config.section import (
     Positive,
     Repeats,
     Section,
-    check_stride,
     left_out,
+    stride_problems,
 )
 
 
@@ -41,10 +42,8 @@ class Tokens(Section):
         False, description="a k-mer and its reverse complement have one embedding (DNA only)"
     )
 
-    @model_validator(mode="after")
-    def _no_letter_is_skipped(self) -> Tokens:
-        check_stride(self.k, self.stride)
-        return self
+    def problems(self) -> Iterator[str]:
+        yield from stride_problems(self.k, self.stride)
 
 
 class NoStemSection(Section):
@@ -91,15 +90,13 @@ class TowerStemSection(Section):
         5, description="kernel of the second convolution of each stage except the first; odd"
     )
 
-    @model_validator(mode="after")
-    def _stages_are_complete(self) -> TowerStemSection:
+    def problems(self) -> Iterator[str]:
         stages = len(self.kernels)
         if (len(self.channels), len(self.pools)) != (stages - 1, stages):
-            raise ValueError(
+            yield (
                 f"channels has {len(self.channels)} values and pools has {len(self.pools)}; with "
                 f"{stages} kernels, use {stages - 1} channels and {stages} pools"
             )
-        return self
 
     @property
     def pool(self) -> int:
@@ -183,66 +180,44 @@ class AttentionModel(Section):
         """Return the dimension of the token embeddings."""
         return self.embed_dim if isinstance(self.stem, NoStemSection) else self.stem.token_dim
 
-    @model_validator(mode="after")
-    def _heads_divide_the_embedding(self) -> AttentionModel:
+    def problems(self) -> Iterator[str]:
         if self.embed_dim % self.num_heads:
-            raise ValueError(
-                f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
-            )
+            yield f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
         if self.position.kind == "rotary" and self.head_dim % 2:
-            raise ValueError(
+            yield (
                 "position 'rotary' needs an even head dimension; embed_dim / num_heads is "
                 f"{self.head_dim}"
             )
-        if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}"
+        if self.num_heads % self.num_groups:
+            yield f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_groups}"
+        if self.kernel != "auto" and (
+            lacking := KERNELS[self.kernel].unsupported(
+                pattern=self.pattern.shape,
+                own_keys=self.position.effect == "own_keys",
+                head_dim=self.head_dim,
+                dropout=self.attention_dropout,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _kernel_fits(self) -> AttentionModel:
-        if self.kernel == "auto":
-            return self
-        lacking = KERNELS[self.kernel].unsupported(
-            pattern=self.pattern.shape,
-            own_keys=self.position.effect == "own_keys",
-            head_dim=self.head_dim,
-            dropout=self.attention_dropout,
-        )
-        if lacking:
-            raise ValueError(
-                f"kernel {self.kernel!r} does not fit: {'; '.join(lacking)}; use kernel 'auto'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _head_fits(self) -> AttentionModel:
+        ):
+            yield f"kernel {self.kernel!r} does not fit: {'; '.join(lacking)}; use kernel 'auto'"
         if self.pattern.causal and self.head.kind == "cls":
-            raise ValueError(
+            yield (
                 "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
                 "use head 'pooling'"
             )
-        return self
+        if not isinstance(self.mixer, SoftmaxMixer):
+            yield from self._mixer_problems()
 
-    @model_validator(mode="after")
-    def _mixer_fits(self) -> AttentionModel:
-        if isinstance(self.mixer, SoftmaxMixer):
-            return self
+    def _mixer_problems(self) -> Iterator[str]:
         for name in ("pattern", "kernel"):
             if getattr(self, name) != AttentionModel.model_fields[name].default:
-                raise ValueError(f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}")
+                yield f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}"
         if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
-            raise ValueError(
-                f"mixer {self.mixer.kind!r} uses its queries as keys; remove num_kv_heads"
-            )
+            yield f"mixer {self.mixer.kind!r} uses its queries as keys; remove num_kv_heads"
         if self.position.kind not in self.mixer.positions:
-            known = ", ".join(map(repr, self.mixer.positions))
-            raise ValueError(
+            yield (
                 f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
-                f"choose one of {known}"
+                f"choose one of {', '.join(map(repr, self.mixer.positions))}"
             )
-        return self
 
 
 class CnnModel(Section):
@@ -326,36 +301,34 @@ class PairedModel(Section):
         "the partner; for tracks, which have the positions of the sequence",
     )
 
-    @model_validator(mode="after")
-    def _encoders_fit(self) -> PairedModel:
+    def problems(self) -> Iterator[str]:
         for name in ("encoder", "partner_encoder"):
             if "members" in getattr(getattr(self, name), "model_fields_set", ()):
-                raise ValueError(f"set members in [model] instead of [model.{name}]")
+                yield f"set members in [model] instead of [model.{name}]"
         if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
-            raise ValueError("set head in [model.encoder] instead of [model.partner_encoder]")
+            yield "set head in [model.encoder] instead of [model.partner_encoder]"
         first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
         if first != partner:
-            raise ValueError(
+            yield (
                 f"token embeddings have {first} dimensions in encoder and {partner} in "
                 "partner_encoder; set the same token_dim in both stems (embed_dim without a stem)"
             )
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
-            raise ValueError(
+            yield (
                 f"cross_position {self.cross_position.kind!r} is not supported; choose one of "
                 f"{known}"
             )
         if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
-            raise ValueError(
+            yield (
                 "cross_position 'rotary' needs an even head dimension; embed_dim / num_heads of "
                 f"encoder is {self.encoder.head_dim}"
             )
         if "shared" in (self.encoder.strands, self.of_partner.strands):
-            raise ValueError(
+            yield (
                 "strands 'shared' cannot be used in the encoders of model kind 'paired': the "
                 "partner has one strand"
             )
-        return self
 
     @field_serializer("encoder", "partner_encoder")
     def _as_it_is_given(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
 
@@ -78,13 +79,9 @@ class MulticlassObjective(ObjectiveSection):
         (), description="in the order of the outputs; taken from the training records if not given"
     )
 
-    @model_validator(mode="after")
-    def _classes_differ(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(
-                f"classes needs two or more different names; found {', '.join(self.classes)}"
-            )
-        return self
+            yield f"classes needs two or more different names; found {', '.join(self.classes)}"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -127,17 +124,15 @@ class RegressionObjective(ObjectiveSection):
         "given",
     )
 
-    @model_validator(mode="after")
-    def _scales_fit_the_columns(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if (len(self.center), len(self.scale)) not in (
             (0, 0),
             (len(self.columns), len(self.columns)),
         ):
-            raise ValueError(
+            yield (
                 f"center and scale have {len(self.center)} and {len(self.scale)} values for "
                 f"{len(self.columns)} columns; give one value per column, or omit both"
             )
-        return self
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -180,16 +175,12 @@ class SeveralObjective(ObjectiveSection):
         description="two or more, with different columns"
     )
 
-    @model_validator(mode="after")
-    def _parts_differ(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if len(self.parts) < 2:
-            raise ValueError(
-                "kind 'several' needs at least two parts; for one, use the kind of the part"
-            )
+            yield "kind 'several' needs at least two parts; for one, use the kind of the part"
         columns = self.target_columns
         if both := sorted({column for column in columns if columns.count(column) > 1}):
-            raise ValueError(f"several parts use column {', '.join(both)}; keep it in one part")
-        return self
+            yield f"several parts use column {', '.join(both)}; keep it in one part"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -223,17 +214,13 @@ class LabelsObjective(ObjectiveSection):
         description="the labels, one character each"
     )
 
-    @model_validator(mode="after")
-    def _classes_differ(self) -> LabelsObjective:
+    def problems(self) -> Iterator[str]:
         if (
             len(set(self.classes)) < len(self.classes)
             or "-" in self.classes
             or not self.classes.isascii()
         ):
-            raise ValueError(
-                f"invalid classes {self.classes!r}; use different ASCII characters other than -"
-            )
-        return self
+            yield f"invalid classes {self.classes!r}; use different ASCII characters other than -"
 
     @property
     def target_columns(self) -> tuple[str, ...]:

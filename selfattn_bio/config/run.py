@@ -6,7 +6,8 @@ Rules about combinations of sections are in `rules`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -139,11 +140,8 @@ class RunFile(Section):
             {**values, "split": {"kind": "files", **split}} if isinstance(split, dict) else values
         )
 
-    @model_validator(mode="after")
-    def _sections_fit(self) -> RunFile:
-        for rule in RULES:
-            rule(self)
-        return self
+    def problems(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(rule(self) for rule in RULES)
 
     @model_validator(mode="after")
     def _parts_are_runs(self) -> RunFile:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -62,10 +62,10 @@ def left_out(default: Any, **field: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **field)
 
 
-def check_stride(k: int, stride: int) -> None:
-    """Refuse k-mers that leave positions between them."""
+def stride_problems(k: int, stride: int) -> Iterator[str]:
+    """Yield the problem of k-mers that leave positions between them."""
     if stride > k:
-        raise ValueError(f"stride {stride} skips positions; use at most k ({k})")
+        yield f"stride {stride} skips positions; use at most k ({k})"
 
 
 def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
@@ -82,6 +82,20 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    def problems(self) -> Iterator[str]:
+        """Yield a sentence for each combination of values that is impossible.
+
+        The first one becomes the error of the table. Sections that check combinations override
+        this method.
+        """
+        yield from ()
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        if problem := next(self.problems(), None):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="before")
     @classmethod

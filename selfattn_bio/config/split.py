@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
@@ -19,13 +19,9 @@ class ChromosomeSplit(Section):
     valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation chromosomes")
     test: Listed[tuple[str, ...]] = Field(min_length=1, description="test chromosomes")
 
-    @model_validator(mode="after")
-    def _chromosomes_differ(self) -> ChromosomeSplit:
+    def problems(self) -> Iterator[str]:
         if both := sorted(set(self.valid) & set(self.test)):
-            raise ValueError(
-                f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
-            )
-        return self
+            yield f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
 
 
 class FractionSplit(Section):
@@ -35,13 +31,9 @@ class FractionSplit(Section):
     test_fraction: Fraction = Field(0.15, gt=0, description="fraction of the test set")
     seed: Seed = 0
 
-    @model_validator(mode="after")
-    def _train_is_not_empty(self) -> FractionSplit:
+    def problems(self) -> Iterator[str]:
         if (total := self.valid_fraction + self.test_fraction) >= 1:
-            raise ValueError(
-                f"valid_fraction + test_fraction is {total:g}, which leaves no training records"
-            )
-        return self
+            yield f"valid_fraction + test_fraction is {total:g}, which leaves no training records"
 
 
 class GroupSplit(FractionSplit):
@@ -97,15 +89,14 @@ class ClusterSplit(FractionSplit):
         "if not given",
     )
 
-    @model_validator(mode="after")
-    def _k_is_of_kmers(self) -> ClusterSplit:
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.k is not None and self.method != "kmers":
-            raise ValueError(f"k cannot be used with method {self.method!r}; remove it")
+            yield f"k cannot be used with method {self.method!r}; remove it"
         if self.similarity is None and self.method != "kmers":
-            raise ValueError(
+            yield (
                 f"method {self.method!r} needs similarity, the smallest identity within a cluster"
             )
-        return self
 
 
 class RegionSplit(Section):
@@ -118,14 +109,12 @@ class RegionSplit(Section):
     valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation regions")
     test: Listed[tuple[str, ...]] = Field(min_length=1, description="test regions")
 
-    @model_validator(mode="after")
-    def _regions_are_apart(self) -> RegionSplit:
+    def problems(self) -> Iterator[str]:
         texts = (*self.valid, *self.test)
         named = sorted((*region, text) for region, text in zip(regions(texts), texts, strict=True))
         for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(named):
             if chrom == other and start < end:
-                raise ValueError(f"regions {first} and {second} overlap")
-        return self
+                yield f"regions {first} and {second} overlap"
 
 
 class SplitValues(Section):
@@ -139,13 +128,11 @@ class SplitValues(Section):
     test: Names = Field(("test", "testing", "holdout"), description="values of test records")
     dropped: Names | None = Field(None, description="values of records that are not used")
 
-    @model_validator(mode="after")
-    def _values_differ(self) -> SplitValues:
+    def problems(self) -> Iterator[str]:
         seen: dict[str, str] = {}
         for value, split in self.pairs():
             if seen.setdefault(value, split) != split:
-                raise ValueError(f"value {value!r} is given for both {seen[value]} and {split}")
-        return self
+                yield f"value {value!r} is given for both {seen[value]} and {split}"
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return each value in lower case with its split."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.section import (
     Column,
@@ -66,13 +67,9 @@ class EditsSection(Section):
         "trains on the original sequences",
     )
 
-    @model_validator(mode="after")
-    def _change_something(self) -> EditsSection:
+    def problems(self) -> Iterator[str]:
         if not (self.longest or self.translocation or self.substitution):
-            raise ValueError(
-                "longest, translocation and substitution are all 0; set at least one above 0"
-            )
-        return self
+            yield "longest, translocation and substitution are all 0; set at least one above 0"
 
 
 class Training(Section):
@@ -162,14 +159,12 @@ class Training(Section):
     )
     checkpoint_every: Positive = Field(250, description="steps")
 
-    @model_validator(mode="after")
-    def _last_seed_is_one(self) -> Training:
+    def problems(self) -> Iterator[str]:
         if self.seed + self.seeds > 2**32:
-            raise ValueError(
+            yield (
                 f"seed {self.seed} is too large for {self.seeds} members; the last seed would "
                 "exceed 4294967295"
             )
-        return self
 
 
 SHIPPED_PARENTS = ("motifs",)  # models in the package that can be parents by name
