@@ -6,28 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.config import EditsSection
+
 Letters = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Edits:
+class Edits(EditsSection):
     """Edit sequences similarly to evolution, keeping their length and label.
 
-    Attributes
-    ----------
-    per_record
-        Number of kinds of edits per record, chosen at random each time.
-    longest
-        Maximum length of an insertion or deletion.
-    translocation
-        Maximum number of letters by which a sequence is rotated.
-    substitution
-        Fraction of letters that are replaced.
+    Parameters are those of [training] `edits`.
 
     References
     ----------
@@ -35,11 +26,6 @@ class Edits:
     networks with evolution-inspired data augmentations. New letters are sampled from the record
     here, so that its composition does not change; EvoAug samples them uniformly.
     """
-
-    per_record: int
-    longest: int
-    translocation: int
-    substitution: float
 
     def apply(self, letters: Letters, rng: np.random.Generator) -> Letters:
         """Return an edited copy of a sequence, (L,) of the same length."""

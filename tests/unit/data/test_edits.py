@@ -69,7 +69,7 @@ def test_insertions_and_deletions_change_one_stretch():
 
 def test_edits_are_reproducible_and_end_after_their_epochs():
     corpus = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)
-    edits = Edits(2, 12, 24, 0.1)
+    edits = Edits(substitution=0.1)  # and the defaults, up to 12 and 24 positions
     augmentation = Augmentation(0, False, 1, seed=0, edits=edits, edited_epochs=3)
     seen = [bytes(augmentation.letters(corpus, 0, epoch)) for epoch in range(6)]
     assert len(set(seen[:3])) == 3
