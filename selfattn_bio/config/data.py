@@ -36,82 +36,84 @@ class Data(Section):
 
     Formats are FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain or compressed with gz,
     bgzip or zstd. Paths are relative to the working directory of the command.
+
+    Attributes
+    ----------
+    alphabet
+        alphabet of the sequences
+    assembly
+        genome assembly of the coordinates in the headers, such as dm3
+    positives
+        sequence files with label 1
+    negatives
+        sequence files with label 0, or a table that describes how to generate them from the
+        positives
+    sequences
+        sequence files instead of positives and negatives: with label, or for another
+        [objective] than binary
+    train
+        training sequences, if train, valid and test are separate files
+    valid
+        validation sequences; without them [split] valid_fraction of train is used
+    test
+        test sequences, in the same formats as `sequences`
+    targets
+        table with one row per record: a column id and those named by [objective]; not needed if
+        the sequence files have these columns
+    label
+        source of the label: for sequences a column, header attribute (label=1) or group of
+        header; for windows a table of kind score or overlap
+    positive
+        labels that count as 1, all others count as 0; not needed if labels are 1 and 0
+    header
+        regular expression to search in each header; its group is the column label, or columns
+        named by its named groups
+    columns
+        column names of a table, such as { sequence = 'seq' }
+    ids
+        numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or
+        missing ids
+    keep_duplicates
+        keep records whose sequence occurred earlier; they are counted in any case
+    soft_mask
+        lower case; keep = store the mask separately; hard = read as N (X for protein)
+    gaps
+        - and . in sequences
+    min_length
+        shorter records are dropped and counted
+    max_length
+        longer records are dropped and counted
+    genome
+        FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files
+    windows
+        how intervals become windows; kind = whole if not given
+    tracks
+        target columns for windows of `sequences`, each a table [data.tracks.NAME]
     """
 
-    alphabet: Literal["dna", "protein"] = Field("dna", description="alphabet of the sequences")
-    assembly: str = Field(
-        "", description="genome assembly of the coordinates in the headers, such as dm3"
-    )
-    positives: Paths | None = Field(None, description="sequence files with label 1")
-    negatives: AnyNegatives | None = Field(
-        None,
-        description="sequence files with label 0, or a table that describes how to generate them "
-        "from the positives",
-    )
-    sequences: Paths | None = Field(
-        None,
-        description="sequence files instead of positives and negatives: with label, or for another "
-        "[objective] than binary",
-    )
-    train: Paths | None = left_out(
-        None, description="training sequences, if train, valid and test are separate files"
-    )
-    valid: Paths | None = left_out(
-        None,
-        description="validation sequences; without them [split] valid_fraction of train is used",
-    )
-    test: Paths | None = left_out(
-        None, description="test sequences, in the same formats as `sequences`"
-    )
-    targets: str | None = Field(
-        None,
-        description="table with one row per record: a column id and those named by [objective];"
-        " not needed if the sequence files have these columns",
-    )
-    label: Label = Field(
-        "",
-        description="source of the label: for sequences a column, header attribute (label=1) or"
-        " group of header; for windows a table of kind score or overlap",
-    )
-    positive: Names | None = Field(
-        None,
-        description="labels that count as 1, all others count as 0; not needed if labels are 1 and "
-        "0",
-    )
-    header: str = Field(
-        "",
-        description="regular expression to search in each header; its group is the column label, "
-        "or columns named by its named groups",
-    )
-    columns: dict[RecordField, str] = Field(
-        default_factory=dict, description="column names of a table, such as { sequence = 'seq' }"
-    )
-    ids: Literal["given", "numbered"] = left_out(
-        "given",
-        description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with "
-        "repeated or missing ids",
-    )
-    keep_duplicates: bool = left_out(
-        False,
-        description="keep records whose sequence occurred earlier; they are counted in any case",
-    )
-    soft_mask: Literal["ignore", "keep", "hard"] = Field(
-        "ignore",
-        description="lower case; keep = store the mask separately; hard = read as N (X for "
-        "protein)",
-    )
-    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . in sequences")
-    min_length: Positive = Field(1, description="shorter records are dropped and counted")
-    max_length: Positive = Field(100_000, description="longer records are dropped and counted")
-    genome: str | None = Field(
-        None, description="FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files"
-    )
-    windows: Windows | None = Field(
-        None, description="how intervals become windows; kind = whole if not given"
-    )
+    alphabet: Literal["dna", "protein"] = "dna"
+    assembly: str = ""
+    positives: Paths | None = None
+    negatives: AnyNegatives | None = None
+    sequences: Paths | None = None
+    train: Paths | None = left_out(None)
+    valid: Paths | None = left_out(None)
+    test: Paths | None = left_out(None)
+    targets: str | None = None
+    label: Label = ""
+    positive: Names | None = None
+    header: str = ""
+    columns: dict[RecordField, str] = Field(default_factory=dict)
+    ids: Literal["given", "numbered"] = left_out("given")
+    keep_duplicates: bool = left_out(False)
+    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    gaps: Literal["refuse", "remove"] = "refuse"
+    min_length: Positive = 1
+    max_length: Positive = 100000
+    genome: str | None = None
+    windows: Windows | None = None
     tracks: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], TrackTarget] = Field(
-        default_factory=dict,
-        description="target columns for windows of `sequences`, each a table [data.tracks.NAME]",
+        default_factory=dict
     )
 
     def problems(self) -> Iterator[str]:
@@ -242,18 +244,28 @@ class Data(Section):
 
 
 class SequencePartner(Section):
-    """[partner] kind = "sequence": a second DNA or protein sequence for each record."""
+    """[partner] kind = "sequence": a second DNA or protein sequence for each record.
+
+    Attributes
+    ----------
+    alphabet
+        alphabet of the partners
+    files
+        files in any format of [data]; the ids are those of the records
+    column
+        instead of files: column with this sequence in the tables of [data]
+    k
+        positions per token
+    stride
+        positions between the starts of tokens
+    """
 
     kind: Literal["sequence"] = "sequence"
-    alphabet: Literal["dna", "protein"] = Field("dna", description="alphabet of the partners")
-    files: Paths | None = Field(
-        None, description="files in any format of [data]; the ids are those of the records"
-    )
-    column: str = Field(
-        "", description="instead of files: column with this sequence in the tables of [data]"
-    )
-    k: int = Field(3, ge=1, le=8, description="positions per token")
-    stride: int = Field(1, ge=1, description="positions between the starts of tokens")
+    alphabet: Literal["dna", "protein"] = "dna"
+    files: Paths | None = None
+    column: str = ""
+    k: int = Field(3, ge=1, le=8)
+    stride: int = Field(1, ge=1)
 
     @property
     def inputs(self) -> list[str]:
@@ -269,17 +281,24 @@ class SequencePartner(Section):
 
 
 class TrackPartner(Section):
-    """[partner] kind = "track": one number per position of each record, such as conservation."""
+    """[partner] kind = "track": one number per position of each record, such as conservation.
+
+    Attributes
+    ----------
+    path
+        bigWig or bedGraph, read at chrom, start and end of each record (a record without them
+        is read at the chromosome named as its id, from 0); BED or GFF, read as 1 where covered
+        and 0 elsewhere; or .npz with one array of numbers per record id
+    low
+        value of the lowest level; lower values are clipped
+    high
+        value of the highest level; higher values are clipped
+    """
 
     kind: Literal["track"] = "track"
-    path: str = Field(
-        min_length=1,
-        description="bigWig or bedGraph, read at chrom, start and end of each record (a record "
-        "without them is read at the chromosome named as its id, from 0); BED or GFF, read as 1 "
-        "where covered and 0 elsewhere; or .npz with one array of numbers per record id",
-    )
-    low: float = Field(description="value of the lowest level; lower values are clipped")
-    high: float = Field(description="value of the highest level; higher values are clipped")
+    path: str = Field(min_length=1)
+    low: float
+    high: float
 
     def problems(self) -> Iterator[str]:
         if self.low >= self.high:

@@ -47,21 +47,25 @@ VariantName = Annotated[str, Field(pattern="^[a-z0-9_]+$"), AfterValidator(check
 
 
 class VariantSection(Section):
-    """[variants.NAME]: the same run with another model or training, as a baseline or control."""
+    """[variants.NAME]: the same run with another model or training, as a baseline or control.
 
-    tokens: Tokens | None = Field(None, description="[tokens] of the variant, if it differs")
-    model: AnyModel | None = Field(
-        None, description="if members is not given, it is that of [model]"
-    )
-    training: Training = Field(
-        Training(),
-        description="values that differ from [training]; all others are taken from there",
-    )
-    transfer: Transfer | None = Field(
-        None,
-        description="parent of the variant, if it has tokens or model; otherwise the parent is "
-        "that of the run",
-    )
+    Attributes
+    ----------
+    tokens
+        [tokens] of the variant, if it differs
+    model
+        if members is not given, it is that of [model]
+    training
+        values that differ from [training]; all others are taken from there
+    transfer
+        parent of the variant, if it has tokens or model; otherwise the parent is that of the
+        run
+    """
+
+    tokens: Tokens | None = None
+    model: AnyModel | None = None
+    training: Training = Training()
+    transfer: Transfer | None = None
 
 
 def default_variants() -> dict[str, VariantSection]:
@@ -122,14 +126,17 @@ SWEPT = ("tokens", "model", "training", "transfer")
 
 
 class Sweep(Section):
-    """[sweep]: a list of values for each dotted key; each combination of values is a job."""
+    """[sweep]: a list of values for each dotted key; each combination of values is a job.
+
+    Attributes
+    ----------
+    of
+        what to sweep: model, names of variants, or both; each gets the same jobs
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
-    of: Names = Field(
-        ("model",),
-        description="what to sweep: model, names of variants, or both; each gets the same jobs",
-    )
+    of: Names = ("model",)
 
     @model_validator(mode="before")
     @classmethod
@@ -143,7 +150,7 @@ class Sweep(Section):
 
     def problems(self) -> Iterator[str]:
         if not self.__pydantic_extra__:
-            yield ('no key to sweep; add one, such as "training.learning_rate" = [1e-3, 4e-3]')
+            yield 'no key to sweep; add one, such as "training.learning_rate" = [1e-3, 4e-3]'
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of each job: dotted key to value. The last key varies fastest."""

@@ -44,16 +44,22 @@ SHOWN = 3  # files in the repr
 
 
 class RunFile(Section):
-    """A task: its data, split, model, training, evaluation and interpretation."""
+    """A task: its data, split, model, training, evaluation and interpretation.
 
-    title: str = Field("", description="title of the report")
+    Attributes
+    ----------
+    title
+        title of the report
+    partner
+        the second of two inputs; model kind paired reads both
+    """
+
+    title: str = ""
     data: Data
     split: AnySplit = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
-    partner: Partner | None = left_out(
-        None, description="the second of two inputs; model kind paired reads both"
-    )
+    partner: Partner | None = left_out(None)
     objective: AnyObjective = BinaryObjective()
     model: AnyModel = AttentionModel()
     training: Training = Training()
