@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.inputs import AttentionInputs, prepare
-from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask, prepare
 from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
 from selfattn_bio.attribution.targets import Target

@@ -9,14 +9,12 @@ Both methods are gradient x input with modified gradients for some operations:
 |---|---|---|
 | weights(q, k) @ v | a quarter to q, a quarter to k, half to v | all to v |
 | LayerNorm, RecordNorm | the deviation is a constant | the same |
-| keys of length 1 (Reformer; our rule by analogy) | the length is a constant | the same |
 | GELU | the gate act(x) / x is a constant | the same |
 
 As hooks:
 
 - attention: gradients of q, k, v times 1/4, 1/4, 1/2 (AttnLRP) or 0, 0, 1 (CP-LRP)
 - normalisation: (x - mean) / deviation.detach()
-- keys: x / length.detach()
 - GELU: x * (act(x) / x).detach()
 
 The hooks act before and after the attention kernel and therefore work with every softmax kernel,
@@ -37,12 +35,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.convolution import shifted
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
-from selfattn_bio.model.lookup import shifted
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
@@ -87,16 +84,10 @@ def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Te
     return x * (output.detach() / x.detach()).nan_to_num_(nan=0.5)
 
 
-def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    x = inputs[0]
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
-
-
 _CONSTANTS: Rules = {
     nn.LayerNorm: _constant_deviation,
     RecordNorm: _constant_spread,
     nn.GELU: _constant_gate,
-    UnitLength: _constant_length,
 }
 _ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
 ATTNLRP: Rules = {

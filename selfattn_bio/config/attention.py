@@ -284,24 +284,17 @@ AnyPattern = Annotated[
 ]
 
 
-class MixerSection(Section):
-    """Common properties of mixers.
-
-    `positions` are the position encodings a mixer supports; those of softmax depend on the pattern
-    and the kernel. `keys_are_queries` is whether queries serve as keys.
-    """
-
-    positions: ClassVar[tuple[str, ...]]
-    keys_are_queries: ClassVar[bool] = False
+# positions that mixers other than softmax support; those of softmax depend on pattern and kernel
+MIXER_POSITIONS = positions_with("none", "absolute", "bias", "rotation")
 
 
-class SoftmaxMixer(MixerSection):
+class SoftmaxMixer(Section):
     """Softmax over the pairs allowed by `pattern`, with `position`, computed by `kernel`."""
 
     kind: Literal["softmax"] = "softmax"
 
 
-class DynamicMixer(MixerSection):
+class DynamicMixer(Section):
     """Each query attends to its own block, both neighbours and blocks chosen by summaries.
 
     Attributes
@@ -312,55 +305,12 @@ class DynamicMixer(MixerSection):
         number of blocks a query chooses in addition to its own and the two adjacent ones
     """
 
-    positions = positions_with("none", "absolute", "bias", "rotation")
-
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = 32
     top: Positive = 4
 
 
-class LinearMixer(MixerSection):
-    """Linear attention with features elu(x) + 1 of queries and keys (Katharopoulos et al. 2020)."""
-
-    positions = positions_with("none", "absolute")
-
-    kind: Literal["linear"] = "linear"
-
-
-class PerformerMixer(MixerSection):
-    """Softmax over all keys, estimated with random features (FAVOR+, Choromanski et al. 2021).
-
-    Attributes
-    ----------
-    features
-        random features per head; more approximate softmax better
-    """
-
-    positions = positions_with("none", "absolute", "rotation")
-
-    kind: Literal["performer"] = "performer"
-    features: Positive = 128
-
-
-class LinformerMixer(MixerSection):
-    """Each query attends to `rank` learned sums of the keys (Wang et al. 2020).
-
-    Attributes
-    ----------
-    max_length
-        maximum number of tokens in the encoder; a longer sequence is an error
-    rank
-        number of learned sums of keys and of values
-    """
-
-    positions = positions_with("none", "absolute")
-
-    kind: Literal["linformer"] = "linformer"
-    max_length: Positive
-    rank: Positive = 64
-
-
-class HierarchicalMixer(MixerSection):
+class HierarchicalMixer(Section):
     """A window of tokens, plus all pairs of means of `pool` tokens.
 
     Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
@@ -373,51 +323,9 @@ class HierarchicalMixer(MixerSection):
         tokens per coarse token
     """
 
-    positions = positions_with("none", "absolute", "bias", "rotation")
-
     kind: Literal["hierarchical"] = "hierarchical"
     window: Positive = 64
     pool: int = Field(32, ge=2)
 
 
-class ReformerMixer(MixerSection):
-    """Softmax over tokens in the same hash bucket; keys are unit-length queries.
-
-    Kitaev et al. 2020, Reformer.
-
-    Attributes
-    ----------
-    num_buckets
-        buckets per round, even; 1 = no hashing, only neighbouring chunks
-    chunk
-        tokens per chunk after sorting by bucket; a query attends to its own chunk and adjacent
-        ones
-    hashes
-        rounds of hashing
-    """
-
-    positions = positions_with("none", "absolute", "bias", "rotation")
-    keys_are_queries = True
-
-    kind: Literal["reformer"] = "reformer"
-    num_buckets: Positive = 32
-    chunk: Positive = 64
-    hashes: Positive = 4
-
-    def problems(self) -> Iterator[str]:
-        if self.num_buckets > 1 and self.num_buckets % 2:
-            yield (
-                f"num_buckets {self.num_buckets} is odd; use an even number, or 1 for no hashing"
-            )
-
-
-AnyMixer = Annotated[
-    SoftmaxMixer
-    | DynamicMixer
-    | LinearMixer
-    | PerformerMixer
-    | LinformerMixer
-    | HierarchicalMixer
-    | ReformerMixer,
-    Field(discriminator="kind"),
-]
+AnyMixer = Annotated[SoftmaxMixer | DynamicMixer | HierarchicalMixer, Field(discriminator="kind")]

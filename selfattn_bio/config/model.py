@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer
 
 from selfattn_bio.config.attention import (
+    MIXER_POSITIONS,
     AnyMixer,
     AnyPattern,
     AnyPosition,
@@ -262,12 +263,10 @@ class AttentionModel(Section):
         for name in ("pattern", "kernel"):
             if getattr(self, name) != AttentionModel.model_fields[name].default:
                 yield f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}"
-        if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
-            yield f"mixer {self.mixer.kind!r} uses its queries as keys; remove num_kv_heads"
-        if self.position.kind not in self.mixer.positions:
+        if self.position.kind not in MIXER_POSITIONS:
             yield (
                 f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
-                f"choose one of {', '.join(map(repr, self.mixer.positions))}"
+                f"choose one of {', '.join(map(repr, MIXER_POSITIONS))}"
             )
 
 

@@ -15,7 +15,6 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
-from selfattn_bio.model.build import tokenizer_of
 from selfattn_bio.model.checkpoint import WEIGHTS, load_model
 from selfattn_bio.scoring.baseline import BaselineScorer
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -23,6 +22,7 @@ from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import load_stack
+from selfattn_bio.sequence.kmers import tokenizer_of
 
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
 # A loaded model, or an argument of `load`

@@ -15,12 +15,11 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.kmers import KmerTokenizer, partner_tokenizer_of, tokenizer_of
 from selfattn_bio.sequence.policy import SequencePolicy
 
 TAKE_TWO = "score, evaluate, explain, motifs and report"

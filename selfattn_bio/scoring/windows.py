@@ -23,7 +23,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
-from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
+from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet
+from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet, get_alphabet
+
+if TYPE_CHECKING:
+    from selfattn_bio.config import RunFile
 
 PAD, CLS, MASK, UNK = 0, 1, 2, 3
 SPECIAL = ("[PAD]", "[CLS]", "[MASK]", "[UNK]")
@@ -246,3 +249,23 @@ def _windows(single: Array, k: int, join: Callable[[Array, Array, int], Array]) 
         if bit == "1":
             result, width = join(result[:-1], single[width:], 1), width + 1
     return result
+
+
+def tokenizer_of(run: RunFile) -> KmerTokenizer:
+    """Build the tokenizer that a run file describes."""
+    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
+
+
+def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
+    """Build the tokenizer of the second of two inputs.
+
+    Raises
+    ------
+    ValueError
+        If the run has no partner.
+    """
+    if run.partner is None:
+        raise ValueError("the run file has no section [partner]")
+    return KmerTokenizer(
+        get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
+    )

@@ -23,11 +23,12 @@ from selfattn_bio.data.inputs import Inputs
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
-from selfattn_bio.model.build import build_network, policy_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import (
     check_shardable,

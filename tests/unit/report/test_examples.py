@@ -140,8 +140,8 @@ def test_sequences_are_sorted_by_score(results):
             "There are no maps, because models of kind &#39;cnn&#39; have no attention weights.",
         ),
         (
-            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
-            "There are no maps, because models with the mixer &#39;linear&#39; have no attention "
+            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "dynamic"}},
+            "There are no maps, because models with the mixer &#39;dynamic&#39; have no attention "
             "weights.",
         ),
     ],
