@@ -26,7 +26,7 @@ from selfattn_bio.attribution.explanation import Explanation as Explanation
 from selfattn_bio.attribution.readout import AttentionReading as AttentionReading
 from selfattn_bio.attribution.targets import Target as Target
 from selfattn_bio.config import read_run_file as read_run_file
-from selfattn_bio.config.schema import write_schema as write_schema
+from selfattn_bio.config.writing import write_schema as write_schema
 from selfattn_bio.data.collation import CorpusDataset as CorpusDataset
 from selfattn_bio.data.collation import collate as collate
 from selfattn_bio.data.corpus import Corpus as Corpus

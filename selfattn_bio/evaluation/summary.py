@@ -18,7 +18,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import Names, group_metrics, quantile_edges, slice_metrics
 from selfattn_bio.evaluation.metrics import (

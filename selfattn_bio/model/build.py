@@ -49,9 +49,7 @@ def build_network(run: config.RunFile) -> Network:
     return network
 
 
-def build_members(
-    section: config.AnyModel, num_outputs: int = 1, outputs_per: str = "sequence"
-) -> list[Body]:
+def build_members(section: config.AnyModel, num_outputs: int, outputs_per: str) -> list[Body]:
     """Build the members of a network.
 
     Parameters

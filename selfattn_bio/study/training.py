@@ -33,6 +33,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     run, corpus, output, first = study.run, study.corpus, study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
     _check(study, corpus, threads)
+    _report_members(study)
     with training_settings(threads, run.training.matmul) as usable:
         _with_hint(
             run,
@@ -82,6 +83,16 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
             f"{study.address.label}: starts from random weights, because the [transfer] parent has "
             "another [model] or [tokens]"
         )
+
+
+def _report_members(study: Study) -> None:
+    """Report which of several members is trained, and how to train the others."""
+    address, members = study.address, study.members
+    if address.job or len(members) == 1:
+        return
+    others = [address.text(each.files, study.task.path) for each in members[1:]]
+    after = f"; then train {', '.join(others)}" if address.member == 1 else ""
+    LOG.info(f"{address.label}: member {address.member} of {len(members)}{after}")
 
 
 def _with_hint(run: RunFile, place: str, work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfattn_bio.config import RunFile, run_file_of
-from selfattn_bio.config.schema import DIRECTIVE, NAME, write_schema
+from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.long
 # the network is small, so that its threads meet often
 STEPS = """
 import time
-from selfattn_bio.cli.process import cap_threads
+from selfattn_bio.process import cap_threads
 cap_threads()
 import torch
 torch.set_num_threads(2)

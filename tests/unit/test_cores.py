@@ -2,7 +2,7 @@
 
 import os
 
-from selfattn_bio.cores import available_cores
+from selfattn_bio.process import available_cores
 
 
 def test_available_cores_follow_the_affinity(monkeypatch):

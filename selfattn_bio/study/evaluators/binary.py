@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.variants import NETWORK, PARTNER
+from selfattn_bio.config.derived import NETWORK, PARTNER
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (

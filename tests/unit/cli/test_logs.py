@@ -20,7 +20,7 @@ CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTIL
 
 
 def test_json_lines(command, capsys):
-    command.run = lambda arguments: print("step 1\nhalf ", end="") or print("of step 2\n")
+    command(lambda arguments: print("step 1\nhalf ", end="") or print("of step 2\n"))
     assert cli.main(["try", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(each["command"], each["level"], each["message"]) for each in lines] == [
@@ -43,7 +43,7 @@ def test_json_errors_are_objects(fails_with, capsys):
 
 
 def test_json_warnings_are_objects(command, capsys):
-    command.run = lambda arguments: print("no --prior", file=sys.stderr)
+    command(lambda arguments: print("no --prior", file=sys.stderr))
     assert cli.main(["try", "--json"]) == 0
     lines = json.loads(capsys.readouterr().err)
     assert (lines["level"], lines["message"]) == ("warning", "no --prior")
@@ -55,7 +55,7 @@ def log_two_lines(arguments):
 
 
 def test_logged_lines_name_the_command(command, capsys):
-    command.run = log_two_lines
+    command(log_two_lines)
     assert cli.main(["try"]) == 0
     lines = capsys.readouterr()
     assert lines.out == "try: read 2 records\n"
@@ -66,7 +66,7 @@ def test_logged_lines_name_the_command(command, capsys):
 
 def test_json_objects_of_logged_lines(command, capsys):
     """The message has no prefix, because the object names the command and the level."""
-    command.run = log_two_lines
+    command(log_two_lines)
     assert cli.main(["try", "--json"]) == 0
     found = [json.loads(text) for text in capsys.readouterr()]
     assert [(each["command"], each["level"], each["message"]) for each in found] == [
@@ -82,7 +82,7 @@ def test_quiet_prints_only_warnings_and_errors(command, capsys):
         LOG.warning("no --prior")
         raise SequenceFileError("invalid character 'J'")
 
-    command.run = run
+    command(run)
     assert cli.main(["try", "--quiet"]) == 1
     lines = capsys.readouterr()
     assert lines.out == ""
@@ -92,6 +92,7 @@ def test_quiet_prints_only_warnings_and_errors(command, capsys):
 
 
 def test_quiet_and_json_exclude_each_other(command):
+    command()
     with pytest.raises(SystemExit) as ended:
         cli.main(["try", "--quiet", "--json"])
     assert ended.value.code == 2
@@ -117,6 +118,7 @@ def test_exit_codes_match_docs(fails_with, error, code):
 
 
 def test_wrong_call_exits_with_2(command):
+    command()
     with pytest.raises(SystemExit) as ended:
         cli.main(["try", "--unknown"])
     assert ended.value.code == 2
@@ -127,11 +129,9 @@ def test_wrong_call_exits_with_2(command):
 def test_signal_gives_shell_exit_code(number):
     """A command without a state to save ends at once, with code 128 + the signal in a shell."""
     code = (
-        "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = "
-        "('try',);"
+        "import os, sys, time; from selfattn_bio.cli import main as cli, options;"
         "run = lambda a: print(os.getpid()) or time.sleep(60);"
-        "cli.importlib.import_module = lambda n: types.SimpleNamespace(__doc__='T', "
-        "add_arguments=lambda p: None, run=run);"
+        "cli.COMMANDS = {'try': options.Command('try', 'T', (), run)};"
         "sys.exit(cli.main(['try']))"
     )
     words = ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-c", code]

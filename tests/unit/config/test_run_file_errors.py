@@ -71,9 +71,9 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:5: missing item 2 of 'window' in [interpret]",
         ),
         (
-            "[training]\ntensorboard = 1",
-            "task.toml:5: invalid value 1 for key 'tensorboard' in [training]; expected true or "
-            "false",
+            "[training]\nreverse_complement = 1",
+            "task.toml:5: invalid value 1 for key 'reverse_complement' in [training]; expected "
+            "true or false",
         ),
         (
             "[training]\nbalance = 3",

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio.config import EvaluationSection, RegressionObjective
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.metrics import RANGES, Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selfattn_bio.training.threads import best_number
+from selfattn_bio.training.dry_run import best_number
 
 
 @pytest.mark.parametrize(

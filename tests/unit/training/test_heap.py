@@ -15,7 +15,7 @@ def test_freed_memory_is_reused():
     code = """if True:
         import resource
         import numpy as np
-        from selfattn_bio.training.heap import keep_memory
+        from selfattn_bio.process import keep_memory
         {}
         np.ones(500_000)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -2,7 +2,12 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.training.precision import FILE, fast_precision, keep_precision, with_precision
+from selfattn_bio.training.hardware import (
+    PRECISION_FILE,
+    fast_precision,
+    keep_precision,
+    with_precision,
+)
 
 DATA = {"positives": "a", "negatives": "b"}
 
@@ -30,7 +35,7 @@ def test_instructions_of_the_cpu_decide(has_amx, has_avx512_bf16, expected, monk
 
 
 def test_named_precision_and_own_networks_ignore_the_machine(monkeypatch):
-    monkeypatch.setattr("selfattn_bio.training.precision.fast_precision", lambda: "bf16-mixed")
+    monkeypatch.setattr("selfattn_bio.training.hardware.fast_precision", lambda: "bf16-mixed")
     named = run_file("32-true")
     assert with_precision(named) is named
     own = run_file("auto", kind="module", module="mine:build")
@@ -39,6 +44,6 @@ def test_named_precision_and_own_networks_ignore_the_machine(monkeypatch):
 
 def test_precision_of_the_first_start_is_kept(tmp_path):
     keep_precision(run_file("16-mixed"), tmp_path)
-    assert (tmp_path / FILE).read_text() == "16-mixed\n"
+    assert (tmp_path / PRECISION_FILE).read_text() == "16-mixed\n"
     assert with_precision(run_file("auto"), tmp_path).training.precision == "16-mixed"
     assert with_precision(run_file("32-true"), tmp_path).training.precision == "32-true"

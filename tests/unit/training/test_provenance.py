@@ -16,8 +16,8 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training import provenance
-from selfattn_bio.training.provenance import (
+from selfattn_bio.training import resume
+from selfattn_bio.training.resume import (
     code_sha256,
     commit_of,
     fingerprint_of,
@@ -55,7 +55,6 @@ def test_provenance_describes_data_settings_and_code(run, corpus, two_classes):
     [
         ("training", {"seed": 7}, False),
         ("training", {"learning_rate": 0.5}, False),
-        ("training", {"tensorboard": True}, True),
         ("tokens", {"k": 2}, False),
         ("model", {"dropout": 0.123}, False),
         ("interpret", {"max_sequences": 9}, True),
@@ -122,7 +121,7 @@ def test_hash_of_code_covers_python_and_cpp(name, tmp_path, monkeypatch):
         copy,
         ignore=shutil.ignore_patterns("models", "project", "*.gz", "__pycache__"),
     )
-    monkeypatch.setattr(provenance, "__file__", str(copy / "training" / "provenance.py"))
+    monkeypatch.setattr(resume, "__file__", str(copy / "training" / "resume.py"))
     hash_now = code_sha256.__wrapped__  # without the cache
     before = hash_now()
     assert before == hash_now()
@@ -143,7 +142,7 @@ def test_fingerprint_changes_with_data_processes_and_code(run, corpus, monkeypat
     other = SimpleNamespace(fingerprint="other")
     for settings in ((corpus, "6" * 64, 1), (corpus, "5" * 64, 2), (other, "5" * 64, 1)):
         found.append(fingerprint_of(run, *settings))
-    monkeypatch.setattr(provenance, "code_sha256", lambda: "other")
+    monkeypatch.setattr(resume, "code_sha256", lambda: "other")
     found.append(fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(set(found)) == len(found)
 

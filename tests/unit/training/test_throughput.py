@@ -7,8 +7,7 @@ from torch import nn
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
 from selfattn_bio.model.encoder import build_encoder
-from selfattn_bio.training.history import History
-from selfattn_bio.training.throughput import FlopCounter, Meter, gemm_peak
+from selfattn_bio.training.history import FlopCounter, History, Meter, gemm_peak
 
 
 def test_pairs_of_a_pattern():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfattn_bio.training.resume import StopSignals
-from selfattn_bio.training.validation import Validation
+from selfattn_bio.training.trainer import Validation
 
 
 class Rows:
