@@ -292,10 +292,10 @@ class AttentionReading:
         layer = self.layers[0][0]
         return layer.mask.tokens.to(layer.q.dtype)
 
-    def _to_letters(self, by_place: Tensor) -> Scores:
+    def _to_letters(self, by_position: Tensor) -> Scores:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
-        values = (by_place * self._mask()).cpu().numpy()
+        values = (by_position * self._mask()).cpu().numpy()
         total = np.zeros((*values.shape[:-1], length))
         covering = np.zeros((len(self.lengths), length))
         for position, (start, end) in enumerate(self.spans):

@@ -209,7 +209,7 @@ ScoreMembers = Callable[[Sequence[Any]], Floats]
 MIN_RECORDS = 30
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
-FEWER_RECORDS = 100  # for `mean_fall`
+FEWER_RECORDS = 100  # for `mean_necessity`
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
@@ -244,7 +244,7 @@ class Scored:
         return np.stack([self._intact[record] for record in records])
 
 
-def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
+def mean_necessity(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
     """Return the mean loss of score if all hits of a record are shuffled.
 
     At most `FEWER_RECORDS` records are used; nan with fewer than `MIN_RECORDS`.
@@ -267,12 +267,12 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
 
     Returns
     -------
-    effect and fall, each with the columns of `mean_effect`; effect_records, the number of records;
-    stability. fall is the loss of score at the hits, without subtracting that at control sites.
-    Control sites that overlap other motifs change effect but not fall. stability is the fraction of
-    members whose mean effect is at least `HeldOut.least` in size and has the sign of the overall
-    mean.
-    Only effect_records if there are fewer than `MIN_RECORDS` records.
+    effect and necessity, each with the columns of `mean_effect`; effect_records, the number of
+    records; stability. necessity is the loss of score at the hits, without subtracting that at
+    control sites. Control sites that overlap other motifs change effect but not necessity.
+    stability is the fraction of members whose mean effect is at least `HeldOut.least` in size and
+    has the sign of the overall mean. Only effect_records if there are fewer than `MIN_RECORDS`
+    records.
     """
     at_hits, at_sites, used = [], [], []
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
@@ -285,13 +285,13 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     if len(used) < MIN_RECORDS:
         return {"effect_records": len(used)}
     shuffled = scored.of(at_hits, used)  # (n, M)
-    effects, falls = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
+    effects, losses = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
     found: dict[str, float] = {
         "effect_records": len(used),
         "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
     }
     found |= mean_effect(effects.mean(axis=1), rng, "effect")
-    return found | mean_effect(falls.mean(axis=1), rng, "fall")
+    return found | mean_effect(losses.mean(axis=1), rng, "necessity")
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:

@@ -112,11 +112,11 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         run = scorer.run
-        alike = run.training.reverse_complement and run.objective.outputs_per == "sequence"
+        both_strands = run.training.reverse_complement and run.objective.outputs_per == "sequence"
         found: list[Scores] = []
         for batch in backward_batches(letters, copies=self.copies):
             strands = [list(letters[batch])]
-            if alike and self.copies > 1:
+            if both_strands and self.copies > 1:
                 strands.append([scorer.alphabet.reverse_complement(row) for row in strands[0]])
             chance = [generator(self.seed, row) for row in letters[batch]]
             copies: list[list[Letters]] = [[] for _ in strands]

@@ -90,7 +90,7 @@ def test_neighbouring_sites_are_inconclusive(weight):
     ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
     assert ignored["effect"] * weight < -0.5
     assert ignored["effect_q"] < 0.01
-    assert abs(ignored["fall"]) < 0.1
+    assert abs(ignored["necessity"]) < 0.1
     assert ignored["verdict"] == "inconclusive"
 
 
@@ -163,7 +163,7 @@ def test_interval_of_an_effect_is_over_records():
     found = effect(hits, Scored(LabelledRecords(list(letters), np.ones(number)), log_odds), rng)
     sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
-    for name in ("effect", "fall"):
+    for name in ("effect", "necessity"):
         assert found[name] == pytest.approx(sizes.mean())
         assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(
             2 * 1.96 * sizes.std() / np.sqrt(number), rel=0.1
@@ -224,7 +224,7 @@ def test_shuffling_keeps_composition_and_flanks():
 def estimates(value, low, high):
     return {
         f"{name}{end}": each
-        for name in ("effect", "fall")
+        for name in ("effect", "necessity")
         for end, each in (("", value), ("_low", low), ("_high", high))
     }
 
@@ -245,12 +245,12 @@ SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "nu
         ({"effect_low": -0.1}, "inconclusive"),
         ({"effect": 0.09}, "inconclusive"),
         ({"effect": float("nan"), "support_q": float("nan")}, "inconclusive"),
-        ({"fall": 0.09}, "inconclusive"),
-        ({"fall_low": -0.1}, "inconclusive"),
+        ({"necessity": 0.09}, "inconclusive"),
+        ({"necessity_low": -0.1}, "inconclusive"),
         (DOUBTED, "contradicted"),
         (DOUBTED | {"effect_high": 0.1}, "inconclusive"),
-        (DOUBTED | {"fall_high": 0.1}, "inconclusive"),
-        (DOUBTED | {"fall": -0.09}, "inconclusive"),
+        (DOUBTED | {"necessity_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"necessity": -0.09}, "inconclusive"),
         (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
     ],
 )

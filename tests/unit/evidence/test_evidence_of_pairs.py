@@ -6,7 +6,13 @@ import pytest
 
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.held_out import neutral_backgrounds
-from selfattn_bio.evidence.records import LabelledRecords, Scored, effect, mean_fall, sufficiency
+from selfattn_bio.evidence.records import (
+    LabelledRecords,
+    Scored,
+    effect,
+    mean_necessity,
+    sufficiency,
+)
 
 WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
 INPUTS = pytest.mark.parametrize("name", ["first", "partner"])
@@ -57,7 +63,7 @@ def test_effects_depend_on_the_other_input_of_the_record(name):
     scored, rng = Scored(held_out_of(pairs, name), score_with(name)), np.random.default_rng(0)
     for rows, expected in ((hits["record"] % 3 == 0, 2.0), (hits["record"] % 3 > 0, 0.0)):
         some = hits[rows]
-        assert mean_fall(some, scored, rng) == pytest.approx(expected, abs=0.1)
+        assert mean_necessity(some, scored, rng) == pytest.approx(expected, abs=0.1)
         found = effect(some, scored, rng)
         assert found["effect"] == pytest.approx(expected, abs=0.2)
         assert found["effect_records"] == len(some)

@@ -53,7 +53,7 @@ def test_motifs_that_raise_or_lower_a_number(effect):
     assert used["effect"] == pytest.approx(effect, abs=0.2)
     assert used["difference"] == pytest.approx(effect, abs=0.4)
     assert used["matched_difference"] == pytest.approx(effect, abs=0.4)
-    assert abs(used["null_fall"]) < 0.3
+    assert abs(used["null_necessity"]) < 0.3
     assert used["unit"] == "height"
     assert np.isnan(used["odds_ratio"])
 
@@ -139,7 +139,7 @@ def test_slope_confirms_scores():
 
 SUPPORTED = {
     **{"effect": -2.0, "effect_low": -3.0, "effect_high": -1.0, "effect_q": 0.01},
-    **{"fall": -2.0, "fall_low": -3.0, "fall_high": -1.0},
+    **{"necessity": -2.0, "necessity_low": -3.0, "necessity_high": -1.0},
     **dict.fromkeys(SHIFTS, -1.0),
     **{"support_q": 0.01, "null_p": 1 / 21},
 }
@@ -154,7 +154,7 @@ SUPPORTED = {
         *(({name: 1.0}, "inconclusive") for name in SHIFTS),
         (dict.fromkeys(SHIFTS, 0.0), "inconclusive"),
         ({"support_q": 0.2}, "inconclusive"),
-        ({"fall": -0.4}, "inconclusive"),
+        ({"necessity": -0.4}, "inconclusive"),
         ({"effect_high": 0.1}, "inconclusive"),
         ({"null_p": 0.2}, "inconclusive"),
     ],
