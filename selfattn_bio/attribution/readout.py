@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Bools, Integers, Letters, Scores
+from selfattn_bio.arrays import Bools, Integers, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
     between,
@@ -30,6 +30,7 @@ from selfattn_bio.attention.reading import (
     value_rollout,
 )
 from selfattn_bio.display import counted
+from selfattn_bio.sequence.alphabet import Ascii
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
@@ -322,7 +323,7 @@ class MappedSequence:
         Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
 
-    letters: Letters
+    letters: Ascii
     score: float
     layers: Sequence[AttentionMap]
 

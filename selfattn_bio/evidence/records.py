@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
@@ -32,7 +32,7 @@ from selfattn_bio.evidence.associations import (
     strata_of,
 )
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -66,7 +66,7 @@ class HeldOut(ABC):
         Column of the q-value that shows that the model uses a motif against the records.
     """
 
-    sequences: Sequence[Letters]
+    sequences: Letters
     truth: NDArray[Any]
     alphabet: Alphabet = DNA
     unit: str = LOG_ODDS
@@ -82,8 +82,8 @@ class HeldOut(ABC):
         return MIN_EFFECT * self.scale
 
     def inputs(
-        self, sequences: Sequence[Letters], records: Sequence[int] | Integers
-    ) -> Sequence[Letters] | list[RecordPair]:
+        self, sequences: Letters, records: Sequence[int] | Integers
+    ) -> Letters | list[RecordPair]:
         """Return the inputs of the model for sequences that were made from these records.
 
         For a model with two inputs, the other input is the one of the record.
@@ -179,7 +179,7 @@ class MeasuredRecords(HeldOut):
 
 def held_out_records(
     output: Output,
-    sequences: Sequence[Letters],
+    sequences: Letters,
     truth: Floats,
     alphabet: Alphabet,
     pairs: Sequence[RecordPair] = (),
@@ -231,7 +231,7 @@ class Scored:
     scores: ScoreMembers
     _intact: dict[int, Floats] = field(default_factory=dict)
 
-    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> Floats:
+    def of(self, sequences: Letters, records: Sequence[int]) -> Floats:
         """Return the scores of sequences made from these records, (n, M)."""
         return self.scores(self.held_out.inputs(sequences, records)).reshape(len(sequences), -1)
 
@@ -386,8 +386,8 @@ def matched_sites(
 
 
 def shuffled_at(
-    letters: Letters, spans: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> Letters:
+    letters: Ascii, spans: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> Ascii:
     """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:
