@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, NO_STEM, SEQUENCES, SMALL, ascii_of, scorer_of
+from learners import CNN, CONV, HEADS, NO_STEM, SEQUENCES, SMALL, scorer_of
+from letters import ascii_of
 
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import (
@@ -88,9 +89,7 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
 
 
 @pytest.mark.parametrize(
-    "method",
-    [cls() for cls in METHODS.values()],
-    ids=lambda method: method.name,
+    "method", [cls() for cls in METHODS.values()], ids=lambda method: method.name
 )
 @pytest.mark.parametrize(
     "model", [SMALL | {"stem": CONV}, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"]
@@ -116,7 +115,13 @@ def test_batching_does_not_change_attributions(method, model):
         method.name,
         isinstance(method, AttentionMethod),
     )
-    np.testing.assert_allclose(explanation.attribution[1], found[1], atol=1e-6)
+    assert explanation.ids == ["0", "1", "2"]
+    for row, of_row in enumerate(found):
+        length = len(of_row)
+        np.testing.assert_allclose(explanation.attribution[row], of_row, atol=1e-6)
+        assert not explanation.hypothetical[row, length:].any()
+        assert not explanation.attention[row, length:].any()
+    np.testing.assert_allclose(explanation.hypothetical.sum(-1), 0, atol=1e-5)
 
 
 def test_guided_attributions_are_pinned():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 from planted_motifs import PPMS, SITES, WORDS, weigh
 from scipy.stats import false_discovery_control
 
@@ -15,13 +16,7 @@ from selfattn_bio.evidence.records import (
     shuffled_at,
     sufficiency,
 )
-from selfattn_bio.evidence.verdicts import (
-    COLUMNS,
-    TESTS,
-    q_values,
-    verdict,
-    weigh_evidence,
-)
+from selfattn_bio.evidence.verdicts import COLUMNS, TESTS, q_values, verdict, weigh_evidence
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -30,12 +25,12 @@ def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15)
     """Return records with both words more frequent in positives."""
     rng = np.random.default_rng(seed)
     labels = np.arange(num) % 2
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     for row, label in zip(letters, labels, strict=True):
         for at, word in zip((10, 60), WORDS.values(), strict=True):
             if rng.random() < (in_positives if label else in_negatives):
                 start = at + rng.integers(0, 30)
-                row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+                row[start : start + len(word)] = ascii_of(word)
     return LabelledRecords(list(letters), labels)
 
 
@@ -86,7 +81,7 @@ def test_neighbouring_sites_are_inconclusive(weight):
             at = bytes(row).index(WORDS["ignored"])
             for start in (at - 12, at + 12):
                 if 0 <= start <= len(row) - 8:
-                    row[start : start + 8] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+                    row[start : start + 8] = ascii_of(WORDS["used"])
     ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
     assert ignored["effect"] * weight < -0.5
     assert ignored["effect_q"] < 0.01
@@ -128,7 +123,7 @@ def test_random_models_support_nothing():
 
 def test_strands_follow_the_positives():
     held_out = planted()
-    word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
+    word = ascii_of(WORDS["ignored"])
     for row, label in zip(held_out.sequences, held_out.truth, strict=True):
         at = bytes(row).find(WORDS["ignored"])
         if at >= 0 and not label:
@@ -149,8 +144,8 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
 
 def test_interval_of_an_effect_is_over_records():
     rng = np.random.default_rng(0)
-    number, word = 100, np.frombuffer(WORDS["used"], dtype=np.uint8)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, 120))
+    number, word = 100, ascii_of(WORDS["used"])
+    letters = rng.choice(BASES, (number, 120))
     letters[:, 60:68] = word
     size = {
         bytes(row[:10]): size for row, size in zip(letters, rng.normal(1, 1, number), strict=True)
@@ -212,7 +207,7 @@ def test_matched_sites_are_near_and_apart():
 
 
 def test_shuffling_keeps_composition_and_flanks():
-    letters = np.frombuffer(b"AAAACGTCGTTTTT", dtype=np.uint8)
+    letters = ascii_of(b"AAAACGTCGTTTTT")
     shuffled = shuffled_at(letters, [(4, 10)], np.random.default_rng(3))
     assert bytes(letters) == b"AAAACGTCGTTTTT"
     assert bytes(shuffled[:4]) == b"AAAA"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.held_out import neutral_backgrounds
@@ -23,10 +24,10 @@ def pairs_with_word(name):
     rng = np.random.default_rng(0)
     pairs, spans = [], []
     for record in range(NUM):
-        letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), LENGTH)
+        letters = rng.choice(BASES, LENGTH)
         start = int(rng.integers(LENGTH - len(WORD)))
-        letters[start : start + len(WORD)] = np.frombuffer(WORD, np.uint8)
-        other = np.frombuffer(b"MKV"[: 1 + record % 3] + b"%d" % record, np.uint8)
+        letters[start : start + len(WORD)] = ascii_of(WORD)
+        other = ascii_of(b"MKV"[: 1 + record % 3] + b"%d" % record)
         pair = RecordPair(letters, letters)
         pairs.append(pair._replace(**{"partner" if name == "first" else "first": other}))
         spans.append((record, start, start + len(WORD)))

@@ -3,17 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 from planted_motifs import WORDS
 from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
 from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
-from selfattn_bio.evidence.records import (
-    SHIFTS,
-    LabelledRecords,
-    MeasuredRecords,
-    held_out_records,
-)
+from selfattn_bio.evidence.records import SHIFTS, LabelledRecords, MeasuredRecords, held_out_records
 from selfattn_bio.evidence.verdicts import verdict
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
 from selfattn_bio.sequence.alphabet import DNA
@@ -26,13 +22,13 @@ def hits_in(records):
 def planted(effect, num=300, length=120, seed=0):
     """Return records with both words, whose numbers change by `effect` with the used word."""
     rng = np.random.default_rng(seed)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     values = rng.normal(0, 0.5, num)
     for row, letters_of_row in enumerate(letters):
         for at, (name, word) in zip((10, 60), WORDS.items(), strict=True):
             if rng.random() < 0.4:
                 start = at + rng.integers(0, 30)
-                letters_of_row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+                letters_of_row[start : start + len(word)] = ascii_of(word)
                 values[row] += effect * (name == "used")
     return MeasuredRecords(list(letters), values, scale=float(values.std()), unit="height")
 
@@ -114,7 +110,7 @@ def test_matched_shift_has_uniform_p_values():
 
 
 def test_records_follow_the_output():
-    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 3
+    rows = [BASES] * 3
     one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
     labelled = held_out_records(one, rows, np.array([1.0, 0.0, 1.0]), DNA)
     assert isinstance(labelled, LabelledRecords)
@@ -169,9 +165,9 @@ def confounded(num=400, length=80):
     rng = np.random.default_rng(4)
     gc = rng.permutation(np.repeat([0.2, 0.8], num // 2))
     is_gc = rng.random((num, length)) < gc[:, None]
-    letters = np.frombuffer(b"ATGC", np.uint8)[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
+    letters = ascii_of(b"ATGC")[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
     has = rng.random(num) < np.where(gc > 0.5, 0.7, 0.15)
-    letters[has, 30:38] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    letters[has, 30:38] = ascii_of(WORDS["used"])
     values = 4 * gc - 0.8 * has + rng.normal(0, 0.3, num)
     return MeasuredRecords(list(letters), values, scale=float(values.std()))
 
@@ -201,7 +197,7 @@ def test_direction_is_that_of_ranks_and_means():
 
 
 def test_neutral_records_are_negatives():
-    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 4
+    rows = [BASES] * 4
     labelled = LabelledRecords(rows, np.array([1, 0, 1, 0]))
     assert labelled.neutral.tolist() == [1, 3]
     assert labelled.described.tolist() == [0, 2]

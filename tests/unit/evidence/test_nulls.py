@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from letters import BASES, ascii_of
 
 from selfattn_bio.evidence.records import FEWER_RECORDS, LabelledRecords
 from selfattn_bio.evidence.verdicts import NULLS, null_hits
@@ -13,7 +14,7 @@ HIT_P = 1e-3
 
 def found_in(number, length, seed=0, ppm=None):
     rng = np.random.default_rng(seed)
-    sequences = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, length)))
+    sequences = list(rng.choice(BASES, (number, length)))
     ppm = rng.dirichlet(np.full(4, 0.3), 8) if ppm is None else ppm
     own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P)
     return own, null_hits(ppm, 100, own, LabelledRecords(sequences, np.ones(number)), HIT_P, rng)
@@ -49,7 +50,7 @@ def test_order_does_not_change_a_repeat():
 
 def test_proteins_have_permuted_motifs_too():
     rng = np.random.default_rng(0)
-    letters = np.frombuffer(PROTEIN.letters.encode(), dtype=np.uint8)
+    letters = ascii_of(PROTEIN.letters)
     sequences, ppm = list(rng.choice(letters, (200, 100))), np.eye(20)[:5]
     own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
     held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)

@@ -6,6 +6,7 @@ Cases: several motifs, both strands, half motifs, protein, and data without moti
 import numpy as np
 import pandas as pd
 import pytest
+from letters import ascii_of
 
 from selfattn_bio import config
 from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller
@@ -17,7 +18,7 @@ WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
 
 
 def letters_of(text):
-    return np.frombuffer(text, dtype=np.uint8)
+    return ascii_of(text)
 
 
 def planted(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0):

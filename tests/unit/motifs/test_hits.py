@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from letters import BASES, ascii_of
 
 from selfattn_bio.evidence.associations import enrichment
 from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, integer_scores
@@ -13,7 +14,7 @@ from selfattn_bio.sequence.alphabet import DNA
 def all_words(width):
     """Return every word of ACGT, as (n, width) numbers and as ASCII."""
     words = np.array(list(product(range(4), repeat=width)))
-    return words, list(np.frombuffer(b"ACGT", dtype=np.uint8)[words])
+    return words, list(BASES[words])
 
 
 @pytest.mark.parametrize("num_sites", [2, 20, 5000])
@@ -37,7 +38,7 @@ def test_perfect_match_has_the_smallest_p_value(num_sites):
     # rounded down to multiples of a tenth, each of these log-odds would lose half a tenth
     ppm = np.full((9, 4), (1 - 0.6826) / 3)
     ppm[range(9), [0, 2, 1, 3, 0, 0, 3, 2, 1]] = 0.6826
-    word = np.frombuffer(b"AGCTAATGC", dtype=np.uint8)
+    word = ascii_of(b"AGCTAATGC")
     hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4)
     assert hits["p_value"].tolist() == [4.0**-9]
 
@@ -45,9 +46,9 @@ def test_perfect_match_has_the_smallest_p_value(num_sites):
 @pytest.mark.parametrize("length", [300, 5000])
 def test_chance_and_power_do_not_depend_on_the_length_of_records(length):
     rng, labels = np.random.default_rng(0), np.arange(200) % 2
-    records = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (200, length)))
-    word = np.frombuffer(b"GGCTAATGTC", dtype=np.uint8)
-    of_word = word[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8)
+    records = list(rng.choice(BASES, (200, length)))
+    word = ascii_of(b"GGCTAATGTC")
+    of_word = word[:, None] == BASES
     ppm = 0.7 * of_word + 0.3 * rng.dirichlet(np.ones(4), 10)
 
     def enriched(hit_p):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of, ppm_of
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.motifs import open_database, shipped
@@ -26,8 +27,8 @@ from selfattn_bio.motifs.patterns import (
 )
 from selfattn_bio.sequence.alphabet import DNA
 
-WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
-PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
+WORD = ascii_of(b"GGTCACACT")
+PPM = ppm_of(WORD)
 
 
 def filled(length):
@@ -35,7 +36,7 @@ def filled(length):
 
 
 def read(pattern):
-    return bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+    return bytes(BASES[pattern.pfm.argmax(axis=1)])
 
 
 def has(text, word):
@@ -118,8 +119,8 @@ def test_the_known_databases_are_those_that_ship():
 
 def test_bases_are_counted_on_their_strand():
     letters = np.stack([filled(12), filled(12)])
-    letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
-    letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
+    letters[0, 2:6] = ascii_of(b"ACGG")
+    letters[1, 5:9] = ascii_of(b"CCGT")
     places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
     assert count_letters(places, letters).tolist() == [
         [2, 0, 0, 0],
@@ -130,11 +131,7 @@ def test_bases_are_counted_on_their_strand():
 
 
 def test_sites_over_an_end_count_partly_and_are_dropped():
-    records = [
-        np.frombuffer(b"TATCGATANN", dtype=np.uint8),
-        np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
-        np.frombuffer(b"ATCGATANNN", dtype=np.uint8),
-    ]
+    records = [ascii_of(b"TATCGATANN"), ascii_of(b"NNTATCGATA"), ascii_of(b"ATCGATANNN")]
     places = pd.DataFrame(
         {
             "record": [0, 1, 2] * 20,
@@ -168,7 +165,7 @@ def test_information_and_trimming():
 def planted(num=160, length=120):
     """Return random records with WORD on either strand, and scores that are high there."""
     rng = np.random.default_rng(0)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
     for row in range(num):
         start = rng.integers(20, length - 30)
@@ -206,9 +203,7 @@ def test_a_planted_word_becomes_a_pattern():
     ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
 def test_no_pattern_has_a_reason(scores, note):
-    letters = np.random.default_rng(1).choice(
-        np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2]
-    )
+    letters = np.random.default_rng(1).choice(BASES, scores.shape[:2])
     found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
     assert found.patterns == []
     assert note in found.note
@@ -260,7 +255,7 @@ def test_refining_extends_motifs_and_drops_duplicates():
 
 def test_refining_keeps_one_motif_per_word():
     letters, scores = planted()
-    other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
+    other = ascii_of(b"TTCCGGAACGA")
     # in a third of the records only this word has attribution
     letters[::3, 40 : 40 + len(other)] = other
     scores[::3] = 0.01
