@@ -1,4 +1,4 @@
-"""Test verdicts: evidence for used, ignored and contradicted motifs."""
+"""Test verdicts: evidence for used, ignored and contradicted motifs, and permuted motifs."""
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from planted_motifs import PPMS, SITES, WORDS, weigh
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.evidence.records import (
+    FEWER_RECORDS,
     LabelledRecords,
     Scored,
     effect,
@@ -16,9 +17,17 @@ from selfattn_bio.evidence.records import (
     shuffled_at,
     sufficiency,
 )
-from selfattn_bio.evidence.verdicts import COLUMNS, TESTS, q_values, verdict, weigh_evidence
+from selfattn_bio.evidence.verdicts import (
+    COLUMNS,
+    NULLS,
+    TESTS,
+    null_hits,
+    q_values,
+    verdict,
+    weigh_evidence,
+)
 from selfattn_bio.motifs.matching import find_hits
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
 def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15):
@@ -306,3 +315,52 @@ def test_support_needs_all_three_tests():
     assert unmatched["support_q"].to_numpy() == pytest.approx(q_values(largest.to_numpy()))
     assert unmatched["support_q"].min() >= 0.4
     assert unmatched.loc["used", "verdict"] == "inconclusive"
+
+
+HIT_P = 1e-3
+
+
+def found_in(number, length, seed=0, ppm=None):
+    rng = np.random.default_rng(seed)
+    sequences = list(rng.choice(BASES, (number, length)))
+    ppm = rng.dirichlet(np.full(4, 0.3), 8) if ppm is None else ppm
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P)
+    return own, null_hits(ppm, 100, own, LabelledRecords(sequences, np.ones(number)), HIT_P, rng)
+
+
+def test_hits_that_overlap_those_of_the_motif_are_marked():
+    own, nulls = found_in(800, 150)
+    assert len(nulls) == NULLS
+    for hits in nulls:
+        assert (hits["p_value"] < HIT_P).all()
+        both = hits.reset_index().merge(own, on="record")
+        overlaps = (both["start_x"] < both["end_y"]) & (both["start_y"] < both["end_x"])
+        assert set(both["index"][overlaps]) == set(hits.index[~hits["apart"]])
+
+
+def test_random_sequence_has_as_many_hits_of_permuted_motifs():
+    own, nulls = found_in(400, 200)
+    assert np.mean([len(hits) for hits in nulls]) == pytest.approx(len(own), rel=0.25)
+
+
+def test_small_sets_use_the_next_best_hits():
+    _, nulls = found_in(150, 60)
+    apart = [hits[hits["apart"]] for hits in nulls]
+    assert all(hits["record"].nunique() >= FEWER_RECORDS for hits in apart)
+    assert all(hits["p_value"].max() > HIT_P for hits in nulls)
+
+
+def test_order_does_not_change_a_repeat():
+    own, nulls = found_in(200, 150, ppm=np.tile([0.94, 0.02, 0.02, 0.02], (8, 1)))
+    assert len(own)
+    assert not any((hits["apart"] & (hits["p_value"] < HIT_P)).any() for hits in nulls)
+
+
+def test_proteins_have_permuted_motifs_too():
+    rng = np.random.default_rng(0)
+    letters = ascii_of(PROTEIN.letters)
+    sequences, ppm = list(rng.choice(letters, (200, 100))), np.eye(20)[:5]
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
+    held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
+    nulls = null_hits(ppm, 100, own, held_out, HIT_P, rng)
+    assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * NULLS
