@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from letters import ascii_of
 from torch import nn
 from torch.testing import assert_close
 
@@ -348,7 +349,7 @@ def scorer_of(alphabet, k, stride, length):
 )
 def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
     length, rng = 17, np.random.default_rng(0)
-    known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
+    known = ascii_of(alphabet.letters)
     letters = rng.choice(known, (3, length))
     letters[1, 5] = ord(alphabet.unknown)
     letters[2, 13:] = 0
@@ -384,7 +385,7 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
 )
 def test_base_attributions_keep_token_sums(alphabet, k, stride):
     length, rng = 17, np.random.default_rng(0)
-    known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
+    known = ascii_of(alphabet.letters)
     letters = rng.choice(known, (2, length))
     letters[1, 5] = ord(alphabet.unknown)
     scorer = scorer_of(alphabet, k, stride, length)
