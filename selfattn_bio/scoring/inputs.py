@@ -53,7 +53,12 @@ def read_sequences(
 
 
 def read_inputs(
-    policy: SequencePolicy, sequences: Inputs, k: int, genome: str | Path | None = None
+    policy: SequencePolicy,
+    sequences: Inputs,
+    k: int,
+    genome: str | Path | None = None,
+    *,
+    ids: ReadSummary | None = None,
 ) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
 
@@ -77,6 +82,8 @@ def read_inputs(
         Minimum length of a sequence.
     genome
         FASTA file of the intervals, plain or bgzip. A missing index is created next to it.
+    ids
+        Registers the ids of a file and refuses repeated ones. By default they are accepted.
 
     Raises
     ------
@@ -99,7 +106,7 @@ def read_inputs(
     if genome is not None:
         yield from _of_genome(policy, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
-        yield from _of_file(policy, Path(sequences), k)
+        yield from _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
         yield from _of_list(policy, _listed(policy, sequences), k)
 
@@ -114,11 +121,11 @@ class _AnyIds(ReadSummary):
         """Accept any id."""
 
 
-def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
+def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> Iterator[Input]:
     columns = {"id": policy.id_column, "sequence": policy.sequence_column}
     renamed = {field: name for field, name in columns.items() if field != name}
     file = SequenceFile(path, fields=Fields(columns=renamed))
-    for record in file.records(policy, _AnyIds()):
+    for record in file.records(policy, ids):
         if len(record.letters) < k:
             message = (
                 f"record {record.id!r} has length {len(record.letters)}, but the model needs at "

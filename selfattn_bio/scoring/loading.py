@@ -6,23 +6,27 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import overload
+from typing import Any, NoReturn, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from selfattn_bio.baselines import is_baseline
+from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
+from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
 from selfattn_bio.model.build import tokenizer_of
 from selfattn_bio.model.checkpoint import WEIGHTS, load_model
-from selfattn_bio.scoring.baseline import BaselineScorer
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.reference import load_reference
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, without_padding
 from selfattn_bio.scoring.stack import load_stack
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
 
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
 # A loaded model, or an argument of `load`
@@ -169,6 +173,7 @@ def _load_one(path: str | Path, device: str) -> Scorer:
         reference=reference,
         folder=folder,
         stack=stack,
+        record_length=provenance.get("median_length"),
     )
 
 
@@ -212,3 +217,97 @@ def folder_of(model: str | Path) -> Path:
         f"{message}, and no model of this name ships with the package "
         f"(shipped: {', '.join(shipped)})"
     )
+
+
+# ------------ baselines
+class BaselineScorer(Scorer):
+    """Score sequences with a baseline that `evaluate` saved.
+
+    `score_sequences` and `selfattn-bio score` accept it. Logits and calibration work as
+    in `Scorer`. Functions that need a network, such as `explain` and
+    `embed`, raise `ArgumentError`.
+
+    Parameters
+    ----------
+    baseline
+        A fitted baseline.
+    folder
+        The folder it was loaded from.
+    """
+
+    def __init__(self, baseline: Baseline, folder: Path | None = None) -> None:
+        attributes = {
+            "calibration": baseline.calibration,
+            "baseline": baseline,
+            "folder": folder,
+        }
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)  # a Scorer is frozen
+
+    baseline: Baseline
+
+    @classmethod
+    def load(cls, folder: Path) -> BaselineScorer:
+        """Load a saved baseline.
+
+        Raises
+        ------
+        ModelFolderError
+            As for `baselines.load_baseline`.
+        """
+        return cls(load_baseline(folder), folder)
+
+    def __repr__(self) -> str:
+        return f"BaselineScorer: {self.baseline.title}"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise: a baseline has no run file, network or tokens."""
+        if name not in ("run", "network", "tokenizer"):
+            raise AttributeError(name)
+        raise ArgumentError(
+            f"this is a baseline ({self.baseline.title}) without a network; only `load` and "
+            "`score` accept it",
+            place=str(self.folder or ""),
+        )
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective of all baselines that are saved."""
+        return objective_of(BinaryObjective())
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the training records."""
+        return self.baseline.setup.alphabet
+
+    @property
+    def policy(self) -> SequencePolicy:
+        """Return how sequences are read."""
+        return self.baseline.setup.policy
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether logits are means over both strands."""
+        return self.baseline.both_strands
+
+    @property
+    def shortest(self) -> int:
+        """Return the minimum length of a sequence, which is 1 for a baseline."""
+        return 1
+
+    def outputs(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
+        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`."""
+        return self.logits(letters)[:, None]
+
+    def logits(self, letters: NDArray[np.uint8] | Sequence[Any]) -> NDArray[np.float64]:
+        """Return the logits of label 1, (n,).
+
+        Arrays (n, L) are padded with 0 at the end.
+        """
+        return self.baseline.logits(without_padding(letters))
+
+    def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Return `log_odds` as an ensemble with one member, (n, 1)."""
+        return self.log_odds(letters)[:, None]

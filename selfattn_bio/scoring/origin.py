@@ -14,10 +14,9 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
 
 @dataclass(frozen=True)

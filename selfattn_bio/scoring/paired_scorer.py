@@ -1,28 +1,35 @@
-"""Score pairs of sequences with a model that has two inputs."""
+"""Score pairs of sequences with a model that has two inputs, and read the second input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile, SequencePartner
+from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.levels import Scale
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.records import ReadSummary
 
+# sequences, or arrays of numbers in order or by id
+Partners = Inputs | Sequence[Any] | Mapping[str, Any]
 TAKE_TWO = "score, evaluate, explain, motifs and report"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences, which only {TAKE_TWO} accept"
 
@@ -170,3 +177,92 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
         raise ArgumentError(f"{what} does not support models with two inputs; only {TAKE_TWO} do")
+
+
+# ------------ reading partners
+def read_partners(
+    scorer: Scorer, partner: Partners | None
+) -> Callable[[Input], NDArray[np.uint8]] | None:
+    """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
+
+    Returns None for a model with one input.
+
+    Raises
+    ------
+    ArgumentError
+        If a model with two inputs gets no partner, or a model with one input gets one. The returned
+        function raises it for a sequence without a partner, and for numbers that are not one per
+        position. Also if two partners have the same id.
+    SequenceFileError, IntervalError
+        If a file is missing or malformed, or has an id twice.
+    """
+    if not isinstance(scorer, PairedScorer):
+        if partner is not None:
+            raise ArgumentError("partner was given, but this model has only one input")
+        return None
+    if partner is None:
+        raise ArgumentError("this model has two inputs; pass the second one as partner")
+    section = scorer.run.partner
+    if isinstance(section, TrackPartner):
+        find, scale = _numbers(partner), Scale(section.low, section.high)
+
+        def level(each: Input) -> NDArray[np.uint8]:
+            numbers = find(each)
+            if numbers is None:
+                raise ArgumentError(f"no partner for sequence {each.id!r}")
+            if numbers.shape != (len(each.letters),):
+                raise ArgumentError(
+                    f"the partner of {each.id!r} has shape {numbers.shape}, but the sequence has "
+                    f"{len(each.letters)} positions"
+                )
+            return scale.letters(numbers)
+
+        return level
+    known: dict[str, NDArray[np.uint8]] = {}
+    policy, k = scorer.partner_policy, scorer.partner_tokenizer.k
+    for each in read_inputs(policy, partner, k, ids=ReadSummary()):  # type: ignore[arg-type]
+        if each.id in known:
+            raise ArgumentError(f"two partners have the id {each.id!r}")
+        known[each.id] = each.letters
+
+    def sequence(each: Input) -> NDArray[np.uint8]:
+        if each.id not in known:
+            raise ArgumentError(f"no partner for sequence {each.id!r}")
+        return known[each.id]
+
+    return sequence
+
+
+def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]:
+    """Return a function that gives the numbers of a sequence."""
+    if isinstance(partner, str | Path):
+        of_file = open_numbers(str(partner))
+
+        def along(each: Input) -> NDArray[np.float64] | None:
+            chrom, start, _, strand, _ = each.place or (None, None, None, None, None)
+            return of_file(
+                SimpleNamespace(
+                    id=each.id, chrom=chrom, start=start, strand=strand, length=len(each.letters)
+                )
+            )
+
+        return along
+    given = (
+        partner
+        if isinstance(partner, Mapping)
+        else {str(number): row for number, row in enumerate(partner)}
+    )
+
+    def of_array(each: Input) -> NDArray[np.float64] | None:
+        if each.id not in given:
+            return None
+        try:
+            return np.asarray(given[each.id], dtype=np.float64)
+        except (TypeError, ValueError):
+            got = type(given[each.id]).__name__
+            raise ArgumentError(
+                f"the partner of {each.id!r} is a {got}, but the model reads a track: pass one "
+                "number per position"
+            ) from None
+
+    return of_array

@@ -1,4 +1,4 @@
-"""Score sequences with one trained model: ASCII sequences in, logits out.
+"""Score sequences with a trained model or an ensemble: ASCII sequences in, outputs out.
 
 Takes care of batching, padding, the device and the calibration.
 """
@@ -21,7 +21,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs, policy_of
 from selfattn_bio.model.classifier import Network
-from selfattn_bio.model.one_hot import OneHotNetwork
+from selfattn_bio.model.one_hot import MeanNetwork, OneHotNetwork
 from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
@@ -56,6 +56,9 @@ class Scorer:
         The folder the model was loaded from, or None for a model created in memory.
     stack
         Simple models that are combined with the network, or None.
+    record_length
+        Median length of the training and validation records, without those of parent models. None
+        for a model created in memory.
     """
 
     run: RunFile
@@ -65,6 +68,7 @@ class Scorer:
     reference: Reference | None = None
     folder: Path | None = None
     stack: Stack | None = None
+    record_length: int | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
@@ -364,3 +368,51 @@ def without_padding(
 ) -> list[NDArray[np.uint8]]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Average the outputs of several models, such as the members of a run with `seeds`.
+
+    Attributes
+    ----------
+    members
+        Two or more models with the same objective and the same handling of sequences (alphabet,
+        soft mask, gaps).
+    """
+
+    members: tuple[Scorer, ...]
+
+    @property
+    def run(self) -> RunFile:
+        """Return the run file of the first member."""
+        return self.members[0].run
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective of the members."""
+        return self.members[0].objective
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the members."""
+        return self.members[0].alphabet
+
+    @property
+    def policy(self) -> SequencePolicy:
+        """Return how sequences are read, which is the same for all members."""
+        return self.members[0].policy
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether the scores of all members are means over both strands."""
+        return all(member.both_strands for member in self.members)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the mean calibration of the members."""
+        return Calibration.mean([member.calibration for member in self.members])
+
+    def as_module(self) -> MeanNetwork:
+        """Return a module that reads one-hot sequences: the mean of `Scorer.as_module`."""
+        return MeanNetwork(member.as_module() for member in self.members)

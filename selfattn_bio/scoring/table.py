@@ -20,13 +20,11 @@ from selfattn_bio.evaluation.conformal import quantiles_of
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load
-from selfattn_bio.scoring.paired_scorer import check_one_input
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import Partners, check_one_input, read_partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`

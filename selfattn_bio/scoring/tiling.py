@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
+from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
 # longest training record.

@@ -26,10 +26,9 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
 from selfattn_bio.log import LOG, Progress
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, in_threads, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before

@@ -24,8 +24,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
 from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
 T = TypeVar("T")
 BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower

@@ -11,8 +11,8 @@ from selfattn_bio.errors import VariantFileError
 from selfattn_bio.evidence.variants import score_substitutions
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.regions import Region
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.scoring.variants import (
     VariantWindows,
     mismatch,
