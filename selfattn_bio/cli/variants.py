@@ -3,7 +3,8 @@
 Writes PREFIX.effects.tsv with one row per alternative allele: pos is 1-based as in the VCF, effect
 is the logit with the alternative allele minus the logit with the reference. --vcf also writes
 PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO. --region also
-writes PREFIX.saturation.svg.
+writes PREFIX.saturation.svg. A model that is not binary has the columns ref_OUTPUT, alt_OUTPUT and
+effect_OUTPUT and the field SAB_EFFECT_OUTPUT for each class, label or column, and one plot of each.
 
 All windows have the same length: a deletion brings in more bases on the right, an insertion pushes
 some out. Lines whose REF differs from the genome are not scored; if they are more than 5 %, the
@@ -63,20 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Score the variants and write them, and report those without a score."""
     from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
-    from selfattn_bio.scoring.variants import VariantWindows
+    from selfattn_bio.scoring.variants import VariantOptions
 
     model, genome, output = arguments.model, arguments.genome, arguments.output
-    windows = VariantWindows(rc=arguments.rc)
+    options = VariantOptions(rc=arguments.rc)
     if arguments.vcf:
         annotate_variants(
-            model, genome, arguments.vcf, output, windows=windows, motifs=arguments.motifs
+            model, genome, arguments.vcf, output, options=options, motifs=arguments.motifs
         )
+        more = "annotated.vcf.gz"
     else:
         found = score_substitutions(
-            model, genome, arguments.region, windows=windows, motifs=arguments.motifs
+            model, genome, arguments.region, options=options, motifs=arguments.motifs
         )
         found.save(output)
+        more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"
         for line in found.lines:
             LOG.info(line)
-    drawn = "annotated.vcf.gz" if arguments.vcf else "saturation.svg"
-    LOG.info(f"wrote {output}.effects.tsv and {output}.{drawn}")
+    LOG.info(f"wrote {output}.effects.tsv and {output}.{more}")

@@ -23,13 +23,22 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, GenomeError
+from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
 from selfattn_bio.log import LOG, Progress
-from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
+from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.scoring.windows import GenomeWindows, in_threads, strand_logits, unit
+from selfattn_bio.scoring.windows import (
+    GenomeWindows,
+    assembly_of,
+    in_threads,
+    load_dna_model,
+    strand_logits,
+    unit,
+    warn_of_other_assembly,
+    window_size,
+)
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before
 
@@ -84,9 +93,9 @@ class Scan:
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ArgumentError(f"threshold {self.threshold} is not between 0 and 1")
 
-    def windows(self, origin: ModelOrigin) -> GenomeWindows:
+    def windows(self, scorer: Scorer | Ensemble) -> GenomeWindows:
         """Return the windows for a model."""
-        size, step = origin.window(self.window), unit(origin.scorer)
+        size, step = window_size(scorer, self.window), unit(scorer)
         return GenomeWindows(
             size, self.stride or min(size, max(step, size // PER_WINDOW // step * step))
         )
@@ -140,7 +149,7 @@ class WindowScores:
 
 
 def score_genome(
-    model: Model,
+    model: Models,
     genome: Genome | str | Path,
     output: str | Path,
     *,
@@ -163,7 +172,7 @@ def score_genome(
     ----------
     model
         A folder of a binary model of DNA, a list of folders whose logits are averaged, or the
-        result of `load` or `origin_of`.
+        result of `load`.
     genome
         FASTA file, plain or bgzip, or an open `Genome`.
     output
@@ -200,23 +209,27 @@ def score_genome(
         If an argument is out of range, or the model folder does not give the window or the fraction
         of positives that is needed.
     """
-    origin, scan = origin_of(model), scan or Scan()
-    windows = scan.windows(origin)
-    read = "one score for both" if origin.scorer.both_strands else "scored on both"
+    scorer, scan = load_dna_model(model), scan or Scan()
+    if not scorer.objective.has_log_odds:
+        message = f"scans need a binary model; this one has objective {scorer.objective.kind!r}"
+        raise ModelFolderError(message, place=str(scorer.members[0].folder or ""))
+    windows = scan.windows(scorer)
+    read = "one score for both" if scorer.both_strands else "scored on both"
     LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
-        fraction = origin.scorer.calibration.positive_fraction
+        fraction = scorer.calibration.positive_fraction
         LOG.warning(
             "no prior: scores assume that as many windows are positive as in validation%s, but in "
             "a genome far fewer are",
             "" if fraction is None else f" ({fraction:.1%})",
         )
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
-        origin.scorer.policy.soft_mask
+        scorer.policy.soft_mask
     )
-    origin.warn_of_other_assembly(assembly or assembly_of(genome))
-    shift, strands = origin.shift(prior), scan.strands(origin.scorer)
-    threshold = scan.threshold or (origin.scorer.calibration.threshold if prior is None else 0.5)
+    assembly = assembly or assembly_of(genome)
+    warn_of_other_assembly(scorer, assembly)
+    shift, strands = scorer.calibration.shift(prior), scan.strands(scorer)
+    threshold = scan.threshold or (scorer.calibration.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
         raise GenomeError(
@@ -225,7 +238,7 @@ def score_genome(
         )
     best, peaks, number_scored, progress = -np.inf, [], 0, Progress()
     number = sum(stretch.end - stretch.start for stretch in stretches)
-    name = f"{output}.{assembly or assembly_of(genome)}"
+    name = f"{output}.{assembly}"
     with ExitStack() as files:
         tracks = {
             strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
@@ -238,7 +251,7 @@ def score_genome(
             }
             found: list[pd.DataFrame] = []
             for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
-                for block in blocks(origin.scorer, genome, stretch, windows, shift=shift):
+                for block in blocks(scorer, genome, stretch, windows, shift=shift):
                     for strand, values in zip(strands, block.log_odds, strict=True):
                         tracks[strand].write(
                             chrom, block.starts + scan.bins(windows, strand), windows.stride, values
@@ -267,11 +280,6 @@ def score_genome(
     )
     LOG.info(f"wrote {name}.*")
     return table
-
-
-def assembly_of(genome: Genome) -> str:
-    """Return the default assembly name: the genome's file name up to the first dot."""
-    return genome.path.name.split(".")[0]
 
 
 def blocks(

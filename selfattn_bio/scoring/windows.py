@@ -1,4 +1,4 @@
-"""Compute logits of overlapping windows along a long sequence, sharing work between neighbours.
+"""Read a genome in windows: their size, and logits of overlapping ones that share work.
 
 A convolutional stem gives the same vectors in every window that contains a position, except near
 the ends of a window. `Scorer.logits` on each window gives the same numbers up to rounding.
@@ -20,11 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
 from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
+from selfattn_bio.scoring.loading import Models, load
+from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
 
 T = TypeVar("T")
 BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
@@ -56,6 +61,63 @@ class GenomeWindows:
     def span(self, number: int) -> int:
         """Return the distance in bp from the start of the first to the end of the last window."""
         return (number - 1) * self.stride + self.size
+
+
+def load_dna_model(model: Models) -> Scorer | Ensemble:
+    """Load a model that scores windows of a genome; a loaded model is accepted as well.
+
+    Raises
+    ------
+    ModelFolderError
+        As for `load`, or if the model does not read DNA or does not score sequences.
+    ArgumentError
+        If the model has two inputs, or is a baseline.
+    """
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    check_one_input(scorer, "scoring a genome")
+    place = str(scorer.members[0].folder or "")
+    if scorer.alphabet.name != DNA.name:
+        message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
+        raise ModelFolderError(message, place=place)
+    if not scorer.objective.outputs:
+        message = f"a model of objective {scorer.run.objective.kind!r} does not score sequences"
+        raise ModelFolderError(message, place=place)
+    return scorer
+
+
+def window_size(scorer: Scorer | Ensemble, requested: int | None) -> int:
+    """Return the requested window, or the length of the training records of the first member.
+
+    Raises
+    ------
+    ArgumentError
+        If neither is known, or a model needs longer windows.
+    """
+    size = scorer.members[0].record_length if requested is None else requested
+    if size is None:
+        raise ArgumentError(
+            "the window size is unknown: the model does not store the length of its training "
+            "records",
+            hint="Set window of Scan or VariantOptions in Python",
+        )
+    if size < (least := max(member.shortest for member in scorer.members)):
+        raise ArgumentError(f"a window of {size} bp is too short; the model needs {least} bp")
+    return size
+
+
+def assembly_of(genome: Genome) -> str:
+    """Return the default assembly name: the genome's file name up to the first dot."""
+    return genome.path.name.split(".")[0]
+
+
+def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
+    """Log a warning if a genome's name differs from the assembly of the training records."""
+    if scorer.run.data.assembly not in ("", name):
+        LOG.warning(
+            "the model was trained on %r, but the genome is named %r",
+            scorer.run.data.assembly,
+            name,
+        )
 
 
 def strand_logits(
