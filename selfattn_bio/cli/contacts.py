@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.files import check_not_input
 from selfattn_bio.log import LOG
 
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict contact maps; write maps, best pairs and, with known contacts, the precision."""
     from selfattn_bio.attribution.contact_maps import find_contacts
 
+    check_not_input(f"{arguments.output}.contacts.tsv", arguments.contacts, arguments.fasta)
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
     for line in contacts.lines:

@@ -13,7 +13,7 @@ import pysam
 
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import check_not_input, whole_file
 from selfattn_bio.scoring.variants import column
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 
@@ -95,9 +95,12 @@ def open_writer(
 
     Raises
     ------
+    OutputError
+        If the annotated VCF would replace `source`.
     VariantFileError
         If the header already defines one of the INFO fields.
     """
+    check_not_input(f"{prefix}.annotated.vcf.gz", source.path)
     fields = info_fields(units)
     for number, line in enumerate(source.header, start=1):
         if taken := [name for name in fields if line.startswith(f"##INFO=<ID={name},")]:

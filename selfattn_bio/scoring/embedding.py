@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.files import check_ending, check_not_input, whole_file
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -191,11 +191,12 @@ def embed_file(
     Raises
     ------
     OutputError
-        If the output has another ending.
+        If the output has another ending, or is also the input.
     SequenceFileError, ValueError
         As for `embed`.
     """
     output = check_ending(output, *ENDINGS)
+    check_not_input(output, sequences)
     parts = embed_batches(model, sequences, per_token=per_token, genome=genome)
     if output.suffix == ".npz":
         found = _joined(parts)

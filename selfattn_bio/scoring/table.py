@@ -17,7 +17,7 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import quantiles_of
-from selfattn_bio.files import check_ending, listed, whole_file
+from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -362,11 +362,12 @@ def score_files(
     Raises
     ------
     OutputError
-        If the output does not end with .tsv.
+        If the output does not end with .tsv, or is also an input.
     SequenceFileError, ModelFolderError, ValueError
         As for `score_sequences`.
     """
     output = check_ending(output, ".tsv")
+    check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     rows, flags = 0, Counter[str]()
     with whole_file(output) as temporary:

@@ -24,7 +24,7 @@ from scipy.special import expit, logit
 
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError
-from selfattn_bio.files import INTERVAL_FILES, whole_file
+from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
@@ -239,6 +239,8 @@ def score_genome(
     best, peaks, number_scored, progress = -np.inf, [], 0, Progress()
     number = sum(stretch.end - stretch.start for stretch in stretches)
     name = f"{output}.{assembly}"
+    for ending in ("peaks.bed", "summits.bed"):
+        check_not_input(f"{name}.{ending}", *listed(regions or ()))
     with ExitStack() as files:
         tracks = {
             strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
@@ -319,7 +321,7 @@ def _wanted(regions: Sequence[str | Path] | str | Path | None, genome: Genome) -
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
     found = []
-    for region in [regions] if isinstance(regions, str | Path) else regions:
+    for region in listed(regions):
         if isinstance(region, Path) or region.lower().endswith(INTERVAL_FILES):
             found += read_regions(region, genome)
         else:
