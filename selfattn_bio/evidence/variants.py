@@ -20,7 +20,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.hits import changed_motifs
 from selfattn_bio.motifs.logos import number_positions, track
-from selfattn_bio.scoring.annotated import open_writer, write_effects
+from selfattn_bio.scoring.annotated import open_writer
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.scoring.variants import (
@@ -35,6 +35,7 @@ from selfattn_bio.scoring.variants import (
 )
 from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_other_assembly
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile
 
 Motifs = dict[str, NDArray[np.float64]]  # name to (width, 4) probabilities
@@ -128,8 +129,7 @@ class Substitutions(TableDisplay):
 
         With several outputs there is one plot of each, PREFIX.saturation.1.svg and so on.
         """
-        with whole_file(f"{prefix}.effects.tsv") as path:
-            write_effects(self.table, path)
+        write_table(f"{prefix}.effects.tsv", self.table)
         for number, output in enumerate(self.units, start=1):
             figure = self.plot("all", output)
             figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))

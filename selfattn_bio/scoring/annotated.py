@@ -63,7 +63,8 @@ class VariantWriter:
 
     def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
         """Write the rows of these variants, one per alternative allele, and their VCF lines."""
-        write_effects(table, self._table, header=not self._table.tell())
+        header = not self._table.tell()
+        table.to_csv(self._table, sep="\t", index=False, header=header, float_format="%.6g")
         lines, row = [], 0
         for variant in variants:
             fields = list(variant.fields)
@@ -124,13 +125,6 @@ def open_writer(
 
 def _write_lines(file: pysam.BGZFile, lines: Sequence[str]) -> None:
     file.write("".join(f"{line}\n" for line in lines).encode())
-
-
-def write_effects(table: pd.DataFrame, file: Path | TextIO, *, header: bool = True) -> None:
-    """Write rows of effects as TSV with six digits."""
-    table.to_csv(
-        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
-    )
 
 
 def _info(before: str, rows: pd.DataFrame, columns: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import chunks
+from selfattn_bio.sequence.tables import write_table
 
 ENDINGS = (".parquet", ".npz")
 
@@ -59,11 +60,7 @@ class Embeddings(TableDisplay):
     @property
     def table(self) -> pd.DataFrame:
         """Return `positions` together with the vectors as columns d0, d1, ..."""
-        values = pd.DataFrame(
-            self.vectors,
-            columns=[f"d{i}" for i in range(self.vectors.shape[1])],
-            index=self.positions.index,
-        )
+        values = pd.DataFrame(self.vectors, index=self.positions.index).add_prefix("d")
         return pd.concat([self.positions, values], axis=1)
 
     def save(self, path: str | Path) -> None:
@@ -75,19 +72,13 @@ class Embeddings(TableDisplay):
             If the path has another ending.
         """
         path = check_ending(path, *ENDINGS)
-        with whole_file(path) as temporary:
-            if path.suffix == ".parquet":
-                self.table.to_parquet(temporary, index=False)
-                return
-            columns = {
-                name: self.positions[name].to_numpy()
-                for name in ("start", "end")
-                if name in self.positions
-            }
-            # arrays of objects would need pickle
-            columns["id"] = self.positions["id"].to_numpy(dtype=str)
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)
+        if path.suffix == ".parquet":
+            write_table(path, self.table)
+            return
+        columns = {name: values.to_numpy() for name, values in self.positions.items()}
+        columns["id"] = columns["id"].astype(str)  # arrays of objects would need pickle
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)  # type: ignore[arg-type]
 
 
 def embed(
@@ -143,24 +134,16 @@ def embed_batches(
         ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters):
-            for row, vectors in zip(
-                rows, _encoded(scorer, [letters[i] for i in rows]), strict=True
-            ):
+            of_rows = _encoded(scorer, [letters[i] for i in rows])
+            for row, vectors in zip(rows, of_rows, strict=True):
                 found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
-        positions = pd.DataFrame(
-            {"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])}
-        )
+        counts = [len(each) for each in found]
+        positions = pd.DataFrame({"id": np.repeat(np.array(ids, dtype=object), counts)})
         if per_token:
-            spans = [
-                _spans(scorer, len(row), len(each))
-                for row, each in zip(letters, found, strict=True)
-            ]
+            spans = [_spans(scorer, *each) for each in zip(map(len, letters), counts, strict=True)]
             positions[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
-        width = (
-            len(scorer.network.members)
-            * getattr(scorer.run.model, "embed_dim", 0)
-            * (1 + scorer.run.shares_strands)
-        )
+        of_member = getattr(scorer.run.model, "embed_dim", 0) * (1 + scorer.run.shares_strands)
+        width = len(scorer.network.members) * of_member
         yield Embeddings(positions, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 

@@ -57,7 +57,6 @@ def read_inputs(
     sequences: Inputs,
     k: int,
     genome: str | Path | None = None,
-    *,
     ids: ReadSummary | None = None,
 ) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
@@ -124,13 +123,9 @@ class _AnyIds(ReadSummary):
 def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> Iterator[Input]:
     columns = {"id": policy.id_column, "sequence": policy.sequence_column}
     renamed = {field: name for field, name in columns.items() if field != name}
-    file = SequenceFile(path, fields=Fields(columns=renamed))
-    for record in file.records(policy, ids):
-        if len(record.letters) < k:
-            message = (
-                f"record {record.id!r} has length {len(record.letters)}, but the model needs at "
-                f"least {k}"
-            )
+    for record in SequenceFile(path, fields=Fields(columns=renamed)).records(policy, ids):
+        if (length := len(record.letters)) < k:
+            message = f"record {record.id!r} has length {length}, but the model needs at least {k}"
             raise SequenceFileError(message, place=str(path))
         yield Input(record.id, record.letters)
 
@@ -153,10 +148,9 @@ def _listed(
         return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
         raise ValueError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
+    kind = type(sequences).__name__
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
-        raise ValueError(
-            f"cannot read sequences from a {type(sequences).__name__} of {foreign[0]}; {HINT}"
-        )
+        raise ValueError(f"cannot read sequences from a {kind} of {foreign[0]}; {HINT}")
     return [
         (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
     ]
@@ -210,28 +204,19 @@ def _table(intervals: Inputs) -> pd.DataFrame:
         raise ValueError(
             f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         )
+    defaults = {"strand": ".", "name": ""}
     table = pd.DataFrame(
-        {name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))},
+        {name: intervals.get(name, default) for name, default in defaults.items()},
         index=intervals.index,
-    )
-    table = table.assign(
-        chrom=intervals["chrom"].astype(str),
-        start=intervals["start"].astype(int),
-        end=intervals["end"].astype(int),
-    )
-    table = table.fillna({"strand": ".", "name": ""}).assign(
-        path="table of intervals, row", line=intervals.index
-    )
-    wrong = table[
-        (table["start"] < 0)
-        | (table["end"] <= table["start"])
-        | ~table["strand"].isin(["+", "-", "."])
-    ]
-    if len(wrong):
-        first = wrong.iloc[0]
+    ).fillna(defaults)
+    types = {"chrom": str, "start": int, "end": int}
+    table = table.join(intervals[list(types)].astype(types)).reset_index(names="line")
+    table["path"] = "table of intervals, row"
+    is_span = (table["start"] >= 0) & (table["end"] > table["start"])
+    for row in table[~(is_span & table["strand"].isin(["+", "-", "."]))].itertuples():
         message = (
-            f"invalid interval with start {first['start']}, end {first['end']} and strand "
-            f"{first['strand']!r}; 0 <= start < end is required, and a strand of +, - or ."
+            f"invalid interval with start {row.start}, end {row.end} and strand {row.strand!r}; "
+            "0 <= start < end is required, and a strand of +, - or ."
         )
-        raise SequenceFileError(message, place=f"{first['path']} {first['line']}")
+        raise SequenceFileError(message, place=f"{row.path} {row.line}")
     return table

@@ -21,7 +21,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
-from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
+from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.levels import Scale
@@ -101,10 +101,7 @@ class PairedScorer(Scorer):
         Raises `ValueError` if an input is shorter than its k.
         """
         first, partner = _inputs(letters)
-        lengths, k = (
-            np.array([len(row) for row in partner], dtype=np.int64),
-            self.partner_tokenizer.k,
-        )
+        lengths, k = np.array([len(row) for row in partner], np.int64), self.partner_tokenizer.k
         if len(lengths) and lengths.min() < k:
             raise ValueError(
                 f"a partner has length {lengths.min()}, but the model needs at least {k}"
@@ -118,19 +115,14 @@ class PairedScorer(Scorer):
         """
         network = self.network
         assert isinstance(network, PairedNetwork)
-        return self._of_one(
-            self.tokenizer,
-            OneInput(
-                network, network.of_partner(self._encoded_partners(list(partners))), partner=False
-            ),
-        )
+        tokens = Collation(self.partner_tokenizer)(partners).to(self.device).ids
+        held = OneInput(network, network.of_partner(tokens), partner=False)
+        return self._of_one(self.tokenizer, held)
 
     def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
         """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
-        return self._of_one(
-            self.partner_tokenizer,
-            OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True),
-        )
+        held = OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True)
+        return self._of_one(self.partner_tokenizer, held)
 
     def of_input(self, name: str, pairs: Sequence[RecordPair]) -> Scorer:
         """Return the model as a scorer of one input, "first" or "partner"; see `of_first`."""
@@ -139,10 +131,6 @@ class PairedScorer(Scorer):
 
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
         return Scorer(self.run, tokenizer, network.eval(), self.calibration)
-
-    def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
-        """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
-        return Collation(self.partner_tokenizer)(letters).to(self.device).ids
 
 
 def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
@@ -239,19 +227,12 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
         of_file = open_numbers(str(partner))
 
         def along(each: Input) -> NDArray[np.float64] | None:
-            chrom, start, _, strand, _ = each.place or (None, None, None, None, None)
-            return of_file(
-                SimpleNamespace(
-                    id=each.id, chrom=chrom, start=start, strand=strand, length=len(each.letters)
-                )
-            )
+            place = dict(zip(PLACE, each.place or [None] * len(PLACE), strict=True))
+            return of_file(SimpleNamespace(id=each.id, length=len(each.letters), **place))
 
         return along
-    given = (
-        partner
-        if isinstance(partner, Mapping)
-        else {str(number): row for number, row in enumerate(partner)}
-    )
+    named = partner if isinstance(partner, Mapping) else dict(enumerate(partner))
+    given = {str(name): numbers for name, numbers in named.items()}
 
     def of_array(each: Input) -> NDArray[np.float64] | None:
         if each.id not in given:

@@ -74,8 +74,7 @@ class Reference:
         """
         train, valid = _some(train), _some(valid)
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
-        size = len(alphabet.letters)
-        chains = [_chain(alphabet, joined, order) for order in _orders(size)]
+        chains = [_chain(alphabet, joined, order) for order in _orders(len(alphabet.letters))]
         means = [
             chain[_contexts(alphabet, held, order)[:2]].mean() if len(held) > order else -np.inf
             for order, chain in enumerate(chains)
@@ -87,14 +86,8 @@ class Reference:
         lengths, ambiguous = [len(row) for row in both], _ambiguous(alphabet, both)
         low = np.quantile(typical, OUTSIDE)
         limits = np.array([min(lengths), max(lengths), ambiguous.max(), low, typical.max()])
-        return cls(
-            alphabet,
-            chains[best],
-            center,
-            limits,
-            conformal,
-            float(_variety(alphabet, both).min()),
-        )
+        simplest = float(_variety(alphabet, both).min())
+        return cls(alphabet, chains[best], center, limits, conformal, simplest)
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
         """Return how unusual the log-probability of each record is, (n,).
@@ -135,10 +128,8 @@ class Reference:
             "limits": self.limits,
             "simplest": np.array([self.simplest]),
         }
-        tensors |= {
-            f"{CONFORMAL}{name}": scores.astype(np.float64)
-            for name, scores in self.conformal.items()
-        }
+        for name, scores in self.conformal.items():
+            tensors[f"{CONFORMAL}{name}"] = scores.astype(np.float64)
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
 
 
@@ -178,20 +169,12 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     elif unsorted := [name for name, scores in conformal.items() if (np.diff(scores) < 0).any()]:
         message = f"conformal.{unsorted[0]} is not sorted"
     elif (there := metadata.get("weights_sha256", "none")) != weights_sha256:
-        message = (
-            f"this file belongs to the weights {there[:12]}, but the folder has "
-            f"{weights_sha256[:12]}"
-        )
+        here = weights_sha256[:12]
+        message = f"this file belongs to the weights {there[:12]}, but the folder has {here}"
     if message:
         raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN)
-    return Reference(
-        alphabet,
-        stored.chain,
-        float(stored.center[0]),
-        stored.limits,
-        conformal,
-        float(stored.simplest[0]),
-    )
+    center, simplest = float(stored.center[0]), float(stored.simplest[0])
+    return Reference(alphabet, stored.chain, center, stored.limits, conformal, simplest)
 
 
 def _orders(size: int) -> list[int]:
@@ -218,9 +201,8 @@ def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter, _ = _contexts(alphabet, codes, order)
-    counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(
-        -1, size
-    )
+    pairs = np.bincount(context * size + letter, minlength=size ** (order + 1))
+    counts = 1.0 + pairs.reshape(-1, size)
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -232,9 +214,7 @@ def _contexts(
     Positions with an ambiguous symbol are left out. The third array tells which of the N - order
     positions are left, in the order of the record.
     """
-    if len(codes) <= order:
-        return np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_)
-    size, m = len(alphabet.letters), len(codes) - order
+    size, m = len(alphabet.letters), max(0, len(codes) - order)
     unambiguous = codes < size
     known, context = unambiguous[order:].copy(), np.zeros(m, np.int64)
     for offset in range(order):

@@ -32,6 +32,8 @@ from selfattn_bio.sequence.policy import SequencePolicy
 
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768
+# n upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays
+Letters = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, as networks are
@@ -72,14 +74,10 @@ class Scorer:
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
-        stack = (
-            f", stacked with {', '.join(part.name for part in self.stack.parts)}"
-            if self.stack and self.stack.parts
-            else ""
-        )
+        parts = ", ".join(part.name for part in self.stack.parts) if self.stack else ""
         return (
-            f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters{stack}, "
-            f"on {self.device}"
+            f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters"
+            f"{parts and f', stacked with {parts}'}, on {self.device}"
         )
 
     @property
@@ -95,10 +93,8 @@ class Scorer:
         """
         model = self.run.model.model_copy(update={"members": 1})
         run = self.run.model_copy(update={"model": model})
-        return tuple(
-            replace(self, run=run, network=self.network.alone(number))
-            for number in range(self.run.model.members)
-        )
+        networks = map(self.network.alone, range(self.run.model.members))
+        return tuple(replace(self, run=run, network=network) for network in networks)
 
     @property
     def alphabet(self) -> Alphabet:
@@ -150,11 +146,9 @@ class Scorer:
             If the model is a language model, has two inputs, or is a baseline, or if it is a user's
             module without `embed` and `classify`.
         """
-        network = copy.deepcopy(self.network).requires_grad_(False)
+        network, kind = copy.deepcopy(self.network).requires_grad_(False), self.objective.kind
         if not self.objective.has_scores:
-            raise ArgumentError(
-                f"a model of objective {self.run.objective.kind!r} has no outputs of sequences"
-            )
+            raise ArgumentError(f"a model of objective {kind!r} has no outputs of sequences")
         if not network.has_embeddings:
             raise ArgumentError(
                 "this model is a user's module without the methods embed and classify, which are "
@@ -197,9 +191,7 @@ class Scorer:
             )
         return lengths
 
-    def batches(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> Iterator[NDArray[np.int64]]:
+    def batches(self, letters: Letters) -> Iterator[NDArray[np.int64]]:
         """Yield batches of row numbers, longest sequences first.
 
         A batch has at most BATCH_LETTERS positions including padding, and at least one row.
@@ -217,9 +209,7 @@ class Scorer:
             start += len(rows)
             yield rows
 
-    def outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def outputs(self, letters: Letters) -> NDArray[np.float64]:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
         Outputs are logits of classes or labels, or regression values on the training scale; for
@@ -242,18 +232,14 @@ class Scorer:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
 
-    def stacked(
-        self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def stacked(self, network: NDArray[np.float64], letters: Letters) -> NDArray[np.float64]:
         """Combine network logits, (n,) or (n, members), with the stack.
 
         Without a stack the logits are returned unchanged.
         """
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
-    def network_outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def network_outputs(self, letters: Letters) -> NDArray[np.float64]:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
 
         Arguments and errors are those of `outputs`.
@@ -264,14 +250,11 @@ class Scorer:
 
         if not len(letters):
             return np.empty((0, self.run.model.members, num_outputs(self.run)))
-        return np.mean(
-            [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)], axis=0
-        )
+        strands = [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)]
+        return np.mean(strands, axis=0)
 
     def of_each(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        read: Callable[[torch.Tensor], torch.Tensor],
+        self, letters: Letters, read: Callable[[torch.Tensor], torch.Tensor]
     ) -> list[NDArray[np.float64]]:
         """Apply `read` to the tokens (B, N) of batches; return its row for each sequence."""
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
@@ -282,9 +265,7 @@ class Scorer:
                     found[row] = of_row
         return found
 
-    def _strands(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
+    def _strands(self, letters: Letters) -> list[Letters]:
         """Return the strands whose outputs are averaged.
 
         The reverse strand is added if scores are means over both strands and the network does not
@@ -292,10 +273,7 @@ class Scorer:
         """
         if self.run.shares_strands or not self.both_strands:
             return [letters]
-        return [
-            letters,
-            [self.alphabet.reverse_complement(row) for row in without_padding(letters)],
-        ]
+        return [letters, list(map(self.alphabet.reverse_complement, without_padding(letters)))]
 
     def of_records(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Summarise outputs (B, ..., N, C) per token or position of each sequence, (B, ..., K).
@@ -331,9 +309,7 @@ class Scorer:
             for of_row, row in zip(outputs, letters, strict=True)
         ]
 
-    def logits(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def logits(self, letters: Letters) -> NDArray[np.float64]:
         """Return the logits of label 1, (n,), for a binary model.
 
         Arguments and errors are those of `outputs`.
@@ -345,9 +321,7 @@ class Scorer:
             )
         return self.outputs(letters)[:, 0]
 
-    def log_odds(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def log_odds(self, letters: Letters) -> NDArray[np.float64]:
         """Return the calibrated log-odds of label 1, (B,).
 
         Arguments and errors are those of `logits`.
@@ -363,9 +337,7 @@ class Scorer:
         return self.calibration.log_odds(self.stacked(logits, letters))
 
 
-def without_padding(
-    letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-) -> list[NDArray[np.uint8]]:
+def without_padding(letters: Letters) -> list[NDArray[np.uint8]]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
 

@@ -143,7 +143,7 @@ def score_batches(
     Memory does not grow with the size of a file. Arguments, columns and errors are those of
     `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scorer = load(model)
     genome = options.get("genome")
     scoring = TableScorer(scorer, options.get("rc", False), options.get("coverage"))
     scoring.check()
@@ -157,13 +157,8 @@ def score_batches(
         if not reported and (text := scoring.in_tiles(ids, letters)):
             LOG.warning(text)
             reported = True
-        table = scoring.table(
-            ids,
-            letters,
-            [RecordPair(each.letters, partner_of(each)) for each in part]
-            if partner_of
-            else letters,
-        )
+        pairs = [RecordPair(each.letters, partner_of(each)) for each in part] if partner_of else []
+        table = scoring.table(ids, letters, pairs or letters)
         # rows of bins have their own start and end
         if genome is not None and scorer.objective.outputs_per != "position":
             intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
@@ -218,15 +213,11 @@ class TableScorer:
                 f"coverage is not available for objective {objective.kind!r}, only for {kinds}"
             )
         if self.rc and not self.scorer.both_strands:
-            raise ArgumentError(
-                "rc and coverage cannot be combined: prediction sets are calibrated on one strand. "
-                "Leave one of them out"
-            )
+            message = "rc and coverage cannot be combined: prediction sets are calibrated on one"
+            raise ArgumentError(f"{message} strand", hint="Leave one of them out")
         if not all(member.reference for member in self.scorer.members):
-            raise ArgumentError(
-                "coverage needs reference.safetensors, which a model folder does not have; train "
-                "the model again"
-            )
+            message = "coverage needs reference.safetensors, which a model folder does not have"
+            raise ArgumentError(message, hint="Train the model again")
 
     def table(
         self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]
@@ -259,14 +250,14 @@ class TableScorer:
         if not self.per_position or self.tiling.exact or not self.tiling.size:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
-        long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
-        return (
-            f"sequences longer than {longest:,} positions, such as {long[0]!r}, are read in "
-            f"windows of {size:,}, the length of the training records, because the model was not "
-            "trained on longer ones"
-            if long
-            else ""
-        )
+        for name, row in zip(ids, letters, strict=True):
+            if len(row) > longest:
+                return (
+                    f"sequences longer than {longest:,} positions, such as {name!r}, are read in "
+                    f"windows of {size:,}, the length of the training records, because the model "
+                    "was not trained on longer ones"
+                )
+        return ""
 
     def merged(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
@@ -368,7 +359,7 @@ def score_files(
     """
     output = check_ending(output, ".tsv")
     check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scorer = load(model)
     rows, flags = 0, Counter[str]()
     with whole_file(output) as temporary:
         for path in listed(files):

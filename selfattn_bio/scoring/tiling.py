@@ -159,11 +159,10 @@ class Tiling:
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
-        tokens_reached = [(receptive_field(run), run.tokens) for run in runs]
         reaches = [
-            reach * tokens.stride + tokens.k - 1
-            for reach, tokens in tokens_reached
-            if reach is not None
+            reach * run.tokens.stride + run.tokens.k - 1
+            for run in runs
+            if (reach := receptive_field(run)) is not None
         ]
         if len(reaches) == len(runs):
             overlap = _round_up(max(reaches), step)
@@ -197,8 +196,7 @@ class Tiling:
         ValueError
             If an input is too long for one pass and the size of a tile is unknown.
         """
-        short = [letters for letters in inputs if len(letters) <= self.longest]
-        of_short = iter(predict(short))
+        of_short = iter(predict([letters for letters in inputs if len(letters) <= self.longest]))
         return [
             next(of_short)
             if len(letters) <= self.longest
@@ -214,13 +212,11 @@ class Tiling:
                 f"{self.longest:,}, because its folder does not store the length of its training "
                 "records; train it again"
             )
-        for tile in tiles(
-            len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
-        ):
-            core = slice(
-                (tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit
-            )
-            yield predict([letters[tile.start : tile.end]])[0][core]
+        complete = len(letters) // self.unit * self.unit
+        for tile in tiles(complete, self.size, self.overlap, self.step):
+            first, last = (tile.first - tile.start), (tile.last - tile.start)
+            outputs = predict([letters[tile.start : tile.end]])[0]
+            yield outputs[first // self.unit : last // self.unit]
 
 
 def _round_up(length: int, step: int) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +43,7 @@ from selfattn_bio.scoring.windows import (
 )
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.tables import BED_COLUMNS, write_bed
 
 CHUNK = 4096  # windows held in memory at a time
 SPARE = 1 << 20  # bytes that must be free on the disk before values are written
@@ -49,7 +52,7 @@ PER_WINDOW = 12  # default strides per window; scores change little from one to 
 MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
 BOTH = {".": ""}  # for a model that reads both strands
-PEAKS = ["chrom", "start", "end", "name", "score", "strand", "summit", "log_odds", "probability"]
+PEAKS = [*BED_COLUMNS, "summit", "log_odds", "probability"]
 
 Positions = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -135,19 +138,6 @@ class Scan:
         return BOTH
 
 
-@dataclass(frozen=True)
-class WindowScores:
-    """Scores of consecutive windows of a chromosome.
-
-    `starts` (n,) are 0-based. `log_odds` (2, n) are those of strands + and -, with NaN for windows
-    without a score. They are (1, n) for a model that reads both strands.
-    """
-
-    chrom: str
-    starts: NDArray[np.int64]
-    log_odds: NDArray[np.float64]
-
-
 def score_genome(
     model: Models,
     genome: Genome | str | Path,
@@ -223,9 +213,8 @@ def score_genome(
             "a genome far fewer are",
             "" if fraction is None else f" ({fraction:.1%})",
         )
-    genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
-        scorer.policy.soft_mask
-    )
+    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = genome.with_soft_mask(scorer.policy.soft_mask)
     assembly = assembly or assembly_of(genome)
     warn_of_other_assembly(scorer, assembly)
     shift, strands = scorer.calibration.shift(prior), scan.strands(scorer)
@@ -236,8 +225,9 @@ def score_genome(
             f"no window of {windows.size} bp fits into the chromosomes or regions to scan",
             place=str(genome.path),
         )
-    best, peaks, number_scored, progress = -np.inf, [], 0, Progress()
+    best, found, number_scored, progress = -np.inf, [], 0, Progress()
     number = sum(stretch.end - stretch.start for stretch in stretches)
+    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
     name = f"{output}.{assembly}"
     for ending in ("peaks.bed", "summits.bed"):
         check_not_input(f"{name}.{ending}", *listed(regions or ()))
@@ -246,36 +236,25 @@ def score_genome(
             strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
             for strand, word in strands.items()
         }
-        for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
-            finders = {
-                strand: PeakFinder(logit(threshold), scan.separation or windows.size)
-                for strand in strands
-            }
-            found: list[pd.DataFrame] = []
-            for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
-                for block in blocks(scorer, genome, stretch, windows, shift=shift):
-                    for strand, values in zip(strands, block.log_odds, strict=True):
-                        tracks[strand].write(
-                            chrom, block.starts + scan.bins(windows, strand), windows.stride, values
-                        )
-                        found.append(
-                            _table(chrom, strand, *finders[strand].add(block.starts, values))
-                        )
-                    best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
-                    number_scored += len(block.starts)
-                    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
-                    progress.update(
-                        partial(text, chrom, block.starts[-1], number_scored, number),
-                        number_scored / number,
-                    )
-            found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
-            peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
-        table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
-        _write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
-        _write_bed(
-            files.enter_context(whole_file(f"{name}.summits.bed")),
-            table.assign(start=table["summit"], end=table["summit"] + 1),
-        )
+        for chrom, of_chrom in groupby(stretches, key=attrgetter("chrom")):
+            separation = scan.separation or windows.size
+            finders = {strand: PeakFinder(logit(threshold), separation) for strand in strands}
+            for starts, log_odds in chain.from_iterable(
+                blocks(scorer, genome, stretch, windows, shift=shift) for stretch in of_chrom
+            ):
+                for strand, values in zip(strands, log_odds, strict=True):
+                    at = starts + scan.bins(windows, strand)
+                    tracks[strand].write(chrom, at, windows.stride, values)
+                    found.append((chrom, strand, *finders[strand].add(starts, values)))
+                best = np.fmax.reduce(log_odds, axis=None, initial=best)
+                number_scored += len(starts)
+                report = partial(text, chrom, starts[-1], number_scored, number)
+                progress.update(report, number_scored / number)
+            found += [(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
+        table = _peaks(found, genome, scan, windows)
+        summits = table.assign(start=table["summit"], end=table["summit"] + 1)
+        write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
+        write_bed(files.enter_context(whole_file(f"{name}.summits.bed")), summits)
     LOG.info(
         f"{counted(len(table), 'peak')} with a probability of at least "
         f"{threshold:.3g}; the best window has {expit(best):.3g}"
@@ -291,11 +270,16 @@ def blocks(
     windows: GenomeWindows,
     *,
     shift: float = 0.0,
-) -> Iterator[WindowScores]:
+) -> Iterator[tuple[Positions, Values]]:
     """Yield calibrated log-odds + shift of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
     chromosome.
+
+    Yields
+    ------
+    The starts of the windows (n,), 0-based, and their scores (2, n) on strands + and -, with NaN
+    for windows without a score; (1, n) for a model that reads both strands.
     """
     sequences = (
         (starts, genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size))
@@ -303,15 +287,14 @@ def blocks(
         for starts in [np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride]
     )
 
-    def scored(starts: NDArray[np.int64], letters: NDArray[np.uint8]) -> WindowScores:
+    def scored(starts: Positions, letters: NDArray[np.uint8]) -> tuple[Positions, Values]:
         logits = strand_logits(scorer, letters, windows)
         log_odds = scorer.calibration.log_odds(logits) + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
-        at_start = starts - starts[0]
-        log_odds[
-            :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size
-        ] = np.nan
-        return WindowScores(stretch.chrom, starts, log_odds)
+        first = starts - starts[0]
+        counts = foreign[first + windows.size] - foreign[first]
+        log_odds[:, counts > MOST_AMBIGUOUS * windows.size] = np.nan
+        return starts, log_odds
 
     on_cpu = all(member.device.type == "cpu" for member in scorer.members)
     yield from in_threads(scored, sequences, torch.get_num_threads() if on_cpu else 1)
@@ -384,29 +367,32 @@ def _full_disk(path: str) -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
-def _table(
-    chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[np.float64]
+def _peaks(
+    found: list[tuple[str, str, Positions, Values]],
+    genome: Genome,
+    scan: Scan,
+    windows: GenomeWindows,
 ) -> pd.DataFrame:
-    return pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
-
-
-def _peaks(found: pd.DataFrame, scan: Scan, windows: GenomeWindows) -> pd.DataFrame:
-    """Add the remaining columns of PEAKS to chrom, start, strand and log_odds."""
-    summit = found["strand"].map(
-        {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}
+    """Return peaks, given as (chrom, strand, starts, log-odds), in the genome's order."""
+    parts = [
+        pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
+        for chrom, strand, starts, values in found
+    ]
+    order = {name: number for number, name in enumerate(genome.names)}
+    table = pd.concat(parts).sort_values(
+        ["chrom", "start", "strand"],
+        key=lambda values: values.map(order) if values.name == "chrom" else values,
+        ignore_index=True,
     )
-    probability = expit(found["log_odds"])
-    return found.assign(
-        end=found["start"] + windows.size,
-        name=[f"peak{number}" for number in range(1, len(found) + 1)],
+    offsets = {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}
+    probability = expit(table["log_odds"])
+    return table.assign(
+        end=table["start"] + windows.size,
+        name=[f"peak{number}" for number in range(1, len(table) + 1)],
         score=(probability * 1000).round().astype(int),
-        summit=found["start"] + summit.astype(int),
+        summit=table["start"] + table["strand"].map(offsets).astype(int),
         probability=probability,
     )[PEAKS]
-
-
-def _write_bed(path: Path, table: pd.DataFrame) -> None:
-    table[PEAKS[:6]].to_csv(path, sep="\t", header=False, index=False, lineterminator="\n")
 
 
 # ------------ peaks
@@ -439,13 +425,9 @@ class PeakFinder:
         too.
         """
         high = values >= self.threshold
-        self._positions, self._values = (
-            np.concatenate((self._positions, positions[high])),
-            np.concatenate((self._values, values[high])),
-        )
-        ahead = (
-            int(positions[-1]) + 1 if len(positions) else 0
-        )  # the earliest position that can follow
+        self._positions = np.concatenate((self._positions, positions[high]))
+        self._values = np.concatenate((self._values, values[high]))
+        ahead = int(positions[-1]) + 1 if len(positions) else 0  # the next position that can follow
         # positions followed by a gap of at least `separation`
         cuts: Positions = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
         return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)

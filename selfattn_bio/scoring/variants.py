@@ -30,13 +30,8 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
 
 BATCH = 256  # lines held in memory and scored at a time
-SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = (
-    "scored",
-    "reference_mismatch",
-    "no_allele",
-    "no_window",
-    "soft_masked",
-)
+SCORED, MISMATCH, NO_ALLELE = "scored", "reference_mismatch", "no_allele"
+NO_WINDOW, MASKED = "no_window", "soft_masked"
 MEANING = {  # description of each status
     SCORED: "scored",
     MISMATCH: "not scored: REF differs from the genome",
@@ -46,6 +41,7 @@ MEANING = {  # description of each status
 }
 NAMED = "ACGT"  # only these bases can contradict each other
 NAMED_CODES = np.frombuffer(NAMED.encode(), np.uint8)
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,9 @@ class VariantOptions:
 
     def starts(self, variant: VcfVariant, size: int) -> list[int]:
         """Return the first position of each window, which may be outside the chromosome."""
-        middle = variant.start if self.around is None else self.around
-        return [
-            middle
-            - size // 2
-            + round((i - (self.placements - 1) / 2) * size / (2 * self.placements))
-            for i in range(self.placements)
-        ]
+        first = (variant.start if self.around is None else self.around) - size // 2
+        shifts = np.arange(self.placements) - (self.placements - 1) / 2
+        return [first + round(shift * size / (2 * self.placements)) for shift in shifts.tolist()]
 
 
 @dataclass(frozen=True)
@@ -195,11 +187,8 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
         lines += 1
         if (there := mismatch(variants.genome, variant)) is not None:
             wrong += 1
-            first = (
-                first
-                or f"{variant.place}: REF is {_short(variant.ref)}, but the genome has "
-                f"{_short(there)}"
-            )
+            ref, there = _short(variant.ref), _short(there)
+            first = first or f"{variant.place}: REF is {ref}, but the genome has {there}"
     if not lines:
         raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
     if wrong > most * lines:
@@ -216,11 +205,8 @@ def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
 
     N and other ambiguous bases match everything.
     """
-    there = (
-        genome.fetch(variant.name, variant.start, variant.start + len(variant.ref))
-        .tobytes()
-        .decode()
-    )
+    end = variant.start + len(variant.ref)
+    there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
     differs = any(
         own != other and own in NAMED and other in NAMED
         for own, other in zip(variant.ref, there, strict=True)
@@ -233,12 +219,11 @@ def substitutions(genome: Genome, region: Region) -> Iterator[VcfVariant]:
 
     Positions with an ambiguous base in the genome are skipped.
     """
+    chrom = region.chrom
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
         if letter in NAMED:
             others = tuple(other for other in NAMED if other != letter)
-            yield VcfVariant(
-                f"{region.chrom}:{start}", region.chrom, region.chrom, start, ".", letter, others
-            )
+            yield VcfVariant(f"{chrom}:{start}", chrom, chrom, start, ".", letter, others)
 
 
 @dataclass(frozen=True)
@@ -317,10 +302,7 @@ class VariantScorer:
         return MASKED if masks and self.genome.fetch_masked(*span)[1].any() else ""
 
     def _table(
-        self,
-        rows: list[tuple[VcfVariant, str]],
-        status: list[str],
-        pairs: list[AllelePair | None],
+        self, rows: list[tuple[VcfVariant, str]], status: list[str], pairs: list[AllelePair | None]
     ) -> pd.DataFrame:
         shape = len(self.model.members), len(self.outputs), 2, len(rows)
         values = np.full(shape, np.nan)  # 2: ref and alt
@@ -329,18 +311,12 @@ class VariantScorer:
             values[..., known] = self._values(letters)
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
         effects = alt - ref
-        columns: dict[str, object] = {
-            "chrom": [variant.chrom for variant, _ in rows],
-            "pos": [variant.start + 1 for variant, _ in rows],
-            "id": [variant.id for variant, _ in rows],
-            "ref": [variant.ref for variant, _ in rows],
-            "alt": [allele for _, allele in rows],
-        }
+        fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
+        names = ("chrom", "pos", "id", "ref", "alt")
+        columns: dict[str, object] = dict(zip(names, zip(*fields, strict=True), strict=True))
         if self.model.objective.has_log_odds:
-            before, after = (
-                expit(self.model.calibration.log_odds(logits[0]) + self.shift)
-                for logits in (ref, alt)
-            )
+            log_odds = self.model.calibration.log_odds
+            before, after = (expit(log_odds(logits[0]) + self.shift) for logits in (ref, alt))
             columns |= {"logit_ref": ref[0], "logit_alt": alt[0], "effect": effects[0]}
             columns |= {"probability_ref": before, "probability_alt": after}
             columns["probability_effect"] = after - before
@@ -351,8 +327,8 @@ class VariantScorer:
         if len(self.outputs) > 1:
             scales = np.array([[output.scale] for output in self.outputs.values()])
             largest = np.nan_to_num(np.abs(effects) / scales).argmax(axis=0)
-            names = np.array(list(self.outputs), dtype=object)[largest]
-            columns["largest_effect"] = np.where(np.isnan(effects[0]), "", names)
+            named = np.array(list(self.outputs), dtype=object)[largest]
+            columns["largest_effect"] = np.where(np.isnan(effects[0]), "", named)
         columns["status"] = status
         if len(values) > 1:
             spreads = spread(values[:, :, 1] - values[:, :, 0])
@@ -371,12 +347,8 @@ class VariantScorer:
         return {column(what, name): row for name, row in zip(self.outputs, values, strict=True)}
 
     def _percentiles(
-        self,
-        variant: VcfVariant,
-        pair: AllelePair,
-        ref: NDArray[np.float64],
-        effect: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+        self, variant: VcfVariant, pair: AllelePair, ref: Values, effect: Values
+    ) -> Values:
         """Return the percentage of random substitutions with a smaller effect, (outputs,)."""
         rng = np.random.default_rng(zlib.crc32(f"{variant.chrom}:{variant.start + 1}".encode()))
         mutants = random_substitutions(pair, len(variant.ref), self.options.background, rng)
@@ -433,14 +405,11 @@ def windows_of(
         at = variant.start - start
         if start + size + pulled > length or at < 0 or at + max(len(variant.ref), len(alt)) > size:
             return None
-        left, right = (
-            genome.fetch(variant.name, start, variant.start),
-            genome.fetch(variant.name, end, min(length, end + size)),
-        )
+        left = genome.fetch(variant.name, start, variant.start)
+        right = genome.fetch(variant.name, end, min(length, end + size))
         for allele, windows in zip((variant.ref, alt), found, strict=True):
-            windows.append(
-                np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size]
-            )
+            letters = np.frombuffer(allele.encode(), np.uint8)
+            windows.append(np.concatenate((left, letters, right))[:size])
         positions.append(at)
     return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(positions))
 

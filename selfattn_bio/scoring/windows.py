@@ -73,7 +73,7 @@ def load_dna_model(model: Models) -> Scorer | Ensemble:
     ArgumentError
         If the model has two inputs, or is a baseline.
     """
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scorer = load(model)
     check_one_input(scorer, "scoring a genome")
     place = str(scorer.members[0].folder or "")
     if scorer.alphabet.name != DNA.name:
@@ -112,12 +112,8 @@ def assembly_of(genome: Genome) -> str:
 
 def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
     """Log a warning if a genome's name differs from the assembly of the training records."""
-    if scorer.run.data.assembly not in ("", name):
-        LOG.warning(
-            "the model was trained on %r, but the genome is named %r",
-            scorer.run.data.assembly,
-            name,
-        )
+    if (own := scorer.run.data.assembly) not in ("", name):
+        LOG.warning(f"the model was trained on {own!r}, but the genome is named {name!r}")
 
 
 def strand_logits(
@@ -173,11 +169,9 @@ def _member_logits(
             return network
         return scorer.stack.window_logits(network, letters, windows.size, windows.stride)
     given = _logits(scorer, letters, windows)  # the mean over both strands if the model reads both
-    return (
-        given[None]
-        if scorer.both_strands
-        else np.stack([given, _logits(scorer, other, windows)[::-1]])
-    )
+    if scorer.both_strands:
+        return given[None]
+    return np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
 def _logits(
@@ -232,16 +226,12 @@ class SharedStem:
             not isinstance(section, config.AttentionModel)
             or not isinstance(section.stem, config.ConvStemSection)
             or windows.stride % unit(scorer)
+            or section.stem.norm == "record"  # depends on the complete window
         ):
             return None
-        if section.stem.norm == "record":  # depends on the complete window
-            return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
-        half, margin, size = (
-            section.stem.kernel // 2,
-            section.stem.second_kernel // 2,
-            -(-num_tokens // pool),
-        )
+        half, margin = section.stem.kernel // 2, section.stem.second_kernel // 2
+        size = -(-num_tokens // pool)
         edges = -(-half // pool), size - (num_tokens - half) // pool
         if half == 0 or size < 2 * (sum(edges) + 2 * margin):
             return None
@@ -254,16 +244,12 @@ class SharedStem:
         """
         with torch.inference_mode():
             tokens = scorer.tokens(letters[None])[0]
-            of_members = [
-                torch.cat(
-                    [
-                        _after_stem(member, x)[:, 0]
-                        for x in self._stems(tokens, scorer.network, member.stem)
-                    ]
-                )
-                for member in scorer.network.members
-                if isinstance(member, AttentionBody) and isinstance(member.stem, stem.ConvStem)
-            ]
+            of_members = []
+            for member in scorer.network.members:
+                assert isinstance(member, AttentionBody)
+                assert isinstance(member.stem, stem.ConvStem)
+                batches = self._stems(tokens, scorer.network, member.stem)
+                of_members.append(torch.cat([_after_stem(member, x)[:, 0] for x in batches]))
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
     def _stems(self, tokens: Tensor, network: Network, convolve: stem.ConvStem) -> Iterator[Tensor]:
@@ -282,14 +268,12 @@ class SharedStem:
             rows = slice(start, start + BATCH)
             x = vectors[rows].clone(memory_format=torch.contiguous_format)
             left = detectors[rows, :, : before + self.margin].clone()
-            left[..., :first] = _detected(convolve, network, own[rows, : 2 * first * self.pool])[
-                ..., :first
-            ]
+            head = own[rows, : 2 * first * self.pool]
+            left[..., :first] = _detected(convolve, network, head)[..., :first]
             x[:, :before] = _combined(convolve, left)[:, :before]
             right = detectors[rows, :, -after - self.margin :].clone()
-            right[..., -last:] = _detected(
-                convolve, network, own[rows, (self.size - last - first) * self.pool :]
-            )[..., -last:]
+            tail = own[rows, (self.size - last - first) * self.pool :]
+            right[..., -last:] = _detected(convolve, network, tail)[..., -last:]
             x[:, -after:] = _combined(convolve, right)[:, -after:]
             yield x
 
