@@ -38,7 +38,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from selfattn_bio import Study
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.patterns import Window
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.model.build import build_network

@@ -42,11 +42,12 @@ from selfattn_bio.config import (
 )
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance, save_model
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.scores import ScoreMatrices
+from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.training.provenance import VERSIONS
 from selfattn_bio.training.recipes import both_strands
 

@@ -9,6 +9,7 @@ from make_support import ALPHABETS, OBJECTIVES, README, run_file
 from pydantic import ValidationError
 
 from selfattn_bio.config import AnyMixer, AnyPosition, RunFile
+from selfattn_bio.config.attention import MIXER_POSITIONS
 from sitegen import text
 
 MODELS = {
@@ -79,12 +80,9 @@ def accepted(alphabet: str, objective: str, model: dict[str, str]) -> bool:
 
 def mixers() -> Iterator[list[str]]:
     """Yield one row per kind of attention: the positions that it can use."""
-    for mixer in members(AnyMixer):
-        positions = getattr(mixer, "positions", kinds(AnyPosition))
-        yield [
-            f"`{mixer.model_fields['kind'].default}`",
-            *("yes" if name in positions else "-" for name in kinds(AnyPosition)),
-        ]
+    for mixer in kinds(AnyMixer):
+        positions = kinds(AnyPosition) if mixer == "softmax" else MIXER_POSITIONS
+        yield [f"`{mixer}`", *("yes" if name in positions else "-" for name in kinds(AnyPosition))]
 
 
 def kinds(union: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""Softmax attention under a pattern, a position and padding.
+"""Softmax attention: within an input (`attend`), and from one input to another.
 
 `attend` checks its inputs, chooses a kernel and runs it.
 """
@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from selfattn_bio.attention import kernels
-from selfattn_bio.attention.inputs import DROPOUT_SEEDS, prepare
-from selfattn_bio.attention.kernels.reference import dense_weights
-from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.inputs import DROPOUT_SEEDS, AttentionMask, prepare
+from selfattn_bio.attention.kernels.reference import dense_weights, reference_attention
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import NoPosition, RelativePosition
 from selfattn_bio.config import KERNELS
@@ -88,3 +88,71 @@ def weights(
     """
     inputs = prepare(q, k, k, pattern=pattern, position=position, mask=mask)
     return dense_weights(inputs)
+
+
+def cross_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    position: RelativePosition,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Compute attention of the queries of one input to keys and values of another input.
+
+    Parameters
+    ----------
+    q
+        (B, H, L, Dh), not yet rotated.
+    k, v
+        (B, G, M, Dh) of the other input, H a multiple of G.
+    position
+        Effect of the distance j - i on the score of position i of the first input and position j of
+        the other: `NoPosition`, `T5Bias`, `Alibi` or `Rotary`.
+    mask
+        (B, M) bool, True = token of the other input, False = padding, which no query attends to.
+        None: no padding.
+    dropout
+        Fraction of the weights set to 0; 0 outside training.
+
+    Returns
+    -------
+    (B, H, L, Dh); 0 in a row whose other input is all padding.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or the position has its own keys or values.
+
+    References
+    ----------
+    Vaswani et al. 2017, section 3.2.3; checked against the explicit softmax
+    (tests/oracle/test_cross.py).
+    """
+    batch, heads, length, head_dim = q.shape
+    if k.shape != v.shape or (k.shape[0], k.shape[3]) != (batch, head_dim) or heads % k.shape[1]:
+        raise ValueError(
+            f"the shapes of q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not "
+            "fit; expected (B, H, L, Dh) for q and (B, G, M, Dh) for k and v, H a multiple of G"
+        )
+    if mask is not None and (mask.shape != (batch, k.shape[2]) or mask.dtype != torch.bool):
+        raise ValueError(
+            f"mask is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape "
+            f"(B, M) = {(batch, k.shape[2])}"
+        )
+    if k.shape[1] != heads:
+        k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    terms = position.terms(q, max(length, k.shape[2]) - 1)
+    if terms.keys is not None or terms.values is not None:
+        raise ValueError(
+            f"position {type(position).__name__} has its own keys, which cross-attention does not "
+            "support"
+        )
+    # q and k are rotated by the positions in their own inputs
+    q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]
+    allowed = None if mask is None else mask[:, None, None, :]
+    if terms.bias is not None:
+        return reference_attention(q, k, v, terms=terms, allowed=allowed, dropout=dropout)
+    out = scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+    return out if mask is None else out.masked_fill(~mask.any(1)[:, None, None, None], 0.0)

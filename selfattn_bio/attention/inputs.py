@@ -1,17 +1,145 @@
-"""One request for softmax attention, as all kernels receive it."""
+"""One request for softmax attention, as all kernels receive it: `AttentionInputs`, its mask."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.mask import AttentionMask, as_mask
-from selfattn_bio.attention.patterns import AttentionPattern
-from selfattn_bio.attention.positions import RelativePosition, Terms
+from selfattn_bio.attention.patterns import AttentionPattern, Full
+from selfattn_bio.attention.positions import PositionCache, RelativePosition, Terms
 
 DROPOUT_SEEDS = 2**62  # number of seeds
+
+
+class AttentionMask:
+    """Which tokens of a batch may attend to each other, apart from the pattern.
+
+    The encoder builds one mask per batch, and every layer uses it: derived tensors are computed on
+    first use and kept.
+
+    Parameters
+    ----------
+    tokens
+        (B, L) bool, True = token, False = padding, which no query attends to.
+
+    Attributes
+    ----------
+    padded
+        `tokens`, or None if there is no padding.
+    positions
+        Position tables that the layers share.
+
+    Raises
+    ------
+    ValueError
+        If shapes or types do not fit.
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        if tokens.dtype != torch.bool:
+            raise ValueError(f"mask has type {tokens.dtype}; expected torch.bool")
+        self.tokens = tokens
+        self.padded = None if bool(tokens.all()) else tokens
+        self.positions = PositionCache()
+        self._found: dict[Hashable, Any] = {}
+
+    @property
+    def length(self) -> int:
+        """Return the number L of positions, with padding."""
+        return self.tokens.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the tensors."""
+        return self.tokens.device
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Return the position after the last token of each sequence, (B,) int64.
+
+        Without padding the result is (1,).
+        """
+        if self.padded is None:
+            return torch.tensor([self.length], device=self.device)
+        return (self.tokens * torch.arange(1, self.length + 1, device=self.device)).amax(1)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Return `lengths` as numbers, which are read from the device once per batch."""
+        return [self.length] if self.padded is None else self.lengths.tolist()
+
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` returns for a key, which names all that it depends on.
+
+        Layers share the result. Decisions that read from the device then do so once per batch.
+        """
+        if key not in self._found:
+            self._found[key] = compute()
+        return self._found[key]
+
+    @cached_property
+    def labels(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return labels of queries and keys, (B, L) int32 each.
+
+        A query may attend to keys with its label. Padding keys have label -1. None, None if all
+        pairs may attend.
+        """
+        if self.padded is None:
+            return None, None
+        queries = self.tokens.new_zeros(self.tokens.shape, dtype=torch.int32)
+        return queries, queries.masked_fill(~self.tokens, -1)
+
+    def select(self, rows: Tensor | slice) -> AttentionMask:
+        """Return the mask of some sequences of the batch, with the same position tables."""
+        selected = AttentionMask(self.tokens[rows])
+        selected.positions = self.positions
+        return selected
+
+    def dense(self, pattern: AttentionPattern) -> Tensor | None:
+        """Return the mask of all pairs that a pattern allows, True = may attend.
+
+        The result is (B or 1, 1, L, L) bool; None if all pairs may attend.
+        """
+
+        def compute() -> Tensor | None:
+            if isinstance(pattern, Full):
+                return self.keys
+            at = torch.arange(self.length, device=self.device)
+            lengths = self.lengths[:, None, None, None]
+            allowed = pattern.allows(at[:, None], at[None, :], lengths)
+            return allowed if self.keys is None else allowed & self.keys
+
+        return self.once(("dense", pattern), compute)
+
+    @property
+    def keys(self) -> Tensor | None:
+        """Return the mask of the keys, (B, 1, 1, L) bool, True = token; None without padding."""
+        return None if self.padded is None else self.padded[:, None, None, :]
+
+
+def as_mask(mask: AttentionMask | Tensor | None, x: Tensor) -> AttentionMask:
+    """Return the mask of x (B, ..., L, D), from a tensor (B, L) bool or None for no padding.
+
+    Raises
+    ------
+    ValueError
+        If the mask is not (B, L) bool.
+    """
+    batch, length = x.shape[0], x.shape[-2]
+    if mask is None:
+        return AttentionMask(torch.ones(batch, length, dtype=torch.bool, device=x.device))
+    tokens = mask.tokens if isinstance(mask, AttentionMask) else mask
+    if tokens.shape != (batch, length):
+        raise ValueError(
+            f"mask has shape {tuple(tokens.shape)}; expected (B, L) = {(batch, length)}"
+        )
+    return mask if isinstance(mask, AttentionMask) else AttentionMask(mask)
+
 
 Rest = tuple[AttentionMask, AttentionPattern, float, int]
 

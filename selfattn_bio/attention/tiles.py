@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.patterns import (
     AttentionPattern,
     Band,

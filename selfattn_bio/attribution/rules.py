@@ -9,14 +9,12 @@ Both methods are gradient x input with modified gradients for some operations:
 |---|---|---|
 | weights(q, k) @ v | a quarter to q, a quarter to k, half to v | all to v |
 | LayerNorm, RecordNorm | the deviation is a constant | the same |
-| keys of length 1 (Reformer; our rule by analogy) | the length is a constant | the same |
 | GELU | the gate act(x) / x is a constant | the same |
 
 As hooks:
 
 - attention: gradients of q, k, v times 1/4, 1/4, 1/2 (AttnLRP) or 0, 0, 1 (CP-LRP)
 - normalisation: (x - mean) / deviation.detach()
-- keys: x / length.detach()
 - GELU: x * (act(x) / x).detach()
 
 The hooks act before and after the attention kernel and therefore work with every softmax kernel,
@@ -34,15 +32,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.mixers.reformer import UnitLength
-from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.arrays import Letters, Scores
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.convolution import shifted
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
-from selfattn_bio.model.lookup import shifted
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
@@ -51,7 +47,6 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 BATCH = 64  # sequences per backward pass
 FIRST_KMER = len(SPECIAL)  # smaller token numbers are special tokens, without letters
 
-Letters = NDArray[np.uint8]
 Rules = Mapping[type[nn.Module], Callable[..., Any]]
 # outputs (B, C) or (B, N, C) and tokens (B, N) to explained values (B,)
 Chosen = Callable[[Tensor, Tensor], Tensor]
@@ -87,16 +82,10 @@ def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Te
     return x * (output.detach() / x.detach()).nan_to_num_(nan=0.5)
 
 
-def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    x = inputs[0]
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
-
-
 _CONSTANTS: Rules = {
     nn.LayerNorm: _constant_deviation,
     RecordNorm: _constant_spread,
     nn.GELU: _constant_gate,
-    UnitLength: _constant_length,
 }
 _ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
 ATTNLRP: Rules = {
@@ -296,10 +285,10 @@ def backward_batches(*inputs: Sequence[Letters], copies: int = 1) -> Iterator[sl
 
 
 def by_batches(
-    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], NDArray[np.float32]]
-) -> list[NDArray[np.float32]]:
+    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], Scores]
+) -> list[Scores]:
     """Score `backward_batches` of sequences, and cut each row of (B, L, ...) to its length."""
-    found: list[NDArray[np.float32]] = []
+    found: list[Scores] = []
     for batch in backward_batches(sequences):
         rows = score(sequences[batch])
         found += [row[: len(letters)] for row, letters in zip(rows, sequences[batch], strict=True)]
@@ -312,7 +301,7 @@ def gradient_scores(
     rules: Rules = ATTNLRP,
     chosen: Chosen = all_outputs,
     at: Letters | None = None,
-) -> NDArray[np.float32]:
+) -> Scores:
     """Compute hypothetical scores of a batch with one backward pass.
 
     Parameters
@@ -340,20 +329,7 @@ def gradient_scores(
     return centred(scores.float().cpu().numpy())
 
 
-def attnlrp_importance(
-    scorer: Scorer, sequences: Sequence[Letters], chosen: Chosen = all_outputs
-) -> list[NDArray[np.float32]]:
-    """Compute the importance of each letter by AttnLRP only, one (L,) array per sequence.
-
-    This needs no forward passes of mutants. `chosen` selects the output, as in `gradient_at`.
-    """
-    return by_batches(
-        sequences,
-        lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch)), chosen=chosen)),
-    )
-
-
-def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def centred(scores: Scores) -> Scores:
     """Subtract the mean over the letters from scores (..., A).
 
     Otherwise importance would depend on the letter that the scores are relative to.
@@ -361,6 +337,6 @@ def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return scores - scores.mean(axis=-1, keepdims=True)
 
 
-def importance(hypothetical: NDArray[np.float32]) -> NDArray[np.float32]:
+def importance(hypothetical: Scores) -> Scores:
     """Return the L2 norm over the letters, (..., A) to (...): the importance of each position."""
     return np.linalg.norm(hypothetical, axis=-1)

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Predict contact maps; write maps, best pairs and, with known contacts, the precision."""
-    from selfattn_bio.attribution.contact_maps import find_contacts
+    from selfattn_bio.attribution.contacts import find_contacts
 
     check_not_input(f"{arguments.output}.contacts.tsv", arguments.contacts, arguments.fasta)
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)

@@ -5,8 +5,7 @@ CPU. Then it lists other programs and libraries, with the purpose of those that 
 
 With --kernels the fused kernel is compiled if it has not been yet. A table shows which kernel
 `kernel = "auto"` in a run file chooses for each pattern and position, and why the kernels that come
-earlier are not used. A run file can also name a kernel. The last list has the mixers other than
-softmax, which run on any device, and the positions that each accepts.
+earlier are not used. A run file can also name a kernel.
 
 example: selfattn-bio doctor
 """

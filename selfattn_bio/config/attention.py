@@ -227,27 +227,18 @@ AnyPattern = Annotated[
 ]
 
 
-class MixerSection(Section):
-    """Common properties of mixers.
-
-    `positions` are the position encodings a mixer supports; those of softmax depend on the pattern
-    and the kernel. `keys_are_queries` is whether queries serve as keys.
-    """
-
-    positions: ClassVar[tuple[str, ...]]
-    keys_are_queries: ClassVar[bool] = False
+# positions that mixers other than softmax support; those of softmax depend on pattern and kernel
+MIXER_POSITIONS = positions_with("none", "absolute", "bias", "rotation")
 
 
-class SoftmaxMixer(MixerSection):
+class SoftmaxMixer(Section):
     """Softmax over the pairs allowed by `pattern`, with `position`, computed by `kernel`."""
 
     kind: Literal["softmax"] = "softmax"
 
 
-class DynamicMixer(MixerSection):
+class DynamicMixer(Section):
     """Each query attends to its own block, both neighbours and blocks chosen by summaries."""
-
-    positions = positions_with("none", "absolute", "bias", "rotation")
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
@@ -258,86 +249,15 @@ class DynamicMixer(MixerSection):
     )
 
 
-class LinearMixer(MixerSection):
-    """Linear attention with features elu(x) + 1 of queries and keys (Katharopoulos et al. 2020)."""
-
-    positions = positions_with("none", "absolute")
-
-    kind: Literal["linear"] = "linear"
-
-
-class PerformerMixer(MixerSection):
-    """Softmax over all keys, estimated with random features (FAVOR+, Choromanski et al. 2021)."""
-
-    positions = positions_with("none", "absolute", "rotation")
-
-    kind: Literal["performer"] = "performer"
-    features: Positive = Field(
-        128, description="random features per head; more approximate softmax better"
-    )
-
-
-class LinformerMixer(MixerSection):
-    """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
-
-    positions = positions_with("none", "absolute")
-
-    kind: Literal["linformer"] = "linformer"
-    max_length: Positive = Field(
-        description="maximum number of tokens in the encoder; a longer sequence is an error"
-    )
-    rank: Positive = Field(64, description="number of learned sums of keys and of values")
-
-
-class HierarchicalMixer(MixerSection):
+class HierarchicalMixer(Section):
     """A window of tokens, plus all pairs of means of `pool` tokens.
 
     Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
     """
-
-    positions = positions_with("none", "absolute", "bias", "rotation")
 
     kind: Literal["hierarchical"] = "hierarchical"
     window: Positive = Field(64, description="tokens on each side")
     pool: int = Field(32, ge=2, description="tokens per coarse token")
 
 
-class ReformerMixer(MixerSection):
-    """Softmax over tokens in the same hash bucket; keys are unit-length queries.
-
-    Kitaev et al. 2020, Reformer.
-    """
-
-    positions = positions_with("none", "absolute", "bias", "rotation")
-    keys_are_queries = True
-
-    kind: Literal["reformer"] = "reformer"
-    num_buckets: Positive = Field(
-        32, description="buckets per round, even; 1 = no hashing, only neighbouring chunks"
-    )
-    chunk: Positive = Field(
-        64,
-        description="tokens per chunk after sorting by bucket; a query attends to its own chunk "
-        "and adjacent ones",
-    )
-    hashes: Positive = Field(4, description="rounds of hashing")
-
-    @model_validator(mode="after")
-    def _buckets_are_pairs(self) -> ReformerMixer:
-        if self.num_buckets > 1 and self.num_buckets % 2:
-            raise ValueError(
-                f"num_buckets {self.num_buckets} is odd; use an even number, or 1 for no hashing"
-            )
-        return self
-
-
-AnyMixer = Annotated[
-    SoftmaxMixer
-    | DynamicMixer
-    | LinearMixer
-    | PerformerMixer
-    | LinformerMixer
-    | HierarchicalMixer
-    | ReformerMixer,
-    Field(discriminator="kind"),
-]
+AnyMixer = Annotated[SoftmaxMixer | DynamicMixer | HierarchicalMixer, Field(discriminator="kind")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
 
 from selfattn_bio.config.attention import (
+    MIXER_POSITIONS,
     AnyMixer,
     AnyPattern,
     AnyPosition,
@@ -142,12 +143,8 @@ class AttentionModel(Section):
         for name in ("pattern", "kernel"):
             if getattr(self, name) != AttentionModel.model_fields[name].default:
                 raise ValueError(f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}")
-        if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
-            raise ValueError(
-                f"mixer {self.mixer.kind!r} uses its queries as keys; remove num_kv_heads"
-            )
-        if self.position.kind not in self.mixer.positions:
-            known = ", ".join(map(repr, self.mixer.positions))
+        if self.position.kind not in MIXER_POSITIONS:
+            known = ", ".join(map(repr, MIXER_POSITIONS))
             raise ValueError(
                 f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
                 f"choose one of {known}"

@@ -1,7 +1,7 @@
 """[partner]: the second input of a model with two inputs.
 
 It is a sequence per record, or a track of numbers. Tracks are quantised to levels
-(`sequence.levels`), which are read like the bases of a sequence.
+(`sequence.alphabet`), which are read like the bases of a sequence.
 """
 
 from __future__ import annotations

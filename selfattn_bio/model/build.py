@@ -18,13 +18,10 @@ from selfattn_bio.model.classifier import (
     PairedNetwork,
     SharedByStrands,
 )
-from selfattn_bio.model.cnn import Cnn
-from selfattn_bio.model.dilated import Dilated
+from selfattn_bio.model.cnn import Cnn, Dilated
 from selfattn_bio.model.paired import Graded, PairedBody
 from selfattn_bio.model.user_module import build_module
-from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.kmers import SPECIAL, partner_tokenizer_of, tokenizer_of
 
 
 def build_network(run: config.RunFile) -> Network:
@@ -85,37 +82,3 @@ def build_members(
 def num_outputs(run: config.RunFile) -> int:
     """Return the number of outputs per sequence, token or bin of the objective."""
     return run.objective.num_outputs(tokenizer_of(run).vocabulary_size)
-
-
-def tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """Build the tokenizer that a run file describes."""
-    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
-
-
-def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """Build the tokenizer of the second of two inputs.
-
-    Raises
-    ------
-    ValueError
-        If the run has no partner.
-    """
-    if run.partner is None:
-        raise ValueError("the run file has no section [partner]")
-    return KmerTokenizer(
-        get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
-    )
-
-
-def policy_of(data: config.Data) -> SequencePolicy:
-    """Return how the records of [data] are read.
-
-    A soft mask that is kept is stored separately from the sequence.
-    """
-    return SequencePolicy(
-        get_alphabet(data.alphabet),
-        "hard" if data.soft_mask == "hard" else "ignore",
-        data.gaps,
-        data.columns.get("id", "id"),
-        data.columns.get("sequence", "sequence"),
-    )

@@ -21,9 +21,10 @@ from torch import Tensor
 from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import check_replaceable, read_json, sha256_of
-from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.user_module import check_allowed, module_sha256, source_of
+from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.stored import (
     Finite,
     NotNegative,

@@ -1,6 +1,6 @@
-"""The convolutional baseline, as in Basset.
+"""The convolutional baselines: as in Basset, and dilated as in Basenji for long sequences.
 
-It is a model kind, trained by the same command and in the same way as attention models.
+They are model kinds, trained by the same command and in the same way as attention models.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.model.heads import equal_parts
-from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
-from selfattn_bio.model.pooling import max_pool
-from selfattn_bio.model.stem import BatchNorm
+from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
+from selfattn_bio.model.heads import BinHead, equal_parts
+from selfattn_bio.model.stem import BatchNorm, build_stem
 
 
 class Cnn(nn.Module):
@@ -70,3 +69,40 @@ class Cnn(nn.Module):
         """
         member = equal_parts(mask, self.bins).to(x.dtype)  # (B, M, bins)
         return x @ (member / member.sum(1, keepdim=True).clamp(min=1))
+
+
+class Dilated(nn.Module):
+    """Apply a stem, residual convolutions of growing dilation, and a head with outputs per bin.
+
+    Parameters
+    ----------
+    section
+        Section [model].
+    num_outputs
+        Number C of outputs per bin.
+
+    References
+    ----------
+    Kelley et al. 2018.
+    """
+
+    def __init__(self, section: config.DilatedModel, num_outputs: int) -> None:
+        super().__init__()
+        dim, kernel = section.embed_dim, section.kernel
+        self.stem = build_stem(section.stem, dim, section.dropout)
+        self.token_dim = self.stem.token_dim
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(dim, dim, kernel, padding=d * (kernel // 2), dilation=d, bias=False)
+            for d in section.dilations
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
+        self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
+        self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map x (B, N, token_dim) and mask (B, N) to (B, M, C)."""
+        x, mask = self.stem(x, mask)
+        x = x.transpose(1, 2)  # (B, D, M)
+        for convolve, norm in zip(self.convolutions, self.norms, strict=True):
+            x = x + self.dropout(self.act(norm(convolve(x)))) * mask[:, None]
+        return self.head(x.transpose(1, 2), mask)

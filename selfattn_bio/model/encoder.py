@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.attention.mask import AttentionMask, as_mask
+from selfattn_bio.attention.inputs import AttentionMask, as_mask
 from selfattn_bio.attention.mixers import Mixer, Softmax, build_mixer
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import NoPosition, RelativePosition, build_position
@@ -47,8 +47,7 @@ class QKVProjection(nn.Module):
     embed_dim, head_dim
         Sizes D and Dh.
     heads
-        Number of query, key and value heads, (H, G, G). With two numbers (H, G), the queries are
-        also the keys.
+        Number of query, key and value heads, (H, G, G).
     """
 
     def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
@@ -58,11 +57,8 @@ class QKVProjection(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map x (B, L, D) to q (B, H, L, Dh), k and v (B, G, L, Dh)."""
-        q, *keys, v = split_heads(self.linear(x), self.heads, self.head_dim)
-        if keys:
-            return q, keys[0], v
-        # Separate views, so that attribution hooks can scale query and key gradients independently.
-        return q.view_as(q), q.view_as(q), v
+        q, k, v = split_heads(self.linear(x), self.heads, self.head_dim)
+        return q, k, v
 
 
 class SelfAttention(nn.Module):
@@ -108,8 +104,7 @@ class SelfAttention(nn.Module):
                 "that builds a mixer"
             )
         self.mixer = Softmax(pattern) if isinstance(pattern, AttentionPattern) else pattern()
-        key_heads = () if self.mixer.keys_are_queries else (num_groups,)
-        heads = (num_heads, *key_heads, num_groups)
+        heads = (num_heads, num_groups, num_groups)
         self.qkv = QKVProjection(embed_dim, embed_dim // num_heads, heads)
         self.out = nn.Linear(embed_dim, embed_dim)
         self.position = new_position(position)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
-from selfattn_bio.attention.cross import cross_attention
+from selfattn_bio.attention.attend import cross_attention
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.model.encoder import build_encoder, feed_forward, split_heads

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
-from selfattn_bio.model.pooling import max_pool
+from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
 
 
 class NoStem(nn.Module):

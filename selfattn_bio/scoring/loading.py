@@ -19,7 +19,6 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
-from selfattn_bio.model.build import tokenizer_of
 from selfattn_bio.model.checkpoint import WEIGHTS, load_model
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.paired_scorer import scorer_of
@@ -27,6 +26,7 @@ from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import Ensemble, Letters, Scorer, without_padding
 from selfattn_bio.scoring.stack import load_stack
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.sequence.policy import SequencePolicy
 
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model

@@ -13,18 +13,21 @@ import torch
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.model.build import partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.levels import Scale
+from selfattn_bio.sequence.alphabet import Scale
+from selfattn_bio.sequence.kmers import (
+    KmerTokenizer,
+    pad_letters,
+    partner_tokenizer_of,
+    tokenizer_of,
+)
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import ReadSummary
 

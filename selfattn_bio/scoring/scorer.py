@@ -19,16 +19,16 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.model.build import num_outputs, policy_of
+from selfattn_bio.model.build import num_outputs
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.convolution import pool_mask
 from selfattn_bio.model.one_hot import MeanNetwork, OneHotNetwork
-from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768

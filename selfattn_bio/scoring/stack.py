@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, Setup, load_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.build import policy_of
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
     RUN,
@@ -23,7 +22,7 @@ from selfattn_bio.model.checkpoint import (
     StackWeights,
     read_stack_weights,
 )
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 Letters = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float64]

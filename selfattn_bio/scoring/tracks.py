@@ -42,7 +42,7 @@ from selfattn_bio.scoring.windows import (
     window_size,
 )
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 from selfattn_bio.sequence.tables import BED_COLUMNS, write_bed
 
 CHUNK = 4096  # windows held in memory at a time

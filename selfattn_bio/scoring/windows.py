@@ -24,7 +24,7 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
-from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
+from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Ensemble, Scorer

@@ -9,13 +9,16 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.sequence.alphabet import Alphabet, printable
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet, printable
+
+if TYPE_CHECKING:
+    from selfattn_bio.config import Data
 
 SoftMask = Literal["ignore", "keep", "hard"]
 BLANKS, GAPS = b" \t\v\f\r\n", b"-."
@@ -312,3 +315,17 @@ def _hint(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
             "second input"
         )
     return "Correct the sequence or remove the record"
+
+
+def policy_of(data: Data) -> SequencePolicy:
+    """Return how the records of [data] are read.
+
+    A soft mask that is kept is stored separately from the sequence.
+    """
+    return SequencePolicy(
+        get_alphabet(data.alphabet),
+        "hard" if data.soft_mask == "hard" else "ignore",
+        data.gaps,
+        data.columns.get("id", "id"),
+        data.columns.get("sequence", "sequence"),
+    )

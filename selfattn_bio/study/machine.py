@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import get_args
 
 import pandas as pd
 import torch
@@ -24,9 +23,10 @@ from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
 from selfattn_bio.config.attention import positions_with
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.extras import install_command
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import SHIPPED
 from selfattn_bio.study.workflow import project_folder
 
@@ -70,7 +70,7 @@ KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
 
 
 @dataclass(frozen=True, repr=False)
-class Machine(TableDisplay):
+class Machine(TableResult):
     """Packages, devices, optional parts and attention kernels of a machine.
 
     Attributes
@@ -88,8 +88,6 @@ class Machine(TableDisplay):
         The kernel that `kernel = "auto"` chooses in training: pattern, position, kernel, and the
         reason why the kernels that come earlier are not used. `model.attention_dropout` is 0, the
         default. None if it was not requested, because finding out compiles a kernel.
-    mixers
-        Names of the mixers other than softmax, and the positions that each accepts.
     """
 
     packages: dict[str, str]
@@ -97,7 +95,6 @@ class Machine(TableDisplay):
     band: str
     parts: pd.DataFrame
     table: pd.DataFrame | None
-    mixers: dict[str, tuple[str, ...]]
 
     def __repr__(self) -> str:
         found = int((self.parts["found"] != "").sum())
@@ -142,8 +139,6 @@ class Machine(TableDisplay):
             f"up to {SHORT_JOINED}: sdpa):\n",
             f"  {'pattern':16} {'position':26} {'kernel':10} why",
             *_kernel_lines(table),
-            "\nOther mixers (model.mixer in a run file), with the positions that they accept:\n",
-            *(f"  {name:16} {', '.join(positions)}" for name, positions in self.mixers.items()),
         ]
 
 
@@ -166,11 +161,6 @@ def inspect_machine(*, kernels: bool = False) -> Machine:
         state,
         other_parts(),
         pd.DataFrame(_choices(_requests()), columns=KERNEL_COLUMNS) if kernels else None,
-        {
-            section.model_fields["kind"].default: section.positions
-            for section in get_args(get_args(config.AnyMixer)[0])
-            if section is not config.SoftmaxMixer
-        },
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.data.balanced import BalancedOrder
+from selfattn_bio.data.batches import BalancedOrder
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import groups_of, worst_auroc
 from selfattn_bio.training.data import SplitRecords, Stream

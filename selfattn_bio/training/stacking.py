@@ -15,10 +15,9 @@ from sklearn.model_selection import StratifiedKFold
 from selfattn_bio.baselines import BASELINES, Baseline, Setup
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
-from selfattn_bio.model.build import policy_of
 from selfattn_bio.model.checkpoint import RUN, check_trained_on
 from selfattn_bio.scoring.stack import Letters, Logits, Stack, baseline_setup, fitted_parts
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # A part is left out if its weight x standard deviation is at most this fraction of the sum over the
 # network and all parts.

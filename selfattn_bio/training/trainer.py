@@ -19,10 +19,11 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
-from selfattn_bio.model.build import build_network, policy_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.training.balance import BalancedSteps
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like

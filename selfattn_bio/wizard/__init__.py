@@ -18,6 +18,7 @@ from selfattn_bio.config.schema import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.study import Study
 from selfattn_bio.wizard.contents import read_contents
 from selfattn_bio.wizard.draft import draft
@@ -164,7 +165,6 @@ def check_new_task(name: str) -> None:
 
 def _choose_recipe(task: RunFile) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
-    from selfattn_bio.model.build import policy_of
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
     with TemporaryDirectory() as temporary:

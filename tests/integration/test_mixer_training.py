@@ -6,11 +6,7 @@ from torch.testing import assert_close
 
 MIXERS = {
     "dynamic": 'kind = "dynamic", block = 4, top = 1',
-    "linear": 'kind = "linear"',
-    "performer": 'kind = "performer", features = 8',
-    "linformer": 'kind = "linformer", max_length = 64, rank = 8',
     "hierarchical": 'kind = "hierarchical", window = 4, pool = 4',
-    "reformer": 'kind = "reformer", num_buckets = 4, chunk = 8, hashes = 2',
 }
 
 

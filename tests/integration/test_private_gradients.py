@@ -46,18 +46,8 @@ KINDS = {
             token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record"
         )
     },
-    "linformer": {
-        "mixer": config.LinformerMixer(max_length=64, rank=4),
-        "position": config.NoPositionSection(),
-    },
-    "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
-    "performer": {
-        "mixer": config.PerformerMixer(features=8),
-        "position": config.NoPositionSection(),
-    },
     "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
-    "reformer": {"mixer": config.ReformerMixer(num_buckets=2, chunk=4, hashes=2)},
 }
 
 

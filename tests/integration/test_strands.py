@@ -7,9 +7,10 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attribution.rules import gradient_scores
-from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import tokenizer_of
 
 SYMMETRIC = {
     "t5": {"kind": "t5", "symmetric": True},

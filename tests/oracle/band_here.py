@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from selfattn_bio.attention.banded import Banded
-from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.inputs import AttentionInputs, as_mask
 from selfattn_bio.attention.kernels import band
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.attention.mask import as_mask
+from selfattn_bio.attention.kernels.band.calls import Banded
 from selfattn_bio.attention.positions import Terms
 
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")

@@ -2,15 +2,7 @@
 
 import torch
 
-from selfattn_bio.attention.mixers import (
-    Dynamic,
-    Hierarchical,
-    Linear,
-    Linformer,
-    Performer,
-    Reformer,
-    Softmax,
-)
+from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Softmax
 from selfattn_bio.attention.patterns import Window
 
 B, H, DH = 2, 3, 6
@@ -18,11 +10,7 @@ B, H, DH = 2, 3, 6
 MIXERS = {
     "softmax": lambda: Softmax(Window(3)),
     "dynamic": lambda: Dynamic(block=2, top=2),
-    "linear": lambda: Linear(DH),
-    "reformer": lambda: Reformer(DH, num_buckets=4, chunk=3, hashes=2),
-    "performer": lambda: Performer(H, DH, 32),
     "hierarchical": lambda: Hierarchical(H, window=2, pool=4),
-    "linformer": lambda: Linformer(max_length=1800, rank=5),
 }
 
 

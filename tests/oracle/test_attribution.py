@@ -13,8 +13,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attribution.rules import (
     ATTNLRP,
     CP_LRP,
@@ -27,8 +27,8 @@ from selfattn_bio.attribution.rules import (
 )
 from selfattn_bio.model.build import build_members
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.convolution import max_pool
 from selfattn_bio.model.heads import equal_parts
-from selfattn_bio.model.pooling import max_pool
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

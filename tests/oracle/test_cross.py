@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.attention.cross import cross_attention
+from selfattn_bio.attention.attend import cross_attention
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
 from selfattn_bio.attribution.rules import ATTNLRP, CP_LRP, attribution_rules, gradient_at
 from selfattn_bio.model.build import build_network

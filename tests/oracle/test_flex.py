@@ -6,9 +6,8 @@ from torch.nn.attention.flex_attention import flex_attention
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.inputs import AttentionMask, prepare
 from selfattn_bio.attention.kernels import flex
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,

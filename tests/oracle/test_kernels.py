@@ -13,9 +13,8 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.inputs import AttentionMask, prepare
 from selfattn_bio.attention.kernels import why_unsupported
-from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,

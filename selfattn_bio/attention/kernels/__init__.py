@@ -1,9 +1,9 @@
 """Kernels of softmax attention, and the choice between them.
 
-Each file has a function `run(inputs)` that maps `AttentionInputs` to the output (B, H, L, Dh), 0
-for a query without allowed keys. `config.KERNELS` lists the kernels with their capabilities. With
-`kernel="auto"` the first suitable kernel runs. A kernel named explicitly raises `KernelError` if it
-cannot handle the request.
+A kernel is the function `run(inputs)` of the file with its name, or a function in `ELSEWHERE`. It
+maps `AttentionInputs` to the output (B, H, L, Dh), 0 for a query without allowed keys.
+`config.KERNELS` lists the kernels with their capabilities. With `kernel="auto"` the first suitable
+kernel runs. A kernel named explicitly raises `KernelError` if it cannot handle the request.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from importlib import import_module
 
 from torch import Tensor
 
-from selfattn_bio.attention.banded import split_band
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.kernels.band import unavailable_reason
+from selfattn_bio.attention.kernels.band.calls import split_band
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError
 from selfattn_bio.log import LOG
+
+ELSEWHERE = {"sdpa": ("reference", "run_sdpa"), "joint": ("slab", "run_joint")}
 
 
 def run(name: str, inputs: AttentionInputs) -> Tensor:
@@ -30,7 +32,8 @@ def run(name: str, inputs: AttentionInputs) -> Tensor:
 
 @cache
 def _function(name: str) -> Callable[[AttentionInputs], Tensor]:
-    return import_module(f"{__name__}.{name}").run
+    module, function = ELSEWHERE.get(name, (name, "run"))
+    return getattr(import_module(f"{__name__}.{module}"), function)
 
 
 def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:

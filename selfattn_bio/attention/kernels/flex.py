@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from selfattn_bio.attention.inputs import AttentionInputs
-from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask
 from selfattn_bio.attention.patterns import AttentionPattern, SampledBlocks
 from selfattn_bio.attention.positions import relative_index
 

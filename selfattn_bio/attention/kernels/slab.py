@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.banded import split_band
 from selfattn_bio.attention.inputs import DROPOUT_SEEDS, AttentionInputs, Rest
-from selfattn_bio.attention.kernels.band import band_backward, band_forward
+from selfattn_bio.attention.kernels.band import band_backward, band_forward, converted
+from selfattn_bio.attention.kernels.band.calls import split_band
+from selfattn_bio.attention.kernels.reference import EMPTY, NEVER, with_global_rows
 from selfattn_bio.attention.positions import Terms, collect, look_up, relative_index, spread
-from selfattn_bio.attention.rows import EMPTY, NEVER, with_global_rows
 from selfattn_bio.attention.tiles import AttentionTile, Walk, walks
 
 LN2 = math.log(2)
@@ -34,6 +34,12 @@ LN2 = math.log(2)
 def run(inputs: AttentionInputs) -> Tensor:
     """Compute attention of all queries."""
     return with_global_rows(inputs, slab_attention(inputs))
+
+
+def run_joint(inputs: AttentionInputs) -> Tensor:
+    """Compute the window and its global keys by the band kernel, and the other parts in tiles."""
+    out = slab_attention(converted(inputs), joint=True)
+    return with_global_rows(inputs, out.to(inputs.q.dtype))
 
 
 def slab_attention(inputs: AttentionInputs, *, joint: bool = False) -> Tensor:

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.kernels import flex
-from selfattn_bio.attention.mask import AttentionMask
-from selfattn_bio.attention.mixers import (
-    Hierarchical,
-    Linear,
-    Linformer,
-    Performer,
-    Reformer,
-    Softmax,
-)
+from selfattn_bio.attention.mixers import Hierarchical, Softmax
 from selfattn_bio.attention.patterns import Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import NoPosition, Rotary, Shaw, T5Bias
 from selfattn_bio.model.encoder import Encoder
@@ -98,19 +91,9 @@ def test_reads_do_not_grow_with_the_layers(kernel, pattern, position, kind):
     assert one == four > 0
 
 
-@pytest.mark.parametrize(
-    ("mixer", "position"),
-    [
-        (partial(Linear, D // H), None),
-        (partial(Performer, H, D // H, 32), None),
-        (partial(Linformer, L, 8), None),
-        (partial(Hierarchical, H, 8, 4), T5Bias(H, 8, 16)),
-        (partial(Reformer, D // H, 4, 16, 2), T5Bias(H, 8, 16)),
-    ],
-    ids=["linear", "performer", "linformer", "hierarchical", "reformer"],
-)
-def test_reads_of_mixers_do_not_grow_with_the_layers(mixer, position):
-    one, four = (reads(layers, mixer, position, "ragged") for layers in (1, 4))
+def test_reads_of_hierarchical_do_not_grow_with_the_layers():
+    mixer = partial(Hierarchical, H, 8, 4)
+    one, four = (reads(layers, mixer, T5Bias(H, 8, 16), "ragged") for layers in (1, 4))
     assert one == four > 0
 
 

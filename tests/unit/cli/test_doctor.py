@@ -81,13 +81,6 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
     assert "sdpa: it would compute all pairs of a causal or sparse pattern" in line
 
 
-def test_doctor_lists_mixers_with_their_positions(capsys):
-    run("doctor --kernels")
-    lines = capsys.readouterr().out.split("\nOther mixers")[1].splitlines()[2:]
-    assert {line.split()[0] for line in lines} == kinds(config.AnyMixer) - {"softmax"}
-    assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
-
-
 def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
@@ -134,7 +127,6 @@ def test_machine_is_what_doctor_prints(capsys):
     assert capsys.readouterr().out == f"{found}\n"
     row = found.table[(found.table["pattern"] == "bigbird") & (found.table["position"] == "shaw")]
     assert row["kernel"].tolist() == ["slab"]
-    assert found.mixers["dynamic"][0] == "none"
 
 
 def test_repr_of_a_machine_is_one_line():

@@ -8,17 +8,16 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.attribution.capture import has_attention, read_attention
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import METHODS, AttnLRP, Gradient
-from selfattn_bio.attribution.rules import ATTNLRP, attribution_rules
+from selfattn_bio.config.attention import MIXER_POSITIONS
 from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
-from selfattn_bio.model.encoder import QKVProjection, build_encoder
+from selfattn_bio.model.encoder import build_encoder
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import receptive_field
 from selfattn_bio.sequence.alphabet import DNA
@@ -28,10 +27,7 @@ from selfattn_bio.training.transfer import start_from
 
 SETTINGS = {
     "dynamic": {"block": 4, "top": 2},
-    "performer": {"features": 64},
-    "linformer": {"max_length": 64, "rank": 16},
     "hierarchical": {"window": 4, "pool": 4},
-    "reformer": {"num_buckets": 8, "chunk": 8, "hashes": 4},
 }
 MIXERS = {
     kind: section(**SETTINGS.get(kind, {}))
@@ -112,7 +108,7 @@ def test_mixer_positions_can_be_built(kind):
     for section in get_args(get_args(config.AnyPosition)[0]):
         name = section.model_fields["kind"].default
         position = section(**({"max_length": 40} if name == "learned" else {}))
-        if name in MIXERS[kind].positions:
+        if name in MIXER_POSITIONS:
             encoder = build_encoder(model(kind, position=position))
             assert encoder(torch.randn(2, 30, 16)).isfinite().all()
         else:
@@ -169,8 +165,7 @@ def test_mixer_operations_are_counted(kind):
     encoder = build_encoder(section)
     counter = FlopCounter(encoder)
     encoder.train()(torch.zeros(3, 20, 16), torch.ones(3, 20, dtype=torch.bool))
-    projected = 32 if kind == "reformer" else 48  # its queries are its keys
-    linear = 3 * 20 * 16 * (projected + 16 + 16 + 16)  # qkv, output, feed-forward
+    linear = 3 * 20 * 16 * (48 + 16 + 16 + 16)  # qkv, output, feed-forward
     pairs = encoder.blocks[0].attention.mixer.num_pairs(20)
     assert counter.total == 2 * 3 * (linear + 3 * 16 * 2 * pairs)
     assert pairs > 0
@@ -200,38 +195,3 @@ def test_child_needs_parent_with_same_mixer(kind, tmp_path):
             match=r"model.mixer is \{'kind': '\w+'.*\}, but the parent has \{'kind': '\w+'",
         ):
             start_from(build_network(run), run, transfer, "here")
-
-
-def test_reformer_settings_are_checked():
-    with pytest.raises(ValueError, match="num_buckets 7 is odd; use an even number"):
-        config.ReformerMixer(num_buckets=7)
-    with pytest.raises(
-        ValueError,
-        match="mixer 'reformer' uses its queries as keys; remove num_kv_heads",
-    ):
-        model("reformer", num_kv_heads=1)
-
-
-def test_shared_query_key_attribution_is_split():
-    projection = QKVProjection(4, 2, (2, 2)).double()
-    x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
-    with attribution_rules(projection, ATTNLRP):
-        q, k, v = projection(x)
-    assert torch.equal(q, k)
-    of_query, of_key = torch.randn_like(q), torch.randn_like(k)
-    found = torch.autograd.grad((q * of_query + k * of_key + 0 * v).sum(), x)[0]
-    both = (of_query + of_key).transpose(1, 2).flatten(2) / 4
-    assert_close(found, both @ projection.linear.weight[:4])
-
-
-def test_key_norm_is_constant_in_attribution():
-    unit = UnitLength()
-    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    above = torch.randn(5, 4, dtype=torch.float64)
-    with attribution_rules(unit, ATTNLRP):
-        out = unit(x)
-    assert_close(out, unit(x))
-    assert_close(
-        torch.autograd.grad((out * above).sum(), x)[0],
-        above / x.detach().norm(dim=-1, keepdim=True),
-    )

@@ -14,10 +14,11 @@ from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.attribution.rules import PLAIN, centred, gradient_scores
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.sequence.kmers import tokenizer_of
 
 CONVOLVED = SMALL | {"stem": CONV}
 

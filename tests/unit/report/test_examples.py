@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.attribution.maps import MappedSequence
-from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
 from selfattn_bio.motifs.logos import WIDTH
 from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites
@@ -140,8 +139,8 @@ def test_sequences_are_sorted_by_score(results):
             "There are no maps, because models of kind &#39;cnn&#39; have no attention weights.",
         ),
         (
-            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
-            "There are no maps, because models with the mixer &#39;linear&#39; have no attention "
+            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "dynamic"}},
+            "There are no maps, because models with the mixer &#39;dynamic&#39; have no attention "
             "weights.",
         ),
     ],

@@ -11,7 +11,6 @@ from interval_inputs import BED, CHROMOSOMES, write_intervals, write_small_model
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import Data
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
-from selfattn_bio.model.build import policy_of
 from selfattn_bio.scoring import scorer as scorer_module
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
@@ -19,7 +18,7 @@ from selfattn_bio.scoring.inputs import read_inputs, read_sequences
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 from selfattn_bio.sequence.readers import read_records
 
 LETTERS = [CHROMOSOMES["chr1"][:30], CHROMOSOMES["chr1"][10:40], CHROMOSOMES["chr2"][60:90]]

@@ -7,8 +7,9 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, RecordIdError
-from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.paired_scorer import PairedScorer, _numbers, read_partners
+from selfattn_bio.sequence.kmers import tokenizer_of
 
 
 def test_track_refuses_strings():

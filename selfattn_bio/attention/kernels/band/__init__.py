@@ -18,12 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.banded import split_band
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
 from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
-from selfattn_bio.attention.kernels.band.calls import Call, Layout
+from selfattn_bio.attention.kernels.band.calls import Call, Layout, split_band
+from selfattn_bio.attention.kernels.reference import with_global_rows
 from selfattn_bio.attention.positions import Terms
-from selfattn_bio.attention.rows import with_global_rows
 
 __all__ = ["band_attention", "band_backward", "band_forward", "run", "unavailable_reason"]
 

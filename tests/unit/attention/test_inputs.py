@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import Alibi, Encoder, Full, Global, NoPosition, Rotary, T5Bias, Window
 from selfattn_bio.attention import inputs
-from selfattn_bio.attention.mask import AttentionMask, as_mask
+from selfattn_bio.attention.inputs import AttentionMask, as_mask
 from selfattn_bio.attention.positions import PositionCache
 
 
