@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_not_input, whole_file
@@ -49,7 +49,7 @@ class Embeddings(TableResult):
     """
 
     positions: pd.DataFrame
-    vectors: NDArray[np.float32]
+    vectors: Scores
 
     def __repr__(self) -> str:
         number, width = self.vectors.shape
@@ -83,11 +83,7 @@ class Embeddings(TableResult):
 
 
 def embed(
-    model: Models,
-    sequences: Inputs,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, *, per_token: bool = False, genome: str | Path | None = None
 ) -> Embeddings:
     """Embed sequences with the last layer of the encoder.
 
@@ -115,11 +111,7 @@ def embed(
 
 
 def embed_batches(
-    model: Models,
-    sequences: Inputs,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, *, per_token: bool = False, genome: str | Path | None = None
 ) -> Iterator[Embeddings]:
     """Yield the result of `embed` in parts of a few thousand sequences.
 
@@ -133,7 +125,7 @@ def embed_batches(
         )
     for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
-        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
+        found: list[Scores] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters):
             of_rows = _encoded(scorer, [letters[i] for i in rows])
             for row, vectors in zip(rows, of_rows, strict=True):
@@ -203,7 +195,7 @@ def _joined(parts: Iterable[Embeddings]) -> Embeddings:
     )
 
 
-def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+def _encoded(scorer: Scorer, letters: list[Letters]) -> list[Scores]:
     """Return `Network.encode` of each sequence, (M, D), without padding and head vectors."""
     with torch.inference_mode():
         vectors, inside = scorer.network.encode(scorer.tokens_of(letters))
@@ -211,7 +203,7 @@ def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[n
     return [row[:count] for row, count in zip(vectors.float().cpu().numpy(), counts, strict=True)]
 
 
-def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> NDArray[np.int64]:
+def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> Integers:
     """Return the interval [start, end) of the sequence for each position, (num_positions, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
     pool = scorer.run.pitch // tokenizer.stride

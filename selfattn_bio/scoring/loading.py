@@ -9,10 +9,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError, ModelFolderError
@@ -23,7 +22,7 @@ from selfattn_bio.model.checkpoint import WEIGHTS, load_model
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.reference import load_reference
-from selfattn_bio.scoring.scorer import Ensemble, Letters, Scorer, without_padding
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, Sequences, without_padding
 from selfattn_bio.scoring.stack import load_stack
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import tokenizer_of
@@ -261,14 +260,14 @@ class BaselineScorer(Scorer):
         """Return the minimum length of a sequence, which is 1 for a baseline."""
         return 1
 
-    def outputs(self, letters: Letters) -> NDArray[np.float64]:
+    def outputs(self, letters: Sequences) -> Floats:
         """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`."""
         return self.logits(letters)[:, None]
 
-    def logits(self, letters: Letters) -> NDArray[np.float64]:
+    def logits(self, letters: Sequences) -> Floats:
         """Return the logits of label 1, (n,)."""
         return self.baseline.logits(without_padding(letters))
 
-    def member_log_odds(self, letters: Letters) -> NDArray[np.float64]:
+    def member_log_odds(self, letters: Sequences) -> Floats:
         """Return `log_odds` as an ensemble with one member, (n, 1)."""
         return self.log_odds(letters)[:, None]

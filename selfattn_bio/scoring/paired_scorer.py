@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
@@ -80,7 +80,7 @@ class PairedScorer(Scorer):
         """
         raise ArgumentError(NO_PAIR, hint="Use of_first(partners).as_module()")
 
-    def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
+    def tokens(self, letters: Letters) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.
 
         Raises
@@ -98,7 +98,7 @@ class PairedScorer(Scorer):
         _inputs(letters)  # checks that they are pairs
         return self.collate(letters).to(self.device).ids
 
-    def lengths(self, letters: Any) -> NDArray[np.int64]:
+    def lengths(self, letters: Any) -> Integers:
         """Return the summed length of both inputs of each pair, (n,).
 
         Raises `ValueError` if an input is shorter than its k.
@@ -111,7 +111,7 @@ class PairedScorer(Scorer):
             )
         return super().lengths(first) + lengths
 
-    def of_first(self, partners: Sequence[NDArray[np.uint8]]) -> Scorer:
+    def of_first(self, partners: Sequence[Letters]) -> Scorer:
         """Return the model as a scorer of the first input, with the partners fixed.
 
         Row i is scored with partner i. A single partner is used for all rows.
@@ -122,7 +122,7 @@ class PairedScorer(Scorer):
         held = OneInput(network, network.of_partner(tokens), partner=False)
         return self._of_one(self.tokenizer, held)
 
-    def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
+    def of_partner(self, first: Sequence[Letters]) -> Scorer:
         """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
         held = OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True)
         return self._of_one(self.partner_tokenizer, held)
@@ -136,7 +136,7 @@ class PairedScorer(Scorer):
         return Scorer(self.run, tokenizer, network.eval(), self.calibration)
 
 
-def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _inputs(pairs: Sequence[Any]) -> tuple[list[Letters], list[Letters]]:
     """Split pairs into first and second inputs.
 
     Raises
@@ -171,9 +171,7 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
 
 
 # ------------ reading partners
-def read_partners(
-    scorer: Scorer, partner: Partners | None
-) -> Callable[[Input], NDArray[np.uint8]] | None:
+def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
     """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
 
     Returns None for a model with one input.
@@ -197,7 +195,7 @@ def read_partners(
     if isinstance(section, TrackPartner):
         find, scale = _numbers(partner), Scale(section.low, section.high)
 
-        def level(each: Input) -> NDArray[np.uint8]:
+        def level(each: Input) -> Letters:
             numbers = find(each)
             if numbers is None:
                 raise ArgumentError(f"no partner for sequence {each.id!r}")
@@ -209,14 +207,14 @@ def read_partners(
             return scale.letters(numbers)
 
         return level
-    known: dict[str, NDArray[np.uint8]] = {}
+    known: dict[str, Letters] = {}
     policy, k = scorer.partner_policy, scorer.partner_tokenizer.k
     for each in read_inputs(policy, partner, k, ids=ReadSummary()):  # type: ignore[arg-type]
         if each.id in known:
             raise ArgumentError(f"two partners have the id {each.id!r}")
         known[each.id] = each.letters
 
-    def sequence(each: Input) -> NDArray[np.uint8]:
+    def sequence(each: Input) -> Letters:
         if each.id not in known:
             raise ArgumentError(f"no partner for sequence {each.id!r}")
         return known[each.id]
@@ -224,12 +222,12 @@ def read_partners(
     return sequence
 
 
-def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]:
+def _numbers(partner: Partners) -> Callable[[Input], Floats | None]:
     """Return a function that gives the numbers of a sequence."""
     if isinstance(partner, str | Path):
         of_file = open_numbers(str(partner))
 
-        def along(each: Input) -> NDArray[np.float64] | None:
+        def along(each: Input) -> Floats | None:
             place = dict(zip(PLACE, each.place or [None] * len(PLACE), strict=True))
             return of_file(SimpleNamespace(id=each.id, length=len(each.letters), **place))
 
@@ -237,7 +235,7 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
     named = partner if isinstance(partner, Mapping) else dict(enumerate(partner))
     given = {str(name): numbers for name, numbers in named.items()}
 
-    def of_array(each: Input) -> NDArray[np.float64] | None:
+    def of_array(each: Input) -> Floats | None:
         if each.id not in given:
             return None
         try:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from selfattn_bio.arrays import Bools, Floats, Integers, Letters
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -29,7 +29,7 @@ CONFORMAL = "conformal/"  # begins the names of arrays with nonconformity scores
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 INSIDE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
-Letters = Sequence[NDArray[np.uint8]]
+Sequences = Sequence[Letters]
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,13 @@ class Reference:
     alphabet: Alphabet
     chain: NDArray[np.float32]
     center: float
-    limits: NDArray[np.float64]
-    conformal: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    limits: Floats
+    conformal: dict[str, Floats] = field(default_factory=dict)
     simplest: float = 0.0
 
     @classmethod
     def of(
-        cls,
-        alphabet: Alphabet,
-        train: Letters,
-        valid: Letters,
-        conformal: dict[str, NDArray[np.float64]],
+        cls, alphabet: Alphabet, train: Sequences, valid: Sequences, conformal: dict[str, Floats]
     ) -> Reference:
         """Fit the chain on the training records and the limits on the validation split.
 
@@ -89,7 +85,7 @@ class Reference:
         simplest = float(_variety(alphabet, both).min())
         return cls(alphabet, chains[best], center, limits, conformal, simplest)
 
-    def typicality(self, letters: Letters) -> NDArray[np.float64]:
+    def typicality(self, letters: Sequences) -> Floats:
         """Return how unusual the log-probability of each record is, (n,).
 
         The difference between a record's mean log-probability per symbol and that of the validation
@@ -104,7 +100,7 @@ class Reference:
             counts[found] += number
         return (totals / np.maximum(counts, 1) - self.center) * np.sqrt(counts)
 
-    def out_of_distribution(self, letters: Letters) -> list[str]:
+    def out_of_distribution(self, letters: Sequences) -> list[str]:
         """Return why each record differs from the training data.
 
         Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
@@ -137,10 +133,10 @@ class StoredReference(Stored):
     """The arrays of a `Reference`, as its file has them."""
 
     chain: Annotated[NDArray[np.float32], ArrayOf("float32", ("contexts", "letters"), high=0)]
-    center: Annotated[NDArray[np.float64], ArrayOf("float64", (1,))]
-    limits: Annotated[NDArray[np.float64], ArrayOf("float64", (5,))]
-    simplest: Annotated[NDArray[np.float64], ArrayOf("float64", (1,), low=0)]
-    conformal: dict[str, Annotated[NDArray[np.float64], ArrayOf("float64")]]
+    center: Annotated[Floats, ArrayOf("float64", (1,))]
+    limits: Annotated[Floats, ArrayOf("float64", (5,))]
+    simplest: Annotated[Floats, ArrayOf("float64", (1,), low=0)]
+    conformal: dict[str, Annotated[Floats, ArrayOf("float64")]]
 
 
 def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Reference | None:
@@ -182,13 +178,13 @@ def _orders(size: int) -> list[int]:
     return [order for order in range(8) if size ** (order + 1) <= ENTRIES]
 
 
-def _some(letters: Letters) -> Letters:
+def _some(letters: Sequences) -> Sequences:
     """Return all records, or every n-th so that they have about LETTERS positions."""
     total = sum(len(row) for row in letters)
     return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
 
 
-def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
+def _joined(alphabet: Alphabet, letters: Sequences) -> Letters:
     """Concatenate the codes of all records.
 
     An ambiguous symbol between records prevents contexts that span two of them.
@@ -197,7 +193,7 @@ def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
     return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
 
 
-def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
+def _chain(alphabet: Alphabet, codes: Letters, order: int) -> NDArray[np.float32]:
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter, _ = _contexts(alphabet, codes, order)
@@ -206,9 +202,7 @@ def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _contexts(
-    alphabet: Alphabet, codes: NDArray[np.uint8], order: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]]:
+def _contexts(alphabet: Alphabet, codes: Letters, order: int) -> tuple[Integers, Letters, Bools]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
 
     Positions with an ambiguous symbol are left out. The third array tells which of the N - order
@@ -225,8 +219,8 @@ def _contexts(
 
 
 def _batches(
-    alphabet: Alphabet, letters: Letters, order: int
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]:
+    alphabet: Alphabet, letters: Sequences, order: int
+) -> Iterator[tuple[int, Integers, Integers, Letters]]:
     """Yield contexts and symbols of all records, for about PIECE positions at a time.
 
     Records that are longer are cut.
@@ -236,7 +230,7 @@ def _batches(
     Number of the first record; then for each position the number of its record, counted from that
     one, its context and its symbol.
     """
-    pieces: list[tuple[int, NDArray[np.uint8]]] = []
+    pieces: list[tuple[int, Letters]] = []
     total = 0
     for number, record in enumerate(letters):
         for start in range(0, max(1, len(record) - order), PIECE):
@@ -250,15 +244,15 @@ def _batches(
 
 
 def _batch(
-    alphabet: Alphabet, pieces: list[tuple[int, NDArray[np.uint8]]], order: int
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    alphabet: Alphabet, pieces: list[tuple[int, Letters]], order: int
+) -> tuple[int, Integers, Integers, Letters]:
     codes, first = _joined(alphabet, [piece for _, piece in pieces]), pieces[0][0]
     rows = np.repeat([row - first for row, _ in pieces], [len(piece) + 1 for _, piece in pieces])
     context, letter, known = _contexts(alphabet, codes, order)
     return first, rows[order:][known], context, letter
 
 
-def _variety(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+def _variety(alphabet: Alphabet, letters: Sequences) -> Floats:
     """Return the entropy of each record's k-mers in bits, (n,).
 
     It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
@@ -273,7 +267,7 @@ def _variety(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
     return -(frequencies * np.log2(np.where(counts > 0, frequencies, 1))).sum(axis=1)
 
 
-def _ambiguous(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+def _ambiguous(alphabet: Alphabet, letters: Sequences) -> Floats:
     """Return the fraction of ambiguous symbols of each record, (n,)."""
     known = np.zeros(len(letters))
     for first, rows, _, _ in _batches(alphabet, letters, 0):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
@@ -33,7 +33,7 @@ from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768
 # n upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays
-Letters = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+Sequences = Letters | Sequence[Letters]
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, as networks are
@@ -164,7 +164,7 @@ class Scorer:
             mean_of_strands=self.both_strands and not self.run.shares_strands,
         )
 
-    def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
+    def tokens(self, letters: Letters) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
         return to_device(self.collate.encode(letters), self.device)
 
@@ -175,7 +175,7 @@ class Scorer:
         """
         return self.collate(without_padding(letters)).to(self.device).ids
 
-    def lengths(self, letters: Any) -> NDArray[np.int64]:
+    def lengths(self, letters: Any) -> Integers:
         """Return the length of each sequence without padding, (n,).
 
         Raises
@@ -191,7 +191,7 @@ class Scorer:
             )
         return lengths
 
-    def batches(self, letters: Letters) -> Iterator[NDArray[np.int64]]:
+    def batches(self, letters: Sequences) -> Iterator[Integers]:
         """Yield batches of row numbers, longest sequences first.
 
         A batch has at most BATCH_LETTERS positions including padding, and at least one row.
@@ -209,7 +209,7 @@ class Scorer:
             start += len(rows)
             yield rows
 
-    def outputs(self, letters: Letters) -> NDArray[np.float64]:
+    def outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
         Outputs are logits of classes or labels, or regression values on the training scale; for
@@ -232,14 +232,14 @@ class Scorer:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
 
-    def stacked(self, network: NDArray[np.float64], letters: Letters) -> NDArray[np.float64]:
+    def stacked(self, network: Floats, letters: Sequences) -> Floats:
         """Combine network logits, (n,) or (n, members), with the stack.
 
         Without a stack the logits are returned unchanged.
         """
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
-    def network_outputs(self, letters: Letters) -> NDArray[np.float64]:
+    def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
 
         Arguments and errors are those of `outputs`.
@@ -254,10 +254,10 @@ class Scorer:
         return np.mean(strands, axis=0)
 
     def of_each(
-        self, letters: Letters, read: Callable[[torch.Tensor], torch.Tensor]
-    ) -> list[NDArray[np.float64]]:
+        self, letters: Sequences, read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> list[Floats]:
         """Apply `read` to the tokens (B, N) of batches; return its row for each sequence."""
-        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
+        found: list[Floats] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
                 values = read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
@@ -265,7 +265,7 @@ class Scorer:
                     found[row] = of_row
         return found
 
-    def _strands(self, letters: Letters) -> list[Letters]:
+    def _strands(self, letters: Sequences) -> list[Sequences]:
         """Return the strands whose outputs are averaged.
 
         The reverse strand is added if scores are means over both strands and the network does not
@@ -296,7 +296,7 @@ class Scorer:
         """Return which outputs per token or position are not those of padding, (B, N) bool."""
         return pool_mask(tokens != PAD, self.tokens_per_output)
 
-    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+    def token_outputs(self, letters: Sequence[Letters]) -> list[Floats]:
         """Return the outputs (N, C) of each sequence for a model with one output per token.
 
         Errors are those of `outputs`.
@@ -309,7 +309,7 @@ class Scorer:
             for of_row, row in zip(outputs, letters, strict=True)
         ]
 
-    def logits(self, letters: Letters) -> NDArray[np.float64]:
+    def logits(self, letters: Sequences) -> Floats:
         """Return the logits of label 1, (n,), for a binary model.
 
         Arguments and errors are those of `outputs`.
@@ -321,14 +321,14 @@ class Scorer:
             )
         return self.outputs(letters)[:, 0]
 
-    def log_odds(self, letters: Letters) -> NDArray[np.float64]:
+    def log_odds(self, letters: Sequences) -> Floats:
         """Return the calibrated log-odds of label 1, (B,).
 
         Arguments and errors are those of `logits`.
         """
         return self.calibration.log_odds(self.logits(letters))
 
-    def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def member_log_odds(self, letters: Sequence[Letters]) -> Floats:
         """Return `log_odds` of each of the M networks of `[model] members`, (n, M).
 
         `log_odds` is their mean.
@@ -337,7 +337,7 @@ class Scorer:
         return self.calibration.log_odds(self.stacked(logits, letters))
 
 
-def without_padding(letters: Letters) -> list[NDArray[np.uint8]]:
+def without_padding(letters: Sequences) -> list[Letters]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
@@ -220,7 +221,7 @@ class TableScorer:
             raise ArgumentError(message, hint="Train the model again")
 
     def table(
-        self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]
+        self, ids: list[str], letters: Sequence[Letters], inputs: Sequence[Any]
     ) -> pd.DataFrame:
         """Return the rows of these sequences.
 
@@ -245,7 +246,7 @@ class TableScorer:
         """Return how long sequences are read by models of labels or bins."""
         return Tiling.of(self.scorer)
 
-    def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
+    def in_tiles(self, ids: Sequence[str], letters: Sequence[Letters]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
         if not self.per_position or self.tiling.exact or not self.tiling.size:
             return ""
@@ -259,13 +260,13 @@ class TableScorer:
                 )
         return ""
 
-    def merged(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
+    def merged(self, letters: Sequence[Letters]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
         of_members = [objective.read(member, letters) for member in self.scorer.members]
         return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
-    def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
+    def outputs(self, member: Scorer, letters: Sequence[Any]) -> Floats:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
         outputs = member.outputs(letters)
         if self.rc and not member.both_strands:
@@ -273,7 +274,7 @@ class TableScorer:
             outputs = (outputs + member.outputs(reverse)) / 2
         return outputs
 
-    def prediction_sets(self, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def prediction_sets(self, outputs: Floats) -> dict[str, Any]:
         """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
@@ -283,7 +284,7 @@ class TableScorer:
         quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
         return objective.coverage_columns(outputs, quantiles)
 
-    def flags(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
+    def flags(self, letters: Sequence[Letters]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
         The first member that reports a difference decides.

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Letters
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
 # longest training record.
 FAR = 4
 
-Letters = NDArray[np.uint8]
 # n inputs, (L,) ASCII each, to n arrays with one row per position or bin of the input
 Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]
 

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError
 from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed, whole_file
@@ -53,9 +53,6 @@ MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous 
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
 BOTH = {".": ""}  # for a model that reads both strands
 PEAKS = [*BED_COLUMNS, "summit", "log_odds", "probability"]
-
-Positions = NDArray[np.int64]
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -270,7 +267,7 @@ def blocks(
     windows: GenomeWindows,
     *,
     shift: float = 0.0,
-) -> Iterator[tuple[Positions, Values]]:
+) -> Iterator[tuple[Integers, Floats]]:
     """Yield calibrated log-odds + shift of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
@@ -287,7 +284,7 @@ def blocks(
         for starts in [np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride]
     )
 
-    def scored(starts: Positions, letters: NDArray[np.uint8]) -> tuple[Positions, Values]:
+    def scored(starts: Integers, letters: Letters) -> tuple[Integers, Floats]:
         logits = strand_logits(scorer, letters, windows)
         log_odds = scorer.calibration.log_odds(logits) + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
@@ -330,9 +327,7 @@ class _Track:
     def __init__(self, path: str, file: Any) -> None:
         self._path, self._file = path, file
 
-    def write(
-        self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
-    ) -> None:
+    def write(self, chrom: str, starts: Integers, span: int, values: Floats) -> None:
         """Write the values of consecutive intervals of `span` bp, leaving out NaN.
 
         Raises
@@ -368,7 +363,7 @@ def _full_disk(path: str) -> OSError:
 
 
 def _peaks(
-    found: list[tuple[str, str, Positions, Values]],
+    found: list[tuple[str, str, Integers, Floats]],
     genome: Genome,
     scan: Scan,
     windows: GenomeWindows,
@@ -403,7 +398,7 @@ class PeakFinder:
     repeated with the next highest. For example, with values 1, 3, 2 and 2 at positions 0, 10, 20
     and 30 and separation 15, position 10 is kept and suppresses 0 and 20, then 30 is kept.
 
-    Positions below the threshold are ignored. A gap of `separation` bp without a position above the
+    Integers below the threshold are ignored. A gap of `separation` bp without a position above the
     threshold ends a group, so memory holds one group only.
 
     Parameters
@@ -418,10 +413,10 @@ class PeakFinder:
         self.threshold, self.separation = threshold, separation
         self._positions, self._values = np.empty(0, np.int64), np.empty(0)
 
-    def add(self, positions: Positions, values: Values) -> tuple[Positions, Values]:
+    def add(self, positions: Integers, values: Floats) -> tuple[Integers, Floats]:
         """Add the next positions and return the peaks that are final.
 
-        Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
+        Integers are in ascending order, with NaN for missing values. Peaks are in ascending order
         too.
         """
         high = values >= self.threshold
@@ -429,21 +424,21 @@ class PeakFinder:
         self._values = np.concatenate((self._values, values[high]))
         ahead = int(positions[-1]) + 1 if len(positions) else 0  # the next position that can follow
         # positions followed by a gap of at least `separation`
-        cuts: Positions = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
+        cuts: Integers = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
         return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)
 
-    def finish(self) -> tuple[Positions, Values]:
+    def finish(self) -> tuple[Integers, Floats]:
         """Return the remaining peaks and reset the finder."""
         return self._decide(len(self._positions))
 
-    def _decide(self, number: int) -> tuple[Positions, Values]:
+    def _decide(self, number: int) -> tuple[Integers, Floats]:
         positions, values = self._positions[:number], self._values[:number]
         self._positions, self._values = self._positions[number:], self._values[number:]
         kept = unsuppressed(positions, values, self.separation)
         return positions[kept], values[kept]
 
 
-def unsuppressed(positions: Positions, values: Values, separation: int) -> NDArray[np.int64]:
+def unsuppressed(positions: Integers, values: Floats, separation: int) -> Integers:
     """Return the indices of the positions that are kept, in ascending order.
 
     If values are equal, the first takes precedence.

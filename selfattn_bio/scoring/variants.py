@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.objectives.outputs import Output
@@ -41,7 +41,6 @@ MEANING = {  # description of each status
 }
 NAMED = "ACGT"  # only these bases can contradict each other
 NAMED_CODES = np.frombuffer(NAMED.encode(), np.uint8)
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ class AllelePair:
     `ref` and `alt` are sequences (P, size). `positions` (P,) are where the allele begins in them.
     """
 
-    ref: NDArray[np.uint8]
-    alt: NDArray[np.uint8]
-    positions: NDArray[np.int64]
+    ref: Letters
+    alt: Letters
+    positions: Integers
 
 
 @dataclass(frozen=True)
@@ -342,13 +341,13 @@ class VariantScorer:
             columns |= self._by_output("effect_percentile", percentiles)
         return pd.DataFrame(columns)
 
-    def _by_output(self, what: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def _by_output(self, what: str, values: Floats) -> dict[str, Floats]:
         """Return values (outputs, rows) as columns."""
         return {column(what, name): row for name, row in zip(self.outputs, values, strict=True)}
 
     def _percentiles(
-        self, variant: VcfVariant, pair: AllelePair, ref: Values, effect: Values
-    ) -> Values:
+        self, variant: VcfVariant, pair: AllelePair, ref: Floats, effect: Floats
+    ) -> Floats:
         """Return the percentage of random substitutions with a smaller effect, (outputs,)."""
         rng = np.random.default_rng(zlib.crc32(f"{variant.chrom}:{variant.start + 1}".encode()))
         mutants = random_substitutions(pair, len(variant.ref), self.options.background, rng)
@@ -357,7 +356,7 @@ class VariantScorer:
         effects = self._values(mutants).mean(axis=0) - ref[:, None]
         return 100 * np.mean(np.abs(effects) < np.abs(effect[:, None]), axis=1)
 
-    def _values(self, windows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _values(self, windows: Letters) -> Floats:
         """Return the outputs of windows (..., P, size) of ASCII, (members, outputs, ...).
 
         They are averaged over the P placements and, with `rc`, over both strands.
@@ -398,7 +397,7 @@ def windows_of(
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
     pulled = max(0, len(variant.ref) - len(alt))
-    found: tuple[list[NDArray[np.uint8]], ...] = ([], [])
+    found: tuple[list[Letters], ...] = ([], [])
     positions = []
     for start in starts:
         start = max(0, min(start, length - size - pulled))
@@ -416,7 +415,7 @@ def windows_of(
 
 def random_substitutions(
     pair: AllelePair, ref_length: int, number: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+) -> Letters:
     """Return windows with the reference in which another base is replaced.
 
     Parameters

@@ -16,10 +16,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
@@ -116,9 +116,7 @@ def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
         LOG.warning(f"the model was trained on {own!r}, but the genome is named {name!r}")
 
 
-def strand_logits(
-    scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+def strand_logits(scorer: Scorer | Ensemble, letters: Letters, windows: GenomeWindows) -> Floats:
     """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
@@ -156,8 +154,8 @@ def strand_logits(
 
 
 def _member_logits(
-    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+    scorer: Scorer, letters: Letters, other: Letters, windows: GenomeWindows
+) -> Floats:
     """Return the logits of one model on each strand, (2, n).
 
     (1, n) if the model reads both strands.
@@ -174,9 +172,7 @@ def _member_logits(
     return np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
-def _logits(
-    scorer: Scorer, letters: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+def _logits(scorer: Scorer, letters: Letters, windows: GenomeWindows) -> Floats:
     """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate(
@@ -237,7 +233,7 @@ class SharedStem:
             return None
         return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
-    def logits(self, scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def logits(self, scorer: Scorer, letters: Letters) -> Floats:
         """Return the network's logits (n,) of the windows of a sequence.
 
         The sequence ends with the last window. A stack is not included.
