@@ -35,8 +35,7 @@ from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters

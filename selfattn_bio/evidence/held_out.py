@@ -34,8 +34,7 @@ from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, releva
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.tables import on_chromosome
@@ -86,7 +85,7 @@ def read_held_out(
     Raises
     ------
     SequenceFileError, ValueError
-        As `scoring.inputs.read_inputs` and `scoring.partners.read_partners`; ValueError also if
+        As `read_inputs` and `scoring.paired_scorer.read_partners`; ValueError also if
         there is no sequence, or targets are missing, wrong, or not one per sequence.
     """
     partner_of = read_partners(scorer, partner)

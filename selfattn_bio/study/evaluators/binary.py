@@ -24,7 +24,7 @@ from selfattn_bio.evaluation.summary import (
 )
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.scoring.stack import baseline_setup, fitted_parts
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import gc_content

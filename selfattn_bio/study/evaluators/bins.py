@@ -15,8 +15,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.points import Bins, chance, points_of
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.study.evaluators.candidates import Candidate
 from selfattn_bio.study.evaluators.records import EvaluationRecords, Measured
 

@@ -19,9 +19,8 @@ from selfattn_bio.model.checkpoint import (
     check_trained_on,
     read_stack_weights,
 )
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.study.evaluators.records import EvaluationRecords
 from selfattn_bio.study.trained import check_objective
 

@@ -17,8 +17,8 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.user_module import ModuleNetwork
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 CONVOLVED = SMALL | {"stem": CONV}
