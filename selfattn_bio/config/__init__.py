@@ -86,7 +86,7 @@ from selfattn_bio.config.objective import (
     SeveralObjective,
 )
 from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
-from selfattn_bio.config.reading import place_of, read_run_file, run_file_of
+from selfattn_bio.config.reading import check_files, place_of, read_run_file, run_file_of
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import did_you_mean
 from selfattn_bio.config.split import (
