@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, check_files
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.groups import check_columns
@@ -73,9 +73,11 @@ def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
 
 
 def _check(study: Study, corpus: Corpus, threads: int) -> None:
-    """Check threads, the module and the columns of groups, and report transfer."""
+    """Check threads, the module, files and the columns of groups, and report transfer."""
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
+    points, database = getattr(study.task.objective, "points", None), study.task.interpret
+    check_files(study.task, [points, database.database_file])
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:

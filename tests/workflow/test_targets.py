@@ -133,12 +133,12 @@ def test_missing_extra_is_reported_before_training(fresh):
         (
             "smoke/positives.fa",
             "smoke/none.fa",
-            r"smoke\.toml: \[data\]: no such file: '.*none\.fa'",
+            r"smoke\.toml:\d+: no such file: '.*none\.fa'\. Correct the path, which .*",
         ),
         (
             'database = "jaspar:insects"',
             'database = "none.meme"',
-            r"smoke\.toml: \[interpret\] database: no such file: 'none\.meme'",
+            r"smoke\.toml:\d+: no such file: 'none\.meme'\. Correct the path, which .*",
         ),
     ],
 )
