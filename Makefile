@@ -141,5 +141,5 @@ endif
 
 .venv/.warm: .venv/.run
 	@echo "Compiling the motif search with numba (once, up to two minutes)"
-	$(BIN)/python -m selfattn_bio.motifs.warm
+	$(BIN)/python benchmarks/warm.py
 	@touch $@

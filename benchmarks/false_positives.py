@@ -33,14 +33,11 @@ from scipy.stats import binomtest
 
 from selfattn_bio.evidence.associations import position_profile, strand_bias
 from selfattn_bio.evidence.epistasis import spacing
-from selfattn_bio.evidence.held_out_records import LabelledRecords
 from selfattn_bio.evidence.interactions import evaluate_interactions
-from selfattn_bio.evidence.interventions import Scored
-from selfattn_bio.evidence.nulls import null_hits
-from selfattn_bio.evidence.verdicts import weigh_evidence
+from selfattn_bio.evidence.records import LabelledRecords, Scored
+from selfattn_bio.evidence.verdicts import null_hits, weigh_evidence
 from selfattn_bio.motifs import open_database
-from selfattn_bio.motifs.hits import NUM_SITES, find_hits
-from selfattn_bio.motifs.matching import match_motifs
+from selfattn_bio.motifs.matching import NUM_SITES, find_hits, match_motifs
 from selfattn_bio.sequence.alphabet import DNA
 
 HIT_P = 2.5e-4

@@ -36,7 +36,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -65,7 +65,6 @@ from selfattn_bio.attribution.methods import (
     Received,
     Saturation,
 )
-from selfattn_bio.attribution.rules import attnlrp_importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evidence.epistasis import epistasis, mean_of_strands, site_pairs
@@ -331,7 +330,7 @@ def interactions(run: Run) -> Result:
     sites = relevant_sites(
         read_meme(run.study.files.matrices, least=0),
         some,
-        partial(attnlrp_importance, run.scorer),
+        lambda rows: AttnLRP().attribution(run.scorer, rows, Target()),
         run.scorer.run.interpret.hit_p,
     )
     pairs = site_pairs(sites)

@@ -1,28 +1,8 @@
-"""Show results in notebooks, and counts and names in text."""
+"""Show counts, times and names in text."""
 
 from __future__ import annotations
 
 import math
-from html import escape
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class HasTable(Protocol):
-    """A result with a table."""
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Return the table."""
-
-
-class TableDisplay:
-    """Show the repr and the table of a result in Jupyter."""
-
-    def _repr_html_(self: HasTable) -> str:
-        return f"<div>{escape(repr(self))}</div>{self.table.to_html(max_rows=20, max_cols=20)}"
 
 
 def one_line(text: str) -> str:

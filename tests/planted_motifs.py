@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from selfattn_bio.evidence.interventions import Scored
+from selfattn_bio.evidence.records import Scored
 from selfattn_bio.evidence.verdicts import weigh_evidence
-from selfattn_bio.motifs.hits import find_hits
+from selfattn_bio.motifs.matching import find_hits
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
 PPMS = {

@@ -10,15 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.arrays import Integers, Letters
 from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask, prepare
 from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import AnyModel, AttentionModel
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -27,6 +26,7 @@ from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
 
 
 def read_letters(
-    scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None
+    scorer: Scorer, letters: Letters, ids: list[str], target: Target | None = None
 ) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 
@@ -158,7 +158,7 @@ def _why_none(model: AnyModel) -> str:
     return f"mixer {model.mixer.kind!r} does not compute attention weights"
 
 
-def _spans(scorer: Scorer, num_tokens: int) -> NDArray[np.int64]:
+def _spans(scorer: Scorer, num_tokens: int) -> Integers:
     """Return the letters [start, end) of each encoder position; -1 for [CLS]."""
     body: AttentionBody = scorer.network.members[0]  # type: ignore[assignment]
     of_tokens, pool = scorer.tokenizer.spans(num_tokens), body.stem.pool

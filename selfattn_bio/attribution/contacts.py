@@ -9,8 +9,11 @@ length.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,21 +23,29 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from selfattn_bio.arrays import Bools, Floats, Letters, Scores
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
-from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
+from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.files import whole_file
+from selfattn_bio.result import TableResult
+from selfattn_bio.scoring.inputs import Inputs, read_sequences
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.tables import check_names
+from selfattn_bio.sequence.tables import check_names, write_table
 
 # sequence separation |i - j| in residues, half-open
 RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
 # smallest |i - j| of pairs to fit or report; closer pairs are in contact in any protein
 NEAREST = 6
 FOLDS = 5  # of the cross-validation
-Map = NDArray[np.float64]  # (L, L)
+Map = Floats  # (L, L)
 
 
-def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
+def head_maps(scorer: Scorer, letters: Letters) -> Scores:
     """Compute the symmetric, corrected attention map of each head for one sequence.
 
     Parameters
@@ -103,9 +114,7 @@ def contact_map(regression: Pipeline, maps: NDArray[np.floating]) -> Map:
     return upper + upper.T
 
 
-def fit_contacts(
-    maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
-) -> Pipeline:
+def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[Bools]) -> Pipeline:
     """Fit the regression over heads to proteins with known contacts.
 
     Parameters
@@ -142,7 +151,7 @@ def fit_contacts(
 
 
 def predict_contacts(
-    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]
+    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, Bools]
 ) -> list[Map]:
     """Predict the contact map of each protein with a regression fitted to other proteins.
 
@@ -187,9 +196,7 @@ def predict_contacts(
     return [predicted[protein] for protein in range(len(maps))]
 
 
-def precision_at_length(
-    scores: NDArray[np.floating], contacts: NDArray[np.bool_]
-) -> dict[str, float]:
+def precision_at_length(scores: NDArray[np.floating], contacts: Bools) -> dict[str, float]:
     """Compute precision at L (P@L) for each range of sequence separation.
 
     P@L is the fraction of contacts among the L pairs with the highest scores, where L is the length
@@ -217,7 +224,7 @@ def precision_at_length(
     return precision
 
 
-def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
+def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Bools]:
     """Read known contacts from a TSV file with columns id, i and j (0-based), one row per pair.
 
     Parameters
@@ -248,7 +255,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
         raise SequenceFileError(
             f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"
         )
-    found: dict[str, NDArray[np.bool_]] = {}
+    found: dict[str, Bools] = {}
     for line, (name, *pair) in enumerate(
         zip(table["id"], table["i"], table["j"], strict=True), start=2
     ):
@@ -270,3 +277,144 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
         contacts = found.setdefault(name, np.zeros((length, length), dtype=bool))
         contacts[i, j] = contacts[j, i] = True
     return found
+
+
+@dataclass(frozen=True, repr=False)
+class Contacts(TableResult):
+    """Predicted contacts of some proteins.
+
+    Attributes
+    ----------
+    maps
+        Id to scores (L, L), symmetric: probabilities of a contact if at least two sequences have
+        known contacts, otherwise means over heads.
+    table
+        The L best pairs of each sequence: id, i, j (0-based residues at least `NEAREST` apart),
+        score, contact (missing if unknown).
+    precision
+        id, short, medium, long: P@L of each sequence with known contacts, as in
+        `precision_at_length`. None without known contacts.
+    """
+
+    maps: Mapping[str, Map]
+    table: pd.DataFrame
+    precision: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        known = 0 if self.precision is None else len(self.precision)
+        return f"Contacts of {counted(len(self.maps), 'sequence')}, {known} with known contacts"
+
+    @property
+    def lines(self) -> list[str]:
+        """Return what the maps are, and the mean precision, as text."""
+        lines = []
+        if self.precision is None or len(self.precision) < 2:
+            lines.append(
+                "each map is the mean over heads, because a regression needs the known contacts of "
+                "at least two sequences"
+            )
+        if self.precision is not None:
+            means = self.precision.drop(columns="id").mean()
+            shown = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+            lines.append(f"P@L, mean over {len(self.precision)} sequences: {shown}")
+        return lines
+
+    def plot(self, name: str) -> DisplayedFigure:
+        """Draw the map of a sequence, and mark its L best pairs in the upper triangle."""
+        figure = DisplayedFigure(figsize=(4.5, 4), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(self.maps[name], cmap="Blues", interpolation="nearest")
+        best = self.table[self.table["id"] == name]
+        axes.plot(best["j"], best["i"], "o", markersize=2, color="tab:red")
+        axes.set(xlabel="residue (0-based)", ylabel="residue (0-based)")
+        axes.set_title(name, loc="left", fontsize=9)
+        figure.colorbar(image, ax=axes, label="score", shrink=0.8)
+        return figure
+
+    def save(self, prefix: str | Path) -> None:
+        """Write PREFIX.contacts.npz, PREFIX.contacts.tsv and, if known, PREFIX.precision.tsv."""
+        with whole_file(f"{prefix}.contacts.npz") as path, path.open("wb") as file:
+            arrays: dict[str, Any] = {
+                f"map_{number}": scores.astype(np.float32)
+                for number, scores in enumerate(self.maps.values())
+            }
+            np.savez_compressed(file, ids=np.array(list(self.maps)), **arrays)
+        write_table(f"{prefix}.contacts.tsv", self.table)
+        if self.precision is not None:
+            write_table(f"{prefix}.precision.tsv", self.precision)
+
+
+def find_contacts(
+    model: Models, sequences: Inputs, known: Mapping[str, Bools] | str | Path | None = None
+) -> Contacts:
+    """Predict contact maps of proteins from the attention of a model.
+
+    With the known contacts of at least two sequences, a logistic regression over heads is fitted.
+    Each of these sequences is predicted by a regression fitted to the others. Use one protein per
+    family, because relatives share their contacts.
+
+    Parameters
+    ----------
+    model
+        A model with attention, trained with [tokens] k = 1: a folder, or the result of `load`.
+    sequences
+        Strings, the path of a FASTA file, or a table with the columns `sequence` and `id`. Ids
+        differ.
+    known
+        Id to contacts (L, L), or the path of a TSV file with the columns id, i and j (0-based).
+
+    Raises
+    ------
+    ModelFolderError
+        If a token of the model is not a single residue.
+    SequenceFileError
+        If there is no sequence, an id is repeated, or a file cannot be read.
+    ArgumentError
+        If the network has no attention, it has two inputs, or the fit lacks pairs with or without
+        contact.
+    ValueError
+        If the model is an ensemble.
+    """
+    scorer = load_single(model)
+    check_one_input(scorer, "contacts")
+    if scorer.tokenizer.k != 1:
+        message = (
+            f"contacts need one token per residue, but this model reads {scorer.tokenizer.k}-mers"
+        )
+        raise ModelFolderError(
+            message, place=str(scorer.folder or ""), hint="Train with [tokens] k = 1"
+        )
+    place = str(sequences) if isinstance(sequences, str | Path) else ""
+    ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
+    if not ids:
+        raise SequenceFileError(
+            "the file has no sequences" if place else "no sequences", place=place
+        )
+    if repeated := [name for name, count in Counter(ids).items() if count > 1]:
+        raise SequenceFileError(f"id {repeated[0]!r} is used more than once", place=place)
+    if isinstance(known, str | Path):
+        known = read_contacts(known, dict(zip(ids, map(len, letters), strict=True)))
+    contacts = known or {}
+    found = predict_contacts(
+        [head_maps(scorer, row) for row in letters],
+        {ids.index(name): pairs for name, pairs in contacts.items()},
+    )
+    maps = dict(zip(ids, found, strict=True))
+    best = pd.concat(
+        [_best(name, maps[name], contacts.get(name)) for name in ids], ignore_index=True
+    )
+    rows = [
+        {"id": name} | precision_at_length(maps[name], pairs) for name, pairs in contacts.items()
+    ]
+    return Contacts(maps, best, pd.DataFrame(rows) if rows else None)
+
+
+def _best(name: str, scores: Map, contacts: Bools | None) -> pd.DataFrame:
+    """Return the L best pairs at least `NEAREST` apart: id, i, j (0-based), score, contact."""
+    i, j = np.triu_indices(len(scores), NEAREST)
+    order = np.argsort(-scores[i, j], kind="stable")[: len(scores)]
+    i, j = i[order], j[order]
+    contact = pd.Series(
+        pd.NA if contacts is None else contacts[i, j], index=range(len(i)), dtype="boolean"
+    )
+    return pd.DataFrame({"id": name, "i": i, "j": j, "score": scores[i, j], "contact": contact})

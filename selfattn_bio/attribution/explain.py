@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Letters
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.explanation import INTERVAL, Explanation
 from selfattn_bio.attribution.methods import (
@@ -30,7 +31,6 @@ from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.attribution.rules import BATCH, backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import TrackPartner
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
@@ -39,13 +39,12 @@ from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
-def attention_maps(
-    scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS
-) -> list[AttentionMap]:
+def attention_maps(scorer: Scorer, letters: Letters, bins: int = MAP_BINS) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
     The maps are those of the first member of the network. They show where the model attends. They
@@ -245,7 +244,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
 def explain_letters(
     scorer: Scorer,
-    letters: Sequence[NDArray[np.uint8]],
+    letters: Sequence[Letters],
     records: pd.DataFrame,
     *,
     method: Method,

@@ -15,9 +15,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from selfattn_bio.attribution.maps import MappedSequence, read_maps, write_maps
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -25,6 +24,7 @@ from selfattn_bio.attribution.plot_regions import (
     figure_width,
     record_interval,
 )
+from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import counted
@@ -34,11 +34,10 @@ from selfattn_bio.files import check_replaceable, read_json, whole_folder
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
-from selfattn_bio.motifs.exchange import write_modisco_h5, write_npz
 from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
-from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
+from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 INTERVAL = ("chrom", "start", "end", "strand")
@@ -93,9 +92,9 @@ class Explanation:
     """
 
     records: pd.DataFrame
-    letters: NDArray[np.uint8]
-    hypothetical: NDArray[np.float32]
-    attention: NDArray[np.float32]
+    letters: Letters
+    hypothetical: Scores
+    attention: Scores
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
     method: str = AttnLRPCopies.name
@@ -149,7 +148,7 @@ class Explanation:
         return self.alphabet == LEVELS.name
 
     @property
-    def attribution(self) -> list[NDArray[np.float32]]:
+    def attribution(self) -> list[Scores]:
         """Return the importance of each position, one non-negative (length,) array per sequence.
 
         It is the L2 norm over the hypothetical scores of a position, or the attention for methods
@@ -167,7 +166,7 @@ class Explanation:
         """Return the rows of one of the `targets`."""
         return self._rows((self.records["target"] == target).to_numpy().nonzero()[0])
 
-    def _rows(self, rows: NDArray[np.int64]) -> Explanation:
+    def _rows(self, rows: Integers) -> Explanation:
         return replace(
             self,
             records=self.records.iloc[rows].reset_index(drop=True),
@@ -178,11 +177,7 @@ class Explanation:
         )
 
     def find_motifs(
-        self,
-        database: str | None = "",
-        *,
-        caller: Caller | None = None,
-        max_motifs: int = 25,
+        self, database: str | None = "", *, caller: Caller | None = None, max_motifs: int = 25
     ) -> MotifSet:
         """Find recurring patterns with high attribution and match them with known motifs.
 
@@ -269,7 +264,7 @@ class Explanation:
         )
         return patterns
 
-    def track(self, row: int = 0) -> NDArray[np.float32]:
+    def track(self, row: int = 0) -> Scores:
         """Return the data that `plot` draws for sequence number `row`, (length, A).
 
         The column of the observed letter has its score: the hypothetical score, or the attention
@@ -334,8 +329,7 @@ class Explanation:
         )
         where = f"{start:,} to {end - 1:,} of {len(track):,}"
         axes.set(
-            xlabel=f"position in the sequence (0-based), {where}",
-            ylabel=fill(label, LABEL_WIDTH),
+            xlabel=f"position in the sequence (0-based), {where}", ylabel=fill(label, LABEL_WIDTH)
         )
         axes.set_title(self.ids[row], loc="left")
         return figure
@@ -343,14 +337,14 @@ class Explanation:
     def to_npz(self, folder: str | Path) -> None:
         """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
 
-        See `exchange.write_npz`. An existing folder is replaced.
+        See `patterns.write_npz`. An existing folder is replaced.
         """
         write_npz(folder, self.letters, self.hypothetical)
 
     def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
         """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only.
 
-        See `exchange.write_modisco_h5`.
+        See `patterns.write_modisco_h5`.
         """
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from selfattn_bio.arrays import Scores
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.motifs.logos import track
 from selfattn_bio.scoring.regions import split_region
@@ -99,7 +100,7 @@ def record_interval(
     return plot_interval(region, scores, record["id"])
 
 
-def best_track_html(name: str, scores: NDArray[np.float32], letters: str) -> str:
+def best_track_html(name: str, scores: Scores, letters: str) -> str:
     """Return the name of a sequence and its letters as HTML; of a long one, the best window."""
     start, end = best_window(scores.sum(axis=1), HTML_MOST)
     length = len(scores)

@@ -1,22 +1,24 @@
 """Raw attention of a model, per letter, head or pair of positions. It explains nothing.
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
-both. Attention weights are computed in tiles, so memory grows with the length and not with its
-square. Scores of pooled tokens are mapped back to letters.
+both. `write_maps` saves the maps of selected records with an explanation. Attention weights are
+computed in tiles, so memory grows with the length and not with its square. Scores of pooled tokens
+are mapped back to letters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.arrays import Bools, Integers, Letters, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
     between,
@@ -45,8 +47,8 @@ class AttentionMap:
         the column's interval. A row sums to 1 minus the attention to a [CLS] vector.
     """
 
-    edges: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    edges: Integers
+    weights: Scores
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class AttentionReading:
 
     ids: list[str]
     layers: tuple[tuple[AttentionInputs, ...], ...]
-    spans: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    seen: NDArray[np.bool_]
+    spans: Integers
+    lengths: Integers
+    seen: Bools
     norms: tuple[tuple[Tensor, ...], ...]
     above: tuple[tuple[Tensor, ...], ...] = ()
 
@@ -87,7 +89,7 @@ class AttentionReading:
             f"{counted(len(self.layers[0]), 'layer')}"
         )
 
-    def received(self) -> NDArray[np.float32]:
+    def received(self) -> Scores:
         """Return the attention that each letter receives, (B, L), 0 in padding.
 
         It is the mean over heads and over the positions that attend. A letter covered by several
@@ -98,12 +100,12 @@ class AttentionReading:
             torch.cat([heads for layers in self._received() for heads in layers]).mean(0)
         )
 
-    def received_by_head(self) -> NDArray[np.float32]:
+    def received_by_head(self) -> Scores:
         """Return `received` for each member, layer and head, (members, layers, heads, B, L)."""
         received = [torch.stack(layers) for layers in self._received()]
         return self._to_letters(torch.stack(received))
 
-    def rollout(self) -> NDArray[np.float32]:
+    def rollout(self) -> Scores:
         """Return the attention rollout from the last layer to the letters, (B, L), 0 in padding.
 
         It starts at [CLS], or uniformly at all positions. The total over encoder positions is 1; a
@@ -115,7 +117,7 @@ class AttentionReading:
         """
         return self._rolled(rollout)
 
-    def value_rollout(self) -> NDArray[np.float32]:
+    def value_rollout(self) -> Scores:
         """Return `rollout` with each weight times the norm of its value, (B, L).
 
         References
@@ -124,7 +126,7 @@ class AttentionReading:
         """
         return self._rolled(value_rollout, self.norms)
 
-    def gradient_rollout(self) -> NDArray[np.float32]:
+    def gradient_rollout(self) -> Scores:
         """Return the rollout of weights times gradients for the target of the reading, (B, L).
 
         The start, which would remain at its positions through all layers, is subtracted.
@@ -144,7 +146,7 @@ class AttentionReading:
             lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
         )
 
-    def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def between(self, spans: Sequence[Integers]) -> list[Scores]:
         """Return the attention between spans of each sequence.
 
         It is the sum of weights to the receiving span, averaged over members, layers, heads and the
@@ -274,7 +276,7 @@ class AttentionReading:
             [received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers
         ]
 
-    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> NDArray[np.float32]:
+    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> Scores:
         """Return the mean over the members of a rollout; `of_members` are its other arguments."""
         start = self._start()
         by_member = [roll(*each, start) for each in zip(self.layers, *of_members, strict=True)]
@@ -290,7 +292,7 @@ class AttentionReading:
         layer = self.layers[0][0]
         return layer.mask.tokens.to(layer.q.dtype)
 
-    def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
+    def _to_letters(self, by_place: Tensor) -> Scores:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
@@ -302,3 +304,62 @@ class AttentionReading:
                 covering[:, start:end] += self._mask()[:, position, None].cpu().numpy()
         total[..., np.arange(length) >= self.lengths[:, None]] = 0
         return (total / np.maximum(covering, 1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MappedSequence:
+    """Attention maps of one sequence.
+
+    They show where the model attends. They do not explain its output.
+
+    Attributes
+    ----------
+    letters
+        (L,) ASCII.
+    score
+        Score of the sequence for the first explained output.
+    layers
+        Map of each layer, as returned by `attention_maps`; all have the same edges.
+    """
+
+    letters: Letters
+    score: float
+    layers: Sequence[AttentionMap]
+
+
+def write_maps(path: Path, maps: Mapping[str, MappedSequence]) -> None:
+    """Write maps by record id as npz; nothing if there are none."""
+    if not maps:
+        return
+    arrays: dict[str, Any] = {
+        "ids": np.array(list(maps)),
+        "scores": np.array([mapped.score for mapped in maps.values()]),
+    }
+    for i, mapped in enumerate(maps.values()):
+        arrays |= {
+            f"letters_{i}": mapped.letters,
+            f"edges_{i}": mapped.layers[0].edges,
+            f"weights_{i}": np.stack([layer.weights for layer in mapped.layers]),
+        }
+    np.savez_compressed(path, **arrays)
+
+
+def read_maps(path: Path) -> dict[str, MappedSequence]:
+    """Read a file of `write_maps`; there are no maps without the file.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, BadZipFile
+        If the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {
+            str(name): MappedSequence(
+                arrays[f"letters_{i}"],
+                float(score),
+                [AttentionMap(arrays[f"edges_{i}"], layer) for layer in arrays[f"weights_{i}"]],
+            )
+            for i, (name, score) in enumerate(zip(arrays["ids"], arrays["scores"], strict=True))
+        }

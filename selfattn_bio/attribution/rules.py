@@ -32,10 +32,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.arrays import Letters, Scores
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.convolution import shifted
 from selfattn_bio.model.encoder import QKVProjection
@@ -48,7 +47,6 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 BATCH = 64  # sequences per backward pass
 FIRST_KMER = len(SPECIAL)  # smaller token numbers are special tokens, without letters
 
-Letters = NDArray[np.uint8]
 Rules = Mapping[type[nn.Module], Callable[..., Any]]
 # outputs (B, C) or (B, N, C) and tokens (B, N) to explained values (B,)
 Chosen = Callable[[Tensor, Tensor], Tensor]
@@ -287,10 +285,10 @@ def backward_batches(*inputs: Sequence[Letters], copies: int = 1) -> Iterator[sl
 
 
 def by_batches(
-    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], NDArray[np.float32]]
-) -> list[NDArray[np.float32]]:
+    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], Scores]
+) -> list[Scores]:
     """Score `backward_batches` of sequences, and cut each row of (B, L, ...) to its length."""
-    found: list[NDArray[np.float32]] = []
+    found: list[Scores] = []
     for batch in backward_batches(sequences):
         rows = score(sequences[batch])
         found += [row[: len(letters)] for row, letters in zip(rows, sequences[batch], strict=True)]
@@ -303,7 +301,7 @@ def gradient_scores(
     rules: Rules = ATTNLRP,
     chosen: Chosen = all_outputs,
     at: Letters | None = None,
-) -> NDArray[np.float32]:
+) -> Scores:
     """Compute hypothetical scores of a batch with one backward pass.
 
     Parameters
@@ -331,20 +329,7 @@ def gradient_scores(
     return centred(scores.float().cpu().numpy())
 
 
-def attnlrp_importance(
-    scorer: Scorer, sequences: Sequence[Letters], chosen: Chosen = all_outputs
-) -> list[NDArray[np.float32]]:
-    """Compute the importance of each letter by AttnLRP only, one (L,) array per sequence.
-
-    This needs no forward passes of mutants. `chosen` selects the output, as in `gradient_at`.
-    """
-    return by_batches(
-        sequences,
-        lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch)), chosen=chosen)),
-    )
-
-
-def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def centred(scores: Scores) -> Scores:
     """Subtract the mean over the letters from scores (..., A).
 
     Otherwise importance would depend on the letter that the scores are relative to.
@@ -352,6 +337,6 @@ def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return scores - scores.mean(axis=-1, keepdims=True)
 
 
-def importance(hypothetical: NDArray[np.float32]) -> NDArray[np.float32]:
+def importance(hypothetical: Scores) -> Scores:
     """Return the L2 norm over the letters, (..., A) to (...): the importance of each position."""
     return np.linalg.norm(hypothetical, axis=-1)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
@@ -172,9 +172,7 @@ class Target:
         of_real = outputs[..., column] * scorer.is_real(tokens)
         return of_real[:, slice(*self._positions(scorer))].sum(1)
 
-    def values(
-        self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def values(self, scorer: Scorer, letters: Letters | Sequence[Letters]) -> Floats:
         """Compute the value of each sequence, (n,), in the batches of the scorer.
 
         `letters` are ASCII, (n, L) padded with 0 or n arrays.

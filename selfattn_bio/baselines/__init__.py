@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import CARD, Baseline, Setup, restore
 from selfattn_bio.config.training import KNOWN_BASELINES
-from selfattn_bio.data.composition import Letters
+from selfattn_bio.sequence.alphabet import Letters
 
 BASELINES: dict[str, type[Baseline]] = {
     name: resolve_name(f"{__name__}.{path}") for name, (path, _) in KNOWN_BASELINES.items()

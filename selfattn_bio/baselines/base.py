@@ -16,11 +16,10 @@ from pydantic import Field
 from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE
-from selfattn_bio.data.composition import Letters
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
-from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.split_names import SPLIT_NAMES
 from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read_arrays

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from selfattn_bio.compiled import compiled
-from selfattn_bio.data.composition import Letters, kmer_windows
-from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
+from selfattn_bio.sequence.kmers import KmerTokenizer, kmer_windows
 
 Align = Literal["parts", "start", "end"]
 

@@ -10,7 +10,7 @@ from scipy import sparse
 from selfattn_bio.baselines.base import Labels, Setup, sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import LinearKmers, Scaling
-from selfattn_bio.data.composition import Letters
+from selfattn_bio.sequence.alphabet import Letters
 
 LONGEST = 2_000  # maximum length of a record in bp
 # Maximum number of training bp, sampled if there are more; each takes about 150 bytes of memory

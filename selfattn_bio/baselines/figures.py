@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
-from selfattn_bio.data.composition import Letters, base_counts, gc_content
+from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.sequence.kmers import base_counts, gc_content
 from selfattn_bio.stored import ArrayOf, Finite
 
 C = 1e6  # practically no penalty, so there is nothing to choose

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
-from selfattn_bio.data.composition import Letters
 from selfattn_bio.extras import install_command
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.stored import ArrayOf, Finite
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM

@@ -9,7 +9,8 @@ from scipy import sparse
 
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import LinearKmers, Scaling
-from selfattn_bio.data.composition import Letters, root_of_squares
+from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.sequence.kmers import root_of_squares
 
 
 class CountedKmers(LinearKmers):

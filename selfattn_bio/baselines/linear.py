@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
 from selfattn_bio.baselines.blocks import Align, KmerSlots
-from selfattn_bio.data.composition import Letters, root_of_squares
+from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.sequence.kmers import root_of_squares
 from selfattn_bio.stored import ArrayOf, Finite, Positive, Stored
 
 TINY = 1e-12

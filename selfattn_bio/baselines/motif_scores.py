@@ -12,9 +12,9 @@ from pydantic import Field
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
 from selfattn_bio.baselines.forest import LEAF, Forest
 from selfattn_bio.config import NO_DATABASE
-from selfattn_bio.data.composition import Letters
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.stored import ArrayOf
 
 SEEDS = 3  # number of boosters that are averaged

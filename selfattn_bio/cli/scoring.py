@@ -258,7 +258,7 @@ def contacts(arguments: Namespace) -> None:
     example: selfattn-bio contacts --model protein/model --fasta proteins.fa \\
       --contacts known.tsv --output proteins
     """
-    from selfattn_bio.attribution.contact_maps import find_contacts
+    from selfattn_bio.attribution.contacts import find_contacts
 
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)

@@ -1,7 +1,7 @@
 """[data] and [partner]: files of sequences, labels and targets, and the second of two inputs.
 
 `genome` has the tables for intervals. The second input is a sequence per record, or a track of
-numbers. Tracks are quantised to levels (`sequence.levels`), which are read like the bases of a
+numbers. Tracks are quantised to levels (`sequence.alphabet`), which are read like the bases of a
 sequence."""
 
 from __future__ import annotations

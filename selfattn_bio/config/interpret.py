@@ -34,10 +34,10 @@ PLAIN_METHODS: dict[str, tuple[str, Need]] = {
     "cp_lrp": ("gradients.CPLRP", "layers"),
     "gradient": ("gradients.Gradient", "embeddings"),
     "saturation": ("mutagenesis.Saturation", "outputs"),
-    "received": ("attention.Received", "weights"),
-    "rollout": ("attention.Rollout", "weights"),
-    "value_rollout": ("attention.ValueRollout", "weights"),
-    "gradient_rollout": ("attention.GradientRollout", "weights"),
+    "received": ("base.Received", "weights"),
+    "rollout": ("base.Rollout", "weights"),
+    "value_rollout": ("base.ValueRollout", "weights"),
+    "gradient_rollout": ("base.GradientRollout", "weights"),
 }
 if TYPE_CHECKING:
     PlainKind = str

@@ -1,22 +1,21 @@
-"""Group records into batches, augment them and pad them to one shape.
+"""Group records into batches, divide long ones into windows, and pad batches to one shape.
 
-Order and augmentation depend only on seed, epoch and record, so that training can resume at any
-batch. Long records are split into windows.
+The order depends only on seed and epoch, so that training can resume at any batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.edits import Edits
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
 # Number of batches that are sorted by length together, to reduce padding but keep a random order.
 # With 50, a tenth of positions was padding on protein-like lengths; with 200, a thirtieth is.
@@ -26,17 +25,9 @@ POOL = 200
 LENGTH_NOISE = 0.02
 # Maximum number of letters per split read as consecutive windows, and minimum number of windows
 LAID, LEAST = 1 << 22, 64
-TRIES = 100  # attempts to sample a window that is not only N
 
-Letters = NDArray[np.uint8]
-
-
-def pad_letters(sequences: Sequence[Letters]) -> Letters:
-    """Pad ASCII arrays with 0 to the length of the longest, (B, L)."""
-    padded = np.zeros((len(sequences), max(map(len, sequences))), np.uint8)
-    for row, letters in zip(padded, sequences, strict=True):
-        row[: len(letters)] = letters
-    return padded
+# Separate random streams from the secret, so that noise does not depend on the batches
+STREAM_BATCHES, STREAM_NOISE = 0, 1
 
 
 class RecordWindows:
@@ -93,7 +84,7 @@ class Laid(NamedTuple):
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-    letters: list[Letters]
+    letters: list[Ascii]
 
 
 def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int) -> Laid:
@@ -113,7 +104,7 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
     kept = [
         i
         for i, row in enumerate(letters)
-        if len(row) >= least and not _unknown(row, corpus.alphabet)
+        if len(row) >= least and not is_unknown(row, corpus.alphabet)
     ]
     if not kept:
         raise CorpusError(
@@ -125,7 +116,7 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
     return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
 
 
-def _unknown(letters: Letters, alphabet: Alphabet) -> bool:
+def is_unknown(letters: Ascii, alphabet: Alphabet) -> bool:
     return bool((letters == ord(alphabet.unknown)).all())
 
 
@@ -215,99 +206,79 @@ class LongestFirst(BatchOrder):
         )
 
 
-class View(NamedTuple):
-    """The part of a record used in an epoch: letters [first, last), 0-based.
+@dataclass(frozen=True)
+class BalancedOrder(BatchOrder):
+    """Sample equally many records from each cell in each epoch.
 
-    The last field says whether it is the reverse complement of this part.
+    An epoch has as many records as the training split. Records of small cells are repeated. From
+    large cells, a new random sample is taken each epoch. With cells 0 0 0 0 0 0 1 1, an epoch has
+    four of the six records of cell 0, and each record of cell 1 twice. Batches contain records of
+    similar length, as in `BatchOrder`, so cells are equally frequent in an epoch but not in each
+    batch.
+
+    Parameters
+    ----------
+    lengths, batch_size, seed
+        As in `BatchOrder`.
+    cells
+        Cell number of each record, (n,). Numbers start at 0 and each must occur.
     """
 
-    first: int
-    last: int
-    reverse: bool
+    cells: NDArray[np.int64]
+
+    def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the rows of an epoch, (n,), in random order; some repeat, others are missing."""
+        num_records, num_cells = len(self.cells), int(self.cells.max()) + 1
+        sampled = []
+        for cell in range(num_cells):
+            rows = np.flatnonzero(self.cells == cell)
+            wanted = num_records // num_cells + (cell < num_records % num_cells)
+            rounds = -(-wanted // len(rows))
+            shuffled = [rng.permutation(rows) for _ in range(rounds)]
+            sampled.append(np.concatenate(shuffled)[:wanted])
+        return rng.permutation(np.concatenate(sampled))
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Augment each record in each epoch by shifts, reverse complements and random substitutions.
+class PoissonOrder:
+    """Sample batches that contain each record independently with equal probability.
 
-    A shift by s drops the first s letters (s > 0) or the last -s (s < 0). No letters are added.
-    Records that would become shorter than `min_length` are not shifted. A fraction `substitution`
-    of the letters is replaced by random letters of the alphabet, which may equal the original. Half
-    of the records are reverse-complemented if `reverse_complement` is set.
+    Batches have `batch_size` records on average; the size varies and may be 0. An epoch has as many
+    batches as contain each record once on average; a record may occur twice in it, or not at all.
+    Records are processed one at a time, so lengths do not matter.
 
-    With `multiple`, shifted records of sufficient length have the same number of letters for each
-    shift, a multiple of this number. Long records of equal length then need no padding, which would
-    cost a third of their steps.
+    Parameters
+    ----------
+    num_records
+        Number of rows to sample from.
+    batch_size
+        Mean number of records per batch, at most `num_records`.
+    secret
+        Seed of all random numbers. Whoever knows it can tell which records were in which batch.
 
-    From records longer than `window`, a window of this size is sampled; all starts are equally
-    likely. Windows that contain only N (X in protein) are sampled again, up to TRIES times. Such
-    windows are not shifted.
-
-    `edits` change the sequences in the first `edited_epochs` epochs.
+    References
+    ----------
+    Subsampled Gaussian mechanism: Abadi et al. 2016, Mironov et al. 2019.
     """
 
-    shift: int
-    reverse_complement: bool
-    min_length: int
-    seed: int
-    substitution: float = 0.0
-    multiple: int = 0
-    window: int | None = None
-    edits: Edits | None = None
-    edited_epochs: int = 0
+    num_records: int
+    batch_size: int
+    secret: int
 
-    def view(
-        self, corpus: Corpus, record: int, epoch: int, number: int = 0
-    ) -> tuple[Letters, View]:
-        """Return a record as used in an epoch, and which of its letters this is.
+    @property
+    def rate(self) -> float:
+        """Return the probability that a record is in a batch."""
+        return self.batch_size / self.num_records
 
-        `number` is the number of the window for records longer than `window`.
-        """
-        letters = corpus.letters(record)
-        long = bool(self.window and len(letters) > self.window)
-        edits = self.edits if epoch < self.edited_epochs else None
-        if not (long or self.shift or self.reverse_complement or self.substitution or edits):
-            return letters, View(0, len(letters), False)
-        rng = np.random.default_rng(
-            (self.seed, epoch, record, number) if long else (self.seed, epoch, record)
-        )
-        if long:
-            first, letters = self._random_window(corpus, record, len(letters), rng)
-            last = first + len(letters)
-        else:
-            first, last = self._moved(len(letters), rng)
-            letters = letters[first:last]
-        view = View(first, last, bool(self.reverse_complement and rng.random() < 0.5))
-        if view.reverse:
-            letters = corpus.alphabet.reverse_complement(letters)
-        if self.substitution:
-            random = rng.choice(
-                np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters)
-            )
-            letters = np.where(rng.random(len(letters)) < self.substitution, random, letters)
-        if edits:
-            letters = edits.apply(letters, rng)
-        return letters, view
+    def epoch(self, number: int) -> Epoch:
+        """Return the batches of an epoch as row numbers in ascending order."""
+        return Epoch(partial(self.batch, number), range(-(-self.num_records // self.batch_size)))
 
-    def _random_window(
-        self, corpus: Corpus, record: int, length: int, rng: np.random.Generator
-    ) -> tuple[int, Letters]:
-        """Return the start and letters of a random window."""
-        size = self.window or length
-        for first in rng.integers(length - size + 1, size=TRIES).tolist():
-            letters = corpus.window(record, first, first + size)
-            if not _unknown(letters, corpus.alphabet):
-                break
-        return first, letters
+    def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
+        """Return the row numbers of one batch."""
+        rng = np.random.default_rng((self.secret, STREAM_BATCHES, epoch, number))
+        return np.flatnonzero(rng.random(self.num_records) < self.rate)
 
-    def _moved(self, length: int, rng: np.random.Generator) -> tuple[int, int]:
-        by = int(rng.integers(-self.shift, self.shift + 1))
-        if length - abs(by) < self.min_length:
-            by = 0
-        if self.multiple and (whole := (length - 2 * self.shift) // self.multiple * self.multiple):
-            return self.shift + by, self.shift + by + whole
-        return max(by, 0), length + min(by, 0)
-
-    def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
-        """Return the letters of a record of the corpus as used in an epoch."""
-        return self.view(corpus, record, epoch)[0]
+    def efficiency(self) -> float:
+        """Return 1, because records are processed one at a time without padding."""
+        return 1.0

@@ -1,4 +1,7 @@
-"""Collate the inputs of a batch: sequences of any lengths become one tensor of tokens."""
+"""Collate the inputs of a batch: sequences of any lengths become one tensor of tokens.
+
+`CorpusDataset` is a PyTorch dataset of tokens, for training loops of your own.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from selfattn_bio.data.batches import Letters, pad_letters
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.alphabet import Ascii, Letters
+from selfattn_bio.sequence.kmers import PAD, KmerTokenizer, pad_letters
 
 
 def to_device(x: Any, device: torch.device) -> Any:
@@ -43,16 +51,16 @@ class Collation:
 
     tokenizer: KmerTokenizer
 
-    def __call__(self, sequences: Sequence[Letters]) -> Tokens:
+    def __call__(self, sequences: Letters) -> Tokens:
         """Return the tokens of B sequences without padding, on the CPU."""
         lengths = [self.tokenizer.num_tokens(len(sequence)) for sequence in sequences]
         return Tokens(self.encode(pad_letters(sequences)), torch.tensor(lengths))
 
-    def num_letters(self, sequences: Sequence[Letters]) -> int:
+    def num_letters(self, sequences: Letters) -> int:
         """Count the letters of B sequences without padding."""
         return sum(map(len, sequences))
 
-    def encode(self, letters: Letters) -> Tensor:
+    def encode(self, letters: Ascii) -> Tensor:
         """Convert zero-padded ASCII sequences (B, L) to token ids (B, N) int64 on the CPU."""
         codes = self.tokenizer.alphabet.codes(letters)
         return torch.from_numpy(self.tokenizer.encode(codes).astype(np.int64))
@@ -82,3 +90,108 @@ class PairCollation(Collation):
     def num_letters(self, pairs: Sequence[Any]) -> int:
         """Count the letters of both inputs of B pairs."""
         return sum(len(pair.first) + len(pair.partner) for pair in pairs)
+
+
+class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Provide the tokens and the target of each record of a corpus.
+
+    >>> data = CorpusDataset(corpus, k=3, rows=split.table["split"] == "train")  # doctest: +SKIP
+    >>> DataLoader(data, batch_size=32, shuffle=True, collate_fn=collate)  # doctest: +SKIP
+
+    Parameters
+    ----------
+    corpus
+        The corpus.
+    k, stride
+        Length of the tokens, and positions between their starts.
+    rows
+        Rows of the corpus, 0-based, or a bool for each record; by default all.
+    targets
+        One target per row (n, ...); by default the labels 0 and 1.
+
+    Attributes
+    ----------
+    vocabulary_size
+        Number of tokens, including the special ones; 0 is padding.
+
+    Raises
+    ------
+    ArgumentError
+        If a record has no label, the number of targets is wrong, or `rows` does not fit the corpus.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        k: int = 3,
+        stride: int = 1,
+        rows: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self.tokenizer = KmerTokenizer(corpus.alphabet, k=k, stride=stride)
+        self.vocabulary_size = self.tokenizer.vocabulary_size
+        self.rows = np.arange(len(corpus)) if rows is None else _row_numbers(rows, len(corpus))
+        if targets is None:
+            labels = corpus.records["label"].iloc[self.rows]
+            if labels.isna().any():
+                raise ArgumentError("some records of the corpus have no label; pass their targets")
+            targets = labels.to_numpy(dtype=np.int64)
+        self.targets = torch.as_tensor(np.asarray(targets))
+        if len(self.targets) != len(self.rows):
+            raise ArgumentError(
+                f"there are {len(self.targets)} targets for {len(self.rows)} records"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"CorpusDataset of {counted(len(self), 'record')}, k = {self.tokenizer.k}, "
+            f"vocabulary of {self.vocabulary_size}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        """Return the tokens (N,) int64 and the target of a record."""
+        letters = self.corpus.letters(int(self.rows[i]))
+        return Collation(self.tokenizer).encode(letters[None])[0], self.targets[i]
+
+
+def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Join items of a `CorpusDataset` to a batch, for `DataLoader(collate_fn=collate)`.
+
+    Returns
+    -------
+    Tokens (B, N) int64, padded with 0 at the end; lengths (B,), the numbers of tokens; and targets
+    (B, ...).
+    """
+    tokens = [tokens for tokens, _ in items]
+    return (
+        torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD),
+        torch.tensor([len(row) for row in tokens]),
+        torch.stack([target for _, target in items]),
+    )
+
+
+def _row_numbers(rows: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Return rows as numbers (n,); `rows` are numbers below `count`, or a bool for each record."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (count,):
+            raise ArgumentError(
+                f"rows is a mask of shape {rows.shape}, but the corpus has {count} records"
+            )
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+        raise ArgumentError(
+            f"rows has type {rows.dtype} and shape {rows.shape}; expected a list of integers, or a "
+            "bool for each record"
+        )
+    outside = rows[(rows < 0) | (rows >= count)]
+    if outside.size:
+        raise ArgumentError(
+            f"rows contains {outside[0]}, but the corpus has only the rows 0 to {count - 1}"
+        )
+    return rows.astype(np.int64)

@@ -35,7 +35,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.overlaps import overlapping
+from selfattn_bio.sequence.intervals import overlapping
 
 SUMMARY, PARTNER = "corpus.json", "partner"
 AGAIN = "Run selfattn-bio ingest again"

@@ -20,12 +20,10 @@ from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
+from selfattn_bio.sequence.alphabet import NUM_LEVELS, Scale, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
-from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.tracks import read_track
 
 

@@ -1,4 +1,4 @@
-"""Define the sources of records for a corpus.
+"""Read the sources of records for a corpus: files, windows of a genome, generated negatives.
 
 `build_corpus` accepts any `Source`. `sources_of` converts the [data] section of a run file to
 sources and is the only function that knows all kinds.
@@ -6,14 +6,360 @@ sources and is the only function that knows all kinds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
 
+import numpy as np
+import pandas as pd
+
+from selfattn_bio import config
 from selfattn_bio.config import AnySplit, ColumnSplit, Data, FilesSplit, NegativesSection
-from selfattn_bio.data.regions import GenomeSource, MadeNegatives, sequence_files
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence import negatives as made
+from selfattn_bio.sequence import windows
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import Cover, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record
+from selfattn_bio.sequence.tracks import Track, Values, binned, read_track
+
+Columns = Callable[[Record], dict[str, str | None]]
+
+
+@dataclass
+class GenomeSource:
+    """Windows of interval files, with one label for all or one per window.
+
+    Parameters
+    ----------
+    data
+        The [data] section of the run file, with a genome.
+    paths
+        The interval files.
+    label
+        1 or 0 for all windows, or None to use `data.label`.
+    """
+
+    data: config.Data
+    paths: Sequence[str]
+    label: int | None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
+        """Read the windows; see `data.sources.Source`."""
+        self.counts.clear()
+        with _genome_of(self.data) as genome:
+            table = windows_of(self.data, self.paths, genome, self.counts)
+            labels = _labels(self.data, table, self.label, genome)
+            if self.label == 0 and self.data.positives:
+                positives = windows_of(self.data, self.data.positives, genome, Counter())
+                _check_apart(positives, table)
+                self.counts["given negatives that overlap a positive"] += int(
+                    (Cover(positives).bases_of(table) > 0).sum()
+                )
+            columns = _columns(self.data, table, genome)
+            ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
+            for row, record in _cut(table, genome, policy, summary, ids):
+                yield record._replace(
+                    label=labels[row], targets=columns(record) if columns else None
+                )
+
+    def about(self) -> dict[str, Any]:
+        """Return files and genome with their hashes, and the counts of unusual windows."""
+        others = [
+            *getattr(self.data.label, "files", ()),
+            *(track.path for track in self.data.tracks.values()),
+        ]
+        return _about(self.paths, [self.data.genome, *others], self.counts)
+
+
+@dataclass
+class MadeNegatives:
+    """Negatives generated from the positives of [data], as `data.negatives` defines.
+
+    `attributes` are those of `sequence_files`.
+    """
+
+    data: config.Data
+    attributes: tuple[str, ...] = ()
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
+        """Generate the negatives; see `data.sources.Source`."""
+        self.counts.clear()
+        section, positives = self.data.negatives, self.data.positives or ()
+        assert isinstance(section, config.NegativesSection)
+        wanted = made.Wanted(section.per_positive, section.seed, section.may_lack)
+        if isinstance(section, config.ShuffledNegatives):
+            sources = (
+                [GenomeSource(self.data, positives, 1)]
+                if self.data.genome
+                else sequence_files(self.data, self.attributes)
+            )
+            once = ReadSummary()  # they are already counted as positives
+            for record in made.shuffled(
+                (record for source in sources for record in source.records(policy, once)),
+                section.k,
+                wanted,
+                self.counts,
+            ):
+                summary.claim(record.id, f"shuffled {positives[0]}", 0)
+                yield record._replace(label=0)
+            return
+        with _genome_of(self.data) as genome:
+            table = windows_of(self.data, positives, genome, Counter())
+            exclude = _excluded(getattr(section, "exclude", None) or (), genome, self.counts)
+            if isinstance(section, config.MatchedNegatives):
+                table = made.matched(table, genome, wanted, exclude, section.tolerance, self.counts)
+            elif isinstance(section, config.NeighbourNegatives):
+                table = made.neighbours(
+                    table, genome, wanted, exclude, section.distance, section.steps, self.counts
+                )
+            for _, record in _cut(table, genome, policy, summary):
+                yield record._replace(label=0)
+
+    def about(self) -> dict[str, Any]:
+        """Return the settings, the files used with their hashes, and the counts."""
+        assert isinstance(self.data.negatives, config.NegativesSection)
+        others = [self.data.genome, *(getattr(self.data.negatives, "exclude", None) or ())]
+        return _about(self.data.positives or (), others, self.counts) | {
+            "made": self.data.negatives.model_dump(mode="json")
+        }
+
+
+def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
+    """Return the sequence files of [data], each with the label of its records.
+
+    `attributes` of FASTA headers are read as columns.
+    """
+    fields = Fields(
+        data.label if isinstance(data.label, str) else "",
+        data.positive or (),
+        data.header,
+        {str(field): column for field, column in data.columns.items()},
+        attributes,
+        data.ids == "numbered",
+    )
+    stems = distinct_stems(path for path, _ in data.files)
+    return [
+        SequenceFile(Path(path), label, fields, stem)
+        for (path, label), stem in zip(data.files, stems, strict=True)
+    ]
+
+
+def windows_of(
+    data: config.Data, paths: Iterable[str], genome: Genome, counts: Counter[str]
+) -> pd.DataFrame:
+    """Return the windows of the files as defined by `data.windows`, each only once."""
+    section = data.windows or config.WholeWindows()
+    intervals = windows.place(_read(paths, section.feature), genome)
+    match section:
+        case config.CenteredWindows(width=width, center=center):
+            table = windows.centered(intervals, width, center)
+        case config.FlankedWindows(upstream=upstream, downstream=downstream, of=of):
+            table = windows.flanked(intervals, upstream, downstream, of)
+        case config.TiledWindows(width=width, step=step):
+            table = windows.tiled(intervals, width, step)
+        case _:
+            table = intervals
+    return windows.within(table, genome, section.at_ends, counts)
+
+
+def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
+    """Refuse windows that have both labels; `within` checks windows of one label."""
+    both = negatives.merge(
+        positives, on=["chrom", "start", "end", "strand"], suffixes=("", "_positive")
+    )
+    if len(both):
+        first = both.iloc[0]
+        more = f", like {len(both) - 1} more" if len(both) > 1 else ""
+        window = f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']})"
+        hint = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
+        raise IntervalError(
+            f"window {window} is both a positive and a negative{more}",
+            place=f"{first['path']}:{first['line']}",
+            hint=hint,
+        )
+
+
+def _genome_of(data: config.Data) -> Genome:
+    assert data.genome is not None
+    return Genome(data.genome)
+
+
+def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
+    return pd.concat([read_intervals(path, feature) for path in paths], ignore_index=True)
+
+
+def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
+    """Return ids made of file name and number, as for sequences."""
+    paths = [path for path, _ in data.files]
+    stems, numbers = (
+        dict(zip(paths, distinct_stems(paths), strict=True)),
+        table.groupby("path").cumcount() + 1,
+    )
+    return [f"{stems[path]}_{number}" for path, number in zip(table["path"], numbers, strict=True)]
+
+
+def _cut(
+    table: pd.DataFrame,
+    genome: Genome,
+    policy: SequencePolicy,
+    summary: ReadSummary,
+    ids: Sequence[str] | None = None,
+) -> Iterator[tuple[int, Record]]:
+    paths, lines = table["path"].tolist(), table["line"].tolist()
+    for row, record in windows.cut(table, genome, policy.soft_mask):
+        if ids:
+            record = record._replace(id=ids[row])
+        summary.claim(record.id, paths[row], lines[row])
+        yield row, record
+
+
+def _excluded(paths: Iterable[str], genome: Genome, counts: Counter[str]) -> pd.DataFrame | None:
+    """Return the excluded intervals with the chromosome names of the genome.
+
+    Intervals on chromosomes that the genome lacks are counted and left out.
+    """
+    tables = [read_intervals(path) for path in paths]
+    if not tables:
+        return None
+    intervals = pd.concat(tables, ignore_index=True)
+    names = intervals["chrom"].map(
+        {str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()}
+    )
+    counts["excluded intervals on chromosomes that are not in the genome"] += int(
+        names.isna().sum()
+    )
+    return intervals.assign(chrom=names)[names.notna()]
+
+
+def _labels(
+    data: config.Data, table: pd.DataFrame, label: int | None, genome: Genome
+) -> Sequence[int | None]:
+    match data.label if label is None else None:
+        case config.ScoreLabels(threshold=threshold):
+            if (without := table[table["score"].isna()]).size:
+                place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
+                raise IntervalError(
+                    "the interval has no score, which its label depends on", place=place
+                )
+            return (table["score"] >= threshold).astype(int).tolist()
+        case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
+            covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)
+            return (
+                (covered >= np.maximum(bases, fraction * (table["end"] - table["start"])))
+                .astype(int)
+                .tolist()
+            )
+    return [label] * len(table)
+
+
+def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns | None:
+    """Return a function from a record to its targets; None without tracks."""
+    if not data.tracks:
+        return None
+    each = [_track_columns(name, track, table, genome) for name, track in data.tracks.items()]
+    return lambda record: {
+        column: text for columns in each for column, text in columns(record).items()
+    }
+
+
+def _track_columns(
+    name: str, section: config.TrackTarget, table: pd.DataFrame, genome: Genome
+) -> Columns:
+    match section:
+        case config.NumberTrack(path=path, feature=feature, bin=bin_, summary=summary):
+            along = _along(path, feature, genome)
+            widths = (table["end"] - table["start"]).unique()
+            if bin_ and (len(widths) > 1 or widths[0] % bin_):
+                width = f"{widths[0]}" if len(widths) == 1 else f"{widths.min()} to {widths.max()}"
+                raise IntervalError(
+                    f"windows of {width} bp cannot be divided into bins of {bin_} bp",
+                    place=path,
+                    hint='Use windows of kind "centered", or another bin',
+                )
+
+            def numbers(record: Record) -> dict[str, str | None]:
+                values = along(record)
+                found = [
+                    None if np.isnan(value) else f"{value:.9g}"
+                    for value in binned(values, bin_ or len(values), summary)
+                ]
+                return (
+                    {f"{name}_{i}": text for i, text in enumerate(found)}
+                    if bin_
+                    else {name: found[0]}
+                )
+
+            return numbers
+        case config.LetterTrack(path=path, feature=feature, threshold=threshold):
+            along = _along(path, feature, genome)
+
+            def letters(record: Record) -> dict[str, str | None]:
+                values = along(record)
+                marks = np.where(
+                    np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0"))
+                )
+                return {name: marks.astype(np.uint8).tobytes().decode()}
+
+            return letters
+        case config.FeatureTrack(path=path, classes=classes, other=other):
+            layers = [
+                (_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()
+            ]
+
+            def features(record: Record) -> dict[str, str | None]:
+                marks = np.full(len(record.letters), ord(other), np.uint8)
+                for along, mark in layers:
+                    values = along(record)
+                    marks[values > 0], marks[np.isnan(values)] = mark, ord("-")
+                return {name: marks.tobytes().decode()}
+
+            return features
+
+
+def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:
+    """Return a function from a record to the track values of its letters, on its strand."""
+    track: Track = read_track(path, feature)
+    names = {genome.name_of(name): name for name in track.names}
+    names.pop(None, None)
+    if not names:
+        raise IntervalError(
+            f"the track ({', '.join(track.names[:5])}) has no chromosome of {genome.path} "
+            f"({', '.join(genome.names[:5])})",
+            place=path,
+        )
+
+    def values(record: Record) -> Values:
+        _, _, chrom, start, end, strand, *_ = record
+        first, last = cast(int, start), cast(int, end)
+        found = track.values(names.get(chrom, ""), first, last)
+        # Padding beyond the chromosome has no values
+        found[: max(-first, 0)] = found[max(genome.lengths[cast(str, chrom)] - first, 0) :] = np.nan
+        return found[::-1] if strand == "-" else found
+
+    return values
+
+
+def _about(
+    paths: Sequence[str], others: Iterable[str | None], counts: Counter[str]
+) -> dict[str, Any]:
+    hashes = [sha256_of(path) for path in paths]
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    files = [{"path": path, "sha256": sha256_of(path)} for path in others if path]
+    return {
+        "path": ", ".join(paths),
+        "sha256": whole,
+        "files": files,
+        "counts": {what: count for what, count in counts.items() if count},
+    }
 
 
 class Source(Protocol):

@@ -23,8 +23,13 @@ from selfattn_bio.data.writer import DUPLICATE
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence import splits
-from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies, strand_keys
-from selfattn_bio.sequence.split_table import check_splits
+from selfattn_bio.sequence.split_table import (
+    check_splits,
+    describe_copies,
+    find_copies,
+    remove_copies,
+    strand_keys,
+)
 from selfattn_bio.split_names import SPLITS
 
 
@@ -153,8 +158,7 @@ def _with(corpus: Corpus, column: str) -> pd.DataFrame:
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
     """Return the cluster of each record, and report the method and the sizes."""
-    from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records
-    from selfattn_bio.sequence.mmseqs import mmseqs_clusters
+    from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, mmseqs_clusters
 
     letters = [corpus.letters(i) for i in range(len(corpus))]
     similarity = rule.similarity or SIMILARITY[corpus.alphabet.name]

@@ -24,9 +24,8 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import targets_table
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import Fields, Record
 
 LETTERS, RECORDS, TARGETS, MASKED = (
     "letters.bin",

@@ -14,13 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.data.composition import KmerCounts, gc_content
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, Units, intervals
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, compared, members_entry
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerCounts, gc_content
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.data.composition import gc_content
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.metrics import Bootstrap, Units, intervals
+from selfattn_bio.sequence.kmers import gc_content
 
 # Metrics whose gap is reported; the worst group is the one with the lowest AUROC
 GAPS = ("auroc", "accuracy")

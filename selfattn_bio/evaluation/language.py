@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.data.composition import Letters
 from selfattn_bio.evaluation.metrics import Units, intervals
 from selfattn_bio.evaluation.targets import resampled_metrics
 from selfattn_bio.objectives.language import language_metrics
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
 MAX_ORDER = 8  # of Markov models of DNA

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact, ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.data.composition import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
-from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
+from selfattn_bio.sequence.intervals import overlapping
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
-from selfattn_bio.sequence.overlaps import overlapping
+from selfattn_bio.sequence.kmers import gc_content
+from selfattn_bio.sequence.split_table import strand_keys
 
 FLOOR = 0.05  # similarity below which a neighbour is not reported
 # edges of the ranges in which similarities are counted; the last range contains only 1

@@ -21,7 +21,7 @@ from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.overlaps import Cover
+from selfattn_bio.sequence.intervals import Cover
 
 INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 COLUMNS = {  # of the table

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
 
+from selfattn_bio.arrays import Bools, Floats, Integers, Letters
 from selfattn_bio.sequence.alphabet import Alphabet
-
-Letters = NDArray[np.uint8]
 
 # Largest numbers of groups by GC content and by length. Groups have about the same number of
 # records, at least MIN_IN_GROUP. Wide groups leave differences in GC content within them: with ten,
@@ -34,12 +32,12 @@ CONFIDENCE = 0.95  # of the intervals in motifs.tsv
 PALINDROME = 0.15
 
 
-def _has_hit(hits: pd.DataFrame, number: int) -> NDArray[np.bool_]:
+def _has_hit(hits: pd.DataFrame, number: int) -> Bools:
     """Return whether each of a number of records has a hit."""
     return np.isin(np.arange(number), hits["record"].to_numpy(dtype=int))
 
 
-def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float]:
+def enrichment(hits: pd.DataFrame, labels: Integers) -> dict[str, float]:
     """Test whether more positives than negatives have a hit (one-sided Fisher's exact test).
 
     The odds ratio is computed with 1/2 added to each cell.
@@ -60,9 +58,7 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
     }
 
 
-def matched_enrichment(
-    hits: pd.DataFrame, labels: NDArray[np.int64], strata: NDArray[np.int64]
-) -> dict[str, float]:
+def matched_enrichment(hits: pd.DataFrame, labels: Integers, strata: Integers) -> dict[str, float]:
     """Test whether more positives than negatives of the same stratum have a hit.
 
     The test is the exact one-sided Cochran-Mantel-Haenszel test. All records of a stratum are
@@ -88,8 +84,8 @@ def matched_enrichment(
 
 
 def _sum_of_hypergeometrics(
-    total: NDArray[np.int64], positives: NDArray[np.int64], holding: NDArray[np.int64]
-) -> tuple[int, NDArray[np.float64]]:
+    total: Integers, positives: Integers, holding: Integers
+) -> tuple[int, Floats]:
     """Return the distribution of the positives with a hit if hits are random in each stratum.
 
     Parameters
@@ -115,7 +111,7 @@ def _sum_of_hypergeometrics(
     return first, found
 
 
-def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, float]:
+def rank_shift(hits: pd.DataFrame, values: Floats) -> dict[str, float]:
     """Test whether records with a hit have other values (two-sided Mann-Whitney test).
 
     Returns
@@ -141,9 +137,7 @@ def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, flo
     }
 
 
-def matched_rank_shift(
-    hits: pd.DataFrame, values: NDArray[np.float64], strata: NDArray[np.int64]
-) -> dict[str, float]:
+def matched_rank_shift(hits: pd.DataFrame, values: Floats, strata: Integers) -> dict[str, float]:
     """Test whether records with a hit have other values than records of the same stratum.
 
     The test is van Elteren's, a Mann-Whitney test within strata, two-sided.
@@ -184,7 +178,7 @@ def matched_rank_shift(
     }
 
 
-def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.int64]:
+def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> Integers:
     """Group similar records: DNA by GC content and length, protein by length.
 
     Returns
@@ -201,16 +195,14 @@ def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.in
     return np.unique(np.stack(groups), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+def quantile_groups(values: Floats, number: int) -> Integers:
     """Return the group of each value, from 0, for at most `number` groups of about equal size."""
     return np.searchsorted(
         np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right"
     )
 
 
-def strand_bias(
-    hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Generator
-) -> dict[str, float]:
+def strand_bias(hits: pd.DataFrame, ppm: Floats, rng: np.random.Generator) -> dict[str, float]:
     """Test whether the best hits prefer one strand.
 
     Returns
@@ -240,7 +232,7 @@ def strand_bias(
 def position_profile(
     hits: pd.DataFrame,
     null_hits: Sequence[pd.DataFrame],
-    lengths: NDArray[np.int64],
+    lengths: Integers,
     window: tuple[int, int] | None,
     rng: np.random.Generator,
 ) -> dict[str, float]:
@@ -307,9 +299,7 @@ def position_profile(
     return found | dict(zip(WINDOW, (middle, middle + PEAK, most, expected, float(p)), strict=True))
 
 
-def _in_window(
-    middle: NDArray[np.int64], length: NDArray[np.int64], window: tuple[int, int]
-) -> NDArray[np.bool_]:
+def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:
     """Return which positions are in a window, whose negative ends count from the end."""
     low, high = (edge + (length if window[0] < 0 else 0) for edge in window)
     return (middle >= low) & (middle < high)
@@ -327,7 +317,7 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _in_windows(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+def _in_windows(starts: Integers, length: int) -> Integers:
     """Count starts (draws, hits) in each window of PEAK of `length` positions.
 
     Returns (draws, length - PEAK + 1).

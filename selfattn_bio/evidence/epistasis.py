@@ -30,14 +30,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Floats, Integers, Letters
 from selfattn_bio.evidence.associations import quantile_groups
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-Letters = NDArray[np.uint8]
 Span = tuple[int, int]
-LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
+LogOdds = Callable[[Sequence[Letters]], Floats]
 
 DRAWS = 2  # shuffles per record; their letters replace the sites
 # The gap of a random site may differ by SLACK positions plus FRACTION times the gap of the pair.
@@ -57,7 +57,6 @@ MAX_RECORDS = 400  # with both motifs, sampled at random; all pairs of these rec
 PERMUTATIONS = 1000
 GROUP_SIZE = 20  # records of similar length, among which sites are permuted
 FAR = np.iinfo(np.int64).max
-Numbers = NDArray[np.int64]
 
 
 def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
@@ -171,7 +170,7 @@ def epistasis(
     return means.assign(expected=expected_epistasis(pairs, found))
 
 
-def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> NDArray[np.float64]:
+def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> Floats:
     """Return the epistasis of any two motifs with the mean effects of each pair, (n,).
 
     It is the product of the effects times a factor, fitted by least squares to the squares with a
@@ -257,7 +256,7 @@ def covered_before(sites: pd.DataFrame, length: int) -> NDArray[np.int32]:
 
 def _free_starts(
     fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int32]
-) -> NDArray[np.int64]:
+) -> Integers:
     """Return the starts of possible random sites in place of `other`.
 
     Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
@@ -281,14 +280,14 @@ def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
     if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
         return scores
 
-    def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:
+    def mean(sequences: Sequence[Letters]) -> Floats:
         reverse = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
         return (scores(sequences) + scores(reverse)) / 2
 
     return mean
 
 
-def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> Numbers:
+def gaps(start_a: Integers, end_a: Integers, start_b: Integers, end_b: Integers) -> Integers:
     """Return the number of positions between two sites; negative if they overlap.
 
     It is 4 for [2, 5) and [9, 12).
@@ -296,9 +295,7 @@ def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> 
     return np.maximum(start_b - end_a, start_a - end_b)
 
 
-def orientations(
-    first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minus_b: NDArray[np.bool_]
-) -> Numbers:
+def orientations(first_is_a: Bools, minus_a: Bools, minus_b: Bools) -> Integers:
     """Return indices into `ORIENTATIONS` of pairs of sites, in the shape of the arguments.
 
     The orientation is the strands of a and b, read in the direction in which a comes first.
@@ -310,7 +307,7 @@ def orientations(
 
 
 def spacing(
-    a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.Generator
+    a: pd.DataFrame, b: pd.DataFrame, lengths: Integers, rng: np.random.Generator
 ) -> dict[Hashable, object]:
     """Test whether the closest sites of two motifs prefer a gap or an orientation.
 
@@ -361,13 +358,13 @@ def spacing(
     }
 
 
-def _of_records(sites: pd.DataFrame, records: Numbers) -> tuple[pd.DataFrame, Numbers]:
+def _of_records(sites: pd.DataFrame, records: Integers) -> tuple[pd.DataFrame, Integers]:
     """Return the sites of these records, sorted by record, and the first row of each record."""
     kept = sites[sites["record"].isin(records)].sort_values("record", kind="stable")
     return kept, np.searchsorted(kept["record"].to_numpy(), records)
 
 
-def _closest(a: tuple[pd.DataFrame, Numbers], b: tuple[pd.DataFrame, Numbers]) -> Numbers:
+def _closest(a: tuple[pd.DataFrame, Integers], b: tuple[pd.DataFrame, Integers]) -> Integers:
     """Compare the sites of each record of a with those of each record of b, (R, R).
 
     Returns gap x 4 + orientation of the closest pair; FAR if no pair is near.
@@ -384,12 +381,12 @@ def _closest(a: tuple[pd.DataFrame, Numbers], b: tuple[pd.DataFrame, Numbers]) -
     return np.minimum.reduceat(np.minimum.reduceat(code, a[1], axis=0), b[1], axis=1)
 
 
-def _counts(of_records: Numbers, num: int) -> Numbers:
+def _counts(of_records: Integers, num: int) -> Integers:
     """Count classes (P, R), -1 = none, in each row; returns (P, num)."""
     return np.stack([(of_records == number).sum(1) for number in range(num)], axis=1)
 
 
-def _excess(counts: Numbers) -> tuple[int, float, float]:
+def _excess(counts: Integers) -> tuple[int, float, float]:
     """Return the class with the largest excess over the permutations, its fold excess and p-value.
 
     The first row of `counts` is observed, the others are permutations. Ties go to the class with

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +16,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.attribution.methods import Saturation
-from selfattn_bio.attribution.rules import attnlrp_importance, backward_batches
+from selfattn_bio.arrays import Floats, Letters, Scores
+from selfattn_bio.attribution.methods import AttnLRP, Saturation
+from selfattn_bio.attribution.rules import backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
-from selfattn_bio.evidence.associations import Letters
-from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
-from selfattn_bio.evidence.interventions import Scored, Scores
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
+from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, relevant_hits
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -178,7 +176,7 @@ def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) 
         )
 
 
-def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> Scores:
+def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> ScoreMembers:
     """Return a function from inputs to the scores (n, M) of the M members for an output.
 
     Scores count as far as held-out records confirm them: those of a binary model are calibrated on
@@ -187,7 +185,7 @@ def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> Scor
     if scorer.objective.has_log_odds:
         return scorer.member_log_odds
 
-    def scores(inputs: Sequence[Any]) -> NDArray[np.float64]:
+    def scores(inputs: Sequence[Any]) -> Floats:
         return output.value(scorer.network_outputs(inputs))
 
     own = held_out.inputs(held_out.sequences, range(len(held_out.sequences)))
@@ -195,7 +193,7 @@ def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> Scor
     return lambda inputs: slope * scores(inputs)
 
 
-def neutral_backgrounds(held_out: HeldOut, scores: Scores, seed: int) -> Backgrounds:
+def neutral_backgrounds(held_out: HeldOut, scores: ScoreMembers, seed: int) -> Backgrounds:
     """Return dinucleotide shuffles of records that have no signal, such as negatives.
 
     `scores` is from `calibrated_scores`. The other input of a model with two inputs is not
@@ -205,7 +203,7 @@ def neutral_backgrounds(held_out: HeldOut, scores: Scores, seed: int) -> Backgro
     letters, rows = neutral_letters([held_out.sequences[row] for row in neutral.tolist()], rng)
     records = neutral[rows]
 
-    def score(copies: Sequence[Letters]) -> NDArray[np.float64]:
+    def score(copies: Sequence[Letters]) -> Floats:
         # one or several copies of each background, in order
         return scores(held_out.inputs(copies, np.resize(records, len(copies)))).mean(axis=1)
 
@@ -312,7 +310,7 @@ def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
     return scorer.partner_tokenizer.alphabet
 
 
-def _hit_p_of(ppms: Mapping[str, NDArray[np.float64]], held_out: HeldOut) -> float:
+def _hit_p_of(ppms: Mapping[str, Floats], held_out: HeldOut) -> float:
     """Return `hits.default_hit_p`; warn if motifs are too narrow to have a hit in long records."""
     lengths = [len(row) for row in held_out.sequences]
     hit_p = default_hit_p(lengths)
@@ -329,20 +327,18 @@ def _hit_p_of(ppms: Mapping[str, NDArray[np.float64]], held_out: HeldOut) -> flo
 
 def importance_of(
     scorer: Scorer, output: Output, inputs: Sequence[Any], name: str = "first"
-) -> list[NDArray[np.float32]]:
+) -> list[Scores]:
     """Return the importance of each position by AttnLRP, or by saturation without embeddings.
 
     For a model with two inputs, `name` is the input to which the positions belong.
     """
     target = Target(output.name)
-    if isinstance(scorer, PairedScorer):
-        found = []
-        both = [[getattr(pair, each) for pair in inputs] for each in RecordPair._fields]
-        letters = both[RecordPair._fields.index(name)]
-        for batch in backward_batches(*both):
-            view = scorer.of_input(name, inputs[batch])
-            found += attnlrp_importance(view, letters[batch], partial(target.of, view))
-        return found
-    if scorer.network.has_embeddings:
-        return attnlrp_importance(scorer, inputs, partial(target.of, scorer))
-    return Saturation().attribution(scorer, inputs, target)
+    if not isinstance(scorer, PairedScorer):
+        method = AttnLRP() if scorer.network.has_embeddings else Saturation()
+        return method.attribution(scorer, inputs, target)
+    found = []
+    both = {each: [getattr(pair, each) for pair in inputs] for each in RecordPair._fields}
+    for batch in backward_batches(*both.values()):
+        view = scorer.of_input(name, inputs[batch])
+        found += AttnLRP().attribution(view, both[name][batch], target)
+    return found

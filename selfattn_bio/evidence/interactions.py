@@ -20,32 +20,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Letters, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
-from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.evidence.epistasis import (
     BIN,
     NAMES,
     PAIR,
     SITES,
-    Letters,
     LogOdds,
     epistasis,
     site_pairs,
     spacing,
 )
-from selfattn_bio.evidence.held_out_records import MIN_EFFECT
-from selfattn_bio.evidence.interventions import mean_effect
+from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
-from selfattn_bio.motifs.hits import HIT_P, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
-Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
+Attention = Callable[[pd.DataFrame], Floats]
 
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
@@ -75,7 +74,7 @@ COLUMNS = [  # order in interactions.tsv
 
 
 @dataclass(frozen=True, repr=False)
-class Interactions(TableDisplay):
+class Interactions(TableResult):
     """Pairs of motifs that were tested for use together.
 
     Attributes
@@ -122,7 +121,7 @@ class Interactions(TableDisplay):
 
         The curves of pairs.tsv are in pairs.distances.tsv.
         """
-        write_table(path, self.table)
+        super().save(path)
         write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
 
 
@@ -242,9 +241,9 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
 
 
 def relevant_sites(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     sequences: Sequence[Letters],
-    importance: Callable[[Sequence[Letters]], list[NDArray[np.float32]]],
+    importance: Callable[[Sequence[Letters]], list[Scores]],
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -295,7 +294,7 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         ASCII letters, one array per record. `record` of a pair is an index into them.
     """
 
-    def attention(pairs: pd.DataFrame) -> NDArray[np.float64]:
+    def attention(pairs: pd.DataFrame) -> Floats:
         found = np.zeros(len(pairs))
         if not has_attention(scorer):
             return found

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Letters
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
-from selfattn_bio.evidence.interventions import mean_effect, shuffled_at
 from selfattn_bio.evidence.marginals import (
     DISTANCES,
     NUM_BACKGROUNDS,
@@ -25,22 +25,24 @@ from selfattn_bio.evidence.marginals import (
     neutral_letters,
     position_curves,
 )
+from selfattn_bio.evidence.records import mean_effect, shuffled_at
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.motifs import matrix_of
 from selfattn_bio.motifs.motif_set import Motif, MotifSet
 from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
 
-AnyMotif = str | NDArray[np.float64] | Motif  # a consensus, (width, A) probabilities, or a motif
+AnyMotif = str | Floats | Motif  # a consensus, (width, A) probabilities, or a motif
 FIGURE = (4.5, 3.0)  # inches
 
 
 @dataclass(frozen=True, repr=False)
-class Marginals(TableDisplay):
+class Marginals(TableResult):
     """Effects of motifs in neutral backgrounds, the result of `marginalize`.
 
     Attributes
@@ -87,7 +89,7 @@ class Marginals(TableDisplay):
 
 
 @dataclass(frozen=True, repr=False)
-class MarginalSpacing(TableDisplay):
+class MarginalSpacing(TableResult):
     """Epistasis of two motifs by distance, the result of `marginalize_spacing`.
 
     Attributes
@@ -121,7 +123,7 @@ class MarginalSpacing(TableDisplay):
 
 
 @dataclass(frozen=True, repr=False)
-class Ablation(TableDisplay):
+class Ablation(TableResult):
     """Effects of an interval on the score of each sequence, the result of `ablate`.
 
     Attributes
@@ -333,7 +335,7 @@ def ablate(
     return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 
 
-def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDArray[np.uint8]]]:
+def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[Letters]]:
     """Load the model, and read sequences as it reads them."""
     scorer = load_single(model)
     check_one_input(scorer, "marginalization")
@@ -344,7 +346,7 @@ def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[NDA
 
 
 def _score(
-    scorer: Scorer, target: Target | str | int | None, letters: Sequence[NDArray[np.uint8]]
+    scorer: Scorer, target: Target | str | int | None, letters: Sequence[Letters]
 ) -> tuple[Score, str]:
     """Return a function from sequences to one score each, and the unit of the scores."""
     if target is None and scorer.objective.has_log_odds:
@@ -359,9 +361,7 @@ def _score(
     return partial(chosen.values, scorer), "output"
 
 
-def _scores_of(
-    scorer: Scorer, output: Output, rows: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float64]:
+def _scores_of(scorer: Scorer, output: Output, rows: Sequence[Letters]) -> Floats:
     return output.value(scorer.network_outputs(rows)).mean(axis=1)
 
 
@@ -381,5 +381,5 @@ def _backgrounds(
     return Backgrounds(chosen, score, scorer.alphabet, unit)
 
 
-def _ppm(motif: AnyMotif, alphabet: Alphabet) -> NDArray[np.float64]:
+def _ppm(motif: AnyMotif, alphabet: Alphabet) -> Floats:
     return matrix_of(motif.ppm if isinstance(motif, Motif) else motif, alphabet)

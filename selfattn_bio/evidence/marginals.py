@@ -21,19 +21,17 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
-from selfattn_bio.evidence.interventions import RESAMPLES, mean_effect
+from selfattn_bio.evidence.records import RESAMPLES, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-Letters = NDArray[np.uint8]
-Array = NDArray[np.float64]
-Score = Callable[[Sequence[Letters]], Array]  # from sequences to one score each, (n,)
+Score = Callable[[Sequence[Letters]], Floats]  # from sequences to one score each, (n,)
 
 NUM_BACKGROUNDS = 30
 NUM_POSITIONS = 10  # intervals of positions
@@ -79,16 +77,16 @@ class Backgrounds:
     unit: str = ""
 
     @cached_property
-    def before(self) -> Array:
+    def before(self) -> Floats:
         """Return the scores without an insertion, (n,)."""
         return self.score(list(self.letters))
 
-    def effects(self, changed: Letters) -> Array:
+    def effects(self, changed: Letters) -> Floats:
         """Return by how much changed copies (..., n, L) of all backgrounds score more, (..., n)."""
         scores = self.score(list(changed.reshape(-1, changed.shape[-1])))
         return scores.reshape(changed.shape[:-1]) - self.before
 
-    def sites(self, ppm: Array, rng: np.random.Generator) -> list[Letters]:
+    def sites(self, ppm: Floats, rng: np.random.Generator) -> list[Letters]:
         """Sample a site of a motif for each background, on each strand: arrays (n, width)."""
         limits = ppm.cumsum(axis=1) / ppm.sum(axis=1, keepdims=True)
         codes = (rng.random((len(self.letters), len(ppm), 1)) >= limits).sum(axis=2)
@@ -104,7 +102,7 @@ def neutral_letters(
     number: int = NUM_BACKGROUNDS,
     *,
     shuffle: bool = True,
-) -> tuple[Letters, NDArray[np.int64]]:
+) -> tuple[Letters, Integers]:
     """Make dinucleotide shuffles of random sequences, cut to their median length.
 
     Shuffles keep the composition but lose the motifs. Only sequences of at least the median length
@@ -125,7 +123,7 @@ def neutral_letters(
     return np.stack([letters[:median] for letters in chosen]), rows
 
 
-def put_sites(letters: Letters, sites: Letters, starts: NDArray[np.int64]) -> Letters:
+def put_sites(letters: Letters, sites: Letters, starts: Integers) -> Letters:
     """Copy backgrounds (n, L) for each row of starts (P, n), with sites (n, width): (P, n, L)."""
     copies = np.repeat(letters[None], len(starts), axis=0)
     positions = starts[..., None] + np.arange(sites.shape[-1])  # (P, n, width)
@@ -134,7 +132,7 @@ def put_sites(letters: Letters, sites: Letters, starts: NDArray[np.int64]) -> Le
 
 
 def position_curves(
-    ppms: Mapping[str, Array],
+    ppms: Mapping[str, Floats],
     backgrounds: Backgrounds,
     *,
     starts: Sequence[int] | None = None,
@@ -214,7 +212,7 @@ def position_curves(
 
 
 def distance_curve(
-    ppms: Sequence[Array],
+    ppms: Sequence[Floats],
     backgrounds: Backgrounds,
     orientation: str,
     distances: Sequence[int],
@@ -289,7 +287,7 @@ def distance_curve(
 
 
 def pair_curves(
-    pairs: pd.DataFrame, ppms: Mapping[str, Array], backgrounds: Backgrounds, *, seed: int = 0
+    pairs: pd.DataFrame, ppms: Mapping[str, Floats], backgrounds: Backgrounds, *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure the epistasis of pairs of motifs by distance, in their most frequent orientation.
 
@@ -354,9 +352,7 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")
 
 
-def _estimates(
-    name: str, effects: Array, rng: np.random.Generator
-) -> dict[str, NDArray[np.float64]]:
+def _estimates(name: str, effects: Floats, rng: np.random.Generator) -> dict[str, Floats]:
     """Return the means of effects (K, n), and their bootstrap intervals over the n backgrounds."""
     number = effects.shape[1]
     weights = rng.multinomial(number, np.full(number, 1 / number), RESAMPLES) / number
@@ -366,13 +362,13 @@ def _estimates(
     return dict(zip(estimated(name), (effects.mean(axis=1), low, high), strict=True))
 
 
-def _summary(effects: Array, rng: np.random.Generator) -> dict[str, float]:
+def _summary(effects: Floats, rng: np.random.Generator) -> dict[str, float]:
     """Return the mean of effects (strands, P, n), with its interval, as the columns `marginal`."""
     found = _estimates("marginal", effects.mean(axis=(0, 1))[None], rng)
     return {name: float(value[0]) for name, value in found.items()}
 
 
-def unevenness(effects: Array, rng: np.random.Generator) -> float:
+def unevenness(effects: Floats, rng: np.random.Generator) -> float:
     """Return the p-value that effects (strands, P, n) differ between the P positions.
 
     The statistic is the variance of the means over backgrounds. Under the null hypothesis the

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.motifs import matrix_of, open_database
-from selfattn_bio.motifs.hits import HIT_P, find_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -32,7 +32,7 @@ PLACE = ["chrom", "start", "end", "strand"]
 
 
 def hits(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
+    motifs: MotifSet | Mapping[str, Floats | str] | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
     hit_p: float = HIT_P,
@@ -95,7 +95,7 @@ def hits(
 
 
 def scan_files(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
+    motifs: MotifSet | Mapping[str, Floats | str] | str | Path,
     files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
@@ -163,7 +163,7 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 def _of(
     chunk: list[Record],
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
     hit_p: float,
     alphabet: Alphabet,

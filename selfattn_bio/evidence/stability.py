@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.motifs.matching import alignment, match_label
@@ -71,26 +71,14 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
             of_kind.add(number)
             if verdicts.get(motif.name) == "supported":
                 supported.add(number)
-    rows = []
+    tested, rows = sum("verdict" in motifs.table for motifs in sets), []
     for (number, motif), (of_kind, supported) in zip(firsts, found, strict=True):
-        table = sets[number - 1].table
-        (row,) = table[table["name"] == motif.name].to_dict("records")
-        rows.append(
-            {
-                "run": number,
-                "name": motif.name,
-                "consensus": motif.consensus,
-                "match": match_label(row),
-                "runs": len(sets),
-                "found_in": len(of_kind),
-                "tested": sum("verdict" in motifs.table for motifs in sets),
-                "supported_in": len(supported),
-            }
-        )
+        match, counts = match_label(sets[number - 1].row(motif.name)), (len(sets), len(of_kind))
+        rows.append((number, motif.name, motif.consensus, match, *counts, tested, len(supported)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.float64]:
+def attribution_correlations(explanations: Sequence[Explanation]) -> Floats:
     """Correlate the attributions of the same records by several models.
 
     Parameters
@@ -125,7 +113,7 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.
     )
 
 
-def _rho(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _rho(one: Scores, other: Scores) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other).statistic)

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
-from selfattn_bio.motifs.hits import changed_motifs
 from selfattn_bio.motifs.logos import number_positions, track
+from selfattn_bio.motifs.matching import changed_motifs
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region
@@ -36,12 +37,12 @@ from selfattn_bio.scoring.variants import (
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import VcfFile
 
-Motifs = dict[str, NDArray[np.float64]]  # name to (width, 4) probabilities
+Motifs = dict[str, Floats]  # name to (width, 4) probabilities
 BASES = list("ACGT")
 
 
 @dataclass(frozen=True, repr=False)
-class Substitutions(TableDisplay):
+class Substitutions(TableResult):
     """The effects of all single-base substitutions in a region of a genome.
 
     Attributes

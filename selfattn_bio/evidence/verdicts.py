@@ -3,7 +3,7 @@
 These records were used neither to train the model nor to find the motif.
 
 docs/interpretation_evidence.md lists the tests and the rules of the verdict, with reasons and
-figures. The tests are in `associations` and `interventions`.
+figures. The tests are in `associations` and `records`.
 
 For a class or label:
 
@@ -12,7 +12,7 @@ For a class or label:
   shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
   three, is below the significance. effect and fall, the loss of log-odds at the hits alone, are at
   least `MIN_EFFECT`, with intervals above 0. And fall exceeds that of permuted motifs (`null_p`,
-  `evidence.nulls`).
+  `null_hits`).
 - **contradicted**: `effect_q` is below the significance, but fall and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
 - **inconclusive**: all other motifs.
@@ -47,23 +47,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.evidence.associations import position_profile, strand_bias
-from selfattn_bio.evidence.held_out_records import HeldOut
-from selfattn_bio.evidence.interventions import Scored, effect, mean_fall, sufficiency
-from selfattn_bio.evidence.nulls import null_hits
-
-TESTS = (
-    "enrichment",
-    "matched",
-    "effect",
-    "sufficiency",
-    "position",
-    "window",
-    "strand",
+from selfattn_bio.evidence.records import (
+    FEWER_RECORDS,
+    HeldOut,
+    Scored,
+    effect,
+    mean_fall,
+    sufficiency,
 )
+from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.sequence.intervals import counts_before
+
+TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger fall
@@ -114,7 +113,7 @@ COLUMNS = [  # order in motifs.tsv
 
 
 def weigh_evidence(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
     hits: pd.DataFrame,
     scored: Scored,
@@ -223,7 +222,7 @@ def _against_nulls(
     }
 
 
-def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def q_values(p: Floats) -> Floats:
     """Return Benjamini-Hochberg q-values; missing p-values stay missing and are not counted."""
     q = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
@@ -254,3 +253,66 @@ def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -
 def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> bool:
     """Return whether the model uses the hits, and all required tests of it are significant."""
     return _uses(row, held_out) and max(row[name] for name in REQUIRED) < significance
+
+
+# Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
+NULLS = 20
+# Windows that match as well as a hit, for each of these records. In small sets this needs a higher
+# p-value threshold than that of the motif.
+CANDIDATES = 10
+
+
+def null_hits(
+    ppm: Floats,
+    num_sites: int,
+    own: pd.DataFrame,
+    held_out: HeldOut,
+    hit_p: float,
+    rng: np.random.Generator,
+) -> list[pd.DataFrame]:
+    """Find the hits of `NULLS` motifs whose columns are those of a motif in random order.
+
+    They have its composition and information content, so their hits and effects show what the tests
+    find without a motif.
+
+    Parameters
+    ----------
+    ppm, num_sites
+        (width, A) probabilities of the motif, and its number of sites.
+    own
+        Hits of the motif itself in the records.
+    held_out
+        The records.
+    hit_p
+        As for `hits.find_hits`.
+
+    Returns
+    -------
+    A table of hits as from `find_hits` for each permuted motif, with a column apart: whether the
+    hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
+    than `FEWER_RECORDS` records, the next best hits are added.
+    """
+    orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
+    nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
+    alphabet = held_out.alphabet
+    ends = np.cumsum([len(row) for row in held_out.sequences])
+    loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
+    sites = dict.fromkeys(nulls, num_sites)
+    found = find_hits(nulls, sites, held_out.sequences, max(hit_p, loose_p), alphabet)
+    first = np.concatenate(([0], ends[:-1]))
+    change = np.zeros(ends[-1] + 1, dtype=np.int64)
+    np.add.at(change, first[own["record"]] + own["start"].to_numpy(), 1)
+    np.add.at(change, first[own["record"]] + own["end"].to_numpy(), -1)
+    covered = counts_before(np.cumsum(change) > 0)
+    start = first[found["record"]] + found["start"].to_numpy()
+    found = found.assign(apart=covered[start + len(ppm)] == covered[start])
+    by_name = dict(iter(found.groupby("name")))
+    return [_best(by_name.get(name, found[:0]), hit_p) for name in nulls]
+
+
+def _best(hits: pd.DataFrame, hit_p: float) -> pd.DataFrame:
+    """Keep hits below `hit_p`, or up to the best `FEWER_RECORDS` records with hits apart."""
+    best = hits[hits["apart"]].groupby("record")["p_value"].min().to_numpy()
+    of_records = np.sort(best)[:FEWER_RECORDS]
+    limit = max(hit_p, of_records.max(initial=0.0))
+    return hits[hits["p_value"] <= limit]

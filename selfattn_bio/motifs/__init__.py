@@ -1,25 +1,34 @@
-"""Read and write motif files (MEME, JASPAR, TRANSFAC), and open the databases of the package."""
+"""Read and write motif files (MEME, JASPAR, TRANSFAC), and open the databases of the package.
+
+Biopython parses JASPAR and TRANSFAC. Its errors do not name the file, so those of this module do.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from Bio import motifs as bio
 from Bio.Data import IUPACData
+from Bio.motifs import transfac
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.compression import open_uncompressed
 from selfattn_bio.config import MOTIF_DATABASES
+from selfattn_bio.display import one_line
 from selfattn_bio.errors import ArgumentError, DatabaseError
-from selfattn_bio.motifs.counts import jaspar_text, read_counts, transfac_text
-from selfattn_bio.motifs.meme import meme_alphabet, meme_text, read_meme
-from selfattn_bio.motifs.text import database_lines
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 
 SHIPPED = "jaspar:"
 TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
 
 
-def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """Read a motif database.
 
     Parameters
@@ -54,7 +63,7 @@ def shipped() -> Path:
     return Path(__file__).parent / "jaspar"
 
 
-def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """Read a MEME, JASPAR or TRANSFAC file, plain or gz; the first line determines the format.
 
     Returns
@@ -83,7 +92,7 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
     )
 
 
-def matrix_of(motif: str | NDArray[np.float64], alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
     """Return the probabilities (width, A) of a motif: a consensus, or such probabilities.
 
     Raises
@@ -102,7 +111,7 @@ def matrix_of(motif: str | NDArray[np.float64], alphabet: Alphabet = DNA) -> NDA
     return matrix
 
 
-def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+def of_consensus(text: str, alphabet: Alphabet = DNA) -> Floats:
     """Return the probabilities of a consensus in IUPAC codes, (width, A).
 
     `of_consensus("TAW")` has T, A, and A or T with probability 1/2 each.
@@ -134,3 +143,249 @@ def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
     for position, code in enumerate(text.upper()):
         matrix[position, codes[code]] = 1 / len(codes[code])
     return matrix
+
+
+def database_lines(path: Path, format_name: str) -> list[str]:
+    """Return all lines of a motif file, plain or compressed.
+
+    Raises
+    ------
+    DatabaseError
+        If the file does not exist, cannot be read, or is not text.
+    """
+    if not path.exists():
+        raise DatabaseError(
+            "motif database not found",
+            place=str(path),
+            hint=f"Give the path of a {format_name} file",
+        )
+    try:
+        with open_uncompressed(path, DatabaseError) as file:
+            return file.read().decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise DatabaseError(
+            f"cannot read this file as {format_name}: {error}", place=str(path)
+        ) from error
+
+
+def meme_text(
+    ppms: Mapping[str, Floats], num_sites: Mapping[str, int], alphabet: Alphabet = DNA
+) -> str:
+    """Format motifs as minimal MEME text, version 4.
+
+    Parameters
+    ----------
+    ppms
+        Name -> (width, A) probabilities. Rows sum to 1, columns are in the order of the alphabet.
+    num_sites
+        Name -> number of sites the motif was built from.
+    alphabet
+        Alphabet of the motifs; the background is uniform.
+    """
+    size = len(alphabet.letters)
+    blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
+    if alphabet.has_complement:
+        blocks.append("strands: + -\n")
+    blocks.append(
+        "Background letter frequencies\n"
+        + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
+        + "\n"
+    )
+    for name, ppm in ppms.items():
+        rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
+        blocks.append(
+            f"MOTIF {one_line(name)}\nletter-probability matrix: alength= {size} w= {len(ppm)} "
+            f"nsites= {num_sites[name]} E= 0\n{rows}\n"
+        )
+    return "\n".join(blocks)
+
+
+def meme_alphabet(path: str | Path) -> Alphabet:
+    """Return the alphabet of the package that MEME text names; DNA if it names no other one."""
+    lines = database_lines(Path(path), "MEME")
+    named = next((line.partition("=")[2].strip() for line in lines if "ALPHABET" in line), "")
+    return PROTEIN if named == PROTEIN.letters else DNA
+
+
+def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, Floats]:
+    """Read motifs from MEME text, plain or gz.
+
+    The package has its own reader because Biopython's rounds the probabilities to counts and drops
+    the names, and memelite's does not read gz or give line numbers.
+
+    Parameters
+    ----------
+    path
+        The file.
+    alphabet
+        Alphabet of the motifs.
+    least
+        Minimum number of motifs; 0 if an empty file is valid, such as the result of a search.
+
+    Returns
+    -------
+    "Name (ID)", or "ID" if the MOTIF line has no name -> (width, A) probabilities in the order of
+    the alphabet, in the file's order.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is missing, is not MEME text, has another alphabet, or too few motifs. The place
+        is `path:line`.
+    """
+    path = Path(path)
+    lines = database_lines(path, "MEME")
+    if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
+        raise DatabaseError(
+            "not a MEME file: it does not start with 'MEME version'", place=f"{path}:1"
+        )
+    motifs: dict[str, Floats] = {}
+    label, at = "", 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
+            raise DatabaseError(
+                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}",
+                place=f"{path}:{at}",
+            )
+        if line.startswith("MOTIF"):
+            if label and label not in motifs:
+                raise DatabaseError(
+                    f"motif {label!r} has no letter-probability matrix", place=f"{path}:{at}"
+                )
+            identifier, *name = line.split()[1:] or [""]
+            label = f"{' '.join(name)} ({identifier})" if name else identifier
+            _check_label(label, motifs, f"{path}:{at}")
+        elif line.startswith("letter-probability matrix"):
+            if not label or label in motifs:
+                raise DatabaseError(
+                    "letter-probability matrix without a MOTIF line before it", place=f"{path}:{at}"
+                )
+            motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
+            at += len(motifs[label])
+    if len(motifs) < least:
+        raise DatabaseError("the motif database contains no motif", place=str(path))
+    return motifs
+
+
+def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:
+    """Refuse a motif without a name, or with the name of another one."""
+    if not label or label in motifs:
+        message = f"two motifs are named {label!r}" if label else "a motif has no name"
+        raise DatabaseError(message, place=place)
+
+
+def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
+    """Read the rows of `size` numbers that start at line `at` (0-based).
+
+    Raises an error if their number differs from w=.
+    """
+    stated = re.search(r"\bw=\s*(\d+)", lines[at - 1])
+    rows: list[list[float]] = []
+    while at + len(rows) < len(lines) and (fields := lines[at + len(rows)].split()):
+        try:
+            rows.append([float(field) for field in fields])
+        except ValueError:
+            break
+    for number, row in enumerate(rows, start=at + 1):
+        if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
+            raise DatabaseError(
+                f"{row} are not {size} probabilities that sum to 1", place=f"{path}:{number}"
+            )
+    if not rows or (stated and int(stated[1]) != len(rows)):
+        width = stated[1] if stated else "at least 1"
+        raise DatabaseError(
+            f"the motif has {len(rows)} row{'s' * (len(rows) != 1)} instead of {width} (w=)",
+            place=f"{path}:{at}",
+        )
+    return np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+
+
+BASES = "ACGT"
+Matrices = dict[str, Floats]  # label to (width, 4) probabilities
+
+
+def jaspar_text(pfms: Mapping[str, Integers]) -> str:
+    """Format motifs as JASPAR text: name -> (width, 4) counts, ACGT; one line per base."""
+    blocks = []
+    for name, pfm in pfms.items():
+        rows = [
+            f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]"
+            for i, letter in enumerate(BASES)
+        ]
+        blocks.append("\n".join([f">{one_line(name)}", *rows]) + "\n")
+    return "\n".join(blocks)
+
+
+def transfac_text(pfms: Mapping[str, Integers]) -> str:
+    """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
+    motifs = []
+    for name, pfm in pfms.items():
+        counts = {base: pfm[:, i].tolist() for i, base in enumerate(BASES)}
+        motifs.append(transfac.Motif(BASES, counts=counts))
+        motifs[-1].update(AC=one_line(name), ID=one_line(name))
+    return str(bio.write(motifs, "transfac"))
+
+
+def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) -> Matrices:
+    """Read motifs from JASPAR or TRANSFAC text, plain or gz.
+
+    Returns
+    -------
+    "Name (ID)", or whichever is present, or "ID" if both are equal -> (width, 4) probabilities. In
+    TRANSFAC text they are the fields ID (or NA) and AC.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is missing, is not text of this format, has a position without counts, or a
+        repeated name.
+    """
+    path = Path(path)
+    lines = database_lines(path, format_name)
+    if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
+        raise DatabaseError(
+            "this is a FASTA file of sequences, not a JASPAR motif database", place=f"{path}:2"
+        )
+    text = "\n".join(lines) + "\n"
+    try:
+        found = list(bio.parse(StringIO(text), format_name.lower()))
+        tables = [
+            np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found
+        ]
+    # Biopython raises various exceptions
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise DatabaseError(
+            f"cannot read this file as {format_name}: {error}", place=str(path)
+        ) from error
+    # Biopython skips truncated motifs
+    begins = ">" if format_name == "JASPAR" else ("P0", "PO")
+    if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
+        needed = "4 lines of counts" if format_name == "JASPAR" else "a line P0 and counts"
+        raise DatabaseError(
+            f"{begun - len(found)} of {begun} motifs "
+            f"{'is' if begun - len(found) == 1 else 'are'} incomplete: {format_name} needs "
+            f"{needed} per motif",
+            place=str(path),
+        )
+    motifs: Matrices = {}
+    for motif, table in zip(found, tables, strict=True):
+        if format_name == "JASPAR":
+            name, identifier = motif.name, motif.matrix_id
+        else:
+            name, identifier = motif.get("ID") or motif.get("NA"), motif.get("AC")
+        label = (
+            f"{name} ({identifier})"
+            if name and identifier and name != identifier
+            else name or identifier
+        )
+        _check_label(label, motifs, str(path))
+        if not np.isfinite(table).all():
+            raise DatabaseError(f"a count of motif {label!r} is not a number", place=str(path))
+        if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
+            raise DatabaseError(f"a position of motif {label!r} has no counts", place=str(path))
+        motifs[label] = table / table.sum(axis=1, keepdims=True)
+    if not motifs:
+        raise DatabaseError("the motif database contains no motif", place=str(path))
+    return motifs

@@ -1,4 +1,4 @@
-"""Match motifs with a database by Tomtom, and align two motifs."""
+"""Match motifs with sequences (FIMO), with a database (Tomtom) and with each other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,254 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
+
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.kmers import pad_letters
+
+NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
+HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit
+TYPICAL = 300  # letters of a record in which hits with HIT_P are rare enough to mean something
+CHANCE = HIT_P / 10  # limit of `relevant_hits`: p-value times fraction of windows ranked as high
+COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
+# spread over the letters of each row, so that unseen letters are rare, not impossible
+PSEUDO_SITES = 1.0
+STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
+SLIGHT = 1e-6  # bits
+Window = tuple[Letters, int, int]  # letters (L,), start and end of the allele in them
+
+
+def one_hot(letters: Letters, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
+    """One-hot encode ASCII (B, L) as (B, L, A), in alphabet order.
+
+    Padding and ambiguous letters are all 0.
+    """
+    return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(
+        np.int8
+    )
+
+
+def default_hit_p(lengths: Sequence[int]) -> float:
+    """Return the p-value threshold of hits for records of these lengths.
+
+    It is HIT_P, and less if the median length is above TYPICAL letters, so that by chance as many
+    records have a hit. At 5,000 letters, HIT_P would find a hit of any motif in 92 % of them.
+    """
+    return HIT_P * min(1.0, TYPICAL / max(float(np.median(lengths)), 1.0))
+
+
+def find_hits(
+    ppms: Mapping[str, Floats],
+    num_sites: Mapping[str, int],
+    sequences: Sequence[Letters],
+    hit_p: float,
+    alphabet: Alphabet = DNA,
+) -> pd.DataFrame:
+    """Find where each motif matches, on both strands of DNA.
+
+    The lowest possible p-value of a motif of width w is A^-w. A motif of 6 bp therefore has hits
+    below 2.5e-4, but none below 1e-4.
+
+    Parameters
+    ----------
+    ppms
+        Motif name to (width, A) probabilities.
+    num_sites
+        Motif name to the number of sites that the motif was built from; `NUM_SITES` for others.
+    sequences
+        ASCII letters, one array per record.
+    hit_p
+        A match is a hit if its p-value, the probability that a uniformly random sequence scores at
+        least as high, is below this.
+    alphabet
+        Alphabet of the sequences and of the columns of the motifs.
+
+    Returns
+    -------
+    name, record (index into `sequences`), start, end (0-based half-open), strand, p_value; sorted
+    by motif and position. Hits of one motif may overlap. If both strands match at one position, as
+    for palindromes, the better match is returned.
+
+    References
+    ----------
+    Grant et al. 2011 (FIMO); Schreiber 2025 (memelite, which computes the p-values).
+    """
+    if not ppms or not len(sequences):
+        return pd.DataFrame({column: [] for column in COLUMNS}).astype(
+            {"record": int, "start": int, "end": int, "p_value": float}
+        )
+    coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
+    scores = {
+        name: integer_scores(ppm, num_sites.get(name, NUM_SITES), alphabet)
+        for name, ppm in ppms.items()
+    }
+    hits = pd.concat(
+        [
+            _fimo(
+                {name: scores[name] for name in ppms if len(ppms[name]) == width},
+                coded,
+                hit_p,
+                alphabet,
+            )
+            for width in sorted({len(ppm) for ppm in ppms.values()})
+        ],
+        ignore_index=True,
+    )
+    # drop hits that reach into the padding
+    inside = (
+        hits["end"].to_numpy()
+        <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]
+    )
+    best = (
+        hits[inside]
+        .sort_values("p_value", kind="stable")
+        .drop_duplicates(["name", "record", "start"])
+    )
+    order = best["name"].map({name: number for number, name in enumerate(ppms)})
+    return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[
+        COLUMNS
+    ]
+
+
+def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
+    """Return the log-odds of each letter at each position, (width, A), in units of 1 / STEPS bit.
+
+    They are relative to a uniform background, with PSEUDO_SITES added to the sites of the motif.
+    """
+    size = len(alphabet.letters)
+    softened = (ppm * num_sites + PSEUDO_SITES / size) / (num_sites + PSEUDO_SITES)
+    return np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
+
+
+def p_values(scores: Integers) -> tuple[int, Floats]:
+    """Return the p-values of all sums of one score per row of `scores` (width, A).
+
+    Returns
+    -------
+    The smallest possible sum, and the probability that a uniformly random sequence has at least
+    this sum, at least the next one, and so on up to the largest possible sum.
+    """
+    smallest = int(scores.min(axis=1).sum())
+    density = np.ones(1)
+    for row in scores - scores.min(axis=1, keepdims=True):
+        longer = np.zeros(len(density) + int(row.max()))
+        for score in row:
+            longer[score : score + len(density)] += density / len(row)
+        density = longer
+    return smallest, np.cumsum(density[::-1])[::-1]
+
+
+def _fimo(
+    motifs: Mapping[str, Integers], coded: NDArray[np.int8], hit_p: float, alphabet: Alphabet
+) -> pd.DataFrame:
+    """Find the hits of motifs of one width, given as integer scores."""
+    from memelite import fimo  # imported here because it compiles when first used
+
+    size, width = len(alphabet.letters), len(next(iter(motifs.values())))
+    tables = fimo(
+        # Probabilities whose log-odds in memelite are the integer scores. The slight excess keeps
+        # rounding errors from losing a score that equals the threshold.
+        {name: (2.0 ** (scores / STEPS + SLIGHT - 2)).T for name, scores in motifs.items()},
+        coded,
+        alphabet=list(alphabet.letters),
+        bin_size=1 / STEPS,
+        eps=0.0,
+        # memelite gives each letter a probability of 1/4, whatever the alphabet
+        threshold=hit_p * (size / 4) ** width * (1 + SLIGHT),
+        reverse_complement=alphabet.has_complement,
+    )
+    hits = pd.concat(tables, ignore_index=True).rename(
+        columns={"motif_name": "name", "sequence_name": "record"}
+    )
+    hits = hits.astype({"record": int, "start": int, "end": int, "score": float})
+    # memelite's own p-values are of the neighbouring score if the score is negative, and 0 for
+    # some of the best
+    sums = np.rint((hits["score"].to_numpy() - SLIGHT * width) * STEPS).astype(np.int64)
+    p = np.empty(len(hits))
+    for name, scores in motifs.items():
+        mine = (hits["name"] == name).to_numpy()
+        smallest, values = p_values(scores)
+        p[mine] = values[sums[mine] - smallest]
+    return hits.assign(p_value=p)[p < hit_p][COLUMNS]
+
+
+def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.DataFrame:
+    """Keep the hits that the model uses.
+
+    A hit is kept if its attribution is higher than that of half of the windows of its width in the
+    record, and if the p-value of the match times the fraction of windows with at least its
+    attribution is below CHANCE. A match with p = 2.5e-4 therefore has to be in the top tenth by
+    attribution. A better match may rank lower, because other relevant hits may be in the same
+    record.
+
+    Parameters
+    ----------
+    hits
+        Table of `find_hits`.
+    attribution
+        Record to attribution per letter, (L,), for each record with a hit.
+
+    Returns
+    -------
+    The kept rows of `hits`, with a column rank: the fraction of windows with lower attribution.
+    """
+    sums = {
+        record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
+        for record, row in attribution.items()
+    }
+    ranks = np.empty(len(hits))
+    for i, (record, start, end) in enumerate(
+        hits[["record", "start", "end"]].itertuples(index=False)
+    ):
+        windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
+        ranks[i] = np.mean(windows < windows[start])
+    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
+    return hits.assign(rank=ranks)[kept].reset_index(drop=True)
+
+
+def changed_motifs(
+    ppms: Mapping[str, Floats], refs: Sequence[Window], alts: Sequence[Window]
+) -> pd.DataFrame:
+    """List motifs with a hit over the reference allele only, or over the alternative allele only.
+
+    Parameters
+    ----------
+    ppms
+        Motif name to (width, 4) probabilities.
+    refs, alts
+        One window per variant, with the reference and with the alternative allele.
+
+    Returns
+    -------
+    One row per variant: motifs_lost and motifs_gained. Names are in the order of `ppms`, joined by
+    ";", and empty if there are none.
+    """
+    rows = [
+        [
+            ";".join(name for name in ppms if name in of_ref - of_alt),
+            ";".join(name for name in ppms if name in of_alt - of_ref),
+        ]
+        for of_ref, of_alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
+
+
+def _touched(ppms: Mapping[str, Floats], windows: Sequence[Window]) -> list[set[str]]:
+    """Return, for each window, the motifs with a hit that overlaps the allele."""
+    if not windows:
+        return []
+    width = max((len(ppm) for ppm in ppms.values()), default=0)
+    cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
+    hits = find_hits(ppms, {}, cut, HIT_P)
+    first = np.array([min(start, width - 1) for _, start, _ in windows])
+    last = first + np.array([end - start for _, start, end in windows])
+    record = hits["record"].to_numpy(dtype=int)
+    over = hits[
+        (hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])
+    ]
+    of_records = over.groupby("record")["name"].agg(set)
+    return [of_records.get(i, set()) for i in range(len(windows))]
+
 
 MAX_OTHERS = 5
 MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
@@ -29,10 +277,7 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
-def match_motifs(
-    ppms: Mapping[str, NDArray[np.float64]],
-    database: Mapping[str, NDArray[np.float64]],
-) -> pd.DataFrame:
+def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> pd.DataFrame:
     """Find the database motifs similar to each motif, on either strand.
 
     Parameters
@@ -115,9 +360,7 @@ class Alignment(NamedTuple):
     is_reversed: bool
 
 
-def alignment(
-    ppm: NDArray[np.float64], other: NDArray[np.float64], has_complement: bool = True
-) -> Alignment:
+def alignment(ppm: Floats, other: Floats, has_complement: bool = True) -> Alignment:
     """Align a motif (w, A) with another one (v, A) where they are most similar.
 
     Parameters

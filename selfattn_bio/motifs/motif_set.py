@@ -6,41 +6,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from Bio.motifs import Motif as BioMotif
 from matplotlib import rc_context
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs import (
-    jaspar_text,
-    meme_alphabet,
-    meme_text,
-    read_meme,
-    transfac_text,
-)
+from selfattn_bio.motifs import jaspar_text, meme_alphabet, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
-from selfattn_bio.sequence.tables import (
-    on_chromosome,
-    read_bed,
-    read_table,
-    write_bed,
-    write_table,
-)
+from selfattn_bio.sequence.tables import on_chromosome, read_bed, read_table, write_bed, write_table
 
 if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
@@ -75,12 +63,6 @@ class Motif(SeqletPattern):
     def logo(self) -> LetterPlot:
         """Return the logo: `logo.draw(axes)` draws it, `logo.svg(label=...)` is SVG text."""
         return logo(self.ppm, self.alphabet.letters)
-
-    @property
-    def pwm(self) -> NDArray[np.float64]:
-        """Return (width, A) log2 odds against a uniform background, with one pseudo-site."""
-        even = 1 / self.pfm.shape[1]
-        return np.log2((self.pfm + even) / (self.pfm.sum(axis=1, keepdims=True) + 1) / even)
 
     @property
     def consensus(self) -> str:
@@ -160,6 +142,11 @@ class MotifSet:
             f"{', '.join(motif.name for motif in self.motifs) or 'no motifs'}"
         )
 
+    def row(self, name: str) -> dict[Hashable, Any]:
+        """Return the row of the table of a motif, by column."""
+        (row,) = self.table[self.table["name"] == name].to_dict("records")
+        return row
+
     @property
     def input(self) -> str:
         """Return which input of a model with two inputs has the motifs, "first" or "partner"."""
@@ -171,7 +158,7 @@ class MotifSet:
         return self.motifs[0].alphabet if self.motifs else DNA
 
     @property
-    def ppms(self) -> dict[str, NDArray[np.float64]]:
+    def ppms(self) -> dict[str, Floats]:
         """Return motif name to (width, A) probabilities."""
         return {motif.name: motif.ppm for motif in self.motifs}
 
@@ -345,7 +332,7 @@ class MotifSet:
         """
         return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
 
-    def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
+    def _counts_of_dna(self, format_name: str) -> dict[str, Integers]:
         if self.alphabet != DNA:
             raise ValueError(
                 f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
@@ -375,8 +362,8 @@ class MotifSet:
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):
             motif.logo.draw(axes)
-            (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
-            axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
+            title = f"{motif.name}  {match_label(self.row(motif.name))}"
+            axes.set_title(title, loc="left", fontsize=9)
         return figure
 
 
@@ -390,7 +377,7 @@ def _written(text: str, path: str | Path | None) -> str:
 def build_motifs(
     patterns: list[SeqletPattern],
     records: pd.DataFrame,
-    database: dict[str, NDArray[np.float64]],
+    database: dict[str, Floats],
     targets: Sequence[str] = (),
     input: str = "",
 ) -> MotifSet:

@@ -1,4 +1,4 @@
-"""Build patterns from aligned seqlets: count letters and trim to the informative part.
+"""Build patterns from aligned seqlets, and write them for modisco and finemo.
 
 A seqlet is a short interval with high attribution. A pattern is an alignment of similar seqlets.
 
@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.motifs.hits import HIT_P, find_hits, one_hot, relevant_hits
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
@@ -45,7 +49,7 @@ class SeqletPattern:
         Alphabet of the A columns of `pfm`.
     """
 
-    pfm: NDArray[np.int64]
+    pfm: Integers
     seqlets: pd.DataFrame
     alphabet: Alphabet = field(default=DNA, kw_only=True)
 
@@ -55,7 +59,7 @@ class SeqletPattern:
         return len(self.seqlets)
 
     @property
-    def ppm(self) -> NDArray[np.float64]:
+    def ppm(self) -> Floats:
         """Return the probability of each letter, (width, A); uniform where counts are 0."""
         total = self.pfm.sum(axis=1, keepdims=True)
         return np.where(total > 0, self.pfm / np.maximum(total, 1), 1 / self.pfm.shape[1])
@@ -91,9 +95,7 @@ class CallerResult:
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 
-def check_scores(
-    letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-) -> None:
+def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> None:
     """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
 
     Raises
@@ -109,7 +111,7 @@ def check_scores(
 
 
 def align(
-    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
@@ -144,8 +146,8 @@ def align(
 
 
 def count_letters(
-    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
-) -> NDArray[np.int64]:
+    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
+) -> Integers:
     """Count each letter at each position of intervals of one width: (width, A).
 
     Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
@@ -162,7 +164,7 @@ def count_letters(
     return coded.sum(axis=0)
 
 
-def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
+def informative_span(bits: Floats) -> tuple[int, int]:
     """Find the informative part of a pattern from the bits at each position, (width,).
 
     A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
@@ -180,7 +182,7 @@ def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
     return int(best[0]), int(best[-1]) + 1
 
 
-def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def information(counts: Integers) -> Floats:
     """Return the information content of each position in bits, from counts (width, A) to (width,).
 
     It is log2(A) minus the entropy, corrected for small samples: (A - 1) / (2 n ln 2), the value
@@ -207,9 +209,7 @@ def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
 
 
 def refine_patterns(
-    patterns: Sequence[SeqletPattern],
-    sequences: Sequence[NDArray[np.uint8]],
-    attribution: Sequence[NDArray[np.float32]],
+    patterns: Sequence[SeqletPattern], sequences: Sequence[Letters], attribution: Sequence[Scores]
 ) -> list[SeqletPattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
@@ -270,3 +270,118 @@ def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> l
         for row, first, last in zip(record, start, end, strict=True):
             taken[row, first:last] = True
     return kept
+
+
+# Layout of `modiscolite.io.save_hdf5` (modisco-lite 3.0), without subpatterns and without patterns
+# of negative attributions
+GROUP = "pos_patterns"
+# datasets of a pattern (mean over its seqlets) and of its seqlets: one-hot sequence, score of each
+# base in the sequence, score of every base
+ARRAYS = ("sequence", "contrib_scores", "hypothetical_contribs")
+SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
+
+
+def write_modisco_h5(
+    path: str | Path, patterns: Sequence[SeqletPattern], letters: Letters, hypothetical: Scores
+) -> None:
+    """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
+
+    All patterns are written with the width of the widest one, as finemo requires. Narrower patterns
+    are extended with the bases next to their sites. Positions outside a record are 0, so the start
+    of a seqlet may be negative.
+
+    Parameters
+    ----------
+    path
+        The h5 file to write.
+    patterns
+        DNA patterns. The record of each of their seqlets is a row of `letters`.
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, 4) score of each base at each position.
+
+    Raises
+    ------
+    ValueError
+        If `hypothetical` has another shape or a value that is not finite.
+    """
+    check_scores(letters, hypothetical, DNA)
+    widest = max((len(pattern.pfm) for pattern in patterns), default=0)
+    # space for patterns that reach beyond the ends of a record
+    margins = ((0, 0), (widest, widest), (0, 0))
+    coded, scores = np.pad(one_hot(letters), margins), np.pad(hypothetical, margins)
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["window_size"] = letters.shape[1]
+        group = file.create_group(GROUP)
+        for number, pattern in enumerate(patterns):
+            _write_pattern(group.create_group(f"pattern_{number}"), pattern, coded, scores, widest)
+
+
+def _write_pattern(
+    group: h5py.Group,
+    pattern: SeqletPattern,
+    coded: NDArray[np.int8],
+    hypothetical: Scores,
+    widest: int,
+) -> None:
+    """Write one pattern.
+
+    `coded` (n, L + 2 widest, 4) is one-hot. Like `hypothetical`, of the same shape, it is padded by
+    `widest` positions at both ends.
+    """
+    record, start = (
+        pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start")
+    )
+    is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
+    # Extend on both sides. An odd position comes after the site in reading direction, which is to
+    # its left on the minus strand.
+    extra = widest - len(pattern.pfm)
+    start = start - np.where(is_reversed, extra - extra // 2, extra // 2)
+    columns = start[:, None] + widest + np.arange(widest)
+    sequence = coded[record[:, None], columns].astype(np.float32)  # (seqlets, widest, 4)
+    scores = hypothetical[record[:, None], columns].astype(np.float32)
+    # reversing the columns A, C, G, T gives the complement
+    sequence[is_reversed] = sequence[is_reversed][:, ::-1, ::-1]
+    scores[is_reversed] = scores[is_reversed][:, ::-1, ::-1]
+    seqlets = group.create_group("seqlets")
+    seqlets.create_dataset("n_seqlets", data=np.array([len(record)]))
+    for name, values in zip(
+        SEQLET_COLUMNS, (record, start, start + widest, is_reversed), strict=True
+    ):
+        seqlets.create_dataset(name, data=values)
+    for name, each in zip(ARRAYS, (sequence, sequence * scores, scores), strict=True):
+        seqlets.create_dataset(name, data=each)
+        group.create_dataset(name, data=each.mean(axis=0))
+
+
+def write_npz(folder: str | Path, letters: Letters, hypothetical: Scores) -> None:
+    """Write sequences and scores as npz files for modisco and finemo.
+
+    `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,
+    (n, 4, L) each. `finemo call-hits` reads regions.npz, which contains both. Positions beyond the
+    end of a record are 0. By default both programs use only the middle of the records; call them
+    with the width L to use all positions.
+
+    Parameters
+    ----------
+    folder
+        Folder to write. An existing folder is replaced.
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, 4) score of each base at each position.
+
+    Raises
+    ------
+    ValueError
+        If `hypothetical` has another shape or a value that is not finite.
+    """
+    check_scores(letters, hypothetical, DNA)
+    coded, scores = one_hot(letters).transpose(0, 2, 1), hypothetical.transpose(0, 2, 1)
+    with whole_folder(folder) as temporary:
+        np.savez_compressed(temporary / "ohe.npz", coded)
+        np.savez_compressed(temporary / "attributions.npz", scores)
+        np.savez_compressed(
+            temporary / "regions.npz", sequences=coded, contributions=scores.astype(np.float16)
+        )

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
 from selfattn_bio.compiled import compiled
-from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA
 
-Letters = Sequence[NDArray[np.uint8]]
 PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
 # Log-odds are rounded to multiples of 1 / STEP, so that float32 sums are exact in any order.
 STEP = 256
@@ -47,11 +47,11 @@ class ScoreMatrices:
     """
 
     labels: tuple[str, ...]
-    values: NDArray[np.float32]
-    widths: NDArray[np.int64]
+    values: Scores
+    widths: Integers
 
     @classmethod
-    def from_probabilities(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
+    def from_probabilities(cls, ppms: Mapping[str, Floats]) -> ScoreMatrices:
         """Convert motifs, name -> probabilities (width, 4), to log-odds."""
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
@@ -72,7 +72,7 @@ class ScoreMatrices:
         return WordTables.blocks(self.values, self.widths)
 
     @cached_property
-    def by_width(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+    def by_width(self) -> list[tuple[int, Integers, Scores]]:
         """Return the motifs grouped by width.
 
         Returns
@@ -88,7 +88,7 @@ class ScoreMatrices:
             groups.append((int(width), motifs, np.concatenate([forward, forward[:, ::-1, ::-1]])))
         return groups
 
-    def scores(self, letters: Letters) -> NDArray[np.float32]:
+    def scores(self, letters: Sequence[Letters]) -> Scores:
         """Score records of any length.
 
         Parameters
@@ -114,9 +114,7 @@ class ScoreMatrices:
             scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most))
         return scores
 
-    def window_scores(
-        self, letters: NDArray[np.uint8], size: int, stride: int
-    ) -> NDArray[np.float32]:
+    def window_scores(self, letters: Letters, size: int, stride: int) -> Scores:
         """Score overlapping windows of a sequence, as `scores` does, sharing work between them.
 
         Parameters
@@ -150,12 +148,8 @@ class ScoreMatrices:
         return _joined(best, total)
 
     def _best_and_total(
-        self,
-        words: NDArray[np.int32],
-        starts: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        most: int,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        self, words: NDArray[np.int32], starts: Integers, lengths: Integers, most: int
+    ) -> tuple[Scores, Floats]:
         """Return the results of `WordTables.best_and_total` for all motifs, (n, M) each."""
         shape = len(starts), len(self)
         best, total = np.empty(shape, np.float32), np.empty(shape)
@@ -165,9 +159,7 @@ class ScoreMatrices:
             )
         return best, total
 
-    def score_substitutions(
-        self, record: NDArray[np.uint8], motifs: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def score_substitutions(self, record: Letters, motifs: Integers) -> tuple[Floats, Floats]:
         """Score a record, and its copies with one base replaced.
 
         Parameters
@@ -208,14 +200,14 @@ def _rounded(occupancy: NDArray) -> NDArray:
     return np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
 
 
-def _joined(best: NDArray[np.float32], total: NDArray[np.float64]) -> NDArray[np.float32]:
+def _joined(best: Scores, total: Floats) -> Scores:
     """Return best hits and occupancies, (n, 2 M), from best hits and sums of exp(score)."""
     # A sum below the range of float32 is 0. The best hit is then the occupancy, within log(2 N).
     occupancy = np.maximum(np.log(np.maximum(total, np.finfo(np.float64).tiny)), best)
     return np.concatenate([best, _rounded(occupancy).astype(np.float32)], axis=1)
 
 
-def _chunks(letters: Letters) -> Iterator[slice]:
+def _chunks(letters: Sequence[Letters]) -> Iterator[slice]:
     """Yield slices of records with at most CHUNK bp, or of one record."""
     start, total = 0, 0
     for end, record in enumerate(letters):
@@ -228,10 +220,8 @@ def _chunks(letters: Letters) -> Iterator[slice]:
 
 
 def _score_substitutions(
-    record: NDArray[np.uint8], width: int, matrices: NDArray[np.float32]
-) -> tuple[
-    tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
-]:
+    record: Letters, width: int, matrices: Scores
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Score a record, and its copies with one base replaced, with motifs of one width.
 
     Parameters
@@ -263,11 +253,8 @@ def _score_substitutions(
 
 
 def _replace_bases(
-    scores: NDArray[np.float64],
-    exps: NDArray[np.float64],
-    matrices: NDArray[np.float64],
-    codes: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scores: Floats, exps: Floats, matrices: Floats, codes: Integers
+) -> tuple[Floats, Floats]:
     """Return the best hit, and the sum of exponentials, after replacing each base of a record.
 
     Compiled by numba. A replaced base changes only the windows that contain it. Running maxima and

@@ -14,6 +14,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+
 WORD = 4  # bases of a word; words of 5 bases took 10 % longer
 CODES = 5  # A, C, G, T and an ambiguous base, which scores 0
 AMBIGUOUS = 4
@@ -37,13 +39,13 @@ class WordTables:
         exp(scores).
     """
 
-    motifs: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    odds: NDArray[np.float32]
+    motifs: Integers
+    widths: Integers
+    scores: Scores
+    odds: Scores
 
     @classmethod
-    def blocks(cls, values: NDArray[np.float32], widths: NDArray[np.int64]) -> list[WordTables]:
+    def blocks(cls, values: Scores, widths: Integers) -> list[WordTables]:
         """Return the tables of motifs with log-odds `values` (M, W, 4), in blocks of motifs."""
         order = np.argsort(widths, kind="stable")
         return [
@@ -52,9 +54,7 @@ class WordTables:
         ]
 
     @classmethod
-    def _of(
-        cls, motifs: NDArray[np.int64], widths: NDArray[np.int64], values: NDArray[np.float32]
-    ) -> WordTables:
+    def _of(cls, motifs: Integers, widths: Integers, values: Scores) -> WordTables:
         offsets = range(0, max(int(widths.max()), 2 * WORD), WORD)  # the kernel needs two
         matrices = np.zeros((2 * len(motifs), len(offsets) * WORD, CODES), np.float32)
         for row, (width, matrix) in enumerate(zip(widths, values, strict=True)):
@@ -71,12 +71,8 @@ class WordTables:
         return cls(motifs, widths, scores, np.exp(scores))
 
     def best_and_total(
-        self,
-        words: NDArray[np.int32],
-        starts: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        most: int,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        self, words: NDArray[np.int32], starts: Integers, lengths: Integers, most: int
+    ) -> tuple[Scores, Floats]:
         """Return the highest score, and the sum of exp(score), over the windows of n records.
 
         Both are over both strands, (n, m). The sum is 0 if every score is below -87.
@@ -97,7 +93,7 @@ class WordTables:
         return best, total
 
 
-def words_of(codes: NDArray[np.uint8], widest: int) -> NDArray[np.int32]:
+def words_of(codes: Letters, widest: int) -> NDArray[np.int32]:
     """Return the number of the word that starts at each base, (P,) int32.
 
     Parameters
@@ -128,12 +124,12 @@ def _kernel() -> Callable[..., None]:
 
 def _best_and_total(
     words: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
+    starts: Integers,
+    lengths: Integers,
     most: int,
-    widths: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    odds: NDArray[np.float32],
+    widths: Integers,
+    scores: Scores,
+    odds: Scores,
     best: NDArray[Any],
     total: NDArray[Any],
 ) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from selfattn_bio.data.composition import KmerCounts
 from selfattn_bio.objectives.base import Array, Objective, Predict, Sample, SectionT
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerCounts
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # of the penalty; one is chosen on the validation split
 FittedLinear = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> predictions (n, C)

@@ -12,7 +12,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.interventions import MIN_RECORDS
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.files import read_json
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import match_label

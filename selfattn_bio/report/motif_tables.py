@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from selfattn_bio.evidence.interventions import MIN_RECORDS
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.report import words
 from selfattn_bio.report.tables import Cell, Cells, Row, Table, estimate

@@ -17,9 +17,8 @@ from markupsafe import Markup
 
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.evidence.held_out_records import MIN_EFFECT
-from selfattn_bio.evidence.interventions import RESAMPLES
-from selfattn_bio.evidence.nulls import NULLS
+from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
+from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.motifs.matching import MATCH_Q

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, whole_file
 from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
@@ -31,7 +32,7 @@ ENDINGS = (".parquet", ".npz")
 
 
 @dataclass(frozen=True, repr=False)
-class Embeddings(TableDisplay):
+class Embeddings(TableResult):
     """Vectors of sequences or positions.
 
     Attributes

@@ -19,8 +19,7 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.windows import id_of, place
 
 LONGEST_NAME = 255  # bytes of a file name: a longer string cannot be one

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile, SequencePartner
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
@@ -19,7 +18,12 @@ from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import KmerTokenizer, partner_tokenizer_of, tokenizer_of
+from selfattn_bio.sequence.kmers import (
+    KmerTokenizer,
+    pad_letters,
+    partner_tokenizer_of,
+    tokenizer_of,
+)
 from selfattn_bio.sequence.policy import SequencePolicy
 
 TAKE_TWO = "score, evaluate, explain, motifs and report"

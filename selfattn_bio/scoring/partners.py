@@ -20,7 +20,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.levels import Scale
+from selfattn_bio.sequence.alphabet import Scale
 
 Letters = NDArray[np.uint8]
 Partners = (

@@ -15,8 +15,7 @@ import pandas as pd
 
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import read_intervals
-from selfattn_bio.sequence.overlaps import Cover
+from selfattn_bio.sequence.intervals import Cover, read_intervals
 from selfattn_bio.sequence.windows import place
 
 

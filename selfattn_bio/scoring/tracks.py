@@ -32,7 +32,7 @@ from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regi
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, in_threads, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.overlaps import counts_before
+from selfattn_bio.sequence.intervals import counts_before
 
 CHUNK = 4096  # windows held in memory at a time
 SPARE = 1 << 20  # bytes that must be free on the disk before values are written

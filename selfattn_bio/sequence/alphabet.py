@@ -1,18 +1,22 @@
-"""The DNA, protein and track alphabets, with lookup tables over ASCII bytes.
+"""The alphabets of DNA, proteins and tracks, with lookup tables over ASCII bytes.
 
-The tables cover IUPAC codes, complements, lower case and U. This module imports nothing else from
-the package.
+The tables cover IUPAC codes, complements, lower case and U. Tracks are numbers quantised to one
+byte each, so that they can be stored, batched and explained in the same way as sequences. This
+module imports nothing else from the package.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from unicodedata import category
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+Ascii = NDArray[np.uint8]  # the letters of one sequence, (L,)
+Letters = Sequence[Ascii]  # one array per record
 PAD_CODE = 255
 _FOREIGN = 254  # code of a byte that is not in the alphabet
 
@@ -184,7 +188,7 @@ PROTEIN = Alphabet(
     unit="residues",
 )
 # One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
-# `sequence.levels`).
+# `sequence.alphabet`).
 LEVELS = Alphabet(
     "levels",
     "".join(map(chr, range(ord("!"), ord("~")))),
@@ -193,6 +197,7 @@ LEVELS = Alphabet(
     description="levels from ! to ~",
     unit="values",
 )
+NUM_LEVELS = len(LEVELS.letters)  # 93: all printable ASCII characters except space and ~
 
 
 def get_alphabet(name: str) -> Alphabet:
@@ -207,3 +212,36 @@ def get_alphabet(name: str) -> Alphabet:
         if alphabet.name == name:
             return alphabet
     raise ValueError(f"unknown alphabet {name!r} (expected dna or protein)")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Quantise numbers from `low` to `high` to NUM_LEVELS evenly spaced levels.
+
+    Numbers beyond the range get the lowest or highest level. `Scale(0, 92).letters([0, 1, nan])` is
+    the lowest level "!", the next one '"', and "~" for the missing value.
+    """
+
+    low: float
+    high: float
+
+    def letters(self, numbers: ArrayLike) -> NDArray[np.uint8]:
+        """Convert numbers (L,), NaN where missing, to ASCII letters (L,) of the alphabet LEVELS."""
+        values = np.asarray(numbers, dtype=np.float64)
+        at = np.clip((values - self.low) / (self.high - self.low), 0, 1) * (NUM_LEVELS - 1)
+        known = ~np.isnan(values)
+        return np.where(
+            known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)
+        ).astype(np.uint8)
+
+    def numbers(self, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Convert levels to numbers, with NaN for "~".
+
+        For numbers within the range, the error is at most half the distance between levels.
+        """
+        levels = LEVELS.codes(letters).astype(np.float64)
+        return np.where(
+            levels < NUM_LEVELS,
+            self.low + levels / (NUM_LEVELS - 1) * (self.high - self.low),
+            np.nan,
+        )

@@ -1,18 +1,23 @@
-"""Find similar records by shared k-mers, and cluster them.
+"""Find similar records by shared k-mers, and cluster them, also with MMseqs2.
 
 No record is similar to a record of another cluster. Two records are similar if they share at least
 a given fraction of the k-mers of the record that has fewer, so a window inside a longer record is
 as similar to it as a complete copy.
 
 Clusters are connected components (single linkage). Greedy clusters around a centre can leave a
-record similar to one in a neighbouring cluster, and such pairs leak between splits.
+record similar to one in a neighbouring cluster, and such pairs leak between splits. MMseqs2, if it
+is installed, aligns sequences and so finds more distant relatives.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
+from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, kmer_settings
 
@@ -30,6 +36,7 @@ CHANCE = 0.01  # largest expected fraction of records with an equal match by cha
 PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000
 # Min-hash orders of records with repeats; neighbours compared in each direction
 ORDERS, NEIGHBOURS = 16, 4
+COVERAGE = 0.8  # minimum fraction of the shorter record that an alignment must cover
 
 
 def cluster_records(
@@ -292,3 +299,76 @@ def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
     return csr_array(
         (matrix.data[keep], indices, indptr), shape=(matrix.shape[0], int(wanted.sum()))
     )
+
+
+def mmseqs_clusters(
+    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float
+) -> tuple[NDArray[np.int64], str]:
+    """Cluster records by `mmseqs easy-cluster`.
+
+    Clusters are connected components of alignments with at least the given identity.
+
+    Parameters
+    ----------
+    letters
+        Upper-case ASCII of each of n records.
+    identity
+        Minimum fraction of identical aligned letters, in (0, 1].
+
+    Returns
+    -------
+    Cluster numbers, shape (n,), counted from 0 in the order of the records, and the program with
+    its version.
+
+    Raises
+    ------
+    RunFileError
+        If MMseqs2 is not installed, or fails.
+
+    References
+    ----------
+    Steinegger and Söding 2017, MMseqs2.
+    """
+    program = shutil.which("mmseqs")
+    if program is None:
+        hint = 'Install MMseqs2, or set method = "kmers"'
+        raise RunFileError(
+            "program mmseqs not found in PATH, but the run file has split.method 'mmseqs2'",
+            hint=hint,
+        )
+    version = subprocess.run(
+        [program, "version"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
+        (folder / "records.fa").write_text(fasta, encoding="ascii")
+        kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
+        options = [
+            "--min-seq-id",
+            str(identity),
+            "-c",
+            str(COVERAGE),
+            "--cov-mode",
+            "5",
+            "--cluster-mode",
+            "1",
+            "--dbtype",
+            kind,
+        ]
+        files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
+        done = subprocess.run(
+            [program, "easy-cluster", *files, *options, "--threads", "1"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        table = folder / "out_cluster.tsv"
+        if done.returncode or not table.exists():
+            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise RunFileError(
+                f"MMseqs2 failed: {last[0] if last else f'exit code {done.returncode}'}"
+            )
+        pairs = pd.read_csv(table, sep="\t", names=["centre", "member"], dtype="int64")
+    clusters = components(len(letters), pairs["centre"].to_numpy(), pairs["member"].to_numpy())
+    return clusters, f"MMseqs2 {version}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.overlaps import Cover, counts_before
+from selfattn_bio.sequence.intervals import Cover, counts_before
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 

@@ -1,23 +1,38 @@
-"""Records of sequence files, and counts collected while reading them.
+"""Records of sequence files: their fields, and counts collected while reading them.
 
-`sequence.readers` has the readers, and `sequence.policy` the rules for letters.
+Fields other than the letters (id, coordinates, group, label, targets) come from header attributes,
+a header pattern or table columns. `sequence.readers` has the readers, and `sequence.policy` the
+rules for letters.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.compression import raise_sequence_error
 from selfattn_bio.errors import RecordIdError
-from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.policy import SequencePolicy, at
+from selfattn_bio.sequence.alphabet import Alphabet, control_in, printable
+from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 
 NUMBER_THEM = 'number the records: ids = "numbered" in [data]'
+LOCATION = ("chrom", "start", "end", "strand", "group")
+LABEL = "label"  # name of an unnamed group of the header pattern
+SPECIES = "species"  # an attribute that is read as a column, for training or for splits
+_RULES = {
+    "start": ("[0-9]+", "a whole number"),
+    "end": ("[0-9]+", "a whole number"),
+    "strand": ("[+-]", "+ or -"),
+}
+Values = Mapping[str, str | None]
 
 
 class Record(NamedTuple):
@@ -110,3 +125,221 @@ def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray
         If the string is empty or contains a character outside the alphabet.
     """
     return SequencePolicy(alphabet).letters_of(text, name)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where the fields of a record are.
+
+    Parameters
+    ----------
+    label
+        Name of the label: a table column, a header attribute (`label=1`), or a group of `header`.
+        If empty, labels are not read.
+    positive
+        Label values that become 1; all others become 0. If empty, labels must be 1 or 0.
+    header
+        Regular expression to search for in each header. An unnamed group is the label. Named groups
+        are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target columns.
+    columns
+        Table column of each field whose column is not called id, sequence, chrom, start, end,
+        strand or group.
+    attributes
+        Further header attributes to read as columns, such as `split` in `split=train`.
+    numbered
+        Replace ids by the file name and the number of the record, starting at 1.
+    """
+
+    label: str = ""
+    positive: tuple[str, ...] = ()
+    header: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
+    numbered: bool = False
+
+    @cached_property
+    def attribute_pattern(self) -> re.Pattern[str]:
+        """Return the pattern of header attributes, with name and value as groups."""
+        return re.compile(
+            rf"(?:^|\s)({'|'.join(map(re.escape, (*LOCATION, SPECIES, *self.attributes)))})=(\S*)"
+        )
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """Return `header`, compiled."""
+        return re.compile(self.header) if self.header else None
+
+    @cached_property
+    def attribute(self) -> re.Pattern[str]:
+        """Return the pattern of the header attribute with the label."""
+        return re.compile(rf"(?:^|\s){re.escape(self.label)}=(\S*)")
+
+    def column(self, name: str) -> str:
+        """Return the table column of a field."""
+        return self.columns.get(name, name)
+
+
+@dataclass(frozen=True)
+class ReaderState:
+    """State of reading one file.
+
+    Attributes
+    ----------
+    name
+        Name of the file in errors.
+    policy
+        The alphabet and how letters are read.
+    summary
+        Counts of unusual features, and the ids so far.
+    fields
+        Where the fields of a record are.
+    where
+        Text after the name of a field in errors, such as " in the header".
+    label
+        Label of all records, or None.
+    stem
+        Name of numbered records.
+    numbers
+        Iterator over the numbers of the records.
+    """
+
+    name: str
+    policy: SequencePolicy
+    summary: ReadSummary
+    fields: Fields
+    where: str = " in the header"
+    label: int | None = None
+    stem: str = "record"
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def entry(self, header: bytes, line: int, mark: str) -> Entry:
+        """Start a record from its header without `mark`, the character at the start of the line."""
+        text = self._text(header, line)
+        values = self._values(text, line, mark)
+        name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
+        if not name and not self.fields.numbered:
+            message = f"record without an id: header {mark + text!r}"
+            raise RecordIdError(
+                message,
+                place=at(self.name, line),
+                hint=f"Write an id after {mark!r}, or {NUMBER_THEM}",
+            )
+        return self.row(name, values, line)
+
+    def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
+        """Start a record with known `values`; without an id it is numbered."""
+        number = next(self.numbers)
+        if record is None or self.fields.numbered:
+            record = f"{self.stem}_{number}"
+        # line breaks and tabs would break tables; invisible marks would hide what the id is
+        if not record.isprintable():
+            found = next(character for character in record if not character.isprintable())
+            what = "line break" if found in "\r\n" else f"invalid {printable(ord(found))}"
+            raise_sequence_error(f"{what} in the record id", at(self.name, line))
+        self.summary.claim(record, self.name, line)
+        return Entry(self, record, values, line)
+
+    def _text(self, header: bytes, line: int) -> str:
+        try:
+            text = header.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise_sequence_error(
+                f"invalid {printable(header[error.start])} in the header (expected UTF-8)",
+                at(self.name, line),
+            )
+        if "\r" in text:
+            hint = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
+            raise_sequence_error("lines end in CR (expected LF or CRLF)", at(self.name, line), hint)
+        return text
+
+    def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
+        fields = self.fields
+        values: dict[str, str | None] = (
+            dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
+        )
+        if fields.pattern:
+            found = fields.pattern.search(text)
+            if not found:
+                hint = "Change header in [data], or the record"
+                raise_sequence_error(
+                    f"header {mark + text!r} does not match {fields.header!r}",
+                    at(self.name, line),
+                    hint,
+                )
+            values |= found.groupdict() or {LABEL: found[1]}
+        if fields.label and fields.label not in values:
+            if not (attribute := fields.attribute.search(text)):
+                raise_sequence_error(
+                    f"no label in the header {mark + text!r} (expected {fields.label}=...)",
+                    at(self.name, line),
+                )
+            values[fields.label] = attribute[1]
+        return values
+
+
+class Entry:
+    """A record under construction, whose letters arrive in pieces."""
+
+    __slots__ = ("_line", "_name", "_state", "_values", "body")
+
+    def __init__(
+        self, state: ReaderState, name: str, values: dict[str, str | None], line: int
+    ) -> None:
+        self._state, self._name, self._values, self._line = state, name, values, line
+        self.body = Body(state.policy, name, state.name)
+
+    def record(self) -> Record:
+        """Return the finished record."""
+        state, values = self._state, self._values
+        letters, masked = self.body.finish(self._line)
+        if self.body.found:
+            state.summary.counts.update(self.body.found.keys())
+        if not values:
+            return Record(
+                self._name, letters, None, None, None, None, None, state.label, None, masked
+            )
+        place = at(state.name, self._line)
+        label = (
+            _label(values.pop(state.fields.label, None), state.fields, place)
+            if state.fields.label
+            else state.label
+        )
+        chrom, start, end, strand, group = _location(values, len(letters), state.where, place)
+        targets = {name: text for name, text in values.items() if name not in LOCATION} or None
+        return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
+
+
+def _label(text: str | None, fields: Fields, place: str) -> int:
+    if text is None or text == "":
+        raise_sequence_error(f"the label {fields.label!r} is empty", place)
+    if fields.positive:
+        return int(text in fields.positive)
+    if text not in ("0", "1"):
+        raise_sequence_error(
+            f"label {text!r} in {fields.label!r} is neither 1 nor 0",
+            place,
+            f'Name the positive labels, e.g. positive = "{text}" in [data]',
+        )
+    return int(text)
+
+
+def _location(
+    values: Values, length: int, where: str, place: str
+) -> tuple[str | None, int | None, int | None, str | None, str | None]:
+    found = {key: value for key in LOCATION if (value := values.get(key)) is not None}
+    for key, value in found.items():
+        pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
+        if not re.fullmatch(pattern, value) or control_in(value):
+            raise_sequence_error(f"invalid {key} {value!r}{where} (expected {expected})", place)
+    start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
+    if (start is None) != (end is None):
+        raise_sequence_error(
+            f"{'end without start' if start is None else 'start without end'}{where}", place
+        )
+    if start is not None and end is not None and end - start != length:
+        raise_sequence_error(
+            f"end - start{where} is {end - start}, but the sequence has length {length}",
+            place,
+            "Coordinates are 0-based half-open",
+        )
+    return found.get("chrom"), start, end, found.get("strand"), found.get("group")

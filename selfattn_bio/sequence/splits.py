@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.overlaps import run_numbers
+from selfattn_bio.sequence.intervals import run_numbers
 from selfattn_bio.sequence.split_table import DROPPED, check_splits, lacking_records
 from selfattn_bio.split_names import SPLITS
 

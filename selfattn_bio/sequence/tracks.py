@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
-from selfattn_bio.sequence.intervals import lines_of, read_intervals, whole_number
-from selfattn_bio.sequence.overlaps import Cover, overlapping
+from selfattn_bio.sequence.intervals import (
+    Cover,
+    lines_of,
+    overlapping,
+    read_intervals,
+    whole_number,
+)
 
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]

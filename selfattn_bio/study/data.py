@@ -14,13 +14,14 @@ from selfattn_bio.config import ColumnSplit, FilesSplit, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.files import listed, whole_file
+from selfattn_bio.files import listed
 from selfattn_bio.log import LOG
+from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Fields
 
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners
@@ -135,7 +136,7 @@ def _build(
 
 
 @dataclass(frozen=True, repr=False)
-class Split(TableDisplay):
+class Split(TableResult):
     """A split table, which is accepted wherever a path of one is.
 
     Attributes
@@ -148,11 +149,6 @@ class Split(TableDisplay):
 
     path: Path
     table: pd.DataFrame
-
-    def save(self, path: str | Path) -> None:
-        """Write the table as TSV."""
-        with whole_file(path) as file:
-            self.table.to_csv(file, sep="\t", index=False, lineterminator="\n")
 
     @property
     def counts(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
@@ -35,6 +35,7 @@ from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.results import read_file
+from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.tables import read_table
 from selfattn_bio.study.evaluators import measure
 from selfattn_bio.study.evaluators.candidates import Candidate, check_candidates
@@ -47,7 +48,7 @@ ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.js
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(TableDisplay):
+class Evaluation(TableResult):
     """Metrics and predictions of a model, its variants and baselines.
 
     Attributes

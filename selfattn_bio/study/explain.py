@@ -20,8 +20,8 @@ from selfattn_bio.attribution.explain import (
     joined,
 )
 from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_output
-from selfattn_bio.attribution.maps import MappedSequence
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
+from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import Interpret
 from selfattn_bio.data.corpus import Corpus

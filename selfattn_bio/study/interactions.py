@@ -20,7 +20,6 @@ from selfattn_bio.evidence.held_out import (
     importance_of,
     neutral_backgrounds,
 )
-from selfattn_bio.evidence.held_out_records import HeldOut, held_out_records
 from selfattn_bio.evidence.interactions import (
     Interactions,
     attention_between,
@@ -28,6 +27,7 @@ from selfattn_bio.evidence.interactions import (
     relevant_sites,
 )
 from selfattn_bio.evidence.marginals import pair_curves
+from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.motif_set import MotifSet

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
 from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import read_json, whole_file
 from selfattn_bio.log import LOG
+from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
 
@@ -30,7 +31,7 @@ TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "s
 
 
 @dataclass(frozen=True, repr=False)
-class Leakage(TableDisplay):
+class Leakage(TableResult):
     """The result of an audit: leaks between the test records and the data of a model.
 
     Attributes

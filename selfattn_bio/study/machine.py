@@ -23,9 +23,10 @@ from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
 from selfattn_bio.config.attention import positions_with
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.extras import install_command
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import SHIPPED
 from selfattn_bio.study.workflow import project_folder
 
@@ -68,7 +69,7 @@ KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
 
 
 @dataclass(frozen=True, repr=False)
-class Machine(TableDisplay):
+class Machine(TableResult):
     """Packages, devices, optional parts and attention kernels of a machine.
 
     Attributes

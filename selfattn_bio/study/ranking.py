@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfattn_bio.display import TableDisplay, counted
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.ranking import rank
-from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
+from selfattn_bio.result import TableResult
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
 
 @dataclass(frozen=True, repr=False)
-class Ranking(TableDisplay):
+class Ranking(TableResult):
     """The jobs of a sweep, best first.
 
     Attributes
@@ -48,11 +47,6 @@ class Ranking(TableDisplay):
             f"{row[metric]:.4f} with " + ", ".join(f"{key} = {row[key]}" for key in settings)
             for row in self.best.to_dict("records")
         ]
-
-    def save(self, path: str | Path) -> None:
-        """Write the table as TSV, with six digits."""
-        with whole_file(path) as file:
-            self.table.to_csv(file, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
 
 def rank_jobs(study: Study) -> Ranking:

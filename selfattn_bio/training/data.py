@@ -13,11 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile, place_of
-from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, View, laid_windows
+from selfattn_bio.data.batches import (
+    BatchOrder,
+    PoissonOrder,
+    RecordWindows,
+    laid_windows,
+)
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.edits import Edits
-from selfattn_bio.data.inputs import inputs_of
-from selfattn_bio.data.poisson import PoissonOrder
+from selfattn_bio.data.inputs import Augmentation, Edits, View, inputs_of
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
 from selfattn_bio.objectives import Objective, objective_of

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM
-from selfattn_bio.data.poisson import STREAM_NOISE, PoissonOrder
+from selfattn_bio.data.batches import STREAM_NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.extras import import_extra
 from selfattn_bio.objectives.loss import Batch

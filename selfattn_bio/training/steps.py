@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
-from selfattn_bio.data.balanced import BalancedOrder
+from selfattn_bio.data.batches import BalancedOrder
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import groups_of, worst_auroc

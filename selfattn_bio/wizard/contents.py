@@ -14,15 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from selfattn_bio.compression import open_blocks
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
-from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
-from selfattn_bio.sequence.readers.blocks import open_blocks
-from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import separator_of
-from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record
+from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.wizard.columns import (
     NO_SPLIT,

@@ -23,14 +23,17 @@ from selfattn_bio.wizard.columns import (
     target_of,
 )
 from selfattn_bio.wizard.contents import Contents
-from selfattn_bio.wizard.recipe import model_lines, recipe_lines, stack_lines, training_lines
 from selfattn_bio.wizard.request import Request
 from selfattn_bio.wizard.sections import (
     data_lines,
     interpret_lines,
+    model_lines,
     objective_lines,
+    recipe_lines,
     split_lines,
     spread,
+    stack_lines,
+    training_lines,
 )
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from commands import run
 
 from selfattn_bio import config
-from selfattn_bio.data.balanced import BalancedOrder
+from selfattn_bio.data.batches import BalancedOrder
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.scoring.loading import load

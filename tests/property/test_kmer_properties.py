@@ -68,9 +68,9 @@ def test_encode_is_the_definition_however_it_is_cut(data, chunk):
     tokenizer = data.draw(tokenizers())
     text = tokenizer.alphabet.letters + tokenizer.alphabet.ambiguous
     letters = padded(data.draw(letters_for(tokenizer, text)))
-    before, kmers._CHUNK = kmers._CHUNK, max(chunk, tokenizer.stride)
+    before, kmers.TOKENS_AT_ONCE = kmers.TOKENS_AT_ONCE, max(chunk, tokenizer.stride)
     try:
         tokens = tokenizer.encode(tokenizer.alphabet.codes(letters))
     finally:
-        kmers._CHUNK = before
+        kmers.TOKENS_AT_ONCE = before
     assert tokens.tolist() == [one_by_one(tokenizer, row.tobytes()) for row in letters]

@@ -8,7 +8,7 @@ which its class inherits them.
 |---|---|
 | `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
 | `mutagenesis` | guided, saturation, blocks |
-| `attention` (not attributions) | received, rollout, value_rollout, gradient_rollout |
+| `base` (attention, not attributions) | received, rollout, value_rollout, gradient_rollout |
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from __future__ import annotations
 from pkgutil import resolve_name
 
 from selfattn_bio import config
-from selfattn_bio.attribution.methods.attention import (
+from selfattn_bio.attribution.methods.base import (
     AttentionMethod,
+    AttributionMethod,
     GradientRollout,
+    Method,
     Received,
     Rollout,
     ValueRollout,
-)
-from selfattn_bio.attribution.methods.base import (
-    AttributionMethod,
-    Method,
     hypothetical_scores,
 )
 from selfattn_bio.attribution.methods.gradients import (

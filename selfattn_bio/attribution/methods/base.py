@@ -1,4 +1,4 @@
-"""Base classes of attribution methods.
+"""Base classes of attribution methods, and methods that read attention weights.
 
 Each method is a small frozen class. `name` is its `kind` in a run file.
 """
@@ -8,21 +8,20 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from selfattn_bio.attribution.rules import importance
+from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.attribution.capture import read_letters
+from selfattn_bio.attribution.rules import by_batches, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import KNOWN_METHODS, Need
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
-
-Letters = NDArray[np.uint8]
-Scores = NDArray[np.float32]
-Positions = NDArray[np.int64]
+from selfattn_bio.sequence.kmers import pad_letters
 
 
 class Method(ABC):
@@ -127,7 +126,7 @@ def hypothetical_scores(
     return scorer.stack.attributions(scores, letters) if scorer.stack else scores
 
 
-def known_positions(scorer: Scorer, letters: Letters) -> Positions:
+def known_positions(scorer: Scorer, letters: Letters) -> Integers:
     """Return the positions of unambiguous letters."""
     return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
 
@@ -143,3 +142,54 @@ def generator(seed: int, letters: Letters) -> np.random.Generator:
     Results for a sequence therefore do not depend on the other sequences of the call.
     """
     return np.random.default_rng((seed, zlib.crc32(letters.tobytes())))
+
+
+class AttentionMethod(Method):
+    """Method that reads attention weights, by the method of `AttentionReading` of its name.
+
+    It shows where the model attends but does not explain its output, and does not score
+    substitutions. These methods were the least accurate in our comparison
+    (docs/interpretation.md).
+    """
+
+    by_gradient: ClassVar[bool] = False  # otherwise the target is ignored
+
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
+        def read(batch: Sequence[Letters]) -> Scores:
+            of_target = target if self.by_gradient else None
+            padded = pad_letters(list(batch))
+            reading = read_letters(scorer, padded, [""] * len(padded), of_target)
+            return getattr(reading, self.name)()
+
+        return by_batches(letters, read)
+
+
+@dataclass(frozen=True)
+class Received(AttentionMethod):
+    """Raw attention received, averaged over layers and heads."""
+
+    name: ClassVar[str] = "received"
+
+
+@dataclass(frozen=True)
+class Rollout(AttentionMethod):
+    """Attention rollout through the layers (Abnar and Zuidema 2020)."""
+
+    name: ClassVar[str] = "rollout"
+
+
+@dataclass(frozen=True)
+class ValueRollout(AttentionMethod):
+    """Attention rollout with weights scaled by the norms of values (Kobayashi et al. 2020)."""
+
+    name: ClassVar[str] = "value_rollout"
+
+
+@dataclass(frozen=True)
+class GradientRollout(AttentionMethod):
+    """Rollout of weights times gradients, positive products only (Chefer et al. 2021)."""
+
+    name: ClassVar[str] = "gradient_rollout"
+    by_gradient: ClassVar[bool] = True

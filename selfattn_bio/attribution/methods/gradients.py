@@ -13,10 +13,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from selfattn_bio.arrays import Letters, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
-    Letters,
-    Scores,
     ascii_letters,
     generator,
     known_positions,
@@ -37,8 +36,8 @@ from selfattn_bio.attribution.rules import (
 )
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import AttnLRPCopiesMethod, IntegratedGradientsMethod
-from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import pad_letters
 
 
 class ByGradient(AttributionMethod):

@@ -13,11 +13,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Letters, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
-    Letters,
-    Positions,
-    Scores,
     ascii_letters,
     generator,
     known_positions,
@@ -115,39 +113,30 @@ class BlockOcclusion(BlocksMethod, AttributionMethod):
     def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:
         rng = generator(self.seed, letters)
         alphabet, starts = ascii_letters(scorer), np.arange(0, len(letters), self.width)
-        lost = np.empty(len(starts))
-        own = target.values(scorer, [letters])[0]
+        values = []
         some = max(1, AT_ONCE // (len(letters) * self.draws))
         for first in range(0, len(starts), some):
-            mutants = np.repeat(
-                letters[None], self.draws * len(starts[first : first + some]), axis=0
-            )
-            for row, start in enumerate(np.repeat(starts[first : first + some], self.draws)):
-                block = mutants[row, start : start + self.width]
+            of_rows = np.repeat(starts[first : first + some], self.draws)
+            mutants = np.repeat(letters[None], len(of_rows), axis=0)
+            for mutant, start in zip(mutants, of_rows, strict=True):
+                block = mutant[start : start + self.width]
+                is_shuffled = self.by == "shuffle"
                 block[:] = (
-                    rng.permutation(block)
-                    if self.by == "shuffle"
-                    else rng.choice(alphabet, len(block))
+                    rng.permutation(block) if is_shuffled else rng.choice(alphabet, len(block))
                 )
-            lost[first : first + some] = own - target.values(scorer, mutants).reshape(
-                -1, self.draws
-            ).mean(1)
+            values.append(target.values(scorer, mutants).reshape(-1, self.draws).mean(1))
+        lost = target.values(scorer, [letters])[0] - np.concatenate(values)
         known = known_positions(scorer, letters)
-        part = (
-            lost[known // self.width]
-            / np.bincount(known // self.width, minlength=len(starts))[known // self.width]
-        )
+        number = known // self.width  # of the block
+        per_letter = (lost / np.maximum(np.bincount(number, minlength=len(lost)), 1))[number, None]
         is_observed = letters[known, None] == alphabet  # (P, A)
-        return _at(
-            letters,
-            known,
-            np.where(is_observed, part[:, None], -part[:, None] / (len(alphabet) - 1)),
-        )
+        others = -per_letter / (len(alphabet) - 1)
+        return _at(letters, known, np.where(is_observed, per_letter, others))
 
 
 def most_important(
     scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float
-) -> Positions:
+) -> Integers:
     """Return the unambiguous positions with the highest importance, in sequence order.
 
     `fraction` of them are returned, rounded up.
@@ -157,7 +146,7 @@ def most_important(
     return np.sort(candidates[rank[: math.ceil(fraction * len(candidates))]])
 
 
-def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
+def joined(guessed: Scores, positions: Integers, measured: Scores) -> Scores:
     """Replace `guessed` (L, A) by `measured` (P, A) at the positions.
 
     The remaining scores are scaled so that both have the same norm over the positions.
@@ -171,7 +160,7 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
 
 
 def substitution_effects(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers], target: Target
 ) -> list[Scores]:
     """Measure how single substitutions change the output.
 
@@ -191,22 +180,18 @@ def substitution_effects(
     (P, A) for each sequence: output with the substitution minus output of the sequence; 0 for the
     observed letter.
     """
-    effects = [
-        np.zeros((len(where), len(ascii_letters(scorer))), dtype=np.float32) for where in positions
-    ]
+    alphabet = ascii_letters(scorer)
+    effects = [np.zeros((len(where), len(alphabet)), dtype=np.float32) for where in positions]
     for group in _groups(scorer, letters, positions):
         mutants: list[Letters] = []
         changes = []
         for number, part in group:
-            of_one, at, letter = _mutants(scorer, letters[number], positions[number][part])
-            changes.append(
-                (
-                    number,
-                    part.start + at,
-                    letter,
-                    slice(len(mutants), len(mutants) + len(of_one) - 1),
-                )
-            )
+            sequence, where = letters[number], positions[number][part]
+            at, letter = np.nonzero(sequence[where][:, None] != alphabet)  # each (P x (A - 1),)
+            of_one = np.repeat(sequence[None], len(at) + 1, axis=0)  # the last is the sequence
+            of_one[np.arange(len(at)), where[at]] = alphabet[letter]
+            rows = slice(len(mutants), len(mutants) + len(at))
+            changes.append((number, part.start + at, letter, rows))
             mutants.extend(of_one)
         values = target.values(scorer, mutants)
         for number, at, letter, rows in changes:
@@ -215,7 +200,7 @@ def substitution_effects(
 
 
 def _groups(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions]
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers]
 ) -> Iterator[list[tuple[int, slice]]]:
     """Yield sequences and slices of their positions whose mutants are scored together.
 
@@ -236,21 +221,7 @@ def _groups(
         yield group
 
 
-def _mutants(
-    scorer: Scorer, letters: Letters, positions: Positions
-) -> tuple[Letters, Positions, Positions]:
-    """Return the mutants and the sequence itself, with the position and letter of each mutant.
-
-    The mutants have shape (P x (A - 1) + 1, L); the last row is the sequence.
-    """
-    alphabet = ascii_letters(scorer)
-    at, letter = np.nonzero(letters[positions][:, None] != alphabet)  # each (P x (A - 1),)
-    mutants = np.repeat(letters[None], len(at) + 1, axis=0)
-    mutants[np.arange(len(at)), positions[at]] = alphabet[letter]
-    return mutants, at, letter
-
-
-def _at(letters: Letters, positions: Positions, scores: NDArray[np.floating]) -> Scores:
+def _at(letters: Letters, positions: Integers, scores: NDArray[np.floating]) -> Scores:
     """Return (L, A) with `scores` (P, A) at the positions and 0 elsewhere."""
     found = np.zeros((len(letters), scores.shape[1]), dtype=np.float32)
     found[positions] = scores

@@ -3,7 +3,7 @@
 Works for DNA and protein, needs no clustering library and no null distribution from shuffling.
 
 1. Call seqlets: spans with more attribution than expected by chance, as well as all their parts
-   (`motifs.seqlets`).
+   (`call_seqlets`).
 2. Compare all pairs of seqlets with Tomtom, on both strands for DNA. The comparison uses the
    hypothetical scores of all letters, not only of those in the sequence.
 3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
@@ -18,15 +18,14 @@ Works for DNA and protein, needs no clustering library and no null distribution 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from selfattn_bio.motifs.hits import one_hot
-from selfattn_bio.motifs.matching import compare
+from selfattn_bio.arrays import Bools, Floats, Integers, Letters, Scores
+from selfattn_bio.motifs.matching import compare, one_hot
 from selfattn_bio.motifs.patterns import (
     CallerResult,
     SeqletPattern,
@@ -34,7 +33,6 @@ from selfattn_bio.motifs.patterns import (
     check_scores,
     refine_patterns,
 )
-from selfattn_bio.motifs.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
 
 # same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
@@ -65,9 +63,7 @@ class Clusters:
 
     max_seqlets: int = 20_000
 
-    def call(
-        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> CallerResult:
+    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -114,10 +110,7 @@ class Clusters:
 
 
 def _positive_only(
-    seqlets: pd.DataFrame,
-    letters: NDArray[np.uint8],
-    hypothetical: NDArray[np.float32],
-    alphabet: Alphabet,
+    seqlets: pd.DataFrame, letters: Letters, hypothetical: Scores, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Keep seqlets whose observed letters increase the score of label 1.
 
@@ -130,10 +123,7 @@ def _positive_only(
 
 
 def _groups(
-    seqlets: pd.DataFrame,
-    hypothetical: NDArray[np.float32],
-    records: list[NDArray[np.uint8]],
-    alphabet: Alphabet,
+    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Letters], alphabet: Alphabet
 ) -> Iterator[pd.DataFrame]:
     """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
 
@@ -180,9 +170,7 @@ def _groups(
         )
 
 
-def _compared(
-    scores: list[NDArray[np.float64]], alphabet: Alphabet
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+def _compared(scores: list[Floats], alphabet: Alphabet) -> tuple[Floats, Integers, Bools]:
     """Compare all pairs of (A, width) score matrices with Tomtom.
 
     Returns
@@ -210,3 +198,122 @@ def _unexplained(
             explained[row, start:end] = True
     middle = (seqlets["start"] + seqlets["end"]).to_numpy() // 2
     return seqlets[~explained[seqlets["record"].to_numpy(), middle]]
+
+
+THRESHOLD = 0.01  # p-value of a seqlet
+MIN_LENGTH, MAX_LENGTH = 4, 25  # width of a seqlet
+BINS = 1000  # of the histogram of attributions per letter
+CHUNK = 256  # records tested together: 10 MB at 200 bp
+
+
+def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
+    """Find spans with more attribution than the same number of randomly sampled letters.
+
+    A seqlet is the longest span in which each part of at least `MIN_LENGTH` letters is significant
+    as well. It therefore does not grow over letters without attribution, however large the
+    attribution of the others. Example: with attributions 0 0 9 9 9 9 9 0 among many zeros, the
+    spans [2, 6), [3, 7) and [2, 7) are significant and the seqlet is [2, 7). A span is significant
+    if its p-value, the probability that the same number of letters, sampled from all records, has
+    at least the same sum, is below `THRESHOLD`. It has at most `MAX_LENGTH` letters.
+
+    Parameters
+    ----------
+    attribution
+        Attribution of each letter, one array per record, of any lengths.
+
+    Returns
+    -------
+    One row per seqlet: record (row of `attribution`), start, end (0-based half-open), attribution
+    (sum), p_value; sorted by record and position. Seqlets of a record do not overlap.
+
+    Raises
+    ------
+    ValueError
+        If an attribution is not finite.
+
+    References
+    ----------
+    Schreiber 2025, tangermeme 1.0 `seqlet.recursive_seqlets`: the idea and the null distribution.
+    In tangermeme a span that starts before a called seqlet may overlap it; here it may not.
+    """
+    lengths = np.array([len(row) for row in attribution])
+    rows = np.zeros((len(attribution), max(lengths.max(initial=0), MAX_LENGTH)))
+    for row, values in zip(rows, attribution, strict=True):
+        row[: len(values)] = values
+    if not np.isfinite(rows).all():
+        raise ValueError(f"attribution contains {rows[~np.isfinite(rows)][0]}")
+    inside = np.arange(rows.shape[1]) < lengths[:, None]
+    low, high = (
+        (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
+    )
+    if low == high:  # constant attributions have no seqlets
+        return _table([])
+    width = (high - low) / (BINS - 1)
+    bins = ((rows[inside] - low) / width).astype(np.int64)
+    tails = _tails(np.bincount(bins, minlength=BINS) / inside.sum())
+    found = []
+    for first in range(0, len(rows), CHUNK):
+        part = slice(first, first + CHUNK)
+        for record, *span in _decoded(rows[part], lengths[part], low, width, tails):
+            found.append((first + record, *span))
+    return _table(found)
+
+
+def _table(rows: list[tuple[float, ...]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["record", "start", "end", "attribution", "p_value"])
+    table = table.astype(
+        {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
+    )
+    return table.sort_values(["record", "start"], ignore_index=True)
+
+
+def _tails(density: Floats) -> list[Floats]:
+    """Return the probability that a sum is in each bin or higher, for 0 to `MAX_LENGTH` letters."""
+    tails, of_sum = [np.ones(1)], np.ones(1)
+    for _ in range(MAX_LENGTH):
+        of_sum = np.convolve(of_sum, density)
+        tails.append(np.cumsum(of_sum[::-1])[::-1].clip(0, 1))
+    return tails
+
+
+def _decoded(
+    rows: Floats, lengths: Integers, low: float, width: float, tails: list[Floats]
+) -> list[tuple[int, int, int, float, float]]:
+    """Return the seqlets of some records: record, start, end, sum, p-value.
+
+    If spans overlap, the longest wins, then the one with the lowest p-value.
+    """
+    sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
+    candidates, before = [], None
+    for length in range(MIN_LENGTH, len(tails)):
+        totals = sums[:, length:] - sums[:, :-length]  # (records, starts)
+        bins = (
+            np.floor((totals - low * length) / width)
+            .astype(np.int64)
+            .clip(0, len(tails[length]) - 1)
+        )
+        p = tails[length][bins]
+        significant = (p < THRESHOLD) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
+        if before is not None:
+            # its two longest parts are significant, and so are all parts of these
+            significant &= before[:, :-1] & before[:, 1:]
+        before = significant
+        record, start = np.nonzero(significant)
+        candidates.append(
+            np.column_stack(
+                [record, start, start + length, totals[record, start], p[record, start]]
+            )
+        )
+        if not len(record):
+            break
+    spans = np.concatenate(candidates)
+    taken = np.zeros(rows.shape, dtype=bool)
+    found = []
+    for record, start, end, total, p_value in spans[
+        np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))
+    ].tolist():
+        interval = (int(record), slice(int(start), int(end)))
+        if not taken[interval].any():
+            taken[interval] = True
+            found.append((interval[0], interval[1].start, interval[1].stop, total, p_value))
+    return found

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 
-from selfattn_bio.motifs.hits import one_hot
+from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.patterns import CallerResult, SeqletPattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet
 
@@ -64,9 +64,7 @@ class Modisco:
 
     max_seqlets: int = 20_000
 
-    def call(
-        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> CallerResult:
+    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets, group them, align each group and trim it to its informative part.
 
         Only seqlets that increase the score of label 1 are grouped, because evidence against label
@@ -118,7 +116,7 @@ def _quiet() -> Iterator[None]:
 
 
 @_quiet()
-def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
+def _positive_seqlets(coded: Scores, scores: Scores) -> tuple[list, Any]:
     """Call the seqlets that increase the score of label 1, like modisco-lite's `TFMoDISco`.
 
     Calling `TFMoDISco` directly would also group negative seqlets. This takes twice the time, and
@@ -196,7 +194,7 @@ def _communities_by_igraph() -> Iterator[None]:
         cluster.LeidenCluster = original
 
 
-def _communities(affinity: sparse.csr_matrix, **ignored: int) -> NDArray[np.int64]:
+def _communities(affinity: sparse.csr_matrix, **ignored: int) -> Integers:
     """Return the community of each seqlet, (n,): of `LEIDEN_RUNS`, that of the highest modularity.
 
     Takes symmetric affinities (n, n). Settings of leidenalg are ignored. A run ends when no seqlet
@@ -241,7 +239,7 @@ def _keep_compiled() -> None:
                     function.enable_caching()
 
 
-def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> SeqletPattern | None:
+def _pattern(seqlets: list, records: Sequence[Letters]) -> SeqletPattern | None:
     """Align and trim seqlets of modisco-lite; None if the informative part is too short."""
     intervals = pd.DataFrame(
         {

@@ -14,18 +14,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers.blocks import (
+from selfattn_bio.compression import (
     HEAD,
     BlockReader,
     display_path,
     open_blocks,
     raise_sequence_error,
 )
-from selfattn_bio.sequence.readers.fields import Fields, ReaderState
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers.table import is_table
-from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.records import Fields, ReaderState, ReadSummary, Record
 
 
 class Format(NamedTuple):
@@ -56,8 +55,8 @@ class Format(NamedTuple):
 FORMATS = {
     "FASTA": Format("fasta.read_fasta", rb">"),
     "FASTQ": Format("fasta.read_fastq", rb"@", (".fastq", ".fq")),
-    "GenBank": Format("flat.read_genbank", rb"LOCUS\s", (".gb", ".gbk", ".gbff", ".genbank")),
-    "EMBL": Format("flat.read_embl", rb"ID   ", (".embl",)),
+    "GenBank": Format("fasta.read_genbank", rb"LOCUS\s", (".gb", ".gbk", ".gbff", ".genbank")),
+    "EMBL": Format("fasta.read_embl", rb"ID   ", (".embl",)),
     "table": Format("table.read_table", endings=(".csv", ".tsv", ".tab")),
     "Parquet": Format("table.read_parquet", endings=(".parquet",)),
 }

@@ -16,11 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from selfattn_bio.compression import BlockReader, open_blocks, raise_sequence_error
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
 from selfattn_bio.sequence.policy import at
-from selfattn_bio.sequence.readers.blocks import BlockReader, open_blocks, raise_sequence_error
-from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
-from selfattn_bio.sequence.records import NUMBER_THEM, Record
+from selfattn_bio.sequence.records import LOCATION, NUMBER_THEM, Fields, ReaderState, Record
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing

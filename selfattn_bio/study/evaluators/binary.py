@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER
-from selfattn_bio.data.composition import gc_content
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (
@@ -28,6 +27,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.stack import baseline_setup, fitted_parts
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.study.evaluators.records import EvaluationRecords, Letters, Measured

@@ -228,7 +228,6 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     ]
     assert motifs.table["match_q"].isna().all()
     assert "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n\nBackground" in motifs.to_meme()
-    assert motifs["motif_01"].pwm.max() == pytest.approx(np.log2((30 + 1 / 20) / 31 * 20))
     motifs.plot()
 
 
@@ -266,9 +265,6 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     motif = motifs["motif_01"]
     assert motif.consensus == "AGNYA"
     np.testing.assert_allclose(motif.ppm.sum(axis=1), 1)
-    np.testing.assert_allclose(
-        motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25)
-    )
     row = motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist()
     assert row == ["motif_01", "AGNYA", 2]
     assert motifs.table.loc[0, "match"].startswith("d")

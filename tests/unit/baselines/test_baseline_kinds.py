@@ -318,7 +318,7 @@ def test_block_counts_of_a_worked_example():
 def test_block_counts_do_not_depend_on_chunks(monkeypatch):
     letters, _ = planted(20, 0)
     complete = KmerSlots(DNA, 2, slots=3).counts(letters).toarray()
-    monkeypatch.setattr("selfattn_bio.data.composition.CHUNK", 7)
+    monkeypatch.setattr("selfattn_bio.sequence.kmers.RECORDS_AT_ONCE", 7)
     assert (KmerSlots(DNA, 2, slots=3).counts(letters).toarray() == complete).all()
 
 

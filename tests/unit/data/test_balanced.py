@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfattn_bio.data.balanced import BalancedOrder
+from selfattn_bio.data.batches import BalancedOrder
 
 
 def test_cells_are_equally_frequent_in_an_epoch():

@@ -3,8 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.data.batches import BatchOrder
+from selfattn_bio.data.inputs import Augmentation
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import pad_letters
 
 LETTERS = np.frombuffer(b"AACCGGTTAACCGGTTGATC", np.uint8)
 CORPUS = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)

@@ -7,8 +7,7 @@ import pytest
 from small_corpus import fasta, ingested
 
 from selfattn_bio.config import run_file_of
-from selfattn_bio.data.batches import Augmentation
-from selfattn_bio.data.edits import Edits
+from selfattn_bio.data.inputs import Augmentation, Edits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.data import SplitRecords, Stream
 

@@ -15,7 +15,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Fields
 
 # Fingerprint of the two files with the rules of `corpus`; it must not change with the reader
 FINGERPRINT = "3e6801e76b9aafe88960d4b3d04696e9d28042d36260bb3c59f2a31e603e93af"

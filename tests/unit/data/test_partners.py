@@ -9,11 +9,10 @@ from commands import run
 
 import selfattn_bio as sb
 from selfattn_bio import config
-from selfattn_bio.data.batches import Augmentation
-from selfattn_bio.data.inputs import inputs_of
+from selfattn_bio.data.inputs import Augmentation, inputs_of
 from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import CorpusError, IntervalError, SelfAttnBioError
-from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
+from selfattn_bio.sequence.alphabet import NUM_LEVELS, Scale
 
 DATA = {"positives": ["p.fa"], "negatives": ["n.fa"]}
 SEQUENCE = {"kind": "sequence"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.data.poisson import PoissonOrder
+from selfattn_bio.data.batches import PoissonOrder
 
 ORDER = PoissonOrder(num_records=200, batch_size=20, secret=12345)
 

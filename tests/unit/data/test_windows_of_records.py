@@ -7,7 +7,8 @@ import pytest
 from small_corpus import fasta, ingested
 
 from selfattn_bio.data import batches, corpus
-from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, laid_windows
+from selfattn_bio.data.batches import BatchOrder, RecordWindows, laid_windows
+from selfattn_bio.data.inputs import Augmentation
 from selfattn_bio.errors import CorpusError
 
 

@@ -6,8 +6,8 @@ import pytest
 from planted_motifs import PPMS, SITES, WORDS, weigh
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.evidence.held_out_records import LabelledRecords
-from selfattn_bio.evidence.interventions import (
+from selfattn_bio.evidence.records import (
+    LabelledRecords,
     Scored,
     effect,
     matched_sites,
@@ -22,7 +22,7 @@ from selfattn_bio.evidence.verdicts import (
     verdict,
     weigh_evidence,
 )
-from selfattn_bio.motifs.hits import find_hits
+from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.alphabet import DNA
 
 

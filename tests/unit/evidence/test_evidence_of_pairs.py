@@ -6,8 +6,7 @@ import pytest
 
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.held_out import neutral_backgrounds
-from selfattn_bio.evidence.held_out_records import LabelledRecords
-from selfattn_bio.evidence.interventions import Scored, effect, mean_fall, sufficiency
+from selfattn_bio.evidence.records import LabelledRecords, Scored, effect, mean_fall, sufficiency
 
 WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
 INPUTS = pytest.mark.parametrize("name", ["first", "partner"])

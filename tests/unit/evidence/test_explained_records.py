@@ -8,7 +8,7 @@ from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
 from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
-from selfattn_bio.evidence.held_out_records import (
+from selfattn_bio.evidence.records import (
     SHIFTS,
     LabelledRecords,
     MeasuredRecords,

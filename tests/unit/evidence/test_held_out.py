@@ -13,8 +13,8 @@ from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.evidence import held_out
-from selfattn_bio.evidence.held_out_records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
+from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -59,14 +59,14 @@ def planted(num=240, length=100):
 def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     letters, labels, at = planted()
 
-    def importance_of_word(scorer, sequences, chosen):
+    def importance_of_word(method, scorer, sequences, target):
         found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
         for row, sequence in zip(found, sequences, strict=True):
             where = bytes(sequence).find(WORD)
             row[where : where + 8] += where >= 0
         return found
 
-    monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
+    monkeypatch.setattr(held_out.AttnLRP, "attribution", importance_of_word)
     scorer = SimpleNamespace(
         folder=None,
         alphabet=DNA,

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.evidence.held_out_records import LabelledRecords
-from selfattn_bio.evidence.interventions import FEWER_RECORDS
-from selfattn_bio.evidence.nulls import NULLS, null_hits
-from selfattn_bio.motifs.hits import find_hits
+from selfattn_bio.evidence.records import FEWER_RECORDS, LabelledRecords
+from selfattn_bio.evidence.verdicts import NULLS, null_hits
+from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.alphabet import PROTEIN
 
 HIT_P = 1e-3

@@ -17,8 +17,7 @@ from selfattn_bio.evidence.stability import (
     motif_stability,
 )
 from selfattn_bio.motifs.callers import Clusters
-from selfattn_bio.motifs.hits import one_hot
-from selfattn_bio.motifs.matching import alignment
+from selfattn_bio.motifs.matching import alignment, one_hot
 from selfattn_bio.motifs.motif_set import build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA

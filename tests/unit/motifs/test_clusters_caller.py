@@ -9,7 +9,7 @@ import pytest
 
 from selfattn_bio import config
 from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller
-from selfattn_bio.motifs.hits import find_hits, one_hot
+from selfattn_bio.motifs.matching import find_hits, one_hot
 from selfattn_bio.motifs.patterns import count_letters, information
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 

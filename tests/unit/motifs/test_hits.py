@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio.evidence.associations import enrichment
-from selfattn_bio.motifs.hits import HIT_P, default_hit_p, find_hits, integer_scores
+from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, integer_scores
 from selfattn_bio.sequence.alphabet import DNA
 
 

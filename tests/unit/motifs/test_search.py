@@ -9,8 +9,13 @@ import pytest
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.callers import Modisco
-from selfattn_bio.motifs.hits import find_hits, one_hot, relevant_hits
-from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.matching import (
+    find_hits,
+    match_label,
+    match_motifs,
+    one_hot,
+    relevant_hits,
+)
 from selfattn_bio.motifs.patterns import (
     SeqletPattern,
     align,

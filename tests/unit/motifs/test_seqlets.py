@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.motifs import seqlets
-from selfattn_bio.motifs.seqlets import BINS, call_seqlets
+from selfattn_bio.motifs.callers import clusters
+from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
 
 
 def planted(num=12, length=60, seed=0):
@@ -60,9 +60,9 @@ def by_definition(rows, threshold, min_length, max_length):
     ("threshold", "min_length", "max_length"), [(0.01, 4, 12), (0.05, 3, 8), (0.2, 5, 5)]
 )
 def test_seqlets_match_the_definition(monkeypatch, threshold, min_length, max_length):
-    monkeypatch.setattr(seqlets, "THRESHOLD", threshold)
-    monkeypatch.setattr(seqlets, "MIN_LENGTH", min_length)
-    monkeypatch.setattr(seqlets, "MAX_LENGTH", max_length)
+    monkeypatch.setattr(clusters, "THRESHOLD", threshold)
+    monkeypatch.setattr(clusters, "MIN_LENGTH", min_length)
+    monkeypatch.setattr(clusters, "MAX_LENGTH", max_length)
     rows = planted()
     found = call_seqlets(list(rows))
     assert [tuple(row) for row in found[["record", "start", "end"]].to_numpy()] == by_definition(

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.attribution.maps import MappedSequence
-from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
-from selfattn_bio.motifs.meme import meme_text
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.tables import on_chromosome, write_bed
 
 LENGTH = 60

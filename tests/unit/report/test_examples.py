@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.attribution.maps import MappedSequence
-from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
 from selfattn_bio.motifs.logos import WIDTH
 from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites

@@ -18,8 +18,7 @@ import pyarrow
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import ReadSummary
+from selfattn_bio.sequence.records import Fields, ReadSummary
 
 IN_DNA, PLAIN = SequencePolicy(DNA), Fields()
 

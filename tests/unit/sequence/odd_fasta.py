@@ -33,7 +33,7 @@ from odd import (
 
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Fields
 
 M = b"ACGT" * 700_000  # more than a block
 TWO = [("odd_1", "ACGT"), ("odd_2", "AC")]

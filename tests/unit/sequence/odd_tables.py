@@ -26,7 +26,7 @@ from odd import (
     read,
 )
 
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Fields
 
 LENGTHS = ". Quote cells that contain the separator"
 NO_PARQUET = "cannot read the Parquet file: <...>. Download or write it again"

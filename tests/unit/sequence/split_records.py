@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.copies import find_copies, remove_copies, strand_keys
+from selfattn_bio.sequence.split_table import find_copies, remove_copies, strand_keys
 from selfattn_bio.split_names import SPLITS
 
 

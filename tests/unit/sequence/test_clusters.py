@@ -12,9 +12,8 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.clusters import cluster_records, similar_pairs
+from selfattn_bio.sequence.clusters import cluster_records, mmseqs_clusters, similar_pairs
 from selfattn_bio.sequence.kmer_numbers import LINCLUST, distinct_kmers, kmer_settings, kmers
-from selfattn_bio.sequence.mmseqs import mmseqs_clusters
 from selfattn_bio.sequence.records import letters_of
 
 RNG = np.random.default_rng(0)

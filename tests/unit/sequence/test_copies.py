@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from split_records import keys_of, table, unique_keys, without_copies
 
-from selfattn_bio.sequence import copies
+from selfattn_bio.sequence import split_table
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies
+from selfattn_bio.sequence.split_table import describe_copies, find_copies, remove_copies
 from selfattn_bio.sequence.splits import split_by_chromosome
 
 
@@ -21,7 +21,7 @@ def test_keys_are_equal_on_both_strands():
 
 @pytest.mark.parametrize("piece", [1, 3, 8, 1000])
 def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
-    monkeypatch.setattr(copies, "PIECE", piece)
+    monkeypatch.setattr(split_table, "PIECE", piece)
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)]
     for text in [*texts, "ACGTACGT", "AAAAAAAAAC"]:  # ACGTACGT is its own reverse complement

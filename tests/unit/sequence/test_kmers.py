@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from selfattn_bio.sequence import kmers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.kmers import MASK, KmerTokenizer
+from selfattn_bio.sequence.kmers import MASK, KmerCounts, KmerTokenizer, count_kmers, gc_content
 
 
 def codes_of(*texts: str, alphabet=DNA) -> np.ndarray:
@@ -106,3 +107,28 @@ def test_canonical_tokens_are_one_for_both_strands():
     assert len(set(canonical[4:])) == 10
     with pytest.raises(ValueError, match="complement"):
         KmerTokenizer(PROTEIN, 1).canonical()
+
+
+def ascii_of(text):
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def test_gc_content_of_long_records(monkeypatch):
+    monkeypatch.setattr(kmers, "PIECE", 3)
+    assert gc_content([ascii_of("ACGTGGGGAA"), ascii_of("A")]).tolist() == [0.6, 0.0]
+
+
+def test_gc_content_ignores_ambiguous_bases():
+    records = [ascii_of(text) for text in ("ACGT", "GGGN", "NNRA", "N")]
+    assert gc_content(records).tolist() == [0.5, 1.0, 0.0, 0.0]
+
+
+def test_count_kmers_of_short_and_ambiguous_records():
+    counts = count_kmers([ascii_of("AAAC"), ascii_of("ANAA"), ascii_of("C")], DNA, 2).toarray()
+    assert counts[:, :2].tolist() == [[2, 1], [1, 0], [0, 0]]  # AA, AC
+    assert counts.sum() == 4
+
+
+def test_kmer_counts_have_unit_length():
+    counts = KmerCounts(DNA, 1)([ascii_of("AAAACCC"), ascii_of("N")]).toarray()
+    assert counts.tolist() == [[0.8, 0.6000000000000001, 0, 0], [0, 0, 0, 0]]

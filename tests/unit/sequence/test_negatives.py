@@ -11,8 +11,8 @@ import pytest
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import Cover
 from selfattn_bio.sequence.negatives import Wanted, matched, neighbours, shuffled
-from selfattn_bio.sequence.overlaps import Cover
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.windows import cut
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from selfattn_bio.sequence.overlaps import (
+from selfattn_bio.sequence.intervals import (
     Cover,
     counts_before,
     merge_intervals,

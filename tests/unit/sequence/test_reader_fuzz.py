@@ -17,8 +17,7 @@ from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import ReadSummary
+from selfattn_bio.sequence.records import Fields, ReadSummary
 
 FASTA = (
     b">a chrom=c start=2 end=6 strand=+ label=1\nACGT\n>b label=0\r\nACNNa-cgu\r\n\n>c "

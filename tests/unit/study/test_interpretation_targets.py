@@ -12,11 +12,10 @@ from small_run import RUN_FILE, save_untrained
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.held_out import calibrated_scores, read_held_out
-from selfattn_bio.evidence.held_out_records import held_out_records
-from selfattn_bio.evidence.interventions import Scored
+from selfattn_bio.evidence.records import Scored, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs.callers import Clusters
-from selfattn_bio.motifs.hits import HIT_P, find_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.objectives.outputs import find_output
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}

@@ -1,23 +1,208 @@
-"""Measure how the score changes when sites of a motif are shuffled or inserted."""
+"""Held-out records, and how their scores change when sites of a motif are shuffled or inserted.
+
+Records have labels or numbers. With labels, enrichment compares the number of positives and
+negatives that have a hit. With numbers, it compares the numbers of records that have a hit with
+those of the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.evidence.associations import CONFIDENCE, Letters, best_hits
-from selfattn_bio.evidence.held_out_records import HeldOut
-from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
+from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.calibration import platt_line
+from selfattn_bio.evidence.associations import (
+    CONFIDENCE,
+    best_hits,
+    enrichment,
+    matched_enrichment,
+    matched_rank_shift,
+    rank_shift,
+    strata_of,
+)
+from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.intervals import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
+# Smallest effect that counts, in calibrated log-odds, or as a fraction of `Output.scale`
+MIN_EFFECT = 0.1
+# Results of `rank_shift` and `matched_rank_shift` that are above 0 for higher numbers
+SHIFTS = ("rank_shift", "difference", "matched_rank_shift", "matched_difference")
+
+
+@dataclass(frozen=True)
+class HeldOut(ABC):
+    """Records for testing motifs.
+
+    Attributes
+    ----------
+    sequences
+        ASCII letters, one array per record.
+    truth
+        (n,) label or number of each record.
+    alphabet
+        Alphabet of the sequences.
+    unit
+        Unit of effects.
+    scale
+        Effects below `MIN_EFFECT` times this are treated as none.
+    pairs
+        Both inputs of each record, for a model with two inputs.
+    input
+        Which of them the sequences are, "first" or "partner". The tests change only this input.
+    opposing
+        Column of the q-value that shows that the model uses a motif against the records.
+    """
+
+    sequences: Sequence[Letters]
+    truth: NDArray[Any]
+    alphabet: Alphabet = DNA
+    unit: str = LOG_ODDS
+    scale: float = 1.0
+    pairs: Sequence[RecordPair] = ()
+    input: str = "first"
+
+    opposing: ClassVar[str]
+
+    @property
+    def least(self) -> float:
+        """Return the smallest effect that counts, in `unit`."""
+        return MIN_EFFECT * self.scale
+
+    def inputs(
+        self, sequences: Sequence[Letters], records: Sequence[int] | Integers
+    ) -> Sequence[Letters] | list[RecordPair]:
+        """Return the inputs of the model for sequences that were made from these records.
+
+        For a model with two inputs, the other input is the one of the record.
+        """
+        if not self.pairs:
+            return sequences
+        return [
+            self.pairs[record]._replace(**{self.input: letters})
+            for letters, record in zip(sequences, records, strict=True)
+        ]
+
+    @cached_property
+    def strata(self) -> Integers:
+        """Return the group of each record among records of similar composition and length."""
+        return strata_of(self.sequences, self.alphabet)
+
+    @property
+    def described(self) -> Integers:
+        """Return the records whose motifs are described."""
+        return np.arange(len(self.sequences))
+
+    @property
+    def neutral(self) -> Integers:
+        """Return the records whose shuffles have the composition of records without signal."""
+        return np.arange(len(self.sequences))
+
+    @abstractmethod
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        """Test whether records with a hit differ from all others, and from those of their stratum.
+
+        Returns the columns of the tests enrichment and matched.
+        """
+
+    @abstractmethod
+    def direction(self, row: Mapping[str, Any]) -> float:
+        """Return 1 if records with a hit should score higher, -1 if lower, 0 if that is unclear.
+
+        `row` has the results of `associations`.
+        """
+
+    @abstractmethod
+    def slope(self, scores: Floats) -> float:
+        """Return how much the truth changes with the scores (n,); at least 0.
+
+        Scores times the slope are scores as far as these records confirm them.
+        """
+
+
+class LabelledRecords(HeldOut):
+    """Positives (1), whose motifs are described, and negatives (0)."""
+
+    opposing = "effect_q"  # the model uses it against its own class, whatever it is enriched in
+
+    @property
+    def described(self) -> Integers:
+        return np.flatnonzero(self.truth == 1)
+
+    @property
+    def neutral(self) -> Integers:
+        """Return the negatives; all records if there are none."""
+        negatives = np.flatnonzero(self.truth == 0)
+        return negatives if len(negatives) else super().neutral
+
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        return enrichment(hits, self.truth) | matched_enrichment(hits, self.truth, self.strata)
+
+    def direction(self, row: Mapping[str, Any]) -> float:
+        return 1.0
+
+    def slope(self, scores: Floats) -> float:
+        return platt_line(scores, self.truth)[0]
+
+
+class MeasuredRecords(HeldOut):
+    """Records with a number."""
+
+    opposing = "support_q"  # records with hits have lower values, but the hits raise the score
+
+    def associations(self, hits: pd.DataFrame) -> dict[str, float]:
+        return rank_shift(hits, self.truth) | matched_rank_shift(hits, self.truth, self.strata)
+
+    def direction(self, row: Mapping[str, Any]) -> float:
+        """Return the common sign of ranks and means, in all records and in those matched."""
+        signs = {np.sign(row[name]) for name in SHIFTS}
+        return float(signs.pop()) if len(signs) == 1 else 0.0
+
+    def slope(self, scores: Floats) -> float:
+        """Return the slope of a linear regression of the numbers on the scores."""
+        centred = scores - scores.mean()
+        spread = float(centred @ centred)
+        return max(0.0, float(centred @ self.truth) / spread) if spread else 0.0
+
+
+def held_out_records(
+    output: Output,
+    sequences: Sequence[Letters],
+    truth: Floats,
+    alphabet: Alphabet,
+    pairs: Sequence[RecordPair] = (),
+    input: str = "first",
+) -> HeldOut:
+    """Return held-out records of an output, with their known targets (n,).
+
+    Raises
+    ------
+    ArgumentError
+        If there are none.
+    """
+    if not len(truth):
+        raise ArgumentError(
+            f"no held-out record has a known target of output {output.name!r}",
+            hint="Add targets, or leave the output out of [interpret] targets",
+        )
+    kind = MeasuredRecords if isinstance(output, NumberOutput) else LabelledRecords
+    return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input)
+
+
 # from inputs of the model to scores (n,), or to (n, M) for M members
-Scores = Callable[[Sequence[Any]], NDArray[np.float64]]
+ScoreMembers = Callable[[Sequence[Any]], Floats]
 
 # Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
 # effect holds its mean in 58 to 87 of 100 samples.
@@ -43,14 +228,14 @@ class Scored:
     """
 
     held_out: HeldOut
-    scores: Scores
-    _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    scores: ScoreMembers
+    _intact: dict[int, Floats] = field(default_factory=dict)
 
-    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> NDArray[np.float64]:
+    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> Floats:
         """Return the scores of sequences made from these records, (n, M)."""
         return self.scores(self.held_out.inputs(sequences, records)).reshape(len(sequences), -1)
 
-    def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
+    def intact(self, records: Sequence[int]) -> Floats:
         """Return the scores of records, (n, M); each record is scored only once."""
         new = [record for record in records if record not in self._intact]
         if new:
@@ -146,7 +331,7 @@ def _sampled_spans(
     return found
 
 
-def _agreeing(effects: NDArray[np.float64], least: float) -> float:
+def _agreeing(effects: Floats, least: float) -> float:
     """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
@@ -155,9 +340,7 @@ def _agreeing(effects: NDArray[np.float64], least: float) -> float:
     )
 
 
-def mean_effect(
-    effects: NDArray[np.float64], rng: np.random.Generator, name: str = ""
-) -> dict[str, float]:
+def mean_effect(effects: Floats, rng: np.random.Generator, name: str = "") -> dict[str, float]:
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
     The keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.

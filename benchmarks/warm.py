@@ -1,6 +1,6 @@
 """Compile the numba functions of the motif search; `make` runs this once after the installation.
 
-Usage: `python -m selfattn_bio.motifs.warm`. numba compiles each function at its first call and
+Usage: `python benchmarks/warm.py`. numba compiles each function at its first call and
 caches it on disk next to the package. This script searches a few random sequences, so that the
 first search of a user does not wait a minute or two for the compiler.
 """
@@ -11,8 +11,7 @@ import numpy as np
 
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.callers import Clusters, Modisco
-from selfattn_bio.motifs.hits import HIT_P, find_hits
-from selfattn_bio.motifs.matching import match_motifs
+from selfattn_bio.motifs.matching import HIT_P, find_hits, match_motifs
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
