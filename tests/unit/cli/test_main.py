@@ -58,43 +58,33 @@ def test_verbose_prints_options_and_traceback(fails_with, capsys):
     assert err.splitlines()[-1] == "selfattn-bio try: error: a.fa:3: invalid character 'J'"
 
 
+def of_system(code):
+    return OSError(code, os.strerror(code), "letters.bin")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
         (
             SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?"),
-            "a.fa:3: invalid character 'J'. Is it protein?",
+            r"a.fa:3: invalid character 'J'\. Is it protein\?",
         ),
         (
-            RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'"),
-            "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such "
-            "a folder",
+            RuntimeError("cannot cache function '_fast': no locator"),
+            "numba .* Set NUMBA_CACHE_DIR.*",
         ),
+        (of_system(errno.ENOSPC), "letters.bin: cannot be written: No space .*. Free some space.*"),
+        (of_system(errno.EACCES), "letters.bin: cannot be written: .* or change its permissions"),
+        (of_system(errno.EROFS), "letters.bin: cannot be written: .* or change its permissions"),
+        (of_system(errno.EIO), "letters.bin: cannot be accessed: Input/output error"),
+        (of_system(errno.ESTALE), "letters.bin: cannot be accessed: Stale file handle"),
+        (of_system(errno.ENOLCK), "letters.bin: cannot be accessed: No locks available"),
     ],
 )
 def test_known_error_is_one_line(fails_with, capsys, error, line):
     fails_with(error)
     assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == f"selfattn-bio try: error: {line}\n"
-
-
-PERMISSIONS = "Choose another path, or change its permissions"
-
-
-@pytest.mark.parametrize(
-    ("code", "what", "hint"),
-    [
-        (errno.ENOSPC, "written", ". Free some space, or write elsewhere"),
-        (errno.EACCES, "written", f". {PERMISSIONS}"),
-        (errno.EROFS, "written", f". {PERMISSIONS}"),
-        *[(code, "accessed", "") for code in (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK)],
-    ],
-)
-def test_system_error_is_one_line(fails_with, capsys, code, what, hint):
-    fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
-    assert cli.main(["try"]) == 1
-    line = f"out/letters.bin: cannot be {what}: {os.strerror(code)}{hint}"
-    assert capsys.readouterr().err == f"selfattn-bio try: error: {line}\n"
+    assert re.fullmatch(f"selfattn-bio try: error: {line}\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +110,9 @@ def test_ctrl_c_exits_with_130(fails_with, capsys, words, line):
     assert capsys.readouterr().err == f"selfattn-bio try: {line}\n"
 
 
-def test_threads_are_limited_to_cores(command, monkeypatch):
+def test_threads_are_limited_to_cores_and_sleep(command, monkeypatch):
     command()
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "999")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
@@ -132,16 +123,10 @@ def test_threads_are_limited_to_cores(command, monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NUMBA_NUM_THREADS"] == str(CORES)
     assert os.environ["MKL_NUM_THREADS"] == "1"
     assert "OPENBLAS_NUM_THREADS" not in os.environ
-
-
-def test_waiting_threads_sleep_unless_the_user_chose_otherwise(command, monkeypatch):
-    command()
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # the user's choice
     cli.main(["try"])
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    cli.main(["try"])
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_garbage_is_collected_less_in_a_process_of_its_own(command, monkeypatch):
