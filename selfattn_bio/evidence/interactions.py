@@ -37,6 +37,7 @@ from selfattn_bio.evidence.epistasis import (
 )
 from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
@@ -117,13 +118,11 @@ class Interactions(TableResult):
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as TSV, and the curves next to it: the files of the command.
-
-        The curves of pairs.tsv are in pairs.distances.tsv.
-        """
-        super().save(path)
-        write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
+    def save(self, folder: str | Path) -> None:
+        """Write the table and the curves, as the files of the command."""
+        layout = Layout(Path(folder))
+        write_table(layout.interactions, self.table)
+        write_table(layout.distances, self.curves)
 
 
 def _arrangement(row: Mapping[Any, Any]) -> str:

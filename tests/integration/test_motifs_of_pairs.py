@@ -15,7 +15,6 @@ from small_task import read_tsv, reverse_complement, run_steps
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.report.lines import final_lines
@@ -181,10 +180,7 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
-    assert any(
-        f"of {number} motifs" in line
-        for line in final_lines(sb.read_run_file("run.toml"), Layout(Path()), "pairs")
-    )
+    assert any(f"of {number} motifs" in line for line in final_lines(sb.Study(".")))
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert all(consensus in shown for consensus in partner.table["consensus"])

@@ -13,14 +13,17 @@ from commands import exit_code, run
 from selfattn_bio import load, score_sequences
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import read_run_file
+from selfattn_bio.config import BinaryObjective, read_run_file
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import Examples
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.study.evaluators import binary
-from selfattn_bio.study.evaluators.candidates import Candidate
+from selfattn_bio.study.baselines import fit_classifiers
+from selfattn_bio.study.evaluated import Candidate
+from selfattn_bio.study.evaluation import _networks
 from selfattn_bio.training import finalize
 
 RUN = """
@@ -152,9 +155,9 @@ def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
 
-def test_network_alone_is_that_of_the_model(monkeypatch):
+def test_network_alone_is_that_of_the_model():
     """A stacked variant does not replace it."""
-    run, model, rows = SimpleNamespace(is_control=lambda: False), np.arange(6.0), np.arange(6)
+    run, model = SimpleNamespace(is_control=lambda: False), np.arange(6.0)
 
     def scorer(outputs):
         return SimpleNamespace(
@@ -162,17 +165,19 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
             stack=True,
             calibration=Calibration(),
             network_outputs=lambda inputs: outputs[:, None, None],
-            stacked=lambda network, inputs: network,
+            stacked=lambda network, inputs: 2 * network,
         )
 
-    monkeypatch.setattr(binary, "inputs_by_split", lambda *_: {"valid": rows, "test": rows})
+    binary, records = objective_of(BinaryObjective()), SimpleNamespace(inputs=lambda *_: None)
     labels = {"valid": np.array([0, 0, 1, 0, 1, 1]), "test": np.array([1, 1, 0, 1, 0, 0])}
+    examples = {split: Examples(None, of) for split, of in labels.items()}
     found = {}
     for name, outputs in (("model", model), ("other", -model)):
         candidate = SimpleNamespace(members=lambda outputs=outputs: [scorer(outputs)])
-        found |= binary.score_networks(name, candidate, None, labels)
+        found |= _networks(binary, name, candidate, records, examples)
     assert found.keys() == {"model", "network", "other"}
     assert np.array_equal(found["network"].logits["test"], model)
+    assert np.array_equal(found["model"].logits["test"], 2 * model)
     fitted = Calibration.fit(model, labels["valid"])
     assert found["network"].calibration == fitted
     assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
@@ -209,8 +214,8 @@ def test_part_with_other_settings_is_fitted_again(task):
         for strands in ("given", "both")
     )
     for part in (given, both):
-        fitted = binary.fit_baselines(DNA, letters, labels, run, {"kmer6_logistic": part})
-        found = fitted["kmer6_logistic"].baseline
+        fitted = fit_classifiers(DNA, letters, labels, run, {"kmer6_logistic": part})
+        found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         np.testing.assert_allclose(
             found.logits(letters["test"]), given.logits(letters["test"]), rtol=1e-6

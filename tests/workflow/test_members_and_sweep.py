@@ -76,7 +76,7 @@ def test_members_have_separate_folders_and_are_averaged(finished, results):
         assert members["spread"] > 0
         table = pd.read_csv(results / "predictions" / f"{split}.tsv", sep="\t")
         assert members["spread"] == pytest.approx(table["model_spread"].mean(), rel=1e-4)
-    assert len(metrics["train"]["members"]) == 2
+    assert len(metrics["costs"]["model"]["members"]) == 2
     assert "evaluate: model is the mean of 2 members: test AUROC " in finished[1]
 
 

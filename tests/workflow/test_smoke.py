@@ -100,7 +100,7 @@ def test_smoke_metrics_format(results):
         assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
     assert "shuffled" not in test["baselines"]
     assert set(metrics) >= {"valid", "test", "slices", "train"}
-    assert set(metrics["train"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
+    assert set(metrics["costs"]["model"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
 
 
 def test_smoke_model_learns_and_control_does_not(results):
