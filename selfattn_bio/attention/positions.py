@@ -53,9 +53,9 @@ class Terms(NamedTuple):
         ]
         return max(sizes)
 
-    def first(self, count: int) -> Terms:
-        """Return the terms for the first `count` queries."""
-        return self if self.queries is None else self._replace(queries=self.queries[:, :, :count])
+    def of_queries(self, rows: slice) -> Terms:
+        """Return the terms for some of the queries."""
+        return self if self.queries is None else self._replace(queries=self.queries[:, :, rows])
 
 
 NO_TERMS = Terms()

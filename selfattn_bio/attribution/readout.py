@@ -2,8 +2,8 @@
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
 both. `write_maps` saves the maps of selected records with an explanation. Attention weights are
-computed in tiles, so memory grows with the length and not with its square. Scores of pooled tokens
-are mapped back to letters.
+computed for some queries at a time, so memory grows with the length and not with its square. Scores
+of pooled tokens are mapped back to letters.
 """
 
 from __future__ import annotations

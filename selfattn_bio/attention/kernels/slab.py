@@ -4,8 +4,7 @@ It takes O(pairs) time and O(L) memory. Queries are processed in chunks: the sco
 dense tile over the keys that one part of the pattern can touch. Only the output and its log-sum-exp
 are kept, and the backward pass computes the tiles again. Parts (band, global columns, random
 blocks) are processed one after the other, each pair in one of them, and combined by their
-log-sum-exp as in FlashAttention (Dao et al. 2022). `tile_weights` returns the weights of the same
-tiles.
+log-sum-exp as in FlashAttention (Dao et al. 2022).
 
 All tiles use the same few buffers, because page faults of new buffers take longer than the products
 in them.
@@ -50,23 +49,6 @@ def slab_attention(inputs: AttentionInputs, *, joint: bool = False) -> Tensor:
     the kernel accepts.
     """
     return _Slab.apply(inputs.rest, joint, inputs.q, inputs.k, inputs.v, *inputs.terms)
-
-
-def tile_weights(inputs: AttentionInputs) -> Iterator[tuple[AttentionTile, Tensor]]:
-    """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
-
-    The weights have no gradient. Memory is that of one tile.
-    """
-    # no_grad would stay active in the caller between yields
-    q, k = inputs.q.detach(), inputs.k.detach()
-    terms = Terms(*(None if x is None else x.detach() for x in inputs.terms))
-    inputs = replace(inputs, q=q, k=k, v=torch.zeros_like(k), terms=terms)
-    _, fractions, _ = _forward(inputs, None)
-    for (_, walk), fraction in zip(_walks(inputs, None), fractions, strict=True):
-        work = _Work(walk, q, k, terms)
-        fraction_rows = walk.to_rows(fraction)
-        for tile in walk:
-            yield tile, work.softmax(work.scores(tile)) * tile.rows(fraction_rows)
 
 
 def _banded(inputs: AttentionInputs) -> AttentionInputs:
