@@ -379,6 +379,6 @@ def test_empty_sequences(shape):
 def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
     mask = AttentionMask(torch.ones(1, length, dtype=torch.bool))
-    found = walks(pattern, mask, heads=1, clip=0, done=())
+    found = walks(pattern, mask, heads=1, done=())
     pairs = sum(tile.index().numel() for walk in found for tile in walk)
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder
