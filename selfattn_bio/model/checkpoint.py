@@ -197,9 +197,6 @@ def save_model(
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     """Load and check a model folder.
 
-    A folder written before the key `evaluation.strands` existed gets `evaluation.strands =
-    "given"`, because its calibration was fitted on the given strand.
-
     Returns
     -------
     The run file, the network (on the CPU, in training mode) and the provenance.
@@ -234,12 +231,6 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     provenance = read_provenance(folder)
-    if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
-        # an older folder: its calibration was fitted on the given strand, even if training used
-        # both strands
-        run = run.model_copy(
-            update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})}
-        )
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = (
