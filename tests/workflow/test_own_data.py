@@ -1,8 +1,7 @@
-"""Run a task with each kind of input through Snakemake to its corpus, including docs/data.md."""
+"""Run a task with each kind of input through Snakemake to its corpus."""
 
 import gzip
 import json
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +9,6 @@ import pyarrow
 import pytest
 from projects import copy_project, replace, snakemake
 
-from selfattn_bio.config import read_run_file
-
-ROOT = Path(__file__).parents[2]
 GENBANK = """LOCUS       X{0}                        20 bp    DNA     linear   INV 01-JAN-2000
 VERSION     X{0}.1
 SOURCE      fly
@@ -135,12 +131,3 @@ def test_table_error_names_line(project):
     assert result.stdout.splitlines()[-1].startswith(
         "selfattn-bio ingest: error: a.csv:3: row has 3 cells, but the table has 2 columns"
     )
-
-
-def test_run_files_in_data_docs_are_valid(tmp_path):
-    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) >= 6
-    for number, text in enumerate(blocks):
-        (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
-        read_run_file(tmp_path / f"{number}.toml")
