@@ -44,32 +44,27 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, python: str = sys.executable) -> list[str]:
     """Return a Snakemake command with one core, which is fastest for tasks this small."""
-    return [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    return [python, "-m", "snakemake", "--cores", "1", *arguments]
 
 
-def start(project: Path, *arguments: str, fresh: bool = False) -> subprocess.Popen:
-    """Start Snakemake with output and errors as one stream.
-
-    Snakemake and the commands start in forks, or as `fresh` processes that import the libraries.
-    """
-    program, *rest = command(*arguments)
+def start(project: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake and its commands in forks, with output and errors as one stream."""
     shell_function = f'() {{ "{fast_python()}" -m selfattn_bio.cli.main "$@"; }}'
-    forked = {"BASH_FUNC_selfattn-bio%%": shell_function}
     return subprocess.Popen(
-        [program if fresh else fast_python(), *rest],
+        command(*arguments, python=fast_python()),
         cwd=project,
-        env=os.environ | ({} if fresh else forked),
+        env=os.environ | {"BASH_FUNC_selfattn-bio%%": shell_function},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
 
 
-def snakemake(project: Path, *arguments: str, fresh: bool = False) -> subprocess.CompletedProcess:
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run Snakemake, and return its exit code and output."""
-    with start(project, *arguments, fresh=fresh) as process:
+    with start(project, *arguments) as process:
         output, _ = process.communicate(timeout=550)
     return subprocess.CompletedProcess(arguments, process.returncode, output)
 

@@ -153,13 +153,6 @@ def private_run(training=None, privacy=PRIVACY, **model):
     return tiny_run(training, privacy=privacy, model=config.AttentionModel(**TINY | model))
 
 
-def write_private_task(tmp_path_factory):
-    """Create a corpus of 48 records of 20 to 39 bases, and a split; return the folder."""
-    folder = tmp_path_factory.mktemp("private")
-    write_task(folder, "", 24, 24, lengths=(20, 40))
-    return folder
-
-
 # --------------------------------------------------------------------------- its steps and results
 def corpus_of(folder):
     return Corpus.open(Path(folder) / "corpus")

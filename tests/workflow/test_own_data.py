@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -78,7 +79,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_every_input_kind_becomes_a_corpus(project):
-    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS), fresh=True)
+    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS))
     assert result.returncode == 0, result.stdout
     corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
     records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
