@@ -44,7 +44,7 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def small_gkm_svm():
-    """Fit the gapped k-mer SVM to 200 records: its time grows with the square of their number."""
+    """Fit the gapped k-mer SVM to 60 records: its time grows with the square of their number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 200)
+        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 60)
         yield
