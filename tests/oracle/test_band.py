@@ -17,15 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from band_here import (
-    assert_agrees,
-    band_attention,
-    dense,
-    drawn,
-    dropout_mask,
-    needs_band,
-    results,
-)
+from band_here import assert_agrees, band_attention, dense, drawn, dropout_mask, needs_band, results
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend

@@ -111,8 +111,7 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, caplog):
         "compiled attention kernels are not available (no C++ compiler found); using slower ones"
     ]
     with pytest.raises(
-        ValueError,
-        match=r"kernel 'band' cannot handle this request: no C\+\+ compiler found",
+        ValueError, match=r"kernel 'band' cannot handle this request: no C\+\+ compiler found"
     ):
         choose(inputs_of(Window(9), NoPosition()), "band")
     assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)) == "reference"
@@ -273,10 +272,7 @@ def test_attend_without_pattern_and_position_is_full_attention():
         ({"position": Shaw(8, 2)}, "position has head_dim 8, but q has 4"),
         ({"position": Alibi(3)}, "position has 3 heads, but q has 2"),
         ({"pattern": "window"}, "pattern is 'window'; expected a pattern such as"),
-        (
-            {"k": torch.zeros(1, 3, 6, 4)},
-            r"the shapes of q .*, k \(1, 3, 6, 4\) .* do not fit",
-        ),
+        ({"k": torch.zeros(1, 3, 6, 4)}, r"the shapes of q .*, k \(1, 3, 6, 4\) .* do not fit"),
         ({"q": torch.zeros(2, 6, 4)}, r"the shapes of q \(2, 6, 4\), k \(1, 2, 6, 4\)"),
         ({"mask": torch.ones(1, 4, dtype=torch.bool)}, r"mask has shape \(1, 4\); .* = \(1, 6\)"),
         ({"mask": torch.ones(1, 6)}, "mask has type torch.float32; expected torch.bool"),

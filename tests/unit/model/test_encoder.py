@@ -5,15 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from selfattn_bio import (
-    Encoder,
-    Global,
-    Learned,
-    Rotary,
-    Sinusoidal,
-    T5Bias,
-    Window,
-)
+from selfattn_bio import Encoder, Global, Learned, Rotary, Sinusoidal, T5Bias, Window
 from selfattn_bio.config import AttentionModel
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.encoder import build_encoder, split_heads
