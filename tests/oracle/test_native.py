@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shlex
 import shutil
 
@@ -148,10 +149,8 @@ def test_unavailable_reason_names_the_problem(fresh, tmp_path):
     fresh.setattr(native, "_cpu", lambda: "some CPU")
     fresh.setenv("CXX", "no-such-compiler")
     assert reason() == "the compiler no-such-compiler was not found"
-    with pytest.raises(
-        RuntimeError,
-        match="band attention cannot run here: the compiler no-such-compiler was not found",
-    ):
+    message = "band attention cannot run here: the compiler no-such-compiler was not found"
+    with pytest.raises(RuntimeError, match=message):
         band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
     fresh.setenv("CXX", '"')
     assert reason() == "CXX is not a valid command: '\"' (No closing quotation)"
@@ -165,10 +164,7 @@ def test_first_compiler_error_is_reported(fresh, tmp_path):
     source = tmp_path / "band.cpp"
     source.write_text("int band_tile() { return no_such_name; }\n")
     fresh.setattr(native, "SOURCE", source)
-    assert "failed: " in unavailable_reason()
-    assert "error: " in unavailable_reason()
-    assert "no_such_name" in unavailable_reason()
-    assert "\n" not in unavailable_reason()
+    assert re.fullmatch("\\S+ failed: .*error: .*no_such_name.*", unavailable_reason())
 
 
 def test_missing_cpu_features_are_reported(fresh, tmp_path):
