@@ -68,15 +68,13 @@ def small(fresh, tmp_path):
 
 @needs_band
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
-)
+@pytest.mark.parametrize("rest", [0, 100, -1], ids=["nothing", "100 bytes", "all but a byte"])
 def test_partial_library_is_rebuilt(rest):
     assert unavailable_reason() is None
     _, path = native._recipe()
     whole = path.read_bytes()
     path.unlink()  # this process has mapped the file
-    path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
+    path.write_bytes(whole[:rest])
     native._load.cache_clear()
     assert native.library().band_tile() == 8
     assert path.read_bytes() == whole

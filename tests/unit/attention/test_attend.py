@@ -32,7 +32,6 @@ from selfattn_bio.attention.positions import (
     Rotary,
     Shaw,
     T5Bias,
-    TransformerXL,
     build_position,
 )
 from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED, Capabilities
@@ -134,14 +133,6 @@ ALL_REASONS = (
         (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, None),
         (Full(), NoPosition(), {"dropout": 0.1}, None),  # sdpa is as good
         (Window(9), NoPosition(), {"dropout": 0.1, "length": SHORT}, None),
-        (
-            Window(9),
-            NoPosition(),
-            {"dropout": 0.1},
-            "it does not support dropout (set model.attention_dropout = 0)",
-        ),
-        (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8 is less than 16"),
-        (Full(), TransformerXL(2, 16, 5), {}, "the position has its own keys"),
         (
             Window(9),
             Shaw(8, 3),

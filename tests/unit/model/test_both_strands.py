@@ -23,11 +23,7 @@ MODELS = {
     "grouped keys": {"stem": NO_STEM, "num_kv_heads": 1},
     **{
         kind: {"stem": NO_STEM, "position": {"kind": kind}}
-        for kind in ("none", "t5", "alibi", "rotary", "shaw")
-    },
-    **{
-        kind: {"stem": NO_STEM, "position": {"kind": kind}}
-        for kind in ("transformer_xl", "sinusoidal")
+        for kind in ("none", "t5", "alibi", "rotary", "shaw", "transformer_xl", "sinusoidal")
     },
     "learned": {"stem": NO_STEM, "position": {"kind": "learned", "max_length": 96}},
     "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
