@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from selfattn_bio.compression import open_uncompressed
+from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 from selfattn_bio.sequence.alphabet import control_in
@@ -97,7 +97,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     rows: list[Interval] = []
     types: Counter[str] = Counter()
     columns = 0
-    for number, line in lines_of(path):
+    for number, line in lines_of(path, IntervalError):
         if parse is _gff and line.startswith((">", "##FASTA")):
             break  # the rest of the file is sequences
         if not line.strip() or _NOT_DATA.match(line):
@@ -119,28 +119,6 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         rows.append(row)
     _check_found(path, rows, types, feature)
     return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
-
-
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number (1-based) and text of each line of a file, without line end.
-
-    The file may be compressed.
-
-    Raises
-    ------
-    IntervalError
-        If the file is missing, unreadable, damaged, or not text.
-    """
-    number = 0
-    try:
-        with open_uncompressed(path, IntervalError) as text:
-            for number, raw in enumerate(text, start=1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if "\0" in line:
-                    _fail("binary data (expected text)", f"{path}:{number}")
-                yield number, line
-    except UnicodeDecodeError:
-        _fail("binary data or not UTF-8 (expected UTF-8 text)", f"{path}:{number}")
 
 
 def whole_number(text: str, what: str, place: str) -> int:
@@ -267,9 +245,9 @@ def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
     """
     starts, ends = np.asarray(starts, np.int64), np.asarray(ends, np.int64)
     order = np.argsort(starts, kind="stable")
-    reach = np.maximum.accumulate(ends[order])
+    furthest = np.maximum.accumulate(ends[order])
     numbers = np.empty(len(starts), np.int64)
-    numbers[order[1:]] = np.cumsum(starts[order[1:]] > reach[:-1] + gap)
+    numbers[order[1:]] = np.cumsum(starts[order[1:]] > furthest[:-1] + gap)
     numbers[order[:1]] = 0
     return numbers
 
@@ -288,18 +266,18 @@ def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Posi
     return first, last
 
 
-def overlapping(starts: Positions, reach: Positions, start: int, end: int) -> slice:
+def overlapping(starts: Positions, furthest: Positions, start: int, end: int) -> slice:
     """Return the range of sorted intervals that contains all that overlap [start, end).
 
     Parameters
     ----------
     starts
         Sorted starts, shape (n,).
-    reach
+    furthest
         Largest end of each interval and those before it, shape (n,). For disjoint intervals, these
         are the ends, and every interval of the range overlaps.
     """
-    first = int(np.searchsorted(reach, start, "right"))
+    first = int(np.searchsorted(furthest, start, "right"))
     return slice(first, max(first, int(np.searchsorted(starts, end, "left"))))
 
 

@@ -226,16 +226,16 @@ class KmerTokenizer:
                 f"0-{self.vocabulary_size - 1} without {CLS}, [CLS])"
             )
         alphabet = np.frombuffer(self.alphabet.letters.encode(), np.uint8)
-        reach = (tokens.shape[1] - 1) * self.stride + 1
-        letters = np.zeros((len(tokens), reach + self.k - 1), np.uint8)
+        covered = (tokens.shape[1] - 1) * self.stride + 1
+        letters = np.zeros((len(tokens), covered + self.k - 1), np.uint8)
         values = tokens.astype(np.int64) - len(SPECIAL)
         hidden, known = (tokens == UNK) | (tokens == MASK), values >= 0
         # Write unknown letters first, so that overlapping k-mers overwrite them
         for i in range(self.k):
-            letters[:, i : i + reach : self.stride][hidden] = ord(self.alphabet.unknown)
+            letters[:, i : i + covered : self.stride][hidden] = ord(self.alphabet.unknown)
         for i in range(self.k):
             digit = values // len(alphabet) ** (self.k - 1 - i) % len(alphabet)
-            letters[:, i : i + reach : self.stride][known] = alphabet[digit[known]]
+            letters[:, i : i + covered : self.stride][known] = alphabet[digit[known]]
         return letters
 
 

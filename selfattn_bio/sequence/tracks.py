@@ -19,11 +19,11 @@ import pandas as pd
 import pyBigWig
 from numpy.typing import NDArray
 
+from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.sequence.intervals import (
     Cover,
-    lines_of,
     overlapping,
     read_intervals,
     whole_number,
@@ -166,7 +166,7 @@ class Steps:
 def read_bedgraph(path: Path) -> Steps:
     """Read a bedGraph file into memory; see `read_track`."""
     rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
-    for number, line in lines_of(path):
+    for number, line in lines_of(path, IntervalError):
         if line.strip() and not line.startswith(("#", "track", "browser")):
             chrom, start, end, value = _bedgraph_row(line, f"{path}:{number}")
             rows[chrom].append((start, end, value, number))

@@ -174,7 +174,8 @@ ODD_FILES: dict[str, Odd] = {
     "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", TWO),
     "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", not_whole("end", "2\rchr1")),
     "UTF-16": bed(
-        "chr1".encode("utf-16"), "{path}:1: binary data or not UTF-8 (expected UTF-8 text)"
+        "chr1".encode("utf-16"),
+        "{path}: the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)",
     ),
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
     "blanks": bed("chr1 1   2 peak\n", [("chr1", 1, 2, "peak")]),
