@@ -23,7 +23,6 @@ from pyarrow import parquet
 
 from selfattn_bio.config import RunFile, did_you_mean
 from selfattn_bio.data.writer import (
-    BLOCK,
     LETTERS,
     MASKED,
     RECORDS,
@@ -34,7 +33,7 @@ from selfattn_bio.data.writer import (
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import PIECE, get_alphabet
 from selfattn_bio.sequence.intervals import overlapping
 
 SUMMARY, PARTNER = "corpus.json", "partner"
@@ -320,9 +319,9 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 strict=True,
             ):
                 file.seek(offset)
-                digest = hashlib.sha256(file.read(min(length, BLOCK)))
-                for at in range(BLOCK, length, BLOCK):
-                    digest.update(file.read(min(length - at, BLOCK)))
+                digest = hashlib.sha256(file.read(min(length, PIECE)))
+                for at in range(PIECE, length, PIECE):
+                    digest.update(file.read(min(length - at, PIECE)))
                 if (found := digest.hexdigest()) != expected:
                     raise CorpusError(
                         f"the sequence of record {name!r} was altered: its SHA-256 is "

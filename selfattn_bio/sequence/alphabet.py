@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Ascii = NDArray[np.uint8]  # the letters of one sequence, (L,)
 Letters = Sequence[Ascii]  # one array per record
+PIECE = 1 << 20  # letters processed at once, which limits the memory
 PAD_CODE = 255
 _FOREIGN = 254  # code of a byte that is not in the alphabet
 

@@ -24,6 +24,7 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 from selfattn_bio.sequence.alphabet import control_in
 
+LOCUS = ["chrom", "start", "end"]  # columns of an interval, 0-based half-open
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")

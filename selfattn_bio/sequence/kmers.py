@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from scipy import sparse
 
-from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet, Ascii, Letters, get_alphabet
+from selfattn_bio.sequence.alphabet import PAD_CODE, PIECE, Alphabet, Ascii, Letters, get_alphabet
 
 if TYPE_CHECKING:
     from selfattn_bio.config import RunFile
@@ -27,7 +27,6 @@ MAX_VOCABULARY = 1 << 18  # tokens; 8-mers of DNA and 4-mers of protein fit
 TOKENS_AT_ONCE = 1 << 15  # letters encoded at a time, so that intermediate arrays stay in the cache
 
 Array = NDArray[Any]
-PIECE = 1 << 20  # positions counted at once; each takes eight bytes
 RECORDS_AT_ONCE = 1024  # records encoded at once, padded to the longest of them
 
 

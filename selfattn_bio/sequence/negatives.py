@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import Cover, counts_before
+from selfattn_bio.sequence.intervals import LOCUS, Cover, counts_before
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -219,9 +219,7 @@ class _Free:
     def __post_init__(self) -> None:
         parts = [self.positives] if self.exclude is None else [self.positives, self.exclude]
         self._used = Cover(
-            pd.concat(
-                [part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]
-            )
+            pd.concat([part.loc[part["chrom"] == self.chrom, LOCUS] for part in parts])
         )
         self._unknown = counts_before(~_KNOWN[self.letters])
 

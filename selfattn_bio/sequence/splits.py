@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import run_numbers
+from selfattn_bio.sequence.intervals import LOCUS, run_numbers
 from selfattn_bio.sequence.split_table import DROPPED, check_splits, lacking_records
 from selfattn_bio.split_names import SPLITS
 
@@ -88,7 +88,7 @@ def split_by_region(
     CorpusError
         If a record has no coordinates, or a region contains no record.
     """
-    chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
+    chrom, start, end = (_given(records, column) for column in LOCUS)
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(canonical_name)
     assigned, reasons = (
         pd.Series("train", index=records.index),
@@ -383,9 +383,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     """
     loci = np.arange(len(records))
     spans = (
-        records.reset_index(drop=True)[["chrom", "start", "end"]]
-        .dropna()
-        .astype({"start": "int64", "end": "int64"})
+        records.reset_index(drop=True)[LOCUS].dropna().astype({"start": "int64", "end": "int64"})
     )
     chroms = pd.factorize(spans["chrom"].map(canonical_name))[0]
     shift = chroms * (int(spans["end"].max()) + 1) if len(spans) else 0  # chromosomes end to end
