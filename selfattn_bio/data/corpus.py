@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from selfattn_bio.config import RunFile, did_you_mean
 from selfattn_bio.data.writer import (
@@ -188,59 +187,30 @@ class Corpus:
         Parameters
         ----------
         place
-            Where the columns are requested, for the error; by default the table of the targets.
+            Where the columns are requested, for the error; by default the corpus.
 
         Raises
         ------
         CorpusError
-            If the corpus was built without targets, or a column is missing.
+            If a column is missing.
         """
-        if not (self.path / TARGETS).exists():
-            raise CorpusError(
-                "the corpus has no targets",
-                place=str(self.path),
-                hint="Ingest with targets in [data] (--targets)",
-            )
-        found = pd.read_parquet(self.path / TARGETS)
+        path = self.path / TARGETS
+        found = pd.read_parquet(path) if path.exists() else pd.DataFrame(index=self.records.index)
         if absent := [column for column in columns if column not in found]:
-            message = (
-                f"no column {absent[0]!r} in the targets (columns: "
-                f"{', '.join(map(repr, found.columns))})"
-            )
+            held = ", ".join(map(repr, found)) or "none"
             hint = did_you_mean(absent[0], list(map(str, found))).replace("did", "Did", 1) or (
-                "Name one of them in the run file, or add the column to the table"
+                f"Add it to the table, or {absent[0]}=... to the FASTA headers, and ingest again"
             )
-            raise CorpusError(message, place=place or self.summary["targets"]["path"], hint=hint)
+            message = f"no column {absent[0]!r} in the targets (columns: {held})"
+            raise CorpusError(message, place=place or str(self.path), hint=hint)
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:
         """Return a column of the records, or of their targets if the records lack it.
 
-        Parameters
-        ----------
-        place
-            Where the column is requested, for the error; by default the corpus.
-
-        Raises
-        ------
-        CorpusError
-            If neither has the column.
+        `place` and errors are those of `targets`.
         """
-        if name in self.records:
-            return self.records[name]
-        path = self.path / TARGETS
-        if not path.exists() or name not in parquet.read_schema(path).names:
-            held = self.summary.get("targets", {}).get("columns", ())
-            found = ", ".join(map(repr, held)) or "none"
-            hint = did_you_mean(name, held).replace("did", "Did", 1) or (
-                f"Add it to the table, or {name}=... to the FASTA headers, and run ingest again"
-            )
-            raise CorpusError(
-                f"no column {name!r} in the corpus (further columns: {found})",
-                place=place or str(self.path),
-                hint=hint,
-            )
-        return self.targets([name])[name]
+        return self.records[name] if name in self.records else self.targets([name], place)[name]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
