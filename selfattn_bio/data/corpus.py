@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile, did_you_mean
 from selfattn_bio.data.writer import (
     LETTERS,
@@ -160,7 +161,7 @@ class Corpus:
         """Release the memory of mapped letters; the system maps them again on access."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
-    def masked(self, i: int) -> NDArray[np.bool_]:
+    def masked(self, i: int) -> Bools:
         """Return which letters of record `i` were lower case, (L,).
 
         Raises
@@ -301,7 +302,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                     )
 
 
-def _runs_of(path: Path) -> NDArray[np.int64]:
+def _runs_of(path: Path) -> Integers:
     """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
     return (

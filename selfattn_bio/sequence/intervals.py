@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
@@ -33,7 +34,6 @@ _NAMES = (
     re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""),
     re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""),
 )
-Positions = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
@@ -228,7 +228,7 @@ def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature:
         )
 
 
-def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
+def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Integers:
     """Number intervals so that those that overlap, also through others, share a number.
 
     Parameters
@@ -253,7 +253,7 @@ def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
     return numbers
 
 
-def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Positions]:
+def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Integers, Integers]:
     """Merge intervals that overlap or touch, and return sorted starts and ends.
 
     [4, 9), [2, 5) and [9, 12) become [2, 12).
@@ -267,7 +267,7 @@ def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Posi
     return first, last
 
 
-def overlapping(starts: Positions, furthest: Positions, start: int, end: int) -> slice:
+def overlapping(starts: Integers, furthest: Integers, start: int, end: int) -> slice:
     """Return the range of sorted intervals that contains all that overlap [start, end).
 
     Parameters
@@ -282,7 +282,7 @@ def overlapping(starts: Positions, furthest: Positions, start: int, end: int) ->
     return slice(first, max(first, int(np.searchsorted(starts, end, "left"))))
 
 
-def counts_before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+def counts_before(mask: Bools) -> NDArray[np.int32]:
     """Return the number of True before each position, shape (L + 1,).
 
     The difference of two values is the number within a window.
@@ -312,20 +312,20 @@ class Cover:
             for chrom, rows in intervals.groupby("chrom", sort=False)
         }
 
-    def bases(self, chrom: str, start: Positions, end: Positions) -> Positions:
+    def bases(self, chrom: str, start: Integers, end: Integers) -> Integers:
         """Count the covered bases of each window, shape (n,)."""
         if chrom not in self.runs:
             return np.zeros(len(start), np.int64)
         starts, ends = self.runs[chrom]
         before = np.concatenate([[0], np.cumsum(ends - starts)])
 
-        def up_to(position: Positions) -> Positions:  # covered bases before each position
+        def up_to(position: Integers) -> Integers:  # covered bases before each position
             run = np.searchsorted(starts, position, "right") - 1
             return np.where(run < 0, 0, before[run] + np.minimum(position, ends[run]) - starts[run])
 
         return up_to(np.asarray(end)) - up_to(np.asarray(start))
 
-    def bases_of(self, windows: pd.DataFrame) -> Positions:
+    def bases_of(self, windows: pd.DataFrame) -> Integers:
         """Count the covered bases of each row (chrom, start, end), shape (n,), in order."""
         found = np.zeros(len(windows), np.int64)
         for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):

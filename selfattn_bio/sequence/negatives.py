@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import LOCUS, Cover, counts_before
@@ -223,7 +224,7 @@ class _Free:
         )
         self._unknown = counts_before(~_KNOWN[self.letters])
 
-    def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def are(self, start: Integers, end: Integers) -> Bools:
         """Return which windows are within the chromosome, unoccupied and without N."""
         inside = (start >= 0) & (end <= len(self.letters))
         start, end = np.where(inside, start, 0), np.where(inside, end, 0)

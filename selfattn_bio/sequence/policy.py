@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet, printable
 
@@ -138,7 +139,7 @@ class Body:
         self._policy, self._record, self._name = policy, record, name
         self._letters = b""  # letters of the first piece; only long records have more
         self._grown: bytearray | None = None
-        self._runs: list[NDArray[np.int64]] | None = [] if policy.soft_mask == "keep" else None
+        self._runs: list[Integers] | None = [] if policy.soft_mask == "keep" else None
         # line of the first invalid byte, all invalid bytes so far, piece around the first one
         self._foreign: tuple[int, bytes, bytes] | None = None
         self._stop = 0  # line of a stop sign that no letter has followed yet
@@ -164,7 +165,7 @@ class Body:
             self._grown += letters
         return piece.count(b"\n") if unusual else len(piece) - len(letters)
 
-    def finish(self, line: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    def finish(self, line: int) -> tuple[NDArray[np.uint8], Integers | None]:
         """Return the letters (read-only), and the soft-masked intervals if they are kept.
 
         `line` is the line of the header.
@@ -255,12 +256,12 @@ def invalid(foreign: bytes, name: str, alphabet: Alphabet) -> str:
     return f"invalid {printable(foreign[0])}{more} in {name} (expected {alphabet.description})"
 
 
-def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def runs_of(mask: Bools) -> Integers:
     """Return the intervals of True in a mask (L,), shape (n, 2), 0-based half-open."""
     return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
 
 
-def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _joined(parts: list[Integers]) -> Integers:
     """Concatenate the intervals of all pieces, merging those cut at a piece boundary."""
     runs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
     if not len(runs):

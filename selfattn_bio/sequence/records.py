@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import raise_sequence_error
 from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import control_in, printable
@@ -62,7 +63,7 @@ class Record(NamedTuple):
     group: str | None = None
     label: int | None = None
     targets: Mapping[str, str | None] | None = None
-    masked: NDArray[np.int64] | None = None
+    masked: Integers | None = None
 
 
 @dataclass

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, run_numbers
@@ -166,7 +167,7 @@ def split_by_group(
 def split_by_cluster(
     records: pd.DataFrame,
     keys: Sequence[bytes],
-    clusters: NDArray[np.int64],
+    clusters: Integers,
     valid_fraction: float,
     test_fraction: float,
     seed: int,
@@ -356,7 +357,7 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     return records[column].astype(str)
 
 
-def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
+def _bundles(*columns: Sequence[object] | pd.Series | Integers) -> Integers:
     """Number the records so that those with a common value in any column share a number.
 
     Records connected through others share a number too.
@@ -375,7 +376,7 @@ def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDAr
     )
 
 
-def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
+def _loci(records: pd.DataFrame) -> Integers:
     """Number the records so that those with overlapping coordinates share a number.
 
     Records connected through others share a number too; each record without coordinates has its own
@@ -393,7 +394,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _deal(
-    records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int
+    records: pd.DataFrame, bundles: Integers, valid: float, test: float, seed: int
 ) -> NDArray[np.str_]:
     """Assign each bundle to the split that lacks most records to reach its size.
 
