@@ -27,12 +27,8 @@ from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
 
-LETTERS, RECORDS, TARGETS, MASKED = (
-    "letters.bin",
-    "records.parquet",
-    "targets.parquet",
-    "masked.bin",
-)
+LETTERS, MASKED = "letters.bin", "masked.bin"
+RECORDS, TARGETS = "records.parquet", "targets.parquet"
 TYPES = {
     "id": "str",
     "label": "Int8",

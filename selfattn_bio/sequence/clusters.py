@@ -333,21 +333,10 @@ def mmseqs_clusters(
         fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
         (folder / "records.fa").write_text(fasta, encoding="ascii")
         kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
-        options = [
-            "--min-seq-id",
-            str(identity),
-            "-c",
-            str(COVERAGE),
-            "--cov-mode",
-            "5",
-            "--cluster-mode",
-            "1",
-            "--dbtype",
-            kind,
-        ]
+        options = f"--min-seq-id {identity} -c {COVERAGE} --cov-mode 5 --cluster-mode 1 --threads 1"
         files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
         done = subprocess.run(
-            [program, "easy-cluster", *files, *options, "--threads", "1"],
+            [program, "easy-cluster", *files, *options.split(), "--dbtype", kind],
             capture_output=True,
             text=True,
             check=False,

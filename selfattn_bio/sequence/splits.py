@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.arrays import Integers
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, run_numbers
 from selfattn_bio.sequence.split_table import DROPPED, check_splits, lacking_records
@@ -369,11 +368,7 @@ def _bundles(*columns: Sequence[object] | pd.Series | Integers) -> Integers:
         values = pd.factorize(np.asarray(column, dtype=object))[0]
         nodes.append(values + num_nodes)
         num_nodes += int(values.max(initial=-1)) + 1
-    ends = (np.tile(rows, len(columns)), np.concatenate(nodes))
-    graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(num_nodes, num_nodes))
-    return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(
-        np.int64
-    )
+    return components(num_nodes, np.tile(rows, len(columns)), np.concatenate(nodes))[:num_records]
 
 
 def _loci(records: pd.DataFrame) -> Integers:
