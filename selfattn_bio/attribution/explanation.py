@@ -27,6 +27,7 @@ from selfattn_bio.attribution.plot_regions import (
 from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
@@ -42,7 +43,6 @@ from selfattn_bio.sequence.alphabet import LEVELS, Ascii, get_alphabet
 
 INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
-PARTNER = "partner"  # folder of the second input, within that of the first
 # keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
 SHOWN = 3  # sequences in notebooks
