@@ -51,8 +51,8 @@ from selfattn_bio.motifs.motif_set import MotifSet as MotifSet
 from selfattn_bio.scoring.embedding import Embeddings as Embeddings
 from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
-from selfattn_bio.scoring.ensemble import Ensemble as Ensemble
 from selfattn_bio.scoring.loading import load as load
+from selfattn_bio.scoring.scorer import Ensemble as Ensemble
 from selfattn_bio.scoring.scorer import Scorer as Scorer
 from selfattn_bio.scoring.table import ScoreOptions as ScoreOptions
 from selfattn_bio.scoring.table import ScoreSummary as ScoreSummary
@@ -61,7 +61,7 @@ from selfattn_bio.scoring.table import score_files as score_files
 from selfattn_bio.scoring.table import score_sequences as score_sequences
 from selfattn_bio.scoring.tracks import Scan as Scan
 from selfattn_bio.scoring.tracks import score_genome as score_genome
-from selfattn_bio.scoring.variants import VariantWindows as VariantWindows
+from selfattn_bio.scoring.variants import VariantOptions as VariantOptions
 from selfattn_bio.scoring.variants import score_variants as score_variants
 from selfattn_bio.sequence.alphabet import get_alphabet as get_alphabet
 from selfattn_bio.study.data import Split as Split
@@ -70,8 +70,8 @@ from selfattn_bio.study.evaluation import Evaluation as Evaluation
 from selfattn_bio.study.leakage import Leakage as Leakage
 from selfattn_bio.study.machine import Machine as Machine
 from selfattn_bio.study.machine import inspect_machine as inspect_machine
-from selfattn_bio.study.ranking import Ranking as Ranking
 from selfattn_bio.study.study import Study as Study
+from selfattn_bio.study.training import Ranking as Ranking
 from selfattn_bio.study.workflow import run_workflow as run_workflow
 from selfattn_bio.training.dry_run import DryRun as DryRun
 from selfattn_bio.wizard import Proposal as Proposal

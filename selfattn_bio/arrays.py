@@ -1,4 +1,7 @@
-"""Types of arrays that most signatures have, and compilation of loops over arrays."""
+"""Array types that most signatures have, and compilation of loops over arrays.
+
+`sequence.alphabet` has the types of letters.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Letters = NDArray[np.uint8]  # ASCII letters; 0 is padding
 Scores = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

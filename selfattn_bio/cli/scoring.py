@@ -16,6 +16,7 @@ from selfattn_bio.cli.options import (
 )
 from selfattn_bio.display import counted
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.files import check_not_input
 from selfattn_bio.log import LOG
 
 PREFIX = output("prefix of the file names", "PREFIX")
@@ -201,7 +202,9 @@ def variants(arguments: Namespace) -> None:
     Writes PREFIX.effects.tsv with one row per alternative allele: pos is 1-based as in the VCF,
     effect is the logit with the alternative allele minus the logit with the reference. --vcf also
     writes PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO.
-    --region also writes PREFIX.saturation.svg.
+    --region also writes PREFIX.saturation.svg. A model that is not binary has the columns
+    ref_OUTPUT, alt_OUTPUT and effect_OUTPUT and the field SAB_EFFECT_OUTPUT for each class, label
+    or column, and one plot of each.
 
     All windows have the same length: a deletion brings in more bases on the right, an insertion
     pushes some out. Lines whose REF differs from the genome are not scored; if they are more than
@@ -213,23 +216,24 @@ def variants(arguments: Namespace) -> None:
       --genome dm3.fa --vcf my.vcf.gz --rc --output my
     """
     from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
-    from selfattn_bio.scoring.variants import VariantWindows
+    from selfattn_bio.scoring.variants import VariantOptions
 
     model, genome, prefix = arguments.model, arguments.genome, arguments.output
-    windows = VariantWindows(rc=arguments.rc)
+    options = VariantOptions(rc=arguments.rc)
     if arguments.vcf:
         annotate_variants(
-            model, genome, arguments.vcf, prefix, windows=windows, motifs=arguments.motifs
+            model, genome, arguments.vcf, prefix, options=options, motifs=arguments.motifs
         )
+        more = "annotated.vcf.gz"
     else:
         found = score_substitutions(
-            model, genome, arguments.region, windows=windows, motifs=arguments.motifs
+            model, genome, arguments.region, options=options, motifs=arguments.motifs
         )
         found.save(prefix)
+        more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"
         for line in found.lines:
             LOG.info(line)
-    drawn = "annotated.vcf.gz" if arguments.vcf else "saturation.svg"
-    LOG.info(f"wrote {prefix}.effects.tsv and {prefix}.{drawn}")
+    LOG.info(f"wrote {prefix}.effects.tsv and {prefix}.{more}")
 
 
 @command(
@@ -260,6 +264,7 @@ def contacts(arguments: Namespace) -> None:
     """
     from selfattn_bio.attribution.contacts import find_contacts
 
+    check_not_input(f"{arguments.output}.contacts.tsv", arguments.contacts, arguments.fasta)
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
     for line in contacts.lines:

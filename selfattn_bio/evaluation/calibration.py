@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.stored import LEAST_SLOPE
 
 TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
@@ -78,6 +79,31 @@ class Calibration:
     def uncalibrated_threshold(self) -> float:
         """Return the threshold for sigmoid(logit) that gives the same calls."""
         return float(expit((logit(self.threshold) - self.intercept) / self.slope))
+
+    def shift(self, prior: float | None) -> float:
+        """Return the shift of calibrated log-odds for a different fraction of positives.
+
+        Adding it to the log-odds adapts them to data in which the fraction `prior` is positive. It
+        is 0 if `prior` is None. Calibrated log-odds hold for the fraction of positives in the
+        validation split, whatever the fraction, class weights or balanced groups of training: the
+        intercept corrects for these.
+
+        Raises
+        ------
+        ArgumentError
+            If `prior` is not in (0, 1), or the fraction of positives in validation is unknown.
+        """
+        if prior is None:
+            return 0.0
+        if not 0 < prior < 1:
+            raise ArgumentError(f"prior {prior} is not between 0 and 1")
+        if self.positive_fraction is None:
+            raise ArgumentError(
+                "prior cannot be used with this model, which does not store the fraction of "
+                "positives in its validation split",
+                hint="Train it again with this version",
+            )
+        return float(logit(prior) - logit(self.positive_fraction))
 
     def log_odds(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated log-odds of label 1, in the given shape."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
-    from selfattn_bio.scoring.partners import Partners
+    from selfattn_bio.scoring.paired_scorer import Partners
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,3 @@ def test_sweep_never_reads_test_records(
     study.jobs[0].files.model.rename("model")
     assert exit_code("evaluate .") == 1
     assert "the model was trained on another split (" in capsys.readouterr().err
-
-
-def test_unknown_sweep_job_error(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("train ./sweep/1234") == 1
-    assert "run.toml: unknown job '1234'; known jobs: " in capsys.readouterr().err
-    assert exit_code("train ./members/2") == 1
-    assert "run.toml: no member 2; training.seeds is 1" in capsys.readouterr().err

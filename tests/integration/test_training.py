@@ -10,12 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
-from selfattn_bio.training import resume
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.resume import fingerprint_of
 
 MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
 FAST = config.Training(**st.FAST, max_steps=120, evaluate_every=40, precision="32-true")
@@ -172,22 +169,6 @@ def test_control_shuffles_labels_of_both_splits(planted):
         truth = st.corpus_of(planted).records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)
-
-
-def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkeypatch):
-    corpus, split, other = st.corpus_of(planted), planted / "split.tsv", tmp_path / "split.tsv"
-    other.write_text(split.read_text().replace("valid", "test"))
-    runs = [run_file(), with_training(seed=1), run_file(model=CNN)]
-    runs.append(run_file(tokens=config.Tokens(k=2)))
-    prints = {
-        fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)
-    }
-    assert len(prints) == 8
-    both, given = with_training(reverse_complement=True), config.EvaluationSection(strands="given")
-    strands = [both, both.model_copy(update={"evaluation": given})]
-    assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
-    monkeypatch.setattr(resume, "code_sha256", lambda: "of other code")
-    assert fingerprint_of(runs[0], corpus, sha256_of(split), 1) not in prints
 
 
 def test_corpus_of_other_alphabet_is_refused(planted):

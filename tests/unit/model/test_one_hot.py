@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, SMALL, ascii_of, learner, scorer_of
+from learners import CNN, CONV, HEADS, SMALL, learner, scorer_of
+from letters import ascii_of
 from torch import nn
 
 from selfattn_bio import config, load
@@ -16,8 +17,8 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.user_module import ModuleNetwork
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 CONVOLVED = SMALL | {"stem": CONV}

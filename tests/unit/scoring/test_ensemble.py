@@ -12,9 +12,8 @@ from selfattn_bio.attribution.explain import explain
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, 
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.origin import ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import parse_region, read_regions
 from selfattn_bio.scoring.tracks import Scan, score_genome, unsuppressed
+from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
 from selfattn_bio.sequence.genome import Genome
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
@@ -231,13 +230,12 @@ def test_prior_after_balanced_training():
     labels = rng.uniform(size=len(truth)) < expit(truth)
     logits = truth - logit(labels.mean())  # of a network that saw as many positives as negatives
     fitted = Calibration.fit(logits, labels)
-    origin = ModelOrigin(replace(scorer_of(RUN), calibration=fitted), None, "")
     assert fitted.intercept == pytest.approx(logit(labels.mean()), abs=0.1)
-    assert origin.shift(labels.mean()) == pytest.approx(0, abs=1e-9)
+    assert fitted.shift(labels.mean()) == pytest.approx(0, abs=1e-9)
     # a genome in which positives are ten times rarer than in validation
     rare = labels.mean() / 10
     kept = ~labels | (rng.uniform(size=len(labels)) < rare / (1 - rare) / odds(labels))
-    shifted = expit(fitted.log_odds(logits[kept]) + origin.shift(rare))
+    shifted = expit(fitted.log_odds(logits[kept]) + fitted.shift(rare))
     assert shifted.mean() == pytest.approx(labels[kept].mean(), rel=0.1)
     assert labels[kept].mean() == pytest.approx(rare, rel=0.15)
 
@@ -247,39 +245,14 @@ def odds(labels):
     return labels.mean() / (1 - labels.mean())
 
 
-def test_window_comes_from_folder(tmp_path):
-    origin = origin_of(write_model(tmp_path / "model", RUN, length=72))
-    assert (origin.length, origin.assembly) == (72, "toy1")
-    assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
-    made = origin_of(replace(scorer_of(RUN), calibration=Calibration()))
-    with pytest.raises(ArgumentError, match="the window size is unknown"):
-        made.window(None)
-    with pytest.raises(ValueError, match="prior cannot be used with this model"):
-        made.shift(0.1)
-    with pytest.raises(ValueError, match="prior 1 is not between 0 and 1"):
-        origin.shift(1)
-    with pytest.raises(ValueError, match="a window of 2 bp is shorter than the model's 3-mers"):
-        origin.window(2)
-
-
-def test_shipped_model_is_found_by_name():
-    origin = origin_of("promoter")
-    assert (origin.length, origin.assembly) == (300, "dm3")
-    assert origin.scorer.calibration.positive_fraction == pytest.approx(
-        2797 / 5001
-    )  # of validation
-
-
-def test_loaded_model_has_origin_of_folder(genome, tmp_path):
-    folders = [
-        write_model(tmp_path / name, RUN, seed, length=WINDOW) for seed, name in enumerate("ab")
-    ]
+def test_window_is_the_record_length_of_the_folder(genome, tmp_path):
+    folders = [write_model(tmp_path / name, RUN, seed, length=72) for seed, name in enumerate("ab")]
     for model in (folders[0], folders):
-        known, loaded = origin_of(model), origin_of(load(model))
-        assert loaded.shift(0.1) == known.shift(0.1) == pytest.approx(logit(0.1) - logit(0.25))
-        assert (
-            (loaded.length, loaded.assembly) == (known.length, known.assembly) == (WINDOW, "toy1")
-        )
+        assert Scan().windows(load(model)) == GenomeWindows(72, 4)
+    with pytest.raises(ArgumentError, match="the window size is unknown"):
+        window_size(scorer_of(RUN), None)
+    with pytest.raises(ArgumentError, match="a window of 2 bp is too short; the model needs 3 bp"):
+        window_size(load(folders), 2)
     scan = Scan(stride=STRIDE, threshold=0.01)
     found, expected = (
         score_genome(model, genome, tmp_path / "x", prior=0.1, scan=scan)
@@ -288,15 +261,23 @@ def test_loaded_model_has_origin_of_folder(genome, tmp_path):
     pd.testing.assert_frame_equal(found, expected)
 
 
+def test_shipped_model_has_window_and_fraction_of_positives():
+    model = load("promoter")
+    assert (model.record_length, model.run.data.assembly) == (300, "dm3")
+    assert model.calibration.positive_fraction == pytest.approx(2797 / 5001)  # of validation
+
+
 def test_folder_of_an_earlier_version_has_no_positive_fraction(tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=72)
     provenance = json.loads((folder / "provenance.json").read_text())
     provenance["calibration"] = {"temperature": 2.0, "slope": 0.4, "threshold": 0.6}
     (folder / "provenance.json").write_text(json.dumps(provenance))
-    origin = origin_of(folder)
-    assert origin.scorer.calibration == Calibration(0.4, 0.0, 0.6)
+    calibration = load(folder).calibration
+    assert calibration == Calibration(0.4, 0.0, 0.6)
     with pytest.raises(ArgumentError, match="does not store the fraction of positives"):
-        origin.shift(0.1)
+        calibration.shift(0.1)
+    with pytest.raises(ArgumentError, match="prior 1 is not between 0 and 1"):
+        calibration.shift(1)
 
 
 def test_file_names_contain_assembly(genome, tmp_path):
@@ -353,12 +334,19 @@ def test_invalid_bed_files(genome, tmp_path, text, message):
         score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=bed, scan=SCAN)
 
 
-def test_scan_refuses_other_objectives(tmp_path):
+def test_scan_refuses_protein_and_other_objectives(genome, tmp_path):
     run = run_file()
     data = run.data.model_copy(update={"alphabet": "protein"})
     protein = run.model_copy(update={"data": data, "tokens": config.Tokens(k=1)})
-    with pytest.raises(ModelFolderError, match="need a binary model of DNA"):
-        origin_of(write_model(tmp_path / "protein", protein))
+    with pytest.raises(ModelFolderError, match="need a model of DNA; this one reads protein"):
+        load_dna_model(write_model(tmp_path / "protein", protein))
+    masked = run.model_copy(update={"objective": config.MaskedObjective()})
+    with pytest.raises(ModelFolderError, match="'masked' does not score sequences"):
+        load_dna_model(scorer_of(masked))
+    section = config.RegressionObjective(columns=("r",), center=(0.0,), scale=(1.0,))
+    numbers = run.model_copy(update={"objective": section})
+    with pytest.raises(ModelFolderError, match="scans need a binary model"):
+        score_genome(scorer_of(numbers), genome, tmp_path / "x", scan=SCAN)
 
 
 @pytest.mark.parametrize(

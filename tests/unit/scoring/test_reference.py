@@ -13,7 +13,6 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import REFERENCE, save_model
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.reference import (
     OUTSIDE,
@@ -22,7 +21,7 @@ from selfattn_bio.scoring.reference import (
     _variety,
     load_reference,
 )
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer

@@ -10,8 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from selfattn_bio import config
 from selfattn_bio.baselines import Baseline, Setup
 from selfattn_bio.scoring import windows as module
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.stack import Stack
 from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits, unit
 from selfattn_bio.sequence.alphabet import DNA

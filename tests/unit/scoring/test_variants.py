@@ -1,20 +1,25 @@
 """Test effects of variants: windows of both alleles, placements, status, several models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pysam
 import pytest
 from genome_models import random_letters, scorer_of, write_genome, write_model
 from scipy.special import expit
 from variant_files import RUN, open_genome, other, text, write_vcf
 
-from selfattn_bio.errors import VariantFileError
-from selfattn_bio.evidence.variants import score_substitutions
+from selfattn_bio import config
+from selfattn_bio.errors import ArgumentError, VariantFileError
+from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.annotated import info_fields
 from selfattn_bio.scoring.regions import Region
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.scoring.variants import (
-    VariantWindows,
+    VariantOptions,
     mismatch,
     score_variants,
     substitutions,
@@ -69,12 +74,12 @@ def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
 
 def test_placements_spread_over_the_middle_half():
     variant = VcfVariant("x:1", "c", "c", 1000, ".", "A", ("C",))
-    assert VariantWindows().starts(variant, 300) == [850]
-    assert VariantWindows(placements=3).starts(variant, 300) == [800, 850, 900]
-    assert VariantWindows(around=1100).starts(variant, 300) == [950]
+    assert VariantOptions().starts(variant, 300) == [850]
+    assert VariantOptions(placements=3).starts(variant, 300) == [800, 850, 900]
+    assert VariantOptions(around=1100).starts(variant, 300) == [950]
     for options in ({"window": 0}, {"placements": 0}):
         with pytest.raises(ValueError, match="is 0; it must be at least 1"):
-            VariantWindows(**options)
+            VariantOptions(**options)
 
 
 @pytest.mark.parametrize("rc", [False, True])
@@ -87,8 +92,8 @@ def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placem
         ("chrA", 301, text(genome, 300, 301), "GATTACA"),
     ]
     scorer = scorer_of(RUN)
-    windows = VariantWindows(window=60, rc=rc, placements=placements)
-    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), windows=windows)
+    options = VariantOptions(window=60, rc=rc, placements=placements)
+    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), options=options)
     assert table[["chrom", "pos", "ref", "alt"]].to_numpy().tolist() == [list(row) for row in rows]
     for (_, pos, ref, alt), found in zip(rows, table.to_dict("records"), strict=True):
         logits = {}
@@ -114,12 +119,101 @@ def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placem
     assert set(table["status"]) == {"scored"}
 
 
+NUMBERS = {"columns": ("a", "b", "c"), "center": (2.0, 0.0, 1.0), "scale": (3.0, 1.0, 0.5)}
+CLASSES = config.MulticlassPart(column="k", classes=("x", "y", "z"))
+OBJECTIVES = {
+    "regression": config.RegressionObjective(**NUMBERS),
+    "multiclass": config.MulticlassObjective(column="k", classes=("x", "y", "z")),
+    "multilabel": config.MultilabelObjective(columns=("u", "v")),
+    "several": config.SeveralObjective(
+        parts={"family": CLASSES, "number": config.RegressionPart(**NUMBERS)}
+    ),
+    "labels": config.LabelsObjective(column="s", classes="HE"),
+    "bins": config.BinsObjective(points="p.bed", bin=4),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_each_output_has_an_effect_in_its_unit(genome, tmp_path, kind):
+    rc = kind not in ("labels", "bins")
+    members = [scorer_of(RUN.model_copy(update={"objective": OBJECTIVES[kind]}), i) for i in (0, 1)]
+    rows = [("chrA", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
+    rows += [
+        ("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)),
+        ("chrA", 301, text(genome, 300, 301), f"GATTACA,*,{other(text(genome, 300, 301))}"),
+    ]
+    path, options = write_vcf(tmp_path / "a.vcf", rows), VariantOptions(60, rc=rc)
+    tables = [score_variants(member, genome, path, options) for member in members]
+    outputs = members[0].objective.outputs
+    largest = []
+    for row in tables[0][tables[0]["status"] == "scored"].to_dict("records"):
+        start = row["pos"] - 1
+        left, right = text(genome, start - 30, start), text(genome, start + len(row["ref"]), 400)
+        windows = [
+            np.frombuffer((left + row[allele] + right)[:60].encode(), np.uint8)
+            for allele in ("ref", "alt")
+        ]
+        read = members[0].outputs(windows)
+        if rc:
+            reverse = [DNA.reverse_complement(window) for window in windows]
+            read = (read + members[0].outputs(reverse)) / 2
+        effects = {}
+        for output in outputs:
+            ref, alt = output.value(read)
+            found = [row[f"{what}_{output.name}"] for what in ("ref", "alt", "effect")]
+            assert found == pytest.approx([ref, alt, alt - ref], abs=1e-5)
+            effects[output.name] = abs(alt - ref) / output.scale
+        largest.append(row["largest_effect"] == max(effects, key=effects.get))
+    assert largest == [True] * 4
+    unscored = tables[0][tables[0]["status"] == "no_allele"]
+    assert unscored.filter(like="effect_").isna().all(axis=None)
+    assert unscored["largest_effect"].tolist() == [""]
+    both = score_variants(Ensemble(tuple(members)), genome, path, options)
+    for output in outputs:
+        each = np.stack([table[f"effect_{output.name}"] for table in tables])
+        np.testing.assert_allclose(both[f"effect_{output.name}"], each.mean(axis=0))
+        np.testing.assert_allclose(both[f"effect_spread_{output.name}"], spread(each))
+    if not rc:
+        with pytest.raises(ArgumentError, match="rc cannot be used with objective"):
+            score_variants(members[0], genome, path, VariantOptions(60, rc=True))
+    with pytest.raises(ArgumentError, match="prior is for the probabilities of a binary model"):
+        score_variants(members[0], genome, path, VariantOptions(60, prior=0.1))
+
+
+def test_fields_and_plots_of_several_outputs(genome, tmp_path):
+    scorer = scorer_of(RUN.model_copy(update={"objective": OBJECTIVES["several"]}))
+    path = write_vcf(
+        tmp_path / "a.vcf", [("chrA", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
+    )
+    options = VariantOptions(60, background=20)
+    annotate_variants(scorer, genome, path, tmp_path / "a", options)
+    table = score_variants(scorer, genome, path, options)
+    with pysam.VariantFile(str(tmp_path / "a.annotated.vcf.gz")) as file:
+        (record,), header = list(file), file.header.info
+        for name, unit in (("family.y", "log-odds"), ("number.c", "c")):
+            field = f"SAB_EFFECT_{name}"
+            assert record.info[field] == pytest.approx(table[f"effect_{name}"], abs=1e-4)
+            assert f"({unit}), by selfattn_bio" in header[field].description
+            assert table[f"effect_percentile_{name}"].between(0, 100).all()
+    assert list(info_fields({"+": "log", "-": "log"})) == ["SAB_EFFECT_1", "SAB_EFFECT_2"]
+    found = score_substitutions(scorer, genome, "chrA:201-203", options=VariantOptions(60))
+    letters, _, bar = found.plot(output="number.c").axes
+    assert (letters.get_ylabel(), bar.get_ylabel()) == ("mean loss (c)", "effect (c)")
+    heat = found.plot(output="number.c").axes[1].images[0].get_array()
+    expected = found.table.pivot_table("effect_number.c", "alt", "pos").to_numpy()
+    np.testing.assert_allclose(np.ma.filled(heat, np.nan), expected)
+    with pytest.raises(ArgumentError, match="no output 'c'; the outputs are family"):
+        found.plot(output="c")
+    found.save(tmp_path / "b")
+    assert len(list(tmp_path.glob("b.saturation.*.svg"))) == 6
+
+
 def test_several_alternatives_equal_separate_lines(genome, tmp_path):
     ref = text(genome, 99, 102)
     alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
     together, apart = (
         score_variants(
-            scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
+            scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), options=VariantOptions(60)
         )
         for rows in (
             [("chrA", 100, ref, ",".join(alts))],
@@ -138,7 +232,7 @@ def test_unscored_variants_have_a_status(genome, tmp_path):
         ("tiny", 3, "G", "A"),
     ]
     table = score_variants(
-        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
+        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), options=VariantOptions(60)
     )
     assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + [
         "reference_mismatch",
@@ -160,20 +254,20 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     )
     path = write_vcf(tmp_path / "a.vcf", rows)
     found, expected = (
-        score_variants(scorer, genome, path, windows=VariantWindows(60)) for genome in (soft, hard)
+        score_variants(scorer, genome, path, options=VariantOptions(60)) for genome in (soft, hard)
     )
     assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
     pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
     assert not np.allclose(
         found["logit_ref"][0],
-        score_variants(scorer_of(RUN), soft, path, windows=VariantWindows(60))["logit_ref"][0],
+        score_variants(scorer_of(RUN), soft, path, options=VariantOptions(60))["logit_ref"][0],
     )
     # the mask does not hide it
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
     with pytest.raises(
         VariantFileError, match="REF differs from the genome in 1 of 4 lines, more than 5%"
     ):
-        score_variants(scorer, soft, wrong, windows=VariantWindows(60))
+        score_variants(scorer, soft, wrong, options=VariantOptions(60))
 
 
 def test_genome_of_other_assembly_is_refused(genome, tmp_path):
@@ -185,7 +279,7 @@ def test_genome_of_other_assembly_is_refused(genome, tmp_path):
         rf".*:7: REF is {wrong[2]}, but the genome has"
     )
     with pytest.raises(VariantFileError, match=message):
-        score_variants(scorer_of(RUN), genome, path, windows=VariantWindows(60))
+        score_variants(scorer_of(RUN), genome, path, options=VariantOptions(60))
     assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
 
 
@@ -204,7 +298,7 @@ def test_several_models_give_effect_spread(genome, tmp_path):
         tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))]
     )
     tables = [
-        score_variants(model, genome, path, windows=VariantWindows(60))
+        score_variants(model, genome, path, options=VariantOptions(60))
         for model in (*members, Ensemble(members))
     ]
     effects = [float(table["effect"].iloc[0]) for table in tables]
@@ -234,32 +328,32 @@ def test_random_substitutions_are_elsewhere_in_all_windows(genome):
     assert len(few) == 7
 
 
-@pytest.mark.parametrize("windows", [VariantWindows(60), VariantWindows(60, 3, rc=True)])
-def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, windows):
+@pytest.mark.parametrize("options", [VariantOptions(60), VariantOptions(60, 3, rc=True)])
+def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, options):
     scorer, ref = scorer_of(RUN), text(genome, 199, 200)
     rows = [("chrA", 200, ref, f"{other(ref)},*"), ("chrA", 300, text(genome, 299, 300), "GATTACA")]
     path = write_vcf(tmp_path / "a.vcf", rows)
-    table = score_variants(scorer, genome, path, windows=windows, background=10_000)
-    plain = score_variants(scorer, genome, path, windows=windows)
+    table = score_variants(scorer, genome, path, replace(options, background=10_000))
+    plain = score_variants(scorer, genome, path, options=options)
     pd.testing.assert_frame_equal(table.drop(columns="effect_percentile"), plain)
     assert np.isnan(table["effect_percentile"][1])
     # all other substitutions in the common part of the windows, as variants in the same windows
-    shift = 0 if windows.placements == 1 else 10
+    shift = 0 if options.placements == 1 else 10
     effects = []
     for place in range(199 - 30 + shift, 199 + 30 - shift):
         if place != 199:
             wild = text(genome, place, place + 1)
-            around = VariantWindows(60, windows.placements, windows.rc, around=199)
+            around = replace(options, around=199)
             row = ("chrA", place + 1, wild, ",".join(x for x in "ACGT" if x != wild))
             found = score_variants(
-                scorer, genome, write_vcf(tmp_path / "b.vcf", [row]), windows=around
+                scorer, genome, write_vcf(tmp_path / "b.vcf", [row]), options=around
             )
             effects += found["effect"].tolist()
     expected = 100 * np.mean(np.abs(effects) < abs(table["effect"][0]))
     assert table["effect_percentile"][0] == pytest.approx(expected)
     assert 0 < expected < 100
     with pytest.raises(ValueError, match="background is -1; it must be at least 0"):
-        score_variants(scorer, genome, path, background=-1)
+        VariantOptions(background=-1)
 
 
 def test_substitutions_of_a_region(genome):

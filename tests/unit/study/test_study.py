@@ -195,5 +195,5 @@ def test_task_precedes_run_file_in_its_results(two_classes):
 def test_damaged_results_name_their_step(two_classes):
     Path("corpus").mkdir()
     Path("split.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split TASK` again"):
+    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split \.` again"):
         Study(".").splits  # noqa: B018

@@ -1,4 +1,4 @@
-"""Copies of the project, and Snakemake in them, for the tests of the workflow."""
+"""Copy the project and run Snakemake there; pytest puts this folder on the path."""
 
 import os
 import re
@@ -9,7 +9,29 @@ from pathlib import Path
 
 from fast_python import fast_python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+TINY = """
+variants = {}
+[data]
+positives = "data/smoke/positives.fa"
+negatives = "data/smoke/negatives.fa"
+[split]
+kind = "chromosome"
+valid = ["chrB"]
+test = ["chrC"]
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+[evaluation]
+bootstraps = 20
+[training]
+max_steps = 4
+evaluate_every = 2
+batch_size = 16
+"""
 
 
 def copy_project(folder: Path) -> Path:
@@ -22,29 +44,29 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, python: str = sys.executable) -> list[str]:
     """Return a Snakemake command with one core, which is fastest for tasks this small."""
-    return [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    return [python, "-m", "snakemake", "--cores", "1", *arguments]
 
 
-def snakemake(project: Path, *arguments: str, fresh: bool = False) -> subprocess.CompletedProcess:
-    """Run Snakemake; return output and errors as one stream.
-
-    Snakemake and the commands start in forks, or as `fresh` processes that import the libraries.
-    """
-    program, *rest = command(*arguments)
+def start(project: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake and its commands in forks, with output and errors as one stream."""
     shell_function = f'() {{ "{fast_python()}" -m selfattn_bio.cli.main "$@"; }}'
-    forked = {"BASH_FUNC_selfattn-bio%%": shell_function}
-    return subprocess.run(
-        [program if fresh else fast_python(), *rest],
+    return subprocess.Popen(
+        command(*arguments, python=fast_python()),
         cwd=project,
-        env=os.environ | ({} if fresh else forked),
+        env=os.environ | {"BASH_FUNC_selfattn-bio%%": shell_function},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=550,
-        check=False,
     )
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake, and return its exit code and output."""
+    with start(project, *arguments) as process:
+        output, _ = process.communicate(timeout=550)
+    return subprocess.CompletedProcess(arguments, process.returncode, output)
 
 
 def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Test the files of other tools: round trips, reading by these tools, and errors."""
+"""Test motif files and those of other tools: round trips, reading by these tools, and errors."""
 
 import gzip
 import importlib.util
@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from Bio import motifs as bio
+from letters import BASES, ascii_of
 from test_clusters_caller import WORDS, planted
 
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.errors import DatabaseError, OutputError
+from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs import (
     jaspar_text,
     meme_text,
@@ -29,7 +30,6 @@ from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.motif_set import build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.tables import on_chromosome, read_bed, write_bed, write_table
 
 PFMS = {
     "motif_01": np.array([[7, 0, 1, 2], [0, 10, 0, 0], [3, 3, 3, 1]]),
@@ -195,12 +195,9 @@ def test_modisco_exchange_round_trip(explained, tmp_path):
     )
     patterns = list(_patterns_of(tmp_path / "out.h5"))
     assert len(patterns) >= 3
-    best = {
-        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
-        for pattern in patterns
-    }
+    best = {bytes(BASES[pattern.pfm.argmax(axis=1)]) for pattern in patterns}
     for word in WORDS:
-        forms = (word, bytes(DNA.reverse_complement(np.frombuffer(word, dtype=np.uint8))))
+        forms = (word, bytes(DNA.reverse_complement(ascii_of(word))))
         assert any(form in text for form in forms for text in best)
 
 
@@ -220,50 +217,78 @@ def test_the_finemo_program_reads_our_files(explained, tmp_path):
         assert len(pd.read_csv(tmp_path / f"hits{number}" / "hits.tsv", sep="\t")) > 200
 
 
-def test_bed_has_more_columns_and_comes_back(tmp_path):
-    records = pd.DataFrame({"id": ["a", "1"]} | dict.fromkeys(["chrom", "start", "end", "strand"]))
-    places = {
-        "record": [0, 1],
-        "start": [3, 0],
-        "end": [9, 6],
-        "strand": ["+", "-"],
-        "name": "m",
-        "score": [5, 1000],
-        "p_value": [1e-5, 2e-4],
-    }
-    rows = on_chromosome(pd.DataFrame(places), records)
-    write_bed(tmp_path / "a.bed", rows, ["p_value"])
-    assert (
-        tmp_path / "a.bed"
-    ).read_text() == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
-    found = read_bed(tmp_path / "a.bed").rename(columns={6: "p_value"})
-    pd.testing.assert_frame_equal(found, rows, check_dtype=False)
-    (tmp_path / "short.bed").write_text("a\t3\t9\n")
-    with pytest.raises(ValueError, match=r"BED file has 3 columns instead of chrom, start"):
-        read_bed(tmp_path / "short.bed")
-    write_bed(tmp_path / "none.bed", rows[:0])
-    assert read_bed(tmp_path / "none.bed").empty
+PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
 
 
-def test_bed_names_stay_text(tmp_path):
-    names = ["one#1#chr1", "007", "1e5", "NA", 'a"b', '"c"']
-    rows = pd.DataFrame(
-        {"chrom": names, "start": 3, "end": 9, "name": names[::-1], "score": 5, "strand": "+"}
+@pytest.mark.parametrize("suffix", ["meme", "meme.gz"])
+def test_meme_round_trip(tmp_path, suffix):
+    text = meme_text(
+        {"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}, {"motif_01": 12, "MA0001.1 Abc d": 7}
     )
-    write_bed(tmp_path / "a.bed", rows)
-    assert (tmp_path / "a.bed").read_text().splitlines()[4] == 'a"b\t3\t9\t007\t5\t+'
-    pd.testing.assert_frame_equal(read_bed(tmp_path / "a.bed"), rows, check_dtype=False)
+    path = tmp_path / f"motifs.{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    found = read_meme(path)
+    assert list(found) == ["motif_01", "Abc d (MA0001.1)"]
+    np.testing.assert_allclose(found["motif_01"], PPM, atol=1e-6)
+    np.testing.assert_allclose(found["Abc d (MA0001.1)"], PPM[::-1], atol=1e-6)
 
 
-def test_tables_as_tsv_and_parquet(tmp_path):
-    table = pd.DataFrame({"name": ["m", "n"], "p_value": [0.25, 1e-9]})
-    write_table(tmp_path / "t.tsv", table)
-    write_table(tmp_path / "t.parquet", table)
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "t.tsv", sep="\t"), table, check_dtype=False
-    )
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table, check_dtype=False)
-    with pytest.raises(
-        OutputError, match=r"unknown table format. Use a name ending in .tsv or .parquet"
-    ):
-        write_table(tmp_path / "t.csv", table)
+def test_memelite_reads_what_we_write(tmp_path):
+    from memelite.io import read_meme as theirs
+
+    path = tmp_path / "motifs.meme"
+    path.write_text(meme_text({"motif_01": PPM}, {"motif_01": 12}))
+    np.testing.assert_allclose(theirs(str(path))["motif_01"], PPM.T, atol=1e-6)
+
+
+HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1: not a MEME file: it does not start with 'MEME version'"),
+        (">x\nACGT\n", ":1: not a MEME file: it does not start with 'MEME version'"),
+        ("MEME version 4\n", ": the motif database contains no motif"),
+        ("MEME version 4\nALPHABET= ACDE\n", ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'"),
+        (
+            HEAD + "letter-probability matrix: w= 2\n.5 .5 0 0\n",
+            ":6: the motif has 1 row instead of 2 (w=)",
+        ),
+        (
+            HEAD + "letter-probability matrix: w= 1\n.5 .5 0\n",
+            ":7: [0.5, 0.5, 0.0] are not 4 probabilities that sum to 1",
+        ),
+        (
+            HEAD + "letter-probability matrix:\n1 1 0 0\n",
+            ":7: [1.0, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1",
+        ),
+        (HEAD + "letter-probability matrix:\n1 0 0 0\n\nMOTIF a\n", ":9: two motifs are named 'a'"),
+    ],
+)
+def test_meme_errors_name_the_line(tmp_path, text, message):
+    path = tmp_path / "bad.meme"
+    path.write_text(text)
+    with pytest.raises(DatabaseError) as error:
+        read_meme(path)
+    assert str(error.value) == f"{path}{message}"
+
+
+def test_meme_ignores_leading_lines_and_refuses_nan(tmp_path):
+    text = meme_text({"m": np.eye(4)}, {"m": 10})
+    (tmp_path / "a.meme").write_text(f"\n{text}")
+    np.testing.assert_array_equal(read_meme(tmp_path / "a.meme")["m"], np.eye(4))
+    (tmp_path / "b.meme").write_text(text.replace("1.000000 0.000000", "1.000000 nan", 1))
+    with pytest.raises(DatabaseError, match="are not 4 probabilities that sum to 1"):
+        read_meme(tmp_path / "b.meme")
+
+
+def test_missing_binary_and_truncated_databases(tmp_path):
+    with pytest.raises(DatabaseError, match="motif database not found"):
+        read_meme(tmp_path / "none.meme")
+    (tmp_path / "binary.meme").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "cut.meme.gz").write_bytes(gzip.compress(b"MEME version 4\n" * 99)[:-9])
+    with pytest.raises(DatabaseError, match=r"binary.meme: cannot read this file as MEME: "):
+        read_meme(tmp_path / "binary.meme")
+    with pytest.raises(DatabaseError, match=r"cut.meme.gz: gz file is truncated"):
+        read_meme(tmp_path / "cut.meme.gz")
