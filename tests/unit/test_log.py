@@ -122,5 +122,6 @@ def test_bars_end_with_the_command(monkeypatch, capsys):
     assert cli.main(["schema"]) == 0
     assert shown == [True]
     assert not Progress.bars
+    capsys.readouterr()
     Progress.clear()
     assert capsys.readouterr().out == ""

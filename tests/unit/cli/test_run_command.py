@@ -118,16 +118,16 @@ def test_quiet_run_prints_only_failures(here, started, capfd):
 
 def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
     """Snakemake prints no summary then."""
-    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv", "results/mine/report.html"):
+    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv"):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).touch()
     Path("workflows/tasks/mine.toml").write_text('data = { positives = "p", negatives = "n" }\n')
-    paths = "Results: results/mine/sweep.tsv\nReport: results/mine/report.html\n"
-    run("run train_mine '--print=Nothing to be done (all ...).'")
-    assert capfd.readouterr().err == f"Nothing to be done (all ...).\n{paths}"
+    run("run sweep_mine '--print=Nothing to be done (all ...).'")
+    wanted = "Nothing to be done (all ...).\nResults: results/mine/sweep.tsv\n"
+    assert capfd.readouterr().err == wanted
     for more in ("--print=done", "'--print=Nothing to be done' --dry-run"):
-        run(f"run train_mine {more}")
-        assert "Report: " not in capfd.readouterr().err
+        run(f"run sweep_mine {more}")
+        assert "Results: " not in capfd.readouterr().err
 
 
 def test_lines_of_snakemake_become_objects(here, started, capsys, monkeypatch):

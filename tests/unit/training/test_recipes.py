@@ -51,7 +51,8 @@ def records(number, seed, *, place, strand):
 
 
 def splits(place, strand):
-    train, valid = (records(n, n, place=place, strand=strand) for n in (600, 300))
+    train = records(600, 0, place=place, strand=strand)
+    valid = records(300, 1, place=place, strand=strand)
     return tuple({"train": one, "valid": other} for one, other in zip(train, valid, strict=True))
 
 
