@@ -131,3 +131,9 @@ def test_pickle_is_refused_with_reason(tmp_path, name):
             match=f"'{name}' is a pickle, which can run code and is not opened",
         ):
             load_model(path)
+
+
+def test_weights_without_memory_are_not_random(folder, monkeypatch):
+    """Random numbers on torch's device `meta` import its compiler, which takes over a second."""
+    monkeypatch.setattr("torch._refs.normal", None)  # a call would fail
+    load_model(folder)
