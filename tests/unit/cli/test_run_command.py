@@ -131,7 +131,7 @@ def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
 
 
 def test_lines_of_snakemake_become_objects(here, started, capsys, monkeypatch):
-    monkeypatch.delenv("PATH")  # of which nothing is needed
+    monkeypatch.delenv("PATH")  # it is not needed
     run("run --json train_mine")
     line = next(each for each in capsys.readouterr().out.splitlines() if "an error" not in each)
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
