@@ -11,8 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Scores
-from selfattn_bio.compiled import compiled
+from selfattn_bio.arrays import Floats, Integers, Scores, compiled
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA, Ascii, Letters
