@@ -1,4 +1,4 @@
-"""Test hits, whose p-values are exact, matches and patterns, and the use of their results."""
+"""Test hits, whose p-values are exact, matches and patterns, as libraries return them."""
 
 import warnings
 from itertools import product
