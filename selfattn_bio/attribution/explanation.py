@@ -235,15 +235,9 @@ class Explanation:
             signs = (1, -1) if target in self.numbers else (1,)
             found = self.of(target)._patterns(caller, signs)[:max_motifs]
             rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
-            patterns += [
-                replace(
-                    pattern,
-                    seqlets=pattern.seqlets.assign(
-                        record=rows[pattern.seqlets["record"].to_numpy(dtype=int)]
-                    ),
-                )
-                for pattern in found
-            ]
+            for pattern in found:
+                record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
+                patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
         return build_motifs(patterns, self.records, known, targets, self.input)
 

@@ -113,7 +113,10 @@ class Interactions(TableResult):
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
             f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}{_arrangement(row)}"
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+            f"(q {row['orientation_q']:.1g})"
             for row in self.supported.to_dict("records")
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
@@ -123,15 +126,6 @@ class Interactions(TableResult):
         layout = Layout(Path(folder))
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
-
-
-def _arrangement(row: Mapping[Any, Any]) -> str:
-    """Describe distance and strands of a pair."""
-    return (
-        f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-        f"(q {row['orientation_q']:.1g})"
-    )
 
 
 def evaluate_interactions(
