@@ -55,22 +55,11 @@ MAX_PAIRS = 20  # pairs of motifs that are tested
 MAX_SEARCHED = 1000
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
-    *NAMES,
-    "records",
-    "tested",
+    *(*NAMES, "records", "tested"),
     *estimated("epistasis"),
-    "specific",
-    "sites_p",
-    "pairs_p",
-    *("p", "q", "attention", "closest"),
-    "spacings",
-    "spacing_start",
-    "spacing_end",
-    "spacing_fold",
-    *tested("spacing"),
-    "orientation",
-    "orientation_fold",
-    *tested("orientation"),
+    *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
+    *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
+    *("orientation", "orientation_fold", *tested("orientation")),
     "verdict",
 ]
 
@@ -198,11 +187,8 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     given = pd.Series(attention(nearest), index=nearest.index)
     expected = given.groupby(nearest["gap"] // BIN).transform("mean")
     nearest = nearest.assign(attention=given / expected.where(expected > 0))
-    ranked = (
-        nearest.groupby(NAMES)["attention"]
-        .agg(["mean", "size"])
-        .sort_values(["mean", "size"], ascending=False)
-    )
+    ranked = nearest.groupby(NAMES)["attention"].agg(["mean", "size"])
+    ranked = ranked.sort_values(["mean", "size"], ascending=False)
     return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 

@@ -217,11 +217,8 @@ def changed_motifs(
     ";", and empty if there are none.
     """
     rows = [
-        [
-            ";".join(name for name in ppms if name in of_ref - of_alt),
-            ";".join(name for name in ppms if name in of_alt - of_ref),
-        ]
-        for of_ref, of_alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
+        [";".join(name for name in ppms if name in some) for some in (ref - alt, alt - ref)]
+        for ref, alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
     ]
     return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
@@ -236,9 +233,7 @@ def _touched(ppms: Mapping[str, Floats], windows: Sequence[Window]) -> list[set[
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)
-    over = hits[
-        (hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])
-    ]
+    over = hits[(hits["start"] < last[record]) & (hits["end"] > first[record])]
     of_records = over.groupby("record")["name"].agg(set)
     return [of_records.get(i, set()) for i in range(len(windows))]
 

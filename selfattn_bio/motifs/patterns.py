@@ -138,11 +138,9 @@ def align(
     sites = _trimmed(intervals, start, end)
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
-    return (
-        SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
-        if len(sites)
-        else None
-    )
+    if sites.empty:
+        return None
+    return SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
 
 
 def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA) -> Integers:

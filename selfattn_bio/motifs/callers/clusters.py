@@ -275,23 +275,16 @@ def _decoded(
     candidates, before = [], None
     for length in range(MIN_LENGTH, len(tails)):
         totals = sums[:, length:] - sums[:, :-length]  # (records, starts)
-        bins = (
-            np.floor((totals - low * length) / width)
-            .astype(np.int64)
-            .clip(0, len(tails[length]) - 1)
-        )
-        p = tails[length][bins]
+        bins = np.floor((totals - low * length) / width).astype(np.int64)
+        p = tails[length][bins.clip(0, len(tails[length]) - 1)]
         significant = (p < THRESHOLD) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
         if before is not None:
             # its two longest parts are significant, and so are all parts of these
             significant &= before[:, :-1] & before[:, 1:]
         before = significant
         record, start = np.nonzero(significant)
-        candidates.append(
-            np.column_stack(
-                [record, start, start + length, totals[record, start], p[record, start]]
-            )
-        )
+        sums_and_p = totals[record, start], p[record, start]
+        candidates.append(np.column_stack([record, start, start + length, *sums_and_p]))
         if not len(record):
             break
     spans = np.concatenate(candidates)
