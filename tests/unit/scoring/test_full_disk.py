@@ -11,8 +11,8 @@ from selfattn_bio.scoring.tracks import _open_track
 
 
 def write(folder):
-    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as track:
-        track.write("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
+    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as write_values:
+        write_values("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
 
 
 def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
