@@ -123,9 +123,7 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     )
     given, read = strand_logits(one, letters, windows), []
     monkeypatch.setattr(
-        Scorer,
-        "of_each",
-        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
+        Scorer, "of_each", lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs)
     )
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
