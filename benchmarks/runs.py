@@ -21,7 +21,7 @@ import tomli_w
 from selfattn_bio import Study
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.study.evaluators.records import EvaluationRecords
+from selfattn_bio.study.evaluated import EvaluationRecords
 
 MEASURED = """
 import re, sys, time

@@ -16,8 +16,9 @@ from runs import prepared, seconds_of, settings_in, train_all, with_training
 
 from selfattn_bio import Study
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.evaluation.bins import BLOCK, blocks_of
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.study.evaluated import blocks_of
 
 TASKS = Path("workflows/tasks")
 METRIC = "auprc"
@@ -93,7 +94,7 @@ def sampled_columns(
         table["label"].to_numpy(),
         draws,
         settings.seed,
-        units=blocks_of(table, settings.block or BLOCK),
+        units=blocks_of(table, settings.block or BinsOfPoints.block),
     )
     models = table.columns.drop(["chrom", "start", "end", "label"])
     return {name: bootstrap.metrics(table[name], threshold=0.5)[METRIC] for name in models}

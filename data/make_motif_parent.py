@@ -48,8 +48,8 @@ from selfattn_bio.model.classifier import Network
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.scores import ScoreMatrices
 from selfattn_bio.sequence.kmers import tokenizer_of
-from selfattn_bio.training.provenance import VERSIONS
 from selfattn_bio.training.recipes import both_strands
+from selfattn_bio.training.resume import VERSIONS
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "selfattn_bio/models/motifs"

@@ -26,7 +26,7 @@ from selfattn_bio.attribution.explanation import Explanation as Explanation
 from selfattn_bio.attribution.readout import AttentionReading as AttentionReading
 from selfattn_bio.attribution.targets import Target as Target
 from selfattn_bio.config import read_run_file as read_run_file
-from selfattn_bio.config.schema import write_schema as write_schema
+from selfattn_bio.config.writing import write_schema as write_schema
 from selfattn_bio.data.collation import CorpusDataset as CorpusDataset
 from selfattn_bio.data.collation import collate as collate
 from selfattn_bio.data.corpus import Corpus as Corpus
@@ -70,8 +70,8 @@ from selfattn_bio.study.evaluation import Evaluation as Evaluation
 from selfattn_bio.study.leakage import Leakage as Leakage
 from selfattn_bio.study.machine import Machine as Machine
 from selfattn_bio.study.machine import inspect_machine as inspect_machine
-from selfattn_bio.study.ranking import Ranking as Ranking
 from selfattn_bio.study.study import Study as Study
+from selfattn_bio.study.training import Ranking as Ranking
 from selfattn_bio.study.workflow import run_workflow as run_workflow
 from selfattn_bio.training.dry_run import DryRun as DryRun
 from selfattn_bio.wizard import Proposal as Proposal

@@ -46,12 +46,17 @@ class Layout:
 
     # of a task
     corpus = _File("corpus", "ingest")
+    corpus_summary = _File("corpus/corpus.json", "ingest")
+    records = _File("corpus/records.parquet", "ingest")
+    partner_summary = _File("corpus/partner/corpus.json", "ingest")
+    partner_records = _File("corpus/partner/records.parquet", "ingest")
     split = _File("split.tsv", "split")
     sweep_split = _File("sweep/split.tsv", "train")  # without test records
     audit = _File("audit.tsv", "audit")
     audit_counts = _File("audit.json", "audit")
     metrics = _File("metrics.json", "evaluate")
-    predictions = _File("predictions", "evaluate")
+    valid = _File("predictions/valid.tsv", "evaluate")
+    test = _File("predictions/test.tsv", "evaluate")
     baselines = _File("baselines", "evaluate")
     card = _File("model_card.md", "evaluate")
     ranking = _File("sweep.tsv", "sweep")
@@ -59,6 +64,8 @@ class Layout:
     plots = _File("plots", "report")
     # of a task, a variant, a member or a job
     model = _File("model", "train")
+    run_file = _File("model/run.toml", "train")
+    provenance = _File(f"model/{PROVENANCE}", "train")
     history = _File("model/history.csv", "train")
     attribution = _File("attribution", "explain")
     motifs = _File("motifs.tsv", "motifs")
@@ -82,6 +89,10 @@ class Layout:
     def job(self, name: str) -> Layout:
         """Return the layout of a job of the sweep."""
         return Layout(self.folder / "sweep" / name)
+
+    def notebook(self, name: str) -> Path:
+        """Return an executed notebook of a task."""
+        return self.folder / f"{name}.ipynb"
 
     def of_partner(self) -> Layout:
         """Return the layout of the motifs of the second input."""

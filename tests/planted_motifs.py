@@ -1,16 +1,13 @@
 """Sequences with planted motifs for the tests of evidence."""
 
-import numpy as np
+from letters import ppm_of
 
 from selfattn_bio.evidence.records import Scored
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs.matching import find_hits
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
-PPMS = {
-    name: np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in word]]
-    for name, word in WORDS.items()
-}
+PPMS = {name: ppm_of(word) for name, word in WORDS.items()}
 SITES = dict.fromkeys(WORDS, 100)
 
 

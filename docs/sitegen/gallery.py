@@ -97,7 +97,7 @@ def of_python(folder: Path) -> Iterator[Plot]:
         "Evaluation",
         '`evaluation.plot("auroc")`',
         "A metric of each classifier with its interval, and the curves of the first classifiers.",
-        shown(selfattn_bio.Evaluation.load(RESULTS).plot("auroc")),
+        shown(selfattn_bio.Study(RESULTS).evaluation.plot("auroc")),
     )
     yield Plot(
         "Substitutions in a region",

@@ -36,7 +36,6 @@ from selfattn_bio.attention.patterns import (
     num_pairs,
 )
 from selfattn_bio.attention.positions import (
-    PositionCache,
     RelativePosition,
     Terms,
     look_up,
@@ -147,7 +146,7 @@ class Hierarchical(Mixer):
         if 0 in q.shape:
             return near
         length, real = mask.length, mask.tokens
-        q, k = position.rotate(q, k, mask.positions)
+        q, k = position.rotate(q, k)
         count = self._pooled(real[:, None, :, None].to(work_dtype(q)))  # (B, 1, M, 1)
         q, k, v = (
             (self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype)
@@ -181,8 +180,8 @@ class _Coarse(RelativePosition):
         super().__init__()
         self.position, self.pool = position, pool
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
-        bias = self.position.terms(q, reach * self.pool, cache).bias
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        bias = self.position.terms(q, reach * self.pool).bias
         at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
         return Terms(bias=None if bias is None else look_up(bias, at))
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Letters
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.explanation import INTERVAL, Explanation
 from selfattn_bio.attribution.methods import (
@@ -38,12 +37,13 @@ from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
-def attention_maps(scorer: Scorer, letters: Letters, bins: int = MAP_BINS) -> list[AttentionMap]:
+def attention_maps(scorer: Scorer, letters: Ascii, bins: int = MAP_BINS) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
     The maps are those of the first member of the network. They show where the model attends. They
@@ -243,7 +243,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
 def explain_letters(
     scorer: Scorer,
-    letters: Sequence[Letters],
+    letters: Letters,
     records: pd.DataFrame,
     *,
     method: Method,

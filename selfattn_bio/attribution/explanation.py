@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -38,7 +38,7 @@ from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
-from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
+from selfattn_bio.sequence.alphabet import LEVELS, Ascii, get_alphabet
 
 INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
@@ -92,7 +92,7 @@ class Explanation:
     """
 
     records: pd.DataFrame
-    letters: Letters
+    letters: Ascii
     hypothetical: Scores
     attention: Scores
     alphabet: str

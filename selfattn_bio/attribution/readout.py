@@ -2,8 +2,8 @@
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
 both. `write_maps` saves the maps of selected records with an explanation. Attention weights are
-computed in tiles, so memory grows with the length and not with its square. Scores of pooled tokens
-are mapped back to letters.
+computed for some queries at a time, so memory grows with the length and not with its square. Scores
+of pooled tokens are mapped back to letters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Bools, Integers, Letters, Scores
+from selfattn_bio.arrays import Bools, Integers, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
     between,
@@ -30,6 +30,7 @@ from selfattn_bio.attention.reading import (
     value_rollout,
 )
 from selfattn_bio.display import counted
+from selfattn_bio.sequence.alphabet import Ascii
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
@@ -292,10 +293,10 @@ class AttentionReading:
         layer = self.layers[0][0]
         return layer.mask.tokens.to(layer.q.dtype)
 
-    def _to_letters(self, by_place: Tensor) -> Scores:
+    def _to_letters(self, by_position: Tensor) -> Scores:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
-        values = (by_place * self._mask()).cpu().numpy()
+        values = (by_position * self._mask()).cpu().numpy()
         total = np.zeros((*values.shape[:-1], length))
         covering = np.zeros((len(self.lengths), length))
         for position, (start, end) in enumerate(self.spans):
@@ -322,7 +323,7 @@ class MappedSequence:
         Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
 
-    letters: Letters
+    letters: Ascii
     score: float
     layers: Sequence[AttentionMap]
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from selfattn_bio.arrays import Floats, Letters
+from selfattn_bio.arrays import Floats
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.objectives.outputs import NumberOutput
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class Target:
         of_real = outputs[..., column] * scorer.is_real(tokens)
         return of_real[:, slice(*self._positions(scorer))].sum(1)
 
-    def values(self, scorer: Scorer, letters: Letters | Sequence[Letters]) -> Floats:
+    def values(self, scorer: Scorer, letters: Ascii | Letters) -> Floats:
         """Compute the value of each sequence, (n,), in the batches of the scorer.
 
         `letters` are ASCII, (n, L) padded with 0 or n arrays.

@@ -1,7 +1,7 @@
 """Simple two-class models that are fitted next to a network and saved and scored like it.
 
 `BASELINES` has their classes by name, simplest first. To add one, write a subclass of `Baseline` in
-a new file of this folder, and register it with one line of `KNOWN_BASELINES` in config/stack.py.
+a new file of this folder, and register it with one line of `KNOWN_BASELINES` in config/training.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import CARD, Baseline, Setup, restore
-from selfattn_bio.config.stack import KNOWN_BASELINES
+from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.sequence.alphabet import Letters
 
 BASELINES: dict[str, type[Baseline]] = {

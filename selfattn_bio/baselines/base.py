@@ -93,7 +93,7 @@ class Baseline(ABC):
     Its settings are chosen on the validation split. A subclass implements `chosen`, `_fit`,
     `_logits`, `_effects`, `_state` and `_restore`, and `obstacle` if it does not suit all records
     of its alphabets. `state` declares what its folder contains. It is registered in
-    `config.stack.KNOWN_BASELINES`.
+    `config.training.KNOWN_BASELINES`.
 
     Attributes
     ----------

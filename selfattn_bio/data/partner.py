@@ -22,7 +22,7 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import NUM_LEVELS, Scale, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.tracks import read_track
 
@@ -53,17 +53,10 @@ class Partners:
                 columns = {str(name): column for name, column in self.data.columns.items()} | {
                     "sequence": section.column
                 }
-                fields, paths = (
-                    Fields(columns=columns, numbered=self.data.ids == "numbered"),
-                    [path for path, _ in self.data.files],
-                )
-                stems = distinct_stems(paths)
-                files = [
-                    SequenceFile(Path(path), None, fields, stem)
-                    for path, stem in zip(paths, stems, strict=True)
-                ]
+                fields = Fields(columns=columns, numbered=self.data.ids == "numbered")
+                files = sequence_files([path for path, _ in self.data.files], fields)
             case SequencePartner(files=others):
-                files = [SequenceFile(Path(path)) for path in others or ()]
+                files = sequence_files(others or (), Fields())
         wanted = set(records["id"])
         return [SequencesOf(file, wanted) for file in files]
 

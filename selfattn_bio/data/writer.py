@@ -25,7 +25,7 @@ from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import targets_table
-from selfattn_bio.sequence.records import Fields, Record
+from selfattn_bio.sequence.records import Record
 
 LETTERS, RECORDS, TARGETS, MASKED = (
     "letters.bin",
@@ -229,7 +229,7 @@ class Targets:
         self._path, self._split_column = path, split_column
         # The table of targets may also be the table of sequences
         itself = next((source.fields for source in sources if source.path == path), None)
-        self._table = None if path is None else _read(path, itself)
+        self._table = None if path is None else targets_table(path, itself)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""
@@ -279,25 +279,3 @@ class Targets:
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
     return pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
-
-
-def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
-    """Read the table of targets as text, indexed by id; objectives interpret the columns."""
-    table = targets_table(path)
-    if fields:
-        table = table.rename(
-            columns={fields.column(name): name for name in ("id", "sequence")}
-        ).drop(columns="sequence", errors="ignore")
-    if "id" not in table or len(table.columns) < 2:
-        raise CorpusError(
-            "the table of targets needs a column id and at least one more (columns: "
-            f"{', '.join(map(repr, table.columns))})",
-            place=str(path),
-            hint="Columns are separated by commas in .csv files and by tabs in others",
-        )
-    if (repeated := table["id"][table["id"].duplicated()]).size:
-        raise CorpusError(
-            f"duplicate id {repeated.iloc[0]!r} in the table of targets",
-            place=f"{path}:{repeated.index[0] + 2}",
-        )
-    return table.set_index("id")

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from selfattn_bio.config import (
     ChromosomeSplit,
     ColumnSplit,
@@ -23,7 +25,6 @@ from selfattn_bio.display import one_line
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.evaluation.ranking import read_history
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
@@ -63,6 +64,33 @@ def best_metrics(folder: Path) -> dict[str, float]:
         raise ModelFolderError(message, place=str(folder / HISTORY), hint=RETRAIN)
     metrics = rows.iloc[0].astype(float).to_dict()
     return {str(name): value for name, value in metrics.items() if str(name).startswith("valid_")}
+
+
+def read_history(path: Path, *columns: str) -> pd.DataFrame:
+    """Read the metrics of each evaluation of a training, at least one, with these columns.
+
+    Raises
+    ------
+    ModelFolderError
+        If the file is missing or not valid CSV, or a column is missing or has text.
+    """
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError:
+        message = "the job has no training history"
+        raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
+    except ValueError as error:
+        raise ModelFolderError(
+            f"the training history is not valid CSV: {error}",
+            place=str(path),
+            hint="Train the job again",
+        ) from error
+    numeric = history.select_dtypes("number")
+    if history.empty or (missing := sorted({"step", *columns} - set(numeric))):
+        what = f"no column {missing[0]!r} of numbers" if len(history) else "no rows"
+        message = f"the training history has {what}"
+        raise ModelFolderError(message, place=str(path), hint="Train the job again")
+    return history
 
 
 def model_card(

@@ -25,7 +25,7 @@ CHUNK = 2_000_000  # maximum number of weights in memory
 LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
 FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
 SIMULATIONS = 200  # for the floor of the calibration error
-RANGES = {  # lowest and highest possible value of each metric of two classes
+OF_CALLS = {  # lowest and highest possible value of each metric of two classes
     "auroc": (0, 1),
     "auprc": (0, 1),
     "mcc": (-1, 1),
@@ -36,7 +36,16 @@ RANGES = {  # lowest and highest possible value of each metric of two classes
 }
 CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
 AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
-RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
+OF_CALLS |= {f"{name}{AT_HALF}": OF_CALLS[name] for name in CALLED}
+RANGES = OF_CALLS | {  # of all metrics with a range
+    "macro_f1": (0, 1),
+    "precision": (0, 1),
+    "recall": (0, 1),
+    "pearson": (-1, 1),
+    "spearman": (-1, 1),
+    "r2": (-np.inf, 1),
+    "mse": (0, np.inf),
+}
 TITLES = {  # in the order of tables; other metrics are shown with their names
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -284,10 +293,10 @@ class Bootstrap:
             name: ResampledMetric(
                 float(values[name][0]),
                 np.concatenate([row[name] for row in rows]),
-                RANGES[name],
+                OF_CALLS[name],
                 ece_floor(p, self.bins) if name == "ece" else None,
             )
-            for name in RANGES
+            for name in OF_CALLS
         }
 
 

@@ -1,38 +1,43 @@
 """Summarise the predictions of the model, baselines and controls as metrics.json.
 
-The summary covers the validation and test splits, paired differences, slices and groups. It is made
-from predictions only, so every kind of classifier is evaluated by the same code.
+The summary covers the validation and test splits and paired differences. It is made from
+predictions only, so every objective and every kind of classifier is evaluated by the same code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.config.variants import NETWORK
-from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.evaluation.groups import Names, group_metrics, quantile_edges, slice_metrics
+from selfattn_bio.config.derived import NETWORK
+from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.metrics import (
+    ANY_VALUE,
+    RANGES,
     Bootstrap,
     ResampledMetric,
     Units,
     calibration_line,
     differences,
     intervals,
+    resamples,
 )
-from selfattn_bio.objectives.base import spread
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.base import Examples, Predictions, spread
 
 EVALUATED_SPLITS = ("valid", "test")
+TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 Role = Literal["model", "baseline", "control"]
+NameT = TypeVar("NameT", str, tuple[str, str])
+Sampled = dict[str, ResampledMetric]  # by metric
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,28 @@ class Classifier:
     ----------
     role
         The model, a baseline for comparison, or a control that should fail.
-    probabilities
-        Probability of label 1 by split ("valid", "test"), shape (n,).
+    predictions
+        Predictions by split ("valid", "test"), as `Objective.measure` takes them. For objectives
+        with calls, the probability of label 1, (n,).
     threshold
-        Records with this probability or more are called positive; chosen on the validation split.
+        Examples with this probability or more are called positive; chosen on the validation split.
+        None for objectives without calls.
     logits, calibration
-        Logits by split, and their calibration; None for classifiers without logits.
+        Logits by split, (n,), and their calibration; None for objectives without log-odds.
     chosen
         Settings chosen on the validation split, for the report.
     members
-        By split, the logits (M, n) of several networks whose mean is `logits`; empty for a single
-        network.
+        By split, the predictions of each of several models whose outputs are averaged; with
+        calibration their logits (n,). Empty for a single model.
     """
 
     role: Role
-    probabilities: dict[str, NDArray[np.float64]]
-    threshold: float
+    predictions: dict[str, Predictions]
+    threshold: float | None = None
     logits: dict[str, NDArray[np.float64]] | None = None
     calibration: Calibration | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
-    members: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    members: dict[str, list[Predictions]] = field(default_factory=dict)
 
     @classmethod
     def of_logits(
@@ -91,215 +98,348 @@ class Classifier:
         )
 
     @classmethod
-    def of_members(
+    def of_predictions(
+        cls, objective: Objective[Any], role: Role, predictions: dict[str, Any], valid: NDArray
+    ) -> Classifier:
+        """Create a classifier from predictions; targets of `valid` may choose its threshold."""
+        threshold = choose_threshold(predictions["valid"], valid) if objective.has_calls else None
+        return cls(role, predictions, threshold)
+
+    @classmethod
+    def of_outputs(
         cls,
+        objective: Objective[Any],
         role: Role,
-        members: dict[str, NDArray[np.float64]],
+        outputs: dict[str, list[Predictions]],
+        valid: NDArray,
         calibration: Calibration,
     ) -> Classifier:
-        """Create a classifier from the mean logit of several networks."""
-        mean = {split: each.mean(axis=0) for split, each in members.items()}
-        return replace(cls.of_logits(role, mean, calibration), members=members)
+        """Create a classifier from the outputs of one or more models, which are averaged.
 
-    def calibrated(self, split: str) -> NDArray[np.float64] | None:
-        """Return calibrated probabilities; None for a classifier without logits."""
-        if self.logits is None or self.calibration is None:
-            return None
+        Nothing is fitted again to the mean, so that the output of `score` is evaluated.
+
+        Parameters
+        ----------
+        objective, role
+            The objective of the models, and their role.
+        outputs
+            Outputs of each model by split, as from `Objective.read`.
+        valid
+            Targets of the validation split.
+        calibration
+            Calibration of the model, or the mean of those of the models.
+        """
+        members: dict[str, list[Any]]
+        if objective.has_log_odds:
+            members = {
+                split: [np.asarray(each)[:, 0] for each in of] for split, of in outputs.items()
+            }
+            means = {split: np.mean(of, axis=0) for split, of in members.items()}
+            found = cls.of_logits(role, means, calibration)
+        else:
+            mean = {split: _mean_predictions(objective, of) for split, of in outputs.items()}
+            found = cls.of_predictions(objective, role, mean, valid)
+            members = {
+                split: [_mean_predictions(objective, [each]) for each in of]
+                for split, of in outputs.items()
+            }
+        return replace(found, members=members if len(outputs["valid"]) > 1 else {})
+
+    def calibrated(self, split: str) -> NDArray[np.float64]:
+        """Return calibrated probabilities of a classifier with logits."""
+        assert self.logits is not None
+        assert self.calibration is not None
         return self.calibration.probabilities(self.logits[split])
 
 
+def _mean_predictions(objective: Objective[Any], outputs: Sequence[Any]) -> Predictions:
+    """Return the predictions from the mean of the members' outputs."""
+    if isinstance(outputs[0], list):
+        return [
+            objective.predictions(np.mean(of_row, axis=0)) for of_row in zip(*outputs, strict=True)
+        ]
+    return objective.predictions(np.mean(outputs, axis=0))
+
+
 def summarise(
-    classifiers: dict[str, Classifier],
-    labels: dict[str, NDArray[np.int64]],
-    properties: dict[str, dict[str, NDArray[np.float64]]],
+    objective: Objective[Any],
+    classifiers: Mapping[str, Classifier],
+    targets: Mapping[str, NDArray],
     settings: EvaluationSection,
-    groups: Mapping[str, Names] = MappingProxyType({}),
-    units: Mapping[str, Units] = MappingProxyType({}),
+    units: Mapping[str, Units],
 ) -> dict[str, Any]:
     """Evaluate every classifier on the validation and test splits.
 
     Parameters
     ----------
+    objective
+        The objective, with its metrics.
     classifiers
         Classifiers by name. Exactly one of them, "model", has the role of the model.
-    labels
-        0 or 1 by split, shape (n,).
-    properties
-        Properties to slice the test split by: name -> {"train": (n,), "test": (n,)}. Edges come
-        from the training split.
+    targets
+        Targets of the examples by split, (n,) or (n, C).
     settings
-        The [evaluation] section of the run file.
-    groups
-        The group of each test record, (n,), by the property that defines the groups.
+        Section [evaluation] of the run file.
     units
-        Records that are resampled together, by split; single records if not given.
+        Examples that are resampled together, by split.
 
     Returns
     -------
-    The content of metrics.json.
+    The content of metrics.json (docs/files.md).
 
-    `test` and `valid` contain the resampled `unit` and the number of `units`, and `model`,
-    `baselines` and `controls`, each as `{metric: {value, low, high}}` with `chosen` and
-    `threshold`. The threshold comes from the validation split and applies
-    to mcc, accuracy and f1; mcc_at_half, accuracy_at_half and f1_at_half use 0.5. `members`
-    describes the networks of ensembles.
+    `test` and `valid` contain the number `n` of examples, the resampled `unit` and the number of
+    `units`, and `model`, `baselines` and `controls`, each as `{metric: {value, low, high}}`, with
+    `threshold` and `chosen` if there are any. The threshold comes from the validation split and
+    applies to mcc, accuracy and f1; mcc_at_half, accuracy_at_half and f1_at_half use 0.5.
+    `members` describes the members of ensembles.
 
-    `differences` is the model minus each baseline on the test split. The best baseline is the one
-    with the highest AUROC on the test split, which is the hardest to beat.
-
-    `slices` and `groups` contain metrics by slice and group (`groups.group_metrics`).
+    `differences` is the model minus each baseline on the test split, by paired bootstrap. The best
+    baseline is the one with the best main metric on the test split, which is the hardest to beat.
+    `first_member` compares the first member of an ensemble alone, because averaging improves any
+    network. `outputs` has the test metrics of each class, label or column, of the model and the
+    best baseline.
     """
-    summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
-    sampled: dict[str, dict[str, dict[str, ResampledMetric]]] = {}  # by split and classifier
-    units = {split: units.get(split) or Units.single(len(of)) for split, of in labels.items()}
+    summary: dict[str, Any] = {
+        "objective": objective.kind,
+        "bootstraps": settings.bootstraps,
+        "confidence": settings.confidence,
+    }
+
+    def sampled_on(split: str, classifier: Classifier, predictions: Predictions) -> Sampled:
+        if classifier.threshold is not None:
+            return _bootstrap(targets, settings, units, split).metrics(
+                predictions, classifier.threshold
+            )
+        return resampled_metrics(
+            objective.measurer(predictions, targets[split]), units[split], settings
+        )
+
+    sampled: dict[str, Sampled] = {}  # of the test split in the end
     for split in EVALUATED_SPLITS:
-        bootstrap = Bootstrap(
-            labels[split],
-            settings.bootstraps,
-            settings.seed,
-            settings.calibration_bins,
-            units[split].numbers,
-        )
-        sampled[split] = {
-            name: bootstrap.metrics(c.probabilities[split], c.threshold)
-            for name, c in classifiers.items()
-        }
-        summary[split] = _split_entry(
-            bootstrap, classifiers, sampled[split], split, units[split], settings.confidence
-        )
+        of_split: dict[str, Any] = {"n": len(targets[split]), **units[split].entry()}
+        if objective.has_calls:
+            of_split["positives"] = int(targets[split].sum())
+        of_split |= {"baselines": {}, "controls": {}}
+        for name, classifier in classifiers.items():
+            sampled[name] = sampled_on(split, classifier, classifier.predictions[split])
+            entry = _entry(classifier, sampled[name], targets, split, units, settings)
+            if classifier.role == "model":
+                of_split["model"] = entry
+            else:
+                of_split[f"{classifier.role}s"][name] = entry
+            if classifier.members:
+                of_split.setdefault("members", {})[name] = _members_entry(
+                    objective, classifier.members[split], targets[split]
+                )
+        summary[split] = of_split
     baselines = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    summary["differences"] = compared(sampled["test"], baselines, "auroc", settings.confidence)
-    shown = ["model", summary["differences"]["best_baseline"]]
-    predictions = {
-        name: (classifiers[name].probabilities["test"], classifiers[name].threshold)
-        for name in shown
+    best = _best_baseline(objective, {name: sampled[name] for name in baselines})
+    summary["differences"] = {
+        "best_baseline": best,
+        "baselines": _differences(sampled["model"], sampled, baselines, settings),
+    }
+    model = classifiers["model"]
+    if model.members and not objective.has_log_odds:
+        first = {split: of[0] for split, of in model.members.items()}
+        alone = Classifier.of_predictions(objective, "model", first, targets["valid"])
+        summary["differences"]["first_member"] = _differences(
+            sampled_on("test", alone, first["test"]), sampled, baselines, settings
+        )
+    outputs = {
+        name: _by_output(
+            resampled_metrics(
+                objective.output_measurer(classifiers[name].predictions["test"], targets["test"]),
+                units["test"],
+                settings,
+            ),
+            settings.confidence,
+        )
+        for name in ("model", best)
         if name
     }
-    summary["slices"] = {
-        name: slice_metrics(
-            values["test"],
-            quantile_edges(values["train"], settings.gc_slices),
-            labels["test"],
-            predictions,
-            units["test"],
-            settings,
-        )
-        for name, values in properties.items()
-    }
-    summary["groups"] = {
-        by: group_metrics(names, labels["test"], predictions, units["test"], settings)
-        for by, names in groups.items()
-    }
-    return summary
+    return summary | ({"outputs": outputs} if outputs["model"] else {})
 
 
-def predictions_table(
-    ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], split: str
-) -> pd.DataFrame:
-    """Return a table with one row per record.
+def _bootstrap(
+    targets: Mapping[str, NDArray],
+    settings: EvaluationSection,
+    units: Mapping[str, Units],
+    split: str,
+) -> Bootstrap:
+    return Bootstrap(
+        targets[split],
+        settings.bootstraps,
+        settings.seed,
+        settings.calibration_bins,
+        units[split].numbers,
+    )
 
-    Columns: id; label; the probability from each classifier, under its name; `model_logit` and
-    `model_calibrated` (calibrated probability), if the model has logits; `model_spread`, the
-    standard deviation of the logits over the members, if it has several.
+
+def _entry(
+    classifier: Classifier,
+    sampled: Sampled,
+    targets: Mapping[str, NDArray],
+    split: str,
+    units: Mapping[str, Units],
+    settings: EvaluationSection,
+) -> dict[str, Any]:
+    """Return the metrics of a classifier on a split with intervals, threshold and calibration."""
+    confidence, labels, of_units = settings.confidence, targets[split], units[split]
+    entry: dict[str, Any] = intervals(sampled, confidence)
+    if classifier.threshold is not None:
+        entry["threshold"] = classifier.threshold
+    if classifier.chosen:
+        entry["chosen"] = classifier.chosen
+    if classifier.calibration is not None and classifier.threshold is not None:
+        before, after = np.asarray(classifier.predictions[split]), classifier.calibrated(split)
+        entry |= calibration_line(labels, before, of_units, confidence)
+        bootstrap = _bootstrap(targets, settings, units, split)
+        found = intervals(bootstrap.metrics(after, classifier.threshold), confidence)
+        # calibration does not change the other metrics
+        entry["calibrated"] = {metric: found[metric] for metric in ("brier", "ece")}
+        entry["calibrated"] |= calibration_line(labels, after, of_units, confidence)
+    return entry
+
+
+def _members_entry(
+    objective: Objective[Any], members: Sequence[Predictions], targets: NDArray
+) -> dict[str, Any]:
+    """Return the main metric of each member alone, and how much the members differ.
+
+    The spread is the standard deviation over members, averaged over examples and outputs. Undefined
+    metrics are None.
     """
-    table = pd.DataFrame({"id": ids, "label": labels})
-    for name, classifier in classifiers.items():
-        table[name] = classifier.probabilities[split]
-    model = classifiers["model"]
-    if model.logits is not None:
-        table["model_logit"] = model.logits[split]
-        table["model_calibrated"] = model.calibrated(split)
-    if model.members:
-        table["model_spread"] = spread(model.members[split])
-    return table
-
-
-def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -> dict[str, Any]:
-    """Return the entry of metrics.json for ensemble members.
-
-    Parameters
-    ----------
-    metric
-        Name of the metric.
-    each
-        Its value for each member; values that are not finite become None.
-    scores
-        Scores (M, ...); their spread is averaged over records.
-    """
+    metric, rows = objective.main_metric, np.arange(len(targets))
+    each = [float(objective.measurer(of, targets)(rows)[metric]) for of in members]
     known = [value for value in each if np.isfinite(value)]
-    low, high = (min(known), max(known)) if known else (None, None)
-    shown = [value if np.isfinite(value) else None for value in each]
+    scores = np.stack(
+        [np.concatenate(of, axis=None) if isinstance(of, list) else np.ravel(of) for of in members]
+    )
     return {
         "metric": metric,
-        "each": shown,
-        "min": low,
-        "max": high,
+        "each": [value if np.isfinite(value) else None for value in each],
+        "min": min(known, default=None),
+        "max": max(known, default=None),
         "spread": float(spread(scores).mean()),
     }
 
 
-def _split_entry(
-    bootstrap: Bootstrap,
-    classifiers: dict[str, Classifier],
-    sampled: dict[str, dict[str, ResampledMetric]],
-    split: str,
-    units: Units,
-    confidence: float,
-) -> dict[str, Any]:
-    labels = bootstrap.labels
-    found: dict[str, Any] = {
-        "n": len(labels),
-        "positives": int(labels.sum()),
-        **units.entry(),
-        "baselines": {},
-        "controls": {},
+def _best_baseline(objective: Objective[Any], sampled: Mapping[str, Sampled]) -> str | None:
+    """Return the baseline with the best main metric.
+
+    The network of a model with a stack, and baselines without the metric, are not candidates.
+    """
+    values = {
+        name: of[objective.main_metric].value for name, of in sampled.items() if name != NETWORK
     }
-    for name, classifier in classifiers.items():
-        entry: dict[str, Any] = {
-            **intervals(sampled[name], confidence),
-            **calibration_line(labels, classifier.probabilities[split], units, confidence),
-            "threshold": classifier.threshold,
-            "chosen": classifier.chosen,
-        }
-        if (calibrated := classifier.calibrated(split)) is not None:
-            after = intervals(bootstrap.metrics(calibrated, classifier.threshold), confidence)
-            # calibration does not change the other metrics
-            entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
-            entry["calibrated"] |= calibration_line(labels, calibrated, units, confidence)
-        if classifier.role == "model":
-            found["model"] = entry
-        else:
-            found[f"{classifier.role}s"][name] = entry
-        if classifier.members:
-            each = [float(roc_auc_score(labels, logits)) for logits in classifier.members[split]]
-            found.setdefault("members", {})[name] = members_entry(
-                "auroc", each, classifier.members[split]
-            )
+    known = [name for name, value in values.items() if np.isfinite(value)]
+    best = max if objective.higher_is_better else min
+    return best(known, key=lambda name: values[name], default=None)
+
+
+def _differences(
+    model: Sampled,
+    sampled: Mapping[str, Sampled],
+    names: Sequence[str],
+    settings: EvaluationSection,
+) -> dict[str, Any]:
+    """Return the model minus each of these classifiers."""
+    return {name: differences(model, sampled[name], settings.confidence) for name in names}
+
+
+def _by_output(
+    sampled: Mapping[tuple[str, str], ResampledMetric], confidence: float
+) -> dict[str, dict[str, Any]]:
+    """Return `{output: {metric: {value, low, high}}}`."""
+    found: dict[str, dict[str, Any]] = {}
+    for (output, metric), of in sampled.items():
+        found.setdefault(output, {})[metric] = of.interval(confidence)
     return found
 
 
-def compared(
-    sampled: dict[str, dict[str, ResampledMetric]],
-    baselines: Sequence[str],
-    metric: str,
-    confidence: float,
-    *,
-    higher_is_better: bool = True,
-) -> dict[str, Any]:
-    """Return the baseline with the best metric, and the model's difference to each baseline.
+def resampled_metrics(
+    measured: Callable[[NDArray[np.int64]], dict[NameT, float]],
+    units: Units,
+    settings: EvaluationSection,
+) -> dict[NameT, ResampledMetric]:
+    """Compute metrics on all examples and on resampled units of examples.
 
-    The network of a model with a stack, and baselines without the metric, are not candidates for
-    the best baseline.
+    Parameters
+    ----------
+    measured
+        Function from the numbers of examples to the metrics of these examples.
+    units
+        Examples that are resampled together.
+    settings
+        Section [evaluation]: number of resamples and seed.
     """
-    candidates = (
-        name for name in baselines if name != NETWORK and np.isfinite(sampled[name][metric].value)
-    )
-    best = max if higher_is_better else min
-    return {
-        "best_baseline": best(
-            candidates, key=lambda name: sampled[name][metric].value, default=None
-        ),
-        "baselines": {
-            name: differences(sampled["model"], sampled[name], confidence) for name in baselines
-        },
-    }
+    rows = np.arange(len(units.numbers))
+    if not (values := measured(rows)):
+        return {}
+    draws = [
+        measured(np.repeat(rows, counts.astype(int)))
+        for chunk in resamples(units.numbers, settings.bootstraps, settings.seed)
+        for counts in chunk
+    ]
+    found = {}
+    for name, value in values.items():
+        metric = name if isinstance(name, str) else name[1]
+        low_high = RANGES.get(metric.rpartition(".")[2], ANY_VALUE)
+        found[name] = ResampledMetric(value, np.array([draw[name] for draw in draws]), low_high)
+    return found
+
+
+def predictions_table(
+    objective: Objective[Any],
+    classifiers: Mapping[str, Classifier],
+    examples: Examples,
+    split: str,
+    best: str | None,
+    truth: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return a table with one row per example: predictions, and the truth.
+
+    Parameters
+    ----------
+    objective, classifiers
+        The objective, and the classifiers by name.
+    examples, split
+        The examples of the split, and its name.
+    best
+        Name of the best baseline, if there is one.
+    truth
+        The table of targets of the records, as text; without columns for labels and bins.
+
+    Returns
+    -------
+    The columns of `examples.table`. For objectives with calls, the probability from each classifier
+    under its name; with log-odds also `model_logit` and `model_calibrated` (calibrated
+    probability), and `model_spread`, the standard deviation of the logits over several members.
+    Otherwise, the columns of the model's predictions, those of the best baseline as BEST.COLUMN,
+    and the targets as true.COLUMN.
+    """
+    model = classifiers["model"]
+    columns: dict[str, Any] = {}
+    if objective.has_calls:
+        columns = {name: of.predictions[split] for name, of in classifiers.items()}
+        if model.logits is not None:
+            columns |= {
+                "model_logit": model.logits[split],
+                "model_calibrated": model.calibrated(split),
+            }
+            if model.members:
+                columns["model_spread"] = spread(np.stack(model.members[split]))
+    else:
+        for name in ("model", best):
+            if name:
+                found = objective.prediction_columns(classifiers[name].predictions[split])
+                prefix = "" if name == "model" else f"{name}."
+                columns |= {f"{prefix}{column}": values for column, values in found.items()}
+        columns |= {f"{TRUE}{name}": _as_read(truth[name]) for name in truth}
+    return examples.table.reset_index(drop=True).assign(**columns)
+
+
+def _as_read(column: pd.Series) -> NDArray[Any]:
+    """Return a column of text as numbers, (n,), if all known values are numbers."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return (numbers if (numbers.isna() == column.isna()).all() else column).to_numpy()

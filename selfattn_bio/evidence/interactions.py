@@ -13,7 +13,7 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Floats, Letters, Scores
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.display import counted
@@ -37,9 +37,11 @@ from selfattn_bio.evidence.epistasis import (
 )
 from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
+from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
@@ -116,13 +118,11 @@ class Interactions(TableResult):
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as TSV, and the curves next to it: the files of the command.
-
-        The curves of pairs.tsv are in pairs.distances.tsv.
-        """
-        super().save(path)
-        write_table(Path(path).with_suffix(".distances.tsv"), self.curves)
+    def save(self, folder: str | Path) -> None:
+        """Write the table and the curves, as the files of the command."""
+        layout = Layout(Path(folder))
+        write_table(layout.interactions, self.table)
+        write_table(layout.distances, self.curves)
 
 
 def _arrangement(row: Mapping[Any, Any]) -> str:
@@ -136,7 +136,7 @@ def _arrangement(row: Mapping[Any, Any]) -> str:
 
 def evaluate_interactions(
     sites: pd.DataFrame,
-    sequences: Sequence[Letters],
+    sequences: Letters,
     log_odds: LogOdds,
     attention: Attention,
     *,
@@ -242,8 +242,8 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
 
 def relevant_sites(
     ppms: Mapping[str, Floats],
-    sequences: Sequence[Letters],
-    importance: Callable[[Sequence[Letters]], list[Scores]],
+    sequences: Letters,
+    importance: Callable[[Letters], list[Scores]],
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -280,7 +280,7 @@ def relevant_sites(
     )
 
 
-def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:
+def attention_between(scorer: Scorer, sequences: Letters) -> Attention:
     """Return a function from pairs of sites to the attention between the two sites, (n,).
 
     The attention is the mean over both directions and over members, layers and heads; 0 for a model

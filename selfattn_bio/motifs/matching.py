@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
@@ -25,10 +25,10 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 SLIGHT = 1e-6  # bits
-Window = tuple[Letters, int, int]  # letters (L,), start and end of the allele in them
+Window = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
-def one_hot(letters: Letters, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
+def one_hot(letters: Ascii, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
     """One-hot encode ASCII (B, L) as (B, L, A), in alphabet order.
 
     Padding and ambiguous letters are all 0.
@@ -50,7 +50,7 @@ def default_hit_p(lengths: Sequence[int]) -> float:
 def find_hits(
     ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
-    sequences: Sequence[Letters],
+    sequences: Letters,
     hit_p: float,
     alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:

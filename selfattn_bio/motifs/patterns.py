@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 
 MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
 MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
@@ -95,7 +95,7 @@ class CallerResult:
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 
-def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> None:
+def check_scores(letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> None:
     """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
 
     Raises
@@ -111,7 +111,7 @@ def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> 
 
 
 def align(
-    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
@@ -145,9 +145,7 @@ def align(
     )
 
 
-def count_letters(
-    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
-) -> Integers:
+def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA) -> Integers:
     """Count each letter at each position of intervals of one width: (width, A).
 
     Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
@@ -209,7 +207,7 @@ def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
 
 
 def refine_patterns(
-    patterns: Sequence[SeqletPattern], sequences: Sequence[Letters], attribution: Sequence[Scores]
+    patterns: Sequence[SeqletPattern], sequences: Letters, attribution: Sequence[Scores]
 ) -> list[SeqletPattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
@@ -282,7 +280,7 @@ SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
 
 
 def write_modisco_h5(
-    path: str | Path, patterns: Sequence[SeqletPattern], letters: Letters, hypothetical: Scores
+    path: str | Path, patterns: Sequence[SeqletPattern], letters: Ascii, hypothetical: Scores
 ) -> None:
     """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
@@ -355,7 +353,7 @@ def _write_pattern(
         group.create_dataset(name, data=each.mean(axis=0))
 
 
-def write_npz(folder: str | Path, letters: Letters, hypothetical: Scores) -> None:
+def write_npz(folder: str | Path, letters: Ascii, hypothetical: Scores) -> None:
     """Write sequences and scores as npz files for modisco and finemo.
 
     `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,

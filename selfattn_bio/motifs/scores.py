@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.compiled import compiled
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, Ascii, Letters
 
 PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
 # Log-odds are rounded to multiples of 1 / STEP, so that float32 sums are exact in any order.
@@ -88,7 +88,7 @@ class ScoreMatrices:
             groups.append((int(width), motifs, np.concatenate([forward, forward[:, ::-1, ::-1]])))
         return groups
 
-    def scores(self, letters: Sequence[Letters]) -> Scores:
+    def scores(self, letters: Letters) -> Scores:
         """Score records of any length.
 
         Parameters
@@ -114,7 +114,7 @@ class ScoreMatrices:
             scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most))
         return scores
 
-    def window_scores(self, letters: Letters, size: int, stride: int) -> Scores:
+    def window_scores(self, letters: Ascii, size: int, stride: int) -> Scores:
         """Score overlapping windows of a sequence, as `scores` does, sharing work between them.
 
         Parameters
@@ -159,7 +159,7 @@ class ScoreMatrices:
             )
         return best, total
 
-    def score_substitutions(self, record: Letters, motifs: Integers) -> tuple[Floats, Floats]:
+    def score_substitutions(self, record: Ascii, motifs: Integers) -> tuple[Floats, Floats]:
         """Score a record, and its copies with one base replaced.
 
         Parameters
@@ -207,7 +207,7 @@ def _joined(best: Scores, total: Floats) -> Scores:
     return np.concatenate([best, _rounded(occupancy).astype(np.float32)], axis=1)
 
 
-def _chunks(letters: Sequence[Letters]) -> Iterator[slice]:
+def _chunks(letters: Letters) -> Iterator[slice]:
     """Yield slices of records with at most CHUNK bp, or of one record."""
     start, total = 0, 0
     for end, record in enumerate(letters):
@@ -220,7 +220,7 @@ def _chunks(letters: Sequence[Letters]) -> Iterator[slice]:
 
 
 def _score_substitutions(
-    record: Letters, width: int, matrices: Scores
+    record: Ascii, width: int, matrices: Scores
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Score a record, and its copies with one base replaced, with motifs of one width.
 

@@ -48,6 +48,19 @@ class Sample(NamedTuple):
     targets: NDArray
 
 
+class Examples(NamedTuple):
+    """What the metrics of a split count: its records, or the bins in its records.
+
+    Fields are the columns that name the examples in the table of predictions, one row per example;
+    their targets, as `Objective.measure` takes them; and a function from the outputs of records, as
+    from `Objective.read`, to those of examples.
+    """
+
+    table: pd.DataFrame
+    targets: NDArray
+    of_records: Callable[[Any], Any] = lambda outputs: outputs
+
+
 OBJECTIVES: dict[str, type[Objective[Any]]] = {}  # by kind
 
 
@@ -94,9 +107,13 @@ class Objective(ABC, Generic[SectionT]):
     predicts, limits
         Sentences of the model card: the predictions, and two limits of their use.
     examples
-        The name of the units that the metrics count.
+        The name of what the metrics count (`examples_of`).
+    block
+        Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     is_labelled
         Whether the targets are the labels 0 and 1 of the corpus.
+    has_calls
+        Whether predictions are probabilities of label 1, (n,), which a threshold turns into calls.
     has_log_odds
         Whether the output is the log-odds of positives against negatives. It is then calibrated
         by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
@@ -115,7 +132,9 @@ class Objective(ABC, Generic[SectionT]):
     predicts: ClassVar[str]
     limits: ClassVar[tuple[str, str]] = TABLE_LIMITS
     examples: ClassVar[str] = "records"
+    block: ClassVar[int] = 500_000
     is_labelled: ClassVar[bool] = False
+    has_calls: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
     has_coverage: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
@@ -284,6 +303,13 @@ class Objective(ABC, Generic[SectionT]):
             yield rows, self.read(scorer, [inputs[i] for i in rows])
 
     # ------------ predictions
+    def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
+        """Return what the metrics of a split count; by default its records.
+
+        `targets` are those of the records, from `targets`, and `records` their rows.
+        """
+        return Examples(records[["id"]], targets)
+
     def predictions(self, outputs: Array) -> Array:
         """Convert outputs (..., C) to predictions of the same shape.
 
@@ -308,6 +334,10 @@ class Objective(ABC, Generic[SectionT]):
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each class or column; by default none."""
         return lambda rows: {}
+
+    def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
+        """Return the columns of predictions in the tables of `evaluate`, one value per example."""
+        return dict(zip(self.section.output_names, np.transpose(predictions), strict=True))
 
     def columns(
         self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, spreads
+from selfattn_bio.objectives.base import Array, Calibrated, Examples, spreads
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
 from selfattn_bio.objectives.outputs import ClassOutput, Output
 from selfattn_bio.objectives.prediction_sets import PredictionSets
@@ -36,6 +36,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         "positives are rare, they are far too high.",
     )
     is_labelled = True
+    has_calls = True
     has_log_odds = True
 
     @property
@@ -81,11 +82,14 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         )
         return kind(self, run.training, targets)
 
+    def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
+        return Examples(records[["id"]].assign(label=targets), targets)
+
     def predictions(self, outputs: Array) -> Array:
         return expit(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        return {"auroc": float(roc_auc_score(targets, predictions[:, 0]))}
+        return {"auroc": float(roc_auc_score(targets, predictions.reshape(len(targets))))}
 
     def columns(
         self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]

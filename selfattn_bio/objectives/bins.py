@@ -19,7 +19,7 @@ from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.objectives.base import Array, Objective, Reader, object_array
+from selfattn_bio.objectives.base import Array, Examples, Objective, Reader, object_array
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.objectives.points import (
@@ -29,6 +29,7 @@ from selfattn_bio.objectives.points import (
     check_judged,
     measure_bins,
     points_of,
+    rank_metrics,
 )
 from selfattn_bio.objectives.regression import PSEUDO_COUNT
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -44,6 +45,8 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     main_metric = "auprc"
     predicts = "predicts the probability that a bin contains a point, on either strand"
     examples = "bins"
+    block = 100_000
+    has_calls = True
     no_strand_mean = "rc cannot be used with bins, which are always read in both directions"
 
     def describe(self) -> str:
@@ -152,6 +155,19 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         rates = rates_of_bins(outputs, size // scorer.run.pitch, len(letters[0]) // size)
         values = rates.log().mean(1).double().cpu().numpy()
         return [of_row[: len(row) // size] for of_row, row in zip(values, letters, strict=True)]
+
+    def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
+        """Return the bins of the records; bins of several records count once."""
+        bins, size = Bins.of(targets, self.section.bin), self.section.bin
+        return Examples(bins.table.assign(end=bins.table["start"] + size), bins.labels, bins.joined)
+
+    def predictions(self, outputs: Array) -> Array:
+        """Convert log rates of both strands (..., 2) to the probability of a point, (...)."""
+        return chance(outputs)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute auprc and auroc."""
+        return rank_metrics(predictions, targets)
 
     def position_table(
         self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]

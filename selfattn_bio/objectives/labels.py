@@ -135,6 +135,12 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         counts = _counts(predictions, targets)
         return lambda rows: class_metrics(counts[rows].sum(axis=0), self.section.classes)
 
+    def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
+        """Return one column, `predicted`, with the most probable label of each position as text."""
+        classes = self.section.classes
+        texts = ["".join(classes[i] for i in row.argmax(axis=1)) for row in predictions]
+        return {"predicted": texts}
+
     def merged(self, outputs: Array) -> NDArray[np.uint8]:
         """Return the most probable label of each position, ASCII (L,)."""
         classes = np.frombuffer(self.section.classes.encode(), np.uint8)

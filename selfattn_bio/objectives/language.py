@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
-from selfattn_bio.objectives.base import Array, Letters, Objective, Reader
+from selfattn_bio.objectives.base import Array, Letters, Objective, Predictions, Reader
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
 
@@ -47,11 +47,12 @@ class LanguageModel(Objective[LanguageT]):
         return self.language_loss(tokenizer)
 
     def read(self, scorer: Reader, inputs: Letters) -> Array:
-        """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens.
+        """Return sums for each record, (n, 4).
 
-        Masks are the same in every call.
+        They are the loss in nats, correct tokens, predicted tokens, and the new letters in these, 0
+        if tokens overlap. Masks are the same in every call.
         """
-        found = np.zeros((len(inputs), 3))
+        found = np.zeros((len(inputs), 4))
         for rows, sums in self.read_batches(scorer, inputs):
             found[rows] = sums
         return found
@@ -63,30 +64,48 @@ class LanguageModel(Objective[LanguageT]):
         for rows in scorer.batches(inputs):
             tokens = scorer.collate([inputs[i] for i in rows])
             batch = loss.batch(tokens, np.zeros((len(rows), 0)), generator)
-            yield rows, self._sums(scorer, batch.to(scorer.device))
+            yield rows, self._sums(scorer, batch.to(scorer.device), loss.letters)
 
     @torch.inference_mode()
-    def _sums(self, scorer: Reader, batch: Batch) -> Array:
+    def _sums(self, scorer: Reader, batch: Batch, letters: int) -> Array:
         outputs = scorer.network(batch.tokens.ids).mean(1).float()  # (B, N, V)
         # (B, N), 0 without a target
         losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
         right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
-        sums = [losses.double().sum(1), right.sum(1), known.sum(1)]
+        sums = [losses.double().sum(1), right.sum(1), known.sum(1), letters * known.sum(1)]
         return torch.stack(sums, dim=1).cpu().numpy()
+
+    def predictions(self, outputs: Array) -> Array:
+        """Return the sums of `read` unchanged."""
+        return outputs
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute accuracy, perplexity per token and, if tokens do not overlap, bits per letter."""
+        loss, right, tokens, letters = predictions.sum(axis=0)
+        if not tokens:
+            return dict.fromkeys(("accuracy", "perplexity", "bits_per_letter"), float("nan"))
+        mean = loss / tokens
+        bits = {"bits_per_letter": float(mean / np.log(2) / (letters / tokens))} if letters else {}
+        return {"accuracy": float(right / tokens), "perplexity": float(np.exp(mean)), **bits}
+
+    def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
+        total, right, tokens, _ = np.transpose(predictions)
+        mean = np.divide(total, tokens, out=np.full(len(total), np.nan), where=tokens > 0)
+        return {"nats_per_token": mean, "right": right, "tokens": tokens.astype(int)}
 
 
 class Masked(LanguageModel[config.MaskedObjective], kind="masked"):
     """Masked language model."""
 
     def language_loss(self, tokenizer: KmerTokenizer) -> MaskedLoss:
-        return MaskedLoss(tokenizer, self.section.fraction)
+        return MaskedLoss(self, tokenizer)
 
 
 class Causal(LanguageModel[config.CausalObjective], kind="causal"):
     """Causal language model."""
 
     def language_loss(self, tokenizer: KmerTokenizer) -> CausalLoss:
-        return CausalLoss(tokenizer)
+        return CausalLoss(self, tokenizer)
 
 
 class LanguageLoss(Loss):
@@ -95,13 +114,13 @@ class LanguageLoss(Loss):
     Attributes
     ----------
     letters
-        New letters per predicted token, for bits per letter; None if tokens overlap.
+        New letters per predicted token, for bits per letter; 0 if tokens overlap.
     """
 
-    letters: int | None = None
+    letters: int = 0
 
-    def __init__(self, tokenizer: KmerTokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, objective: LanguageModel[Any], tokenizer: KmerTokenizer) -> None:
+        self.objective, self.tokenizer = objective, tokenizer
 
     @abstractmethod
     def batch(
@@ -114,8 +133,9 @@ class LanguageLoss(Loss):
         return cross_entropy_sum(outputs, targets)
 
     def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
-        loss, right, size = np.asarray(outputs).sum(axis=0)
-        return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
+        sums = np.asarray(outputs)
+        loss, _, tokens, _ = sums.sum(axis=0)
+        return {"loss": loss / tokens, **self.objective.measure(sums, targets)}
 
 
 class MaskedLoss(LanguageLoss):
@@ -124,9 +144,9 @@ class MaskedLoss(LanguageLoss):
     Every token that overlaps a span becomes [MASK]. Tokens entirely inside spans are predicted.
     """
 
-    def __init__(self, tokenizer: KmerTokenizer, fraction: float) -> None:
-        super().__init__(tokenizer)
-        self.fraction = fraction
+    def __init__(self, objective: Masked, tokenizer: KmerTokenizer) -> None:
+        super().__init__(objective, tokenizer)
+        self.fraction = objective.section.fraction
 
     def batch(
         self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
@@ -149,8 +169,8 @@ class MaskedLoss(LanguageLoss):
 class CausalLoss(LanguageLoss):
     """Causal language model: predict each token from the preceding ones."""
 
-    def __init__(self, tokenizer: KmerTokenizer) -> None:
-        super().__init__(tokenizer)
+    def __init__(self, objective: Causal, tokenizer: KmerTokenizer) -> None:
+        super().__init__(objective, tokenizer)
         self.letters = tokenizer.stride
 
     def batch(
@@ -162,20 +182,3 @@ class CausalLoss(LanguageLoss):
             (following != PAD) & (following != UNK), following, UNKNOWN
         )
         return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
-
-
-def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:
-    """Return accuracy, perplexity per token and bits per letter for a mean loss in nats per token.
-
-    Unknown values are left out.
-    """
-    found = {
-        "accuracy": accuracy,
-        "perplexity": np.exp(loss),
-        "bits_per_letter": letters and loss / np.log(2) / letters,
-    }
-    return {
-        name: float(value)
-        for name, value in found.items()
-        if value is not None and np.isfinite(value)
-    }

@@ -245,10 +245,14 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
     loss = float(
         np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate))
     )
+    return {"loss": loss, **rank_metrics(rate, labels)}
+
+
+def rank_metrics(scores: Array, labels: NDArray[np.int64]) -> dict[str, float]:
+    """Compute auprc and auroc of scores (n,) for labels (n,); NaN if there is only one label."""
     if len(np.unique(labels)) < 2:
-        return {"loss": loss, "auprc": float("nan"), "auroc": float("nan")}
+        return {"auprc": float("nan"), "auroc": float("nan")}
     return {
-        "loss": loss,
-        "auprc": float(average_precision_score(labels, rate)),
-        "auroc": float(roc_auc_score(labels, rate)),
+        "auprc": float(average_precision_score(labels, scores)),
+        "auroc": float(roc_auc_score(labels, scores)),
     }

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.class_figures import read_precision
@@ -21,58 +19,17 @@ WIDE = (7.4, 1.9)  # size of the track in inches
 REACH = 5  # bins; highest distance in the figure of distances
 
 
-def bin_sentences(objective: BinsOfPoints, metrics: Mapping[str, Any]) -> list[str]:
-    """Describe the question, and compare the model with each baseline."""
-    section, test = objective.section, metrics["test"]
-    return [
-        f"The model predicts which bins of {section.bin} bp contain a point of {section.points}. "
-        f"{test['positives']:,} of {test['n']:,} test bins contain one "
-        f"({words.percent(test['positives'] / test['n'], 1)}). This fraction is the AUPRC of "
-        "random predictions.",
-        *(baseline_sentence(name, metrics) for name in metrics["differences"]["baselines"]),
-    ]
-
-
-def baseline_sentence(name: str, metrics: Mapping[str, Any]) -> str:
-    """Compare the model with one baseline in a sentence.
-
-    For an ensemble, a second sentence compares its first member alone.
-    """
-    model, other = sizes_of(metrics, "model", name)
-    first = ClassifierSize(model.networks // max(1, model.trainings), 1)
-    title, found = words.classifier_name(name), []
-    for who, key, size in (
-        ("The model", "baselines", model),
-        ("Its first member alone", "first_member", first),
-    ):
-        if difference := metrics["differences"].get(key, {}).get(name):
-            lead, why = difference["auprc"], caveat(size, other)
-            judged = verdict(lead, size, other)
-            finding = {
-                "not distinguishable": f"cannot be distinguished from {title}",
-                "higher": f"has a higher AUPRC than {title}",
-                "lower": f"has a lower AUPRC than {title}",
-            }.get(judged, f"is {judged} than {title}")
-            found.append(
-                f"{who} {finding} ({words.figure(lead['value'], sign=True)} AUPRC, "
-                f"{words.percent(metrics['confidence'])} interval "
-                f"{words.interval(lead, sign=True)}{f'; {why}' if why else ''})."
-            )
-    return " ".join(found)
-
-
 def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     """Draw precision and recall, distances of calls, and the block with median AUPRC."""
     results = tested.results
     test, test_metrics = results.test, results.metrics["test"]
-    shown = [name for _, name, _ in words.ranked(test_metrics, objective)[:MAX_CURVES]]
-    curves = {words.classifier_name(name, short=True): test[name] for name in shown}
-    block = typical_block(test, results.metrics["block"])
+    entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
+    curves = {words.classifier_name(name, short=True): test[name] for name in entries}
+    block = typical_block(test, results.task.evaluation.block or objective.block)
     size = objective.section.bin
     called = {
         words.classifier_name(name, short=True): test[name] >= entry["threshold"]
-        for name in shown
-        for entry in [test_metrics["model"] if name == "model" else test_metrics["baselines"][name]]
+        for name, entry in entries.items()
     }
     away = distances_to_points(test, size)
     reached = {name: _within(away[of.to_numpy()]) for name, of in called.items() if of.any()}
@@ -82,7 +39,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
             "Precision and recall",
             "Precision: fraction of the bins called positive that contain a point. Recall: "
             "fraction of the bins with a point that are called positive. Dotted line: chance "
-            "level.",
+            f"level. {test_metrics['positives']:,} of {len(test):,} test bins contain a point.",
             "A call in the bin next to one with a point counts as an error.",
             lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
             finding=read_precision(test["label"], curves),

@@ -89,7 +89,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         reasons.append("enrichment not shown")
     elif not row["matched_q"] < significance:
         reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["fall"], key=abs)
+    smallest = min(row["effect"], row["necessity"], key=abs)
     ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
     if pd.isna(row["effect_q"]):
         reasons.append("effect not measured")
@@ -140,10 +140,10 @@ def findings(
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
-    def when_shuffled(fall: float) -> str:
-        return f"{'lowers' if fall > 0 else 'raises'} {unit} by {words.figure(abs(fall), 2)}"
+    def when_shuffled(loss: float) -> str:
+        return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
 
-    effect = min(row["effect"], row["fall"], key=abs)
+    effect = min(row["effect"], row["necessity"], key=abs)
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
@@ -153,13 +153,13 @@ def findings(
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", effect, row["min_effect"]),
-            f"Shuffling its sites {when_shuffled(row['fall'])}. Effect of the sites, compared with "
-            f"nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
+            f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
+            f"with nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
             f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
-            f"{when_shuffled(row['null_fall'])} at the 95th percentile; "
+            f"{when_shuffled(row['null_necessity'])} at the 95th percentile; "
             f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),

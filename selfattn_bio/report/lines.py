@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from functools import singledispatch
-from typing import Any
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.files import read_json
-from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
-from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
-from selfattn_bio.sequence.tables import read_table
+
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 Metrics = Mapping[str, Any]
 
@@ -37,55 +33,20 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     metrics
         The content of metrics.json.
     """
-    yield from _test_lines(objective, metrics)
-    yield from _members(metrics["test"])
-    if privacy := metrics.get("privacy"):
-        yield (
-            f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
-            f"{privacy['delta']:g} (docs/privacy.md)"
-        )
-
-
-@singledispatch
-def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
-    test = metrics["test"]
-    for name, entry in {"model": test["model"], **test["baselines"]}.items():
-        known = ", ".join(
-            f"{title_of(metric)} {words.estimate(found)}"
-            for metric, found in entry.items()
-            if isinstance(found, dict) and found.get("value") is not None
-        )
-        yield f"test {known}  {_named(name)}{_lead(objective, metrics, name)}"
-
-
-def _named(name: str) -> str:
-    """Return the name of a classifier in metrics.json, with its readable name if that differs."""
-    title = classifier_name(name)
-    return name if name in ("model", title) else f"{name} ({title})"
-
-
-def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
-    """Describe the difference of the main metric to a baseline; empty without one."""
-    leads = metrics.get("differences", {}).get("baselines", {})
-    lead = leads.get(name, {}).get(objective.main_metric, {})
-    if lead.get("value") is None:
-        return ""
-    title, shown = title_of(objective.main_metric), words.estimate(lead, sign=True)
-    return f"; model minus {classifier_name(name)} {title} {shown}"
-
-
-@_test_lines.register
-def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
-    test, best = metrics["test"], metrics["differences"]["best_baseline"]
-    for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
-        chance = " (negative control; 0.5 is chance level)" if name in test["controls"] else ""
-        shown = _named(name) if name in test["baselines"] else name
-        yield f"test AUROC {words.estimate(entry['auroc'])}  {shown}{chance}"
-    for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
-        yield from _calls(name, entry)
+    test, main, best = (
+        metrics["test"],
+        objective.main_metric,
+        metrics["differences"]["best_baseline"],
+    )
+    for role, name, entry in words.ranked(test, objective):
+        title = classifier_name(name)
+        shown = name if role == "model" or name == title else f"{name} ({title})"
+        yield f"test {title_of(main)} {words.estimate(entry[main])}  {shown}"
+    for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
+        yield from _others(name, entry, main)
     if calibrated := test["model"].get("calibrated"):
         yield f"test {words.calibration(calibrated)}  model, calibrated"
-    for by, found in metrics["groups"].items():
+    for by, found in metrics.get("groups", {}).items():
         if gap := found["gap"]:
             auroc = {
                 entry["group"]: entry["model"]["auroc"]["value"]
@@ -97,18 +58,32 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 f"{auroc[found['worst']]:.3f}, {words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics, objective))
-
-
-def _calls(name: str, entry: Metrics) -> Iterator[str]:
-    """Yield MCC, accuracy and F1 at the threshold chosen on the validation records and at 0.5."""
-    for where, ending in (
-        (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
-        ("threshold 0.5", AT_HALF),
-    ):
-        mcc, accuracy, f1 = (
-            entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1")
+    yield from _members(test)
+    if privacy := metrics.get("privacy"):
+        yield (
+            f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
+            f"{privacy['delta']:g} (docs/privacy.md)"
         )
-        yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
+
+
+def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:
+    """Yield MCC, accuracy and F1 at both thresholds; without a threshold, the other metrics."""
+    if "threshold" in entry:
+        for where, ending in (
+            (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
+            ("threshold 0.5", AT_HALF),
+        ):
+            mcc, accuracy, f1 = (
+                entry[f"{of}{ending}"]["value"] for of in ("mcc", "accuracy", "f1")
+            )
+            yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
+        return
+    if known := [
+        f"{title_of(metric)} {words.estimate(found)}"
+        for metric, found in entry.items()
+        if metric != main and isinstance(found, dict) and found.get("value") is not None
+    ]:
+        yield f"test {', '.join(known)}  {name}"
 
 
 def _members(test: Metrics) -> Iterator[str]:
@@ -154,39 +129,42 @@ def _match(row: Mapping[Hashable, Any]) -> str:
     return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
 
 
-def final_lines(task: RunFile, layout: Layout, name: str) -> Iterator[str]:
+def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator[str]:
     """Yield the lines that end the workflow of a task: its summary and the paths of its results.
 
     If a file cannot be read, the summary ends with an error message.
+
+    Parameters
+    ----------
+    study
+        The task.
+    targets
+        What was run: "train", "sweep" or both.
     """
+    layout = study.root
+    if "sweep" in targets and layout.ranking.exists():
+        yield f"Results: {layout.ranking}"
+    if "train" not in targets or not layout.metrics.exists():
+        return
     try:
-        for line in _summary(task, layout):
-            yield f"{name}: {line}"
+        for line in _summary(study):
+            yield f"{study.name}: {line}"
     # Only report the error: the run has finished and its results are valid
     except ResultsError as error:
-        yield f"{name}: error: {error}"
-    if layout.ranking.exists():
-        yield f"Results: {layout.ranking}"
+        yield f"{study.name}: error: {error}"
     if layout.report.exists():
         yield f"Report: {layout.report}"
-    elif layout.metrics.exists():
+    else:
         yield f"Results: {layout.metrics}"
 
 
-def _summary(task: RunFile, layout: Layout) -> Iterator[str]:
-    if not layout.metrics.exists():
-        return
-    metrics = read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`")
-    objective, test = objective_of(task.objective), metrics["test"]
+def _summary(study: Study) -> Iterator[str]:
+    layout, metrics = study.root, study.read(study.root, "metrics")
+    objective, test = objective_of(study.task.objective), metrics["test"]
     metric = objective.main_metric
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
-    if "differences" in metrics:
-        yield " ".join(baseline_sentence(metrics, objective))
-    elif best := words.best_baseline(metrics, objective):
-        value = words.estimate(test["baselines"][best][metric])
-        yield f"best baseline: {classifier_name(best)}, {title_of(metric)} {value}"
-    paths = [layout.motifs, layout.of_partner().motifs]
-    found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
-    if found:
-        yield words.motif_sentence(words.both_inputs(*found))
+    yield " ".join(baseline_sentence(metrics, objective))
+    found = [study.read_optional(of, "motifs") for of in (layout, layout.of_partner())]
+    if (motifs := words.both_inputs(*found)) is not None:
+        yield words.motif_sentence(motifs)

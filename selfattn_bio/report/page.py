@@ -6,8 +6,8 @@ loading anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial, singledispatch
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,9 @@ from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.motifs.matching import MATCH_Q
 from selfattn_bio.motifs.motif_set import num_supported
-from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
 from selfattn_bio.report import cards, figures, motif_tables, tables, words
-from selfattn_bio.report.bins import bin_sentences
 from selfattn_bio.report.class_figures import slice_figures
 from selfattn_bio.report.examples import attention_figures
 from selfattn_bio.report.marginals import marginal_section
@@ -48,7 +46,6 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     task, metrics = results.task, results.metrics
     objective = objective_of(task.objective)
-    has_differences = "differences" in metrics
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
     return (
@@ -64,14 +61,14 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             **(tables.leakage_tables(results.audit) if results.audit else {}),
             corpus=results.corpus,
             provenance=list(flat(results.provenance)),
-            run_file=(results.layout.model / "run.toml").read_text(encoding="utf-8"),
+            run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
             main_title=title_of(objective.main_metric),
             favour=words.favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
-            best=words.best_baseline(metrics, objective),
-            comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
-            sentences=list(_sentences(objective, metrics)),
+            best=metrics["differences"]["best_baseline"],
+            comparison=words.baseline_sentence(metrics, objective),
+            of_first=words.baseline_sentence(metrics, objective, first_member=True),
             ensemble_sentence=words.ensemble_sentence(task),
             stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
             performance_table=tables.performance_table(metrics, objective),
@@ -163,15 +160,6 @@ def by_kind(units: Sequence[str], classes: str, numbers: str) -> str:
     if set(units) <= {LOG_ODDS}:
         return classes
     return f"{classes} (numbers: {numbers})" if LOG_ODDS in units else numbers
-
-
-@singledispatch
-def _sentences(objective: Objective[Any], metrics: Mapping[str, Any]) -> Sequence[str]:
-    """Return what the page of an objective says first, in addition to the comparison."""
-    return ()
-
-
-_sentences.register(BinsOfPoints, bin_sentences)
 
 
 def _environment() -> Environment:

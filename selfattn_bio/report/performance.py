@@ -114,7 +114,6 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
         for found in [entry[metric]]
         if found["value"] is not None
     ]
-    paired = " Paired differences are in the table below." * ("differences" in results.metrics)
     chance = test["positives"] / test["n"] if metric == "auprc" else CHANCE.get(metric)
     return tested.show(
         "comparison",
@@ -122,17 +121,11 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
         f"Dots: {title} on the test set. Lines: {percent(results.metrics['confidence'])} bootstrap "
         f"intervals over {test['unit']}.{'' if chance is None else ' Dotted line: chance level.'}",
         "Classifiers with overlapping intervals may still differ, because all are evaluated on "
-        f"the same records.{paired}",
+        f"the same {objective.examples}. Paired differences are in the table below.",
         lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
         size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
-        finding=difference_sentence(objective, results.metrics) or _values(title, rows),
+        finding=difference_sentence(objective, results.metrics),
     )
-
-
-def _values(title: str, rows: list[tuple[str, dict[str, float], str]]) -> str:
-    """State the values of the model and the best baseline, which have no paired difference."""
-    named = (f"{name} {figure(interval['value'])}" for name, interval, _ in rows[:2])
-    return f"{title[0].upper()}{title[1:]}: {', '.join(named)}."
 
 
 def _learning(objective: Objective[Any], tested: Tested) -> Drawing:

@@ -5,28 +5,28 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.attribution.explanation import PARTNER, Explanation
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.targets import TRUE
+from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
-from selfattn_bio.files import read_json
+from selfattn_bio.files import sha256_of
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
-Value = TypeVar("Value")
+if TYPE_CHECKING:
+    from selfattn_bio.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -89,37 +89,43 @@ class Results:
     partner: Results | None = None
 
 
-def read_results(task: RunFile, layout: Layout) -> Results:
-    """Read the results folder of a task.
+def read_results(study: Study) -> Results:
+    """Read the results of a task.
 
     Raises
     ------
     ResultsError
-        If a file is missing or cannot be read; the message names the command that writes it.
+        If a file is missing, cannot be read or belongs to another corpus or split; the message
+        names the command that writes it.
     """
-    corpus = _read_json(layout.corpus / "corpus.json", "ingest")
-    split = read_file(layout.split, read_table, "split")
-    records = read_file(layout.corpus / "records.parquet", pd.read_parquet, "ingest")
-    members = [layout, *(layout.member(seed) for seed in range(2, task.training.seeds + 1))]
+    task, layout = study.task, study.root
+    corpus, split = study.read(layout, "corpus_summary"), study.read(layout, "split")
+    records = study.read(layout, "records", pd.read_parquet)
+    members = [member.files for member in study.members]
     explained, *others = (
         Explanation.load(member.attribution) if member.attribution.exists() else None
         for member in members
     )
     explained_by = [each for each in (explained, *others) if each and not each.is_attention]
     searched = [member.folder for member in members[1:] if member.motifs.exists()]
-    motifs = _motif_files(layout, corpus["alphabet"])
+    motifs = _motif_files(study, layout, corpus["alphabet"])
+    metrics, provenance = study.read(layout, "metrics"), study.read(layout, "provenance")
+    sources = {"provenance": provenance, "metrics": metrics}
+    _check_sources(
+        study, corpus, sources | ({"attribution": explained.source} if explained else {})
+    )
     results = Results(
         layout=layout,
         task=task,
-        metrics=_read_json(layout.metrics, "evaluate"),
-        test=read_file(layout.predictions / "test.tsv", read_predictions, "evaluate"),
-        history=read_file(layout.history, pd.read_csv, "train"),
-        provenance=_read_json(layout.model / "provenance.json", "train"),
+        metrics=metrics,
+        test=study.read(layout, "test", read_predictions),
+        history=study.read(layout, "history", pd.read_csv),
+        provenance=provenance,
         corpus=corpus,
-        audit=_read_json(layout.audit_counts, "audit") if layout.audit_counts.exists() else None,
+        audit=study.read_optional(layout, "audit_counts"),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
-        interactions=_read_optional(layout.interactions, read_table, "interactions"),
-        distances=_read_optional(layout.distances, read_table, "interactions"),
+        interactions=study.read_optional(layout, "interactions"),
+        distances=study.read_optional(layout, "distances"),
         explained=explained,
         stability=motif_stability([layout.folder, *searched])
         if searched and motifs["motifs"] is not None
@@ -132,8 +138,8 @@ def read_results(task: RunFile, layout: Layout) -> Results:
     second = layout.of_partner()
     if not second.motifs.exists():
         return results
-    corpus = _read_json(layout.corpus / PARTNER / "corpus.json", "ingest")
-    lengths = read_file(layout.corpus / PARTNER / "records.parquet", pd.read_parquet, "ingest")
+    corpus = study.read(layout, "partner_summary")
+    lengths = study.read(layout, "partner_records", pd.read_parquet)
     own = results.records[["id", "label", "split"]].merge(lengths[["id", "length"]], on="id")
     partner = replace(
         results,
@@ -141,27 +147,38 @@ def read_results(task: RunFile, layout: Layout) -> Results:
         corpus=corpus,
         records=own.reindex(columns=results.records.columns),  # without coordinates
         explained=explained and explained.partner,
-        **_motif_files(second, corpus["alphabet"]),
+        **_motif_files(study, second, corpus["alphabet"]),
     )
     return replace(results, partner=partner)
 
 
-def _motif_files(layout: Layout, alphabet: str) -> dict[str, Any]:
+def _check_sources(
+    study: Study, corpus: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse results of another corpus or split, by the name of the result in the layout."""
+    present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
+    for name, source in sources.items():
+        found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
+        for what, of_present in present.items():
+            if found[what] != of_present:
+                raise ResultsError(
+                    f"this is the result of another {what}",
+                    place=str(getattr(study.root, name)),
+                    hint=f"Run `{study.command(study.root, name)}` again",
+                )
+
+
+def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
     """Read the files of `motifs`, as attributes of `Results`."""
-    motifs = _read_optional(layout.motifs, read_table, "motifs")
+    motifs = study.read_optional(layout, "motifs")
     has_motifs = motifs is not None and len(motifs) > 0
-
-    def sites(path: Path) -> pd.DataFrame:
-        if not has_motifs:
-            return pd.DataFrame(columns=BED_COLUMNS)
-        return read_file(path, read_bed, "motifs")
-
+    none = pd.DataFrame(columns=BED_COLUMNS)
     return {
         "motifs": motifs,
         "ppms": read_meme(layout.matrices, get_alphabet(alphabet)) if has_motifs else {},
-        "sites": sites(layout.sites),
-        "discovery": sites(layout.discovery_sites),
-        "marginals": _read_optional(layout.marginals, read_table, "motifs"),
+        "sites": study.read(layout, "sites", read_bed) if has_motifs else none,
+        "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,
+        "marginals": study.read_optional(layout, "marginals"),
     }
 
 
@@ -223,24 +240,3 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
             found.assign(strand=np.where((found["strand"] == "-") == is_reversed[record], "+", "-"))
         )
     return pd.concat(pairs, ignore_index=True)[columns] if pairs else pd.DataFrame(columns=columns)
-
-
-def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
-    """Read one result file; the error message names the command that writes it."""
-    try:
-        return reader(path)
-    except FileNotFoundError:
-        hint = f"Run `selfattn-bio {command} TASK` first"
-        raise ResultsError("file not found", place=str(path), hint=hint) from None
-    # Raised by pandas, pyarrow, json and numpy for bad content
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        hint = f"Run `selfattn-bio {command} TASK` again"
-        raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
-
-
-def _read_json(path: Path, command: str) -> dict[str, Any]:
-    return read_json(path, ResultsError, f"Run `selfattn-bio {command} TASK`")
-
-
-def _read_optional(path: Path, reader: Callable[[Path], Value], command: str) -> Value | None:
-    return read_file(path, reader, command) if path.exists() else None

@@ -125,10 +125,10 @@ def _metrics(entry: Mapping[str, Any], sign: bool = False) -> dict[str, Cell]:
 def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> Table:
     """Return the test metrics of the model, the baselines with the best first, and controls."""
     valid, test, main = metrics["valid"], metrics["test"], objective.main_metric
-    of_valid = {"model": valid["model"], **valid["baselines"], **valid.get("controls", {})}
+    of_valid = {"model": valid["model"], **valid["baselines"], **valid["controls"]}
     rows = []
     for role, name, entry in words.ranked(test, objective):
-        cost = metrics.get("costs", {}).get(name)
+        cost = metrics["costs"].get(name)
         each = test.get("members", {}).get(name, {"each": []})["each"]
         cells: Cells = {
             "classifier": words.classifier_name(name),
@@ -147,11 +147,10 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the model minus each baseline; without rows if there is no comparison."""
-    found = metrics.get("differences", {"baselines": {}})["baselines"]
+    """Return the model minus each baseline."""
     return Table.of(
         {"baseline": words.classifier_name(name), **_metrics(difference, sign=True)}
-        for name, difference in found.items()
+        for name, difference in metrics["differences"]["baselines"].items()
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.evaluation.targets import TRUE
+from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.report.figures import Drawing, draw_figure
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.words import classifier_name
@@ -38,12 +38,13 @@ class Tested:
     @property
     def names(self) -> dict[str, str]:
         """Return the short name of the model and, if there is one, of the best baseline."""
-        return {name: classifier_name(name, short=True) for name in self.results.metrics["outputs"]}
+        shown = ("model", self.baseline)
+        return {name: classifier_name(name, short=True) for name in shown if name}
 
     @property
     def baseline(self) -> str:
         """Return the key of the best baseline; empty without one."""
-        return next((name for name in self.names if name != "model"), "")
+        return self.results.metrics["differences"]["best_baseline"] or ""
 
     def show(
         self,

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
-from selfattn_bio.config.variants import NETWORK, PARTNER
+from selfattn_bio.config.derived import NETWORK, PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
-from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
+from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
 from selfattn_bio.motifs.matching import match_label
@@ -132,21 +132,15 @@ def ranked(
     return [
         ("model", "model", of_split["model"]),
         *(("baseline", *item) for item in sorted(of_split["baselines"].items(), key=order)),
-        *(("control", name, entry) for name, entry in of_split.get("controls", {}).items()),
+        *(("control", *item) for item in of_split["controls"].items()),
     ]
 
 
-def best_baseline(metrics: Mapping[str, Any], objective: Objective[Any]) -> str | None:
-    """Return the name of the baseline with the best main metric on the test split, if any."""
-    if "differences" in metrics:
-        best: str | None = metrics["differences"]["best_baseline"]
-        return best
-    baselines = [name for role, name, _ in ranked(metrics["test"], objective) if role == "baseline"]
-    return baselines[0] if baselines else None
-
-
 def baseline_sentence(
-    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
+    metrics: Mapping[str, Any],
+    objective: Objective[Any] | type[Objective[Any]] = Binary,
+    *,
+    first_member: bool = False,
 ) -> tuple[str, str, str]:
     """Compare the model with its best baseline in a sentence of three parts.
 
@@ -156,19 +150,27 @@ def baseline_sentence(
         The content of metrics.json.
     objective
         The objective of the model, or its class.
+    first_member
+        Compare the first member of an ensemble instead; the parts are empty without members.
 
     Returns
     -------
     Beginning, finding (to be emphasised) and numbers.
     """
-    best, title = metrics["differences"]["best_baseline"], title_of(objective.main_metric)
+    differences, title = metrics["differences"], title_of(objective.main_metric)
+    best, who = differences["best_baseline"], "the model"
     if best is None:
         return "The model was", "not compared", "with a baseline, because no baseline was run."
-    lead = metrics["differences"]["baselines"][best][objective.main_metric]
+    (model, other) = sizes_of(metrics, "model", best)
+    leads = differences["baselines"]
+    if first_member:
+        if not (leads := differences.get("first_member")):
+            return "", "", ""
+        model, who = ClassifierSize(model.networks // model.trainings, 1), "its first member alone"
+    lead, start = leads[best][objective.main_metric], who[0].upper() + who[1:]
     if lead["value"] is None:
         rest = f"with {classifier_name(best)}, because its {title} is undefined."
-        return "The model was", "not compared", rest
-    (model, other) = sizes_of(metrics, "model", best)
+        return f"{start} was", "not compared", rest
     favour = lead if objective.higher_is_better else {"low": -lead["high"], "high": -lead["low"]}
     found = verdict(favour, model, other)
     rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
@@ -186,17 +188,17 @@ def baseline_sentence(
     )
     match found:
         case "better" | "worse":
-            return "The model is", found, f"than {rest}: {figures}.{advice}"
+            return f"{start} is", found, f"than {rest}: {figures}.{advice}"
         case "higher" | "lower":
             return (
-                f"The {title} of the model is",
+                f"The {title} of {who} is",
                 "higher" if lead["low"] > 0 else "lower",
                 f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}",
             )
         case _:
             is_equal = other.networks and model.equals(other)
             return (
-                "At equal size, the model" if is_equal else "The model",
+                f"At equal size, {who}" if is_equal else start,
                 "cannot be distinguished",
                 f"from {rest}: {figures}{f'; {why}' if why else ''}.",
             )
@@ -206,8 +208,7 @@ def difference_sentence(
     objective: Objective[Any] | type[Objective[Any]], metrics: Mapping[str, Any]
 ) -> str:
     """State the difference of the main metric to the best baseline; empty without one."""
-    best = metrics.get("differences", {}).get("best_baseline")
-    if not best:
+    if not (best := metrics["differences"]["best_baseline"]):
         return ""
     lead = metrics["differences"]["baselines"][best][objective.main_metric]
     if lead["value"] is None:

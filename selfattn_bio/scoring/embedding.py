@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_not_input, whole_file
@@ -27,6 +27,7 @@ from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import chunks
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.tables import write_table
 
 ENDINGS = (".parquet", ".npz")
@@ -195,7 +196,7 @@ def _joined(parts: Iterable[Embeddings]) -> Embeddings:
     )
 
 
-def _encoded(scorer: Scorer, letters: list[Letters]) -> list[Scores]:
+def _encoded(scorer: Scorer, letters: list[Ascii]) -> list[Scores]:
     """Return `Network.encode` of each sequence, (M, D), without padding and head vectors."""
     with torch.inference_mode():
         vectors, inside = scorer.network.encode(scorer.tokens_of(letters))

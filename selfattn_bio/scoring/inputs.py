@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Letters
 from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -35,7 +35,7 @@ class Input(NamedTuple):
     """
 
     id: str
-    letters: Letters
+    letters: Ascii
     place: tuple[str, int, int, str, str] | None = None
 
 
@@ -45,7 +45,7 @@ Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 def read_sequences(
     policy: SequencePolicy, sequences: Inputs, k: int
-) -> tuple[list[str], list[Letters]]:
+) -> tuple[list[str], list[Ascii]]:
     """Read all sequences with `read_inputs` and return their ids and ASCII sequences."""
     pairs = list(read_inputs(policy, sequences, k))
     return [each.id for each in pairs], [each.letters for each in pairs]
@@ -131,7 +131,7 @@ def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> It
 
 def _listed(
     policy: SequencePolicy, sequences: Sequence[str] | Sequence[Record] | pd.DataFrame
-) -> list[tuple[str | None, str | Letters]]:
+) -> list[tuple[str | None, str | Ascii]]:
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
         column = policy.sequence_column
@@ -156,7 +156,7 @@ def _listed(
 
 
 def _of_list(
-    policy: SequencePolicy, sequences: list[tuple[str | None, str | Letters]], k: int
+    policy: SequencePolicy, sequences: list[tuple[str | None, str | Ascii]], k: int
 ) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
@@ -21,7 +21,7 @@ from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.sequence.alphabet import Scale
+from selfattn_bio.sequence.alphabet import Ascii, Scale
 from selfattn_bio.sequence.kmers import (
     KmerTokenizer,
     pad_letters,
@@ -80,7 +80,7 @@ class PairedScorer(Scorer):
         """
         raise ArgumentError(NO_PAIR, hint="Use of_first(partners).as_module()")
 
-    def tokens(self, letters: Letters) -> torch.Tensor:
+    def tokens(self, letters: Ascii) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.
 
         Raises
@@ -111,7 +111,7 @@ class PairedScorer(Scorer):
             )
         return super().lengths(first) + lengths
 
-    def of_first(self, partners: Sequence[Letters]) -> Scorer:
+    def of_first(self, partners: Sequence[Ascii]) -> Scorer:
         """Return the model as a scorer of the first input, with the partners fixed.
 
         Row i is scored with partner i. A single partner is used for all rows.
@@ -122,7 +122,7 @@ class PairedScorer(Scorer):
         held = OneInput(network, network.of_partner(tokens), partner=False)
         return self._of_one(self.tokenizer, held)
 
-    def of_partner(self, first: Sequence[Letters]) -> Scorer:
+    def of_partner(self, first: Sequence[Ascii]) -> Scorer:
         """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
         held = OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True)
         return self._of_one(self.partner_tokenizer, held)
@@ -136,7 +136,7 @@ class PairedScorer(Scorer):
         return Scorer(self.run, tokenizer, network.eval(), self.calibration)
 
 
-def _inputs(pairs: Sequence[Any]) -> tuple[list[Letters], list[Letters]]:
+def _inputs(pairs: Sequence[Any]) -> tuple[list[Ascii], list[Ascii]]:
     """Split pairs into first and second inputs.
 
     Raises
@@ -171,7 +171,7 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
 
 
 # ------------ reading partners
-def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
+def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Ascii] | None:
     """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
 
     Returns None for a model with one input.
@@ -195,7 +195,7 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
     if isinstance(section, TrackPartner):
         find, scale = _numbers(partner), Scale(section.low, section.high)
 
-        def level(each: Input) -> Letters:
+        def level(each: Input) -> Ascii:
             numbers = find(each)
             if numbers is None:
                 raise ArgumentError(f"no partner for sequence {each.id!r}")
@@ -207,14 +207,14 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
             return scale.letters(numbers)
 
         return level
-    known: dict[str, Letters] = {}
+    known: dict[str, Ascii] = {}
     policy, k = scorer.partner_policy, scorer.partner_tokenizer.k
     for each in read_inputs(policy, partner, k, ids=ReadSummary()):  # type: ignore[arg-type]
         if each.id in known:
             raise ArgumentError(f"two partners have the id {each.id!r}")
         known[each.id] = each.letters
 
-    def sequence(each: Input) -> Letters:
+    def sequence(each: Input) -> Ascii:
         if each.id not in known:
             raise ArgumentError(f"no partner for sequence {each.id!r}")
         return known[each.id]

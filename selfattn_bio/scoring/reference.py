@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Letters
+from selfattn_bio.arrays import Bools, Floats, Integers, Scores
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import REFERENCE
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 from selfattn_bio.stored import ArrayOf, Stored, checked, read_arrays
 
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
@@ -30,7 +30,7 @@ CONFORMAL = "conformal/"  # begins the names of arrays with nonconformity scores
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 INSIDE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
-Sequences = Sequence[Letters]
+Sequences = Sequence[Ascii]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Reference:
     """
 
     alphabet: Alphabet
-    chain: NDArray[np.float32]
+    chain: Scores
     center: float
     limits: Floats
     conformal: dict[str, Floats] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Reference:
 class StoredReference(Stored):
     """The arrays of a `Reference`, as its file has them."""
 
-    chain: Annotated[NDArray[np.float32], ArrayOf("float32", ("contexts", "letters"), high=0)]
+    chain: Annotated[Scores, ArrayOf("float32", ("contexts", "letters"), high=0)]
     center: Annotated[Floats, ArrayOf("float64", (1,))]
     limits: Annotated[Floats, ArrayOf("float64", (5,))]
     simplest: Annotated[Floats, ArrayOf("float64", (1,), low=0)]
@@ -185,7 +185,7 @@ def _some(letters: Sequences) -> Sequences:
     return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
 
 
-def _joined(alphabet: Alphabet, letters: Sequences) -> Letters:
+def _joined(alphabet: Alphabet, letters: Sequences) -> Ascii:
     """Concatenate the codes of all records.
 
     An ambiguous symbol between records prevents contexts that span two of them.
@@ -194,7 +194,7 @@ def _joined(alphabet: Alphabet, letters: Sequences) -> Letters:
     return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
 
 
-def _chain(alphabet: Alphabet, codes: Letters, order: int) -> NDArray[np.float32]:
+def _chain(alphabet: Alphabet, codes: Ascii, order: int) -> Scores:
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter, _ = _contexts(alphabet, codes, order)
@@ -203,7 +203,7 @@ def _chain(alphabet: Alphabet, codes: Letters, order: int) -> NDArray[np.float32
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _contexts(alphabet: Alphabet, codes: Letters, order: int) -> tuple[Integers, Letters, Bools]:
+def _contexts(alphabet: Alphabet, codes: Ascii, order: int) -> tuple[Integers, Ascii, Bools]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
 
     Positions with an ambiguous symbol are left out. The third array tells which of the N - order
@@ -221,7 +221,7 @@ def _contexts(alphabet: Alphabet, codes: Letters, order: int) -> tuple[Integers,
 
 def _batches(
     alphabet: Alphabet, letters: Sequences, order: int
-) -> Iterator[tuple[int, Integers, Integers, Letters]]:
+) -> Iterator[tuple[int, Integers, Integers, Ascii]]:
     """Yield contexts and symbols of all records, for about PIECE positions at a time.
 
     Records that are longer are cut.
@@ -231,7 +231,7 @@ def _batches(
     Number of the first record; then for each position the number of its record, counted from that
     one, its context and its symbol.
     """
-    pieces: list[tuple[int, Letters]] = []
+    pieces: list[tuple[int, Ascii]] = []
     total = 0
     for number, record in enumerate(letters):
         for start in range(0, max(1, len(record) - order), PIECE):
@@ -245,8 +245,8 @@ def _batches(
 
 
 def _batch(
-    alphabet: Alphabet, pieces: list[tuple[int, Letters]], order: int
-) -> tuple[int, Integers, Integers, Letters]:
+    alphabet: Alphabet, pieces: list[tuple[int, Ascii]], order: int
+) -> tuple[int, Integers, Integers, Ascii]:
     codes, first = _joined(alphabet, [piece for _, piece in pieces]), pieces[0][0]
     rows = np.repeat([row - first for row, _ in pieces], [len(piece) + 1 for _, piece in pieces])
     context, letter, known = _contexts(alphabet, codes, order)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
@@ -26,14 +26,14 @@ from selfattn_bio.model.one_hot import MeanNetwork, OneHotNetwork
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768
 # n upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays
-Sequences = Letters | Sequence[Letters]
+Sequences = Ascii | Sequence[Ascii]
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, as networks are
@@ -164,7 +164,7 @@ class Scorer:
             mean_of_strands=self.both_strands and not self.run.shares_strands,
         )
 
-    def tokens(self, letters: Letters) -> torch.Tensor:
+    def tokens(self, letters: Ascii) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
         return to_device(self.collate.encode(letters), self.device)
 
@@ -296,7 +296,7 @@ class Scorer:
         """Return which outputs per token or position are not those of padding, (B, N) bool."""
         return pool_mask(tokens != PAD, self.tokens_per_output)
 
-    def token_outputs(self, letters: Sequence[Letters]) -> list[Floats]:
+    def token_outputs(self, letters: Sequence[Ascii]) -> list[Floats]:
         """Return the outputs (N, C) of each sequence for a model with one output per token.
 
         Errors are those of `outputs`.
@@ -328,7 +328,7 @@ class Scorer:
         """
         return self.calibration.log_odds(self.logits(letters))
 
-    def member_log_odds(self, letters: Sequence[Letters]) -> Floats:
+    def member_log_odds(self, letters: Sequence[Ascii]) -> Floats:
         """Return `log_odds` of each of the M networks of `[model] members`, (n, M).
 
         `log_odds` is their mean.
@@ -337,7 +337,7 @@ class Scorer:
         return self.calibration.log_odds(self.stacked(logits, letters))
 
 
-def without_padding(letters: Sequences) -> list[Letters]:
+def without_padding(letters: Sequences) -> list[Ascii]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Letters
+from selfattn_bio.arrays import Floats
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
@@ -27,6 +27,7 @@ from selfattn_bio.scoring.paired_scorer import Partners, check_one_input, read_p
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
+from selfattn_bio.sequence.alphabet import Ascii
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
@@ -221,7 +222,7 @@ class TableScorer:
             raise ArgumentError(message, hint="Train the model again")
 
     def table(
-        self, ids: list[str], letters: Sequence[Letters], inputs: Sequence[Any]
+        self, ids: list[str], letters: Sequence[Ascii], inputs: Sequence[Any]
     ) -> pd.DataFrame:
         """Return the rows of these sequences.
 
@@ -246,7 +247,7 @@ class TableScorer:
         """Return how long sequences are read by models of labels or bins."""
         return Tiling.of(self.scorer)
 
-    def in_tiles(self, ids: Sequence[str], letters: Sequence[Letters]) -> str:
+    def in_tiles(self, ids: Sequence[str], letters: Sequence[Ascii]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
         if not self.per_position or self.tiling.exact or not self.tiling.size:
             return ""
@@ -260,7 +261,7 @@ class TableScorer:
                 )
         return ""
 
-    def merged(self, letters: Sequence[Letters]) -> list[NDArray[Any]]:
+    def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
         of_members = [objective.read(member, letters) for member in self.scorer.members]
@@ -284,7 +285,7 @@ class TableScorer:
         quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
         return objective.coverage_columns(outputs, quantiles)
 
-    def flags(self, letters: Sequence[Letters]) -> dict[str, list[str]]:
+    def flags(self, letters: Sequence[Ascii]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
         The first member that reports a difference decides.

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.arrays import Letters
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
+from selfattn_bio.sequence.alphabet import Ascii
 
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
 # longest training record.
 FAR = 4
 
 # n inputs, (L,) ASCII each, to n arrays with one row per position or bin of the input
-Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]
+Predict = Callable[[list[Ascii]], Sequence[NDArray[Any]]]
 
 
 class Tile(NamedTuple):
@@ -176,7 +176,7 @@ class Tiling:
         overlap = size // 4 // step * step
         return cls(False, max(BATCH_LETTERS, FAR * trained), size, overlap, step, unit)
 
-    def read(self, inputs: Sequence[Letters], predict: Predict) -> list[NDArray[Any]]:
+    def read(self, inputs: Sequence[Ascii], predict: Predict) -> list[NDArray[Any]]:
         """Return the outputs of `predict` for each input; long inputs are read tile by tile.
 
         Parameters
@@ -204,7 +204,7 @@ class Tiling:
             for letters in inputs
         ]
 
-    def _core_outputs(self, letters: Letters, predict: Predict) -> Iterator[NDArray[Any]]:
+    def _core_outputs(self, letters: Ascii, predict: Predict) -> Iterator[NDArray[Any]]:
         """Yield the outputs of the core of each tile, in order."""
         if not self.size:
             raise ValueError(

@@ -23,7 +23,7 @@ import pyBigWig
 import torch
 from scipy.special import expit, logit
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError
 from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed, whole_file
@@ -41,6 +41,7 @@ from selfattn_bio.scoring.windows import (
     warn_of_other_assembly,
     window_size,
 )
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import counts_before
 from selfattn_bio.sequence.tables import BED_COLUMNS, write_bed
@@ -273,7 +274,7 @@ def blocks(
         for starts in [np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride]
     )
 
-    def scored(starts: Integers, letters: Letters) -> tuple[Integers, Floats]:
+    def scored(starts: Integers, letters: Ascii) -> tuple[Integers, Floats]:
         logits = strand_logits(scorer, letters, windows)
         log_odds = scorer.calibration.log_odds(logits) + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))

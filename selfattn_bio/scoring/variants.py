@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.objectives.outputs import Output
@@ -25,7 +25,7 @@ from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import load_dna_model, window_size
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
 
@@ -94,8 +94,8 @@ class AllelePair:
     `ref` and `alt` are sequences (P, size). `positions` (P,) are where the allele begins in them.
     """
 
-    ref: Letters
-    alt: Letters
+    ref: Ascii
+    alt: Ascii
     positions: Integers
 
 
@@ -352,7 +352,7 @@ class VariantScorer:
         effects = self._values(mutants).mean(axis=0) - ref[:, None]
         return 100 * np.mean(np.abs(effects) < np.abs(effect[:, None]), axis=1)
 
-    def _values(self, windows: Letters) -> Floats:
+    def _values(self, windows: Ascii) -> Floats:
         """Return the outputs of windows (..., P, size) of ASCII, (members, outputs, ...).
 
         They are averaged over the P placements and, with `rc`, over both strands.
@@ -393,7 +393,7 @@ def windows_of(
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
     pulled = max(0, len(variant.ref) - len(alt))
-    found: tuple[list[Letters], ...] = ([], [])
+    found: tuple[list[Ascii], ...] = ([], [])
     positions = []
     for start in starts:
         start = max(0, min(start, length - size - pulled))
@@ -411,7 +411,7 @@ def windows_of(
 
 def random_substitutions(
     pair: AllelePair, ref_length: int, number: int, rng: np.random.Generator
-) -> Letters:
+) -> Ascii:
     """Return windows with the reference in which another base is replaced.
 
     Parameters

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from selfattn_bio import config
-from selfattn_bio.arrays import Floats, Letters
+from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
@@ -28,7 +28,7 @@ from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
         LOG.warning(f"the model was trained on {own!r}, but the genome is named {name!r}")
 
 
-def strand_logits(scorer: Scorer | Ensemble, letters: Letters, windows: GenomeWindows) -> Floats:
+def strand_logits(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
@@ -153,9 +153,7 @@ def strand_logits(scorer: Scorer | Ensemble, letters: Letters, windows: GenomeWi
     return np.mean(of_members, axis=0)
 
 
-def _member_logits(
-    scorer: Scorer, letters: Letters, other: Letters, windows: GenomeWindows
-) -> Floats:
+def _member_logits(scorer: Scorer, letters: Ascii, other: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits of one model on each strand, (2, n).
 
     (1, n) if the model reads both strands.
@@ -172,7 +170,7 @@ def _member_logits(
     return np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
-def _logits(scorer: Scorer, letters: Letters, windows: GenomeWindows) -> Floats:
+def _logits(scorer: Scorer, letters: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate(
@@ -233,7 +231,7 @@ class SharedStem:
             return None
         return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
-    def logits(self, scorer: Scorer, letters: Letters) -> Floats:
+    def logits(self, scorer: Scorer, letters: Ascii) -> Floats:
         """Return the network's logits (n,) of the windows of a sequence.
 
         The sequence ends with the last window. A stack is not included.

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
-from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
+from selfattn_bio.baselines import Baseline, is_baseline
+from selfattn_bio.config import RunFile
+from selfattn_bio.config.derived import NETWORK
+from selfattn_bio.errors import ArgumentError, OutputError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.card import model_card
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.evaluation.groups import (
+    MOST,
+    group_metrics,
+    groups_of,
+    quantile_edges,
+    slice_metrics,
+)
+from selfattn_bio.evaluation.metrics import Units
+from selfattn_bio.evaluation.summary import (
+    EVALUATED_SPLITS,
+    Classifier,
+    Role,
+    predictions_table,
+    summarise,
+)
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import (
     OF_SNAKEMAKE,
     check_creatable,
-    read_json,
     whole_file,
     whole_folder,
 )
@@ -29,17 +46,17 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
-from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
+from selfattn_bio.objectives.base import Examples
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
-from selfattn_bio.report.results import read_file
 from selfattn_bio.result import TableResult
-from selfattn_bio.sequence.tables import read_table
-from selfattn_bio.study.evaluators import measure
-from selfattn_bio.study.evaluators.candidates import Candidate, check_candidates
-from selfattn_bio.study.evaluators.records import EvaluationRecords
+from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.sequence.kmers import gc_content
+from selfattn_bio.study.baselines import fit_baselines
+from selfattn_bio.study.evaluated import Candidate, EvaluationRecords, check_candidates
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
@@ -54,7 +71,7 @@ class Evaluation(TableResult):
     Attributes
     ----------
     metrics
-        The content of metrics.json. Its form depends on the objective (docs/files.md).
+        The content of metrics.json (docs/files.md).
     predictions
         A table with one row per record, or per bin for objective `bins`, for each of the splits
         "valid" and "test".
@@ -79,10 +96,8 @@ class Evaluation(TableResult):
         }
         shown = ", ".join(f"{metric} {value:.3f}" for metric, value in islice(known.items(), 3))
         others = ", ".join(name for key in ROLES for name in test.get(key, {}))
-        unit = "bin" if "blocks" in test else "record"
-        return (
-            f"Evaluation on {counted(test['n'], f'test {unit}')}: {shown}; compared with {others}"
-        )
+        unit = OBJECTIVES[self.metrics["objective"]].examples
+        return f"Evaluation on {test['n']:,} test {unit}: {shown}; compared with {others}"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -141,40 +156,13 @@ class Evaluation(TableResult):
             for name, baseline in self.baselines.items():
                 baseline.save(path / name)
         for split, table in self.predictions.items():
-            with whole_file(layout.predictions / f"{split}.tsv") as path:
+            with whole_file(getattr(layout, split)) as path:
                 table.to_csv(path, sep="\t", index=False, float_format="%.6g")
         with whole_file(layout.metrics) as path:
             text = json.dumps(self.metrics, indent=1, allow_nan=False) + "\n"
             path.write_text(text, encoding="utf-8")
         with whole_file(layout.card) as path:
             path.write_text(self.card, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Evaluation:
-        """Read a saved evaluation.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or cannot be read.
-        ModelFolderError
-            If a saved baseline is damaged.
-        """
-        layout = Layout(Path(folder))
-        read = partial(read_table, text=("id", "chrom", "predicted"))
-        return cls(
-            read_json(layout.metrics, ResultsError, "Run `selfattn-bio evaluate TASK`"),
-            {
-                split: read_file(layout.predictions / f"{split}.tsv", read, "evaluate")
-                for split in EVALUATED_SPLITS
-            },
-            read_file(layout.card, lambda path: path.read_text(encoding="utf-8"), "evaluate"),
-            {
-                path.name: load_baseline(path)
-                for path in sorted(layout.baselines.glob("*"))
-                if is_baseline(path)
-            },
-        )
 
 
 def evaluate(study: Study) -> Evaluation:
@@ -190,9 +178,10 @@ def evaluate(study: Study) -> Evaluation:
     records = records.in_windows(task)
     evaluated = candidates["model"]
     objective = objective_of(evaluated.runs()[0].objective)
-    metrics, tables, baselines = measure(objective, candidates, records, task)
+    costs = {name: candidate.cost() for name, candidate in candidates.items()}
+    metrics, tables, baselines = compare(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
-    metrics["train"] = evaluated.cost()
+    metrics |= {"costs": costs, **records.origin(path)}
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:
@@ -208,6 +197,163 @@ def evaluate(study: Study) -> Evaluation:
         LOG.info(line)
     LOG.info(f"wrote {study.root.metrics}")
     return evaluation
+
+
+class Compared(NamedTuple):
+    """The content of metrics.json, the tables of predictions, and the baselines to save."""
+
+    metrics: dict[str, Any]
+    predictions: dict[str, pd.DataFrame]
+    baselines: dict[str, Baseline]
+
+
+def compare(
+    objective: Objective[Any],
+    candidates: Mapping[str, Candidate],
+    records: EvaluationRecords,
+    task: RunFile,
+) -> Compared:
+    """Evaluate the model, its variants and the baselines that are fitted to the same records.
+
+    The baselines of a private run are not saved, because their weights would reveal its records.
+    """
+    table, targets = records.targets(task.model_copy(update={"objective": objective.section}))
+    examples = {
+        split: objective.examples_of(targets[split], records.table(split))
+        for split in EVALUATED_SPLITS
+    }
+    units = {split: records.units_of(of, split) for split, of in examples.items()}
+    classifiers: dict[str, Classifier] = {}
+    for name, candidate in candidates.items():
+        classifiers |= _networks(objective, name, candidate, records, examples)
+    parts = fitted_parts(candidates["model"].folders[0])
+    fitted = fit_baselines(objective, records, task, targets, parts)
+    classifiers |= {name: of.classifier for name, of in fitted.items()}
+    truth = {split: of.targets for split, of in examples.items()}
+    metrics = summarise(objective, classifiers, truth, task.evaluation, units)
+    best = metrics["differences"]["best_baseline"]
+    if objective.is_labelled:
+        run = candidates["model"].runs()[0]
+        shown = {name: classifiers[name] for name in ("model", best) if name}
+        metrics |= _subsets(run, records, task, shown, truth["test"], units["test"])
+    tables = {
+        split: predictions_table(
+            objective, classifiers, of, split, best, table.iloc[records.rows[split]]
+        )
+        for split, of in examples.items()
+    }
+    saved = {} if task.privacy else {name: of.model for name, of in fitted.items() if of.model}
+    return Compared(metrics, tables, saved)
+
+
+def _networks(
+    objective: Objective[Any],
+    name: str,
+    candidate: Candidate,
+    records: EvaluationRecords,
+    examples: Mapping[str, Examples],
+) -> dict[str, Classifier]:
+    """Predict with the networks of a candidate.
+
+    If the model is stacked, its network alone is also evaluated, under the name NETWORK.
+    """
+    start, scorers = time.monotonic(), candidate.members()
+    control = scorers[0].run.is_control()
+    role: Role = "model" if name == "model" else "control" if control else "baseline"
+    outputs: dict[str, list[Any]] = {}
+    alone: dict[str, list[Any]] = {}  # without the stack
+    for split, of_split in examples.items():
+        outputs[split], alone[split] = [], []
+        for scorer in scorers:
+            inputs = records.inputs(scorer.run, split)
+            network = (
+                scorer.network_outputs(inputs).mean(1)
+                if scorer.stack
+                else objective.read(scorer, inputs)
+            )
+            alone[split].append(of_split.of_records(network))
+            if scorer.stack:
+                network = scorer.stacked(network[:, 0], inputs)[:, None]
+            outputs[split].append(of_split.of_records(network))
+    shown = name if name == role else f"{name} ({role})"
+    LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
+    valid, calibration = (
+        examples["valid"].targets,
+        Calibration.mean([s.calibration for s in scorers]),
+    )
+    found = {name: Classifier.of_outputs(objective, role, outputs, valid, calibration)}
+    if role == "model" and any(scorer.stack for scorer in scorers):
+        logits = {split: np.mean(of, axis=0)[:, 0] for split, of in alone.items()}
+        fitted = Calibration.fit(logits["valid"], valid)
+        found[NETWORK] = Classifier.of_logits("baseline", logits, fitted)
+    return found
+
+
+def _subsets(
+    run: RunFile,
+    records: EvaluationRecords,
+    task: RunFile,
+    classifiers: Mapping[str, Classifier],
+    labels: NDArray[np.int64],
+    units: Units,
+) -> dict[str, Any]:
+    """Return the metrics of slices and groups of the test records of two classes.
+
+    Slices are of GC content (DNA), or of length and whether a record begins with M (proteins), as
+    complete chains do but fragments usually do not. Groups are those of GC content (DNA), length
+    and chromosome if there are several; thousands of contigs are left out. The columns of
+    [evaluation] groups, and the column by which the training of `run` was balanced, are always
+    used.
+    """
+    corpus, settings, balance = records.corpus, task.evaluation, run.training.balance
+    predictions = {
+        name: (np.asarray(of.predictions["test"]), of.threshold or 0.0)
+        for name, of in classifiers.items()
+    }
+    of_record: dict[str, Any] = {
+        "length": len,
+        "begins_with_m": lambda record: record[0] == ord("M"),
+    }
+    is_dna, letters = corpus.alphabet.name == "dna", records.letters
+    properties = {
+        name: {
+            split: gc_content(letters[split])
+            if name == "gc"
+            else np.array([of_record[name](record) for record in letters[split]], dtype=float)
+            for split in ("train", "test")
+        }
+        for name in (["gc"] if is_dna else of_record)
+    }
+    known = {
+        "gc": is_dna,
+        "length": True,
+        # fewer, because records without a chromosome form one more group
+        "chrom": len(set(corpus.records["chrom"].dropna())) < MOST,
+    }
+    requested = {*settings.groups, *([balance.by] if balance else [])}
+    groups = {}
+    for by in dict.fromkeys([*(name for name, fits in known.items() if fits), *sorted(requested)]):
+        bins = balance.bins if balance and balance.by == by else settings.gc_slices
+        names = groups_of(by, corpus, records.rows, bins)["test"]
+        if by in requested or len(set(names)) > 1:
+            groups[by] = names
+    return {
+        "slices": {
+            name: slice_metrics(
+                values["test"],
+                quantile_edges(values["train"], settings.gc_slices),
+                labels,
+                predictions,
+                units,
+                settings,
+            )
+            for name, values in properties.items()
+        },
+        "groups": {
+            by: group_metrics(names, labels, predictions, units, settings)
+            for by, names in groups.items()
+        },
+    }
 
 
 def _candidates(study: Study) -> dict[str, Candidate]:

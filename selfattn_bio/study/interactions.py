@@ -73,7 +73,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         tables.append(table)
         curves.append(of_pairs)
     pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
-    pairs.save(study.files.interactions)
+    pairs.save(study.files.folder)
     for line in pairs.lines:
         LOG.info(line)
     LOG.info(f"wrote {study.files.interactions} in {time.monotonic() - start:.0f} s")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
-from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
-from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
+from selfattn_bio.errors import CorpusError, LeakageError
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.files import read_json, whole_file
+from selfattn_bio.files import whole_file
+from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.clusters import SIMILARITY
@@ -27,6 +27,8 @@ from selfattn_bio.sequence.split_table import read_split
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
+# Warn if length or GC content alone separates the labels with this AUROC.
+TELLS_LABEL = 0.95
 TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 
 
@@ -64,36 +66,14 @@ class Leakage(TableResult):
             hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
             raise LeakageError(failed[0] + more, place=self.split, hint=hint)
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as TSV, and the summary next to it as .json."""
-        with whole_file(path) as file:
+    def save(self, folder: str | Path) -> None:
+        """Write the table as audit.tsv, and the summary as audit.json."""
+        layout = Layout(Path(folder))
+        with whole_file(layout.audit) as file:
             self.table.to_csv(file, sep="\t", index=False, lineterminator="\n", float_format="%.4g")
-        with whole_file(Path(path).with_suffix(".json")) as file:
+        with whole_file(layout.audit_counts) as file:
             text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
             file.write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Leakage:
-        """Read the files of `save`; similarities have four digits.
-
-        Raises
-        ------
-        ResultsError
-            If a file is missing or the summary is damaged.
-        """
-        hint = "Run `selfattn-bio audit TASK`, or save the result of audit"
-        if not Path(path).exists():
-            raise ResultsError("file not found", place=str(path), hint=hint)
-        summary = read_json(Path(path).with_suffix(".json"), ResultsError, hint)
-        numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=numbers | dict.fromkeys(TEXTS, "str"),
-            keep_default_na=False,
-            na_values={name: [""] for name in numbers},
-        )
-        return cls(table, summary)
 
     def __repr__(self) -> str:
         counts = ", ".join(
@@ -102,6 +82,18 @@ class Leakage(TableResult):
         limits = counted(len(self.summary["failed"]), "limit")
         records = counted(len(self.table), "test record")
         return f"Leakage of {records}: {counts}; {limits} exceeded"
+
+
+def read_leaks(path: Path) -> pd.DataFrame:
+    """Read the table of a saved audit."""
+    numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
+    return pd.read_csv(
+        path,
+        sep="\t",
+        dtype=numbers | dict.fromkeys(TEXTS, "str"),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -143,7 +135,7 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         "worst": worst_leaks(leaks),
     }
     leakage = Leakage(leaks, summary, str(split))
-    leakage.save(study.root.audit)
+    leakage.save(study.root.folder)
     for line in leakage.lines:
         LOG.info(line)
     for warning in summary["warnings"]:
@@ -196,3 +188,132 @@ def _seen(models: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     from selfattn_bio.evaluation.lineage import read_lineage
 
     return {str(model): read_lineage(Path(model)).seen for model in models}
+
+
+def exceeded_limits(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list[str]:
+    """List the exceeded limits as error messages, the most serious first.
+
+    Parameters
+    ----------
+    summary
+        Counts of `leakage.counts_of`, and `similarity`, from which a neighbour counts as near.
+    leaks
+        Table of `leakage.find_leaks`.
+    limits
+        The [audit] section.
+    """
+    shared, most = int((leaks["shared"] != "").sum()), float(leaks["similarity"].max())
+    near = summary["near"] / len(leaks)
+    checks = {
+        "max_duplicates": (
+            "test records with the same sequence in train or pretraining",
+            summary["duplicates"],
+            "duplicate",
+        ),
+        "max_overlaps": (
+            "test records that overlap a record of train or pretraining",
+            summary["overlaps"],
+            "overlap",
+        ),
+        "max_seen": ("test records that a parent of the model saw", summary["seen"], "seen_by"),
+        "max_shared": ("test records of a group that is also in train", shared, "shared"),
+        "max_similarity": (
+            "highest similarity of a test record to its nearest neighbour",
+            most,
+            "neighbour",
+        ),
+        "max_near": (
+            f"fraction of test records with a neighbour of similarity {summary['similarity']:g} "
+            "or more",
+            near,
+            "neighbour",
+        ),
+    }
+    exceeded = []
+    by_similarity = leaks.sort_values("similarity", ascending=False, kind="stable")
+    for key, (what, value, column) in checks.items():
+        limit: float | None = getattr(limits, key)
+        if limit is not None and value > limit:
+            worst = by_similarity[by_similarity[column] != ""].iloc[0]
+            exceeded.append(
+                f"{what}: {value:.4g}, such as {worst['id']!r} ({worst[column]}); [audit] {key} "
+                f"allows {limit:g}"
+            )
+    return exceeded
+
+
+def warnings_of(summary: dict[str, Any]) -> list[str]:
+    """List findings that deserve attention even if they exceed no limit."""
+    warnings = []
+    if summary["duplicates"]:
+        warnings.append(
+            "test records whose sequence is also in train or pretraining: "
+            f"{summary['duplicates']}; test metrics may be too optimistic"
+        )
+    near, other = summary["near"], summary["near_other_label"] or 0
+    if near > other:
+        same = " of the same label" if other else ""
+        warnings.append(
+            f"test records with a near neighbour{same}: {near - other}; test metrics may be too "
+            "optimistic"
+        )
+    if other:
+        warnings.append(
+            f"test records with a near neighbour of another label: {other}; they lower the test "
+            "metrics, so check their labels"
+        )
+    warnings += [
+        f"test records that share their {column} with train: {count}"
+        for column, count in summary["shared"].items()
+    ]
+    for what, auroc in summary["tells_label"].items():
+        if auroc >= TELLS_LABEL:
+            warnings.append(
+                f"{what} alone predicts the test labels with AUROC {auroc:.3f}; positives and "
+                "negatives may differ for a technical reason"
+            )
+    return warnings
+
+
+def worst_leaks(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
+    """Return the test records with the most similar neighbours, for the report."""
+    top = (
+        leaks[leaks["similarity"] > 0]
+        .sort_values("similarity", ascending=False, kind="stable")
+        .head(most)
+    )
+    return json.loads(top.to_json(orient="records"))
+
+
+def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
+    """Return the lines for the log: counts, the most similar records and shifts."""
+    records = ", ".join(
+        f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
+    )
+    fraction = summary["near"] / len(leaks)
+    lines = [
+        f"compared {len(leaks):,} test records with {records}",
+        f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
+        f"shared): {summary['near']} ({fraction:.2%})"
+        + (
+            ""
+            if (other := summary["near_other_label"]) is None
+            else f", {other} of them with another label"
+        ),
+        f"test records with the same sequence on either strand: {summary['duplicates']}, with an "
+        f"overlapping interval: {summary['overlaps']}, seen by a parent model: {summary['seen']}, "
+        f"with a group that is also in train: {sum(summary['shared'].values())}",
+    ]
+    for row in worst_leaks(leaks, 3):
+        lines.append(
+            f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "
+            f"{row['neighbour']} of {row['of']}"
+            + ("" if row["strand"] == "." else f" (strand {row['strand']})")
+        )
+    for row in summary["shifts"]:
+        lines.append(
+            f"{'fraction of' if row['what'] == 'positives' else 'mean'} {row['what']}: "
+            f"{row['train']:.4g} in train, {row['other']:.4g} in {row['split']} "
+            f"({row['effect_is']} {row['effect']:+.3f}, {row['test']} test p = {row['p']:.2g})"
+        )
+    return lines

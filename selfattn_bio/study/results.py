@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.layout import Layout
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
-    import pandas as pd
-
     from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evidence.interactions import Interactions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported where they are needed: most steps need neither tor
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
-    from selfattn_bio.study.ranking import Ranking
+    from selfattn_bio.study.training import Ranking
 
 
 class StudyResults:
@@ -45,23 +45,34 @@ class StudyResults:
         """Read the split table."""
         from selfattn_bio.study.data import Split
 
-        table = self._table(self.root, "split", ("id", "split", "reason"))
-        return Split(self.root.split, table)
+        return Split(self.root.split, self.read(self.root, "split"))
 
     @property
     def leakage(self) -> Leakage:
-        """Read the audit."""
-        from selfattn_bio.study.leakage import Leakage
+        """Read the audit; similarities have four digits."""
+        from selfattn_bio.study.leakage import Leakage, read_leaks
 
-        return Leakage.load(self.existing(self.root, "audit"))
+        leaks = self.read(self.root, "audit", read_leaks)
+        return Leakage(leaks, self.read(self.root, "audit_counts"), str(self.root.split))
 
     @property
     def evaluation(self) -> Evaluation:
-        """Read the evaluation."""
+        """Read the evaluation; predictions have six digits."""
+        from selfattn_bio.baselines import is_baseline, load_baseline
+        from selfattn_bio.sequence.tables import read_table
         from selfattn_bio.study.evaluation import Evaluation
 
-        self.existing(self.root, "metrics")
-        return Evaluation.load(self.root.folder)
+        as_table = partial(read_table, text=("id", "chrom", "predicted"))
+        return Evaluation(
+            self.read(self.root, "metrics"),
+            {split: self.read(self.root, split, as_table) for split in ("valid", "test")},
+            self.read(self.root, "card", lambda path: path.read_text(encoding="utf-8")),
+            {
+                path.name: load_baseline(path)
+                for path in sorted(self.root.baselines.glob("*"))
+                if is_baseline(path)
+            },
+        )
 
     @property
     def explanation(self) -> Explanation:
@@ -82,15 +93,44 @@ class StudyResults:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        pairs = self._table(self.files, "interactions")
-        return Interactions(pairs, self._table(self.files, "distances"))
+        pairs = self.read(self.files, "interactions")
+        return Interactions(pairs, self.read(self.files, "distances"))
 
     @property
     def ranking(self) -> Ranking:
         """Read the ranked jobs of the sweep."""
-        from selfattn_bio.study.ranking import Ranking
+        from selfattn_bio.sequence.tables import read_table
+        from selfattn_bio.study.training import Ranking
 
-        return Ranking(self._table(self.root, "ranking", ("of", "job")))
+        return Ranking(self.read(self.root, "ranking", partial(read_table, text=("of", "job"))))
+
+    def read(self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None) -> Any:
+        """Read a file of a layout of this study with `reader`, by default as JSON or TSV.
+
+        Raises
+        ------
+        ResultsError
+            If it is missing or cannot be read; the message names the command that writes it.
+        """
+        from selfattn_bio.sequence.tables import read_table
+
+        path = self.existing(layout, name)
+        by_ending = {".json": lambda path: json.loads(path.read_bytes()), ".tsv": read_table}
+        try:
+            return (reader or by_ending[path.suffix])(path)
+        # raised by pandas, pyarrow, json and numpy for bad content
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise ResultsError(
+                f"cannot read this file: {error}",
+                place=str(path),
+                hint=f"Run `{self.command(layout, name)}` again",
+            ) from error
+
+    def read_optional(
+        self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None
+    ) -> Any:
+        """Return what `read` returns, or None if there is no such file."""
+        return self.read(layout, name, reader) if getattr(layout, name).exists() else None
 
     def existing(self, layout: Layout, name: str) -> Path:
         """Return a path of a layout of this study.
@@ -102,15 +142,11 @@ class StudyResults:
         """
         path: Path = getattr(layout, name)
         if not path.exists():
-            argument = self.address.text(layout, self.task.path)
-            command = f"selfattn-bio {getattr(Layout, name).step} {argument}"
-            raise ResultsError("not found", place=str(path), hint=f"Run `{command}` first")
+            hint = f"Run `{self.command(layout, name)}` first"
+            raise ResultsError("not found", place=str(path), hint=hint)
         return path
 
-    def _table(self, layout: Layout, name: str, text: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read a TSV file; the columns `text` stay text, by default those of `read_table`."""
-        from selfattn_bio.report.results import read_file
-        from selfattn_bio.sequence.tables import TEXT_COLUMNS, read_table
-
-        reader = partial(read_table, text=text or TEXT_COLUMNS)
-        return read_file(self.existing(layout, name), reader, getattr(Layout, name).step)
+    def command(self, layout: Layout, name: str) -> str:
+        """Return the command that writes a file of a layout of this study."""
+        argument = self.address.text(layout, self.task.path)
+        return f"selfattn-bio {getattr(Layout, name).step} {argument}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imported where they are needed: a command imports this modu
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
-    from selfattn_bio.study.ranking import Ranking
+    from selfattn_bio.study.training import Ranking
     from selfattn_bio.training.dry_run import DryRun
 
 
@@ -366,7 +366,7 @@ class Study(StudyResults):
         ModelFolderError
             If the history of a job is missing or belongs to another objective.
         """
-        from selfattn_bio.study.ranking import rank_jobs
+        from selfattn_bio.study.training import rank_jobs
 
         self.check_complete("sweep")
         return rank_jobs(self)
@@ -380,6 +380,6 @@ class Study(StudyResults):
         from selfattn_bio.report.page import write_page
         from selfattn_bio.report.results import read_results
 
-        write_page(read_results(self.task, self.root), self.name)
+        write_page(read_results(self), self.name)
         LOG.info(str(self.root.report))
         return self.root.report

@@ -1,17 +1,26 @@
-"""Train the model of a study, or try it first."""
+"""Train the model of a study, or try it first; rank the trained jobs of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from selfattn_bio.config import RunFile
+import pandas as pd
+
+from selfattn_bio.config import Job, RunFile, check_files
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError, RunFileError
+from selfattn_bio.evaluation.card import read_history
 from selfattn_bio.evaluation.groups import check_columns
+from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.user_module import check_run
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import DROPPED
@@ -33,6 +42,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     run, corpus, output, first = study.run, study.corpus, study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
     _check(study, corpus, threads)
+    _report_members(study)
     with training_settings(threads, run.training.matmul) as usable:
         _with_hint(
             run,
@@ -72,9 +82,11 @@ def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
 
 
 def _check(study: Study, corpus: Corpus, threads: int) -> None:
-    """Check threads, the module and the columns of groups, and report transfer."""
+    """Check threads, the module, files and the columns of groups, and report transfer."""
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
+    points, database = getattr(study.task.objective, "points", None), study.task.interpret
+    check_files(study.task, [points, database.database_file])
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:
@@ -82,6 +94,16 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
             f"{study.address.label}: starts from random weights, because the [transfer] parent has "
             "another [model] or [tokens]"
         )
+
+
+def _report_members(study: Study) -> None:
+    """Report which of several members is trained, and how to train the others."""
+    address, members = study.address, study.members
+    if address.job or len(members) == 1:
+        return
+    others = [address.text(each.files, study.task.path) for each in members[1:]]
+    after = f"; then train {', '.join(others)}" if address.member == 1 else ""
+    LOG.info(f"{address.label}: member {address.member} of {len(members)}{after}")
 
 
 def _with_hint(run: RunFile, place: str, work: Callable[[], T]) -> T:
@@ -111,3 +133,102 @@ def _split_of(study: Study) -> Path:
     )
     Split(study.root.sweep_split, table).save(study.root.sweep_split)
     return study.root.sweep_split
+
+
+@dataclass(frozen=True, repr=False)
+class Ranking(TableResult):
+    """The jobs of a sweep, best first.
+
+    Attributes
+    ----------
+    table
+        One row per job, with the columns of `rank`.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Ranking of {counted(len(self.table), 'job')}: {'; '.join(self.lines)}"
+
+    @property
+    def best(self) -> pd.DataFrame:
+        """Return the best job of the model and of each variant."""
+        return self.table.groupby("of", sort=False).head(1)
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the best job of the model and of each variant, as text."""
+        number = self.table["of"].value_counts()
+        _, _, *settings, metric, _, _, _ = self.table.columns
+        return [
+            f"best of {counted(number[row['of']], 'job')} of {row['of']}: {metric} "
+            f"{row[metric]:.4f} with " + ", ".join(f"{key} = {row[key]}" for key in settings)
+            for row in self.best.to_dict("records")
+        ]
+
+
+def rank_jobs(study: Study) -> Ranking:
+    """Rank the trained jobs of a sweep; `Study.rank_jobs` describes it."""
+    jobs = study.task.jobs()
+    if not jobs:
+        raise RunFileError("the run file has no [sweep]", place=study.place)
+    ranking = Ranking(rank(jobs, study.root.folder))
+    ranking.save(study.root.ranking)
+    for line in ranking.lines:
+        LOG.info(line)
+    LOG.info(
+        f"wrote {study.root.ranking}. The validation metric of the best of many jobs is slightly "
+        "optimistic. The test split was not read"
+    )
+    return ranking
+
+
+def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
+    """Rank jobs by the best value of their main validation metric, such as AUROC.
+
+    Only history.csv is read from each model folder. The weights are not loaded, so this cannot
+    score test records.
+
+    Parameters
+    ----------
+    jobs
+        Jobs of one run file.
+    results
+        Folder that contains the results of the jobs.
+
+    Returns
+    -------
+    One row per job, best first; jobs without a value come last. Columns: of (model, or name of the
+    variant), job, one column per dotted key of the sweep, the metric (valid_auroc for two classes),
+    best_step, steps and seconds of training.
+
+    Raises
+    ------
+    ModelFolderError
+        If history.csv of a job is missing or belongs to another objective.
+    """
+    objective = objective_of(jobs[0].run.objective)
+    metric, rows = f"valid_{objective.main_metric}", []
+    ascending = not objective.higher_is_better
+    order: Any = {"ascending": ascending, "kind": "stable", "na_position": "last"}
+    for job in jobs:
+        history = read_history(Layout(results / job.folder).history, "seconds", metric)
+        # of equal evaluations, take the earliest, as in training
+        best, last = history.sort_values(metric, **order).iloc[0], history.iloc[-1]
+        rows.append(
+            {
+                "of": job.of,
+                "job": job.name,
+                **{key: _text(value) for key, value in job.settings.items()},
+                metric: best[metric],
+                "best_step": int(best["step"]),
+                "steps": int(last["step"]),
+                "seconds": round(last["seconds"], 1),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(metric, **order).reset_index(drop=True)
+
+
+def _text(value: Any) -> Any:
+    """Return tables and lists of the run file as JSON text, and other values unchanged."""
+    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -157,11 +157,14 @@ def _print_results(targets: Sequence[str], stream: TextIO) -> None:
     from selfattn_bio.report.lines import final_lines
     from selfattn_bio.study.study import Study
 
-    names = (word.split("_", 1)[1] for word in targets if word.startswith(TARGETS))
-    for name in dict.fromkeys(names):
+    found: dict[str, list[str]] = {}  # targets by name of the task
+    for word in targets:
+        if word.startswith(TARGETS):
+            target, name = word.split("_", 1)
+            found.setdefault(name, []).append(target)
+    for name, of_task in found.items():
         if (TASKS / f"{name}.toml").exists():
-            study = Study(name)
-            for line in final_lines(study.task, study.root, name):
+            for line in final_lines(Study(name), of_task):
                 print(line, file=stream)  # not logged: the lines of Snakemake are there
 
 

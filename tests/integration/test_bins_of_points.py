@@ -74,7 +74,7 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     print(capsys.readouterr().out)
     metrics = read_json("metrics.json")
     test = metrics["test"]
-    assert (test["n"], test["blocks"]) == (7820 // 20, 40)
+    assert (test["n"], test["units"]) == (7820 // 20, 40)
     auprc = test["model"]["auprc"]
     assert auprc["value"] > 0.9
     assert auprc["low"] <= auprc["value"] <= auprc["high"]
@@ -133,5 +133,5 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     )
     dilated.write_text(other)
     assert exit_code("evaluate .") == 1
-    message = "points.bed: dilated was trained on other points: their sha256 begins with 0123456789"
+    message = "points.bed: variants/dilated/model was trained on other points: their sha256 begins"
     assert message in capsys.readouterr().err

@@ -50,12 +50,12 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "weights_sha256": "0" * 64,
         "calibration": {"slope": 0.5, "threshold": 0.5},
     }
+    cost = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
     for folder in FOLDERS.values():
         folder.mkdir(parents=True)
         (folder / "provenance.json").write_text(json.dumps(sources))
         (folder / "run.toml").write_text(RUN)
-    cost = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    Path("model/train.json").write_text(json.dumps(cost))
+        (folder / "train.json").write_text(json.dumps(cost))
     names = {folder: name for name, folder in FOLDERS.items()}
 
     def load(folder: Path) -> SimpleNamespace:
@@ -64,15 +64,14 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run = SimpleNamespace(is_control=lambda: name == "shuffled", model=None)
         noise = np.random.default_rng(len(name))
 
-        def network_outputs(letters: list[np.ndarray]) -> np.ndarray:
+        def outputs(letters: list[np.ndarray]) -> np.ndarray:
             return np.array(
-                [[[weight * ((row == ord("T")).sum() - 12) + noise.normal()]] for row in letters]
+                [[weight * ((row == ord("T")).sum() - 12) + noise.normal()] for row in letters]
             )
 
-        answers = {"network_outputs": network_outputs, "stacked": lambda network, letters: network}
-        return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, **answers)
+        return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, outputs=outputs)
 
-    monkeypatch.setattr("selfattn_bio.study.evaluators.candidates.load", load)
+    monkeypatch.setattr("selfattn_bio.study.evaluated.load", load)
     return tmp_path
 
 
@@ -84,7 +83,11 @@ def test_metrics_and_predictions_are_written(
     assert set(metrics["test"]["baselines"]) == {"cnn", *FITTED}
     assert set(metrics["test"]["controls"]) == {"shuffled"}
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
-    assert metrics["train"] == {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    assert metrics["costs"]["model"] == {
+        "seconds": 1.0,
+        "peak_memory_mb": 2.0,
+        "letters_per_second": 3.0,
+    }
     split = st.read_tsv("split.tsv")
     for name in ("valid", "test"):
         table = st.read_tsv(f"predictions/{name}.tsv")
@@ -92,9 +95,9 @@ def test_metrics_and_predictions_are_written(
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "evaluate: wrote metrics.json"
-    assert [line.rpartition("  ")[2] for line in said if "chance level" in line] == [
-        "shuffled (negative control; 0.5 is chance level)"
-    ]
+    assert [
+        line.rpartition("  ")[2] for line in said if "AUROC" in line and "shuffled" in line
+    ] == ["shuffled (control: shuffled labels)"]
     best, model = metrics["differences"]["best_baseline"], metrics["test"]["model"]
     called = [line for line in said if line.startswith("evaluate: test MCC ")]
     assert [line.rpartition("  ")[2] for line in called] == ["model", "model", best, best]

@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import run
-from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pairs
-from small_task import read_tsv, reverse_complement, run_steps
+from paired_tasks import (
+    DNA_MOTIFS,
+    DOMAIN,
+    explain_both,
+    held_out,
+    motif_and_domain,
+    planted,
+    write_pairs,
+)
+from small_task import reverse_complement, run_steps
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.report.lines import final_lines
@@ -88,7 +95,7 @@ def test_no_motif_of_the_partner_is_supported(records):
 
 def test_decoy_is_not_supported_in_either_input(records):
     """The decoy has next to no effect, tested as a motif at hits in both inputs."""
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     for found in (explained, explained.partner):
         texts = found.sequences
@@ -113,18 +120,16 @@ def decoys(explained, sites):
     return build_motifs([pattern], explained.records, {}, explained.targets, explained.input)
 
 
-def held_out(records):
+def held_out_tables(records):
     """Return the test records: a table of first inputs, their partners, and labels."""
-    split = read_tsv("split.tsv")
-    names = split["id"][split["split"] == "test"].tolist()
-    table = pd.DataFrame({"id": names, "sequence": [records[name][1] for name in names]})
-    partners = pd.DataFrame({"id": names, "sequence": [records[name][2] for name in names]})
-    return table, partners, [records[name][0] for name in names]
+    names, labels, first, partner = held_out(records)
+    first, partner = (pd.DataFrame({"id": names, "sequence": of}) for of in (first, partner))
+    return first, partner, labels
 
 
 @pytest.mark.parametrize(("name", "folder"), [("first", "."), ("partner", "partner")])
 def test_python_gives_the_table_of_the_command(records, name, folder, tmp_path):
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     if name == "partner":
         explained = explained.partner
@@ -149,7 +154,7 @@ def test_report_shows_the_motifs_of_both_inputs(records):
 
 
 def test_errors_about_motifs_of_pairs(records):
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     motifs = explained.find_motifs(None, caller=Clusters())
     with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one"):
@@ -169,9 +174,9 @@ def test_errors_about_motifs_of_pairs(records):
 
 
 def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
-    """Both are supported."""
+    """The model needs both, and both are supported."""
     monkeypatch.chdir(tmp_path)
-    prepare(tmp_path, "protein", motif_and_domain, 2000, 100)
+    explain_both(prepare(tmp_path, "protein", motif_and_domain, 2000, 100))
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
     for found, word in ((motifs, DNA_MOTIFS[0]), (partner, DOMAIN)):
         used = found.table[found.table["verdict"] == "supported"]
@@ -181,10 +186,7 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
-    assert any(
-        f"of {number} motifs" in line
-        for line in final_lines(sb.read_run_file("run.toml"), Layout(Path()), "pairs")
-    )
+    assert any(f"of {number} motifs" in line for line in final_lines(sb.Study(".")))
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert all(consensus in shown for consensus in partner.table["consensus"])

@@ -255,40 +255,6 @@ def test_grouped_queries_share_keys_and_values(heads):
     assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape
 
 
-def test_wrong_shapes_and_unknown_kernels_are_refused():
-    q = torch.zeros(1, 4, 5, 2)
-    with pytest.raises(
-        ValueError,
-        match=r"the shapes of q .*, k \(1, 3, 5, 2\) and v .* do not fit; expected .*",
-    ):
-        attend(q, q[:, :3], q[:, :3], pattern=Full(), position=NoPosition())
-    with pytest.raises(ValueError, match=r"unknown kernel 'fast'; available: auto, .*slab"):
-        attend(q, q, q, pattern=Full(), position=NoPosition(), kernel="fast")
-    with pytest.raises(
-        ValueError,
-        match="kernel 'sdpa' cannot handle this request: the position has its own keys",
-    ):
-        attend(q, q, q, pattern=Full(), position=Shaw(2, 3), kernel="sdpa")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"mask": torch.ones(1, 4, dtype=torch.bool)},
-            r"mask has shape \(1, 4\); expected \(B, L\) = \(1, 5\)",
-        ),
-        ({"mask": torch.ones(1, 5)}, "mask has type torch.float32; expected torch.bool"),
-        ({"dropout": 1.0}, r"dropout is 1.0; expected a fraction in \[0, 1\)"),
-        ({"position": T5Bias(3)}, "position has 3 heads, but q has 4"),
-    ],
-)
-def test_attend_checks_its_arguments(arguments, message):
-    q = torch.zeros(1, 4, 5, 2)
-    with pytest.raises(ValueError, match=message):
-        attend(q, q, q, **({"pattern": Full(), "position": NoPosition()} | arguments))
-
-
 def test_weights_of_grouped_keys():
     q, k = torch.randn(1, 4, 9, 2), torch.randn(1, 2, 9, 2)
     found = weights(q, k, pattern=Window(3), position=NoPosition())

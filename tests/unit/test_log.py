@@ -14,8 +14,8 @@ from selfattn_bio.log import LOG, Progress, logging_from
 
 # a command with 30 steps of a twentieth of a second; an evaluation and a warning in between
 COMMAND = """
-import sys, time, types
-from selfattn_bio.cli import main as cli
+import sys, time
+from selfattn_bio.cli import main as cli, options
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress
 
@@ -29,9 +29,7 @@ def run(arguments):
             LOG.warning("a batch was short")
     raise SelfAttnBioError("the disk is full")
 
-cli.COMMANDS = ("try",)
-cli.importlib.import_module = lambda name: types.SimpleNamespace(
-    __doc__="Try.", add_arguments=lambda parser: None, run=run)
+cli.COMMANDS = {"try": options.Command("try", "Try.", (), run)}
 sys.exit(cli.main(["try", *sys.argv[1:]]))
 """
 KEPT = [

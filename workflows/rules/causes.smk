@@ -30,7 +30,7 @@ def print_causes(snakemake_logs: list[str]) -> None:
         dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE))
     )
     # a step that did not start has no log
-    logs = failed or [f"results/{task}/logs/" for task in RUNS]
+    logs = failed or [f"results/{task}/logs/" for task in STUDIES]
     print(
         "Finished steps are kept. Run the same command again to continue. "
         f"Logs: {', '.join(logs)}",

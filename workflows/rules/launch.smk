@@ -9,8 +9,7 @@ def half_of_cores(wildcards) -> int:
 
 def cores_per_training(wildcards) -> int:
     """Return the cores of one training, so that the trainings of its task run side by side."""
-    run = run_of(wildcards.task)
-    is_job = "job" in part_of(wildcards)
+    run, is_job = run_of(wildcards.task), study_at(wildcards).address.job
     trainings = len(run.jobs()) if is_job else len(run.trained) * run.training.seeds
     return max(1, workflow.cores // trainings)
 

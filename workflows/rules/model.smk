@@ -46,8 +46,8 @@ rule evaluate:
         database_file,
     output:
         TASK.metrics,
-        TASK.predictions / "valid.tsv",
-        TASK.predictions / "test.tsv",
+        TASK.valid,
+        TASK.test,
         TASK.card,
         directory(TASK.baselines),
     log:

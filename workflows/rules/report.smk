@@ -33,7 +33,7 @@ rule notebook:
         shown_by,
         notebook=os.path.relpath(PROJECT / "notebooks/{notebook}.py"),
     output:
-        notebook="results/{task}/{notebook}.ipynb",
+        notebook=TASK.notebook("{notebook}"),
     log:
         "results/{task}/logs/notebook_{notebook}.log",
     benchmark:

@@ -8,10 +8,11 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config import RunFile, check_files
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.extras import install_command
 from selfattn_bio.layout import Layout
+from selfattn_bio.study import Study
 
 # Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = os.pathsep.join(
@@ -23,29 +24,51 @@ TASK, VARIANT, PART = (
     Layout(Path("results/{task}" + part)) for part in ("", "{variant}", "{variant}{part}")
 )
 
-# Name of a notebook in notebooks/ -> the results that it shows.
+# Name of a notebook in notebooks/ -> the results that it shows, as in `Layout`.
 NOTEBOOKS = {
-    "motifs": ["metrics.json", "motifs.tsv"],
-    "attention": ["metrics.json", "attribution"],
-    "scoring": ["metrics.json"],
+    "motifs": ["metrics", "motifs"],
+    "attention": ["metrics", "attribution"],
+    "scoring": ["metrics"],
 }
 
 # They need the extra `notebooks`.
 NOTEBOOK_MODULES = ("papermill", "jupytext", "ipykernel")
 
 RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
-RUNS: dict[str, RunFile] = {}
+STUDIES: dict[str, Study] = {}
+TARGETS: dict[str, set[str]] = {}  # train and sweep, by name of the task
 
 
-def run_of(task: str) -> RunFile:
-    """Return the run file of a task. It is read on first use, so that an error in one file does not stop other tasks."""
-    if task not in RUNS:
+def study_of(task: str) -> Study:
+    """Return a task. Its run file is read on first use, so that an error in one file does not stop other tasks."""
+    if task not in STUDIES:
         try:
-            RUNS[task] = read_run_file(RUN_FILES[task])
+            STUDIES[task] = Study(RUN_FILES[task])
         except RunFileError as error:
             # Snakemake would print six more lines for any Exception; SystemExit prints one line, exit code 1.
             sys.exit(f"error: {error}")
-    return RUNS[task]
+    return STUDIES[task]
+
+
+def run_of(task: str) -> RunFile:
+    """Return the run file of a task."""
+    return study_of(task).task
+
+
+def study_at(wildcards) -> Study:
+    """Return the task, variant, member or job that the wildcards select."""
+    study, variant = study_of(wildcards.task), getattr(wildcards, "variant", "")
+    try:
+        if variant:
+            study = study.variant(variant.removeprefix("/variants/"))
+        match getattr(wildcards, "part", "").split("/"):
+            case ["", "members", number]:
+                study = study.member(int(number))
+            case ["", "sweep", name]:
+                study = study.job(name)
+    except RunFileError as error:
+        sys.exit(f"error: {error}")
+    return study
 
 
 def results_of(task: str, wildcards=None) -> list[Path]:
@@ -53,15 +76,14 @@ def results_of(task: str, wildcards=None) -> list[Path]:
 
     All end with the report, which needs the audit; two classes also with the notebooks, which show one input.
     """
-    has_notebooks = run_of(task).objective.kind == "binary" and not run_of(task).partner
-    folder = Path("results") / task
-    return [
-        Layout(folder).report,
-        *(folder / f"{name}.ipynb" for name in NOTEBOOKS if has_notebooks),
-    ]
+    TARGETS.setdefault(task, set()).add("train")
+    study = study_of(task)
+    has_notebooks = study.task.objective.kind == "binary" and not study.task.partner
+    notebooks = [study.root.notebook(name) for name in NOTEBOOKS if has_notebooks]
+    return [study.root.report, *notebooks]
 
 
-def shown_by(wildcards) -> list[str]:
+def shown_by(wildcards) -> list[Path]:
     """Return the results that a notebook shows.
 
     Missing packages are reported before the training, not after it.
@@ -71,13 +93,14 @@ def shown_by(wildcards) -> list[str]:
         sys.exit(
             f"error: notebooks need {' and '.join(missing)}. Install: {install_command('notebooks')}"
         )
-    return [f"results/{wildcards.task}/{name}" for name in NOTEBOOKS[wildcards.notebook]]
+    return [getattr(study_at(wildcards).root, name) for name in NOTEBOOKS[wildcards.notebook]]
 
 
 def ranking_of(task: str, wildcards=None) -> list[Path]:
+    TARGETS.setdefault(task, set()).add("sweep")
     if run_of(task).sweep is None:
         sys.exit(f"error: {RUN_FILES[task]}: the run file has no [sweep]")
-    return [Layout(Path("results") / task).ranking]
+    return [study_of(task).root.ranking]
 
 
 def no_such_task(wildcards) -> list[str]:
@@ -96,47 +119,18 @@ def run_file(wildcards) -> str:
     return str(RUN_FILES[wildcards.task])
 
 
-def variant_name(wildcards) -> str:
-    return getattr(wildcards, "variant", "").removeprefix("/variants/")
-
-
-def part_of(wildcards) -> dict:
-    """Return the part of the run file that the wildcards select, as arguments of `RunFile.part`."""
-    match getattr(wildcards, "part", "").split("/"):
-        case ["", "members", number]:
-            part = {"member": int(number)}
-        case ["", "sweep", name]:
-            part = {"job": name}
-        case _:
-            part = {}
-    return {"variant": variant_name(wildcards)} | part
-
-
-def run_at(wildcards) -> RunFile:
-    """Return the run that the wildcards select."""
-    try:
-        return run_of(wildcards.task).part(**part_of(wildcards))
-    except ValueError as error:
-        sys.exit(f"error: {run_file(wildcards)}: {error}")
-
-
-def layout_of(wildcards) -> Layout:
-    """Return the files of the task that the wildcards select."""
-    return Layout(Path("results") / wildcards.task)
-
-
 def sections(*names: str):
     """Return a params function that gives the named sections, or single keys (section.key), of the run as JSON."""
     named = [name.partition(".") for name in names]
     shown = {section: {key} if key else True for section, _, key in named}
     return lambda wildcards: json.dumps(
-        run_at(wildcards).model_dump(mode="json", include=shown), sort_keys=True
+        study_at(wildcards).run.model_dump(mode="json", include=shown), sort_keys=True
     )
 
 
 def train_sections(wildcards) -> str:
     """Return the sections that a training depends on; the motif database only if a part of the stack scans it."""
-    run = run_at(wildcards)
+    run = study_at(wildcards).run
     names = ["tokens", "partner", "objective", "model", "training", "transfer", "privacy", "stack"]
     if run.evaluation.strands:  # an empty section would change params and retrain finished models
         names.append("evaluation.strands")
@@ -154,22 +148,19 @@ def read_by_ingest(wildcards) -> str:
 
 def first_member(wildcards) -> list[Path]:
     """Return the model of the first member: the stacks of further members take their fitted parts from it."""
-    is_further = "member" in part_of(wildcards) and run_at(wildcards).stack.parts
-    return (
-        [Layout(layout_of(wildcards).folder / wildcards.variant.lstrip("/")).model]
-        if is_further
-        else []
-    )
+    study = study_at(wildcards)
+    first = study.member(1) if study.address.member > 1 else study
+    return [first.files.model] if first.files != study.files and study.run.stack.parts else []
 
 
 def stack_database(wildcards) -> list[str]:
     """Return the motif database that the stack scans, if it is a file."""
-    return database_file(wildcards) if "motif_scores" in run_at(wildcards).stack.parts else []
+    return database_file(wildcards) if "motif_scores" in study_at(wildcards).run.stack.parts else []
 
 
 def parent_model(wildcards) -> list[str]:
     """Return the model that a run starts from; the model of another task is trained first."""
-    run = run_at(wildcards)
+    run = study_at(wildcards).run
     return [model_of(run.transfer, wildcards)] if run.transfer else []
 
 
@@ -200,16 +191,13 @@ def data_files(wildcards) -> list[str]:
     A missing file is an error here: without this check Snakemake would silently continue from an old corpus.
     """
     run = run_of(wildcards.task)
-    return [
-        *existing("[data]", run.data.inputs, wildcards),
-        *existing("[partner]", run.partner.inputs if run.partner else [], wildcards),
-    ]
+    return existing([*run.data.inputs, *(run.partner.inputs if run.partner else [])], wildcards)
 
 
 def points_file(wildcards) -> list[str]:
     """Return the file of points of the objective `bins`."""
     points = getattr(run_of(wildcards.task).objective, "points", None)
-    return existing("[objective] points", [points] if points else [], wildcards)
+    return existing([points] if points else [], wildcards)
 
 
 def interpreted(wildcards) -> list[Path]:
@@ -220,11 +208,11 @@ def interpreted(wildcards) -> list[Path]:
     run = run_of(wildcards.task)
     if not run.is_interpreted:
         return []
-    layout = layout_of(wildcards)
+    layout = study_at(wildcards).root
     more = [layout.interactions] if run.data.alphabet == "dna" and not run.partner else []
     if getattr(run.partner, "kind", "") == "sequence":
         more = [layout.of_partner().motifs]
-    members = members_of(run, layout)
+    members = [each.files for each in study_of(wildcards.task).members]
     return [path for each in members for path in (each.motifs, each.attribution)] + more
 
 
@@ -238,28 +226,22 @@ def database_file(wildcards) -> list[str]:
     A wrong path is reported before the training, not after it.
     """
     database = run_of(wildcards.task).interpret.database_file
-    return existing("[interpret] database", [database], wildcards) if database else []
+    return existing([database] if database else [], wildcards)
 
 
-def existing(key: str, files: list[str], wildcards) -> list[str]:
-    for file in files:
-        if not Path(file).is_file():
-            sys.exit(f"error: {run_file(wildcards)}: {key}: no such file: {file!r}")
+def existing(files: list[str], wildcards) -> list[str]:
+    try:
+        check_files(run_of(wildcards.task), files)
+    except RunFileError as error:
+        sys.exit(f"error: {error}")
     return files
-
-
-def members_of(run: RunFile, layout: Layout) -> list[Layout]:
-    """Return the files of all members of a run; those of the first are the files of the run."""
-    return [layout.member(number) for number in range(1, run.training.seeds + 1)]
 
 
 def models_of(wildcards) -> list[Path]:
     """Return the models that `evaluate` compares: members of the task and of its variants."""
-    run, layout = run_of(wildcards.task), layout_of(wildcards)
-    runs = {layout: run} | {layout.variant(name): run.variant(name) for name in run.variants}
-    return [member.model for folder, of in runs.items() for member in members_of(of, folder)]
+    study = study_of(wildcards.task)
+    return [each.files.model for of in (study, *study.variants.values()) for each in of.members]
 
 
 def sweep_models(wildcards) -> list[Path]:
-    layout = layout_of(wildcards)
-    return [Layout(layout.folder / job.folder).model for job in run_of(wildcards.task).jobs()]
+    return [job.files.model for job in study_of(wildcards.task).jobs]

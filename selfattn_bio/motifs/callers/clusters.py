@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Bools, Floats, Integers, Scores
 from selfattn_bio.motifs.matching import compare, one_hot
 from selfattn_bio.motifs.patterns import (
     CallerResult,
@@ -33,7 +33,7 @@ from selfattn_bio.motifs.patterns import (
     check_scores,
     refine_patterns,
 )
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
 # same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
 SIMILAR_P = 1e-4
@@ -63,7 +63,7 @@ class Clusters:
 
     max_seqlets: int = 20_000
 
-    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
+    def call(self, letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -110,7 +110,7 @@ class Clusters:
 
 
 def _positive_only(
-    seqlets: pd.DataFrame, letters: Letters, hypothetical: Scores, alphabet: Alphabet
+    seqlets: pd.DataFrame, letters: Ascii, hypothetical: Scores, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Keep seqlets whose observed letters increase the score of label 1.
 
@@ -123,7 +123,7 @@ def _positive_only(
 
 
 def _groups(
-    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Letters], alphabet: Alphabet
+    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Ascii], alphabet: Alphabet
 ) -> Iterator[pd.DataFrame]:
     """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
 

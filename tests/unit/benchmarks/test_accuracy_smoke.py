@@ -14,7 +14,7 @@ from commands import exit_code
 if TYPE_CHECKING:
     from comparison import Comparison
 
-    from selfattn_bio.study.evaluators.records import EvaluationRecords
+    from selfattn_bio.study.evaluated import EvaluationRecords
 
 SIZES = {"members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 NETWORK = {"kind": "attention", "stem": {"kind": "none"}, **SIZES}

@@ -100,7 +100,6 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         "make",
         "Slurm",
         "MMseqs2",
-        "tensorboard",
         "gkmsvm",
         "snakemake_executor_plugin_slurm",
     } <= set(parts.index)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from run_files import BINS, DATA, TABLE, error_of, read
+from run_files import BINS, DATA, TABLE, read
 
 from selfattn_bio.config import (
     AttentionModel,
@@ -66,14 +66,6 @@ def test_copy_with_other_settings_has_other_variants(tmp_path):
     assert run.variant("cnn").training.max_steps == 1500
 
 
-def test_errors_of_all_variants_are_counted(tmp_path):
-    small = '[variants.{}]\nmodel = {{ kind = "cnn" }}\ntraining = {{ pairs = "first_alone" }}\n'
-    assert error_of(tmp_path, DATA + small.format("a") + small.format("b")) == (
-        "task.toml:4: [variants.a] training.pairs 'first_alone' cannot be used with model kind "
-        "'cnn', only with 'paired'. The file has 1 more error"
-    )
-
-
 def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
     assert list(run.variants) == ["cnn", "shuffled"]
@@ -95,32 +87,6 @@ def test_variant_overrides_only_named_training_keys(tmp_path):
     training = run.variant("slow").training
     assert (training.max_steps, training.seed, training.learning_rate) == (7, 3, 1e-5)
     assert list(run.variants) == ["slow"]
-
-
-@pytest.mark.parametrize(
-    ("base", "variant", "message"),
-    [
-        (
-            DATA + "[training]\nseed = 4294967290\n",
-            "[variants.many]\ntraining = { seeds = 9 }\n",
-            "task.toml:7: [variants.many.training] seed 4294967290 is too large for 9 members; "
-            "the last seed would exceed 4294967295",
-        ),
-        (
-            DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n'),
-            "[variants.both_strands]\ntraining = { reverse_complement = true }\n",
-            "task.toml:5: [variants.both_strands] training.reverse_complement cannot be used with "
-            "protein; remove it",
-        ),
-        (  # the run itself is wrong: the error gives its line, not that of a variant
-            DATA + '[model]\nkind = "cnn"\n[transfer]\nparent = "p"\n',
-            "[variants.slow.training]\nlearning_rate = 1e-5\n",
-            "task.toml:6: [transfer] cannot be used with model kind 'cnn'; remove it",
-        ),
-    ],
-)
-def test_variant_is_validated_as_a_run(tmp_path, base, variant, message):
-    assert error_of(tmp_path, base + variant).startswith(message)
 
 
 def test_unknown_variant_is_a_value_error(tmp_path):

@@ -5,15 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, matthews_corrcoef
+from sklearn.metrics import average_precision_score
 
-from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.bins import blocks_of, check_blocks, fit_bin_baselines, summarise_bins
-from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.points import Bins, chance, check_judged, measure_bins, points_of
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.study.baselines import bin_predictions
+from selfattn_bio.study.evaluated import EvaluationRecords, blocks_of
 
 BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\t0\t+\n"
 
@@ -122,32 +122,6 @@ def test_chances_of_both_strands_are_independent():
     assert np.isnan(measure_bins(log_rates, np.array([0, 0]))["auprc"])
 
 
-def test_block_bootstrap_keeps_neighbours_together():
-    """Repeating each bin ten times adds no information; the interval over blocks shows this."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
-    p = np.clip(np.repeat(rng.random(60), 10) * 0.7 + labels * 0.3, 0, 1)
-    table = pd.DataFrame({"chrom": "c", "start": np.arange(600) * 10, "label": labels})
-    assert blocks_of(table, 100).tolist() == np.repeat(np.arange(60), 10).tolist()
-    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(600)))
-    chances = {"model": dict.fromkeys(bins, p), "other": dict.fromkeys(bins, 1 - p)}
-    members = {"model": dict.fromkeys(bins, np.stack([p, p**2]))}
-    wide, narrow = (
-        summarise_bins(chances, members, bins, EvaluationSection(bootstraps=200, block=block))
-        for block in (100, 10)
-    )
-    assert (wide["test"]["blocks"], narrow["test"]["blocks"]) == (60, 600)
-    outer, inner = (of["test"]["model"]["auprc"] for of in (wide, narrow))
-    assert outer["high"] - outer["low"] > 2 * (inner["high"] - inner["low"])
-    value, of_other = (average_precision_score(labels, each) for each in (p, 1 - p))
-    assert outer["value"] == pytest.approx(value)
-    assert wide["differences"]["best_baseline"] == "other"
-    assert wide["differences"]["baselines"]["other"]["auprc"]["low"] > 0
-    first = wide["differences"]["first_member"]["other"]["auprc"]
-    assert first["value"] == pytest.approx(value - of_other)
-    assert wide["test"]["members"]["model"]["each"] == pytest.approx([value] * 2)
-
-
 def test_a_block_is_of_one_chromosome():
     table = pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]})
     assert blocks_of(table, 100).tolist() == [0, 0, 1]
@@ -155,18 +129,15 @@ def test_a_block_is_of_one_chromosome():
 
 @pytest.mark.parametrize(("starts", "number"), [([0], 1), ([0, 90], 1), ([0, 100], 2)])
 def test_points_of_one_block_have_no_interval(starts, number):
-    table = pd.DataFrame({"chrom": "c", "start": np.arange(60) * 10, "label": 0})
-    table.loc[table["start"].isin(starts), "label"] = 1
-    bins = {"test": Bins(table, np.arange(60))}
+    table = pd.DataFrame({"chrom": "c", "start": np.arange(60) * 10})
+    examples = Examples(table, table["start"].isin(starts).to_numpy(np.int64))
+    records = EvaluationRecords(None, {}, {}, np.zeros(0), "records", 100)
     if number > 1:
-        check_blocks(bins, 100)
+        assert records.units_of(examples, "test").numbers.tolist() == [*np.arange(60) // 10]
         return
-    message = (
-        "the points of the test split are in 1 block of 100 bp, and a confidence interval "
-        "needs at least 2. Lower"
-    )
+    message = "the points of the test split are in 1 block of 100 bp, and a confidence interval"
     with pytest.raises(CorpusError, match=message):
-        check_blocks(bins, 100)
+        records.units_of(examples, "test")
 
 
 def test_block_bootstrap_has_both_labels():
@@ -200,7 +171,7 @@ def test_bases_around_a_bin_predict_planted_word(tmp_path):
     letters, tables, bed = planted()
     (tmp_path / "p.bed").write_text("".join(bed.values()))
     points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
-    found = fit_bin_baselines(DNA, letters, points, 200)
+    found = bin_predictions(DNA, letters, points, 200)
     labels = Bins.of(points["test"], 200).labels
     assert labels.sum() == 10
     assert average_precision_score(labels, found["kmer5_logistic"]["test"]) > 0.8
@@ -215,47 +186,7 @@ def test_penalties_do_not_depend_on_test_labels(tmp_path):
         of_test = "".join(f"test\t{at}\t{at + 1}\t.\t0\t+\n" for at in starts)
         (tmp_path / "p.bed").write_text(bed["train"] + bed["valid"] + of_test)
         points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
-        found.append(fit_bin_baselines(DNA, letters, points, 200))
+        found.append(bin_predictions(DNA, letters, points, 200))
     for name, by_split in found[0].items():
         for split, p in by_split.items():
             assert all(np.array_equal(p, other[name][split]) for other in found)
-
-
-ALTERNATING = pd.DataFrame(
-    {"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2}
-)
-
-
-def test_thresholds_do_not_depend_on_test_labels():
-    rng = np.random.default_rng(0)
-    turned = ALTERNATING.assign(label=1 - ALTERNATING["label"])
-    bins = {"valid": Bins(ALTERNATING, np.arange(400)), "test": Bins(turned, np.arange(400))}
-    labels = bins["valid"].labels
-    scores = {name: rng.uniform(0, 0.6, 400) + 0.4 * labels for name in ("model", "other")}
-    each = np.stack([scores["model"] ** 2, scores["model"]])
-    found = summarise_bins(
-        {name: dict.fromkeys(bins, p) for name, p in scores.items()},
-        {"model": dict.fromkeys(bins, each)},
-        bins,
-        EvaluationSection(bootstraps=2, block=100),
-    )
-
-    def expected(p):
-        threshold = choose_threshold(p, labels)
-        return threshold, matthews_corrcoef(1 - labels, p >= threshold)
-
-    for name, entry in {"model": found["test"]["model"], **found["test"]["baselines"]}.items():
-        assert (entry["threshold"], entry["mcc"]["value"]) == pytest.approx(expected(scores[name]))
-    difference = found["differences"]["first_member"]["other"]["mcc"]["value"]
-    assert difference == pytest.approx(expected(each[0])[1] - expected(scores["other"])[1])
-
-
-def test_a_copy_of_the_model_does_not_differ():
-    bins = dict.fromkeys(("valid", "test"), Bins(ALTERNATING, np.arange(400)))
-    p = dict.fromkeys(bins, np.random.default_rng(0).uniform(0, 1, 400))
-    each = dict.fromkeys(bins, np.stack([p["test"], p["test"]]))
-    settings = EvaluationSection(bootstraps=20, block=100)
-    found = summarise_bins({"model": p, "copy": p}, {"model": each}, bins, settings)["differences"]
-    for of in (found["baselines"], found["first_member"]):
-        for lead in of["copy"].values():
-            assert lead == {"value": 0, "low": 0, "high": 0, "p": 1}

@@ -9,7 +9,7 @@ from commands import exit_code, run
 
 from selfattn_bio.config import Job, RunFile
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.ranking import rank
+from selfattn_bio.study.training import rank
 
 DATA = {"positives": "p.fa", "negatives": "n.fa"}
 AUROC = {1e-3: [0.6, 0.8, 0.7], 2e-3: [0.9, 0.9, 0.5], 3e-3: [np.nan] * 3, 4e-3: [0.5, 0.6, 0.85]}

@@ -4,18 +4,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
-from selfattn_bio.config import EvaluationSection, RegressionObjective
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config import (
+    BinaryObjective,
+    BinsObjective,
+    EvaluationSection,
+    LabelsObjective,
+    RegressionObjective,
+)
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
-from selfattn_bio.evaluation.metrics import RANGES, Units
+from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
+from selfattn_bio.evaluation.metrics import OF_CALLS, Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
-from selfattn_bio.evaluation.targets import summarise_targets, target_predictions
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import Examples
 
+BINARY = objective_of(BinaryObjective())
+BINS = objective_of(BinsObjective(points="p.bed"))
 CALIBRATION = Calibration(0.5, 0.1, 0.6)
 LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
+UNITS = {split: Units.single(len(of)) for split, of in LABELS.items()}
+SETTINGS = EvaluationSection(bootstraps=5)
 
 
 def network(role: str, shift: float, seed: int) -> Classifier:
@@ -25,7 +42,7 @@ def network(role: str, shift: float, seed: int) -> Classifier:
 
 
 def summary_of(classifiers: dict[str, Classifier]) -> dict[str, Any]:
-    return summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
+    return summarise(BINARY, classifiers, LABELS, SETTINGS, UNITS)
 
 
 @pytest.fixture
@@ -42,23 +59,21 @@ def classifiers() -> dict[str, Classifier]:
 
 
 def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
-    gc = {"train": np.linspace(0, 1, 50), "test": np.linspace(0, 1, 60)}
-    summary = summarise(
-        classifiers, LABELS, {"gc": gc}, EvaluationSection(bootstraps=20, gc_slices=3)
-    )
+    summary = summary_of(classifiers)
     for split in ("valid", "test"):
         model, baselines, controls = (
             summary[split][name] for name in ("model", "baselines", "controls")
         )
         assert (set(baselines), set(controls)) == ({"cnn", "gc"}, {"shuffled"})
         for entry in (model, *baselines.values(), *controls.values()):
-            for metric in RANGES:
+            for metric in OF_CALLS:
                 floor = {"floor"} if metric == "ece" else set()
                 assert set(entry[metric]) == {"value", "low", "high"} | floor
         line = {"calibration_slope", "calibration_intercept"}
         assert set(model["calibrated"]) == {"brier", "ece"} | line
         assert (summary[split]["unit"], summary[split]["units"]) == ("records", len(LABELS[split]))
         assert "calibrated" not in baselines["gc"]
+        assert "members" not in summary[split]
     assert [summary[split]["n"] for split in ("test", "valid")] == [60, 40]
     assert summary["test"]["positives"] == 30
     assert summary["differences"]["best_baseline"] == "cnn"
@@ -66,49 +81,45 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
     lead = summary["differences"]["baselines"]["cnn"]["auroc"]
     model, cnn = summary["test"]["model"], summary["test"]["baselines"]["cnn"]
     assert lead["value"] == pytest.approx(model["auroc"]["value"] - cnn["auroc"]["value"])
-    assert [entry["n"] for entry in summary["slices"]["gc"]] == [20, 20, 20]
-    assert {"model", "cnn"} <= set(summary["slices"]["gc"][0])
+    table = predictions_table(BINARY, classifiers, EXAMPLES, "test", "cnn", pd.DataFrame())
+    assert " ".join(table) == "id label model cnn shuffled gc model_logit model_calibrated"
+    assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
 
 
-def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifier]) -> None:
+EXAMPLES = Examples(pd.DataFrame({"id": range(60), "label": LABELS["test"]}), LABELS["test"])
+
+
+def test_members_are_averaged_with_their_spread() -> None:
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
-    members = {split: np.stack([single.logits[split] for single in singles]) for split in LABELS}  # type: ignore[index]
-    together = Classifier.of_members("model", members, CALIBRATION)
-    summary = summary_of(classifiers | {"model": together})
-    means = {split: each.mean(axis=0) for split, each in members.items()}
-    mean = Classifier.of_logits("model", means, CALIBRATION)
-    for split in LABELS:
-        np.testing.assert_array_equal(together.probabilities[split], mean.probabilities[split])
-        assert set(summary[split]["members"]) == {"model"}  # the others are single networks
+    outputs = {
+        split: [single.logits[split][:, None] for single in singles]  # type: ignore[index]
+        for split in LABELS
+    }
+    together = Classifier.of_outputs(BINARY, "model", outputs, LABELS["valid"], CALIBRATION)
+    summary = summary_of({"model": together})
+    for split, labels in LABELS.items():
+        mean = np.mean(outputs[split], axis=0)[:, 0]
+        np.testing.assert_allclose(together.predictions[split], 1 / (1 + np.exp(-mean)))
+        assert set(summary[split]["members"]) == {"model"}
         found = summary[split]["members"]["model"]
-        alone = [summary_of({"model": single})[split]["model"]["auroc"] for single in singles]
-        assert found["each"] == pytest.approx([entry["value"] for entry in alone])
+        alone = [roc_auc_score(labels, each[:, 0]) for each in outputs[split]]
+        assert found["each"] == pytest.approx(alone)
         bounds = (min(found["each"]), max(found["each"]))
         assert (found["metric"], found["min"], found["max"]) == ("auroc", *bounds)
-        assert found["spread"] == pytest.approx(members[split].std(axis=0, ddof=1).mean())
-    table = predictions_table(
-        [f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test"
-    )
+        assert found["spread"] == pytest.approx(np.std(outputs[split], axis=0, ddof=1).mean())
+    table = predictions_table(BINARY, {"model": together}, EXAMPLES, "test", None, pd.DataFrame())
     assert list(table)[-3:] == ["model_logit", "model_calibrated", "model_spread"]
 
 
-def test_single_networks_are_summarised_without_members(classifiers: dict[str, Classifier]) -> None:
+@pytest.mark.parametrize(("name", "role"), [("shuffled", "control"), (NETWORK, "baseline")])
+def test_some_are_never_the_best_baseline(classifiers, name: str, role: str) -> None:
+    classifiers[name] = network(role, 5.0, 3)
     summary = summary_of(classifiers)
-    assert not any("members" in summary[split] for split in LABELS)
-
-
-def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
-    classifiers["shuffled"] = network("control", 5.0, 3)
-    assert summary_of(classifiers)["differences"]["best_baseline"] == "cnn"
-
-
-def test_network_alone_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
-    classifiers[NETWORK] = network("baseline", 5.0, 3)
-    summary = summary_of(classifiers)
-    auroc = {name: of["auroc"]["value"] for name, of in summary["test"]["baselines"].items()}
-    assert max(auroc, key=lambda name: auroc[name]) == NETWORK
+    value = summary["test"][f"{role}s"][name]["auroc"]["value"]
+    assert value > summary["test"]["baselines"]["cnn"]["auroc"]["value"]
     assert summary["differences"]["best_baseline"] == "cnn"
-    assert set(summary["differences"]["baselines"]) == {"cnn", "gc", NETWORK}
+    compared = {"cnn", "gc", *([name] if role == "baseline" else [])}
+    assert set(summary["differences"]["baselines"]) == compared
 
 
 def test_calls_use_the_given_threshold() -> None:
@@ -116,13 +127,10 @@ def test_calls_use_the_given_threshold() -> None:
     rng = np.random.default_rng(0)
     p = {split: rng.uniform(0.2, 0.4, len(y)) + 0.25 * y for split, y in LABELS.items()}
     classifiers = {"model": Classifier("model", p, 0.6), "other": Classifier("baseline", p, 0.6)}
-    summary = summarise(
-        classifiers,
-        LABELS,
-        {"gc": {"train": np.zeros(9), "test": np.zeros(60)}},
-        EvaluationSection(bootstraps=5),
-        {"chrom": np.full(60, "chr1", dtype=object)},
-    )
+    summary = summary_of(classifiers)
+    given = LABELS["test"], dict.fromkeys(classifiers, (p["test"], 0.6)), UNITS["test"], SETTINGS
+    slices = slice_metrics(np.zeros(60), np.array([-np.inf, np.inf]), *given)
+    groups = group_metrics(np.full(60, "chr1", dtype=object), *given)["groups"]
     for split, y in LABELS.items():
         assert choose_threshold(p[split], y) < 0.5
         calls = p[split] >= 0.6
@@ -131,8 +139,7 @@ def test_calls_use_the_given_threshold() -> None:
         entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
         assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
         if split == "test":
-            slices = [*summary["slices"]["gc"], *summary["groups"]["chrom"]["groups"]]
-            entries += [of[name] for of in slices if of["n"] for name in ("model", "other")]
+            entries += [of[name] for of in (*slices, *groups) for name in classifiers]
             assert len(entries) == 6
         for entry in entries:
             assert {name: entry[name]["value"] for name in expected} == pytest.approx(expected)
@@ -140,28 +147,18 @@ def test_calls_use_the_given_threshold() -> None:
 
 def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Classifier]) -> None:
     model = classifiers["model"]
-    calibrated = model.calibrated("test")
-    assert calibrated is not None
-    assert ((model.probabilities["test"] >= model.threshold) == (calibrated >= 0.6)).all()
+    calibrated, p = model.calibrated("test"), np.asarray(model.predictions["test"])
+    assert ((p >= model.threshold) == (calibrated >= 0.6)).all()
     assert (calibrated >= 0.6).any()
-    assert not np.allclose(calibrated, model.probabilities["test"])
-
-
-def test_predictions_table_has_one_column_per_classifier(
-    classifiers: dict[str, Classifier],
-) -> None:
-    table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], classifiers, "test")
-    assert " ".join(table) == "id label model cnn shuffled gc model_logit model_calibrated"
-    assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
+    assert not np.allclose(calibrated, p)
 
 
 def test_a_copy_of_the_model_does_not_differ(classifiers: dict[str, Classifier]) -> None:
     """All classifiers are evaluated on the same resamples."""
-    copy = replace(classifiers["model"], role="baseline")
-    units = {split: Units.of(np.arange(len(y)) // 2, "pairs") for split, y in LABELS.items()}
-    both, settings = {"model": classifiers["model"], "copy": copy}, EvaluationSection(bootstraps=20)
-    for of_units in ({}, units):
-        summary = summarise(both, LABELS, {}, settings, units=of_units)
+    both = {"model": classifiers["model"], "copy": replace(classifiers["model"], role="baseline")}
+    pairs = {split: Units.of(np.arange(len(y)) // 2, "pairs") for split, y in LABELS.items()}
+    for units in (UNITS, pairs):
+        summary = summarise(BINARY, both, LABELS, EvaluationSection(bootstraps=20), units)
         for lead in summary["differences"]["baselines"]["copy"].values():
             assert lead == {"value": 0, "low": 0, "high": 0, "p": 1}
     assert (summary["test"]["unit"], summary["test"]["units"]) == ("pairs", 30)
@@ -177,13 +174,13 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
         for noise in (0.3, 3.0)
     )
     constant = {split: np.zeros_like(of) for split, of in targets.items()}
-    summary = summarise_targets(
-        objective,
-        {"model": better, "copy": better, "worse": worse, "constant": constant},
-        targets,
-        EvaluationSection(bootstraps=50),
-        dict.fromkeys(targets, Units.single(50)),
-    )
+    found = {"model": better, "copy": better, "worse": worse, "constant": constant}
+    classifiers = {
+        name: Classifier("model" if name == "model" else "baseline", of)
+        for name, of in found.items()
+    }
+    settings, units = EvaluationSection(bootstraps=50), dict.fromkeys(targets, Units.single(50))
+    summary = summarise(objective, classifiers, targets, settings, units)
     leads = summary["differences"]["baselines"]
     assert all(lead == {"value": 0, "low": 0, "high": 0, "p": 1} for lead in leads["copy"].values())
     assert leads["worse"]["pearson"]["low"] > 0
@@ -197,11 +194,18 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
 
 
 def test_predictions_have_the_truth_and_the_best_baseline() -> None:
-    table = target_predictions(
-        ["a", "b"],
+    labels = objective_of(LabelsObjective(column="structure", classes="HE"))
+    found = {
+        "model": [np.eye(2), np.eye(2)[[1]]],
+        "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
+    }
+    table = predictions_table(
+        labels,
+        {name: Classifier("model", {"test": of}) for name, of in found.items()},
+        Examples(pd.DataFrame({"id": ["a", "b"]}, index=[7, 3]), np.zeros(2)),
+        "test",
+        "simple",
         pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3]),
-        {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]},
-        "HE",
     )
     assert table.to_dict("list") == {
         "id": ["a", "b"],
@@ -209,3 +213,67 @@ def test_predictions_have_the_truth_and_the_best_baseline() -> None:
         "simple.predicted": ["HH", "H"],
         "true.structure": ["HE", ""],
     }
+
+
+def log_rates(p: np.ndarray) -> np.ndarray:
+    """Return log rates (n, 2) of both strands that give these probabilities together."""
+    return np.tile(np.log(-np.log1p(-p) / 2), (2, 1)).T
+
+
+def summary_of_bins(
+    outputs: dict[str, list[np.ndarray]], labels: dict[str, np.ndarray], block: int, draws: int = 20
+) -> dict[str, Any]:
+    """Summarise bins from probabilities of each member, the same for both splits."""
+    classifiers = {
+        name: Classifier.of_outputs(
+            BINS,
+            "model" if name == "model" else "baseline",
+            {split: [log_rates(p) for p in each] for split in labels},
+            labels["valid"],
+            CALIBRATION,
+        )
+        for name, each in outputs.items()
+    }
+    units = {split: Units("blocks", np.arange(len(of)) // block) for split, of in labels.items()}
+    return summarise(BINS, classifiers, labels, EvaluationSection(bootstraps=draws), units)
+
+
+def test_block_bootstrap_keeps_neighbours_together() -> None:
+    """Repeating each bin ten times adds no information; the interval over blocks shows this."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
+    p = np.clip(np.repeat(rng.random(60), 10) * 0.7 + labels * 0.3, 0.01, 0.99)
+    outputs = {"model": [p, p], "other": [1 - p]}
+    both = dict.fromkeys(("valid", "test"), labels)
+    wide, narrow = (summary_of_bins(outputs, both, block, 200) for block in (10, 1))
+    assert (wide["test"]["units"], narrow["test"]["units"]) == (60, 600)
+    outer, inner = (of["test"]["model"]["auprc"] for of in (wide, narrow))
+    assert outer["high"] - outer["low"] > 2 * (inner["high"] - inner["low"])
+    value, of_other = (average_precision_score(labels, each) for each in (p, 1 - p))
+    assert outer["value"] == pytest.approx(value)
+    leads = wide["differences"]
+    assert leads["best_baseline"] == "other"
+    assert leads["baselines"]["other"]["auprc"]["low"] > 0
+    assert leads["first_member"]["other"]["auprc"]["value"] == pytest.approx(value - of_other)
+    assert wide["test"]["members"]["model"]["each"] == pytest.approx([value] * 2)
+
+
+def test_thresholds_do_not_depend_on_test_labels() -> None:
+    rng, labels = np.random.default_rng(0), np.arange(400) % 2
+    scores = {name: rng.uniform(0.01, 0.6, 400) + 0.39 * labels for name in ("model", "other")}
+    first = scores["model"] ** 2
+    outputs = {"model": [first, scores["model"]], "other": [scores["other"]]}
+    found = summary_of_bins(outputs, {"valid": labels, "test": 1 - labels}, 10, 2)
+    rates = [log_rates(p) for p in outputs["model"]]
+    mean = BINS.predictions(np.mean(rates, axis=0))
+
+    def expected(p: np.ndarray) -> tuple[float, float]:
+        threshold = choose_threshold(p, labels)
+        return threshold, matthews_corrcoef(1 - labels, p >= threshold)
+
+    entries = {"model": found["test"]["model"], **found["test"]["baselines"]}
+    for name, p in (("model", mean), ("other", scores["other"])):
+        entry = entries[name]
+        assert (entry["threshold"], entry["mcc"]["value"]) == pytest.approx(expected(p))
+    difference = found["differences"]["first_member"]["other"]["mcc"]["value"]
+    assert difference == pytest.approx(expected(first)[1] - expected(scores["other"])[1])

@@ -22,7 +22,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import receptive_field
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.training.throughput import FlopCounter
+from selfattn_bio.training.history import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
 SETTINGS = {

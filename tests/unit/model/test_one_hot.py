@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, SMALL, ascii_of, learner, scorer_of
+from learners import CNN, CONV, HEADS, SMALL, learner, scorer_of
+from letters import ascii_of
 from torch import nn
 
 from selfattn_bio import config, load

@@ -212,9 +212,8 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
     tokenizer = KmerTokenizer(DNA, k, min(stride, k))
     texts = [data.draw(st.text("ACGTN", min_size=max(k, 12), max_size=80)) for _ in range(3)]
     tokens = tokens_of(tokenizer, *texts)
-    batch = MaskedLoss(tokenizer, fraction).batch(
-        tokens, np.zeros((3, 0)), torch.Generator().manual_seed(seed)
-    )
+    loss = MaskedLoss(objective_of(config.MaskedObjective(fraction=fraction)), tokenizer)
+    batch = loss.batch(tokens, np.zeros((3, 0)), torch.Generator().manual_seed(seed))
     ids = tokens.ids
     spans = tokenizer.spans(ids.shape[1])
     for row in range(3):
@@ -239,9 +238,8 @@ def test_masked_fraction_is_about_as_set():
     tokens = tokens_of(
         tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)]
     )
-    batch = MaskedLoss(tokenizer, 0.15).batch(
-        tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0)
-    )
+    loss = MaskedLoss(objective_of(config.MaskedObjective()), tokenizer)
+    batch = loss.batch(tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0))
     # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
     assert 0.14 < float((batch.tokens.ids == MASK).double().mean()) < 0.2
     assert 0.07 < float((batch.targets != UNKNOWN).double().mean()) < 0.11
@@ -250,7 +248,9 @@ def test_masked_fraction_is_about_as_set():
 def test_causal_targets_are_next_tokens():
     tokenizer = KmerTokenizer(DNA, 1)
     tokens = tokens_of(tokenizer, "ACNT", "GT")
-    batch = CausalLoss(tokenizer).batch(tokens, np.zeros((2, 0)))
+    batch = CausalLoss(objective_of(config.CausalObjective()), tokenizer).batch(
+        tokens, np.zeros((2, 0))
+    )
     a, c, g, t = 4, 5, 6, 7
     assert tokens.ids.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
     assert batch.targets.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]

@@ -1,5 +1,6 @@
 """A new kind of question is one class and one registration."""
 
+import re
 from types import SimpleNamespace
 from typing import Literal
 
@@ -12,13 +13,14 @@ from torch.nn.functional import l1_loss
 from selfattn_bio.config import Data, RunFile
 from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Tokens
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
 from selfattn_bio.objectives.loss import Batch
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.study.evaluators import measure
-from selfattn_bio.study.evaluators.records import EvaluationRecords
+from selfattn_bio.study.evaluated import EvaluationRecords
+from selfattn_bio.study.evaluation import compare
 
 
 class AgeSection(ObjectiveSection):
@@ -111,28 +113,30 @@ def test_new_objective_is_scored_and_evaluated():
     assert columns["spread_mya"] == pytest.approx(np.std([[100, 200], [120, 260]], 0, ddof=1))
     assert not objective.has_coverage
     assert objective.has_scores
-    metrics = {"test": {"model": {"error": {"value": 50.0}}, "baselines": {}}}
-    assert list(evaluation_lines(objective, metrics)) == ["test error 50.000  model"]
 
 
-def test_evaluation_of_a_new_objective():
+def test_evaluation_of_a_new_objective(tmp_path):
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))
     run = run.model_copy(update={"objective": AgeSection(column="mya")})
     reads = SimpleNamespace(
-        run=run, outputs=lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None]
+        run=run,
+        stack=None,
+        calibration=Calibration(),
+        outputs=lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None],
     )
     corpus = SimpleNamespace(
         alphabet=DNA,
         records=RECORDS,
-        partner=None,
         targets=lambda columns: TABLE[list(columns)],
         summary={"targets": {"path": "table.tsv"}},
-        letters=lambda row: np.frombuffer(b"ACGTACGT", np.uint8),
     )
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
-    letters = {split: [corpus.letters(0)] * 2 for split in rows}
+    letters = {split: [np.frombuffer(b"ACGTACGT", np.uint8)] * 2 for split in rows}
     records = EvaluationRecords(corpus, rows, letters, np.arange(2), "records")
-    model = SimpleNamespace(load=lambda: SimpleNamespace(run=run, members=[reads]))
-    found = measure(objective_of(run.objective), {"model": model}, records, run)
+    model = SimpleNamespace(members=lambda: [reads], folders=[tmp_path])
+    objective = objective_of(run.objective)
+    found = compare(objective, {"model": model}, records, run)
     assert found.metrics["test"]["model"]["error"]["value"] == 50.0
     assert found.predictions["test"]["mya"].tolist() == [100.0, 200.0]
+    first, *_ = evaluation_lines(objective, found.metrics)
+    assert re.fullmatch(r"test error 50.000 \(.*\)  model", first)

@@ -13,15 +13,15 @@ from sklearn.metrics import (
 from selfattn_bio import config
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.language import markov_nats, unigram_nats
 from selfattn_bio.evaluation.metrics import Units, intervals
-from selfattn_bio.evaluation.targets import resampled_metrics
+from selfattn_bio.evaluation.summary import resampled_metrics
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Sample, object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import confusion, confusion_metrics
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.study.baselines import language_predictions, markov_nats, unigram_nats
 
 CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b")))
 LABELS = objective_of(config.MultilabelObjective(columns=("x", "y")))
@@ -128,8 +128,6 @@ def test_predictions_are_in_the_units_of_the_targets():
         (COUNTS, [0.0], [1.0]),
     ):
         np.testing.assert_allclose(objective.predictions(np.array([outputs])), [expected])
-    with pytest.raises(ValueError, match="objective 'causal' has no predictions to measure"):
-        objective_of(config.CausalObjective()).predictions(np.zeros((1, 2)))
 
 
 def test_metrics_of_worked_examples():
@@ -191,22 +189,42 @@ def letters_of(*texts):
 
 
 def test_markov_chain_predicts_next_token():
+    def loss(train, valid, test):
+        total, number = markov_nats(DNA, train, valid)(test)
+        return total.sum() / number.sum()
+
     train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
-    found = markov_nats(DNA, train, train, {"test": other})
-    assert found["test"] < 0.1
+    assert loss(train, train, other) < 0.1
     # too short for any context
-    assert np.isnan(markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"])
+    assert markov_nats(DNA, train, train)(letters_of("ACGT"))[1].tolist() == [0]
     rng = np.random.default_rng(0)
     # The order is chosen on sequences that were not counted
     random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]
-    found = markov_nats(DNA, random[0], random[1], {"test": random[2]})
-    assert found["test"] == pytest.approx(np.log(4), abs=0.02)
+    assert loss(*random) == pytest.approx(np.log(4), abs=0.02)
 
 
 def test_token_frequencies():
-    tokenizer = KmerTokenizer(DNA, 1)
-    found = unigram_nats(tokenizer, letters_of("A" * 300 + "C" * 100), {"test": letters_of("AAAC")})
-    assert found["test"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4, abs=0.02)
+    nats = unigram_nats(KmerTokenizer(DNA, 1), letters_of("A" * 300 + "C" * 100))
+    total, number = nats(letters_of("AAAC", "AAAA"))
+    assert number.tolist() == [4, 4]
+    each = [-(3 * np.log(0.75) + np.log(0.25)) / 4, -np.log(0.75)]
+    assert (total / 4).tolist() == pytest.approx(each, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_language_baselines_have_the_metrics_of_the_model(kind):
+    """Three letters per predicted token, and an unknown number of correct tokens."""
+    section = {"masked": config.MaskedObjective, "causal": config.CausalObjective}[kind]()
+    objective, rng = objective_of(section), np.random.default_rng(0)
+    rows = [letters_of("".join(rng.choice(list("ACGT"), 3000))) for _ in range(3)]
+    letters = dict(zip(("train", "valid", "test"), rows, strict=True))
+    tokenizer = KmerTokenizer(DNA, 3, 1 if kind == "masked" else 3)
+    (found,) = language_predictions(objective, tokenizer, letters).values()
+    metrics = objective.measure(found["test"], None)
+    assert np.isnan(metrics["accuracy"])
+    assert metrics["perplexity"] == pytest.approx(64, rel=0.1)
+    bits = {} if kind == "masked" else {"bits_per_letter": pytest.approx(2, abs=0.05)}
+    assert {name: metrics[name] for name in list(metrics)[2:]} == bits
 
 
 def test_baselines_learn_from_sequences():

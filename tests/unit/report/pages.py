@@ -8,8 +8,8 @@ from pathlib import Path
 
 from small_results import TASK
 
+from selfattn_bio import Study
 from selfattn_bio.config import RunFile
-from selfattn_bio.layout import Layout
 from selfattn_bio.report.page import write_page
 from selfattn_bio.report.results import Results, read_results
 
@@ -18,7 +18,7 @@ Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the he
 
 def read(folder: Path, task: RunFile = TASK) -> Results:
     """Read the results folder of a task."""
-    return read_results(task, Layout(folder))
+    return read_results(Study(task, folder))
 
 
 def page_of(folder: Path, task: RunFile = TASK) -> str:

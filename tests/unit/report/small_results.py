@@ -1,18 +1,24 @@
 """Write a small results folder, as left by the commands that run before the report."""
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
-from selfattn_bio.config import EvaluationSection, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.groups import group_metrics, quantile_edges, slice_metrics
+from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
+from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.tables import on_chromosome, write_bed
 
 LENGTH = 60
@@ -52,9 +58,9 @@ MOTIFS = pd.DataFrame(
         "effect_p": [0.001, 0.4, np.nan],
         "effect_q": [0.002, 0.5, np.nan],
         "effect_records": [32, 34, 9],
-        "fall": [0.91, 0.14, np.nan],
-        "fall_low": [0.62, -0.05, np.nan],
-        "fall_high": [1.01, 0.12, np.nan],
+        "necessity": [0.91, 0.14, np.nan],
+        "necessity_low": [0.62, -0.05, np.nan],
+        "necessity_high": [1.01, 0.12, np.nan],
         "marginal": [0.4, 0.1, np.nan],
         "marginal_low": 0.05,
         "marginal_high": 0.6,
@@ -75,7 +81,7 @@ OF_FIRST = {  # evidence that only the first motif has
     **{"window_hits": 9, "window_expected": 3.21, "window_p": 0.004, "window_q": 0.008},
     **{"strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77},
     **{"strand_p": 0.3, "strand_q": 0.3, "support_q": 1e-3},
-    **{"null_motifs": 20, "null_fall": 0.12, "null_p": 1 / 21, "null_passing": 1},
+    **{"null_motifs": 20, "null_necessity": 0.12, "null_p": 1 / 21, "null_passing": 1},
 }
 MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(
     columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST])
@@ -139,6 +145,21 @@ TASK = RunFile.model_validate(
 )
 
 
+def belonging(folder: Path) -> dict[str, str]:
+    """Return the corpus and the split that the results are about."""
+    return {"corpus_fingerprint": "f" * 64, "split_sha256": sha256_of(folder / "split.tsv")}
+
+
+def write_evaluation(folder: Path, metrics: dict[str, Any], networks: int = 2) -> None:
+    """Write metrics.json, with the costs and sizes of the networks among the classifiers."""
+    costs = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
+    metrics["sizes"] = {
+        name: {"networks": networks, "trainings": 1} for name in ("model", "cnn", "shuffled")
+    }
+    metrics |= {"costs": {"model": costs}} | belonging(folder)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
 def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r") -> None:
     """Write the results folder of `TASK`; ids start with `prefix`."""
     rng = np.random.default_rng(0)
@@ -191,21 +212,27 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
     tissue = np.array(["gut", "gut", "liver", "liver"] * (SPLIT_SIZES["test"] // 4), dtype=object)
     tissue[0] = "rare"
-    metrics = summarise(
-        classifiers, labels, {"gc": gc}, EvaluationSection(bootstraps=50), {"tissue": tissue}
-    )
-    metrics["sizes"] = {
-        name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")
+    objective, settings = objective_of(TASK.objective), TASK.evaluation
+    units = {s: Units.single(len(labels[s])) for s in ("valid", "test")}
+    metrics = summarise(objective, classifiers, labels, settings, units)
+    of_test = {
+        name: (classifiers[name].predictions["test"], classifiers[name].threshold)
+        for name in ("model", "cnn")
     }
-    metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    given = labels["test"], of_test, units["test"], settings
+    edges = quantile_edges(gc["train"], settings.gc_slices)
+    metrics["slices"] = {"gc": slice_metrics(gc["test"], edges, *given)}
+    metrics["groups"] = {"tissue": group_metrics(tissue, *given)}
+    write_evaluation(folder, metrics)
     for s in ("valid", "test"):
-        table = predictions_table(records["id"][split == s].tolist(), labels[s], classifiers, s)
+        examples = objective.examples_of(labels[s], records[split == s])
+        table = predictions_table(objective, classifiers, examples, s, "cnn", pd.DataFrame())
         table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
     (folder / "model" / "run.toml").write_text('title = "A small task"\n')
     provenance = {
         "vocabulary_sha256": "c" * 64,
         "num_train": 40,
+        **belonging(folder),
         "versions": {"torch": "2.13.0"},
         "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
     }
@@ -273,9 +300,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         )
         for row in (0, 10)
     }
-    Explanation(explained, letters, attribution, attention, "dna", maps=maps).save(
-        folder / "attribution"
-    )
+    found = Explanation(explained, letters, attribution, attention, "dna", maps=maps)
+    dataclasses.replace(found, source=belonging(folder)).save(folder / "attribution")
     places = pd.DataFrame(
         {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
     )

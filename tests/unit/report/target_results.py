@@ -1,35 +1,38 @@
 """Write a small results folder of an objective other than two classes, for tests of its page."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pages import read
-from small_results import MOTIFS, make_results
+from small_results import MOTIFS, make_results, write_evaluation
 
 from selfattn_bio.config import EvaluationSection, RunFile
-from selfattn_bio.evaluation.bins import summarise_bins
-from selfattn_bio.evaluation.language import summarise_language
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.targets import summarise_targets, target_predictions
+from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import object_array
-from selfattn_bio.objectives.points import Bins
+from selfattn_bio.objectives.base import Examples
 from selfattn_bio.report.results import Results
 
 CLASSES = ("ebox", "gaga", "none")
+UNIT = {"center": [0.0], "scale": [1.0]}
 OBJECTIVES: dict[str, dict[str, Any]] = {
-    "regression": {"kind": "regression", "columns": ["expression"]},
-    "columns": {"kind": "regression", "columns": ["liver", "lung"]},
+    "regression": {"kind": "regression", "columns": ["expression"], **UNIT},
+    "columns": {
+        "kind": "regression",
+        "columns": ["liver", "lung"],
+        "center": [0.0, 0.0],
+        "scale": [1.0, 1.0],
+    },
     "multiclass": {"kind": "multiclass", "column": "family", "classes": CLASSES},
     "multilabel": {"kind": "multilabel", "columns": ["acetyl", "methyl"]},
     "labels": {"kind": "labels", "column": "structure", "classes": "HE"},
     "several": {
         "kind": "several",
         "parts": {
-            "activity": {"kind": "regression", "columns": ["expression"]},
+            "activity": {"kind": "regression", "columns": ["expression"], **UNIT},
             "class": {"kind": "multiclass", "column": "family", "classes": CLASSES},
         },
     },
@@ -37,23 +40,21 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 LENGTH = 60
 
 
-def predictions(objective: Any, targets: Any, noise: float, rng: np.random.Generator) -> Any:
-    """Return predictions that are the targets with noise."""
+def noisy(objective: Any, targets: Any, noise: float, rng: np.random.Generator) -> Any:
+    """Return outputs that are the targets with noise."""
     match objective.kind:
         case "regression":
             return targets + rng.normal(0, noise, targets.shape)
         case "multiclass":
-            scores = np.eye(len(CLASSES))[targets] + rng.normal(0, noise, (len(targets), 3))
-            return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+            return np.eye(len(CLASSES))[targets] + rng.normal(0, noise, (len(targets), 3))
         case "multilabel":
-            return 1 / (1 + np.exp(-(targets - 0.5 + rng.normal(0, noise, targets.shape))))
+            return targets - 0.5 + rng.normal(0, noise, targets.shape)
         case "labels":
             known = [np.maximum(row, 0) for row in targets]
             return [np.eye(2)[row] + rng.normal(0, noise, (len(row), 2)) for row in known]
         case _:
             parts = [
-                predictions(part, targets[name], noise, rng)
-                for name, part in objective.parts.items()
+                noisy(part, targets[name], noise, rng) for name, part in objective.parts.items()
             ]
             return np.concatenate(parts, axis=1)
 
@@ -73,31 +74,54 @@ def make_language(folder: Path, kind: str = "causal") -> Results:
             "training": {"reverse_complement": False},
         }
     )
-    splits = pd.read_csv(folder / "split.tsv", sep="\t")["split"]
+    splits = pd.read_csv(folder / "split.tsv", sep="\t")
     rng, tokens = np.random.default_rng(0), 59
-    sums = {
-        split: np.stack(
-            [rng.normal(1.2, 0.1, number) * tokens, np.full(number, 20), np.full(number, tokens)],
-            axis=1,
+
+    def sums(split: str, mean: float, right: float) -> np.ndarray:
+        number = (splits["split"] == split).sum()
+        columns = np.full(
+            (number, 4), [tokens, right, tokens, tokens * (kind == "causal")], dtype=float
         )
-        for split in ("valid", "test")
-        for number in [(splits == split).sum()]
+        columns[:, 0] *= rng.normal(mean, 0.1, number)
+        return columns
+
+    found = {
+        name: {split: [sums(split, mean, right)] for split in ("valid", "test")}
+        for name, mean, right in (("model", 1.2, 20), ("markov", 1.25, np.nan))
     }
-    metrics = summarise_language(
-        {"model": sums},
-        1,
-        {"markov": {"valid": 1.25, "test": 1.25}},
-        EvaluationSection(bootstraps=30),
-        {split: Units.single(len(of)) for split, of in sums.items()},
-    )
-    metrics["train"] = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    ids = pd.read_csv(folder / "split.tsv", sep="\t").loc[splits == "test", "id"]
-    pd.DataFrame(
-        {"id": ids, "nats_per_token": sums["test"][:, 0] / tokens, "right": 20, "tokens": tokens}
-    ).to_csv(folder / "predictions" / "test.tsv", sep="\t", index=False)
-    finish(folder, "perplexity")
+    examples = {
+        split: Examples(splits.loc[splits["split"] == split, ["id"]], np.zeros((size, 0)))
+        for split, size in (("valid", 60), ("test", 80))
+    }
+    write(folder, run, found, examples)
     return read(folder, run)
+
+
+def write(
+    folder: Path, run: RunFile, outputs: Any, examples: Any, truth: Any = None, block: int = 1
+) -> None:
+    """Evaluate outputs by name and split, one per member, and write the results."""
+    objective = objective_of(run.objective)
+    targets = {split: of.targets for split, of in examples.items()}
+    classifiers = {
+        name: Classifier.of_outputs(
+            objective,
+            "model" if name == "model" else "baseline",
+            of,
+            targets["valid"],
+            Calibration(),
+        )
+        for name, of in outputs.items()
+    }
+    units = {split: Units.of(np.arange(len(of)) // block, "units") for split, of in targets.items()}
+    metrics = summarise(objective, classifiers, targets, EvaluationSection(bootstraps=30), units)
+    write_evaluation(folder, metrics, len(outputs["model"]["test"]))
+    best = metrics["differences"]["best_baseline"]
+    for split, of in examples.items():
+        of_split = pd.DataFrame() if truth is None else truth[split]
+        table = predictions_table(objective, classifiers, of, split, best, of_split)
+        table.to_csv(folder / "predictions" / f"{split}.tsv", sep="\t", index=False)
+    finish(folder, objective.main_metric)
 
 
 def make_bins(folder: Path) -> Results:
@@ -109,22 +133,15 @@ def make_bins(folder: Path) -> Results:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"chrom": "chr1", "start": 200 * np.arange(60)})
     table["label"] = (np.arange(60) % 3 == 0).astype(int)
-    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(60)))
-    members = np.clip(0.3 * table["label"].to_numpy() + rng.uniform(0, 0.7, (2, 60)), 0, 1)
-    chances = {"model": members.mean(axis=0), "gc": rng.uniform(0, 1, 60)}
-    metrics = summarise_bins(
-        {name: dict.fromkeys(bins, of) for name, of in chances.items()},
-        {"model": dict.fromkeys(bins, members)},
-        bins,
-        EvaluationSection(bootstraps=30, block=1000),
-    )
-    metrics["train"] = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    metrics["sizes"] = {name: {"networks": 2, "trainings": 1} for name in ("model", "gc")}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    table.assign(end=table["start"] + 200, **chances).to_csv(
-        folder / "predictions" / "test.tsv", sep="\t", index=False
-    )
-    finish(folder, "auprc")
+    labels = table["label"].to_numpy()
+    p = np.clip(0.3 * labels + rng.uniform(0, 0.7, (2, 60)), 1e-9, 1 - 1e-9)
+    rates = {"model": p, "gc": rng.uniform(0, 1, (1, 60))}
+    outputs = {}
+    for name, of in rates.items():  # half of the rate on each strand
+        each = [np.tile(np.log(-np.log1p(-one) / 2), (2, 1)).T for one in of]
+        outputs[name] = {"valid": each, "test": each}
+    examples = Examples(table.assign(end=table["start"] + 200), labels)
+    write(folder, run, outputs, dict.fromkeys(("valid", "test"), examples), block=5)
     return read(folder, run)
 
 
@@ -179,28 +196,13 @@ def make_targets(kind: str, folder: Path) -> Results:
         split: objective.targets(table.iloc[of], records.iloc[of], "t.tsv")
         for split, of in rows.items()
     }
-    found = {
-        name: {split: predictions(objective, of, noise, rng) for split, of in targets.items()}
+    outputs = {
+        name: {split: [noisy(objective, of, noise, rng)] for split, of in targets.items()}
         for name, noise in (("model", 0.4), ("worse", 1.5))
     }
-    if kind == "labels":
-        targets = {split: object_array(list(of)) for split, of in targets.items()}
-    metrics = summarise_targets(
-        objective,
-        found,
-        targets,
-        EvaluationSection(bootstraps=30),
-        {split: Units.single(len(of)) for split, of in rows.items()},
-    )
-    metrics["train"] = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
-    metrics["sizes"] = {"model": {"networks": 1, "trainings": 1}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    for split, of in rows.items():
-        target_predictions(
-            records["id"].iloc[of].tolist(),
-            table.iloc[of],
-            {name: found[name][split] for name in metrics["outputs"]},
-            objective.section.output_names,
-        ).to_csv(folder / "predictions" / f"{split}.tsv", sep="\t", index=False)
-    finish(folder, objective.main_metric)
+    examples = {
+        split: objective.examples_of(of, records.iloc[rows[split]]) for split, of in targets.items()
+    }
+    truth = {split: table.iloc[of] for split, of in rows.items()}
+    write(folder, run, outputs, examples, truth)
     return read(folder, run)

@@ -5,8 +5,9 @@ import json
 import pytest
 from small_results import TASK, make_results
 
+from selfattn_bio import Study
 from selfattn_bio.config import RunFile
-from selfattn_bio.layout import Layout
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.report.lines import final_lines
 
 OBJECTIVES = {
@@ -27,9 +28,9 @@ def task_of(kind):
 
 def lines_of(folder, task=TASK):
     """Return the lines without the name of the task, except the last one about the results."""
-    *lines, last = final_lines(task, Layout(folder), "small")
+    *lines, last = final_lines(Study(task, folder))
     assert last == f"Results: {folder / 'metrics.json'}"
-    return [line.removeprefix("small: ") for line in lines]
+    return [line.removeprefix(f"{folder.name}: ") for line in lines]
 
 
 def test_binary_run_ends_with_figures_and_motifs(tmp_path):
@@ -41,59 +42,55 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     assert "its best baseline, CNN: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
     (tmp_path / "report.html").touch()
-    assert list(final_lines(TASK, Layout(tmp_path), "a"))[-1] == (
-        f"Report: {tmp_path / 'report.html'}"
-    )
+    report = f"Report: {tmp_path / 'report.html'}"
+    assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
+    (tmp_path / "sweep.tsv").touch()  # of an earlier sweep
+    assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
+    sweep = f"Results: {tmp_path / 'sweep.tsv'}"
+    assert list(final_lines(Study(TASK, tmp_path), ["sweep"])) == [sweep]
     (tmp_path / "motifs.tsv").write_text("")
     (tmp_path / "report.html").unlink()
     assert lines_of(tmp_path)[2].startswith(f"error: {tmp_path / 'motifs.tsv'}: cannot read")
     (tmp_path / "motifs.tsv").unlink()
     assert len(lines_of(tmp_path)) == 2
     (tmp_path / "metrics.json").unlink()
-    assert list(final_lines(TASK, Layout(tmp_path), "small")) == []
+    assert list(final_lines(Study(TASK, tmp_path))) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "baselines", "expected"),
+    ("kind", "best", "title", "figures", "comparison"),
     [
         (
             "regression",
-            {"pearson": {"value": 0.61, "low": 0.55, "high": 0.66}},
-            {
-                "constant": {"pearson": {"value": None}},
-                "kmer6_linear": {"pearson": {"value": 0.5, "low": 0.4, "high": 0.6}},
-            },
-            [
-                "test Pearson's r 0.610 (0.550 to 0.660) on 1,200 records",
-                "The Pearson's r of the model is higher than that of its best baseline, linear "
-                "model of 6-mers: +0.110 Pearson's r (95 % interval +0.050 to +0.170) by paired "
-                "bootstrap over records; the comparison is based on only one training, so this "
-                "may be chance.",
-            ],
+            "kmer6_linear",
+            "Pearson's r",
+            (0.61, 0.5),
+            "linear model of 6-mers: +0.110",
         ),
-        (
-            "labels",
-            {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}},
-            {},
-            ["test accuracy 0.700 (0.600 to 0.800) on 1,200 records"],
-        ),
-        (
-            "masked",
-            {"perplexity": {"value": 3.9, "low": 3.8, "high": 4.0}},
-            {"unigram": {"perplexity": {"value": 3.99}}, "worse": {"perplexity": {"value": 4.2}}},
-            [
-                "test perplexity 3.900 (3.800 to 4.000) on 1,200 records",
-                "best baseline: token frequencies, perplexity 3.990",
-            ],
-        ),
+        ("labels", None, "accuracy", (0.7, 0.6), "with a baseline, because no baseline was run."),
+        ("masked", "unigram", "perplexity", (3.9, 3.99), "token frequencies: \N{MINUS SIGN}0.090"),
     ],
 )
-def test_other_objectives_end_with_their_main_metric(tmp_path, kind, model, baselines, expected):
-    metrics = {"test": {"n": 1200, "unit": "records", "model": model, "baselines": baselines}}
-    if kind == "regression":
-        lead = {"pearson": {"value": 0.11, "low": 0.05, "high": 0.17, "p": 0.01}}
-        leads = {"best_baseline": "kmer6_linear", "baselines": {"kmer6_linear": lead}}
-        metrics |= {"confidence": 0.95, "differences": leads}
-        metrics["sizes"] = {"model": {"networks": 1, "trainings": 1}}
+def test_other_objectives_end_with_their_main_metric(
+    tmp_path, kind, best, title, figures, comparison
+):
+    task = task_of(kind)
+    metric = objective_of(task.objective).main_metric
+
+    def entry(value):
+        return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1, "p": 0.5}}
+
+    model, other = figures
+    baselines = {best: entry(other)} if best else {}
+    leads = {best: entry(model - other)} if best else {}
+    metrics = {
+        "confidence": 0.95,
+        "test": {"n": 1200, "unit": "records", "model": entry(model), "baselines": baselines},
+        "differences": {"best_baseline": best, "baselines": leads},
+        "sizes": {"model": {"networks": 1, "trainings": 1}},
+    }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    assert lines_of(tmp_path, task_of(kind)) == expected
+    first, second = lines_of(tmp_path, task)
+    interval = f"({model - 0.1:.3f} to {model + 0.1:.3f})"
+    assert first == f"test {title} {model:.3f} {interval} on 1,200 records"
+    assert comparison in second

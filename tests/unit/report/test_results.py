@@ -44,7 +44,7 @@ def test_site_positions(chrom, start, end, expected):
 def test_missing_file_names_its_command(tmp_path, name, command):
     make_results(tmp_path)
     (tmp_path / name).unlink()
-    message = rf"{name}: file not found. Run `selfattn-bio {command} TASK`"
+    message = rf"{name}: not found. Run `selfattn-bio {command} "
     with pytest.raises(ResultsError, match=message):
         read(tmp_path)
 
@@ -56,6 +56,25 @@ def test_damaged_file_is_named(tmp_path, name):
     make_results(tmp_path)
     (tmp_path / name).write_bytes(b"no")
     with pytest.raises(ResultsError, match=f"{name}: cannot read this file: "):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("model/provenance.json", "train"), ("metrics.json", "evaluate"), ("attribution", "explain")],
+)
+@pytest.mark.parametrize(
+    ("key", "what"), [("corpus_fingerprint", "corpus"), ("split_sha256", "split")]
+)
+def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):
+    make_results(tmp_path)
+    path = tmp_path / name
+    path = path / "attribution.json" if path.is_dir() else path
+    found = json.loads(path.read_text())
+    assert found[key]
+    path.write_text(json.dumps(found | {key: "0" * 64}))
+    message = f"{name}: this is the result of another {what}. Run `selfattn-bio {command} "
+    with pytest.raises(ResultsError, match=message):
         read(tmp_path)
 
 

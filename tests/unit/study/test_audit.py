@@ -1,6 +1,7 @@
 """Audit a task: its table, counts, limits from the run file, and files."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -258,10 +259,9 @@ def test_audit_needs_test_records(audit):
         sb.Study(".").audit()
 
 
-def test_truncated_audit_is_named(tmp_path):
-    (tmp_path / "audit.tsv").write_text("id\n")
-    (tmp_path / "audit.json").write_text('{"records": ')
-    with pytest.raises(
-        ResultsError, match=r"audit\.json: cannot read this file: .*selfattn-bio audit"
-    ):
-        sb.Leakage.load(tmp_path / "audit.tsv")
+def test_truncated_audit_is_named(audit):
+    audit()
+    Path("audit.json").write_text('{"records": ')
+    message = r"audit\.json: cannot read this file: .*selfattn-bio audit"
+    with pytest.raises(ResultsError, match=message):
+        _ = sb.Study(".").leakage

@@ -63,7 +63,11 @@ def test_commands_print_what_they_did(study, capsys):
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        ('positives = "absent.fa"', "absent.fa: no such file"),
+        (
+            'positives = "absent.fa"',
+            "run.toml:3: no such file: 'absent.fa'. Correct the path, which is relative to the "
+            "current folder",
+        ),
         (
             'positives = ["p.fa", "p.fa"]',
             "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or "

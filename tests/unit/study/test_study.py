@@ -125,10 +125,12 @@ def test_parts_have_their_run_and_share_the_folder(tasks):
         ("results", "unknown task 'results'"),
         ("absent.toml", "absent.toml: "),
         ("mine/variants/none", f"{MINE}: unknown variant 'none'; known variants: cnn, shuffled"),
-        ("mine/variants/CNN", "unknown task 'mine/variants/CNN'"),
+        ("mine/variants/CNN", f"{MINE}: unknown variant 'CNN'; known variants: cnn, shuffled"),
+        ("mine/variant/cnn", r"task 'mine' has no part 'variant/cnn'\. Its parts are variants/N"),
+        ("results/mine/members/x", "task 'mine' has no part 'members/x'"),
         ("mine/members/3", f"{MINE}: no member 3; training.seeds is 2"),
         ("mine/members/0", f"{MINE}: no member 0"),
-        ("mine/sweep/0a", f"{MINE}: unknown job '0a'; known jobs: "),
+        ("mine/sweep/0x", f"{MINE}: unknown job '0x'; known jobs: "),
         ("mine_too/variants/none", "mine_too/run.toml: unknown variant 'none'"),
     ],
 )
@@ -193,5 +195,5 @@ def test_task_precedes_run_file_in_its_results(two_classes):
 def test_damaged_results_name_their_step(two_classes):
     Path("corpus").mkdir()
     Path("split.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split TASK` again"):
+    with pytest.raises(ResultsError, match=r"split\.tsv: .*Run `selfattn-bio split \.` again"):
         Study(".").splits  # noqa: B018

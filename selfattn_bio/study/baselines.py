@@ -1,0 +1,283 @@
+"""Fit the baselines of an evaluation, simple models that the model is compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+
+from selfattn_bio.baselines import Baseline, suitable
+from selfattn_bio.config import RunFile
+from selfattn_bio.config.derived import PARTNER
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier
+from selfattn_bio.log import LOG
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.base import Sample
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.objectives.language import LanguageModel
+from selfattn_bio.objectives.points import Bins
+from selfattn_bio.scoring.stack import baseline_setup
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
+from selfattn_bio.sequence.kmers import SPECIAL, KmerCounts, KmerTokenizer, gc_content, tokenizer_of
+from selfattn_bio.sequence.policy import policy_of
+from selfattn_bio.study.evaluated import EvaluationRecords
+
+Array = NDArray[np.float64]
+Split = Mapping[str, Letters]  # by name of the split
+AROUND = 200  # bp on each side of the middle of a bin that the baselines read
+K = 5  # k of the k-mer baseline of bins
+PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
+MAX_ORDER = 8  # of Markov models of DNA
+
+
+class Fitted(NamedTuple):
+    """A fitted baseline: its predictions, and the model if it can be saved."""
+
+    classifier: Classifier
+    model: Baseline | None = None
+
+
+def fit_baselines(
+    objective: Objective[Any],
+    records: EvaluationRecords,
+    task: RunFile,
+    targets: Mapping[str, NDArray],
+    parts: Mapping[str, Baseline],
+) -> dict[str, Fitted]:
+    """Fit the baselines of an objective, and predict the validation and test splits.
+
+    They are fitted to the training split, and the validation split chooses their settings.
+
+    Parameters
+    ----------
+    objective, records, task
+        The objective, the records and the run file.
+    targets
+        Targets of the records by split, from `Objective.targets`.
+    parts
+        Baselines of the model's stack, which were fitted to the same records.
+    """
+    letters, alphabet = records.letters, records.corpus.alphabet
+    if objective.is_labelled:
+        found = fit_classifiers(alphabet, letters, targets, task, parts)
+        partner = records.corpus.partner
+        if partner and partner.alphabet.name != "levels":
+            of_partner = {
+                split: [records.corpus.partner_letters(int(i)) for i in rows]
+                for split, rows in records.rows.items()
+            }
+            found |= fit_classifiers(
+                partner.alphabet, of_partner, targets, task, parts, prefix=PARTNER
+            )
+        return found
+    start = time.monotonic()
+    predictions: dict[str, dict[str, Any]]
+    if isinstance(objective, BinsOfPoints):
+        predictions = bin_predictions(alphabet, letters, targets, objective.section.bin)
+    elif isinstance(objective, LanguageModel):
+        predictions = language_predictions(objective, tokenizer_of(task), letters)
+    else:
+        samples = (Sample(letters[split], targets[split]) for split in ("train", "valid"))
+        predictions = {
+            name: {split: predict(letters[split]) for split in EVALUATED_SPLITS}
+            for name, predict in objective.fit_baselines(alphabet, *samples).items()
+        }
+    LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
+    valid = objective.examples_of(targets["valid"], records.table("valid")).targets
+    return {
+        name: Fitted(Classifier.of_predictions(objective, "baseline", of, valid))
+        for name, of in predictions.items()
+    }
+
+
+def fit_classifiers(
+    alphabet: Alphabet,
+    letters: Split,
+    labels: Mapping[str, NDArray],
+    task: RunFile,
+    parts: Mapping[str, Baseline],
+    *,
+    prefix: str = "",
+) -> dict[str, Fitted]:
+    """Fit the baselines of two classes that suit the records.
+
+    Those of the stack are not fitted again if their strands and database are those of the run file.
+    """
+    policy = replace(policy_of(task.data), alphabet=alphabet)
+    setup = baseline_setup(task, policy, threads=0)
+    found: dict[str, Fitted] = {}
+    for kind, obstacle in suitable(setup, letters["train"]):
+        name = prefix + kind.name
+        if obstacle:
+            LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+            continue
+        start = time.monotonic()
+        baseline = parts.get(name)
+        if baseline is None or not baseline.fitted_as(setup):
+            baseline = kind(setup).fit(
+                letters["train"], labels["train"], letters["valid"], labels["valid"]
+            )
+        logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
+        classifier = Classifier.of_logits(
+            "baseline", logits, baseline.calibration, baseline.chosen()
+        )
+        found[name] = Fitted(classifier, baseline)
+        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+    return found
+
+
+def bin_predictions(
+    alphabet: Alphabet, letters: Split, records: Mapping[str, NDArray], size: int
+) -> dict[str, dict[str, Array]]:
+    """Fit GC-content and 5-mer baselines to the sequence around each bin, and predict the bins.
+
+    They are logistic regressions fitted to the training split. The 5-mers of both strands are
+    counted. The penalty is chosen on the validation split. Windows at the ends of records are
+    shorter.
+
+    Parameters
+    ----------
+    alphabet
+        DNA.
+    letters
+        Split (train, valid, test) -> ASCII, one array per record.
+    records
+        Split -> `Points` of each record, (n,), from `points_of`.
+    size
+        bp per bin.
+
+    Returns
+    -------
+    Baseline name -> split (valid, test) -> probability of a point for each row of `Bins.table`.
+    """
+    bins = {split: Bins.of(of, size) for split, of in records.items()}
+    around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
+    counts = KmerCounts(alphabet, K)
+    features = {
+        "gc": {split: gc_content(rows)[:, None] for split, rows in around.items()},
+        f"kmer{K}_logistic": {
+            split: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows])
+            for split, rows in around.items()
+        },
+    }
+    found = {}
+    for name, x in features.items():
+        models = [
+            LogisticRegression(C=penalty, max_iter=500).fit(x["train"], bins["train"].labels)
+            for penalty in PENALTIES
+        ]
+        best = max(
+            models,
+            key=lambda model: average_precision_score(
+                bins["valid"].labels, model.decision_function(x["valid"])
+            ),
+        )
+        found[name] = {split: best.predict_proba(x[split])[:, 1] for split in EVALUATED_SPLITS}
+    return found
+
+
+def _around_bins(letters: Letters, bins: Bins, size: int) -> list[NDArray[np.uint8]]:
+    """Return the sequence around the middle of each bin, one per row of `Bins.table`.
+
+    Several records may cover a bin; the one with the longest sequence around it is used.
+    """
+    found: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(bins.table)
+    middles = (
+        (row, size * number + size // 2) for row in letters for number in range(len(row) // size)
+    )
+    for at, (row, middle) in zip(bins.row_of, middles, strict=True):
+        if len(window := row[max(0, middle - AROUND) : middle + AROUND]) > len(found[at]):
+            found[at] = window
+    return found
+
+
+def language_predictions(
+    objective: LanguageModel[Any], tokenizer: KmerTokenizer, letters: Split
+) -> dict[str, dict[str, Array]]:
+    """Fit a Markov chain of letters, or token frequencies if predicted tokens overlap.
+
+    Returns
+    -------
+    Baseline name -> split (valid, test) -> sums of each record as from `LanguageModel.read`,
+    (n, 4), with an unknown number of correct tokens.
+    """
+    if width := objective.language_loss(tokenizer).letters:
+        nats = markov_nats(tokenizer.alphabet, letters["train"], letters["valid"])
+        name, sums = "markov", {split: nats(letters[split]) for split in EVALUATED_SPLITS}
+    else:
+        nats = unigram_nats(tokenizer, letters["train"])
+        name, sums = "unigram", {split: nats(letters[split]) for split in EVALUATED_SPLITS}
+    found = {}
+    for split, (total, number) in sums.items():
+        unknown = np.full(len(total), np.nan)
+        columns = [total, unknown, number / max(width, 1), number * (width > 0)]
+        found[split] = np.stack(columns, axis=1)
+    return {name: found}
+
+
+# letters of records -> sum of the loss in nats and number of predictions, both (n,)
+Nats = Callable[[Letters], tuple[Array, Array]]
+
+
+def unigram_nats(tokenizer: KmerTokenizer, train: Letters) -> Nats:
+    """Predict each token by its frequency in the training split, with 1 added to each count."""
+
+    def counted(row: NDArray[np.uint8]) -> Array:
+        tokens = tokenizer.encode(tokenizer.alphabet.codes(row)[None])[0]
+        return np.bincount(tokens, minlength=tokenizer.vocabulary_size)[len(SPECIAL) :].astype(
+            float
+        )
+
+    logs = np.log1p(np.sum([counted(row) for row in train], axis=0))
+    logs -= np.log(np.exp(logs).sum())
+
+    def nats(letters: Letters) -> tuple[Array, Array]:
+        counts = np.stack([counted(row) for row in letters])
+        return -counts @ logs, counts.sum(axis=1)
+
+    return nats
+
+
+def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters) -> Nats:
+    """Predict each letter by the ones before it, with a Markov chain.
+
+    The order is chosen on the validation split; 1 is added to each count. All orders are evaluated
+    on the same letters, those preceded by MAX_ORDER known letters (2 in protein).
+    """
+    size = len(alphabet.letters)
+    most = MAX_ORDER if size == 4 else 2
+    found: list[tuple[float, Nats]] = []
+    for order in range(most + 1):
+        counts = np.ones((size**order, size))
+        for row in train:
+            np.add.at(counts, _contexts(alphabet, row, order, order), 1)
+        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
+
+        def nats(letters: Letters, order: int = order, logs: Array = logs) -> tuple[Array, Array]:
+            each = [logs[_contexts(alphabet, row, order, most)] for row in letters]
+            return np.array([-of.sum() for of in each]), np.array([float(len(of)) for of in each])
+
+        total, number = nats(valid)
+        found.append((total.sum() / number.sum() if number.any() else np.inf, nats))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _contexts(
+    alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
+
+    Only letters that are known and preceded by `reach` known letters are included.
+    """
+    size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
+    if len(codes) <= reach:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, reach + 1)
+    windows = windows[(windows < size).all(axis=1)][:, reach - order :]
+    return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]

@@ -1,0 +1,360 @@
+"""The models and the records of an evaluation: read, checked and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import (
+    AnyObjective,
+    BinsObjective,
+    RunFile,
+    read_run_file,
+)
+from selfattn_bio.data.batches import Laid, laid_windows
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import Alone, inputs_of
+from selfattn_bio.display import counted
+from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.evaluation.lineage import check_unseen
+from selfattn_bio.evaluation.metrics import Units
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.files import read_json, sha256_of
+from selfattn_bio.log import LOG
+from selfattn_bio.model.checkpoint import (
+    RETRAIN,
+    RUN,
+    TRAINING_COST,
+    check_trained_on,
+    read_stack_weights,
+)
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import Examples
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.split_names import SPLIT_NAMES
+from selfattn_bio.study.trained import check_objective
+
+Letters = dict[str, list[NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model or variant to evaluate, with one model folder per member.
+
+    Attributes
+    ----------
+    folders
+        The model folders. Members are the trainings of [training] seeds.
+    """
+
+    folders: list[Path]
+
+    def members(self) -> list[Scorer]:
+        """Load each member; errors are those of `load`.
+
+        Only one candidate at a time should be in memory.
+        """
+        return [load(path) for path in self.folders]
+
+    def runs(self) -> list[RunFile]:
+        """Read the run file of each member."""
+        return [read_run_file(folder / RUN) for folder in self.folders]
+
+    def size(self) -> dict[str, int]:
+        """Count the networks and trainings, and the parts of the first member's stack."""
+        runs = self.runs()
+        size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
+        stack = read_stack_weights(self.folders[0])
+        return size | ({"parts": len(stack.parts)} if stack and stack.parts else {})
+
+    def cost(self) -> dict[str, Any]:
+        """Return the cost of training: for several members total time, peak memory, mean speed."""
+        each = [
+            read_json(folder / TRAINING_COST, ModelFolderError, RETRAIN) for folder in self.folders
+        ]
+        if len(each) == 1:
+            return each[0]
+        seconds, memory, speed = (
+            [of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second")
+        )
+        return {
+            "seconds": sum(seconds),
+            "peak_memory_mb": max(memory),
+            "letters_per_second": sum(speed) / len(speed),
+            "members": each,
+        }
+
+
+def check_candidates(
+    candidates: Mapping[str, Candidate],
+    task: RunFile,
+    records: EvaluationRecords,
+    split: Path,
+) -> None:
+    """Refuse models that were trained on other data, or on records of the test split.
+
+    Raises
+    ------
+    ModelFolderError
+        If a model was trained on another corpus, split or objective, a parent of it saw a test
+        record, or "model" reads other strands than the run file.
+    """
+    corpus, test, split_sha256 = records.corpus, records.rows["test"], sha256_of(split)
+    _check_strands(candidates["model"], task)
+    for candidate in candidates.values():
+        for folder in candidate.folders:
+            check_trained_on(folder, corpus.fingerprint, split_sha256)
+            own = read_run_file(folder / RUN).objective
+            check_objective(own, task, folder)
+            _check_points(own, task, folder)
+            check_unseen(
+                folder,
+                corpus.records.iloc[test],
+                corpus.each(test),
+                corpus.alphabet,
+                corpus.assembly,
+            )
+
+
+def _check_strands(model: Candidate, task: RunFile) -> None:
+    """Refuse a model that reads other strands than the run file, which its baselines follow."""
+    names = {True: "both strands", False: "the given strand"}
+    for folder, run in zip(model.folders, model.runs(), strict=True):
+        if (own := run.both_strands) != task.both_strands:
+            raise ModelFolderError(
+                f"the model scores {names[own]}, but the run file {names[not own]}",
+                place=str(folder),
+                hint="Undo the change of the strands in the run file, or train the model again",
+            )
+
+
+def _check_points(own: AnyObjective, task: RunFile, folder: Path) -> None:
+    """Refuse a model that was trained on other points than those of the file."""
+    if not isinstance(task.objective, BinsObjective):
+        return
+    points = task.objective.points
+    learnt, found = getattr(own, "points_sha256", ""), sha256_of(points)
+    if learnt != found:
+        message = (
+            f"{folder} was trained on other points: their sha256 begins with {learnt[:12]}, that "
+            f"of this file with {found[:12]}"
+        )
+        raise ModelFolderError(message, place=points, hint="Train it again")
+
+
+@dataclass(frozen=True)
+class EvaluationRecords:
+    """The records of an evaluation, by split: "train" for baselines, "valid" and "test".
+
+    Attributes
+    ----------
+    corpus
+        The corpus of the records.
+    rows
+        Rows of the corpus, (n,) for each split.
+    letters
+        ASCII sequences, one array (L,) per row.
+    keys, unit
+        Records with equal keys, (number of records in the corpus,), are resampled together; what
+        such units are.
+    block
+        bp of a chromosome whose examples are resampled together, for examples that are not records.
+    windows
+        Windows of the records if [training] window is set; then `rows` and `letters` have one
+        element per window. Otherwise empty.
+    """
+
+    corpus: Corpus
+    rows: dict[str, NDArray[np.int64]]
+    letters: Letters
+    keys: NDArray[Any]
+    unit: str
+    block: int = 0
+    windows: Mapping[str, Laid] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, task: RunFile, corpus: Corpus, split: Path) -> EvaluationRecords:
+        """Read all records of a split table; only labelled ones if the objective is binary.
+
+        Raises
+        ------
+        CorpusError
+            If a split is empty, or lacks one of two classes.
+        """
+        assigned = np.array(read_split(split, corpus.records["id"]))
+        rows = {name: np.flatnonzero(assigned == name) for name in ("train", *EVALUATED_SPLITS)}
+        if objective_of(task.objective).is_labelled:
+            rows = {name: _labelled(corpus, rows[name], name, split) for name in rows}
+        if empty := [name for name, of_split in rows.items() if not len(of_split)]:
+            raise CorpusError(
+                f"the {empty[0]} split is empty",
+                place=str(split),
+                hint="Change [split] in the run file",
+            )
+        letters = {
+            name: [corpus.letters(int(i)) for i in of_split] for name, of_split in rows.items()
+        }
+        block = task.evaluation.block or objective_of(task.objective).block
+        return cls(corpus, rows, letters, *_units(task, corpus, split, block), block)
+
+    def in_windows(self, task: RunFile) -> EvaluationRecords:
+        """Return the windows of [training] window; the records themselves if it is not set.
+
+        Raises
+        ------
+        CorpusError
+            If a split has no window with known letters.
+        """
+        if (window := task.training.window) is None:
+            return self
+        k = max(run.tokens.k for run in task.trained.values())
+        windows = {
+            split: laid_windows(self.corpus, of_split, window, k)
+            for split, of_split in self.rows.items()
+        }
+        counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in windows.items())
+        LOG.info(
+            f"adjacent windows of at most {window:,} {self.corpus.alphabet.unit}, evenly "
+            f"subsampled if there are too many: {counts}"
+        )
+        rows = {split: of.rows for split, of in windows.items()}
+        letters = {split: of.letters for split, of in windows.items()}
+        return replace(self, rows=rows, letters=letters, windows=windows)
+
+    def counts(self, task: RunFile) -> list[str]:
+        """Return the number of records of each split as text, and of positives if there are any."""
+        if not objective_of(task.objective).is_labelled:
+            return [f"{split} {counted(len(rows), 'record')}" for split, rows in self.rows.items()]
+        return [
+            f"{split} {counted(len(labels), 'record')} ({int(labels.sum())} positive)"
+            for split, labels in self.labels().items()
+        ]
+
+    def origin(self, split: Path) -> dict[str, str]:
+        """Return the source of the records, which saved baselines name."""
+        return {
+            "corpus_fingerprint": self.corpus.fingerprint,
+            "split_sha256": sha256_of(split),
+        }
+
+    def labels(self) -> dict[str, NDArray[np.int64]]:
+        """Return the labels of the records, 0 or 1, (n,) for each split."""
+        return {
+            split: self.corpus.records["label"].iloc[of_split].to_numpy(dtype="int64")
+            for split, of_split in self.rows.items()
+        }
+
+    def units(self) -> dict[str, Units]:
+        """Return the records that are resampled together, for the validation and test splits."""
+        return {
+            split: Units.of(self.keys[self.rows[split]], self.unit) for split in EVALUATED_SPLITS
+        }
+
+    def units_of(self, examples: Examples, split: str) -> Units:
+        """Return the examples that are resampled together; bins are by blocks of chromosomes.
+
+        Neighbouring bins share sequence and points, so resampling single bins would give intervals
+        that are too narrow.
+
+        Raises
+        ------
+        CorpusError
+            If the bins with a point are in fewer than two blocks, so that there is no interval.
+        """
+        if "chrom" not in examples.table:
+            return self.units()[split]
+        blocks, block = blocks_of(examples.table, self.block), f"{self.block:,} bp"
+        if (number := len(np.unique(blocks[examples.targets == 1]))) < 2:
+            message = (
+                f"the points of the {SPLIT_NAMES[split]} split are in {number} block of {block}, "
+                "and a confidence interval needs at least 2"
+            )
+            hint = f"Lower [evaluation] block, or give {split} more chromosomes in [split]"
+            raise CorpusError(message, hint=hint)
+        return Units(f"blocks of {block}", blocks)
+
+    def table(self, split: str) -> pd.DataFrame:
+        """Return the rows of `Corpus.records` of a split."""
+        return self.corpus.records.iloc[self.rows[split]]
+
+    def inputs(self, run: RunFile, split: str) -> list[Any]:
+        """Return the inputs of a model for the records of a split."""
+        inputs = inputs_of(run, self.corpus)
+        if isinstance(inputs, Alone):
+            return self.letters[split]
+        return [inputs.of(int(row)) for row in self.rows[split]]
+
+    def targets(self, task: RunFile) -> tuple[pd.DataFrame, dict[str, NDArray]]:
+        """Return the targets as text, one row per record of the corpus, and as arrays by split.
+
+        Raises
+        ------
+        CorpusError
+            If a value is not valid, or the metrics would be undefined.
+        """
+        objective, columns = objective_of(task.objective), task.objective.target_columns
+        corpus = self.corpus
+        table = corpus.targets(columns) if columns else corpus.records[[]]
+        place = str(corpus.summary["targets"]["path"] if columns else corpus.path)
+        found = {
+            split: objective.targets(table.iloc[rows], self.table(split), place)
+            for split, rows in self.rows.items()
+        }
+        for split in EVALUATED_SPLITS:
+            objective.check_evaluated(found[split], split, place)
+        return table, found
+
+
+def _units(task: RunFile, corpus: Corpus, split: Path, block: int) -> tuple[NDArray[Any], str]:
+    """Return a key for each record of the corpus, and what records with equal keys are.
+
+    These are the clusters, groups or species of the split, or blocks of a chromosome if records
+    have coordinates. Windows of a record always belong together.
+    """
+    records, kind = corpus.records, task.split.kind
+    names = {"cluster": "clusters", "group": "groups", "species": "species"}
+    if kind in names:  # the reasons say which
+        table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
+        return table["reason"].to_numpy(), names[kind]
+    keys = -1 - np.arange(len(records))
+    located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
+    keys[located] = blocks_of(records[located], block)
+    return keys, f"blocks of {block:,} bp" if located.any() else "records"
+
+
+def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -> NDArray[np.int64]:
+    """Return the labelled rows of a split; both labels must occur."""
+    labels = corpus.records["label"].iloc[rows]
+    if sorted(set(labels.dropna().astype(int))) != [0, 1]:
+        counts = " and ".join(
+            counted(int((labels == label).sum()), noun)
+            for label, noun in ((1, "positive"), (0, "negative"))
+        )
+        raise CorpusError(
+            f"the {SPLIT_NAMES[split]} split has {counts}; it needs both",
+            place=str(path),
+            hint="Change [split] in the run file",
+        )
+    return rows[labels.notna().to_numpy()]
+
+
+def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
+    """Number the blocks of chromosomes and return that of each row of chrom and start, (n,).
+
+    Blocks are `block` bp long. A record or bin belongs to the block in which it begins.
+    """
+    return (
+        table.assign(block=table["start"] // block)
+        .groupby(["chrom", "block"])
+        .ngroup()
+        .to_numpy()
+        .astype(np.int64)
+    )
