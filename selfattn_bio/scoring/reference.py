@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from selfattn_bio.arrays import Bools, Floats, Integers, Scores

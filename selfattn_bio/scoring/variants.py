@@ -6,7 +6,6 @@ Models of DNA of any objective: each output of the objective has an effect, in i
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -439,11 +438,6 @@ def random_substitutions(
         others = np.setdiff1d(NAMED_CODES, windows[0, at[0]])
         windows[np.arange(len(at)), at] = others[other]
     return mutants
-
-
-def tally(table: pd.DataFrame) -> Counter[str]:
-    """Count the rows with each status."""
-    return Counter(table["status"])
 
 
 def _short(letters: str) -> str:
