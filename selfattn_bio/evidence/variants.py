@@ -32,7 +32,6 @@ from selfattn_bio.scoring.variants import (
     check_reference,
     column,
     substitutions,
-    tally,
 )
 from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_other_assembly
 from selfattn_bio.sequence.genome import Genome
@@ -66,7 +65,7 @@ class Substitutions(TableResult):
     @property
     def lines(self) -> list[str]:
         """Return the number of alleles with each status, as text."""
-        return _status_lines(tally(self.table))
+        return _status_lines(Counter(self.table["status"]))
 
     def plot(self, region: PlotRegion = None, output: str | None = None) -> DisplayedFigure:
         """Draw the effect of each substitution, and above it the mean loss at each position.
@@ -243,7 +242,7 @@ def annotate_variants(
     with open_writer(output, source, _name(model), scorer.units) as writer:
         for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms))
-            counts += tally(batch.table)
+            counts.update(batch.table["status"])
     for line in _status_lines(counts):
         LOG.info(line)
     return counts

@@ -14,6 +14,7 @@ import pysam
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.files import check_not_input, whole_file
+from selfattn_bio.scoring.table import append_rows
 from selfattn_bio.scoring.variants import column
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 
@@ -63,8 +64,7 @@ class VariantWriter:
 
     def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
         """Write the rows of these variants, one per alternative allele, and their VCF lines."""
-        header = not self._table.tell()
-        table.to_csv(self._table, sep="\t", index=False, header=header, float_format="%.6g")
+        append_rows(self._table, table)
         lines, row = [], 0
         for variant in variants:
             fields = list(variant.fields)

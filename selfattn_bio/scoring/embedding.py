@@ -108,11 +108,11 @@ def embed(
     ValueError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
-    return _joined(embed_batches(model, sequences, per_token=per_token, genome=genome))
+    return _joined(embed_batches(model, sequences, per_token, genome))
 
 
 def embed_batches(
-    model: Models, sequences: Inputs, *, per_token: bool = False, genome: str | Path | None = None
+    model: Models, sequences: Inputs, per_token: bool = False, genome: str | Path | None = None
 ) -> Iterator[Embeddings]:
     """Yield the result of `embed` in parts of a few thousand sequences.
 
@@ -174,7 +174,7 @@ def embed_file(
     """
     output = check_ending(output, *ENDINGS)
     check_not_input(output, sequences)
-    parts = embed_batches(model, sequences, per_token=per_token, genome=genome)
+    parts = embed_batches(model, sequences, per_token, genome)
     if output.suffix == ".npz":
         found = _joined(parts)
         found.save(output)

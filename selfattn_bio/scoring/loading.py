@@ -102,10 +102,8 @@ def load_single(model: Models) -> Scorer:
     """
     scorer = load(model)
     if isinstance(scorer, Ensemble):
-        raise ValueError(
-            f"an ensemble of {len(scorer.members)} models cannot be used here; pass one folder, or "
-            "one member such as load([...]).members[0]"
-        )
+        message = f"an ensemble of {len(scorer.members)} models cannot be used here; pass one"
+        raise ValueError(f"{message} folder, or one member such as load([...]).members[0]")
     return scorer
 
 

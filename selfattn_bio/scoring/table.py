@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TextIO, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -363,22 +363,23 @@ def score_files(
     check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
     scorer = load(model)
     rows, flags = 0, Counter[str]()
-    with whole_file(output) as temporary:
+    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for path in listed(files):
             for table in score_batches(scorer, path, **options):
                 table.insert(0, "file", str(path))
-                table.to_csv(
-                    temporary,
-                    sep="\t",
-                    index=False,
-                    float_format="%.6g",
-                    mode="a",
-                    header=not rows and not temporary.exists(),
-                )
+                append_rows(file, table)
                 rows += len(table)
                 if FLAG in table:
                     flags.update(table[FLAG])
     return ScoreSummary(output, rows, flags)
+
+
+def append_rows(file: TextIO, table: pd.DataFrame) -> None:
+    """Write rows of a table as TSV, with six digits; the first ones have a header."""
+    header = not file.tell()
+    table.to_csv(
+        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
+    )
 
 
 def _differences(reasons: Counter[str]) -> str:
@@ -388,11 +389,11 @@ def _differences(reasons: Counter[str]) -> str:
         return "no row differs from the training data"
     what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
     each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
-    limit = (
-        f". The limit of composition is set so that it marks about {OUTSIDE:.0%} of the validation "
-        "records"
-    )
+    total = f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')}"
+    text = f"{total} differ from the training data: {each}"
+    if not reasons[COMPOSITION]:
+        return text
     return (
-        f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')} differ from the "
-        f"training data: {each}{limit if reasons[COMPOSITION] else ''}"
+        f"{text}. The limit of composition is set so that it marks about {OUTSIDE:.0%} of the "
+        "validation records"
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -97,9 +97,8 @@ class Scan:
     def windows(self, scorer: Scorer | Ensemble) -> GenomeWindows:
         """Return the windows for a model."""
         size, step = window_size(scorer, self.window), unit(scorer)
-        return GenomeWindows(
-            size, self.stride or min(size, max(step, size // PER_WINDOW // step * step))
-        )
+        stride = min(size, max(step, size // PER_WINDOW // step * step))
+        return GenomeWindows(size, self.stride or stride)
 
     def bins(self, windows: GenomeWindows, strand: str) -> int:
         """Return the offset in bp of the interval that carries a window's score.
@@ -128,10 +127,7 @@ class Scan:
         if not scorer.both_strands:
             return STRANDS
         if self.anchor != "centre":
-            message = (
-                f"the model reads both strands of a window, so anchor {self.anchor!r} has "
-                "no direction"
-            )
+            message = f"the model reads both strands, so anchor {self.anchor!r} has no direction"
             raise ArgumentError(message, hint="Use anchor 'centre'")
         return BOTH
 
@@ -206,10 +202,10 @@ def score_genome(
     LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
         fraction = scorer.calibration.positive_fraction
+        known = "" if fraction is None else f" ({fraction:.1%})"
         LOG.warning(
-            "no prior: scores assume that as many windows are positive as in validation%s, but in "
-            "a genome far fewer are",
-            "" if fraction is None else f" ({fraction:.1%})",
+            f"no prior: scores assume that as many windows are positive as in validation{known}, "
+            "but in a genome far fewer are"
         )
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
@@ -219,10 +215,8 @@ def score_genome(
     threshold = scan.threshold or (scorer.calibration.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
-        raise GenomeError(
-            f"no window of {windows.size} bp fits into the chromosomes or regions to scan",
-            place=str(genome.path),
-        )
+        message = f"no window of {windows.size} bp fits into the chromosomes or regions to scan"
+        raise GenomeError(message, place=str(genome.path))
     best, found, number_scored, progress = -np.inf, [], 0, Progress()
     number = sum(stretch.end - stretch.start for stretch in stretches)
     text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
@@ -238,11 +232,11 @@ def score_genome(
             separation = scan.separation or windows.size
             finders = {strand: PeakFinder(logit(threshold), separation) for strand in strands}
             for starts, log_odds in chain.from_iterable(
-                blocks(scorer, genome, stretch, windows, shift=shift) for stretch in of_chrom
+                blocks(scorer, genome, stretch, windows, shift) for stretch in of_chrom
             ):
                 for strand, values in zip(strands, log_odds, strict=True):
                     at = starts + scan.bins(windows, strand)
-                    tracks[strand].write(chrom, at, windows.stride, values)
+                    tracks[strand](chrom, at, windows.stride, values)
                     found.append((chrom, strand, *finders[strand].add(starts, values)))
                 best = np.fmax.reduce(log_odds, axis=None, initial=best)
                 number_scored += len(starts)
@@ -262,12 +256,7 @@ def score_genome(
 
 
 def blocks(
-    scorer: Scorer | Ensemble,
-    genome: Genome,
-    stretch: Region,
-    windows: GenomeWindows,
-    *,
-    shift: float = 0.0,
+    scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: GenomeWindows, shift: float
 ) -> Iterator[tuple[Integers, Floats]]:
     """Yield calibrated log-odds + shift of windows of a chromosome, CHUNK windows at a time.
 
@@ -322,45 +311,38 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows
     return joined([stretch for stretch in found if stretch.start < stretch.end], genome)
 
 
-class _Track:
-    """Write the bigWig of one strand; `_open_track` opens it."""
+@contextmanager
+def _open_track(path: str, genome: Genome) -> Iterator[Callable[..., None]]:
+    """Yield a function that writes values of intervals to a bigWig, leaving out NaN.
 
-    def __init__(self, path: str, file: Any) -> None:
-        self._path, self._file = path, file
+    Its arguments are the chromosome, the starts (n,) of consecutive intervals, their length in bp
+    and their values (n,). The file appears under its name only when it is complete.
 
-    def write(self, chrom: str, starts: Integers, span: int, values: Floats) -> None:
-        """Write the values of consecutive intervals of `span` bp, leaving out NaN.
+    Raises
+    ------
+    OSError
+        If the disk is almost full, or became full.
+    """
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-        Raises
-        ------
-        OSError
-            If the disk is almost full.
-        """
-        if shutil.disk_usage(Path(self._path).parent).free < SPARE + 8 * len(values):
-            raise _full_disk(self._path)  # pyBigWig may never return on a full disk
+    def write(chrom: str, starts: Integers, span: int, values: Floats) -> None:
+        if shutil.disk_usage(Path(path).parent).free < SPARE + 8 * len(values):
+            raise full  # pyBigWig may never return on a full disk
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
                 first, part = int(starts[run[0]]), values[run].astype(np.float32)
-                self._file.addEntries(chrom, first, values=part, span=span, step=span)
+                file.addEntries(chrom, first, values=part, span=span, step=span)
 
-
-@contextmanager
-def _open_track(path: str, genome: Genome) -> Iterator[_Track]:
-    """Open a track, which appears under its name only when it is complete."""
     with whole_file(path) as temporary:
         temporary.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
         with pyBigWig.open(str(temporary), "w") as file:
             file.addHeader(list(genome.lengths.items()))
-            yield _Track(path, file)
+            yield write
         with temporary.open("rb") as written:  # pyBigWig raises no error on a full disk
             written.seek(max(0, temporary.stat().st_size - len(BIGWIG_END)))
             if written.read() != BIGWIG_END:
-                raise _full_disk(path)
-
-
-def _full_disk(path: str) -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                raise full
 
 
 def _peaks(

@@ -6,7 +6,6 @@ Models of DNA of any objective: each output of the objective has an effect, in i
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -252,17 +251,12 @@ class VariantScorer:
                 "prior is for the probabilities of a binary model; this one has objective "
                 f"{objective.kind!r}"
             )
-        _ = self.size, self.shift
+        self.model.calibration.shift(self.options.prior)
 
     @cached_property
     def size(self) -> int:
         """Return the window size."""
         return window_size(self.model, self.options.window)
-
-    @cached_property
-    def shift(self) -> float:
-        """Return what the prior adds to calibrated log-odds."""
-        return self.model.calibration.shift(self.options.prior)
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
@@ -314,8 +308,9 @@ class VariantScorer:
         names = ("chrom", "pos", "id", "ref", "alt")
         columns: dict[str, object] = dict(zip(names, zip(*fields, strict=True), strict=True))
         if self.model.objective.has_log_odds:
-            log_odds = self.model.calibration.log_odds
-            before, after = (expit(log_odds(logits[0]) + self.shift) for logits in (ref, alt))
+            calibration = self.model.calibration
+            shift = calibration.shift(self.options.prior)
+            before, after = (expit(calibration.log_odds(x[0]) + shift) for x in (ref, alt))
             columns |= {"logit_ref": ref[0], "logit_alt": alt[0], "effect": effects[0]}
             columns |= {"probability_ref": before, "probability_alt": after}
             columns["probability_effect"] = after - before
@@ -443,11 +438,6 @@ def random_substitutions(
         others = np.setdiff1d(NAMED_CODES, windows[0, at[0]])
         windows[np.arange(len(at)), at] = others[other]
     return mutants
-
-
-def tally(table: pd.DataFrame) -> Counter[str]:
-    """Count the rows with each status."""
-    return Counter(table["status"])
 
 
 def _short(letters: str) -> str:

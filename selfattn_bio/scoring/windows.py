@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -320,25 +319,16 @@ def in_threads(
     if threads == 1:
         yield from (compute(*each) for each in arguments)
         return
-    with _torch_on_one_thread(), ThreadPoolExecutor(threads) as pool:
-        running: deque[Future[T]] = deque()
-        try:
-            for each in arguments:
-                running.append(pool.submit(compute, *each))
-                if len(running) > threads:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
-
-
-@contextmanager
-def _torch_on_one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+    before, running = torch.get_num_threads(), deque[Future[T]]()
     torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads)
     try:
-        yield
+        for each in arguments:
+            running.append(pool.submit(compute, *each))
+            if len(running) > threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from genome_models import write_model
-from interval_inputs import BED, CHROMOSOMES, write_intervals, write_small_model
+from genome_models import run_file, write_model
+from interval_inputs import BED, CHROMOSOMES, write_intervals
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return write_small_model(tmp_path_factory)
+    return write_model(tmp_path_factory.mktemp("model") / "model", run_file())
 
 
 def read_scores(path="scores.tsv"):

@@ -34,15 +34,14 @@ def read_effects(prefix):
 
 def test_annotated_vcf_adds_info_fields(genome, tmp_path, capsys):
     refs = [text(genome, pos - 1, pos) for pos in (100, 200, 300)]
+    rows = [
+        (300, refs[2], f"{other(refs[2])},*", "DP=1"),
+        (100, refs[0], ".", "DP=2;X"),
+        (200, refs[1], f"{other(refs[1])},{other(refs[1], 1)}", "."),
+    ]
     lines = [
         f"chrA\t{pos}\trs{pos}\t{ref}\t{alt}\t{pos}.50\tPASS\t{info}"
-        for pos, ref, alt, info in zip(
-            (300, 100, 200),
-            (refs[2], refs[0], refs[1]),
-            (f"{other(refs[2])},*", ".", f"{other(refs[1])},{other(refs[1], 1)}"),
-            ("DP=1", "DP=2;X", "."),
-            strict=True,
-        )
+        for pos, ref, alt, info in rows
     ]
     (tmp_path / "a.vcf").write_text(HEADER + "\n".join(lines) + "\n")
     run("variants --model model --genome toy1.fa --vcf a.vcf --output out/a")

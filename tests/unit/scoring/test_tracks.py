@@ -1,8 +1,10 @@
 """Test genome scans: tracks and peaks equal single windows for all chunks and regions."""
 
+import errno
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +14,12 @@ from genome_models import random_letters, run_file, scorer_of, write_genome, wri
 from scipy.special import expit, logit
 
 from selfattn_bio import config, log
-from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
+from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.regions import parse_region, read_regions
-from selfattn_bio.scoring.tracks import Scan, score_genome, unsuppressed
+from selfattn_bio.scoring.tracks import PeakFinder, Scan, _open_track, score_genome, unsuppressed
 from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
 from selfattn_bio.sequence.genome import Genome
 
@@ -58,14 +60,12 @@ def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
         name = tmp_path / "out" / f"scan.toy1.{word}"
         for chrom in ("chrA", "chrB"):
             expected = one_by_one(scorer, genome, chrom, strand)
-            found = intervals(f"{name}.bw", chrom)
-            assert [start for start, _, _ in found] == [
-                start + (WINDOW - STRIDE) // 2 for start in expected
+            at = [start + (WINDOW - STRIDE) // 2 for start in expected]
+            rows = [
+                (start, start + STRIDE, value)
+                for start, value in zip(at, expected.values(), strict=True)
             ]
-            assert {end - start for start, end, _ in found} == {STRIDE}
-            np.testing.assert_allclose(
-                [value for _, _, value in found], list(expected.values()), rtol=0, atol=1e-5
-            )
+            np.testing.assert_allclose(intervals(f"{name}.bw", chrom), rows, rtol=0, atol=1e-5)
             starts, values = np.array(list(expected)), np.array(list(expected.values()))
             high = values >= logit(0.45)
             kept = unsuppressed(starts[high], values[high], 50)
@@ -104,19 +104,15 @@ def test_track_position_follows_anchor(genome, tmp_path):
 
 
 def test_both_strand_model_has_one_track(genome, tmp_path):
-    scorer = scorer_of(
-        RUN.model_copy(update={"evaluation": config.EvaluationSection(strands="both")})
-    )
+    both = config.EvaluationSection(strands="both")
+    scorer = scorer_of(RUN.model_copy(update={"evaluation": both}))
     peaks = score_genome(scorer, genome, tmp_path / "scan", scan=SCAN)
     assert sorted(path.name for path in tmp_path.glob("scan.*")) == [
         f"scan.toy1.{name}" for name in ("bw", "peaks.bed", "summits.bed")
     ]
-    expected = one_by_one(scorer, genome, "chrA", "+")
-    np.testing.assert_allclose(
-        [value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")],
-        list(expected.values()),
-        atol=1e-5,
-    )
+    expected = list(one_by_one(scorer, genome, "chrA", "+").values())
+    found = [value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert set(peaks["strand"]) == {"."}
     assert not peaks.duplicated(["chrom", "start"]).any()
     assert set(peaks["summit"] - peaks["start"]) == {WINDOW // 2}
@@ -126,13 +122,12 @@ def test_both_strand_model_has_one_track(genome, tmp_path):
 
 def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     letters = random_letters(300).tobytes().decode()
-    soft = write_genome(
-        tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]}
+    soft, hard = (
+        write_genome(tmp_path / f"{name}.fa", {"chrA": letters[:100] + masked + letters[130:]})
+        for name, masked in (("soft", letters[100:130].lower()), ("hard", "N" * 30))
     )
-    hard = write_genome(tmp_path / "hard.fa", {"chrA": letters[:100] + "N" * 30 + letters[130:]})
-    scorer = scorer_of(
-        RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})})
-    )
+    data = RUN.data.model_copy(update={"soft_mask": "hard"})
+    scorer = scorer_of(RUN.model_copy(update={"data": data}))
     found, expected = (
         score_genome(scorer, genome, tmp_path / "x", scan=SCAN) for genome in (soft, hard)
     )
@@ -167,17 +162,12 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     for strand in ("plus", "minus"):
         whole = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrA")
         wanted = (300, 301), (305, 400), (1000, 1100)
-        touched = [
-            row for row in whole if any(row[0] < end and row[1] > start for start, end in wanted)
-        ]
+        touched = [row for row in whole if any(row[0] < end and row[1] > at for at, end in wanted)]
         for some in ("some", "named"):
             path = tmp_path / f"{some}.toy1.{strand}.bw"
             np.testing.assert_allclose(intervals(path, "chrA"), touched, atol=1e-5)
-            np.testing.assert_allclose(
-                intervals(path, "chrB"),
-                intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"),
-                atol=1e-5,
-            )
+            every = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB")
+            np.testing.assert_allclose(intervals(path, "chrB"), every, atol=1e-5)
 
 
 def test_string_is_one_region(genome, tmp_path):
@@ -194,19 +184,16 @@ def test_string_is_one_region(genome, tmp_path):
 
 def test_prior_shifts_log_odds(genome, tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW)
-    plain = score_genome(
-        folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01)
-    )
-    rare = score_genome(
-        folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9)
-    )
+
+    def scanned(name, threshold, prior=0.01):
+        scan = Scan(stride=STRIDE, threshold=threshold)
+        return score_genome(folder, genome, tmp_path / name, prior=prior, scan=scan)
+
+    plain, rare = scanned("plain", 0.01, None), scanned("rare", 1e-9)
     shift = logit(0.01) - logit(0.25)
     assert len(plain) == len(rare)
     np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
-    # the default threshold is 0.5
-    assert score_genome(
-        folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)
-    ).empty
+    assert scanned("few", None).empty  # the default threshold is 0.5
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
 
 
@@ -281,9 +268,7 @@ def test_folder_of_an_earlier_version_has_no_positive_fraction(tmp_path):
 
 
 def test_file_names_contain_assembly(genome, tmp_path):
-    score_genome(
-        scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions=["chrB"], scan=SCAN
-    )
+    score_genome(scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions="chrB", scan=SCAN)
     names = sorted(path.name for path in tmp_path.glob("x.*"))
     assert names == [
         f"x.dm3.{name}" for name in ("minus.bw", "peaks.bed", "plus.bw", "summits.bed")
@@ -303,35 +288,25 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (["chrX"], "no chromosome 'chrX' in the genome"),
-        (["chrA:5-4"], "region chrA:5-4: the first position is after the last"),
-        (["chrA:0-5"], "region chrA:0-5 is not within chrA:1-1500"),
-        (["chrA:5-,"], "cannot read region 'chrA:5-,'"),
-        (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
-        (["chrShort"], "no window of 60 bp fits into the chromosomes or regions to scan"),
-    ],
-)
-def test_invalid_regions(genome, tmp_path, regions, message):
-    with pytest.raises(SequenceFileError, match=message.replace("(", r"\(")):
-        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+        ("chrX", "no chromosome 'chrX' in the genome"),
+        ("chrA:5-4", "region chrA:5-4: the first position is after the last"),
+        ("chrA:0-5", "region chrA:0-5 is not within chrA:1-1500"),
+        ("chrA:5-,", "cannot read region 'chrA:5-,'"),
+        ("chrA:x-y", "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
+        ("chrShort", "no window of 60 bp fits into the chromosomes or regions to scan"),
         ("track name=x\n", r"some\.bed: no intervals in the file"),
         ("chrA\t1\t20\nchrA\tx\t2\n", r"some\.bed:2: invalid start 'x'"),
         ("chrZ\t1\t2\n", r"some\.bed:1: no chromosome 'chrZ' in the genome"),
         ("chrA\t1\t2\nchrA\t1\t1501\n", r"some\.bed:2: interval \[1, 1501\) ends beyond chrA"),
-        (None, r"some\.bed: no such file"),
+        ("absent.bed", r"absent\.bed: no such file"),
     ],
 )
-def test_invalid_bed_files(genome, tmp_path, text, message):
-    bed = tmp_path / "some.bed"
-    if text is not None:
-        bed.write_text(text)
-    with pytest.raises(IntervalError, match=message):
-        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=bed, scan=SCAN)
+def test_invalid_regions(genome, tmp_path, regions, message):
+    if "\n" in regions:
+        (tmp_path / "some.bed").write_text(regions)
+        regions = tmp_path / "some.bed"
+    with pytest.raises(SequenceFileError, match=message):
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
 
 
 def test_scan_refuses_protein_and_other_objectives(genome, tmp_path):
@@ -361,3 +336,76 @@ def test_scan_refuses_protein_and_other_objectives(genome, tmp_path):
 def test_scan_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         Scan(**options)
+
+
+# ------------ peaks
+def greedy(places, values, separation):
+    """Keep the highest remaining value until none remains."""
+    left, kept = sorted(range(len(places)), key=lambda i: (-values[i], i)), []
+    while left:
+        kept.append(left[0])
+        left = [i for i in left if abs(places[i] - places[left[0]]) >= separation]
+    return sorted(kept)
+
+
+def test_peaks_of_worked_example():
+    assert unsuppressed(np.array([0, 10, 20, 30]), np.array([1.0, 3.0, 2.0, 2.0]), 15).tolist() == [
+        1,
+        3,
+    ]
+
+
+def test_first_of_equal_peaks_is_kept():
+    assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 11).tolist() == [0, 2]
+    assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 10).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_peaks_do_not_depend_on_chunks(seed):
+    rng = np.random.default_rng(seed)
+    places = np.cumsum(rng.integers(1, 12, 300))
+    values = np.round(rng.normal(size=300), 1)  # with ties
+    values[rng.random(300) < 0.1] = np.nan
+    threshold, separation = rng.choice([-1.0, 0.5, 1.5]), int(rng.integers(1, 60))
+    high = np.flatnonzero(values >= threshold)
+    expected = high[greedy(places[high], values[high], separation)]
+    finder, found = PeakFinder(threshold, separation), []
+    for part in np.array_split(np.arange(300), np.sort(rng.integers(0, 300, rng.integers(0, 30)))):
+        found.append(finder.add(places[part], values[part]))
+    found.append(finder.finish())
+    assert np.concatenate([where for where, _ in found]).tolist() == places[expected].tolist()
+    np.testing.assert_array_equal(np.concatenate([value for _, value in found]), values[expected])
+
+
+def test_decided_peaks_are_released():
+    finder = PeakFinder(0.0, 5)
+    kept = [
+        len(finder.add(np.arange(start, start + 10), np.r_[1.0, np.full(9, -1.0)])[0])
+        for start in range(0, 100, 10)
+    ]
+    assert kept == [1] * 10
+    assert finder.finish()[0].tolist() == []
+
+
+# ------------ full disk: pyBigWig raises no error
+def write_track(folder):
+    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as write_values:
+        write_values("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
+
+
+def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw") as caught:
+        write_track(tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BIGWIG_END", b"\0\0\0\0")
+    with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw"):
+        write_track(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    write_track(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.bw"]

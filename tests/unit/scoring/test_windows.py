@@ -1,9 +1,11 @@
 """Check that windows along a sequence score as single windows, with or without a shared stem."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from genome_models import random_letters, run_file, scorer_of
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -12,7 +14,7 @@ from selfattn_bio.baselines import Baseline, Setup
 from selfattn_bio.scoring import windows as module
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.stack import Stack
-from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits, unit
+from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, in_threads, strand_logits, unit
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -28,12 +30,10 @@ def one_by_one(scorer, letters, windows):
     )
 
 
+PROMOTER = conv(kernel=9, pool=8, second_kernel=5)
 SHARED = {
-    "as in the promoter task": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(150, 24)),
-    "the last vector is complete": (
-        conv(kernel=9, pool=8, second_kernel=5),
-        GenomeWindows(154, 16),
-    ),
+    "as in the promoter task": (PROMOTER, GenomeWindows(150, 24)),
+    "the last vector is complete": (PROMOTER, GenomeWindows(154, 16)),
     "a kernel wider than the pool": (
         conv(kernel=15, pool=4, second_kernel=3),
         GenomeWindows(100, 8),
@@ -72,9 +72,7 @@ def test_shared_stem_scores_equal_single_windows(case, monkeypatch):
 
 
 def test_shared_stem_computes_few_vectors():
-    shared = SharedStem.of(
-        scorer_of(conv(kernel=9, pool=8, second_kernel=5)), GenomeWindows(300, 24)
-    )
+    shared = SharedStem.of(scorer_of(PROMOTER), GenomeWindows(300, 24))
     assert (shared.num_tokens, shared.size, shared.edges, shared.margin) == (298, 38, (1, 2), 2)
 
 
@@ -101,12 +99,8 @@ def test_shared_stem_with_a_stack(strands):
 
 
 def test_shared_stem_averages_models():
-    members = tuple(
-        scorer_of(run, seed)
-        for seed, run in enumerate(
-            (conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))
-        )
-    )
+    runs = conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4})
+    members = tuple(scorer_of(run, seed) for seed, run in enumerate(runs))
     windows, letters = GenomeWindows(150, 8), random_letters(GenomeWindows(150, 8).span(4))
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
     np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
@@ -123,9 +117,7 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     )
     given, read = strand_logits(one, letters, windows), []
     monkeypatch.setattr(
-        Scorer,
-        "of_each",
-        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
+        Scorer, "of_each", lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs)
     )
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
@@ -138,19 +130,46 @@ def test_invalid_windows():
     assert GenomeWindows(10, 3).number(9) == 0
     assert [GenomeWindows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
-        with pytest.raises(
-            ValueError, match=f"stride {stride} is not between 1 and the window size of 10 bp"
-        ):
+        with pytest.raises(ValueError, match=f"stride {stride} is not between 1 and the window"):
             GenomeWindows(10, stride)
-    with pytest.raises(
-        ValueError, match="67 bases do not end with a window of 60 bp at a stride of 8 bp"
-    ):
+    with pytest.raises(ValueError, match="67 bases do not end with a window of 60 bp at a stride"):
         strand_logits(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
 
 
 def test_stride_unit():
-    assert (
-        unit(scorer_of(run_file(tokens={"k": 3, "stride": 2}, stem={"kind": "conv", "pool": 4})))
-        == 8
-    )
+    tokens, stem = {"k": 3, "stride": 2}, {"kind": "conv", "pool": 4}
+    assert unit(scorer_of(run_file(tokens=tokens, stem=stem))) == 8
     assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1
+
+
+# ------------ threads
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_are_in_order_and_few_are_computed_ahead(threads):
+    read, before = [], torch.get_num_threads()
+    found = in_threads(
+        lambda number: (number, torch.get_num_threads()),
+        ((number,) for number in range(9) if read.append(number) is None),
+        threads,
+    )
+    for number, each in enumerate(found):
+        assert each == (number, before if threads == 1 else 1)
+        assert len(read) <= number + 1 + threads
+    assert len(read) == 9
+    assert torch.get_num_threads() == before
+
+
+def test_parts_run_at_the_same_time():
+    barrier = threading.Barrier(2, timeout=60)
+    assert list(in_threads(lambda _: barrier.wait() >= 0, [(0,), (1,)], 2)) == [True, True]
+
+
+def test_error_ends_the_threads():
+    def fails(number):
+        if number == 2:
+            raise ValueError("part 2")
+        return number
+
+    before, number = threading.active_count(), torch.get_num_threads()
+    with pytest.raises(ValueError, match="part 2"):
+        list(in_threads(fails, [(i,) for i in range(9)], 2))
+    assert (threading.active_count(), torch.get_num_threads()) == (before, number)
