@@ -8,7 +8,7 @@ import pandas as pd
 from pages import page_of, tables_of
 from small_results import MOTIFS, TASK, make_results
 
-from selfattn_bio.report.motif_tables import stability_table
+from selfattn_bio.report.tables import stability_table
 from selfattn_bio.report.words import RHO
 
 

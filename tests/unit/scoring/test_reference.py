@@ -8,7 +8,7 @@ import pytest
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.conformal import fit_conformal
+from selfattn_bio.evaluation.calibration import fit_conformal
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import REFERENCE, save_model
