@@ -185,7 +185,7 @@ class AttentionPattern(ABC):
         """Return which blocks of queries and keys contain an allowed pair.
 
         The result is (n, n) bool with n = ceil(length / block); rows are blocks of queries. All
-        pairs are looked at, those of one row of blocks at a time.
+        pairs are computed, one row of blocks at a time.
         """
         at = torch.arange(length, device=device)
         rows = [

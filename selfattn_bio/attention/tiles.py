@@ -7,7 +7,6 @@ can attend to, and masks the tiles. `slab` computes attention on these tiles.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,42 +35,32 @@ def walks(
         yield Walk(mask, heads, parts[: number + 1])
 
 
-class Keys(ABC):
-    """Slots of the keys of a tile."""
-
-    @abstractmethod
-    def columns(self, x: Tensor) -> Tensor:
-        """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, G or 1, K, d)."""
-
-    @abstractmethod
-    def add(self, total: Tensor, x: Tensor) -> None:
-        """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
-
-    @abstractmethod
-    def slots(self) -> Tensor:
-        """Return the slots of the keys, (G or 1, K) int64."""
-
-
 @dataclass(frozen=True)
-class SharedKeys(Keys):
+class SharedKeys:
     """The first `count` slots, for all chunks."""
 
     count: int
     device: torch.device
 
     def columns(self, x: Tensor) -> Tensor:
+        """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, 1, K, d)."""
         return x[:, :, None, : self.count]
 
     def add(self, total: Tensor, x: Tensor) -> None:
+        """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
         total[:, :, : self.count] += x.sum(2)
 
     def slots(self) -> Tensor:
+        """Return the slots of the keys, (1, K) int64."""
         return torch.arange(self.count, device=self.device)[None]
 
 
 @dataclass(frozen=True)
-class BlockKeys(Keys):
-    """For chunk g, the blocks `chosen[g]` of `block` slots each. `chosen` is (G, R) int64."""
+class BlockKeys:
+    """For chunk g, the blocks `chosen[g]` of `block` slots each. `chosen` is (G, R) int64.
+
+    The methods are those of `SharedKeys`, with G chunks in place of 1.
+    """
 
     chosen: Tensor
     block: int
@@ -89,6 +78,9 @@ class BlockKeys(Keys):
     def slots(self) -> Tensor:
         within = torch.arange(self.block, device=self.chosen.device)
         return (self.chosen[..., None] * self.block + within).flatten(1)
+
+
+Keys = SharedKeys | BlockKeys
 
 
 @dataclass(frozen=True)
