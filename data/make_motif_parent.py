@@ -73,7 +73,7 @@ class Hits:
 
     def __init__(self, motifs: Motifs, pool: int) -> None:
         self.number, self.pool = len(motifs), pool
-        groups = ScoreMatrices.from_probabilities(motifs).by_width
+        groups = ScoreMatrices.from_probabilities(motifs).by_width(np.arange(len(motifs)))
         self.groups = [
             (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1)))
             for width, rows, matrices in groups

@@ -6,7 +6,7 @@ BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
 def ascii_of(text):
-    return np.frombuffer(text if isinstance(text, bytes) else text.encode(), dtype=np.uint8)
+    return np.frombuffer(text.encode() if isinstance(text, str) else bytes(text), dtype=np.uint8)
 
 
 def ppm_of(word):

@@ -28,19 +28,8 @@ from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
 from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
-from selfattn_bio.attention.patterns import (
-    AttentionPattern,
-    Full,
-    Window,
-    build_pattern,
-    num_pairs,
-)
-from selfattn_bio.attention.positions import (
-    RelativePosition,
-    Terms,
-    look_up,
-    relative_index,
-)
+from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern, num_pairs
+from selfattn_bio.attention.positions import RelativePosition, Terms, look_up, relative_index
 
 NEAR = 3  # blocks of `Dynamic`: the query's own and one on either side
 

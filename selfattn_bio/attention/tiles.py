@@ -16,13 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selfattn_bio.attention.inputs import AttentionMask
-from selfattn_bio.attention.patterns import (
-    AttentionPattern,
-    Band,
-    GlobalKeys,
-    Part,
-    SampledBlocks,
-)
+from selfattn_bio.attention.patterns import AttentionPattern, Band, GlobalKeys, Part, SampledBlocks
 
 CHUNK = 64  # queries per chunk
 SHARED_CHUNK = 256  # queries per chunk if all chunks attend to the same keys

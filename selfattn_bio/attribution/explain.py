@@ -181,27 +181,20 @@ def explain_pairs(
     parts: tuple[list[Explanation], list[Explanation]] = ([], [])  # of first and second inputs
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
     # A partner track has the coordinates of the first input; a partner sequence has others.
-    partner_records = (
-        records
-        if isinstance(scorer.run.partner, TrackPartner)
-        else records.drop(columns=list(INTERVAL), errors="ignore")
-    )
-    batches = (
-        backward_batches(first, partner, copies=method.rows_per_sequence)
-        if isinstance(method, ByGradient)
-        else (slice(i, i + 1) for i in range(len(pairs)))
-    )
+    partner_records = records
+    if not isinstance(scorer.run.partner, TrackPartner):
+        partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
+    batches: Iterable[slice] = (slice(i, i + 1) for i in range(len(pairs)))
+    if isinstance(method, ByGradient):
+        batches = backward_batches(first, partner, copies=method.rows_per_sequence)
+    explained = partial(explain_letters, method=method, target=target)
     for batch in _with_time_left(batches, len(pairs)):
         views = (
             (scorer.of_input("first", pairs[batch]), first, records),
             (scorer.of_input("partner", pairs[batch]), partner, partner_records),
         )
         for explanations, (view, letters, table) in zip(parts, views, strict=True):
-            explanations.append(
-                explain_letters(
-                    view, letters[batch], table.iloc[batch], method=method, target=target
-                )
-            )
+            explanations.append(explained(view, letters[batch], table.iloc[batch]))
     partner_explained = replace(joined(parts[1]), input="partner")
     return replace(joined(parts[0]), input="first", partner=partner_explained)
 

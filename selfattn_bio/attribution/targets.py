@@ -75,12 +75,8 @@ class Target:
 
     def is_number(self, scorer: Scorer) -> bool:
         """Return whether the value is the number of a record, and not that of a class or span."""
-        column = self.column(scorer)
-        return not self._span and any(
-            isinstance(output, NumberOutput)
-            for output in scorer.objective.outputs
-            if output.column == column
-        )
+        numbers = [each for each in scorer.objective.outputs if isinstance(each, NumberOutput)]
+        return not self._span and self.column(scorer) in [each.column for each in numbers]
 
     def __str__(self) -> str:
         return f"{'' if self.output is None else self.output}{self._span}"

@@ -50,7 +50,7 @@ def flag(name: str, help: str) -> Option:
 
 
 def one_of(*options: Option) -> Option:
-    """Declare options of which exactly one must be given."""
+    """Declare options that exclude each other; one must be given."""
 
     def add(parser: argparse._ActionsContainer) -> None:
         group = parser.add_mutually_exclusive_group(required=True)

@@ -2,7 +2,8 @@
 
 `genome` has the tables for intervals. The second input is a sequence per record, or a track of
 numbers. Tracks are quantised to levels (`sequence.alphabet`), which are read like the bases of a
-sequence."""
+sequence.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Runs that are derived from a run file: [variants.NAME] and the jobs of [sweep].
 
 A variant is the same run with another model or training, as a baseline or control. A sweep tries
-lists of values; each combination of values is one job."""
+lists of values; each combination of values is one job.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """[tokens] and [model]: the kinds of models, with their stems and heads.
 
-`attention` has position encodings, patterns and mixers."""
+`attention` has position encodings, patterns and mixers.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Write run files: their tables, settings and comments, and the JSON Schema for editors.
 
 Names of columns, classes and files come from the user's data and may contain any character. Only
-these functions write them, so a name cannot leave its value or its comment."""
+these functions write them, so a name cannot leave its value or its comment.
+"""
 
 from __future__ import annotations
 

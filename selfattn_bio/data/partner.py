@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import IntervalError
@@ -134,7 +134,7 @@ class TrackOf:
         )
 
 
-def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
+def open_numbers(path: str) -> Callable[[Any], Floats | None]:
     """Open a track and return a function from a record to its numbers.
 
     The function takes a row with id, chrom, start, strand and length. It returns one number per
@@ -151,7 +151,7 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
         return lambda row: arrays.get(row.id)
     track = read_track(path)
 
-    def along(row: Any) -> NDArray[np.float64] | None:
+    def along(row: Any) -> Floats | None:
         located = not pd.isna(row.start)
         chrom, start = (row.chrom, int(row.start)) if located else (row.id, 0)
         if chrom not in track.names:
@@ -162,7 +162,7 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
     return along
 
 
-def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
+def read_numbers(path: str | Path) -> dict[str, Floats]:
     """Read the numeric arrays of an .npz file, by id.
 
     Raises

@@ -295,30 +295,20 @@ def _track_columns(
                 )
 
             return numbers
-        case config.LetterTrack(path=path, feature=feature, threshold=threshold):
-            along = _along(path, feature, genome)
+        case config.LetterTrack(feature=feature, threshold=threshold):
+            layers, other = [(_along(section.path, feature, genome), "1")], "0"
+        case config.FeatureTrack(classes=classes, other=other):
+            threshold = 0.5  # features are 1 inside and 0 elsewhere
+            layers = [(_along(section.path, each, genome), mark) for each, mark in classes.items()]
 
-            def letters(record: Record) -> dict[str, str | None]:
-                values = along(record)
-                marks = np.where(
-                    np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0"))
-                )
-                return {name: marks.astype(np.uint8).tobytes().decode()}
+    def letters(record: Record) -> dict[str, str | None]:
+        marks = np.full(len(record.letters), ord(other), np.uint8)
+        for along, mark in layers:
+            values = along(record)
+            marks[values >= threshold], marks[np.isnan(values)] = ord(mark), ord("-")
+        return {name: marks.tobytes().decode()}
 
-            return letters
-        case config.FeatureTrack(path=path, classes=classes, other=other):
-            layers = [
-                (_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()
-            ]
-
-            def features(record: Record) -> dict[str, str | None]:
-                marks = np.full(len(record.letters), ord(other), np.uint8)
-                for along, mark in layers:
-                    values = along(record)
-                    marks[values > 0], marks[np.isnan(values)] = mark, ord("-")
-                return {name: marks.tobytes().decode()}
-
-            return features
+    return letters
 
 
 def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:

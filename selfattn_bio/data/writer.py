@@ -21,18 +21,14 @@ from pyarrow import parquet
 from selfattn_bio.config import Data
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
 
-LETTERS, RECORDS, TARGETS, MASKED = (
-    "letters.bin",
-    "records.parquet",
-    "targets.parquet",
-    "masked.bin",
-)
+LETTERS, MASKED = "letters.bin", "masked.bin"
+RECORDS, TARGETS = "records.parquet", "targets.parquet"
 TYPES = {
     "id": "str",
     "label": "Int8",
@@ -46,7 +42,6 @@ TYPES = {
     "sha256": "str",
 }
 DUPLICATE = "exact duplicate"
-BLOCK = 2**22  # letters processed at once
 ROWS = 50_000  # rows of the table in memory
 
 
@@ -182,7 +177,7 @@ class CorpusWriter:
             return f"longer than {rules.max_length} {rules.alphabet.unit}"
         unknown = ord(rules.alphabet.unknown)
         if record.letters[0] == unknown and all(
-            (record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)
+            (record.letters[at : at + PIECE] == unknown).all() for at in range(0, length, PIECE)
         ):
             return f"only {rules.alphabet.unknown}"
         if key in self._answers and rules.repeats != "keep":

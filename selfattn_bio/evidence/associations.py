@@ -310,11 +310,8 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
     Without random ties the leftmost hit would always win and bias the position profile.
     """
-    return (
-        hits.iloc[rng.permutation(len(hits))]
-        .sort_values("p_value", kind="stable")
-        .drop_duplicates("record")
-    )
+    shuffled = hits.iloc[rng.permutation(len(hits))]
+    return shuffled.sort_values("p_value", kind="stable").drop_duplicates("record")
 
 
 def _in_windows(starts: Integers, length: int) -> Integers:

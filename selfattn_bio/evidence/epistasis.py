@@ -131,44 +131,34 @@ def epistasis(
     before = {record: covered_before(group, len(sequences[record])) for record, group in by_record}
     names = {record: set(group["name"]) for record, group in by_record}
     letters_of: dict[str, list[Ascii]] = {}
-    for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
-        index=False
-    ):
+    spans_of = sites[["name", "record", "start", "end"]]
+    for name, record, start, end in spans_of.itertuples(index=False):
         letters_of.setdefault(name, []).append(sequences[record][start:end])
     rows = list(pairs[[*PAIR, *SITES]].itertuples(index=False, name=None))
     scored = []
     for first in range(0, len(rows), CHUNK):
         made: list[Ascii] = []
         squares: list[tuple[str | int, ...]] = []
-        for number, (record, name_a, name_b, *ends) in enumerate(
-            rows[first : first + CHUNK], start=first
-        ):
+        chunk = rows[first : first + CHUNK]
+        for number, (record, name_a, name_b, *ends) in enumerate(chunk, start=first):
             others = sorted(set(letters_of) - {name_a, name_b})
             absent = [name for name in others if name not in names[record]]
             thirds = {name: letters_of[name] for name in absent or others}
             spans = (ends[0], ends[1]), (ends[2], ends[3])
             for _ in range(draws):
-                squares += [
-                    (number, *square)
-                    for square in _squares(
-                        sequences[record],
-                        (name_a, name_b),
-                        spans,
-                        before[record],
-                        thirds,
-                        made,
-                        rng,
-                    )
-                ]
+                found = _squares(
+                    sequences[record], (name_a, name_b), spans, before[record], thirds, made, rng
+                )
+                squares += [(number, *square) for square in found]
         table = pd.DataFrame(squares, columns=["row", "kind", *NAMES, *SQUARE])
         table[SQUARE] = log_odds(made)[table[SQUARE].to_numpy()]
         scored.append(table.assign(epistasis=table[SQUARE].to_numpy() @ SIGNS))
     if not scored:
         return pd.DataFrame(columns=COLUMNS, index=pairs.index, dtype=float)
-    found = pd.concat(scored, ignore_index=True)
-    means = found.pivot_table("epistasis", "row", "kind")
+    every = pd.concat(scored, ignore_index=True)
+    means = every.pivot_table("epistasis", "row", "kind")
     means = means.reindex(index=range(len(rows)), columns=COLUMNS[:2]).set_axis(pairs.index)
-    return means.assign(expected=expected_epistasis(pairs, found))
+    return means.assign(expected=expected_epistasis(pairs, every))
 
 
 def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> Floats:

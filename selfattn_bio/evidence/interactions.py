@@ -55,22 +55,11 @@ MAX_PAIRS = 20  # pairs of motifs that are tested
 MAX_SEARCHED = 1000
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
-    *NAMES,
-    "records",
-    "tested",
+    *(*NAMES, "records", "tested"),
     *estimated("epistasis"),
-    "specific",
-    "sites_p",
-    "pairs_p",
-    *("p", "q", "attention", "closest"),
-    "spacings",
-    "spacing_start",
-    "spacing_end",
-    "spacing_fold",
-    *tested("spacing"),
-    "orientation",
-    "orientation_fold",
-    *tested("orientation"),
+    *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
+    *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
+    *("orientation", "orientation_fold", *tested("orientation")),
     "verdict",
 ]
 
@@ -113,7 +102,10 @@ class Interactions(TableResult):
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
             f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}{_arrangement(row)}"
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+            f"(q {row['orientation_q']:.1g})"
             for row in self.supported.to_dict("records")
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
@@ -123,15 +115,6 @@ class Interactions(TableResult):
         layout = Layout(Path(folder))
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
-
-
-def _arrangement(row: Mapping[Any, Any]) -> str:
-    """Describe distance and strands of a pair."""
-    return (
-        f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-        f"(q {row['orientation_q']:.1g})"
-    )
 
 
 def evaluate_interactions(
@@ -204,11 +187,8 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     given = pd.Series(attention(nearest), index=nearest.index)
     expected = given.groupby(nearest["gap"] // BIN).transform("mean")
     nearest = nearest.assign(attention=given / expected.where(expected > 0))
-    ranked = (
-        nearest.groupby(NAMES)["attention"]
-        .agg(["mean", "size"])
-        .sort_values(["mean", "size"], ascending=False)
-    )
+    ranked = nearest.groupby(NAMES)["attention"].agg(["mean", "size"])
+    ranked = ranked.sort_values(["mean", "size"], ascending=False)
     return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 

@@ -234,13 +234,9 @@ def annotate_variants(
     ppms = None if motifs is None else read_motifs(motifs)
     scorer = _opened(model, genome, options)
     lines, wrong, first = check_reference(source, mismatches)
+    differs = f"REF differs from the genome in {wrong}: {first}"
     LOG.info(
-        counted(lines, "line")
-        + (
-            f", REF differs from the genome in {wrong}: {first}"
-            if wrong
-            else ", every REF agrees with the genome"
-        )
+        f"{counted(lines, 'line')}, {differs if wrong else 'every REF agrees with the genome'}"
     )
     counts = Counter[str]()
     with open_writer(output, source, _name(model), scorer.units) as writer:

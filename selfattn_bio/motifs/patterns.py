@@ -138,11 +138,9 @@ def align(
     sites = _trimmed(intervals, start, end)
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
-    return (
-        SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
-        if len(sites)
-        else None
-    )
+    if sites.empty:
+        return None
+    return SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
 
 
 def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA) -> Integers:
@@ -228,30 +226,19 @@ def refine_patterns(
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
     alphabet = patterns[0].alphabet if patterns else DNA
-    hits = find_hits(
-        ppms,
-        {name: pattern.num_sites for name, pattern in names.items()},
-        sequences,
-        HIT_P,
-        alphabet,
-    )
+    num_sites = {name: pattern.num_sites for name, pattern in names.items()}
+    hits = find_hits(ppms, num_sites, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(attribution)))
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
-        mine = hits[hits["name"] == name]
-        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[
-            ["record", "start", "end", "strand"]
-        ]
-        again = (
-            align(wide.reset_index(drop=True), sequences, alphabet)
-            if len(wide) >= MIN_SITES
-            else None
-        )
+        mine = hits.loc[hits["name"] == name, ["record", "start", "end", "strand"]]
+        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)
+        wide = wide.reset_index(drop=True)
+        again = align(wide, sequences, alphabet) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
-    return _distinct(
-        sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest
-    )
+    refined.sort(key=lambda pattern: -pattern.num_sites)
+    return _distinct(refined, len(sequences), longest)
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:

@@ -22,12 +22,11 @@ from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import UNKNOWN, Loss
 from selfattn_bio.objectives.outputs import Output
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
-Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 Predict = Callable[[Letters], Predictions]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records

@@ -50,7 +50,7 @@ class Reference:
     simplest
         Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein).
     conformal
-        Nonconformity scores of the validation split by class or column (`evaluation.conformal`).
+        Nonconformity scores of the validation split by class or column (`fit_conformal`).
     """
 
     alphabet: Alphabet

@@ -17,7 +17,7 @@ from selfattn_bio.arrays import Floats
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evaluation.conformal import quantiles_of
+from selfattn_bio.evaluation.calibration import quantiles_of
 from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES

@@ -349,7 +349,7 @@ class Study(StudyResults):
         RunFileError, ModelFolderError, CorpusError, DatabaseError
             As for `find_motifs`. CorpusError also if the records are not DNA.
         """
-        from selfattn_bio.study.interactions import find_interactions
+        from selfattn_bio.study.motifs import find_interactions
 
         return find_interactions(self, motifs)
 

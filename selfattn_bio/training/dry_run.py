@@ -1,7 +1,8 @@
 """Time the first batches of a training: choose its CPU threads, or measure memory and time.
 
 More threads pay only if batches are large: small ones spend their time waiting for the slowest
-thread, which takes the cores from other trainings."""
+thread, which takes the cores from other trainings.
+"""
 
 from __future__ import annotations
 

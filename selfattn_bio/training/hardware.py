@@ -2,7 +2,8 @@
 
 Processes started by torchrun find each other here. With `precision = "auto"` a rule decides, not a
 timing: a timing depends on other processes, so two trainings of the same task on the same machine
-could end with different weights."""
+could end with different weights.
+"""
 
 from __future__ import annotations
 

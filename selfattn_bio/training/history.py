@@ -1,7 +1,8 @@
-"""What a training measures: its steps and evaluations, and how fast the machine computes them.
+"""Measure a training: its steps and evaluations, and how fast the machine computes them.
 
 A checkpoint contains these numbers. The speed is the number of floating-point operations, relative
-to the peak of the machine in a matrix product."""
+to the peak of the machine in a matrix product.
+"""
 
 from __future__ import annotations
 

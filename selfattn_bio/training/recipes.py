@@ -15,18 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.baselines.base import sample_rows
+from selfattn_bio.baselines.base import Labels, sample_rows
 from selfattn_bio.config import NO_DATABASE, RunFile
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy
-
-Letters = Sequence[NDArray[np.uint8]]
-Labels = NDArray[np.int64]
 
 ENOUGH = 5_000  # maximum number of records that are examined, per split
 MIN_RECORDS = 20  # records per class and split that a choice requires

@@ -3,7 +3,8 @@
 Checkpoints are in a locked folder next to the output. A file is complete or absent, even after
 kill -9; the last two are kept. A fingerprint in their names shows whether they belong to the run.
 Provenance describes data, code and machine. It is collected before the first step, because the
-split table may change or disappear during training."""
+split table may change or disappear during training.
+"""
 
 from __future__ import annotations
 

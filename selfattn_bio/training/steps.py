@@ -1,6 +1,7 @@
 """Compute the gradients of each optimizer step: plain, and balanced over groups of records.
 
-`private.PrivateSteps` are the third kind of steps."""
+`private.PrivateSteps` are the third kind of steps.
+"""
 
 from __future__ import annotations
 

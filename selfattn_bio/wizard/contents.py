@@ -149,7 +149,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
         columns = corpus.summary.get("targets", {}).get("columns", ())
-        targets = corpus.targets(columns) if columns else pd.DataFrame()
+        targets = corpus.targets(columns)
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(

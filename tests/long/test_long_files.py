@@ -56,7 +56,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
         fasta = write(tmp_path / f"{number}.fa", number, length=40, id_length=200)
         asked = f"{command} --model promoter --fasta {fasta} --output {out}"
         peaks.append(run_measured(asked)[1])
-    print(f"{command}: peak {peaks[0]} MB for 10,000 records, {peaks[1]} MB for 100,000")
+    print(f"{command}: peak {peaks[0]:.0f} MB for 10,000 records, {peaks[1]:.0f} MB for 100,000")
     assert peaks[1] < peaks[0] + 15
     rows = (
         pd.read_csv(out, sep="\t", usecols=["logit"])

@@ -8,14 +8,7 @@ from torch.testing import assert_close
 
 from selfattn_bio.attention import tiles
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.patterns import (
-    BlockLocal,
-    Full,
-    Global,
-    RandomBlocks,
-    Strided,
-    Window,
-)
+from selfattn_bio.attention.patterns import BlockLocal, Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import NoPosition, Shaw
 
 

@@ -88,25 +88,6 @@ def test_empty_sequence_gives_empty_output(name, shape):
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_two_runs_are_equal_bit_by_bit(name):
-    mixer = make(MIXERS, name)
-    outs = []
-    for _ in range(2):
-        q, k, v, mask = make_inputs(40)
-        torch.manual_seed(3)
-        out = mixer(q, k, v, position=NoPosition(), mask=mask, dropout=0.2)
-        outs.append(
-            (
-                out,
-                *torch.autograd.grad(
-                    out.square().sum(), (q, k, v), allow_unused=True, materialize_grads=True
-                ),
-            )
-        )
-    assert all(torch.equal(one, other) for one, other in zip(*outs, strict=True))
-
-
-@pytest.mark.parametrize("name", MIXERS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_is_near(name, dtype):
     """Test autocast and low-precision tensors, with sums that overflow float16."""
@@ -130,12 +111,7 @@ def test_low_precision_is_near(name, dtype):
         assert all(bool(x.isfinite().all()) for x in gradients)
 
 
-DROPPING = [
-    ("softmax", 0),
-    ("dynamic", 0),
-    ("hierarchical", -99),
-    ("hierarchical", 99),
-]
+DROPPING = [("softmax", 0), ("dynamic", 0), ("hierarchical", -99), ("hierarchical", 99)]
 
 
 @torch.no_grad()
@@ -165,13 +141,6 @@ def test_heads_share_keys_and_values(name):
         shared,
         mixer(q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), position=NoPosition(), mask=mask),
     )
-
-
-@pytest.mark.parametrize("name", MIXERS)
-def test_shapes_are_checked(name):
-    q, k, v, mask = make_inputs(7)
-    with pytest.raises(ValueError, match=r"mask has shape \(2, 6\); expected \(B, L\) = \(2, 7\)"):
-        make(MIXERS, name)(q, k, v, position=NoPosition(), mask=mask[:, :6])
 
 
 # ------------ formulas

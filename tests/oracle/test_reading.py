@@ -21,7 +21,6 @@ from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5
 from selfattn_bio.attention.reading import (
     between,
     binned,
-    pushed,
     received,
     rollout,
     top_edges,
@@ -176,29 +175,15 @@ def test_memory_grows_with_the_length_alone(pattern, read):
     assert made.largest <= 64 * B * H * L
 
 
-def test_grouped_keys_are_shared_by_their_queries():
-    q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
-    shared = inputs(q, k[:, :1], Window(20), Rotary(DH))
-    spread = inputs(q, k[:, :1].expand(-1, H, -1, -1), Window(20), Rotary(DH))
-    given = torch.rand(B, H, L, dtype=torch.float64)
-    assert_close(pushed(shared, given), pushed(spread, given))
-
-
 def test_gradients_stay_as_they_were_for_the_caller():
     for _, weights in weight_rows(layer_of(Window(20) | Global(2), "shaw")):
         assert torch.is_grad_enabled()
         assert not weights.requires_grad
 
 
-def test_padding_and_low_precision():
-    torch.manual_seed(0)
+def test_low_precision_is_computed_in_float32():
     q, k = 2 * torch.randn(2, B, H, L, DH, dtype=torch.float64)
-    mask = torch.ones(B, L, dtype=torch.bool)
-    mask[1, 90:] = False
     pattern, position = Window(20) | Global(2), T5Bias(H, 8, 20).double()
-    layer = inputs(q, k, pattern, position, mask)
-    assert_close(received(layer), (dense(layer) * mask[:, None, :, None]).sum(2))
-    half = inputs(q.bfloat16(), k.bfloat16(), pattern, position, mask)
-    assert received(half).dtype == torch.float32
-    assert_close(received(half).double(), received(layer), rtol=0.1, atol=0.1)
-    assert top_edges(half, 3)[2].dtype == torch.float32
+    layer, half = (inputs(*each, pattern, position) for each in ((q, k), (q.half(), k.half())))
+    assert received(half).dtype == top_edges(half, 3)[2].dtype == torch.float32
+    assert_close(received(half).double(), received(layer), rtol=0.02, atol=0.02)

@@ -36,11 +36,8 @@ def test_freed_memory_is_reused():
         for _ in range(100):
             np.ones(500_000)  # 4 MB, freed at once
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
-    run = [
-        subprocess.run(
-            [sys.executable, "-c", code.format(line)], capture_output=True, text=True, check=True
-        )
+    default, kept = (
+        int(subprocess.check_output([sys.executable, "-c", code.format(line)], text=True))
         for line in ("", "keep_memory()")
-    ]
-    default, kept = (int(process.stdout) for process in run)
+    )
     assert kept < default / 4

@@ -98,8 +98,7 @@ def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
     lengths = mask.lengths.expand(len(mask.tokens))
     sampled = {  # (B, blocks, count)
         part: part.sampled(
-            torch.arange(-(-longest // part.block), device=mask.device)[None],
-            lengths[:, None],
+            torch.arange(-(-longest // part.block), device=mask.device)[None], lengths[:, None]
         )
         for part in parts
         if isinstance(part, SampledBlocks)

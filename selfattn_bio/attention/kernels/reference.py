@@ -62,12 +62,7 @@ def dense_weights(inputs: AttentionInputs) -> Tensor:
 
 
 def attention_weights(
-    q: Tensor,
-    k: Tensor,
-    *,
-    terms: Terms = NO_TERMS,
-    allowed: Tensor | None = None,
-    first: int = 0,
+    q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, first: int = 0
 ) -> Tensor:
     """Return the softmax of the scaled scores over the allowed keys.
 

@@ -190,13 +190,7 @@ def _forward(
 class _Slab(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        rest: Rest,
-        joint: bool,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *terms: Tensor | None,
+        ctx: Any, rest: Rest, joint: bool, q: Tensor, k: Tensor, v: Tensor, *terms: Tensor | None
     ) -> Tensor:
         inputs = AttentionInputs(q, k, v, Terms(*terms), *rest)
         out, fractions, log_sum = _forward(inputs, _banded(inputs) if joint else None)

@@ -92,16 +92,10 @@ class Clusters:
         ).head(self.max_seqlets)
         patterns: list[SeqletPattern] = []
         for _ in range(ROUNDS):
-            groups = (
-                list(_groups(rest.head(COMPARED), hypothetical, records, alphabet))
-                if len(rest) >= MIN_GROUP
-                else []
-            )
-            aligned = [
-                pattern
-                for group in groups
-                if (pattern := align(group, records, alphabet)) is not None
-            ]
+            if len(rest) < MIN_GROUP:
+                break
+            groups = _groups(rest.head(COMPARED), hypothetical, records, alphabet)
+            aligned = [found for group in groups if (found := align(group, records, alphabet))]
             if not aligned:
                 break
             patterns = refine_patterns([*patterns, *aligned], records, attribution)
@@ -154,12 +148,8 @@ def _groups(
         free[members] = False
         # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
         # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
-        at = (
-            np.where(is_reversed[centre], width - offset[centre] - width[centre], offset[centre])[
-                members
-            ]
-            + first[members]
-        )
+        reversed_at = width - offset[centre] - width[centre]
+        at = (first + np.where(is_reversed[centre], reversed_at, offset[centre]))[members]
         yield pd.DataFrame(
             {
                 "record": record[members],
@@ -260,10 +250,8 @@ def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
 
 
 def _table(rows: list[tuple[float, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["record", "start", "end", "attribution", "p_value"])
-    table = table.astype(
-        {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
-    )
+    types = {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
+    table = pd.DataFrame(rows, columns=list(types)).astype(types)
     return table.sort_values(["record", "start"], ignore_index=True)
 
 
@@ -287,23 +275,16 @@ def _decoded(
     candidates, before = [], None
     for length in range(MIN_LENGTH, len(tails)):
         totals = sums[:, length:] - sums[:, :-length]  # (records, starts)
-        bins = (
-            np.floor((totals - low * length) / width)
-            .astype(np.int64)
-            .clip(0, len(tails[length]) - 1)
-        )
-        p = tails[length][bins]
+        bins = np.floor((totals - low * length) / width).astype(np.int64)
+        p = tails[length][bins.clip(0, len(tails[length]) - 1)]
         significant = (p < THRESHOLD) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
         if before is not None:
             # its two longest parts are significant, and so are all parts of these
             significant &= before[:, :-1] & before[:, 1:]
         before = significant
         record, start = np.nonzero(significant)
-        candidates.append(
-            np.column_stack(
-                [record, start, start + length, totals[record, start], p[record, start]]
-            )
-        )
+        sums_and_p = totals[record, start], p[record, start]
+        candidates.append(np.column_stack([record, start, start + length, *sums_and_p]))
         if not len(record):
             break
     spans = np.concatenate(candidates)

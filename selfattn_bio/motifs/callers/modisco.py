@@ -146,11 +146,8 @@ def _positive_seqlets(coded: Scores, scores: Scores) -> tuple[list, Any]:
         if not any(known in str(error) for known in NO_NULL):
             raise
         return [], tracks
-    seqlets = [
-        s
-        for s in tracks.create_seqlets(intervals)
-        if s.contrib_scores[FLANK:-FLANK].sum() > threshold
-    ]
+    found = tracks.create_seqlets(intervals)
+    seqlets = [s for s in found if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 

@@ -87,20 +87,12 @@ def test_known_error_is_one_line(fails_with, capsys, error, line):
     assert re.fullmatch(f"selfattn-bio try: error: {line}\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.EIO, "I/O error"),
-        OSError(errno.EBADF, "bad", "a"),
-        RuntimeError("shape"),
-        ValueError("bad argument"),
-        AssertionError("ours"),
-    ],
-)
-def test_internal_error_keeps_its_traceback(fails_with, error):
-    fails_with(error)
-    with pytest.raises(type(error)):
-        cli.main(["try"])
+def test_internal_error_keeps_its_traceback(fails_with):
+    of_system = OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a")
+    for error in (*of_system, RuntimeError("shape"), ValueError("bad"), AssertionError("ours")):
+        fails_with(error)
+        with pytest.raises(type(error)):
+            cli.main(["try"])
 
 
 @pytest.mark.parametrize(("words", "line"), [((), "interrupted"), (("stopped",), "stopped")])
@@ -164,13 +156,9 @@ def test_help_and_example_of_each_command(name, capsys):
 
 def test_help_fills_paragraphs_and_keeps_example():
     formatter = HelpFormatter("selfattn-bio", width=30)
-    formatter.add_text(
-        "One two three four five\nsix seven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"
-    )
-    assert formatter.format_help() == (
-        "One two three four five six\nseven.\n\n- a list\n\n"
-        "example: selfattn-bio x --output y.tsv\n"
-    )
+    kept = "\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"
+    formatter.add_text(f"One two three four five\nsix seven.{kept}")
+    assert formatter.format_help() == f"One two three four five six\nseven.{kept}\n"
 
 
 def parsers():
@@ -216,10 +204,8 @@ def test_values_of_options_are_named():
 
 def test_allow_module_is_an_option_where_networks_run():
     found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
-    assert found == {
-        *("score", "train", "evaluate", "explain", "motifs", "interactions"),
-        *("scan", "variants", "run"),
-    }
+    of_task = {"train", "evaluate", "explain", "motifs", "interactions", "run"}
+    assert found == of_task | {"score", "scan", "variants"}
 
 
 def test_parser_imports_nothing_heavy():
@@ -237,11 +223,6 @@ def test_closed_pipe_gives_no_traceback():
         "run = lambda a: print(*['line'] * 99_999, sep='\\n');"
         "cli.COMMANDS = {'try': options.Command('try', 'T', (), run)}; sys.exit(cli.main(['try']))"
     )
-    result = subprocess.run(
-        f'"{sys.executable}" -c "{code}" | head -n 1',
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    pipe = f'"{sys.executable}" -c "{code}" | head -n 1'
+    result = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("line\n", "")

@@ -127,8 +127,7 @@ def test_pickle_is_refused_with_reason(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(
-            ModelFolderError,
-            match=f"'{name}' is a pickle, which can run code and is not opened",
+            ModelFolderError, match=f"'{name}' is a pickle, which can run code and is not opened"
         ):
             load_model(path)
 

@@ -124,18 +124,3 @@ def test_tangermeme_explains_one_hot_networks():
     found = saturation_mutagenesis(network, x, hypothetical=True, device="cpu")
     expected = Saturation().scores(scorer, list(letters), Target())
     np.testing.assert_allclose(found.transpose(1, 2), np.stack(expected), atol=1e-5)
-
-
-def test_tangermeme_reports_that_deep_lift_does_not_add_up():
-    """Attention has no DeepLIFT rule, so docs/python.md advises against it."""
-    pytest.importorskip("tangermeme")
-    from tangermeme.deep_lift_shap import deep_lift_shap
-
-    scorer = binary()
-    x = one_hot(scorer, letters_of(scorer))
-    network = scorer.as_module().float()
-    with pytest.warns(RuntimeWarning, match="no DeepLIFT rule"):
-        found = deep_lift_shap(
-            network, x, n_shuffles=3, device="cpu", random_state=0, warning_threshold=np.inf
-        )
-    assert found.shape == x.shape

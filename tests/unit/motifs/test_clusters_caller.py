@@ -7,56 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import ascii_of
+from planted_motifs import planted_words, read
 
 from selfattn_bio import config
 from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller, clusters
 from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
-from selfattn_bio.motifs.matching import find_hits, one_hot
+from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import count_letters, information
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
 
 
-def letters_of(text):
-    return ascii_of(text)
-
-
-def planted(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0):
-    """Return records with one word each and scores that are high there.
-
-    DNA words are on either strand. In some records only one half of the word has high scores.
-    """
-    rng = np.random.default_rng(seed)
-    size = len(alphabet.letters)
-    letters = rng.choice(letters_of(alphabet.letters.encode()), (num, length))
-    scores = rng.normal(scale=0.05, size=(num, length, size)).astype(np.float32)
-    truth = []
-    for row in range(num):
-        which = row % len(words)
-        word = letters_of(words[which])
-        if alphabet.has_complement and rng.random() < 0.5:
-            word = alphabet.reverse_complement(word)
-        start = rng.integers(5, length - 20)
-        letters[row, start : start + len(word)] = word
-        seen = np.ones(len(word))
-        if rng.random() < halves:
-            seen[: len(word) // 2] = rng.integers(2)
-            seen[len(word) // 2 :] = 1 - seen[0]
-        scores[row, start : start + len(word)] += seen[:, None] * (
-            one_hot(word, alphabet) - np.float32(1 / size)
-        )
-        truth.append((which, row, start, start + len(word)))
-    return letters, scores, pd.DataFrame(truth, columns=["word", "record", "start", "end"])
-
-
-def read(pattern):
-    return bytes(letters_of(pattern.alphabet.letters.encode())[pattern.pfm.argmax(axis=1)])
-
-
 def words_in(patterns, words):
     """Return, for each pattern, the word it contains on either strand, or None."""
-    both = {word: {word, bytes(DNA.reverse_complement(letters_of(word)))} for word in words}
+    both = {word: {word, bytes(DNA.reverse_complement(ascii_of(word)))} for word in words}
     return [
         next(
             (word for word, forms in both.items() if any(form in read(pattern) for form in forms)),
@@ -68,7 +33,7 @@ def words_in(patterns, words):
 
 @pytest.mark.parametrize("halves", [0.0, 0.6])
 def test_words_become_one_pattern_on_both_strands(halves):
-    letters, scores, truth = planted(WORDS, halves=halves)
+    letters, scores, truth = planted_words(WORDS, halves=halves)
     found = Clusters().call(letters, scores, DNA)
     assert found.note == ""
     # each once: halves and reverse complements are merged
@@ -86,8 +51,8 @@ def test_words_become_one_pattern_on_both_strands(halves):
 
 
 def test_rare_motif_is_found_with_a_frequent_one():
-    letters, scores, _ = planted(WORDS[:1], num=600)
-    rare, rare_scores, _ = planted(WORDS[1:2], num=30, seed=1)
+    letters, scores, _ = planted_words(WORDS[:1], num=600)
+    rare, rare_scores, _ = planted_words(WORDS[1:2], num=30, seed=1)
     found = Clusters().call(
         np.concatenate([letters, rare]), np.concatenate([scores, rare_scores]), DNA
     )
@@ -97,14 +62,14 @@ def test_rare_motif_is_found_with_a_frequent_one():
 
 def test_protein_has_one_strand_and_twenty_residues():
     words = (b"GKSTHWL", b"HPDRCC")
-    letters, scores, _ = planted(words, PROTEIN)
+    letters, scores, _ = planted_words(words, PROTEIN)
     found = Clusters().call(letters, scores, PROTEIN)
     assert sorted(read(pattern) for pattern in found.patterns) == sorted(words)
     for pattern in found.patterns:
         assert pattern.pfm.shape[1] == 20
         assert (pattern.seqlets["strand"] == "+").all()
         assert 140 <= pattern.num_sites <= 156  # 150, and a few by chance
-    turned = letters_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
+    turned = ascii_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
     both = Clusters().call(
         np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN
     )
@@ -113,7 +78,7 @@ def test_protein_has_one_strand_and_twenty_residues():
 
 def test_protein_hits_use_twenty_residues():
     rng = np.random.default_rng(0)
-    letters = rng.choice(letters_of(PROTEIN.letters.encode()), (400, 500))
+    letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (400, 500))
     ppms = {f"of {width}": rng.dirichlet(np.full(20, 0.5), size=width) for width in (5, 9)}
     hits = find_hits(ppms, dict.fromkeys(ppms, 100), list(letters), 0.01, PROTEIN)
     assert (hits["strand"] == "+").all()
@@ -128,7 +93,7 @@ def test_protein_hits_use_twenty_residues():
 @pytest.mark.parametrize(("shape", "scale"), [((40, 100), 0.0), ((40, 100), 1.0), ((3, 30), 1.0)])
 def test_no_motif_has_a_reason(shape, scale):
     rng = np.random.default_rng(0)
-    letters = rng.choice(letters_of(b"ACGT"), shape)
+    letters = rng.choice(ascii_of(b"ACGT"), shape)
     found = Clusters().call(letters, (scale * rng.normal(size=(*shape, 4))).astype(np.float32), DNA)
     assert found.patterns == []
     assert found.note == f"no group of the {found.num_seqlets} seqlets is large and similar enough"

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from Bio import motifs as bio
 from letters import BASES, ascii_of
-from test_clusters_caller import WORDS, planted
+from planted_motifs import planted_words
+from test_clusters_caller import WORDS
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import DatabaseError
@@ -117,7 +118,7 @@ def test_protein_goes_as_meme_only(tmp_path):
 @pytest.fixture(scope="module")
 def explained():
     """Return an explanation with three words, and its motifs."""
-    letters, scores, _ = planted(WORDS, num=240)
+    letters, scores, _ = planted_words(WORDS, num=240)
     records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "target": "positive"})
     records["length"] = letters.shape[1]
     explanation = Explanation(

@@ -1,4 +1,4 @@
-"""Test hits, whose p-values are exact, matches and patterns, and the use of their results."""
+"""Test hits, whose p-values are exact, matches and patterns, as libraries return them."""
 
 import warnings
 from itertools import product
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import BASES, ascii_of, ppm_of
+from planted_motifs import planted_words, read
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.evidence.associations import enrichment
@@ -38,10 +39,6 @@ PPM = ppm_of(WORD)
 
 def filled(length):
     return np.full(length, ord("A"), dtype=np.uint8)
-
-
-def read(pattern):
-    return bytes(BASES[pattern.pfm.argmax(axis=1)])
 
 
 def has(text, word):
@@ -167,18 +164,9 @@ def test_information_and_trimming():
     assert informative_span(np.zeros(3)) == (0, 0)
 
 
-def planted(num=160, length=120):
+def planted(num=160):
     """Return random records with WORD on either strand, and scores that are high there."""
-    rng = np.random.default_rng(0)
-    letters = rng.choice(BASES, (num, length))
-    scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
-    for row in range(num):
-        start = rng.integers(20, length - 30)
-        letters[row, start : start + len(WORD)] = WORD if row % 2 else DNA.reverse_complement(WORD)
-        scores[row, start : start + len(WORD)] += one_hot(
-            letters[row, start : start + len(WORD)]
-        ) - np.float32(0.25)
-    return letters, scores
+    return planted_words((bytes(WORD),), num=num, length=120, noise=0.02)[:2]
 
 
 def test_a_planted_word_becomes_a_pattern():
@@ -253,7 +241,7 @@ def test_refining_extends_motifs_and_drops_duplicates():
     refined = refine_patterns(cut, list(letters), attribution)
     assert len(refined) == 1  # both are the same word
     motif = refined[0]
-    assert bytes(WORD) in read(motif)
+    assert has(read(motif), WORD)
     assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
@@ -263,7 +251,7 @@ def test_refining_keeps_one_motif_per_word():
     other = ascii_of(b"TTCCGGAACGA")
     # in a third of the records only this word has attribution
     letters[::3, 40 : 40 + len(other)] = other
-    scores[::3] = 0.01
+    scores[::3] = np.random.default_rng(1).normal(scale=0.02, size=scores[::3].shape)
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))

@@ -9,7 +9,7 @@ from genome_models import run_file, scorer_of, write_model
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.conformal import fit_conformal
+from selfattn_bio.evaluation.calibration import fit_conformal
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.scoring.loading import load

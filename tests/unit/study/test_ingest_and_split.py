@@ -140,7 +140,7 @@ def test_split_error_names_run_file_or_corpus(study, two_classes):
     rewrite(two_classes / "run.toml", (of_chromosomes, 'kind = "column"'))
     column = sb.Study(".")
     column.ingest()
-    with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the corpus"):
+    with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the targets"):
         column.split()
     sb.ingest_files(["p.fa"], "corpus", "dna", labels=[1])
     with pytest.raises(CorpusError, match="corpus: all 30 records have label 1"):
@@ -207,7 +207,7 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
 def test_split_by_missing_column_error(split_by):
     with pytest.raises(CorpusError, match=r"record '\w+' has no species to split by"):
         split_by('kind = "species"')
-    with pytest.raises(CorpusError, match="the corpus has no targets"):
+    with pytest.raises(CorpusError, match=r"no column 'family' in the targets \(columns: none\)"):
         split_by('kind = "group"\ncolumn = "family"')
 
 

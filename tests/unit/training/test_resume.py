@@ -1,4 +1,4 @@
-"""Test checkpoints, signals, and what a model folder and a fingerprint record about a training."""
+"""Test checkpoints, signals to stop, provenance and fingerprints of a training."""
 
 import errno
 import json
@@ -295,45 +295,30 @@ def test_fingerprint_changes_with_source_of_module(run, corpus, tmp_path, monkey
 
 
 def git(folder, *arguments):
-    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    return subprocess.run(
-        ["git", "-C", folder, *who, *arguments], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    words = ["git", "-C", folder, "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    return subprocess.check_output([*words, *arguments], text=True).strip()
 
 
-@pytest.fixture
-def package(tmp_path):
-    """Create a package in a repository that ignores its environment."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "code.py").write_text("1\n")
+def test_commit_of_a_package(tmp_path, monkeypatch):
+    """It is that of its repository; changes in the package mark it, others do not."""
+    package, installed = tmp_path / "package", tmp_path / ".venv" / "package"
+    for folder in (package, installed):
+        folder.mkdir(parents=True)
+        (folder / "code.py").write_text("1\n")
+    assert commit_of(package) is None  # there is no repository
     (tmp_path / ".gitignore").write_text(".venv/\n")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--message", "one")
-    return tmp_path / "package"
-
-
-def test_commit_does_not_depend_on_working_folder(package, monkeypatch, tmp_path_factory):
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    (package.parent / "notes.txt").write_text("2\n")  # outside the package: ignored
-    assert commit_of(package) == git(package, "rev-parse", "HEAD")
-
-
-@pytest.mark.parametrize("name", ["code.py", "new.py"])
-def test_change_in_package_is_marked(package, name):
-    (package / name).write_text("2\n")
-    assert commit_of(package) == git(package, "rev-parse", "HEAD") + "-dirty"
-
-
-def test_installed_package_has_no_commit(package):
-    installed = package.parent / ".venv" / "package"
-    installed.mkdir(parents=True)
-    (installed / "code.py").write_text("1\n")
-    assert commit_of(installed) is None
-
-
-def test_commit_without_repository_or_git(tmp_path, package, monkeypatch, tmp_path_factory):
-    assert commit_of(tmp_path_factory.mktemp("elsewhere")) is None
+    (tmp_path / "notes.txt").write_text("2\n")  # outside the package
+    monkeypatch.chdir("/")
+    commit = git(package, "rev-parse", "HEAD")
+    assert (commit_of(package), commit_of(installed)) == (commit, None)
+    (package / "new.py").write_text("2\n")
+    assert commit_of(package) == f"{commit}-dirty"
+    (package / "new.py").unlink()
+    (package / "code.py").write_text("2\n")
+    assert commit_of(package) == f"{commit}-dirty"
     monkeypatch.setenv("PATH", "")
     assert commit_of(package) is None
 

@@ -17,22 +17,17 @@ from selfattn_bio.training.steps import Steps
 from selfattn_bio.training.trainer import MAX_NAMED, Trainer, Validation
 
 
-def first_batch(kind, rank: int) -> list[int]:
+@pytest.mark.parametrize(
+    ("kind", "rank", "rows"), [(Steps, 0, [7, 5]), (Steps, 1, [3, 1]), (PrivateSteps, 0, [0])]
+)
+def test_first_batch_has_the_rows_of_the_process(kind, rank, rows):
+    """A private training computes records one by one."""
     steps = SimpleNamespace(
         stream=SimpleNamespace(batches=lambda step: [(0, np.array([7, 3, 5, 1]))]),
         fabric=SimpleNamespace(world_size=2, global_rank=rank),
         batch=lambda epoch, rows: (rows.tolist(), 0),
     )
-    return kind.first_batch(steps)
-
-
-@pytest.mark.parametrize(("rank", "rows"), [(0, [7, 5]), (1, [3, 1])])
-def test_first_batch_has_the_rows_of_the_process(rank, rows):
-    assert first_batch(Steps, rank) == rows
-
-
-def test_first_batch_of_private_training_has_one_record():
-    assert first_batch(PrivateSteps, 0) == [0]
+    assert kind.first_batch(steps) == rows
 
 
 def test_loss_of_a_step_is_read_once(monkeypatch):
@@ -56,11 +51,7 @@ def test_loss_of_a_step_is_read_once(monkeypatch):
     totals = Steps.add_gradients(steps, 0)
     assert len(reads) == 1
     # each float32 number is added in float64
-    assert totals == (
-        float(np.float32(0.1)) + float(np.float32(0.2)) + float(np.float32(0.3)),
-        18,
-        12,
-    )
+    assert totals == (sum(float(np.float32(part)) for part in parts), 18, 12)
 
 
 def test_batch_moves_all_targets():
@@ -134,7 +125,6 @@ def test_lines_have_the_name_and_come_from_one_process(caplog):
 
 
 def test_metrics_are_named_by_their_titles():
-    assert named_metric("auroc", 0.87123) == "AUROC 0.8712"
     assert named_metric("worst_auroc", 0.5) == "AUROC of the worst group 0.5000"
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.blocks import _squared_changes
-from selfattn_bio.compiled import compiled
 
 
 def test_compiled_function_is_kept_and_gives_the_same():
