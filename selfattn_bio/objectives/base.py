@@ -115,7 +115,7 @@ class Objective(ABC, Generic[SectionT]):
         Whether predictions are probabilities of label 1, (n,), which a threshold turns into calls.
     has_log_odds
         Whether the output is the log-odds of positives against negatives. It is then calibrated
-        by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
+        by Platt scaling, and genome scans accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
     no_strand_mean

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -230,26 +231,17 @@ def _batches(
     Number of the first record; then for each position the number of its record, counted from that
     one, its context and its symbol.
     """
-    pieces: list[tuple[int, Ascii]] = []
-    total = 0
-    for number, record in enumerate(letters):
-        for start in range(0, max(1, len(record) - order), PIECE):
-            pieces.append((number, record[start : start + PIECE + order]))
-            total += len(pieces[-1][1])
-            if total >= PIECE:
-                yield _batch(alphabet, pieces, order)
-                pieces, total = [], 0
-    if pieces:
-        yield _batch(alphabet, pieces, order)
-
-
-def _batch(
-    alphabet: Alphabet, pieces: list[tuple[int, Ascii]], order: int
-) -> tuple[int, Integers, Integers, Ascii]:
-    codes, first = _joined(alphabet, [piece for _, piece in pieces]), pieces[0][0]
-    rows = np.repeat([row - first for row, _ in pieces], [len(piece) + 1 for _, piece in pieces])
-    context, letter, known = _contexts(alphabet, codes, order)
-    return first, rows[order:][known], context, letter
+    pieces = [
+        (number, record[start : start + PIECE + order])
+        for number, record in enumerate(letters)
+        for start in range(0, max(1, len(record) - order), PIECE)
+    ]
+    groups = np.cumsum([len(piece) for _, piece in pieces]) // PIECE
+    for _, group in groupby(range(len(pieces)), key=groups.tolist().__getitem__):
+        numbers, parts = zip(*(pieces[i] for i in group), strict=True)
+        context, letter, known = _contexts(alphabet, _joined(alphabet, parts), order)
+        rows = np.repeat(np.subtract(numbers, numbers[0]), [len(part) + 1 for part in parts])
+        yield numbers[0], rows[order:][known], context, letter
 
 
 def _variety(alphabet: Alphabet, letters: Sequences) -> Floats:
