@@ -48,11 +48,10 @@ class Sample(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What the metrics of a split count: its records, or the bins in its records.
+    """Records that metrics count, or the bins in these records.
 
-    Fields are the columns that name the examples in the table of predictions, one row per example;
-    their targets, as `Objective.measure` takes them; and a function from the outputs of records, as
-    from `Objective.read`, to those of examples.
+    Fields are the columns that name them in the table of predictions; their targets, as for
+    `Objective.measure`; and a function from outputs of records (`Objective.read`) to theirs.
     """
 
     table: pd.DataFrame
@@ -106,7 +105,7 @@ class Objective(ABC, Generic[SectionT]):
     predicts, limits
         Sentences of the model card: the predictions, and two limits of their use.
     examples
-        The name of what the metrics count (`examples_of`).
+        Name of the units that the metrics count (`examples_of`).
     block
         Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     is_labelled
@@ -303,10 +302,7 @@ class Objective(ABC, Generic[SectionT]):
 
     # ------------ predictions
     def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
-        """Return what the metrics of a split count; by default its records.
-
-        `targets` are those of the records, from `targets`, and `records` their rows.
-        """
+        """Return the examples that metrics count, by default the records with these targets."""
         return Examples(records[["id"]], targets)
 
     def predictions(self, outputs: Array) -> Array:
@@ -429,9 +425,8 @@ def count_known(targets: NDArray) -> int:
     """Count the known targets in an array from `Objective.targets` with one field."""
     if targets.dtype == object:
         return sum(map(count_known, targets))
-    return int(
-        (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
-    )
+    known = targets != UNKNOWN if targets.dtype.kind == "i" else np.isfinite(targets)
+    return int(known.sum())
 
 
 def object_array(items: Sequence[object]) -> NDArray[np.object_]:
