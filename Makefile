@@ -7,13 +7,13 @@ endif
 # more than the machine has would start all trainings at once, each with too little of it
 CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
-# One thread per test file. The workflow tests take longest and start first.
-SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
+# Tests run in up to four processes, each with one thread. The workflow tests take longest and start first.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
 .PHONY: help test test-long check docs style bench bench-promoter bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
-# .dev and .docs contain .run, and must come first
+# .dev contains .run, and must come first
 .NOTPARALLEL:
 
 help:
@@ -43,10 +43,10 @@ sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.dev .venv/.warm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
+	$(SIDE_BY_SIDE) -m "not long" --dist loadfile --no-loadscope-reorder tests/workflow tests $(ARGS)
 
 test-long: .venv/.dev .venv/.warm
-	$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+	$(SIDE_BY_SIDE) -m long --dist loadgroup --timeout 1800 $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -56,7 +56,7 @@ check: .venv/.dev
 	$(BIN)/snakefmt --check $(SMK)
 	$(BIN)/python benchmarks/style.py --check
 
-docs: .venv/.docs train_smoke
+docs: .venv/.dev train_smoke
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
 	@echo "Open build/docs/index.html"
 
@@ -132,11 +132,7 @@ endif
 # with the tools of developers
 .venv/.dev: pyproject.toml constraints.txt .venv/.python
 	@echo "Installing selfattn_bio, its dependencies and the tools of developers into .venv (once, a few minutes)"
-	$(INSTALL) --group test --group bench
-	@touch .venv/.run $@
-
-.venv/.docs: pyproject.toml constraints.txt .venv/.python
-	$(INSTALL) --group docs
+	$(INSTALL) --group test --group bench --group docs
 	@touch .venv/.run $@
 
 .venv/.warm: .venv/.run

@@ -42,8 +42,7 @@ from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.patterns import Window
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.model.build import build_network
-from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.precision import fast_precision
+from selfattn_bio.training.hardware import fast_precision, open_fabric
 from selfattn_bio.training.trainer import Trainer
 
 TASKS = ROOT / "workflows/tasks"

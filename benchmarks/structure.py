@@ -11,7 +11,6 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 FILE_LINES = 450
 ARGUMENTS = 10  # of a function, without self
@@ -25,7 +24,7 @@ IGNORED = {
     tokenize.ENCODING,
 }
 # Limits are only lowered (docs/decisions.md).
-LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 0, 80, 150, 0
+LONG_FILES, COMMAND_MOST, MANY_ARGUMENTS = 0, 110, 0
 CODE_LINES = 35_200  # of the package; the goal is 30,000
 
 
@@ -63,14 +62,14 @@ def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
     package = {path: text for path, text in texts.items() if path.parts[0] == "selfattn_bio"}
     long = tuple(f"{path}: {n} lines" for path, n in lines.items() if n > FILE_LINES)
     yield Figure(f"files above {FILE_LINES} lines", len(long), LONG_FILES, long)
-    commands = [lines[path] for path, text in package.items() if is_command(path, text)] or [0]
-    yield Figure("lines of a command module, median", median(commands), COMMAND_MEDIAN)
-    longest = tuple(
-        f"{path}: {lines[path]} lines"
+    commands = [
+        (number, f"{path}:{line}: {name} has {number} lines")
         for path, text in package.items()
-        if is_command(path, text) and lines[path] > COMMAND_MOST
-    )
-    yield Figure("lines of a command module, most", max(commands), COMMAND_MOST, longest)
+        for line, name, number in command_sizes(text)
+    ]
+    most = max((number for number, _ in commands), default=0)
+    longest = tuple(place for number, place in commands if number > COMMAND_MOST)
+    yield Figure("lines of a command, most", most, COMMAND_MOST, longest)
     many = tuple(
         f"{path}:{line}: {name} has {number} arguments"
         for path, text in package.items()
@@ -92,9 +91,12 @@ def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
     yield Figure("without docstrings, comments and blank lines", code, CODE_LINES)
 
 
-def is_command(path: Path, text: str) -> bool:
-    """Return whether this module of the package is a command."""
-    return path.parent == Path("selfattn_bio/cli") and "\ndef add_arguments(" in text
+def command_sizes(text: str) -> Iterator[tuple[int, str, int]]:
+    """Yield line, name and number of lines of each function below `@command(...)`."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.FunctionDef(decorator_list=[ast.Call(func=ast.Name(id="command")) as first]):
+                yield node.lineno, node.name, (node.end_lineno or 0) - first.lineno + 1
 
 
 def argument_counts(text: str) -> Iterator[tuple[int, str, int]]:

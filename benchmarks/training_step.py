@@ -16,8 +16,8 @@ from harness import Row, Table, median_seconds, run
 from torch.profiler import ProfilerActivity, profile
 
 from selfattn_bio import Study
+from selfattn_bio.process import keep_memory
 from selfattn_bio.training.hardware import open_fabric, use_matmul
-from selfattn_bio.training.heap import keep_memory
 from selfattn_bio.training.trainer import Trainer
 
 TASK = Path("workflows/tasks/promoter.toml")

@@ -48,8 +48,8 @@ from selfattn_bio.model.classifier import Network
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.scores import ScoreMatrices
 from selfattn_bio.sequence.kmers import tokenizer_of
-from selfattn_bio.training.provenance import VERSIONS
 from selfattn_bio.training.recipes import both_strands
+from selfattn_bio.training.resume import VERSIONS
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "selfattn_bio/models/motifs"
@@ -73,7 +73,7 @@ class Hits:
 
     def __init__(self, motifs: Motifs, pool: int) -> None:
         self.number, self.pool = len(motifs), pool
-        groups = ScoreMatrices.from_probabilities(motifs).by_width
+        groups = ScoreMatrices.from_probabilities(motifs).by_width(np.arange(len(motifs)))
         self.groups = [
             (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1)))
             for width, rows, matrices in groups

@@ -77,6 +77,11 @@ def write_data(folder: Path, letters: str) -> None:
     (folder / "all.fa").write_text("".join(rows["positives"] + rows["negatives"]))
     (folder / "targets.tsv").write_text("\n".join(table) + "\n")
     (folder / "points.bed").write_text("\n".join(points) + "\n")
+    (folder / "genome.fa").write_text(f">chrA\n{'ACGT' * LENGTH}\n")
+    header = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+    (folder / "a.vcf").write_text(
+        f"##fileformat=VCFv4.2\n{header}\nchrA\t{2 * LENGTH + 1}\t.\tA\tC\t.\t.\t.\n"
+    )
 
 
 def run_file(alphabet: str, objective: str) -> str:
@@ -135,6 +140,7 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "evaluate": worked(study.evaluate),
         "score": worked(lambda: selfattn_bio.score_files(model, "all.fa", "scores.tsv")),
         "embed": worked(lambda: selfattn_bio.embed(model, "all.fa")),
+        "variants": worked(lambda: selfattn_bio.score_variants(model, "genome.fa", "a.vcf")),
         "attributions": worked(
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
         ),

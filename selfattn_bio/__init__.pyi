@@ -26,7 +26,7 @@ from selfattn_bio.attribution.explanation import Explanation as Explanation
 from selfattn_bio.attribution.readout import AttentionReading as AttentionReading
 from selfattn_bio.attribution.targets import Target as Target
 from selfattn_bio.config import read_run_file as read_run_file
-from selfattn_bio.config.schema import write_schema as write_schema
+from selfattn_bio.config.writing import write_schema as write_schema
 from selfattn_bio.data.collation import CorpusDataset as CorpusDataset
 from selfattn_bio.data.collation import collate as collate
 from selfattn_bio.data.corpus import Corpus as Corpus
@@ -51,8 +51,8 @@ from selfattn_bio.motifs.motif_set import MotifSet as MotifSet
 from selfattn_bio.scoring.embedding import Embeddings as Embeddings
 from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
-from selfattn_bio.scoring.ensemble import Ensemble as Ensemble
 from selfattn_bio.scoring.loading import load as load
+from selfattn_bio.scoring.scorer import Ensemble as Ensemble
 from selfattn_bio.scoring.scorer import Scorer as Scorer
 from selfattn_bio.scoring.table import ScoreOptions as ScoreOptions
 from selfattn_bio.scoring.table import ScoreSummary as ScoreSummary
@@ -61,7 +61,7 @@ from selfattn_bio.scoring.table import score_files as score_files
 from selfattn_bio.scoring.table import score_sequences as score_sequences
 from selfattn_bio.scoring.tracks import Scan as Scan
 from selfattn_bio.scoring.tracks import score_genome as score_genome
-from selfattn_bio.scoring.variants import VariantWindows as VariantWindows
+from selfattn_bio.scoring.variants import VariantOptions as VariantOptions
 from selfattn_bio.scoring.variants import score_variants as score_variants
 from selfattn_bio.sequence.alphabet import get_alphabet as get_alphabet
 from selfattn_bio.study.data import Split as Split

@@ -61,6 +61,30 @@ def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[Bin
         ) from None
 
 
+def lines_of(path: Path, error: type[SelfAttnBioError]) -> Iterator[tuple[int, str]]:
+    """Yield number (1-based) and text of each line of a plain or compressed file, without line end.
+
+    Raises
+    ------
+    SelfAttnBioError
+        If the file is missing, unreadable, damaged, or not UTF-8 text; the class is `error`.
+    """
+    with open_uncompressed(path, error) as text:
+        for number, raw in enumerate(text, start=1):
+            place = f"{path}:{number}"
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")) and number == 1:
+                hint = "Save it as plain text (UTF-8)"
+                raise error("the file is UTF-16 (expected UTF-8)", place=str(path), hint=hint)
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as failure:
+                byte = f"invalid byte 0x{raw[failure.start]:02X}"
+                raise error(f"{byte} (expected UTF-8 text)", place=place) from None
+            if "\0" in line:
+                raise error("binary data (expected text)", place=place)
+            yield number, line
+
+
 def is_compressed(first: bytes) -> bool:
     """Return whether a file that starts with these bytes is gz or zstd."""
     return first.startswith((_GZ, _ZSTD))

@@ -189,6 +189,25 @@ def check_ending(path: str | Path, *endings: str) -> Path:
     return Path(path)
 
 
+def check_not_input(output: str | Path, *inputs: object) -> None:
+    """Refuse an output that would replace an input; inputs that are no existing paths are ignored.
+
+    Raises
+    ------
+    OutputError
+        If the output is the same file as an input.
+    """
+    for source in inputs:
+        if (
+            isinstance(source, str | Path)
+            and os.path.exists(output)
+            and os.path.exists(source)
+            and os.path.samefile(output, source)
+        ):
+            message = "the output would replace this input"
+            raise OutputError(message, place=str(source), hint="Choose another output")
+
+
 def listed(files: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     """Return a list of files; one path is a list of one."""
     return [files] if isinstance(files, str | Path) else files

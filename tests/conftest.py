@@ -1,5 +1,6 @@
 """Settings of all tests; pytest also puts this folder on the path, for fast_python.py."""
 
+import fcntl
 import gc
 import sys
 from collections.abc import Iterator
@@ -28,9 +29,22 @@ def _use_one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def free_machine(request, tmp_path_factory) -> Iterator[None]:
+    """Run a test marked `alone` while no long test runs in another process of pytest."""
+    if not request.node.get_closest_marker("long"):
+        yield
+        return
+    alone = request.node.get_closest_marker("alone")
+    # the parent of this process's temporary folder is that of all of them
+    with (tmp_path_factory.getbasetemp().parent / "long-tests").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def small_gkm_svm():
-    """Fit the gapped k-mer SVM to 200 records: its time grows with the square of their number."""
+    """Fit the gapped k-mer SVM to 60 records: its time grows with the square of their number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 200)
+        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 60)
         yield

@@ -1,6 +1,5 @@
 """Scorers with random weights for the tests of methods."""
 
-import numpy as np
 import torch
 
 from selfattn_bio.attribution.targets import Target
@@ -30,10 +29,6 @@ CNN = {
 }
 SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
-
-
-def ascii_of(text):
-    return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
 def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):

@@ -1,16 +1,16 @@
-"""Sequences with planted motifs for the tests of evidence."""
+"""Sequences with planted motifs."""
 
 import numpy as np
+import pandas as pd
+from letters import ascii_of, ppm_of
 
 from selfattn_bio.evidence.records import Scored
 from selfattn_bio.evidence.verdicts import weigh_evidence
-from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.matching import find_hits, one_hot
+from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
-PPMS = {
-    name: np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in word]]
-    for name, word in WORDS.items()
-}
+PPMS = {name: ppm_of(word) for name, word in WORDS.items()}
 SITES = dict.fromkeys(WORDS, 100)
 
 
@@ -18,3 +18,35 @@ def weigh(held_out, scores, ppms=PPMS):
     """Return the evidence for motifs, by name."""
     hits = find_hits(ppms, SITES, held_out.sequences, 1e-4)
     return weigh_evidence(ppms, SITES, hits, Scored(held_out, scores), hit_p=1e-4).set_index("name")
+
+
+def planted_words(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0, noise=0.05):
+    """Return records with one word each and scores that are high there.
+
+    DNA words are on either strand. In some records only one half of the word has high scores.
+    """
+    rng = np.random.default_rng(seed)
+    size = len(alphabet.letters)
+    letters = rng.choice(ascii_of(alphabet.letters.encode()), (num, length))
+    scores = rng.normal(scale=noise, size=(num, length, size)).astype(np.float32)
+    truth = []
+    for row in range(num):
+        which = row % len(words)
+        word = ascii_of(words[which])
+        if alphabet.has_complement and rng.random() < 0.5:
+            word = alphabet.reverse_complement(word)
+        start = rng.integers(5, length - 20)
+        letters[row, start : start + len(word)] = word
+        seen = np.ones(len(word))
+        if rng.random() < halves:
+            seen[: len(word) // 2] = rng.integers(2)
+            seen[len(word) // 2 :] = 1 - seen[0]
+        scores[row, start : start + len(word)] += seen[:, None] * (
+            one_hot(word, alphabet) - np.float32(1 / size)
+        )
+        truth.append((which, row, start, start + len(word)))
+    return letters, scores, pd.DataFrame(truth, columns=["word", "record", "start", "end"])
+
+
+def read(pattern):
+    return bytes(ascii_of(pattern.alphabet.letters.encode())[pattern.pfm.argmax(axis=1)])

@@ -15,8 +15,11 @@ def reference() -> str:
         each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)
     ]
     parts = []
-    for group, names in GROUPS.items():
-        parts += [f"## Commands: {group}", *(section(name, choices[name]) for name in names)]
+    for group, commands in GROUPS.items():
+        parts += [
+            f"## Commands: {group}",
+            *(section(each.name, choices[each.name]) for each in commands),
+        ]
     return "\n\n".join(parts)
 
 
@@ -25,7 +28,7 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
     text, _, example = (parser.description or "").partition("\nexample: ")
     parts = [f"### {name}", description(text)]
     if example:
-        parts.append(f"```sh\n{' '.join(example.split())}\n```")
+        parts.append(f"```sh\n{example}\n```")
     parts.append(table(["option", "meaning"], options(parser)))
     return "\n\n".join(parts)
 

@@ -79,6 +79,8 @@ def of_report() -> Iterator[Plot]:
 def of_python(folder: Path) -> Iterator[Plot]:
     """Yield the plots of result objects and of notebooks."""
     model = selfattn_bio.load(RESULTS / "model")
+    task = RESULTS.parents[1] / "workflows/tasks/smoke.toml"
+    evaluation: selfattn_bio.Evaluation = selfattn_bio.Study(task, RESULTS).evaluation
     explanation = selfattn_bio.Explanation.load(RESULTS / "attribution")
     yield Plot(
         "Attribution of a sequence",
@@ -97,7 +99,7 @@ def of_python(folder: Path) -> Iterator[Plot]:
         "Evaluation",
         '`evaluation.plot("auroc")`',
         "A metric of each classifier with its interval, and the curves of the first classifiers.",
-        shown(selfattn_bio.Study(RESULTS).evaluation.plot("auroc")),
+        shown(evaluation.plot("auroc")),
     )
     yield Plot(
         "Substitutions in a region",

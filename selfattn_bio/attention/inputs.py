@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.patterns import AttentionPattern, Full
-from selfattn_bio.attention.positions import PositionCache, RelativePosition, Terms
+from selfattn_bio.attention.positions import RelativePosition, Terms
 
 DROPOUT_SEEDS = 2**62  # number of seeds
 
@@ -31,8 +31,6 @@ class AttentionMask:
     ----------
     padded
         `tokens`, or None if there is no padding.
-    positions
-        Position tables that the layers share.
 
     Raises
     ------
@@ -45,7 +43,6 @@ class AttentionMask:
             raise ValueError(f"mask has type {tokens.dtype}; expected torch.bool")
         self.tokens = tokens
         self.padded = None if bool(tokens.all()) else tokens
-        self.positions = PositionCache()
         self._found: dict[Hashable, Any] = {}
 
     @property
@@ -95,10 +92,8 @@ class AttentionMask:
         return queries, queries.masked_fill(~self.tokens, -1)
 
     def select(self, rows: Tensor | slice) -> AttentionMask:
-        """Return the mask of some sequences of the batch, with the same position tables."""
-        selected = AttentionMask(self.tokens[rows])
-        selected.positions = self.positions
-        return selected
+        """Return the mask of some sequences of the batch."""
+        return AttentionMask(self.tokens[rows])
 
     def dense(self, pattern: AttentionPattern) -> Tensor | None:
         """Return the mask of all pairs that a pattern allows, True = may attend.
@@ -240,10 +235,10 @@ def prepare(
         raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    terms = position.terms(q, pattern.reach(mask.length), mask.positions)
+    terms = position.terms(q, pattern.reach(mask.length))
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position has {len(terms.bias)} heads, but q has {heads}")
     if terms.keys is not None and terms.keys.shape[-1] != q.shape[-1]:
         raise ValueError(f"position has head_dim {terms.keys.shape[-1]}, but q has {q.shape[-1]}")
-    q, k = position.rotate(q, k, mask.positions)
+    q, k = position.rotate(q, k)
     return AttentionInputs(q, k, v, terms, mask, pattern, dropout)

@@ -28,20 +28,8 @@ from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
 from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
-from selfattn_bio.attention.patterns import (
-    AttentionPattern,
-    Full,
-    Window,
-    build_pattern,
-    num_pairs,
-)
-from selfattn_bio.attention.positions import (
-    PositionCache,
-    RelativePosition,
-    Terms,
-    look_up,
-    relative_index,
-)
+from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern, num_pairs
+from selfattn_bio.attention.positions import RelativePosition, Terms, look_up, relative_index
 
 NEAR = 3  # blocks of `Dynamic`: the query's own and one on either side
 
@@ -147,7 +135,7 @@ class Hierarchical(Mixer):
         if 0 in q.shape:
             return near
         length, real = mask.length, mask.tokens
-        q, k = position.rotate(q, k, mask.positions)
+        q, k = position.rotate(q, k)
         count = self._pooled(real[:, None, :, None].to(work_dtype(q)))  # (B, 1, M, 1)
         q, k, v = (
             (self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype)
@@ -181,8 +169,8 @@ class _Coarse(RelativePosition):
         super().__init__()
         self.position, self.pool = position, pool
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
-        bias = self.position.terms(q, reach * self.pool, cache).bias
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        bias = self.position.terms(q, reach * self.pool).bias
         at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
         return Terms(bias=None if bias is None else look_up(bias, at))
 

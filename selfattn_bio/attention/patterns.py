@@ -23,6 +23,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from selfattn_bio import config
 
@@ -180,19 +181,18 @@ class AttentionPattern(ABC):
         at = torch.arange(length, device=device)
         return self.allows(at[:, None], at[None, :], length)
 
-    def block_mask(self, length: int, block: int) -> Tensor:
+    def block_mask(self, length: int, block: int, device: torch.device | None = None) -> Tensor:
         """Return which blocks of queries and keys contain an allowed pair.
 
-        The result is (n, n) bool with n = ceil(length / block); rows are blocks of queries. It is
-        computed in O(n^2) from the geometry of the parts, without looking at pairs of tokens.
+        The result is (n, n) bool with n = ceil(length / block); rows are blocks of queries. All
+        pairs are computed, one row of blocks at a time.
         """
-        n = -(-length // block)
-        first = torch.arange(n) * block
-        last = (first + block - 1).clamp(max=length - 1)
-        touched = (first[:, None] < self.num_global).expand(n, n).clone()
-        for part in self.parts(length):
-            touched |= _touched(part, first, last, block, length)
-        return touched
+        at = torch.arange(length, device=device)
+        rows = [
+            pad(self.allows(queries[:, None], at, length).any(0), (0, -length % block))
+            for queries in at.split(block)
+        ]
+        return torch.stack(rows).unflatten(1, (-1, block)).any(-1)
 
     def __or__(self, other: AttentionPattern) -> AttentionPattern:
         if not isinstance(other, AttentionPattern):
@@ -368,38 +368,6 @@ def check_minimum(low: int, **values: int) -> None:
 
 def _members(pattern: AttentionPattern) -> tuple[AttentionPattern, ...]:
     return pattern.members if isinstance(pattern, Union) else (pattern,)
-
-
-def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -> Tensor:
-    """Return whether the part covers a pair in each tile `first..last`, (n, n) bool."""
-    if isinstance(part, GlobalKeys):
-        columns = first[None, :] < part.count
-        return (
-            columns & (first[None, :] <= last[:, None])
-            if part.causal
-            else columns.expand(len(first), -1)
-        )
-    if isinstance(part, SampledBlocks):
-        touched = torch.zeros(len(first), len(first), dtype=torch.bool)
-        sampled = part.sampled(torch.arange(-(-length // part.block)), length)
-        for query_block, key_blocks in enumerate(sampled.tolist()):
-            for key_block in key_blocks:
-                tiles = (
-                    slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1)
-                    for at in (query_block, key_block)
-                )
-                touched[tuple(tiles)] = True
-        return touched & (first[None, :] <= last[:, None]) if part.causal else touched
-    # range of the distances key - query in each tile
-    low, high = first[None, :] - last[:, None], last[None, :] - first[:, None]
-    low = torch.maximum(low, torch.tensor(-part.left * part.dilation))
-    high = torch.minimum(high, torch.tensor(part.right * part.dilation))
-    touched = torch.div(high, part.dilation, rounding_mode="floor") * part.dilation >= low
-    if part.block:
-        touched &= (first[None, :] // part.block <= last[:, None] // part.block) & (
-            last[None, :] // part.block >= first[:, None] // part.block
-        )
-    return touched
 
 
 def _each(section: config.AnyPattern) -> Iterator[AttentionPattern]:

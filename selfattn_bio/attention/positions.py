@@ -2,8 +2,7 @@
 
 A relative position is a `RelativePosition`: `attend` calls its methods `rotate` and `terms`. They
 depend on the signed distance key - query and never build an L x L tensor. An absolute position is
-added to the input of the encoder. Each layer has its own position module. Tables that depend only
-on the length are in a `PositionCache`, which the layers of an encoder share.
+added to the input of the encoder. Each layer has its own position module.
 
 With the signed distance d and its limit M (`max_distance`):
 
@@ -21,14 +20,17 @@ With the signed distance d and its limit M (`max_distance`):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
+
+T = TypeVar("T")
 
 
 class Terms(NamedTuple):
@@ -44,34 +46,20 @@ class Terms(NamedTuple):
     keys: Tensor | None = None  # (H or 1, 2M + 1, Dh)
     values: Tensor | None = None  # (1, 2M + 1, Dh)
 
-    @property
-    def clip(self) -> int:
-        """Return the largest M of the tables, or 0 without tables."""
-        sizes = [
-            0 if x is None else x.shape[dim] // 2
-            for x, dim in ((self.bias, -1), (self.keys, -2), (self.values, -2))
-        ]
-        return max(sizes)
-
-    def first(self, count: int) -> Terms:
-        """Return the terms for the first `count` queries."""
-        return self if self.queries is None else self._replace(queries=self.queries[:, :, :count])
+    def of_queries(self, rows: slice) -> Terms:
+        """Return the terms for some of the queries."""
+        return self if self.queries is None else self._replace(queries=self.queries[:, :, rows])
 
 
 NO_TERMS = Terms()
 
 
-class PositionCache:
-    """Tables that depend on lengths, but not on weights: computed once per batch."""
+def _shared(compute: Callable[..., T]) -> Callable[..., T]:
+    """Keep the latest results of a function, for the layers of an encoder.
 
-    def __init__(self) -> None:
-        self._tables: dict[Hashable, tuple[Tensor, ...]] = {}
-
-    def get(self, key: Hashable, compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Return the tensors of a key, which names everything that they depend on."""
-        if key not in self._tables:
-            self._tables[key] = compute()
-        return self._tables[key]
+    They are computed outside inference mode, because a training step may use them later.
+    """
+    return lru_cache(maxsize=4)(torch.inference_mode(False)(compute))
 
 
 def relative_index(distance: Tensor, entries: int) -> Tensor:
@@ -109,20 +97,12 @@ def collect(x: Tensor, distance: Tensor, entries: int) -> Tensor:
 class RelativePosition(nn.Module):
     """Base class of relative positions, whose methods change nothing unless overridden."""
 
-    def rotate(
-        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return q and k (B, H, L, Dh) as used in the product; here unchanged.
-
-        `cache` contains the tables of the batch; None: compute them.
-        """
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Return q and k (B, H, L, Dh) as used in the product; here unchanged."""
         return q, k
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
-        """Return the terms for distances up to `reach`.
-
-        q (B, H, L, Dh) is the input of `rotate`; `cache` is that of `rotate`.
-        """
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """Return the terms for distances up to `reach`; q (B, H, L, Dh) is that of `rotate`."""
         return NO_TERMS
 
 
@@ -167,24 +147,31 @@ class T5Bias(RelativePosition):
 
     def buckets(self, reach: int) -> Tensor:
         """Return the bucket of each distance -reach..reach, (2 reach + 1,) int64."""
-        distance = torch.arange(-reach, reach + 1, device=self.table.weight.device)
-        count = self.num_buckets // self.directions  # buckets per direction
-        exact = count // 2
-        steps = (
-            (distance.abs().clamp(min=exact) / exact).log()
-            / math.log(self.max_distance / exact)
-            * (count - exact)
+        return _t5_buckets(
+            reach, self.num_buckets, self.max_distance, self.directions, self.table.weight.device
         )
-        far = (exact + steps.to(torch.int64)).clamp(max=count - 1)
-        near = torch.where(distance.abs() < exact, distance.abs(), far)
-        return near if self.directions == 1 else torch.where(distance > 0, count, 0) + near
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
+    def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the bias, in the precision of the table."""
-        reach, device = min(reach, self.max_distance), self.table.weight.device
-        key = (T5Bias, self.num_buckets, self.max_distance, self.directions, reach, device)
-        (buckets,) = (cache or PositionCache()).get(key, lambda: (self.buckets(reach),))
+        buckets = self.buckets(min(reach, self.max_distance))
         return Terms(bias=self.table(buckets).T)  # (2M + 1, H) -> (H, 2M + 1)
+
+
+@_shared
+def _t5_buckets(
+    reach: int, num_buckets: int, max_distance: int, directions: int, device: torch.device
+) -> Tensor:
+    distance = torch.arange(-reach, reach + 1, device=device)
+    count = num_buckets // directions  # buckets per direction
+    exact = count // 2
+    steps = (
+        (distance.abs().clamp(min=exact) / exact).log()
+        / math.log(max_distance / exact)
+        * (count - exact)
+    )
+    far = (exact + steps.to(torch.int64)).clamp(max=count - 1)
+    near = torch.where(distance.abs() < exact, distance.abs(), far)
+    return near if directions == 1 else torch.where(distance > 0, count, 0) + near
 
 
 class Alibi(RelativePosition):
@@ -203,17 +190,12 @@ class Alibi(RelativePosition):
         self.slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
         self.slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
+    def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the bias."""
+        distance = torch.arange(-reach, reach + 1, device=q.device).abs()
+        slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
         dtype = torch.promote_types(q.dtype, torch.float32)
-
-        def compute() -> tuple[Tensor]:
-            distance = torch.arange(-reach, reach + 1, device=q.device).abs()
-            slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
-            return ((-slopes[:, None] * distance).to(dtype),)
-
-        key = (Alibi, tuple(self.slopes), reach, dtype, q.device)
-        return Terms(bias=(cache or PositionCache()).get(key, compute)[0])
+        return Terms(bias=(-slopes[:, None] * distance).to(dtype))
 
 
 class Rotary(RelativePosition):
@@ -234,26 +216,32 @@ class Rotary(RelativePosition):
             raise ValueError(f"head_dim is {head_dim}; rotary positions need an even number")
         self.head_dim, self.base, self.interpolation = head_dim, base, interpolation
 
-    def rotate(
-        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rotated q and k, both (B, H, L, Dh)."""
         if q.shape[-1] != self.head_dim:
             raise ValueError(f"position has head_dim {self.head_dim}, but q has {q.shape[-1]}")
-        key = (Rotary, self.head_dim, self.base, self.interpolation, q.shape[-2], q.dtype, q.device)
-        cos, sin = (cache or PositionCache()).get(key, lambda: self._tables(q))
+        cos, sin = _rotary_tables(
+            q.shape[-2], self.head_dim, self.base, self.interpolation, q.dtype, q.device
+        )
         return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
 
-    def _tables(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines of the angles for q (B, H, L, Dh), (L, Dh) each."""
-        # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
-        # round: in float32 the angle of token 100,000 is off by 0.004.
-        frequencies = self.base ** (
-            -torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim
-        )
-        at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device) / self.interpolation
-        angles = torch.outer(at, frequencies).repeat(1, 2)
-        return angles.cos().to(q.dtype), angles.sin().to(q.dtype)
+
+@_shared
+def _rotary_tables(
+    length: int,
+    dim: int,
+    base: float,
+    interpolation: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines of the angles, (L, Dh) each."""
+    # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
+    # round: in float32 the angle of token 100,000 is off by 0.004.
+    frequencies = base ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim)
+    at = torch.arange(length, dtype=torch.float64, device=device) / interpolation
+    angles = torch.outer(at, frequencies).repeat(1, 2)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 class Shaw(RelativePosition):
@@ -272,7 +260,7 @@ class Shaw(RelativePosition):
             for _ in range(2)
         )
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
+    def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the unchanged queries with the learned keys and values."""
         return Terms(queries=q, keys=self.keys[None], values=self.values[None])
 
@@ -295,24 +283,15 @@ class TransformerXL(RelativePosition):
         self.place = nn.Parameter(torch.empty(num_heads, 1, head_dim).normal_(std=0.02))  # v
         self.project = nn.Linear(num_heads * head_dim, num_heads * head_dim, bias=False)
 
-    def rotate(
-        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return q + u and k."""
         return q + self.content.to(q.dtype), k
 
-    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
+    def terms(self, q: Tensor, reach: int) -> Terms:
         """Return q + v, with the projected sinusoids of all distances as keys."""
         reach, dim = min(reach, self.max_distance), self.project.in_features
-        dtype = self.project.weight.dtype
-
-        def compute() -> tuple[Tensor]:
-            distance = torch.arange(-reach, reach + 1, device=q.device)
-            return (sinusoids(distance, dim).to(dtype),)
-
-        key = (TransformerXL, reach, dim, dtype, q.device)
-        (waves,) = (cache or PositionCache()).get(key, compute)
-        keys = self.project(waves)  # (2M + 1, D)
+        distance = torch.arange(-reach, reach + 1, device=q.device)
+        keys = self.project(sinusoids(distance, dim).to(self.project.weight.dtype))  # (2M + 1, D)
         return Terms(
             queries=q + self.place.to(q.dtype),
             keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1),

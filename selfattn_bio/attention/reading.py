@@ -1,56 +1,46 @@
-"""Attention weights, computed tile by tile and reduced.
+"""Attention weights, computed for some queries at a time and reduced.
 
 The functions sum the weights that keys receive, sum weights between spans or bins, find the largest
-weights, and follow attention through layers. Time is that of the pattern. Memory is that of one
-tile and the result, never L x L. The weights equal those of `attend.weights`, which stores every
-pair. A layer is given as the inputs of its attention, from `inputs.prepare`.
+weights, and follow attention through layers. Time is that of all pairs of tokens. Memory is that of
+the result and of the weights of a few queries, never L x L. A layer is given as the inputs of its
+attention, from `inputs.prepare`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.kernels.reference import attention_weights
-from selfattn_bio.attention.kernels.slab import tile_weights
+
+WEIGHTS = 2**20  # weights computed at a time
 
 
-@dataclass(frozen=True)
-class WeightTile:
-    """Weights of some queries over some keys, for the sequences `batch` (b of them).
+def weight_rows(layer: AttentionInputs) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the weights (B, H, c, L) of the queries of each slice, without gradients.
 
-    Each pair of a layer is in one tile.
+    They are computed in at least float32.
     """
-
-    batch: slice
-    queries: Tensor  # (G, c) int64 tokens, -1 = none
-    keys: Tensor  # (G or 1, K) int64 tokens, -1 = none
-    weights: Tensor  # (b, H, G, c, K), 0 for missing queries and keys
-
-
-def weight_tiles(layer: AttentionInputs) -> Iterator[WeightTile]:
-    """Yield all weights of a layer in tiles, without gradients."""
-    q, at = layer.q, torch.arange(layer.length, device=layer.q.device)
-    num = min(layer.pattern.num_global, layer.length)
-    if num:
+    dtype, at = _work(layer.q), torch.arange(layer.length, device=layer.q.device)
+    q, k = (x.detach().to(dtype) for x in (layer.q, layer.k))
+    lengths, keys = layer.mask.lengths[:, None, None, None], layer.mask.keys
+    step = max(1, WEIGHTS // max(1, q[:, :, 0, 0].numel() * layer.length))
+    for first in range(0, layer.length, step):
+        rows = slice(first, first + step)
+        allowed = layer.pattern.allows(at[rows, None], at, lengths)  # (B or 1, 1, c, L)
         with torch.no_grad():  # not around a yield, where it would stay active in the caller
-            rows = attention_weights(
-                q[:, :, :num],
-                layer.k,
-                terms=layer.terms.first(num),
-                allowed=layer.mask.keys,
+            weights = attention_weights(
+                q[:, :, rows],
+                k,
+                terms=layer.terms.of_queries(rows),
+                allowed=allowed if keys is None else allowed & keys,
+                first=first,
             )
-        yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
-    for tile, weights in tile_weights(layer):
-        # padding and global tokens become -1; the rows of global tokens are already done
-        queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)
-        yield WeightTile(
-            tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0)
-        )
+        yield rows, weights
 
 
 def received(layer: AttentionInputs) -> Tensor:
@@ -67,17 +57,10 @@ def pushed(layer: AttentionInputs, given: Tensor) -> Tensor:
 
     Returns row vector times matrix, (B, H, L).
     """
-    length = layer.q.shape[2]
-    # the last position collects values without a token
-    total = given.new_zeros(*given.shape[:2], length + 1)
-    given = torch.nn.functional.pad(given, (0, 1))
-    for tile in weight_tiles(layer):
-        queries, keys = _indices(tile, length)
-        mass = given[tile.batch][:, :, queries]  # (b, H, G, c)
-        to_keys = (mass[..., None, :] @ tile.weights).squeeze(-2)  # (b, H, G, K)
-        keys = keys.expand(to_keys.shape[2:]).flatten()
-        total[tile.batch].index_add_(2, keys, to_keys.flatten(2))
-    return total[..., :length]
+    total = torch.zeros_like(given)
+    for rows, weights in weight_rows(layer):
+        total += (given[:, :, None, rows] @ weights).squeeze(2)
+    return total
 
 
 def gathered(layer: AttentionInputs, values: Tensor) -> Tensor:
@@ -85,16 +68,8 @@ def gathered(layer: AttentionInputs, values: Tensor) -> Tensor:
 
     Returns matrix times column vector, (B, H, L); 0 for an empty row.
     """
-    length = layer.q.shape[2]
-    total = values.new_zeros(*values.shape[:2], length + 1)
-    values = torch.nn.functional.pad(values, (0, 1))
-    for tile in weight_tiles(layer):
-        queries, keys = _indices(tile, length)
-        of_keys = values[tile.batch][:, :, keys].expand(-1, -1, len(queries), -1)  # (b, H, G, K)
-        total[tile.batch].index_add_(
-            2, queries.flatten(), (tile.weights @ of_keys[..., None]).squeeze(-1).flatten(2)
-        )
-    return total[..., :length]
+    found = [(weights @ values[..., None]).squeeze(-1) for _, weights in weight_rows(layer)]
+    return torch.cat(found, 2)
 
 
 def pushed_by_gradient(layer: AttentionInputs, given: Tensor, above: Tensor) -> Tensor:
@@ -116,21 +91,12 @@ def pushed_by_gradient(layer: AttentionInputs, given: Tensor, above: Tensor) -> 
     -------
     (B, L) mass at the keys. Its sum differs from that of `given`.
     """
-    length = layer.q.shape[2]
-    total = given.new_zeros(len(given), length + 1)
-    given = torch.nn.functional.pad(given, (0, 1))
-    above, v = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (above, layer.v))
-    for tile in weight_tiles(layer):
-        queries, keys = _indices(tile, length)
-        of_weights = above[tile.batch][:, :, queries] @ v[tile.batch][:, :, keys].transpose(
-            -1, -2
-        )  # (b, H, G, c, K)
-        rule = (tile.weights * of_weights).clamp(min=0).mean(1)  # (b, G, c, K)
-        to_keys = (given[tile.batch][:, queries][..., None, :] @ rule).squeeze(-2)  # (b, G, K)
-        total[tile.batch].index_add_(
-            1, keys.expand(to_keys.shape[1:]).flatten(), to_keys.flatten(1)
-        )
-    return total[:, :length]
+    total = torch.zeros_like(given)
+    for rows, weights in weight_rows(layer):
+        of_weights = above[:, :, rows] @ layer.v.transpose(-1, -2)  # (B, H, c, L)
+        rule = (weights * of_weights).clamp(min=0).mean(1)  # (B, c, L)
+        total += (given[:, None, rows] @ rule).squeeze(1)
+    return total
 
 
 def between(layer: AttentionInputs, spans: Tensor) -> Tensor:
@@ -143,20 +109,12 @@ def between(layer: AttentionInputs, spans: Tensor) -> Tensor:
     layer
         The attention layer.
     spans
-        (B, S, L), 1 if a token belongs to a span, else 0. Other numbers weight the tokens.
+        (B or 1, S, L), 1 if a token belongs to a span, else 0. Other numbers weight the tokens.
     """
-    total = spans.new_zeros(
-        len(spans), layer.q.shape[1], spans.shape[1], spans.shape[1], dtype=_work(layer.q)
-    )
-    spans = torch.nn.functional.pad(spans.to(total.dtype), (0, 1))
-    for tile in weight_tiles(layer):
-        queries, keys = _indices(tile, layer.q.shape[2])
-        given, taken = (
-            spans[tile.batch][:, :, queries],
-            spans[tile.batch][:, :, keys],
-        )  # (b, S, G, c), (b, S, G or 1, K)
-        taken = taken.expand(-1, -1, len(queries), -1)
-        total[tile.batch] += torch.einsum("bsgc,bhgck,btgk->bhst", given, tile.weights, taken)
+    spans = spans[:, None].to(_work(layer.q))  # (B or 1, 1, S, L)
+    total = spans.new_zeros(*layer.q.shape[:2], *[spans.shape[2]] * 2)
+    for rows, weights in weight_rows(layer):
+        total += spans[..., rows] @ weights @ spans.transpose(-1, -2)
     return total
 
 
@@ -174,13 +132,7 @@ def binned(layer: AttentionInputs, bins: Tensor, count: int) -> Tensor:
     count
         Number of bins.
     """
-    total = layer.q.new_zeros(*layer.q.shape[:2], (count + 1) ** 2, dtype=_work(layer.q))
-    bins = torch.nn.functional.pad(bins, (0, 1), value=count)
-    for tile in weight_tiles(layer):
-        queries, keys = (bins[each] for each in _indices(tile, layer.q.shape[2]))
-        pairs = queries[..., None] * (count + 1) + keys[:, None]  # (G, c, K)
-        total[tile.batch].index_add_(2, pairs.flatten(), tile.weights.flatten(2))
-    return total.unflatten(2, (count + 1, count + 1))[..., :count, :count]
+    return between(layer, one_hot(bins, count + 1)[:, :count].T[None])
 
 
 def top_edges(layer: AttentionInputs, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,16 +146,13 @@ def top_edges(layer: AttentionInputs, count: int) -> tuple[Tensor, Tensor, Tenso
     batch, heads, length = layer.q.shape[:3]
     best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
     pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
-    real = torch.nn.functional.pad(layer.mask.tokens, (0, 1))
-    for tile in weight_tiles(layer):
-        queries, keys = _indices(tile, length)
-        weights = (tile.weights * real[tile.batch][:, queries][:, None, ..., None]).flatten(2)
-        number = (queries[:, :, None] * length + keys[:, None, :]).flatten()
-        heaviest, where = weights.topk(min(count, weights.shape[-1]))
-        both = torch.cat((best[tile.batch], heaviest), -1)
-        numbers = torch.cat((pairs[tile.batch], number[where].masked_fill(heaviest == 0, -1)), -1)
-        best[tile.batch], order = both.topk(count)
-        pairs[tile.batch] = numbers.gather(-1, order)
+    for rows, weights in weight_rows(layer):
+        of_tokens = (weights * layer.mask.tokens[:, None, rows, None]).flatten(2)
+        heaviest, where = of_tokens.topk(min(count, of_tokens.shape[-1]))
+        both = torch.cat((best, heaviest), -1)
+        number = (where + rows.start * length).masked_fill(heaviest == 0, -1)
+        best, order = both.topk(count)
+        pairs = torch.cat((pairs, number), -1).gather(-1, order)
     return (
         pairs.div(length, rounding_mode="floor").clamp(min=-1),
         pairs.remainder(length).masked_fill(pairs < 0, -1),
@@ -301,8 +250,3 @@ def gradient_rollout(
 def _work(x: Tensor) -> torch.dtype:
     """Return the precision in which weights are computed."""
     return torch.promote_types(x.dtype, torch.float32)
-
-
-def _indices(tile: WeightTile, length: int) -> tuple[Tensor, Tensor]:
-    """Return queries and keys with -1 replaced by `length`, one past the last token."""
-    return tile.queries.remainder(length + 1), tile.keys.remainder(length + 1)

@@ -7,7 +7,6 @@ can attend to, and masks the tiles. `slab` computes attention on these tiles.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,117 +15,72 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selfattn_bio.attention.inputs import AttentionMask
-from selfattn_bio.attention.patterns import (
-    AttentionPattern,
-    Band,
-    GlobalKeys,
-    Part,
-    SampledBlocks,
-)
+from selfattn_bio.attention.patterns import AttentionPattern, Band, GlobalKeys, Part, SampledBlocks
 
 CHUNK = 64  # queries per chunk
 SHARED_CHUNK = 256  # queries per chunk if all chunks attend to the same keys
 MAX_BLOCK = 512  # a block of at most this size is one chunk
-MAX_FAR = 16  # largest distance, in blocks, for which random blocks have templates
 SCORES = 2**19  # scores computed at a time, so that they stay in the cache
 
 
 def walks(
-    pattern: AttentionPattern, mask: AttentionMask, heads: int, clip: int, done: tuple[Part, ...]
+    pattern: AttentionPattern, mask: AttentionMask, heads: int, done: tuple[Part, ...]
 ) -> Iterator[Walk]:
     """Yield a walk for each part of the pattern, except for the parts in `done`.
 
-    Each pair belongs to the first part that covers it. `clip` is the distance, in tokens, from
-    which the tables of the position have the same entry.
+    Each pair belongs to the first part that covers it.
     """
     parts = (*done, *(part for part in pattern.parts(mask.length) if part not in done))
     for number in range(len(done), len(parts)):
-        yield Walk(mask, heads, parts[: number + 1], clip)
-
-
-class Keys(ABC):
-    """Slots of the keys of a tile."""
-
-    @abstractmethod
-    def columns(self, x: Tensor) -> Tensor:
-        """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, G or 1, K, d)."""
-
-    @abstractmethod
-    def add(self, total: Tensor, x: Tensor) -> None:
-        """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
-
-    @abstractmethod
-    def slots(self) -> Tensor:
-        """Return the slots of the keys, (G or 1, K) int64."""
+        yield Walk(mask, heads, parts[: number + 1])
 
 
 @dataclass(frozen=True)
-class SharedKeys(Keys):
+class SharedKeys:
     """The first `count` slots, for all chunks."""
 
     count: int
     device: torch.device
 
     def columns(self, x: Tensor) -> Tensor:
+        """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, 1, K, d)."""
         return x[:, :, None, : self.count]
 
     def add(self, total: Tensor, x: Tensor) -> None:
+        """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
         total[:, :, : self.count] += x.sum(2)
 
     def slots(self) -> Tensor:
+        """Return the slots of the keys, (1, K) int64."""
         return torch.arange(self.count, device=self.device)[None]
 
 
 @dataclass(frozen=True)
-class SlidingKeys(Keys):
-    """For chunk g, `num` chunks of slots that begin with chunk `first + g`."""
+class BlockKeys:
+    """For chunk g, the blocks `chosen[g]` of `block` slots each. `chosen` is (G, R) int64.
 
-    first: int
-    chunks: int  # G
-    num: int
-    chunk: int
-    device: torch.device
+    The methods are those of `SharedKeys`, with G chunks in place of 1.
+    """
 
-    def columns(self, x: Tensor) -> Tensor:
-        return torch.cat([self._chunks(x, i) for i in range(self.num)], dim=3)
-
-    def add(self, total: Tensor, x: Tensor) -> None:
-        for i, values in enumerate(x.split(self.chunk, dim=3)):
-            self._chunks(total, i).add_(values)
-
-    def _chunks(self, x: Tensor, i: int) -> Tensor:
-        start = (self.first + i) * self.chunk
-        return x[:, :, start : start + self.chunks * self.chunk].unflatten(
-            2, (self.chunks, self.chunk)
-        )
-
-    def slots(self) -> Tensor:
-        start = (self.first + torch.arange(self.chunks, device=self.device)) * self.chunk
-        return start[:, None] + torch.arange(self.num * self.chunk, device=self.device)
-
-
-@dataclass(frozen=True)
-class SampledKeys(Keys):
-    """For chunk g, the random blocks `sampled[g]`. `sampled` is (G, R) int64."""
-
-    sampled: Tensor
+    chosen: Tensor
     block: int
 
     def columns(self, x: Tensor) -> Tensor:
         found = x.unflatten(2, (-1, self.block)).index_select(
-            2, self.sampled.flatten()
+            2, self.chosen.flatten()
         )  # (b, H, G R, block, d)
-        return found.unflatten(2, self.sampled.shape).flatten(3, 4)
+        return found.unflatten(2, self.chosen.shape).flatten(3, 4)
 
     def add(self, total: Tensor, x: Tensor) -> None:
         blocks = x.unflatten(3, (-1, self.block)).flatten(2, 3)  # (b, H, G R, block, d)
-        total.unflatten(2, (-1, self.block)).index_add_(2, self.sampled.flatten(), blocks)
+        total.unflatten(2, (-1, self.block)).index_add_(2, self.chosen.flatten(), blocks)
 
     def slots(self) -> Tensor:
-        return (
-            self.sampled[..., None] * self.block
-            + torch.arange(self.block, device=self.sampled.device)
-        ).flatten(1)
+        within = torch.arange(self.block, device=self.chosen.device)
+        return (self.chosen[..., None] * self.block + within).flatten(1)
+
+
+Keys = SharedKeys | BlockKeys
 
 
 @dataclass(frozen=True)
@@ -140,9 +94,7 @@ class AttentionTile:
     keys: Keys
     query: Tensor  # (G, c, 1) int64 tokens
     key: Tensor  # (G or 1, 1, K) int64 tokens
-    # bool, broadcasts to (b, H, G, c, K); None: no restriction besides the templates of the walk
-    allowed: Tensor | None
-    templates: Tensor | None  # (G, R) int64: template of each of the R pieces of keys
+    allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all pairs
 
     def index(self) -> Tensor:
         """Return the distances key - query in tokens, (G, c, K) int64."""
@@ -169,10 +121,9 @@ class Walk:
     and after, as many as a chunk of queries can reach.
     """
 
-    def __init__(self, mask: AttentionMask, heads: int, parts: tuple[Part, ...], clip: int) -> None:
+    def __init__(self, mask: AttentionMask, heads: int, parts: tuple[Part, ...]) -> None:
         self.mask, self.heads, self.part, self.earlier = mask, heads, parts[-1], parts[:-1]
-        self.key = (parts, heads, clip)  # identifies the tiles within the batch
-        self.templates: Templates | None = None
+        self.key = (parts, heads)  # identifies the tiles within the batch
         length = mask.length
         at = torch.arange(length, device=mask.device)
         before = after = 0
@@ -201,12 +152,6 @@ class Walk:
         self.order = torch.argsort(self.slot_tokens, stable=True)[len(self.slot_tokens) - length :]
         # otherwise token i is in slot i
         self.moved = self.slides and isinstance(self.part, Band) and self.part.dilation > 1
-        if all(
-            (isinstance(part, Band) and part.dilation == 1 and not part.block)
-            or isinstance(part, GlobalKeys)
-            for part in self.earlier
-        ):
-            self.templates = self._make_templates(clip)
 
     def _count(self) -> int:
         """Return the number of keys that all chunks attend to."""
@@ -224,40 +169,6 @@ class Walk:
         # the tokens of each remainder fill complete chunks
         queries = part.dilation * -(-in_class // CHUNK) * CHUNK
         return None if queries * (before + 1 + after) * CHUNK >= length**2 else (before, after)
-
-    def _make_templates(self, clip: int) -> Templates | None:
-        """Return distances and masks shared by many tiles, or None.
-
-        They exist for a sliding band that is the first part and for random blocks: there, a tile
-        depends only on the distance between its blocks.
-        """
-        part, device = self.part, self.mask.device
-        if (
-            isinstance(part, Band)
-            and self.slides
-            and part.dilation == 1
-            and not part.block
-            and not self.earlier
-        ):
-            query = self.before * CHUNK + torch.arange(CHUNK, device=device)
-            key = torch.arange((self.before + 1 + self.after) * CHUNK, device=device)
-            index = key[None, :] - query[:, None]
-            return Templates(index[None], ((index >= -part.left) & (index <= part.right))[None], 0)
-        if not isinstance(part, SampledBlocks):
-            return None
-        bands = [each for each in self.earlier if isinstance(each, Band)]
-        # At this distance and beyond, blocks are outside every band and in the last entry of every
-        # table.
-        far = -(-max([clip, *(max(band.left, band.right) for band in bands)]) // part.block) + 1
-        if far > MAX_FAR:
-            return None
-        at = torch.arange(part.block, device=device)
-        blocks = torch.arange(-far, far + 1, device=device) * part.block
-        index = blocks[:, None, None] + at[None, None, :] - at[None, :, None]  # (n, block, block)
-        allowed = torch.ones_like(index, dtype=torch.bool)
-        for band in bands:
-            allowed &= ~band.covers(torch.zeros_like(index), index, 0)
-        return Templates(index, allowed & (index <= 0) if part.causal else allowed, far)
 
     def to_rows(self, x: Tensor) -> Tensor:
         """Lay out queries in slots: (B, H, L, d) -> (B, H, slots, d), with zeros in empty slots.
@@ -300,17 +211,8 @@ class Walk:
                     self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None],
                     self.key_tokens[slots][:, None, :],
                 )
-                allowed, templates = self._allowed(number, batch, length, query, key, keys), None
-                if self.templates is not None and isinstance(keys, SampledKeys):
-                    own = queries.start // self.chunk + torch.arange(
-                        len(keys.sampled), device=self.mask.device
-                    )
-                    templates = (keys.sampled - own[:, None]).clamp(
-                        -self.templates.far, self.templates.far
-                    ) + self.templates.far
-                yield AttentionTile(
-                    number, batch, queries, self.chunk, keys, query, key, allowed, templates
-                )
+                allowed = self._allowed(number, batch, length, query, key, keys)
+                yield AttentionTile(number, batch, queries, self.chunk, keys, query, key, allowed)
                 number += 1
 
     def _batches(self) -> Iterator[tuple[slice, int]]:
@@ -329,52 +231,33 @@ class Walk:
         device, chunk = self.mask.device, self.chunk
         num_chunks = len(self.slot_tokens) // chunk
         num_rows = len(self.mask.tokens[batch]) * self.heads
-        sampled: Tensor | None = None
+        at = torch.arange(num_chunks, device=device)
         if isinstance(self.part, SampledBlocks):
-            sampled = self.part.sampled(torch.arange(num_chunks, device=device), length)
-            width = sampled.shape[1] * chunk
+            chosen = self.part.sampled(at, length)
         elif isinstance(self.part, Band) and self.part.block == chunk:
-            sampled, width = torch.arange(num_chunks, device=device)[:, None], chunk
+            chosen = at[:, None]
         elif self.slides:
-            width = (self.before + 1 + self.after) * chunk
+            chosen = at[:, None] + torch.arange(self.before + 1 + self.after, device=device)
         else:
             shared = SharedKeys(self._count(), device)
             for first in range(num_chunks):
                 yield slice(first * chunk, (first + 1) * chunk), shared
             return
-        step = max(1, SCORES // (num_rows * chunk * width))
+        step = max(1, SCORES // (num_rows * chunk**2 * chosen.shape[1]))
         for first in range(0, num_chunks, step):
-            chunks = min(step, num_chunks - first)
-            queries = slice(first * chunk, (first + chunks) * chunk)
-            if sampled is None:
-                yield (
-                    queries,
-                    SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device),
-                )
-            else:
-                yield queries, SampledKeys(sampled[first : first + chunks], chunk)
+            last = min(first + step, num_chunks)
+            yield slice(first * chunk, last * chunk), BlockKeys(chosen[first:last], chunk)
 
     def _allowed(
         self, number: int, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
     ) -> Tensor | None:
-        """Return the mask of tile `number` in addition to its templates, or None.
-
-        It is bool and broadcasts to (b, H, G, c, K).
-        """
+        """Return the mask of tile `number`, bool, which broadcasts to (b, H, G, c, K), or None."""
         mask = self.mask
-        there = key >= 0  # (G, 1, K)
-        if isinstance(keys, SampledKeys):
-            there = there & ~_sampled_before(keys.sampled).repeat_interleave(keys.block, 1)[:, None]
-        if self.templates is None:
-            there = there & self.part.covers(query, key, length)  # (G, c, K)
-            for part in self.earlier:
-                there &= ~part.covers(query, key, length)
-        else:
-            for part in self.earlier:
-                if isinstance(part, GlobalKeys):  # causal columns do not cover keys after the query
-                    there = there & (
-                        ~part.covers(query, key, length) if part.causal else key >= part.count
-                    )
+        there = (key >= 0) & self.part.covers(query, key, length)  # (G, c, K)
+        for part in self.earlier:
+            there &= ~part.covers(query, key, length)
+        if isinstance(keys, BlockKeys) and isinstance(self.part, SampledBlocks):
+            there &= ~_sampled_before(keys.chosen).repeat_interleave(keys.block, 1)[:, None]
         restrictions = [there[None, None]]
         if mask.padded is not None:
             restrictions.append(mask.tokens[batch][:, key.clamp(min=0)][:, None])  # (b, 1, G, 1, K)
@@ -385,19 +268,6 @@ class Walk:
             if not always:
                 allowed = each if allowed is None else allowed & each
         return allowed
-
-
-@dataclass(frozen=True)
-class Templates:
-    """Distances key - query and masks shared by the tiles of a walk, (n, c, K / R) each.
-
-    They ignore missing keys. Random blocks that are d blocks after the query's block have template
-    d + `far`. Blocks that are farther away have the first or the last template.
-    """
-
-    index: Tensor
-    allowed: Tensor
-    far: int
 
 
 def _sampled_before(sampled: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.arrays import Integers, Letters
+from selfattn_bio.arrays import Integers
 from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask, prepare
 from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
@@ -26,6 +26,7 @@ from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.kmers import pad_letters
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
 
 
 def read_letters(
-    scorer: Scorer, letters: Letters, ids: list[str], target: Target | None = None
+    scorer: Scorer, letters: Ascii, ids: list[str], target: Target | None = None
 ) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from selfattn_bio.arrays import Bools, Floats, Letters, Scores
+from selfattn_bio.arrays import Bools, Floats, Scores
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.display import counted
@@ -35,6 +35,7 @@ from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.tables import check_names, write_table
 
 # sequence separation |i - j| in residues, half-open
@@ -45,7 +46,7 @@ FOLDS = 5  # of the cross-validation
 Map = Floats  # (L, L)
 
 
-def head_maps(scorer: Scorer, letters: Letters) -> Scores:
+def head_maps(scorer: Scorer, letters: Ascii) -> Scores:
     """Compute the symmetric, corrected attention map of each head for one sequence.
 
     Parameters

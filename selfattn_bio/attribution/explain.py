@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Letters
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.explanation import INTERVAL, Explanation
 from selfattn_bio.attribution.methods import (
@@ -36,15 +35,15 @@ from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
-def attention_maps(scorer: Scorer, letters: Letters, bins: int = MAP_BINS) -> list[AttentionMap]:
+def attention_maps(scorer: Scorer, letters: Ascii, bins: int = MAP_BINS) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
     The maps are those of the first member of the network. They show where the model attends. They
@@ -182,27 +181,20 @@ def explain_pairs(
     parts: tuple[list[Explanation], list[Explanation]] = ([], [])  # of first and second inputs
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
     # A partner track has the coordinates of the first input; a partner sequence has others.
-    partner_records = (
-        records
-        if isinstance(scorer.run.partner, TrackPartner)
-        else records.drop(columns=list(INTERVAL), errors="ignore")
-    )
-    batches = (
-        backward_batches(first, partner, copies=method.rows_per_sequence)
-        if isinstance(method, ByGradient)
-        else (slice(i, i + 1) for i in range(len(pairs)))
-    )
+    partner_records = records
+    if not isinstance(scorer.run.partner, TrackPartner):
+        partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
+    batches: Iterable[slice] = (slice(i, i + 1) for i in range(len(pairs)))
+    if isinstance(method, ByGradient):
+        batches = backward_batches(first, partner, copies=method.rows_per_sequence)
+    explained = partial(explain_letters, method=method, target=target)
     for batch in _with_time_left(batches, len(pairs)):
         views = (
             (scorer.of_input("first", pairs[batch]), first, records),
             (scorer.of_input("partner", pairs[batch]), partner, partner_records),
         )
         for explanations, (view, letters, table) in zip(parts, views, strict=True):
-            explanations.append(
-                explain_letters(
-                    view, letters[batch], table.iloc[batch], method=method, target=target
-                )
-            )
+            explanations.append(explained(view, letters[batch], table.iloc[batch]))
     partner_explained = replace(joined(parts[1]), input="partner")
     return replace(joined(parts[0]), input="first", partner=partner_explained)
 
@@ -244,7 +236,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
 
 def explain_letters(
     scorer: Scorer,
-    letters: Sequence[Letters],
+    letters: Letters,
     records: pd.DataFrame,
     *,
     method: Method,

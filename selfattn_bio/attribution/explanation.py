@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -27,6 +27,7 @@ from selfattn_bio.attribution.plot_regions import (
 from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
@@ -36,13 +37,13 @@ from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
 from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
-from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
+from selfattn_bio.sequence.alphabet import LEVELS, Ascii, get_alphabet
 
 INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
-PARTNER = "partner"  # folder of the second input, within that of the first
 # keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
 SHOWN = 3  # sequences in notebooks
@@ -92,7 +93,7 @@ class Explanation:
     """
 
     records: pd.DataFrame
-    letters: Letters
+    letters: Ascii
     hypothetical: Scores
     attention: Scores
     alphabet: str
@@ -223,11 +224,8 @@ class Explanation:
                 hint='Name that of the organism, such as database="jaspar:vertebrates", '
                 "or None for motifs without matches",
             )
-        known = (
-            open_database(database)
-            if database and database != NO_DATABASE and alphabet.has_complement
-            else {}
-        )
+        is_matched = database and database != NO_DATABASE and alphabet.has_complement
+        known = open_database(database) if database and is_matched else {}
         caller = caller or build_caller(None, alphabet)
         patterns: list[SeqletPattern] = []
         targets: list[str] = []
@@ -235,15 +233,9 @@ class Explanation:
             signs = (1, -1) if target in self.numbers else (1,)
             found = self.of(target)._patterns(caller, signs)[:max_motifs]
             rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
-            patterns += [
-                replace(
-                    pattern,
-                    seqlets=pattern.seqlets.assign(
-                        record=rows[pattern.seqlets["record"].to_numpy(dtype=int)]
-                    ),
-                )
-                for pattern in found
-            ]
+            for pattern in found:
+                record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
+                patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
         return build_motifs(patterns, self.records, known, targets, self.input)
 
@@ -271,15 +263,9 @@ class Explanation:
         for methods based on attention. All other values are 0.
         """
         length = int(self.records["length"].iloc[row])
-        is_observed = self.letters[row, :length, None] == np.frombuffer(
-            get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8
-        )
-        scores = (
-            self.attention[row, :length, None]
-            if self.is_attention
-            else self.hypothetical[row, :length]
-        )
-        return scores * is_observed
+        observed = one_hot(self.letters[row, :length], get_alphabet(self.alphabet)).astype(bool)
+        scores = self.attention[row, :, None] if self.is_attention else self.hypothetical[row]
+        return scores[:length] * observed
 
     def plot(self, row: int | str = 0, region: PlotRegion = None) -> DisplayedFigure:
         """Draw a sequence, given by number or id, with letters as tall as their scores.
@@ -322,11 +308,9 @@ class Explanation:
             letters = get_alphabet(self.alphabet).letters
             letter_track(track[start:end], letters, start).draw(axes)
         number_positions(axes, start, end)
-        label = (
-            f"{self.method} (raw attention)"
-            if self.is_attention
-            else f"effect on {self.records['target'].iloc[row]}"
-        )
+        label = f"effect on {self.records['target'].iloc[row]}"
+        if self.is_attention:
+            label = f"{self.method} (raw attention)"
         where = f"{start:,} to {end - 1:,} of {len(track):,}"
         axes.set(
             xlabel=f"position in the sequence (0-based), {where}", ylabel=fill(label, LABEL_WIDTH)

@@ -2,8 +2,8 @@
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
 both. `write_maps` saves the maps of selected records with an explanation. Attention weights are
-computed in tiles, so memory grows with the length and not with its square. Scores of pooled tokens
-are mapped back to letters.
+computed for some queries at a time, so memory grows with the length and not with its square. Scores
+of pooled tokens are mapped back to letters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Bools, Integers, Letters, Scores
+from selfattn_bio.arrays import Bools, Integers, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
     between,
@@ -30,6 +30,7 @@ from selfattn_bio.attention.reading import (
     value_rollout,
 )
 from selfattn_bio.display import counted
+from selfattn_bio.sequence.alphabet import Ascii
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
@@ -218,9 +219,8 @@ class AttentionReading:
         number = np.full(len(self.spans), count)
         number[positions] = bin_of_position
         given = binned(one, torch.from_numpy(number).to(read.q.device), count)[0]  # (H, S, S)
-        fractions = (
-            given.mean(0) if head is None else given[head]
-        ).float().cpu().numpy() / np.bincount(bin_of_position)[:, None]
+        chosen = (given.mean(0) if head is None else given[head]).float().cpu().numpy()
+        fractions = chosen / np.bincount(bin_of_position)[:, None]
         starts = self.spans[positions[np.searchsorted(bin_of_position, np.arange(count))], 0]
         end = min(self.spans[positions[-1], 1], self.lengths[row])
         return AttentionMap(np.append(starts, end), fractions.astype(np.float32))
@@ -243,31 +243,17 @@ class AttentionReading:
             for number, layer in enumerate(layers):
                 query, key, weight = (x.cpu().numpy() for x in top_edges(layer, count))
                 row, head, at = np.nonzero(query >= 0)
-                spans = np.hstack(
-                    [self.spans[positions[row, head, at]] for positions in (query, key)]
+                spans = np.hstack([self.spans[each[row, head, at]] for each in (query, key)])
+                spans = np.minimum(spans, self.lengths[row, None])
+                table = pd.DataFrame(spans, columns=EDGE, dtype="Int64").assign(
+                    id=np.array(self.ids, dtype=object)[row], member=member, layer=number, head=head
                 )
-                table = pd.DataFrame(
-                    np.minimum(spans, self.lengths[row, None]), columns=EDGE, dtype="Int64"
-                )
-                names = np.array(self.ids, dtype=object)[row]
-                tables.append(
-                    table.assign(
-                        id=names,
-                        member=member,
-                        layer=number,
-                        head=head,
-                        weight=weight[row, head, at],
-                    )
-                )
-        found = pd.concat(tables, ignore_index=True)[
-            ["id", "member", "layer", "head", *EDGE, "weight"]
-        ]
+                tables.append(table.assign(weight=weight[row, head, at]))
+        order = ["id", "member", "layer", "head"]
+        found = pd.concat(tables, ignore_index=True)[[*order, *EDGE, "weight"]]
         found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
-        return found.sort_values(
-            ["id", "member", "layer", "head", "weight"],
-            ascending=[True] * 4 + [False],
-            ignore_index=True,
-        )
+        largest_first = [True] * len(order) + [False]
+        return found.sort_values([*order, "weight"], ascending=largest_first, ignore_index=True)
 
     def _received(self) -> list[list[Tensor]]:
         """Return the attention that each encoder position receives, (heads, B, M) per layer."""
@@ -292,10 +278,10 @@ class AttentionReading:
         layer = self.layers[0][0]
         return layer.mask.tokens.to(layer.q.dtype)
 
-    def _to_letters(self, by_place: Tensor) -> Scores:
+    def _to_letters(self, by_position: Tensor) -> Scores:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
-        values = (by_place * self._mask()).cpu().numpy()
+        values = (by_position * self._mask()).cpu().numpy()
         total = np.zeros((*values.shape[:-1], length))
         covering = np.zeros((len(self.lengths), length))
         for position, (start, end) in enumerate(self.spans):
@@ -322,7 +308,7 @@ class MappedSequence:
         Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
 
-    letters: Letters
+    letters: Ascii
     score: float
     layers: Sequence[AttentionMap]
 

@@ -25,7 +25,7 @@ scaled like those of tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.arrays import Letters, Scores
+from selfattn_bio.arrays import Scores
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.convolution import shifted
 from selfattn_bio.model.encoder import QKVProjection
@@ -42,6 +42,7 @@ from selfattn_bio.model.heads import PoolingProjection
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
 BATCH = 64  # sequences per backward pass
@@ -265,7 +266,7 @@ def embedding_table(scorer: Scorer) -> Tensor:
     )[0].detach()
 
 
-def backward_batches(*inputs: Sequence[Letters], copies: int = 1) -> Iterator[slice]:
+def backward_batches(*inputs: Letters, copies: int = 1) -> Iterator[slice]:
     """Yield slices of one or more sequences for a backward pass over copies of each.
 
     A pass has at most BATCH rows and BATCH_LETTERS letters, padding included, if there is more than
@@ -284,9 +285,7 @@ def backward_batches(*inputs: Sequence[Letters], copies: int = 1) -> Iterator[sl
         start = end
 
 
-def by_batches(
-    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], Scores]
-) -> list[Scores]:
+def by_batches(sequences: Letters, score: Callable[[Letters], Scores]) -> list[Scores]:
     """Score `backward_batches` of sequences, and cut each row of (B, L, ...) to its length."""
     found: list[Scores] = []
     for batch in backward_batches(sequences):
@@ -297,10 +296,10 @@ def by_batches(
 
 def gradient_scores(
     scorer: Scorer,
-    letters: Letters,
+    letters: Ascii,
     rules: Rules = ATTNLRP,
     chosen: Chosen = all_outputs,
-    at: Letters | None = None,
+    at: Ascii | None = None,
 ) -> Scores:
     """Compute hypothetical scores of a batch with one backward pass.
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from selfattn_bio.arrays import Floats, Letters
+from selfattn_bio.arrays import Floats
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.objectives.outputs import NumberOutput
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,8 @@ class Target:
 
     def is_number(self, scorer: Scorer) -> bool:
         """Return whether the value is the number of a record, and not that of a class or span."""
-        column = self.column(scorer)
-        return not self._span and any(
-            isinstance(output, NumberOutput)
-            for output in scorer.objective.outputs
-            if output.column == column
-        )
+        numbers = [each for each in scorer.objective.outputs if isinstance(each, NumberOutput)]
+        return not self._span and self.column(scorer) in [each.column for each in numbers]
 
     def __str__(self) -> str:
         return f"{'' if self.output is None else self.output}{self._span}"
@@ -172,7 +169,7 @@ class Target:
         of_real = outputs[..., column] * scorer.is_real(tokens)
         return of_real[:, slice(*self._positions(scorer))].sum(1)
 
-    def values(self, scorer: Scorer, letters: Letters | Sequence[Letters]) -> Floats:
+    def values(self, scorer: Scorer, letters: Ascii | Letters) -> Floats:
         """Compute the value of each sequence, (n,), in the batches of the scorer.
 
         `letters` are ASCII, (n, L) padded with 0 or n arrays.

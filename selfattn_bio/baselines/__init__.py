@@ -1,7 +1,7 @@
 """Simple models that are fitted next to a network and saved and scored like it.
 
 `BASELINES` has their classes by name. To add one, write a subclass of `PairBaseline` in a new file
-of this folder, and register it with one line of `KNOWN_BASELINES` in config/stack.py.
+of this folder, and register it with one line of `KNOWN_BASELINES` in config/training.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from selfattn_bio.baselines.base import (
     Setup,
     restore,
 )
-from selfattn_bio.config.stack import KNOWN_BASELINES
+from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.sequence.alphabet import Letters
 
 BASELINES: dict[str, type[Baseline]] = {

@@ -115,7 +115,7 @@ class Baseline(ABC):
     Its settings are chosen on the validation split. Most are a `PairBaseline`. Another subclass
     implements `chosen`, `_fit`, `_outputs`, `_effects`, `_state` and `_restore`, and `obstacle` if
     it does not suit all records of its alphabets. `states` declares what its folder contains. It is
-    registered in `config.stack.KNOWN_BASELINES`.
+    registered in `config.training.KNOWN_BASELINES`.
 
     Attributes
     ----------

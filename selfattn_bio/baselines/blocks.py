@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from selfattn_bio.compiled import compiled
+from selfattn_bio.arrays import compiled
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import KmerTokenizer, kmer_windows
 

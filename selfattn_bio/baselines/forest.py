@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.compiled import compiled
+from selfattn_bio.arrays import compiled
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

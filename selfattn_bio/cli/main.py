@@ -1,15 +1,15 @@
 """Entry point of the command line, `selfattn-bio COMMAND`.
 
-`main` imports the modules of all commands to build the parser. To start quickly, these modules
-import heavy libraries such as torch only inside functions.
+The modules of commands import heavy libraries such as torch only inside functions, so that commands
+start quickly.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import errno
 import gc
-import importlib
 import importlib.metadata
 import io
 import logging
@@ -19,12 +19,10 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from selfattn_bio.cli.common import HelpFormatter
-from selfattn_bio.cli.failures import system_failure
+from selfattn_bio.cli import project, scoring, steps
 from selfattn_bio.cli.logs import (
     JsonLines,
     Lines,
@@ -33,21 +31,45 @@ from selfattn_bio.cli.logs import (
     printed_messages,
     shows_bars,
 )
-from selfattn_bio.cli.process import cap_threads
+from selfattn_bio.cli.options import Command, CommandParser, HelpFormatter, flag
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress
+from selfattn_bio.process import cap_threads, keep_memory
 from selfattn_bio.study.workflow import TARGETS
-from selfattn_bio.training.heap import keep_memory
 
-# command modules by the headings of --help
-GROUPS = {
-    "project": ("init", "run", "demo", "schema", "doctor"),
-    "data": ("ingest", "split", "audit"),
-    "train": ("train", "sweep", "evaluate"),
-    "explain": ("explain", "motifs", "interactions", "contacts", "hits", "report"),
-    "apply": ("score", "embed", "scan", "variants"),
+# commands by the headings of --help
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "project": (project.init, project.run, project.demo, project.schema, project.doctor),
+    "data": (steps.ingest, steps.split, steps.audit),
+    "train": (steps.train, steps.sweep, steps.evaluate),
+    "explain": (
+        steps.explain,
+        steps.motifs,
+        steps.interactions,
+        scoring.contacts,
+        scoring.hits,
+        steps.report,
+    ),
+    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants),
 }
-COMMANDS = tuple(chain.from_iterable(GROUPS.values()))
+COMMANDS = {each.name: each for group in GROUPS.values() for each in group}
+
+# Errors of the system when writing. HINTS has the advice for each.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, or write elsewhere")
+HINTS |= dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
+)
+# errors of a path or a file system that is not available
+UNREACHABLE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOLCK,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,6 +165,30 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return fail(str(stopped) or "interrupted", 130)
 
 
+def system_failure(error: OSError | RuntimeError) -> str:
+    """Describe a disk that is full, read-only, failing or gone, or a cache without a folder.
+
+    Returns
+    -------
+    The system's message with the path and a hint; empty for any other error.
+    """
+    if not isinstance(error, OSError):
+        return (
+            "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such a "
+            "folder"
+            if "cannot cache function" in str(error)
+            else ""
+        )
+    if error.errno in UNWRITABLE:
+        path, problem = error.filename or "output", "cannot be written"
+    elif error.errno in UNREACHABLE and error.filename:
+        path, problem = error.filename, "cannot be accessed"
+    else:
+        return ""
+    hint = f". {HINTS[error.errno]}" if error.errno in HINTS else ""
+    return f"{path}: {problem}: {error.strerror}{hint}"
+
+
 class _PrintCompletion(argparse.Action):
     """Print a completion script for a shell, in which options for paths complete file names."""
 
@@ -165,7 +211,7 @@ class _CommandList(HelpFormatter):
 
     def _format_action(self, action: argparse.Action) -> str:
         text = super()._format_action(action)
-        headings = {names[0]: heading for heading, names in GROUPS.items()}
+        headings = {group[0].name: heading for heading, group in GROUPS.items()}
         return f"\n  {headings[action.dest]}:\n{text}" if action.dest in headings else text
 
 
@@ -193,33 +239,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="print the completion of commands and options for a shell",
     )
     commands = parser.add_subparsers(
-        title="commands", dest="command", required=True, metavar="COMMAND"
+        title="commands",
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+        parser_class=CommandParser,
     )
-    for name in COMMANDS:
-        module = importlib.import_module(f"selfattn_bio.cli.{name}")
-        help_text = (module.__doc__ or "").strip()
-        command = commands.add_parser(
-            name,
-            help=help_text.splitlines()[0],
-            description=help_text,
+    for command in COMMANDS.values():
+        inner = commands.add_parser(
+            command.name,
+            help=command.help.splitlines()[0],
+            description=command.help,
             formatter_class=HelpFormatter,
         )
-        verbosity = command.add_mutually_exclusive_group()
-        verbosity.add_argument(
-            "--quiet", action="store_true", help="print only warnings and errors"
-        )
-        verbosity.add_argument(
-            "--json",
-            action="store_true",
-            help="print each line, including errors, as a JSON object",
-        )
-        verbosity.add_argument(
-            "--verbose",
-            action="store_true",
-            help="also print versions and options, and the traceback of an error",
-        )
-        command.set_defaults(run=module.run, allow_module=[])
-        module.add_arguments(command)
+        verbosity = inner.add_mutually_exclusive_group()
+        for each in (
+            flag("--quiet", "print only warnings and errors"),
+            flag("--json", "print each line, including errors, as a JSON object"),
+            flag("--verbose", "also print versions and options, and the traceback of an error"),
+        ):
+            each(verbosity)
+        inner.set_defaults(run=command.run, allow_module=[])
+        for option in command.options:
+            option(inner)
     return parser
 
 

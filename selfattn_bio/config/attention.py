@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.kernels import PatternShape
 from selfattn_bio.config.section import Positive, Section, Seed
@@ -29,27 +30,31 @@ class PositionSection(Section):
 
 
 class T5Position(PositionSection):
-    """Learned bias per head and distance bucket, added to attention scores (Raffel et al. 2020)."""
+    """Learned bias per head and distance bucket, added to attention scores (Raffel et al. 2020).
+
+    Attributes
+    ----------
+    num_buckets
+        number of learned biases per head, even
+    max_distance
+        tokens; longer distances share a bucket
+    symmetric
+        use buckets of |distance|, the same for both directions
+    """
 
     effect = "bias"
     kind: Literal["t5"] = "t5"
-    num_buckets: int = Field(
-        32, ge=4, multiple_of=2, description="number of learned biases per head, even"
-    )
-    max_distance: int = Field(128, ge=2, description="tokens; longer distances share a bucket")
-    symmetric: bool = Field(
-        False, description="use buckets of |distance|, the same for both directions"
-    )
+    num_buckets: int = Field(32, ge=4, multiple_of=2)
+    max_distance: int = Field(128, ge=2)
+    symmetric: bool = False
 
-    @model_validator(mode="after")
-    def _buckets_reach_max_distance(self) -> T5Position:
+    def problems(self) -> Iterator[str]:
         single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
         if self.max_distance <= single:
-            raise ValueError(
+            yield (
                 f"max_distance {self.max_distance} is too small for {self.num_buckets} buckets; "
                 f"use at least {single + 1}"
             )
-        return self
 
 
 class AlibiPosition(PositionSection):
@@ -60,37 +65,49 @@ class AlibiPosition(PositionSection):
 
 
 class RotaryPosition(PositionSection):
-    """Rotation of queries and keys by their position (Su et al. 2021)."""
+    """Rotation of queries and keys by their position (Su et al. 2021).
+
+    Attributes
+    ----------
+    base
+        base of the angles; larger for longer sequences
+    interpolation
+        factor s: positions are divided by s, for inputs s times as long as in training (Chen et
+        al. 2023)
+    """
 
     effect = "rotation"
     kind: Literal["rotary"] = "rotary"
-    base: float = Field(
-        10_000.0, gt=1, description="base of the angles; larger for longer sequences"
-    )
-    interpolation: float = Field(
-        1.0,
-        ge=1,
-        description="factor s: positions are divided by s, for inputs s times as long as in "
-        "training (Chen et al. 2023)",
-    )
+    base: float = Field(10000.0, gt=1)
+    interpolation: float = Field(1.0, ge=1)
 
 
 class ShawPosition(PositionSection):
-    """Learned key and value for each distance (Shaw et al. 2018)."""
+    """Learned key and value for each distance (Shaw et al. 2018).
+
+    Attributes
+    ----------
+    max_distance
+        tokens; longer distances share the last vector
+    """
 
     effect = "own_keys"
     kind: Literal["shaw"] = "shaw"
-    max_distance: Positive = Field(64, description="tokens; longer distances share the last vector")
+    max_distance: Positive = 64
 
 
 class TransformerXLPosition(PositionSection):
-    """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019)."""
+    """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019).
+
+    Attributes
+    ----------
+    max_distance
+        tokens; longer distances are treated as this one
+    """
 
     effect = "own_keys"
     kind: Literal["transformer_xl"] = "transformer_xl"
-    max_distance: Positive = Field(
-        128, description="tokens; longer distances are treated as this one"
-    )
+    max_distance: Positive = 128
 
 
 class SinusoidalPosition(PositionSection):
@@ -101,13 +118,17 @@ class SinusoidalPosition(PositionSection):
 
 
 class LearnedPosition(PositionSection):
-    """Learned vector for each position, added to the encoder's input (Devlin et al. 2019)."""
+    """Learned vector for each position, added to the encoder's input (Devlin et al. 2019).
+
+    Attributes
+    ----------
+    max_length
+        maximum number of tokens in the encoder; a longer sequence is an error
+    """
 
     effect = "absolute"
     kind: Literal["learned"] = "learned"
-    max_length: Positive = Field(
-        description="maximum number of tokens in the encoder; a longer sequence is an error"
-    )
+    max_length: Positive
 
 
 class NoPositionSection(PositionSection):
@@ -142,40 +163,56 @@ def positions_with(*effects: Effect) -> tuple[str, ...]:
 
 
 class FullPattern(Section):
-    """Each token attends to all tokens."""
+    """Each token attends to all tokens.
+
+    Attributes
+    ----------
+    causal
+        attend only to the token itself and earlier ones
+    """
 
     shape: ClassVar[PatternShape] = "window"
 
     kind: Literal["full"] = "full"
-    causal: bool = Field(False, description="attend only to the token itself and earlier ones")
+    causal: bool = False
 
 
 class SparsePattern(Section):
-    """Common settings of sparse patterns."""
+    """Common settings of sparse patterns.
+
+    Attributes
+    ----------
+    causal
+        attend only to the token itself and earlier ones
+    num_global
+        number of tokens at the start that attend to all tokens and are attended by all
+    """
 
     @property
     def shape(self) -> PatternShape:
         """Return the shape of the pattern, as the capabilities of kernels describe it."""
         return "other"
 
-    causal: bool = Field(False, description="attend only to the token itself and earlier ones")
-    num_global: int = Field(
-        0,
-        ge=0,
-        description="number of tokens at the start that attend to all tokens and are attended by "
-        "all",
-    )
+    causal: bool = False
+    num_global: int = Field(0, ge=0)
 
 
 class WindowPattern(SparsePattern):
     """Each token attends to `window` tokens on each side, `dilation` apart.
 
     Beltagy et al. 2020, Longformer.
+
+    Attributes
+    ----------
+    window
+        tokens on each side
+    dilation
+        distance between attended tokens; 1 = neighbours
     """
 
     kind: Literal["window"] = "window"
-    window: int = Field(128, ge=1, description="tokens on each side")
-    dilation: Positive = Field(1, description="distance between attended tokens; 1 = neighbours")
+    window: int = Field(128, ge=1)
+    dilation: Positive = 1
 
     @property
     def shape(self) -> PatternShape:
@@ -187,37 +224,57 @@ class StridedPattern(SparsePattern):
     """A window and every `stride`-th token on both sides.
 
     Child et al. 2019, Sparse Transformer.
+
+    Attributes
+    ----------
+    window
+        tokens on each side
+    stride
+        distance between the tokens beyond the window
     """
 
     shape: ClassVar[PatternShape] = "joined"
 
     kind: Literal["strided"] = "strided"
-    window: int = Field(128, ge=1, description="tokens on each side")
-    stride: int = Field(128, ge=2, description="distance between the tokens beyond the window")
+    window: int = Field(128, ge=1)
+    stride: int = Field(128, ge=2)
 
 
 class BlockLocalPattern(SparsePattern):
-    """Each token attends to its own block."""
+    """Each token attends to its own block.
+
+    Attributes
+    ----------
+    block
+        tokens
+    """
 
     kind: Literal["block_local"] = "block_local"
-    block: Positive = Field(128, description="tokens")
+    block: Positive = 128
 
 
 class BigBirdPattern(SparsePattern):
-    """Window, global tokens and random blocks for each block (BigBird, Zaheer et al. 2020)."""
+    """Window, global tokens and random blocks for each block (BigBird, Zaheer et al. 2020).
+
+    Attributes
+    ----------
+    window
+        tokens on each side
+    random_blocks
+        random blocks that each block attends to
+    block
+        tokens
+    num_global
+        number of tokens at the start that attend to all tokens and are attended by all
+    """
 
     shape: ClassVar[PatternShape] = "joined"
 
     kind: Literal["bigbird"] = "bigbird"
-    window: int = Field(96, ge=1, description="tokens on each side")
-    random_blocks: Positive = Field(3, description="random blocks that each block attends to")
-    block: Positive = Field(64, description="tokens")
-    num_global: int = Field(
-        64,
-        ge=0,
-        description="number of tokens at the start that attend to all tokens and are attended by "
-        "all",
-    )
+    window: int = Field(96, ge=1)
+    random_blocks: Positive = 3
+    block: Positive = 64
+    num_global: int = Field(64, ge=0)
     seed: Seed = 0
 
 
@@ -238,26 +295,37 @@ class SoftmaxMixer(Section):
 
 
 class DynamicMixer(Section):
-    """Each query attends to its own block, both neighbours and blocks chosen by summaries."""
+    """Each query attends to its own block, both neighbours and blocks chosen by summaries.
+
+    Attributes
+    ----------
+    block
+        tokens
+    top
+        number of blocks a query chooses in addition to its own and the two adjacent ones
+    """
 
     kind: Literal["dynamic"] = "dynamic"
-    block: Positive = Field(32, description="tokens")
-    top: Positive = Field(
-        4,
-        description="number of blocks a query chooses in addition to its own and the two adjacent "
-        "ones",
-    )
+    block: Positive = 32
+    top: Positive = 4
 
 
 class HierarchicalMixer(Section):
     """A window of tokens, plus all pairs of means of `pool` tokens.
 
     Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
+
+    Attributes
+    ----------
+    window
+        tokens on each side
+    pool
+        tokens per coarse token
     """
 
     kind: Literal["hierarchical"] = "hierarchical"
-    window: Positive = Field(64, description="tokens on each side")
-    pool: int = Field(32, ge=2, description="tokens per coarse token")
+    window: Positive = 64
+    pool: int = Field(32, ge=2)
 
 
 AnyMixer = Annotated[SoftmaxMixer | DynamicMixer | HierarchicalMixer, Field(discriminator="kind")]

@@ -1,15 +1,29 @@
-"""[data]: files of sequences, labels and targets. `genome` has the tables for intervals."""
+"""[data] and [partner]: files of sequences, labels and targets, and the second of two inputs.
+
+`genome` has the tables for intervals. The second input is a sequence per record, or a track of
+numbers. Tracks are quantised to levels (`sequence.alphabet`), which are read like the bases of a
+sequence.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
-from selfattn_bio.config.section import Names, Paths, Positive, Section, left_out
+from selfattn_bio.config.section import (
+    MAX_PROTEIN_K,
+    Names,
+    Paths,
+    Positive,
+    Section,
+    left_out,
+    stride_problems,
+)
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 
@@ -23,119 +37,145 @@ class Data(Section):
 
     Formats are FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain or compressed with gz,
     bgzip or zstd. Paths are relative to the working directory of the command.
+
+    Attributes
+    ----------
+    alphabet
+        alphabet of the sequences
+    assembly
+        genome assembly of the coordinates in the headers, such as dm3
+    positives
+        sequence files with label 1
+    negatives
+        sequence files with label 0, or a table that describes how to generate them from the
+        positives
+    sequences
+        sequence files instead of positives and negatives: with label, or for another
+        [objective] than binary
+    train
+        training sequences, if train, valid and test are separate files
+    valid
+        validation sequences; without them [split] valid_fraction of train is used
+    test
+        test sequences, in the same formats as `sequences`
+    targets
+        table with one row per record: a column id and those named by [objective]; not needed if
+        the sequence files have these columns
+    label
+        source of the label: for sequences a column, header attribute (label=1) or group of
+        header; for windows a table of kind score or overlap
+    positive
+        labels that count as 1, all others count as 0; not needed if labels are 1 and 0
+    header
+        regular expression to search in each header; its group is the column label, or columns
+        named by its named groups
+    columns
+        column names of a table, such as { sequence = 'seq' }
+    ids
+        numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or
+        missing ids
+    keep_duplicates
+        keep records whose sequence occurred earlier; they are counted in any case
+    soft_mask
+        lower case; keep = store the mask separately; hard = read as N (X for protein)
+    gaps
+        - and . in sequences
+    min_length
+        shorter records are dropped and counted
+    max_length
+        longer records are dropped and counted
+    genome
+        FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files
+    windows
+        how intervals become windows; kind = whole if not given
+    tracks
+        target columns for windows of `sequences`, each a table [data.tracks.NAME]
     """
 
-    alphabet: Literal["dna", "protein"] = Field("dna", description="alphabet of the sequences")
-    assembly: str = Field(
-        "", description="genome assembly of the coordinates in the headers, such as dm3"
-    )
-    positives: Paths | None = Field(None, description="sequence files with label 1")
-    negatives: AnyNegatives | None = Field(
-        None,
-        description="sequence files with label 0, or a table that describes how to generate them "
-        "from the positives",
-    )
-    sequences: Paths | None = Field(
-        None,
-        description="sequence files instead of positives and negatives: with label, or for another "
-        "[objective] than binary",
-    )
-    train: Paths | None = left_out(
-        None, description="training sequences, if train, valid and test are separate files"
-    )
-    valid: Paths | None = left_out(
-        None,
-        description="validation sequences; without them [split] valid_fraction of train is used",
-    )
-    test: Paths | None = left_out(
-        None, description="test sequences, in the same formats as `sequences`"
-    )
-    targets: str | None = Field(
-        None,
-        description="table with one row per record: a column id and those named by [objective];"
-        " not needed if the sequence files have these columns",
-    )
-    label: Label = Field(
-        "",
-        description="source of the label: for sequences a column, header attribute (label=1) or"
-        " group of header; for windows a table of kind score or overlap",
-    )
-    positive: Names | None = Field(
-        None,
-        description="labels that count as 1, all others count as 0; not needed if labels are 1 and "
-        "0",
-    )
-    header: str = Field(
-        "",
-        description="regular expression to search in each header; its group is the column label, "
-        "or columns named by its named groups",
-    )
-    columns: dict[RecordField, str] = Field(
-        default_factory=dict, description="column names of a table, such as { sequence = 'seq' }"
-    )
-    ids: Literal["given", "numbered"] = left_out(
-        "given",
-        description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with "
-        "repeated or missing ids",
-    )
-    keep_duplicates: bool = left_out(
-        False,
-        description="keep records whose sequence occurred earlier; they are counted in any case",
-    )
-    soft_mask: Literal["ignore", "keep", "hard"] = Field(
-        "ignore",
-        description="lower case; keep = store the mask separately; hard = read as N (X for "
-        "protein)",
-    )
-    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . in sequences")
-    min_length: Positive = Field(1, description="shorter records are dropped and counted")
-    max_length: Positive = Field(100_000, description="longer records are dropped and counted")
-    genome: str | None = Field(
-        None, description="FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files"
-    )
-    windows: Windows | None = Field(
-        None, description="how intervals become windows; kind = whole if not given"
-    )
+    alphabet: Literal["dna", "protein"] = "dna"
+    assembly: str = ""
+    positives: Paths | None = None
+    negatives: AnyNegatives | None = None
+    sequences: Paths | None = None
+    train: Paths | None = left_out(None)
+    valid: Paths | None = left_out(None)
+    test: Paths | None = left_out(None)
+    targets: str | None = None
+    label: Label = ""
+    positive: Names | None = None
+    header: str = ""
+    columns: dict[RecordField, str] = Field(default_factory=dict)
+    ids: Literal["given", "numbered"] = left_out("given")
+    keep_duplicates: bool = left_out(False)
+    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    gaps: Literal["refuse", "remove"] = "refuse"
+    min_length: Positive = 1
+    max_length: Positive = 100000
+    genome: str | None = None
+    windows: Windows | None = None
     tracks: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], TrackTarget] = Field(
-        default_factory=dict,
-        description="target columns for windows of `sequences`, each a table [data.tracks.NAME]",
+        default_factory=dict
     )
 
-    @model_validator(mode="after")
-    def _classes_or_sequences(self) -> Data:
+    def problems(self) -> Iterator[str]:
         given = [
             name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)
         ]
         if given not in (["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
             found = ", ".join(given) or "none of them"
-            raise ValueError(
+            yield (
                 "needs positives and negatives, or sequences, or train and test (and valid); found "
                 f"{found}"
             )
         for name in ("targets", "label", "tracks"):
             if getattr(self, name) and not self.unlabelled:
-                raise ValueError(
-                    f"{name} can only be used with sequences, not with positives and negatives"
-                )
+                yield f"{name} can only be used with sequences, not with positives and negatives"
         if self.ids == "numbered" and self.targets:
-            raise ValueError(
+            yield (
                 "targets are joined by id, so ids = 'numbered' cannot be used with them; put the "
                 "columns in the sequence tables"
             )
         if self.positive and not self.label:
-            raise ValueError("positive needs label, the column or attribute with the labels")
-        return self
-
-    @model_validator(mode="after")
-    def _groups_differ(self) -> Data:
+            yield "positive needs label, the column or attribute with the labels"
         groups = {"positives": self.positives, "negatives": self.negatives, **self.given_splits}
         seen: dict[str, str] = {}
         for name, paths in groups.items():
             for path in paths if isinstance(paths, tuple) else ():
                 other = seen.setdefault(os.path.normpath(path), name)
                 if other != name:
-                    raise ValueError(f"{other} and {name} are the same file, {path}")
-        return self
+                    yield f"{other} and {name} are the same file, {path}"
+        intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
+        if intervals and not self.genome:
+            yield (
+                f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
+            )
+        if self.genome and len(intervals) < len(self.files):
+            other = next(path for path, _ in self.files if path not in intervals)
+            yield (
+                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
+                "GFF or GTF"
+            )
+        if self.genome and self.alphabet != "dna":
+            yield f"genome cannot be used with alphabet {self.alphabet!r}"
+        if self.genome and (
+            (isinstance(self.label, str) and self.label) or self.header or self.columns
+        ):
+            yield (
+                "a label column, header and columns cannot be used with genome; use label kind "
+                "'score' or 'overlap'"
+            )
+        needs = {
+            "windows": self.windows,
+            "tracks": self.tracks,
+            "label kinds 'score' and 'overlap'": isinstance(self.label, Section),
+            "negatives from the genome": isinstance(self.negatives, GenomeNegatives),
+        }
+        if missing := [what for what, value in needs.items() if value and not self.genome]:
+            yield f"genome is not set; {missing[0]} cannot be used without it"
+        if self.tracks and self.targets:
+            yield "targets and tracks cannot be used together; remove one"
+        if self.min_length > self.max_length:
+            yield f"min_length {self.min_length} is greater than max_length {self.max_length}"
 
     @field_validator("header")
     @classmethod
@@ -203,44 +243,77 @@ class Data(Section):
             re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled
         )
 
-    @model_validator(mode="after")
-    def _genome_and_intervals(self) -> Data:
-        intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
-        if intervals and not self.genome:
-            raise ValueError(
-                f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
-            )
-        if self.genome and len(intervals) < len(self.files):
-            other = next(path for path, _ in self.files if path not in intervals)
-            raise ValueError(
-                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
-                "GFF or GTF"
-            )
-        if self.genome and self.alphabet != "dna":
-            raise ValueError(f"genome cannot be used with alphabet {self.alphabet!r}")
-        if self.genome and (
-            (isinstance(self.label, str) and self.label) or self.header or self.columns
-        ):
-            raise ValueError(
-                "a label column, header and columns cannot be used with genome; use label kind "
-                "'score' or 'overlap'"
-            )
-        needs = {
-            "windows": self.windows,
-            "tracks": self.tracks,
-            "label kinds 'score' and 'overlap'": isinstance(self.label, Section),
-            "negatives from the genome": isinstance(self.negatives, GenomeNegatives),
-        }
-        if missing := [what for what, value in needs.items() if value and not self.genome]:
-            raise ValueError(f"genome is not set; {missing[0]} cannot be used without it")
-        if self.tracks and self.targets:
-            raise ValueError("targets and tracks cannot be used together; remove one")
-        return self
 
-    @model_validator(mode="after")
-    def _lengths_in_order(self) -> Data:
-        if self.min_length > self.max_length:
-            raise ValueError(
-                f"min_length {self.min_length} is greater than max_length {self.max_length}"
-            )
-        return self
+class SequencePartner(Section):
+    """[partner] kind = "sequence": a second DNA or protein sequence for each record.
+
+    Attributes
+    ----------
+    alphabet
+        alphabet of the partners
+    files
+        files in any format of [data]; the ids are those of the records
+    column
+        instead of files: column with this sequence in the tables of [data]
+    k
+        positions per token
+    stride
+        positions between the starts of tokens
+    """
+
+    kind: Literal["sequence"] = "sequence"
+    alphabet: Literal["dna", "protein"] = "dna"
+    files: Paths | None = None
+    column: str = ""
+    k: int = Field(3, ge=1, le=8)
+    stride: int = Field(1, ge=1)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Return the files that are read in addition to those of [data]."""
+        return list(self.files or ())
+
+    def problems(self) -> Iterator[str]:
+        if bool(self.files) == bool(self.column):
+            yield f"needs files or column{', not both' if self.files else ''}"
+        yield from stride_problems(self.k, self.stride)
+        if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
+            yield f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}"
+
+
+class TrackPartner(Section):
+    """[partner] kind = "track": one number per position of each record, such as conservation.
+
+    Attributes
+    ----------
+    path
+        bigWig or bedGraph, read at chrom, start and end of each record (a record without them
+        is read at the chromosome named as its id, from 0); BED or GFF, read as 1 where covered
+        and 0 elsewhere; or .npz with one array of numbers per record id
+    low
+        value of the lowest level; lower values are clipped
+    high
+        value of the highest level; higher values are clipped
+    """
+
+    kind: Literal["track"] = "track"
+    path: str = Field(min_length=1)
+    low: float
+    high: float
+
+    def problems(self) -> Iterator[str]:
+        if self.low >= self.high:
+            yield f"low ({self.low:g}) is not less than high ({self.high:g})"
+
+    # tokens of a track: one level per position
+    k: ClassVar[int] = 1
+    stride: ClassVar[int] = 1
+    alphabet: ClassVar[str] = "levels"
+
+    @property
+    def inputs(self) -> list[str]:
+        """Return the files that are read in addition to those of [data]."""
+        return [self.path]
+
+
+Partner = Annotated[SequencePartner | TrackPartner, Field(discriminator="kind")]

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from selfattn_bio.config.section import Fraction, Paths, Positive, Section, Seed
 
 
 class WindowsSection(Section):
-    """Common settings for turning intervals into windows."""
+    """Common settings for turning intervals into windows.
 
-    feature: str = Field(
-        "",
-        description="feature type to use from GFF or GTF files, such as gene; required if a file "
-        "has several",
-    )
-    at_ends: Literal["drop", "pad", "error"] = Field(
-        "drop",
-        description="windows that exceed a chromosome: drop = remove and count, pad = fill with N "
-        "and count, error = stop",
-    )
+    Attributes
+    ----------
+    feature
+        feature type to use from GFF or GTF files, such as gene; required if a file has several
+    at_ends
+        windows that exceed a chromosome: drop = remove and count, pad = fill with N and count,
+        error = stop
+    """
+
+    feature: str = ""
+    at_ends: Literal["drop", "pad", "error"] = "drop"
 
 
 class WholeWindows(WindowsSection):
@@ -31,42 +33,58 @@ class WholeWindows(WindowsSection):
 
 
 class CenteredWindows(WindowsSection):
-    """Use windows of a fixed width around one position of each interval."""
+    """Use windows of a fixed width around one position of each interval.
+
+    Attributes
+    ----------
+    width
+        bp
+    center
+        position in the interval; summit = column 10 of narrowPeak
+    """
 
     kind: Literal["centered"] = "centered"
-    width: Positive = Field(description="bp")
-    center: Literal["middle", "summit", "five_prime"] = Field(
-        "middle", description="position in the interval; summit = column 10 of narrowPeak"
-    )
+    width: Positive
+    center: Literal["middle", "summit", "five_prime"] = "middle"
 
 
 class FlankedWindows(WindowsSection):
-    """Extend intervals, or their 5' ends, upstream and downstream on their strand."""
+    """Extend intervals, or their 5' ends, upstream and downstream on their strand.
+
+    Attributes
+    ----------
+    upstream
+        bp
+    downstream
+        bp; with of = five_prime, the base at the 5' end is the first of them
+    of
+        extend the complete interval, or only its 5' end
+    """
 
     kind: Literal["flanked"] = "flanked"
-    upstream: int = Field(0, ge=0, description="bp")
-    downstream: int = Field(
-        0, ge=0, description="bp; with of = five_prime, the base at the 5' end is the first of them"
-    )
-    of: Literal["interval", "five_prime"] = Field(
-        "interval", description="extend the complete interval, or only its 5' end"
-    )
+    upstream: int = Field(0, ge=0)
+    downstream: int = Field(0, ge=0)
+    of: Literal["interval", "five_prime"] = "interval"
 
-    @model_validator(mode="after")
-    def _has_letters(self) -> FlankedWindows:
+    def problems(self) -> Iterator[str]:
         if self.of == "five_prime" and self.upstream + self.downstream == 0:
-            raise ValueError(
-                "windows around the 5' end are empty; set upstream or downstream above 0"
-            )
-        return self
+            yield "windows around the 5' end are empty; set upstream or downstream above 0"
 
 
 class TiledWindows(WindowsSection):
-    """Tile each interval with windows of a fixed width, one every `step` bp."""
+    """Tile each interval with windows of a fixed width, one every `step` bp.
+
+    Attributes
+    ----------
+    width
+        bp
+    step
+        bp; windows overlap if it is smaller than width
+    """
 
     kind: Literal["tiled"] = "tiled"
-    width: Positive = Field(description="bp")
-    step: Positive = Field(description="bp; windows overlap if it is smaller than width")
+    width: Positive
+    step: Positive
 
 
 Windows = Annotated[
@@ -75,53 +93,75 @@ Windows = Annotated[
 
 
 class NegativesSection(Section):
-    """Common settings for generated negatives."""
+    """Common settings for generated negatives.
 
-    per_positive: Positive = Field(1, description="negatives per positive")
+    Attributes
+    ----------
+    per_positive
+        negatives per positive
+    may_lack
+        largest fraction of negatives that may not be found before an error is raised
+    """
+
+    per_positive: Positive = 1
     seed: Seed = 0
-    may_lack: Fraction = Field(
-        0.01,
-        description="largest fraction of negatives that may not be found before an error is raised",
-    )
+    may_lack: Fraction = 0.01
 
 
 class GenomeNegatives(NegativesSection):
     """Common settings for negatives from the genome.
 
     They never overlap a positive, another negative, N or an excluded interval.
+
+    Attributes
+    ----------
+    exclude
+        BED or GFF files of intervals that no negative may overlap
     """
 
-    exclude: Paths | None = Field(
-        None, description="BED or GFF files of intervals that no negative may overlap"
-    )
+    exclude: Paths | None = None
 
 
 class MatchedNegatives(GenomeNegatives):
-    """Sample windows with the length and GC content of each positive from its chromosome."""
+    """Sample windows with the length and GC content of each positive from its chromosome.
+
+    Attributes
+    ----------
+    tolerance
+        largest difference in GC content if no window with the same GC content is sampled
+    """
 
     kind: Literal["matched"] = "matched"
-    tolerance: Fraction = Field(
-        0.02,
-        description="largest difference in GC content if no window with the same GC content is "
-        "sampled",
-    )
+    tolerance: Fraction = 0.02
 
 
 class NeighbourNegatives(GenomeNegatives):
-    """Use windows next to each positive, with its length."""
+    """Use windows next to each positive, with its length.
+
+    Attributes
+    ----------
+    distance
+        bp between a positive and the nearest window
+    steps
+        number of windows tried on each side, from near to far
+    """
 
     kind: Literal["neighbours"] = "neighbours"
-    distance: int = Field(0, ge=0, description="bp between a positive and the nearest window")
-    steps: Positive = Field(
-        10, description="number of windows tried on each side, from near to far"
-    )
+    distance: int = Field(0, ge=0)
+    steps: Positive = 10
 
 
 class ShuffledNegatives(NegativesSection):
-    """Shuffle the positives and keep their k-let counts."""
+    """Shuffle the positives and keep their k-let counts.
+
+    Attributes
+    ----------
+    k
+        2 = dinucleotides
+    """
 
     kind: Literal["shuffled"] = "shuffled"
-    k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
+    k: int = Field(2, ge=1, le=8)
 
 
 AnyNegatives = Annotated[
@@ -138,22 +178,38 @@ AnyNegatives = Annotated[
 
 
 class ScoreLabels(Section):
-    """Label intervals 1 if their score is at least `threshold`, otherwise 0."""
+    """Label intervals 1 if their score is at least `threshold`, otherwise 0.
+
+    Attributes
+    ----------
+    threshold
+        minimum score: column 5 of BED, column 6 of GFF
+    """
 
     kind: Literal["score"] = "score"
-    threshold: float = Field(description="minimum score: column 5 of BED, column 6 of GFF")
+    threshold: float
 
 
 class OverlapLabels(Section):
-    """Label windows 1 if intervals of other files cover enough of them, otherwise 0."""
+    """Label windows 1 if intervals of other files cover enough of them, otherwise 0.
+
+    Attributes
+    ----------
+    files
+        BED or GFF
+    feature
+        feature type to use from GFF or GTF files
+    bases
+        minimum number of covered bp
+    fraction
+        minimum fraction of the window that is covered
+    """
 
     kind: Literal["overlap"] = "overlap"
-    files: Paths = Field(description="BED or GFF")
-    feature: str = Field("", description="feature type to use from GFF or GTF files")
-    bases: Positive = Field(1, description="minimum number of covered bp")
-    fraction: float = Field(
-        0.0, ge=0, le=1, description="minimum fraction of the window that is covered"
-    )
+    files: Paths
+    feature: str = ""
+    bases: Positive = 1
+    fraction: float = Field(0.0, ge=0, le=1)
 
 
 Label = Annotated[
@@ -172,53 +228,69 @@ class NumberTrack(Section):
     """Use numbers along the genome as target columns.
 
     The column is NAME for a complete window, or NAME_0, NAME_1, ... for its bins on its strand.
+
+    Attributes
+    ----------
+    path
+        bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere
+    feature
+        feature type to use from GFF or GTF files
+    bin
+        bp; must divide the width of the windows, which must be equal
+    summary
+        over positions with a number
     """
 
     kind: Literal["number"] = "number"
-    path: str = Field(
-        min_length=1,
-        description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere",
-    )
-    feature: str = Field("", description="feature type to use from GFF or GTF files")
-    bin: Positive | None = Field(
-        None, description="bp; must divide the width of the windows, which must be equal"
-    )
-    summary: Literal["mean", "max", "sum"] = Field(
-        "mean", description="over positions with a number"
-    )
+    path: str = Field(min_length=1)
+    feature: str = ""
+    bin: Positive | None = None
+    summary: Literal["mean", "max", "sum"] = "mean"
 
 
 class LetterTrack(Section):
     """Label each position from a number, as target column NAME.
 
     The label is 1 from `threshold` upwards, 0 below, and - where there is no number.
+
+    Attributes
+    ----------
+    path
+        bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere
+    feature
+        feature type to use from GFF or GTF files
+    threshold
+        lowest number with label 1
     """
 
     kind: Literal["letters"] = "letters"
-    path: str = Field(
-        min_length=1,
-        description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere",
-    )
-    feature: str = Field("", description="feature type to use from GFF or GTF files")
-    threshold: float = Field(0.5, description="lowest number with label 1")
+    path: str = Field(min_length=1)
+    feature: str = ""
+    threshold: float = 0.5
 
 
 class FeatureTrack(Section):
     """Label each position by GFF type, as target column NAME.
 
     If several of the named types cover a position, the last one in `classes` is used.
+
+    Attributes
+    ----------
+    path
+        GFF or GTF
+    classes
+        maps types to characters, such as { gene = 'i', exon = 'e' }; if several cover a
+        position, the last one is used
+    other
+        character of all other positions
     """
 
     kind: Literal["features"] = "features"
-    path: str = Field(min_length=1, description="GFF or GTF")
+    path: str = Field(min_length=1)
     classes: dict[
         Annotated[str, Field(min_length=1)], Annotated[str, Field(pattern=r"^[!-,.-~]$")]
-    ] = Field(
-        min_length=1,
-        description="maps types to characters, such as { gene = 'i', exon = 'e' }; if several "
-        "cover a position, the last one is used",
-    )
-    other: str = Field("0", pattern=r"^[!-,.-~]$", description="character of all other positions")
+    ] = Field(min_length=1)
+    other: str = Field("0", pattern="^[!-,.-~]$")
 
 
 TrackTarget = Annotated[NumberTrack | LetterTrack | FeatureTrack, Field(discriminator="kind")]

@@ -55,50 +55,75 @@ class PlainMethod(Section):
 
 
 class GuidedMethod(Section):
-    """Rank positions with AttnLRP and measure the best ones by substitution."""
+    """Rank positions with AttnLRP and measure the best ones by substitution.
+
+    Attributes
+    ----------
+    fraction
+        fraction of positions that are mutated
+    """
 
     implementation: ClassVar[str] = "mutagenesis.Guided"
     needs: ClassVar[Need] = "embeddings"
     kind: Literal["guided"] = "guided"
-    fraction: float = Field(0.15, gt=0, le=1, description="fraction of positions that are mutated")
+    fraction: float = Field(0.15, gt=0, le=1)
 
 
 class AttnLRPCopiesMethod(Section):
     """Average AttnLRP over copies with some positions replaced.
 
     If the model was trained with both strands, copies of both strands are used.
+
+    Attributes
+    ----------
+    copies
+        backward passes
+    share
+        fraction of positions that are resampled in each copy
     """
 
     implementation: ClassVar[str] = "gradients.AttnLRPCopies"
     needs: ClassVar[Need] = "layers"
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
-    copies: Positive = Field(16, description="backward passes")
-    share: Fraction = Field(
-        0.1, description="fraction of positions that are resampled in each copy"
-    )
+    copies: Positive = 16
+    share: Fraction = 0.1
     seed: Seed = 0
 
 
 class IntegratedGradientsMethod(Section):
-    """Average the gradient along the path from the mean k-mer to the sequence."""
+    """Average the gradient along the path from the mean k-mer to the sequence.
+
+    Attributes
+    ----------
+    steps
+        points on the path from the baseline
+    """
 
     implementation: ClassVar[str] = "gradients.IntegratedGradients"
     needs: ClassVar[Need] = "embeddings"
     kind: Literal["integrated_gradients"] = "integrated_gradients"
-    steps: Positive = Field(20, description="points on the path from the baseline")
+    steps: Positive = 20
 
 
 class BlocksMethod(Section):
-    """Replace each block of positions together; for long sequences."""
+    """Replace each block of positions together; for long sequences.
+
+    Attributes
+    ----------
+    width
+        positions per block
+    by
+        shuffle = permute the block; random = sample uniformly
+    draws
+        replacements per block
+    """
 
     implementation: ClassVar[str] = "mutagenesis.BlockOcclusion"
     needs: ClassVar[Need] = "outputs"
     kind: Literal["blocks"] = "blocks"
-    width: Positive = Field(10, description="positions per block")
-    by: Literal["shuffle", "random"] = Field(
-        "shuffle", description="shuffle = permute the block; random = sample uniformly"
-    )
-    draws: Positive = Field(4, description="replacements per block")
+    width: Positive = 10
+    by: Literal["shuffle", "random"] = "shuffle"
+    draws: Positive = 4
     seed: Seed = 0
 
 
@@ -130,60 +155,56 @@ AnyCaller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind"
 
 
 class Interpret(Section):
-    """[interpret]: from attributions to motifs with evidence."""
+    """[interpret]: from attributions to motifs with evidence.
+
+    Attributes
+    ----------
+    targets
+        outputs to explain: classes, labels or columns, and part.name for those of a part; by
+        default the first four. For bins the strands + and -, whose motifs the workflow searches
+        only if they are named
+    max_sequences
+        maximum number of records in train and valid to explain for each output: positives that
+        are predicted as positive; for numbers, those with the highest and the lowest
+        predictions. At most 33 million positions
+    maps
+        ids of records whose attention maps the report shows, with any label and split; by
+        default explained records with the highest, middle and lowest score
+    method
+        attribution method
+    caller
+        method that finds motifs in attributions; modisco for DNA and clusters for protein if
+        not given
+    max_motifs
+        motifs with most sites that are kept and tested
+    max_seqlets
+        maximum number to group, those with the highest attribution
+    significance
+        q-value below which enrichment and effect are significant
+    hit_p
+        p-value below which a motif match is a hit on test; by default 2.5e-4 (a perfect match
+        of 6 bp has 2.44e-4), and less in records of more than 300 letters
+    window
+        [start, end) of a record where the centres of hits are expected; 0-based, or negative
+        from the record's end, such as [-31, -25]; by default the 10 bp with most hits are
+        tested
+    """
 
     database: str = Field(
         NO_DATABASE,
         description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or "
         "none",
     )
-    targets: Different[Listed[tuple[str, ...] | None]] = Field(
-        None,
-        min_length=1,
-        description="outputs to explain: classes, labels or columns, and part.name for those of a "
-        "part; by default the first four. For bins the strands + and -, whose motifs the workflow "
-        "searches only if they are named",
-    )
-    max_sequences: Positive = Field(
-        3000,
-        description="maximum number of records in train and valid to explain for each output: "
-        "positives that are predicted as positive; for numbers, those with the highest and the "
-        "lowest predictions. At most 33 million positions",
-    )
-    maps: Different[Listed[tuple[str, ...] | None]] = Field(
-        None,
-        min_length=1,
-        max_length=20,
-        description="ids of records whose attention maps the report shows, with any label and "
-        "split; by default explained records with the highest, middle and lowest "
-        "score",
-    )
-    method: AnyMethod = Field(AttnLRPCopiesMethod(), description="attribution method")
-    caller: AnyCaller | None = Field(
-        None,
-        description="method that finds motifs in attributions; modisco for DNA and clusters for "
-        "protein if not given",
-    )
-    max_motifs: Positive = Field(25, description="motifs with most sites that are kept and tested")
-    max_seqlets: Positive = Field(
-        20_000, description="maximum number to group, those with the highest attribution"
-    )
-    significance: float = Field(
-        0.05, gt=0, lt=1, description="q-value below which enrichment and effect are significant"
-    )
-    hit_p: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="p-value below which a motif match is a hit on test; by default 2.5e-4 (a "
-        "perfect match of 6 bp has 2.44e-4), and less in records of more than 300 letters",
-    )
-    window: Listed[tuple[int, int] | None] = Field(
-        None,
-        description="[start, end) of a record where the centres of hits are expected; 0-based, "
-        "or negative from the record's end, such as [-31, -25]; by default the 10 "
-        "bp with most hits are tested",
-    )
+    targets: Different[Listed[tuple[str, ...] | None]] = Field(None, min_length=1)
+    max_sequences: Positive = 3000
+    maps: Different[Listed[tuple[str, ...] | None]] = Field(None, min_length=1, max_length=20)
+    method: AnyMethod = AttnLRPCopiesMethod()
+    caller: AnyCaller | None = None
+    max_motifs: Positive = 25
+    max_seqlets: Positive = 20000
+    significance: float = Field(0.05, gt=0, lt=1)
+    hit_p: float | None = Field(None, gt=0, lt=1)
+    window: Listed[tuple[int, int] | None] = None
     seed: Seed = 0
 
     @field_validator("window")

@@ -1,10 +1,15 @@
-"""[model]: the kinds of models. Other parts are in `stem` and `attention`."""
+"""[tokens] and [model]: the kinds of models, with their stems and heads.
+
+`attention` has position encodings, patterns and mixers.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
+from pydantic import Field, FieldSerializationInfo, field_serializer
 
 from selfattn_bio.config.attention import (
     MIXER_POSITIONS,
@@ -18,8 +23,113 @@ from selfattn_bio.config.attention import (
     positions_with,
 )
 from selfattn_bio.config.kernels import KERNELS
-from selfattn_bio.config.section import Fraction, Listed, Odd, Positive, Repeats, Section, left_out
-from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
+from selfattn_bio.config.section import (
+    Fraction,
+    Listed,
+    Odd,
+    Positive,
+    Repeats,
+    Section,
+    left_out,
+    stride_problems,
+)
+
+
+class Tokens(Section):
+    """[tokens]: k-mers of length `k`, one every `stride` positions.
+
+    Attributes
+    ----------
+    k
+        length of the k-mers that are tokens
+    stride
+        distance between tokens in positions, at most k
+    canonical
+        a k-mer and its reverse complement have one embedding (DNA only)
+    """
+
+    k: int = Field(3, ge=1, le=8)
+    stride: int = Field(1, ge=1)
+    canonical: bool = False
+
+    def problems(self) -> Iterator[str]:
+        yield from stride_problems(self.k, self.stride)
+
+
+class NoStemSection(Section):
+    """Token embeddings enter the encoder unchanged."""
+
+    kind: Literal["none"] = "none"
+
+
+class ConvStemSection(Section):
+    """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens.
+
+    Attributes
+    ----------
+    token_dim
+        dimension of the token embeddings; the convolution outputs embed_dim
+    kernel
+        tokens; odd
+    pool
+        tokens
+    second_kernel
+        pooled tokens; odd
+    norm
+        batch = mean and standard deviation of detectors over the batch; record = over each
+        record
+    """
+
+    kind: Literal["conv"] = "conv"
+    token_dim: Positive = 16
+    kernel: Odd[Positive] = 9
+    pool: Positive = 8
+    second_kernel: Odd[Positive] = 5
+    norm: Literal["batch", "record"] = left_out("batch")
+
+
+class TowerStemSection(Section):
+    """Stages of convolution and max-pooling for long sequences.
+
+    The stem gives one vector per product of `pools` tokens.
+
+    Attributes
+    ----------
+    token_dim
+        dimension of the token embeddings
+    channels
+        channels of each stage except the last, which has embed_dim
+    kernels
+        kernel of each stage in its tokens; odd
+    pools
+        pooling of each stage in its tokens
+    residual_kernel
+        kernel of the second convolution of each stage except the first; odd
+    """
+
+    kind: Literal["tower"] = "tower"
+    token_dim: Positive = 8
+    channels: Listed[tuple[Positive, ...]] = (64, 96)
+    kernels: Odd[Listed[tuple[Positive, ...]]] = Field((15, 7, 5), min_length=1)
+    pools: Listed[tuple[Positive, ...]] = (5, 5, 2)
+    residual_kernel: Odd[Positive] = 5
+
+    def problems(self) -> Iterator[str]:
+        stages = len(self.kernels)
+        if (len(self.channels), len(self.pools)) != (stages - 1, stages):
+            yield (
+                f"channels has {len(self.channels)} values and pools has {len(self.pools)}; with "
+                f"{stages} kernels, use {stages - 1} channels and {stages} pools"
+            )
+
+    @property
+    def pool(self) -> int:
+        """Return the number of tokens per vector."""
+        return math.prod(self.pools)
+
+
+AnyStem = Annotated[NoStemSection | ConvStemSection | TowerStemSection, Field(discriminator="kind")]
+
 
 Strands = Literal["given", "shared"]
 STRANDS = (
@@ -32,10 +142,15 @@ class PoolingHeadSection(Section):
     """Classify weighted means of the tokens of `parts` equal parts of the sequence.
 
     The weights come from learned scores.
+
+    Attributes
+    ----------
+    parts
+        1 = the complete sequence, regardless of position
     """
 
     kind: Literal["pooling"] = "pooling"
-    parts: Positive = Field(6, description="1 = the complete sequence, regardless of position")
+    parts: Positive = 6
 
 
 class ClsHeadSection(Section):
@@ -48,35 +163,59 @@ AnyHead = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="ki
 
 
 class AttentionModel(Section):
-    """[model] kind = "attention": stem, pre-norm attention encoder, head."""
+    """[model] kind = "attention": stem, pre-norm attention encoder, head.
+
+    Attributes
+    ----------
+    members
+        number of networks trained together whose logits are averaged
+    embed_dim
+        width D of the encoder, a multiple of num_heads
+    num_layers
+        number of encoder layers
+    num_heads
+        attention heads per layer
+    num_kv_heads
+        heads of keys and values, shared by groups of heads; num_heads if not given
+    feedforward_dim
+        width of the feed-forward branch
+    dropout
+        dropout of stem, branches and head
+    attention_dropout
+        of attention weights; flex needs 0
+    stochastic_depth
+        probability that a sequence skips the last block's branches; proportionally less for
+        earlier blocks
+    stem
+        layers before the encoder
+    position
+        position encoding
+    pattern
+        pairs of tokens that may attend
+    kernel
+        auto = the kernel that `selfattn-bio doctor` reports
+    mixer
+        kind of attention
+    head
+        layers after the encoder
+    """
 
     kind: Literal["attention"] = "attention"
-    members: Repeats = Field(
-        2, description="number of networks trained together whose logits are averaged"
-    )
-    embed_dim: Positive = Field(64, description="width D of the encoder, a multiple of num_heads")
-    num_layers: Repeats = Field(2, description="number of encoder layers")
-    num_heads: Positive = Field(4, description="attention heads per layer")
-    num_kv_heads: Positive | None = Field(
-        None,
-        description="heads of keys and values, shared by groups of heads; num_heads if not given",
-    )
-    feedforward_dim: Positive = Field(128, description="width of the feed-forward branch")
-    dropout: Fraction = Field(0.3, description="dropout of stem, branches and head")
-    attention_dropout: Fraction = Field(0.0, description="of attention weights; flex needs 0")
-    stochastic_depth: Fraction = Field(
-        0.0,
-        description="probability that a sequence skips the last block's branches; proportionally "
-        "less for earlier blocks",
-    )
-    stem: AnyStem = Field(ConvStemSection(), description="layers before the encoder")
-    position: AnyPosition = Field(T5Position(), description="position encoding")
-    pattern: AnyPattern = Field(FullPattern(), description="pairs of tokens that may attend")
-    kernel: Literal["auto", *KERNELS] = Field(  # type: ignore[valid-type]
-        "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
-    )
-    mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
-    head: AnyHead = Field(PoolingHeadSection(), description="layers after the encoder")
+    members: Repeats = 2
+    embed_dim: Positive = 64
+    num_layers: Repeats = 2
+    num_heads: Positive = 4
+    num_kv_heads: Positive | None = None
+    feedforward_dim: Positive = 128
+    dropout: Fraction = 0.3
+    attention_dropout: Fraction = 0.0
+    stochastic_depth: Fraction = 0.0
+    stem: AnyStem = ConvStemSection()
+    position: AnyPosition = T5Position()
+    pattern: AnyPattern = FullPattern()
+    kernel: Literal["auto", *KERNELS] = "auto"  # type: ignore[valid-type]
+    mixer: AnyMixer = left_out(SoftmaxMixer())
+    head: AnyHead = PoolingHeadSection()
     strands: Strands = left_out("given", description=STRANDS)
 
     @property
@@ -94,89 +233,78 @@ class AttentionModel(Section):
         """Return the dimension of the token embeddings."""
         return self.embed_dim if isinstance(self.stem, NoStemSection) else self.stem.token_dim
 
-    @model_validator(mode="after")
-    def _heads_divide_the_embedding(self) -> AttentionModel:
+    def problems(self) -> Iterator[str]:
         if self.embed_dim % self.num_heads:
-            raise ValueError(
-                f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
-            )
+            yield f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
         if self.position.kind == "rotary" and self.head_dim % 2:
-            raise ValueError(
+            yield (
                 "position 'rotary' needs an even head dimension; embed_dim / num_heads is "
                 f"{self.head_dim}"
             )
-        if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}"
+        if self.num_heads % self.num_groups:
+            yield f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_groups}"
+        if self.kernel != "auto" and (
+            lacking := KERNELS[self.kernel].unsupported(
+                pattern=self.pattern.shape,
+                own_keys=self.position.effect == "own_keys",
+                head_dim=self.head_dim,
+                dropout=self.attention_dropout,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _kernel_fits(self) -> AttentionModel:
-        if self.kernel == "auto":
-            return self
-        lacking = KERNELS[self.kernel].unsupported(
-            pattern=self.pattern.shape,
-            own_keys=self.position.effect == "own_keys",
-            head_dim=self.head_dim,
-            dropout=self.attention_dropout,
-        )
-        if lacking:
-            raise ValueError(
-                f"kernel {self.kernel!r} does not fit: {'; '.join(lacking)}; use kernel 'auto'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _head_fits(self) -> AttentionModel:
+        ):
+            yield f"kernel {self.kernel!r} does not fit: {'; '.join(lacking)}; use kernel 'auto'"
         if self.pattern.causal and self.head.kind == "cls":
-            raise ValueError(
+            yield (
                 "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
                 "use head 'pooling'"
             )
-        return self
+        if not isinstance(self.mixer, SoftmaxMixer):
+            yield from self._mixer_problems()
 
-    @model_validator(mode="after")
-    def _mixer_fits(self) -> AttentionModel:
-        if isinstance(self.mixer, SoftmaxMixer):
-            return self
+    def _mixer_problems(self) -> Iterator[str]:
         for name in ("pattern", "kernel"):
             if getattr(self, name) != AttentionModel.model_fields[name].default:
-                raise ValueError(f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}")
+                yield f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}"
         if self.position.kind not in MIXER_POSITIONS:
-            known = ", ".join(map(repr, MIXER_POSITIONS))
-            raise ValueError(
+            yield (
                 f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
-                f"choose one of {known}"
+                f"choose one of {', '.join(map(repr, MIXER_POSITIONS))}"
             )
-        return self
 
 
 class CnnModel(Section):
     """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers.
 
     Similar to Basset (Kelley 2016).
+
+    Attributes
+    ----------
+    members
+        number of networks trained together whose logits are averaged
+    embed_dim
+        dimension of the token embeddings
+    channels
+        channels of the three convolutions
+    kernels
+        kernel sizes; odd
+    pools
+        size of the maximum after each convolution
+    bins
+        number of equal parts of the sequence whose means enter the dense layers
+    hidden_dim
+        width of the layer before the output
+    dropout
+        dropout after convolutions and in dense layers
     """
 
     kind: Literal["cnn"] = "cnn"
-    members: Repeats = Field(
-        1, description="number of networks trained together whose logits are averaged"
-    )
-    embed_dim: Positive = Field(16, description="dimension of the token embeddings")
-    channels: Listed[tuple[Positive, Positive, Positive]] = Field(
-        (128, 128, 128), description="channels of the three convolutions"
-    )
-    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = Field(
-        (19, 11, 7), description="kernel sizes; odd"
-    )
-    pools: Listed[tuple[Positive, Positive, Positive]] = Field(
-        (3, 4, 4), description="size of the maximum after each convolution"
-    )
-    bins: Positive = Field(
-        6, description="number of equal parts of the sequence whose means enter the dense layers"
-    )
-    hidden_dim: Positive = Field(128, description="width of the layer before the output")
-    dropout: Fraction = Field(0.3, description="dropout after convolutions and in dense layers")
+    members: Repeats = 1
+    embed_dim: Positive = 16
+    channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
+    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = (19, 11, 7)
+    pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
+    bins: Positive = 6
+    hidden_dim: Positive = 128
+    dropout: Fraction = 0.3
     strands: Strands = left_out("given", description=STRANDS)
 
 
@@ -184,20 +312,30 @@ class DilatedModel(Section):
     """[model] kind = "dilated": stem, then dilated convolutions, with one output per position.
 
     Similar to Basenji (Kelley 2018).
+
+    Attributes
+    ----------
+    members
+        number of networks trained together whose outputs are averaged
+    embed_dim
+        channels of the dilated convolutions
+    stem
+        layers before the convolutions
+    dilations
+        dilation of each convolution; an empty list uses the stem alone
+    kernel
+        kernel size; odd
+    dropout
+        dropout after each convolution
     """
 
     kind: Literal["dilated"] = "dilated"
-    members: Repeats = Field(
-        1, description="number of networks trained together whose outputs are averaged"
-    )
-    embed_dim: Positive = Field(128, description="channels of the dilated convolutions")
-    stem: TowerStemSection = Field(TowerStemSection(), description="layers before the convolutions")
-    dilations: Listed[tuple[Positive, ...]] = Field(
-        (1, 2, 4, 8, 15),
-        description="dilation of each convolution; an empty list uses the stem alone",
-    )
-    kernel: Odd[Positive] = Field(3, description="kernel size; odd")
-    dropout: Fraction = Field(0.3, description="dropout after each convolution")
+    members: Repeats = 1
+    embed_dim: Positive = 128
+    stem: TowerStemSection = TowerStemSection()
+    dilations: Listed[tuple[Positive, ...]] = (1, 2, 4, 8, 15)
+    kernel: Odd[Positive] = 3
+    dropout: Fraction = 0.3
 
 
 # The distance is between a position of the first input and one of the partner.
@@ -208,61 +346,59 @@ class PairedModel(Section):
     """[model] kind = "paired": an encoder for each of two inputs, joined by cross-attention blocks.
 
     Positions of the first input attend to those of the partner.
+
+    Attributes
+    ----------
+    members
+        number of networks trained together whose logits are averaged
+    encoder
+        stem, encoder and head of the first input; without members
+    partner_encoder
+        stem and encoder of [partner], without members and head; those of the first input if not
+        given
+    cross_layers
+        number of blocks of cross-attention and feed-forward, with the sizes and dropouts of
+        encoder
+    cross_position
+        encoding of the distance between a position of the first input and one of the partner;
+        for tracks, which have the positions of the sequence
     """
 
     kind: Literal["paired"] = "paired"
-    members: Repeats = Field(
-        2, description="number of networks trained together whose logits are averaged"
-    )
-    encoder: AttentionModel = Field(
-        AttentionModel(), description="stem, encoder and head of the first input; without members"
-    )
-    partner_encoder: AttentionModel | None = Field(
-        None,
-        description="stem and encoder of [partner], without members and head; those of the first "
-        "input if not given",
-    )
-    cross_layers: Repeats = Field(
-        1,
-        description="number of blocks of cross-attention and feed-forward, with the sizes and "
-        "dropouts of encoder",
-    )
-    cross_position: AnyPosition = Field(
-        NoPositionSection(),
-        description="encoding of the distance between a position of the first input and one of "
-        "the partner; for tracks, which have the positions of the sequence",
-    )
+    members: Repeats = 2
+    encoder: AttentionModel = AttentionModel()
+    partner_encoder: AttentionModel | None = None
+    cross_layers: Repeats = 1
+    cross_position: AnyPosition = NoPositionSection()
 
-    @model_validator(mode="after")
-    def _encoders_fit(self) -> PairedModel:
+    def problems(self) -> Iterator[str]:
         for name in ("encoder", "partner_encoder"):
             if "members" in getattr(getattr(self, name), "model_fields_set", ()):
-                raise ValueError(f"set members in [model] instead of [model.{name}]")
+                yield f"set members in [model] instead of [model.{name}]"
         if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
-            raise ValueError("set head in [model.encoder] instead of [model.partner_encoder]")
+            yield "set head in [model.encoder] instead of [model.partner_encoder]"
         first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
         if first != partner:
-            raise ValueError(
+            yield (
                 f"token embeddings have {first} dimensions in encoder and {partner} in "
                 "partner_encoder; set the same token_dim in both stems (embed_dim without a stem)"
             )
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
-            raise ValueError(
+            yield (
                 f"cross_position {self.cross_position.kind!r} is not supported; choose one of "
                 f"{known}"
             )
         if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
-            raise ValueError(
+            yield (
                 "cross_position 'rotary' needs an even head dimension; embed_dim / num_heads of "
                 f"encoder is {self.encoder.head_dim}"
             )
         if "shared" in (self.encoder.strands, self.of_partner.strands):
-            raise ValueError(
+            yield (
                 "strands 'shared' cannot be used in the encoders of model kind 'paired': the "
                 "partner has one strand"
             )
-        return self
 
     @field_serializer("encoder", "partner_encoder")
     def _as_it_is_given(
@@ -283,19 +419,20 @@ class PairedModel(Section):
 
 
 class ModuleModel(Section):
-    """[model] kind = "module": a network that a function of yours builds (docs/extending.md)."""
+    """[model] kind = "module": a network that a function of yours builds (docs/extending.md).
+
+    Attributes
+    ----------
+    module
+        the function, such as "my_model:build" for `build` in my_model.py, which is next to the
+        run file or can be imported; it runs only with --allow-module
+    settings
+        keyword arguments of the function, in addition to vocabulary_size and num_outputs
+    """
 
     kind: Literal["module"] = "module"
-    module: str = Field(
-        pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
-        description='the function, such as "my_model:build" for `build` in my_model.py, which is '
-        "next to the run file or can be imported; it runs only with --allow-module",
-    )
-    settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="keyword arguments of the function, in addition to vocabulary_size and "
-        "num_outputs",
-    )
+    module: str = Field(pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$")
+    settings: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def members(self) -> int:

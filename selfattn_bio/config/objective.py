@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
 
@@ -69,22 +70,24 @@ class BinaryObjective(ObjectiveSection):
 
 
 class MulticlassObjective(ObjectiveSection):
-    """Predict one of several classes per sequence, with cross-entropy."""
+    """Predict one of several classes per sequence, with cross-entropy.
+
+    Attributes
+    ----------
+    column
+        column of [data] targets with the name of the class
+    classes
+        in the order of the outputs; taken from the training records if not given
+    """
 
     has_classes = allows_edits = True
     kind: Literal["multiclass"] = "multiclass"
-    column: Column = Field(description="column of [data] targets with the name of the class")
-    classes: Listed[tuple[str, ...]] = Field(
-        (), description="in the order of the outputs; taken from the training records if not given"
-    )
+    column: Column
+    classes: Listed[tuple[str, ...]] = ()
 
-    @model_validator(mode="after")
-    def _classes_differ(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(
-                f"classes needs two or more different names; found {', '.join(self.classes)}"
-            )
-        return self
+            yield f"classes needs two or more different names; found {', '.join(self.classes)}"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -96,11 +99,17 @@ class MulticlassObjective(ObjectiveSection):
 
 
 class MultilabelObjective(ObjectiveSection):
-    """Predict several labels per sequence, each with binary cross-entropy."""
+    """Predict several labels per sequence, each with binary cross-entropy.
+
+    Attributes
+    ----------
+    columns
+        columns of [data] targets: 0, 1, or empty if unknown
+    """
 
     allows_edits = True
     kind: Literal["multilabel"] = "multilabel"
-    columns: Names = Field(description="columns of [data] targets: 0, 1, or empty if unknown")
+    columns: Names
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -108,36 +117,36 @@ class MultilabelObjective(ObjectiveSection):
 
 
 class RegressionObjective(ObjectiveSection):
-    """Predict one or more numbers per sequence."""
+    """Predict one or more numbers per sequence.
+
+    Attributes
+    ----------
+    columns
+        columns of [data] targets: numbers, or empty if unknown
+    loss
+        poisson = outputs are rates and targets are counts
+    center
+        value subtracted from each column; the mean of the training records if not given
+    scale
+        divisor of each column; the standard deviation of the training records if not given
+    """
 
     allows_edits = True
     kind: Literal["regression"] = "regression"
-    columns: Names = Field(description="columns of [data] targets: numbers, or empty if unknown")
-    loss: Literal["mse", "huber", "poisson"] = Field(
-        "mse", description="poisson = outputs are rates and targets are counts"
-    )
-    center: Listed[tuple[float, ...]] = Field(
-        (),
-        description="value subtracted from each column; the mean of the training records if not "
-        "given",
-    )
-    scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
-        (),
-        description="divisor of each column; the standard deviation of the training records if not "
-        "given",
-    )
+    columns: Names
+    loss: Literal["mse", "huber", "poisson"] = "mse"
+    center: Listed[tuple[float, ...]] = ()
+    scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
 
-    @model_validator(mode="after")
-    def _scales_fit_the_columns(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if (len(self.center), len(self.scale)) not in (
             (0, 0),
             (len(self.columns), len(self.columns)),
         ):
-            raise ValueError(
+            yield (
                 f"center and scale have {len(self.center)} and {len(self.scale)} values for "
                 f"{len(self.columns)} columns; give one value per column, or omit both"
             )
-        return self
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -172,24 +181,23 @@ class SeveralObjective(ObjectiveSection):
     """Predict several things per sequence with one network.
 
     Each part is a table [objective.parts.NAME]. The loss is the weighted mean of the parts' losses.
+
+    Attributes
+    ----------
+    parts
+        two or more, with different columns
     """
 
     allows_privacy = False
     kind: Literal["several"] = "several"
-    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(
-        description="two or more, with different columns"
-    )
+    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part]
 
-    @model_validator(mode="after")
-    def _parts_differ(self) -> Self:
+    def problems(self) -> Iterator[str]:
         if len(self.parts) < 2:
-            raise ValueError(
-                "kind 'several' needs at least two parts; for one, use the kind of the part"
-            )
+            yield "kind 'several' needs at least two parts; for one, use the kind of the part"
         columns = self.target_columns
         if both := sorted({column for column in columns if columns.count(column) > 1}):
-            raise ValueError(f"several parts use column {', '.join(both)}; keep it in one part")
-        return self
+            yield f"several parts use column {', '.join(both)}; keep it in one part"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -211,29 +219,29 @@ class SeveralObjective(ObjectiveSection):
 
 
 class LabelsObjective(ObjectiveSection):
-    """Predict one class per position, such as secondary structure, with cross-entropy."""
+    """Predict one class per position, such as secondary structure, with cross-entropy.
+
+    Attributes
+    ----------
+    column
+        column of [data] targets: text as long as the sequence, one label per position; - if
+        unknown
+    classes
+        the labels, one character each
+    """
 
     outputs_per = "token"
     kind: Literal["labels"] = "labels"
-    column: Column = Field(
-        description="column of [data] targets: text as long as the sequence, one label per "
-        "position; - if unknown"
-    )
-    classes: Annotated[str, Field(min_length=2)] = Field(
-        description="the labels, one character each"
-    )
+    column: Column
+    classes: Annotated[str, Field(min_length=2)]
 
-    @model_validator(mode="after")
-    def _classes_differ(self) -> LabelsObjective:
+    def problems(self) -> Iterator[str]:
         if (
             len(set(self.classes)) < len(self.classes)
             or "-" in self.classes
             or not self.classes.isascii()
         ):
-            raise ValueError(
-                f"invalid classes {self.classes!r}; use different ASCII characters other than -"
-            )
-        return self
+            yield f"invalid classes {self.classes!r}; use different ASCII characters other than -"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -250,22 +258,25 @@ class BinsObjective(ObjectiveSection):
     Points are, for example, transcription start sites. The network predicts a probability for each
     encoder position and strand. The probability of a bin combines its positions as independent
     events (noisy-or), so the model learns locations within bins.
+
+    Attributes
+    ----------
+    points
+        BED file (plain or gz) of stranded points; for longer intervals, the first base on the
+        strand
+    bin
+        bp; in evaluation bins are counted from position 0 of the chromosome, where records
+        start at a multiple of the bin size
+    points_sha256
+        hash of the file when the model was trained
     """
 
     outputs_per = "position"
     allows_privacy = False
     kind: Literal["bins"] = "bins"
-    points: str = Field(
-        min_length=1,
-        description="BED file (plain or gz) of stranded points; for longer intervals, the first "
-        "base on the strand",
-    )
-    bin: Positive = Field(
-        200,
-        description="bp; in evaluation bins are counted from position 0 of the chromosome, "
-        "where records start at a multiple of the bin size",
-    )
-    points_sha256: str = Field("", description="hash of the file when the model was trained")
+    points: str = Field(min_length=1)
+    bin: Positive = 200
+    points_sha256: str = ""
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -288,10 +299,15 @@ class MaskedObjective(LanguageObjective):
 
     Spans are hidden, so that overlapping k-mers do not reveal each other (BERT, Devlin et al. 2019;
     spans as in DNABERT, Ji et al. 2021).
+
+    Attributes
+    ----------
+    fraction
+        fraction of positions that are hidden
     """
 
     kind: Literal["masked"] = "masked"
-    fraction: float = Field(0.15, gt=0, le=0.5, description="fraction of positions that are hidden")
+    fraction: float = Field(0.15, gt=0, le=0.5)
 
 
 class CausalObjective(LanguageObjective):

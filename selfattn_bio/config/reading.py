@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -43,6 +43,23 @@ def read_run_file(path: str | Path) -> RunFile:
 def place_of(path: str | Path, *keys: str) -> str:
     """Return `path:line` of a key in a run file, or of its table if the key is not set."""
     return f"{path}:{_line_of(list(keys), Path(path).read_text(encoding='utf-8-sig'))}"
+
+
+def check_files(task: RunFile, files: Iterable[str | None]) -> None:
+    """Raise `RunFileError`, with the line of the run file, unless these input files exist."""
+    for file in files:
+        if file and file != "-" and not Path(file).exists():
+            lines = task.path.read_text(encoding="utf-8-sig").splitlines() if task.path else []
+            named = (line for line, text in enumerate(lines, 1) if re.search(_quoted(file), text))
+            raise RunFileError(
+                f"no such file: {file!r}",
+                place=f"{task.path}:{next(named, 1)}" if task.path else "",
+                hint="Correct the path, which is relative to the current folder",
+            )
+
+
+def _quoted(file: str) -> str:
+    return rf"""["']{re.escape(file)}["']"""
 
 
 def run_file_of(text: str, path: Path) -> RunFile:

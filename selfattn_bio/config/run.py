@@ -6,7 +6,8 @@ Rules about combinations of sections are in `rules`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,40 +15,51 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from selfattn_bio.config.data import Data
-from selfattn_bio.config.interpret import Interpret
-from selfattn_bio.config.model import AnyModel, AttentionModel
-from selfattn_bio.config.objective import AnyObjective, BinaryObjective
-from selfattn_bio.config.partner import Partner
-from selfattn_bio.config.rules import RULES
-from selfattn_bio.config.section import Section, left_out
-from selfattn_bio.config.split import AnySplit, Audit, RandomSplit
-from selfattn_bio.config.stack import StackSection
-from selfattn_bio.config.stem import Tokens
-from selfattn_bio.config.sweep import Job, Sweep, jobs_of
-from selfattn_bio.config.training import EvaluationSection, Privacy, Training, Transfer
-from selfattn_bio.config.variants import (
+from selfattn_bio.config.data import Data, Partner
+from selfattn_bio.config.derived import (
+    Job,
+    Sweep,
     VariantName,
     VariantSection,
     apply_variant,
     default_variants,
     default_variants_of_pairs,
+    jobs_of,
+)
+from selfattn_bio.config.interpret import Interpret
+from selfattn_bio.config.model import AnyModel, AttentionModel, Tokens
+from selfattn_bio.config.objective import AnyObjective, BinaryObjective
+from selfattn_bio.config.rules import RULES
+from selfattn_bio.config.section import Section, left_out
+from selfattn_bio.config.split import AnySplit, Audit, RandomSplit
+from selfattn_bio.config.training import (
+    EvaluationSection,
+    Privacy,
+    StackSection,
+    Training,
+    Transfer,
 )
 
 SHOWN = 3  # files in the repr
 
 
 class RunFile(Section):
-    """A task: its data, split, model, training, evaluation and interpretation."""
+    """A task: its data, split, model, training, evaluation and interpretation.
 
-    title: str = Field("", description="title of the report")
+    Attributes
+    ----------
+    title
+        title of the report
+    partner
+        the second of two inputs; model kind paired reads both
+    """
+
+    title: str = ""
     data: Data
     split: AnySplit = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
-    partner: Partner | None = left_out(
-        None, description="the second of two inputs; model kind paired reads both"
-    )
+    partner: Partner | None = left_out(None)
     objective: AnyObjective = BinaryObjective()
     model: AnyModel = AttentionModel()
     training: Training = Training()
@@ -134,11 +146,8 @@ class RunFile(Section):
             {**values, "split": {"kind": "files", **split}} if isinstance(split, dict) else values
         )
 
-    @model_validator(mode="after")
-    def _sections_fit(self) -> RunFile:
-        for rule in RULES:
-            rule(self)
-        return self
+    def problems(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(rule(self) for rule in RULES)
 
     @model_validator(mode="after")
     def _parts_are_runs(self) -> RunFile:

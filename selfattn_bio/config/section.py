@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,12 +14,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_PROTEIN_K = 4
+ATTRIBUTES = "\n\nAttributes\n----------\n"  # heading of a docstring
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -62,10 +67,10 @@ def left_out(default: Any, **field: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **field)
 
 
-def check_stride(k: int, stride: int) -> None:
-    """Refuse k-mers that leave positions between them."""
+def stride_problems(k: int, stride: int) -> Iterator[str]:
+    """Yield the problem of k-mers that leave positions between them."""
     if stride > k:
-        raise ValueError(f"stride {stride} skips positions; use at most k ({k})")
+        yield f"stride {stride} skips positions; use at most k ({k})"
 
 
 def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
@@ -77,11 +82,43 @@ def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
 class Section(BaseModel):
     """A table of the run file.
 
+    The docstring of a section describes its keys as attributes; the schema and the documentation
+    show these texts.
+
     Tables are immutable. Values are not converted to other types (except 1 to 1.0), numbers are
     finite, and an unknown key raises an error that suggests the closest known one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    def problems(self) -> Iterator[str]:
+        """Yield a sentence for each combination of values that is impossible.
+
+        The first one becomes the error of the table. Sections that check combinations override
+        this method.
+        """
+        yield from ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe table and keys by the docstring of the class."""
+        found = handler(schema)
+        table = handler.resolve_ref_schema(found)
+        table["description"] = inspect.cleandoc(cls.__doc__ or "").partition(ATTRIBUTES)[0]
+        for base in reversed(cls.__mro__):
+            keys = inspect.cleandoc(base.__doc__ or "").partition(ATTRIBUTES)[2]
+            for key, text in re.findall(r"^(\w+)\n((?:    .+\n?)+)", keys, re.MULTILINE):
+                if key in table["properties"]:
+                    table["properties"][key]["description"] = " ".join(text.split())
+        return found
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        if problem := next(self.problems(), None):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -4,56 +4,65 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
 
 class ChromosomeSplit(Section):
-    """Split by the chromosome in the FASTA header; chromosomes not listed are train."""
+    """Split by the chromosome in the FASTA header; chromosomes not listed are train.
+
+    Attributes
+    ----------
+    valid
+        validation chromosomes
+    test
+        test chromosomes
+    """
 
     kind: Literal["chromosome"] = "chromosome"
-    valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation chromosomes")
-    test: Listed[tuple[str, ...]] = Field(min_length=1, description="test chromosomes")
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _chromosomes_differ(self) -> ChromosomeSplit:
+    def problems(self) -> Iterator[str]:
         if both := sorted(set(self.valid) & set(self.test)):
-            raise ValueError(
-                f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
-            )
-        return self
+            yield f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
 
 
 class FractionSplit(Section):
-    """Common settings of random splits."""
+    """Common settings of random splits.
 
-    valid_fraction: Fraction = Field(0.15, gt=0, description="fraction of the validation set")
-    test_fraction: Fraction = Field(0.15, gt=0, description="fraction of the test set")
+    Attributes
+    ----------
+    valid_fraction
+        fraction of the validation set
+    test_fraction
+        fraction of the test set
+    """
+
+    valid_fraction: Fraction = Field(0.15, gt=0)
+    test_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
 
-    @model_validator(mode="after")
-    def _train_is_not_empty(self) -> FractionSplit:
+    def problems(self) -> Iterator[str]:
         if (total := self.valid_fraction + self.test_fraction) >= 1:
-            raise ValueError(
-                f"valid_fraction + test_fraction is {total:g}, which leaves no training records"
-            )
-        return self
+            yield f"valid_fraction + test_fraction is {total:g}, which leaves no training records"
 
 
 class GroupSplit(FractionSplit):
-    """Split complete groups at random with `seed`."""
+    """Split complete groups at random with `seed`.
+
+    Attributes
+    ----------
+    column
+        an attribute of the FASTA headers (group, species), or a column of [data] targets
+    """
 
     kind: Literal["group"] = "group"
-    column: str = Field(
-        "group",
-        min_length=1,
-        description="an attribute of the FASTA headers (group, species), or a column of [data] "
-        "targets",
-    )
+    column: str = Field("group", min_length=1)
 
 
 class SpeciesSplit(FractionSplit):
@@ -75,77 +84,84 @@ class ClusterSplit(FractionSplit):
     """Split complete clusters of similar sequences at random with `seed`.
 
     No record is similar to one of another split.
+
+    Attributes
+    ----------
+    method
+        mmseqs2 = the program of that name, which must be installed
+    similarity
+        smallest similarity at which two records stay together: fraction of shared k-mers (0.15
+        for DNA and 0.3 for protein if not given), or identity for mmseqs2
+    k
+        k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein if not
+        given
     """
 
     kind: Literal["cluster"] = "cluster"
-    method: Literal["kmers", "mmseqs2"] = Field(
-        "kmers", description="mmseqs2 = the program of that name, which must be installed"
-    )
-    similarity: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="smallest similarity at which two records stay together: fraction of shared"
-        " k-mers (0.15 for DNA and 0.3 for protein if not given), or identity for "
-        "mmseqs2",
-    )
-    k: int | None = Field(
-        None,
-        ge=4,
-        le=14,
-        description="k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein "
-        "if not given",
-    )
+    method: Literal["kmers", "mmseqs2"] = "kmers"
+    similarity: float | None = Field(None, gt=0, le=1)
+    k: int | None = Field(None, ge=4, le=14)
 
-    @model_validator(mode="after")
-    def _k_is_of_kmers(self) -> ClusterSplit:
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.k is not None and self.method != "kmers":
-            raise ValueError(f"k cannot be used with method {self.method!r}; remove it")
+            yield f"k cannot be used with method {self.method!r}; remove it"
         if self.similarity is None and self.method != "kmers":
-            raise ValueError(
+            yield (
                 f"method {self.method!r} needs similarity, the smallest identity within a cluster"
             )
-        return self
 
 
 class RegionSplit(Section):
     """Split by regions `CHROM:START-END` (0-based half-open).
 
     Records that touch no region are train. Records that are only partly in a region are dropped.
+
+    Attributes
+    ----------
+    valid
+        validation regions
+    test
+        test regions
     """
 
     kind: Literal["region"] = "region"
-    valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation regions")
-    test: Listed[tuple[str, ...]] = Field(min_length=1, description="test regions")
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _regions_are_apart(self) -> RegionSplit:
+    def problems(self) -> Iterator[str]:
         texts = (*self.valid, *self.test)
         named = sorted((*region, text) for region, text in zip(regions(texts), texts, strict=True))
         for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(named):
             if chrom == other and start < end:
-                raise ValueError(f"regions {first} and {second} overlap")
-        return self
+                yield f"regions {first} and {second} overlap"
 
 
 class SplitValues(Section):
-    """Values of the column that name each split. Case is ignored."""
+    """Values of the column that name each split. Case is ignored.
 
-    train: Names = Field(("train", "training"), description="values of training records")
-    valid: Names = Field(
-        ("valid", "validation", "val", "dev", "development"),
-        description="values of validation records",
-    )
-    test: Names = Field(("test", "testing", "holdout"), description="values of test records")
-    dropped: Names | None = Field(None, description="values of records that are not used")
+    Attributes
+    ----------
+    train
+        values of training records
+    valid
+        values of validation records
+    test
+        values of test records
+    dropped
+        values of records that are not used
+    """
 
-    @model_validator(mode="after")
-    def _values_differ(self) -> SplitValues:
+    train: Names = ("train", "training")
+    valid: Names = ("valid", "validation", "val", "dev", "development")
+    test: Names = ("test", "testing", "holdout")
+    dropped: Names | None = None
+
+    def problems(self) -> Iterator[str]:
         seen: dict[str, str] = {}
         for value, split in self.pairs():
             if seen.setdefault(value, split) != split:
-                raise ValueError(f"value {value!r} is given for both {seen[value]} and {split}")
-        return self
+                yield f"value {value!r} is given for both {seen[value]} and {split}"
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return each value in lower case with its split."""
@@ -162,13 +178,14 @@ class GivenSplit(Section):
     """A split that came with the data.
 
     Copies of test records are removed from train and valid; test is never reduced.
+
+    Attributes
+    ----------
+    valid_fraction
+        fraction of train that is sampled as valid if the data name no valid records
     """
 
-    valid_fraction: Fraction = Field(
-        0.15,
-        gt=0,
-        description="fraction of train that is sampled as valid if the data name no valid records",
-    )
+    valid_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
 
 
@@ -177,14 +194,18 @@ class ColumnSplit(GivenSplit):
 
     It is a column of the sequence table, a FASTA header attribute (`split=train`) or a column of
     [data] targets.
+
+    Attributes
+    ----------
+    column
+        name of the column or header attribute
+    values
+        such as { train = ["fit"], valid = ["tune"], test = ["final"] }
     """
 
     kind: Literal["column"] = "column"
-    column: Column = Field("split", description="name of the column or header attribute")
-    values: SplitValues = Field(
-        SplitValues(),
-        description='such as { train = ["fit"], valid = ["tune"], test = ["final"] }',
-    )
+    column: Column = "split"
+    values: SplitValues = SplitValues()
 
     @property
     def splits(self) -> dict[str, str]:
@@ -234,48 +255,35 @@ class Audit(Section):
     """[audit]: how much test may share with the training data.
 
     `selfattn-bio audit` fails above a limit and warns below it.
+
+    Attributes
+    ----------
+    similarity
+        smallest fraction of shared k-mers of near neighbours; 0.15 for DNA and 0.3 for protein
+        if not given
+    k
+        k-mer length; 12 for DNA, 6 in a reduced alphabet for protein if not given
+    max_similarity
+        largest similarity between a test record and its nearest neighbour in train
+    max_near
+        largest fraction of test records that have a near neighbour
+    max_duplicates
+        largest number of test records with the same sequence in train, on either strand;
+        unlimited with [data] keep_duplicates
+    max_overlaps
+        largest number of test records whose interval overlaps one of train, on either strand
+    max_shared
+        largest number of test records whose group or species is also in train; unlimited if not
+        given
+    max_seen
+        largest number of test records that a parent of the model saw
     """
 
-    similarity: float | None = Field(
-        None,
-        ge=0.05,
-        le=1,
-        description="smallest fraction of shared k-mers of near neighbours; 0.15 for DNA and 0.3 "
-        "for protein if not given",
-    )
-    k: int | None = Field(
-        None,
-        ge=4,
-        le=14,
-        description="k-mer length; 12 for DNA, 6 in a reduced alphabet for protein if not given",
-    )
-    max_similarity: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="largest similarity between a test record and its nearest neighbour in train",
-    )
-    max_near: float = Field(
-        1.0, ge=0, le=1, description="largest fraction of test records that have a near neighbour"
-    )
-    max_duplicates: int | None = Field(
-        0,
-        ge=0,
-        description="largest number of test records with the same sequence in train, on either "
-        "strand; unlimited with [data] keep_duplicates",
-    )
-    max_overlaps: int = Field(
-        0,
-        ge=0,
-        description="largest number of test records whose interval overlaps one of train, on "
-        "either strand",
-    )
-    max_shared: int | None = Field(
-        None,
-        ge=0,
-        description="largest number of test records whose group or species is also in train; "
-        "unlimited if not given",
-    )
-    max_seen: int = Field(
-        0, ge=0, description="largest number of test records that a parent of the model saw"
-    )
+    similarity: float | None = Field(None, ge=0.05, le=1)
+    k: int | None = Field(None, ge=4, le=14)
+    max_similarity: float = Field(1.0, gt=0, le=1)
+    max_near: float = Field(1.0, ge=0, le=1)
+    max_duplicates: int | None = Field(0, ge=0)
+    max_overlaps: int = Field(0, ge=0)
+    max_shared: int | None = Field(None, ge=0)
+    max_seen: int = Field(0, ge=0)

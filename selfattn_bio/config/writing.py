@@ -1,4 +1,4 @@
-"""Write the lines of a run file: tables, settings and comments.
+"""Write run files: their tables, settings and comments, and the JSON Schema for editors.
 
 Names of columns, classes and files come from the user's data and may contain any character. Only
 these functions write them, so a name cannot leave its value or its comment.
@@ -6,12 +6,16 @@ these functions write them, so a name cannot leave its value or its comment.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.display import one_line
+from selfattn_bio.files import whole_file
 
 
 def comment(text: str) -> str:
@@ -37,3 +41,13 @@ def toml_value(value: Any) -> str:
 def _pair(key: str, value: Any) -> str:
     name = tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
     return f"{name} = {toml_value(value)}"
+
+
+NAME = "run_file.schema.json"
+DIRECTIVE = f"#:schema {NAME}\n"  # first line of a run file in the same folder
+
+
+def write_schema(path: str | Path) -> None:
+    """Write the JSON Schema of run files for this version of the package."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(RunFile.model_json_schema()) + "\n", encoding="utf-8")

@@ -11,8 +11,8 @@ from functools import partial
 from typing import NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii
@@ -38,26 +38,26 @@ class RecordWindows:
     first and [0, 3) of the second.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], size: int | None) -> None:
+    def __init__(self, lengths: Integers, size: int | None) -> None:
         self.lengths, self.size = lengths, size or int(lengths.max(initial=1))
         self._ends = np.cumsum(-(-lengths // self.size))
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def sampled_lengths(self) -> NDArray[np.int64]:
+    def sampled_lengths(self) -> Integers:
         """Return the length of each window as sampled in an epoch, (len,).
 
         For records longer than `size`, all windows have `size` letters.
         """
         return np.repeat(np.minimum(self.lengths, self.size), np.diff(self._ends, prepend=0))
 
-    def records(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def records(self, windows: Integers) -> tuple[Integers, Integers]:
         """Return the record of each window, and the number of the window in its record, from 0."""
         records = np.searchsorted(self._ends, windows, "right")
         return records, windows - np.where(records > 0, self._ends[records - 1], 0)
 
-    def laid(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def laid(self) -> tuple[Integers, Integers, Integers]:
         """Return consecutive windows in order, thinned evenly to at most LAID letters.
 
         Returns
@@ -81,13 +81,13 @@ class Laid(NamedTuple):
     sequences.
     """
 
-    rows: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    rows: Integers
+    starts: Integers
+    ends: Integers
     letters: list[Ascii]
 
 
-def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int) -> Laid:
+def laid_windows(corpus: Corpus, rows: Integers, size: int, least: int) -> Laid:
     """Read the windows of `RecordWindows.laid` from these records; the result is always the same.
 
     Windows that contain only N (X in protein) or have fewer than `least` letters are left out. At
@@ -120,7 +120,7 @@ def is_unknown(letters: Ascii, alphabet: Alphabet) -> bool:
     return bool((letters == ord(alphabet.unknown)).all())
 
 
-class Epoch(Sequence[NDArray[np.int64]]):
+class Epoch(Sequence[Integers]):
     """The batches of an epoch, each made on access: an epoch may have millions.
 
     Parameters
@@ -131,21 +131,19 @@ class Epoch(Sequence[NDArray[np.int64]]):
         Numbers of the batches, in order.
     """
 
-    def __init__(
-        self, batch: Callable[[int], NDArray[np.int64]], numbers: NDArray[np.int64] | range
-    ) -> None:
+    def __init__(self, batch: Callable[[int], Integers], numbers: Integers | range) -> None:
         self._batch, self._numbers = batch, numbers
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     @overload
-    def __getitem__(self, number: int) -> NDArray[np.int64]: ...
+    def __getitem__(self, number: int) -> Integers: ...
 
     @overload
-    def __getitem__(self, number: slice) -> Sequence[NDArray[np.int64]]: ...
+    def __getitem__(self, number: slice) -> Sequence[Integers]: ...
 
-    def __getitem__(self, number: int | slice) -> NDArray[np.int64] | Sequence[NDArray[np.int64]]:
+    def __getitem__(self, number: int | slice) -> Integers | Sequence[Integers]:
         if isinstance(number, slice):
             return Epoch(self._batch, self._numbers[number])
         return self._batch(int(self._numbers[number]))
@@ -163,7 +161,7 @@ class BatchOrder:
         Records per batch; the last batch of an epoch may be smaller.
     """
 
-    lengths: NDArray[np.int64]
+    lengths: Integers
     batch_size: int
     seed: int
 
@@ -181,7 +179,7 @@ class BatchOrder:
         numbers = rng.permutation(-(-len(order) // size))
         return Epoch(lambda number: order[number * size : (number + 1) * size], numbers)
 
-    def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sampled(self, rng: np.random.Generator) -> Integers:
         """Return the row numbers of an epoch in random order."""
         return rng.permutation(len(self.lengths))
 
@@ -224,9 +222,9 @@ class BalancedOrder(BatchOrder):
         Cell number of each record, (n,). Numbers start at 0 and each must occur.
     """
 
-    cells: NDArray[np.int64]
+    cells: Integers
 
-    def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sampled(self, rng: np.random.Generator) -> Integers:
         """Return the rows of an epoch, (n,), in random order; some repeat, others are missing."""
         num_records, num_cells = len(self.cells), int(self.cells.max()) + 1
         sampled = []
@@ -274,7 +272,7 @@ class PoissonOrder:
         """Return the batches of an epoch as row numbers in ascending order."""
         return Epoch(partial(self.batch, number), range(-(-self.num_records // self.batch_size)))
 
-    def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
+    def batch(self, epoch: int, number: int) -> Integers:
         """Return the row numbers of one batch."""
         rng = np.random.default_rng((self.secret, STREAM_BATCHES, epoch, number))
         return np.flatnonzero(rng.random(self.num_records) < self.rate)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
@@ -175,7 +176,7 @@ def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Ten
     )
 
 
-def _row_numbers(rows: ArrayLike, count: int) -> NDArray[np.int64]:
+def _row_numbers(rows: ArrayLike, count: int) -> Integers:
     """Return rows as numbers (n,); `rows` are numbers below `count`, or a bool for each record."""
     rows = np.asarray(rows)
     if rows.dtype == bool:

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow import parquet
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile, did_you_mean
 from selfattn_bio.data.writer import (
-    BLOCK,
     LETTERS,
     MASKED,
     RECORDS,
@@ -34,7 +33,7 @@ from selfattn_bio.data.writer import (
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import PIECE, get_alphabet
 from selfattn_bio.sequence.intervals import overlapping
 
 SUMMARY, PARTNER = "corpus.json", "partner"
@@ -162,7 +161,7 @@ class Corpus:
         """Release the memory of mapped letters; the system maps them again on access."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
-    def masked(self, i: int) -> NDArray[np.bool_]:
+    def masked(self, i: int) -> Bools:
         """Return which letters of record `i` were lower case, (L,).
 
         Raises
@@ -189,59 +188,30 @@ class Corpus:
         Parameters
         ----------
         place
-            Where the columns are requested, for the error; by default the table of the targets.
+            Where the columns are requested, for the error; by default the corpus.
 
         Raises
         ------
         CorpusError
-            If the corpus was built without targets, or a column is missing.
+            If a column is missing.
         """
-        if not (self.path / TARGETS).exists():
-            raise CorpusError(
-                "the corpus has no targets",
-                place=str(self.path),
-                hint="Ingest with targets in [data] (--targets)",
-            )
-        found = pd.read_parquet(self.path / TARGETS)
+        path = self.path / TARGETS
+        found = pd.read_parquet(path) if path.exists() else pd.DataFrame(index=self.records.index)
         if absent := [column for column in columns if column not in found]:
-            message = (
-                f"no column {absent[0]!r} in the targets (columns: "
-                f"{', '.join(map(repr, found.columns))})"
-            )
+            held = ", ".join(map(repr, found)) or "none"
             hint = did_you_mean(absent[0], list(map(str, found))).replace("did", "Did", 1) or (
-                "Name one of them in the run file, or add the column to the table"
+                f"Add it to the table, or {absent[0]}=... to the FASTA headers, and ingest again"
             )
-            raise CorpusError(message, place=place or self.summary["targets"]["path"], hint=hint)
+            message = f"no column {absent[0]!r} in the targets (columns: {held})"
+            raise CorpusError(message, place=place or str(self.path), hint=hint)
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:
         """Return a column of the records, or of their targets if the records lack it.
 
-        Parameters
-        ----------
-        place
-            Where the column is requested, for the error; by default the corpus.
-
-        Raises
-        ------
-        CorpusError
-            If neither has the column.
+        `place` and errors are those of `targets`.
         """
-        if name in self.records:
-            return self.records[name]
-        path = self.path / TARGETS
-        if not path.exists() or name not in parquet.read_schema(path).names:
-            held = self.summary.get("targets", {}).get("columns", ())
-            found = ", ".join(map(repr, held)) or "none"
-            hint = did_you_mean(name, held).replace("did", "Did", 1) or (
-                f"Add it to the table, or {name}=... to the FASTA headers, and run ingest again"
-            )
-            raise CorpusError(
-                f"no column {name!r} in the corpus (further columns: {found})",
-                place=place or str(self.path),
-                hint=hint,
-            )
-        return self.targets([name])[name]
+        return self.records[name] if name in self.records else self.targets([name], place)[name]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
@@ -320,9 +290,9 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 strict=True,
             ):
                 file.seek(offset)
-                digest = hashlib.sha256(file.read(min(length, BLOCK)))
-                for at in range(BLOCK, length, BLOCK):
-                    digest.update(file.read(min(length - at, BLOCK)))
+                digest = hashlib.sha256(file.read(min(length, PIECE)))
+                for at in range(PIECE, length, PIECE):
+                    digest.update(file.read(min(length - at, PIECE)))
                 if (found := digest.hexdigest()) != expected:
                     raise CorpusError(
                         f"the sequence of record {name!r} was altered: its SHA-256 is "
@@ -332,7 +302,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                     )
 
 
-def _runs_of(path: Path) -> NDArray[np.int64]:
+def _runs_of(path: Path) -> Integers:
     """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
     return (

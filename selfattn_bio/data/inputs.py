@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from selfattn_bio.config import PairedModel, RunFile, TrackPartner
+from selfattn_bio.config import EditsSection, PairedModel, RunFile, TrackPartner
 from selfattn_bio.data.batches import is_unknown
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
@@ -230,20 +230,10 @@ def _check(corpus: Corpus, run: RunFile) -> None:
         raise CorpusError(message, place=place, hint="Lower partner.k, or ingest again")
 
 
-@dataclass(frozen=True)
-class Edits:
+class Edits(EditsSection):
     """Edit sequences similarly to evolution, keeping their length and label.
 
-    Attributes
-    ----------
-    per_record
-        Number of kinds of edits per record, chosen at random each time.
-    longest
-        Maximum length of an insertion or deletion.
-    translocation
-        Maximum number of letters by which a sequence is rotated.
-    substitution
-        Fraction of letters that are replaced.
+    Parameters are those of [training] `edits`.
 
     References
     ----------
@@ -251,11 +241,6 @@ class Edits:
     networks with evolution-inspired data augmentations. New letters are sampled from the record
     here, so that its composition does not change; EvoAug samples them uniformly.
     """
-
-    per_record: int
-    longest: int
-    translocation: int
-    substitution: float
 
     def apply(self, letters: Ascii, rng: np.random.Generator) -> Ascii:
         """Return an edited copy of a sequence, (L,) of the same length."""

@@ -14,15 +14,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import NUM_LEVELS, Scale, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.tracks import read_track
 
@@ -53,17 +53,10 @@ class Partners:
                 columns = {str(name): column for name, column in self.data.columns.items()} | {
                     "sequence": section.column
                 }
-                fields, paths = (
-                    Fields(columns=columns, numbered=self.data.ids == "numbered"),
-                    [path for path, _ in self.data.files],
-                )
-                stems = distinct_stems(paths)
-                files = [
-                    SequenceFile(Path(path), None, fields, stem)
-                    for path, stem in zip(paths, stems, strict=True)
-                ]
+                fields = Fields(columns=columns, numbered=self.data.ids == "numbered")
+                files = sequence_files([path for path, _ in self.data.files], fields)
             case SequencePartner(files=others):
-                files = [SequenceFile(Path(path)) for path in others or ()]
+                files = sequence_files(others or (), Fields())
         wanted = set(records["id"])
         return [SequencesOf(file, wanted) for file in files]
 
@@ -141,7 +134,7 @@ class TrackOf:
         )
 
 
-def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
+def open_numbers(path: str) -> Callable[[Any], Floats | None]:
     """Open a track and return a function from a record to its numbers.
 
     The function takes a row with id, chrom, start, strand and length. It returns one number per
@@ -158,7 +151,7 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
         return lambda row: arrays.get(row.id)
     track = read_track(path)
 
-    def along(row: Any) -> NDArray[np.float64] | None:
+    def along(row: Any) -> Floats | None:
         located = not pd.isna(row.start)
         chrom, start = (row.chrom, int(row.start)) if located else (row.id, 0)
         if chrom not in track.names:
@@ -169,7 +162,7 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
     return along
 
 
-def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
+def read_numbers(path: str | Path) -> dict[str, Floats]:
     """Read the numeric arrays of an .npz file, by id.
 
     Raises

@@ -10,7 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -25,7 +24,7 @@ from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import Cover, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.readers import SequenceFile, distinct_stems, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.tracks import Track, Values, binned, read_track
 
@@ -83,7 +82,7 @@ class GenomeSource:
 class MadeNegatives:
     """Negatives generated from the positives of [data], as `data.negatives` defines.
 
-    `attributes` are those of `sequence_files`.
+    `attributes` are those of `files_of`.
     """
 
     data: config.Data
@@ -100,7 +99,7 @@ class MadeNegatives:
             sources = (
                 [GenomeSource(self.data, positives, 1)]
                 if self.data.genome
-                else sequence_files(self.data, self.attributes)
+                else files_of(self.data, self.attributes)
             )
             once = ReadSummary()  # they are already counted as positives
             for record in made.shuffled(
@@ -133,7 +132,7 @@ class MadeNegatives:
         }
 
 
-def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
+def files_of(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
     """Return the sequence files of [data], each with the label of its records.
 
     `attributes` of FASTA headers are read as columns.
@@ -146,11 +145,8 @@ def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[
         attributes,
         data.ids == "numbered",
     )
-    stems = distinct_stems(path for path, _ in data.files)
-    return [
-        SequenceFile(Path(path), label, fields, stem)
-        for (path, label), stem in zip(data.files, stems, strict=True)
-    ]
+    paths, labels = zip(*data.files, strict=True)
+    return sequence_files(paths, fields, labels)
 
 
 def windows_of(
@@ -299,30 +295,20 @@ def _track_columns(
                 )
 
             return numbers
-        case config.LetterTrack(path=path, feature=feature, threshold=threshold):
-            along = _along(path, feature, genome)
+        case config.LetterTrack(feature=feature, threshold=threshold):
+            layers, other = [(_along(section.path, feature, genome), "1")], "0"
+        case config.FeatureTrack(classes=classes, other=other):
+            threshold = 0.5  # features are 1 inside and 0 elsewhere
+            layers = [(_along(section.path, each, genome), mark) for each, mark in classes.items()]
 
-            def letters(record: Record) -> dict[str, str | None]:
-                values = along(record)
-                marks = np.where(
-                    np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0"))
-                )
-                return {name: marks.astype(np.uint8).tobytes().decode()}
+    def letters(record: Record) -> dict[str, str | None]:
+        marks = np.full(len(record.letters), ord(other), np.uint8)
+        for along, mark in layers:
+            values = along(record)
+            marks[values >= threshold], marks[np.isnan(values)] = ord(mark), ord("-")
+        return {name: marks.tobytes().decode()}
 
-            return letters
-        case config.FeatureTrack(path=path, classes=classes, other=other):
-            layers = [
-                (_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()
-            ]
-
-            def features(record: Record) -> dict[str, str | None]:
-                marks = np.full(len(record.letters), ord(other), np.uint8)
-                for along, mark in layers:
-                    values = along(record)
-                    marks[values > 0], marks[np.isnan(values)] = mark, ord("-")
-                return {name: marks.tobytes().decode()}
-
-            return features
+    return letters
 
 
 def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:
@@ -409,7 +395,7 @@ def sources_of(data: Data, split: AnySplit | None = None) -> list[Source]:
             label: [path for path, other in data.files if other == label] for _, label in data.files
         }
         return [*(GenomeSource(data, paths, label) for label, paths in given.items()), *made]
-    return [*sequence_files(data, attributes), *made]
+    return [*files_of(data, attributes), *made]
 
 
 def _sources_by_split(data: Data) -> list[tuple[str, Source]]:
@@ -418,4 +404,4 @@ def _sources_by_split(data: Data) -> list[tuple[str, Source]]:
             (name, GenomeSource(data, paths, None)) for name, paths in data.given_splits.items()
         ]
     names = [name for name, paths in data.given_splits.items() for _ in paths]
-    return list(zip(names, sequence_files(data), strict=True))
+    return list(zip(names, files_of(data), strict=True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.config import (
     ChromosomeSplit,
     ClusterSplit,
@@ -156,7 +156,7 @@ def _with(corpus: Corpus, column: str) -> pd.DataFrame:
     return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
 
 
-def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
+def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     """Return the cluster of each record, and report the method and the sizes."""
     from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, mmseqs_clusters
 

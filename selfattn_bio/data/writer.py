@@ -21,18 +21,14 @@ from pyarrow import parquet
 from selfattn_bio.config import Data
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import targets_table
-from selfattn_bio.sequence.records import Fields, Record
+from selfattn_bio.sequence.records import Record
 
-LETTERS, RECORDS, TARGETS, MASKED = (
-    "letters.bin",
-    "records.parquet",
-    "targets.parquet",
-    "masked.bin",
-)
+LETTERS, MASKED = "letters.bin", "masked.bin"
+RECORDS, TARGETS = "records.parquet", "targets.parquet"
 TYPES = {
     "id": "str",
     "label": "Int8",
@@ -46,7 +42,6 @@ TYPES = {
     "sha256": "str",
 }
 DUPLICATE = "exact duplicate"
-BLOCK = 2**22  # letters processed at once
 ROWS = 50_000  # rows of the table in memory
 
 
@@ -182,7 +177,7 @@ class CorpusWriter:
             return f"longer than {rules.max_length} {rules.alphabet.unit}"
         unknown = ord(rules.alphabet.unknown)
         if record.letters[0] == unknown and all(
-            (record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)
+            (record.letters[at : at + PIECE] == unknown).all() for at in range(0, length, PIECE)
         ):
             return f"only {rules.alphabet.unknown}"
         if key in self._answers and rules.repeats != "keep":
@@ -229,7 +224,7 @@ class Targets:
         self._path, self._split_column = path, split_column
         # The table of targets may also be the table of sequences
         itself = next((source.fields for source in sources if source.path == path), None)
-        self._table = None if path is None else _read(path, itself)
+        self._table = None if path is None else targets_table(path, itself)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""
@@ -279,25 +274,3 @@ class Targets:
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
     return pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
-
-
-def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
-    """Read the table of targets as text, indexed by id; objectives interpret the columns."""
-    table = targets_table(path)
-    if fields:
-        table = table.rename(
-            columns={fields.column(name): name for name in ("id", "sequence")}
-        ).drop(columns="sequence", errors="ignore")
-    if "id" not in table or len(table.columns) < 2:
-        raise CorpusError(
-            "the table of targets needs a column id and at least one more (columns: "
-            f"{', '.join(map(repr, table.columns))})",
-            place=str(path),
-            hint="Columns are separated by commas in .csv files and by tabs in others",
-        )
-    if (repeated := table["id"][table["id"].duplicated()]).size:
-        raise CorpusError(
-            f"duplicate id {repeated.iloc[0]!r} in the table of targets",
-            place=f"{path}:{repeated.index[0] + 2}",
-        )
-    return table.set_index("id")

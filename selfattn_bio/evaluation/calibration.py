@@ -1,11 +1,12 @@
-"""Calibrate the probabilities of a binary classifier and choose its decision threshold.
+"""Calibrate models on validation records: probabilities, thresholds and prediction sets.
 
-All functions that fit something take logits or probabilities of validation records, which the
-network was not trained on.
+Functions that fit something take outputs of validation records, which the network was not trained
+on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.objectives import Objective
 from selfattn_bio.stored import LEAST_SLOPE
 
+BINS = 10  # of the comparison of probabilities with observed fractions
 TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
+Array = NDArray[np.float64]
+KEPT = 999  # scores per class; enough to meet the coverage to 0.001
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,31 @@ class Calibration:
     def uncalibrated_threshold(self) -> float:
         """Return the threshold for sigmoid(logit) that gives the same calls."""
         return float(expit((logit(self.threshold) - self.intercept) / self.slope))
+
+    def shift(self, prior: float | None) -> float:
+        """Return the shift of calibrated log-odds for a different fraction of positives.
+
+        Adding it to the log-odds adapts them to data in which the fraction `prior` is positive. It
+        is 0 if `prior` is None. Calibrated log-odds hold for the fraction of positives in the
+        validation split, whatever the fraction, class weights or balanced groups of training: the
+        intercept corrects for these.
+
+        Raises
+        ------
+        ArgumentError
+            If `prior` is not in (0, 1), or the fraction of positives in validation is unknown.
+        """
+        if prior is None:
+            return 0.0
+        if not 0 < prior < 1:
+            raise ArgumentError(f"prior {prior} is not between 0 and 1")
+        if self.positive_fraction is None:
+            raise ArgumentError(
+                "prior cannot be used with this model, which does not store the fraction of "
+                "positives in its validation split",
+                hint="Train it again with this version",
+            )
+        return float(logit(prior) - logit(self.positive_fraction))
 
     def log_odds(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated log-odds of label 1, in the given shape."""
@@ -170,10 +201,8 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float((ranked[best] + ranked[best + 1]) / 2)
 
 
-def reliability(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = 10
-) -> dict[str, NDArray[np.float64]]:
-    """Compare predicted probabilities with observed fractions in equally wide bins of [0, 1].
+def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Compare predicted probabilities with observed fractions in ten bins of [0, 1].
 
     Parameters
     ----------
@@ -181,8 +210,6 @@ def reliability(
         Probabilities of label 1, shape (n,).
     labels
         0 or 1, shape (n,).
-    bins
-        Number of bins.
 
     Returns
     -------
@@ -195,9 +222,9 @@ def reliability(
         If the shapes differ, there is no record, or a probability is not finite.
     """
     p, y = _checked(probabilities, labels, "probabilities")
-    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    bin_of = np.minimum((p * BINS).astype(int), BINS - 1)
     count, predicted, observed = (
-        np.bincount(bin_of, weights=w, minlength=bins) for w in (np.ones_like(p), p, y)
+        np.bincount(bin_of, weights=w, minlength=BINS) for w in (np.ones_like(p), p, y)
     )
     filled = count > 0
     return {
@@ -257,3 +284,65 @@ def logistic_line(
 def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log-odds of probabilities, clipped so that they are finite for 0 and 1."""
     return logit(np.clip(p, TINY, 1 - TINY))
+
+
+def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -> dict[str, Array]:
+    """Return the sorted nonconformity scores of the validation records, by class or column.
+
+    The score of a record for its class is high if the model gives that class a low output. For
+    numeric columns it is the absolute error. More than KEPT scores are reduced to KEPT quantiles,
+    each rounded up to the next score. This can enlarge prediction sets but never shrinks them.
+
+    Parameters
+    ----------
+    outputs
+        Network outputs on the validation split, (n, C), as from `Scorer.outputs`.
+    targets
+        Targets as from `Objective.targets`.
+
+    Returns
+    -------
+    Scores by class or column. Empty for objectives without prediction sets; classes without a
+    record are left out.
+
+    References
+    ----------
+    Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world; by class (Mondrian):
+    Vovk 2012.
+    """
+    if not objective.has_coverage:
+        return {}
+    scores, counted = objective.nonconformity(outputs, targets), objective.counted(targets)
+    found = {}
+    for column, name in enumerate(objective.coverage_names):
+        if counted[:, column].any():
+            found[name] = np.sort(scores[counted[:, column], column])
+            if len(found[name]) > KEPT:
+                fractions = np.linspace(0, 1, KEPT)
+                found[name] = np.quantile(found[name], fractions, method="higher")
+    return found
+
+
+def quantiles_of(fitted: Mapping[str, Array], names: Sequence[str], coverage: float) -> Array:
+    """Return scores that a new record exceeds with a probability of at most 1 - `coverage`.
+
+    Parameters
+    ----------
+    fitted
+        Scores from `fit_conformal`.
+    names
+        Classes or numeric columns.
+    coverage
+        Between 0 and 1.
+
+    Returns
+    -------
+    One score per name, (C,); infinite if the validation split has too few records of it.
+    """
+    return np.array([_quantile(fitted.get(name, np.empty(0)), coverage) for name in names])
+
+
+def _quantile(scores: Array, coverage: float) -> float:
+    """Return the smallest calibration score with at least this coverage; infinite if too few."""
+    rank = math.ceil((len(scores) + 1) * coverage)
+    return float(scores[rank - 1]) if rank <= len(scores) else math.inf

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import overlapping
+from selfattn_bio.sequence.intervals import LOCUS, overlapping
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
 from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.sequence.split_table import strand_keys
@@ -34,7 +34,6 @@ FEW = 50
 # maximum number of k-mers compared to find the strand; of a longer sequence, a sample is used
 COMPARED = 4_000_000
 KEY = 32  # characters of the key of a sequence
-PLACE = ["chrom", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -190,12 +189,12 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
     differently.
     """
     ids, sizes = [""] * len(test.records), [0] * len(test.records)
-    placed = test.records[PLACE].notna().all(axis=1).to_numpy(bool)
+    placed = test.records[LOCUS].notna().all(axis=1).to_numpy(bool)
     chroms = test.records["chrom"].map(canonical_name, na_action="ignore")
     for part in others:
         if test.assembly and part.assembly and test.assembly != part.assembly:
             continue
-        known = part.records.dropna(subset=PLACE)
+        known = part.records.dropna(subset=LOCUS)
         for chrom, intervals in known.groupby(known["chrom"].map(canonical_name)):
             intervals = intervals.sort_values("start")
             starts, ends = (

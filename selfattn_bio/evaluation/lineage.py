@@ -21,9 +21,8 @@ from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import Cover
+from selfattn_bio.sequence.intervals import LOCUS, Cover
 
-INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 COLUMNS = {  # of the table
     "key": "str",
     "assembly": "str",
@@ -86,7 +85,7 @@ class Lineage:
     @property
     def coordinate_warning(self) -> str:
         """Return a warning if seen records lack coordinates, which limits `check`; otherwise ""."""
-        without = int(self.seen[INTERVAL].isna().any(axis=1).sum())
+        without = int(self.seen[LOCUS].isna().any(axis=1).sum())
         if not without:
             return ""
         return (
@@ -137,7 +136,7 @@ def seen_table(
     One row per record: key (hash of the sequence, the same for both strands), assembly, chrom,
     start, end (0-based half-open; missing if unknown) and by_parent (whether a parent saw it).
     """
-    intervals = records[INTERVAL].reset_index(drop=True)
+    intervals = records[LOCUS].reset_index(drop=True)
     keys = record_keys(letters, alphabet, partners)
     own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
     return (
@@ -194,10 +193,10 @@ def check_unseen(
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the records that overlap a seen interval; names match with or without "chr"."""
-    located = records[INTERVAL].notna().all(axis=1).to_numpy(dtype=bool)
+    located = records[LOCUS].notna().all(axis=1).to_numpy(dtype=bool)
     seen_intervals, intervals = (
         table.assign(chrom=table["chrom"].map(canonical_name))
-        for table in (seen.dropna(subset=INTERVAL), records[located])
+        for table in (seen.dropna(subset=LOCUS), records[located])
     )
     overlaps = np.zeros(len(records), dtype=bool)
     overlaps[located] = Cover(seen_intervals).bases_of(intervals) > 0

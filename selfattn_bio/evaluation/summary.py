@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.metrics import (
     ANY_VALUE,

@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import gammaln
 from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Letters
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.arrays import Bools, Floats, Integers
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 
 # Largest numbers of groups by GC content and by length. Groups have about the same number of
 # records, at least MIN_IN_GROUP. Wide groups leave differences in GC content within them: with ten,
@@ -178,7 +178,7 @@ def matched_rank_shift(hits: pd.DataFrame, values: Floats, strata: Integers) -> 
     }
 
 
-def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> Integers:
+def strata_of(sequences: Letters, alphabet: Alphabet) -> Integers:
     """Group similar records: DNA by GC content and length, protein by length.
 
     Returns
@@ -310,11 +310,8 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
     Without random ties the leftmost hit would always win and bias the position profile.
     """
-    return (
-        hits.iloc[rng.permutation(len(hits))]
-        .sort_values("p_value", kind="stable")
-        .drop_duplicates("record")
-    )
+    shuffled = hits.iloc[rng.permutation(len(hits))]
+    return shuffled.sort_values("p_value", kind="stable").drop_duplicates("record")
 
 
 def _in_windows(starts: Integers, length: int) -> Integers:

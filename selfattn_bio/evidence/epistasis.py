@@ -23,21 +23,22 @@ is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Letters
+from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evidence.associations import quantile_groups
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Span = tuple[int, int]
-LogOdds = Callable[[Sequence[Letters]], Floats]
+LogOdds = Callable[[Letters], Floats]
 
 DRAWS = 2  # shuffles per record; their letters replace the sites
 # The gap of a random site may differ by SLACK positions plus FRACTION times the gap of the pair.
@@ -94,7 +95,7 @@ def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
 def epistasis(
     pairs: pd.DataFrame,
     sites: pd.DataFrame,
-    sequences: Sequence[Letters],
+    sequences: Letters,
     log_odds: LogOdds,
     rng: np.random.Generator,
     *,
@@ -129,45 +130,35 @@ def epistasis(
     by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
     before = {record: covered_before(group, len(sequences[record])) for record, group in by_record}
     names = {record: set(group["name"]) for record, group in by_record}
-    letters_of: dict[str, list[Letters]] = {}
-    for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
-        index=False
-    ):
+    letters_of: dict[str, list[Ascii]] = {}
+    spans_of = sites[["name", "record", "start", "end"]]
+    for name, record, start, end in spans_of.itertuples(index=False):
         letters_of.setdefault(name, []).append(sequences[record][start:end])
     rows = list(pairs[[*PAIR, *SITES]].itertuples(index=False, name=None))
     scored = []
     for first in range(0, len(rows), CHUNK):
-        made: list[Letters] = []
+        made: list[Ascii] = []
         squares: list[tuple[str | int, ...]] = []
-        for number, (record, name_a, name_b, *ends) in enumerate(
-            rows[first : first + CHUNK], start=first
-        ):
+        chunk = rows[first : first + CHUNK]
+        for number, (record, name_a, name_b, *ends) in enumerate(chunk, start=first):
             others = sorted(set(letters_of) - {name_a, name_b})
             absent = [name for name in others if name not in names[record]]
             thirds = {name: letters_of[name] for name in absent or others}
             spans = (ends[0], ends[1]), (ends[2], ends[3])
             for _ in range(draws):
-                squares += [
-                    (number, *square)
-                    for square in _squares(
-                        sequences[record],
-                        (name_a, name_b),
-                        spans,
-                        before[record],
-                        thirds,
-                        made,
-                        rng,
-                    )
-                ]
+                found = _squares(
+                    sequences[record], (name_a, name_b), spans, before[record], thirds, made, rng
+                )
+                squares += [(number, *square) for square in found]
         table = pd.DataFrame(squares, columns=["row", "kind", *NAMES, *SQUARE])
         table[SQUARE] = log_odds(made)[table[SQUARE].to_numpy()]
         scored.append(table.assign(epistasis=table[SQUARE].to_numpy() @ SIGNS))
     if not scored:
         return pd.DataFrame(columns=COLUMNS, index=pairs.index, dtype=float)
-    found = pd.concat(scored, ignore_index=True)
-    means = found.pivot_table("epistasis", "row", "kind")
+    every = pd.concat(scored, ignore_index=True)
+    means = every.pivot_table("epistasis", "row", "kind")
     means = means.reindex(index=range(len(rows)), columns=COLUMNS[:2]).set_axis(pairs.index)
-    return means.assign(expected=expected_epistasis(pairs, found))
+    return means.assign(expected=expected_epistasis(pairs, every))
 
 
 def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> Floats:
@@ -196,12 +187,12 @@ def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> Floats:
 
 
 def _squares(
-    letters: Letters,
+    letters: Ascii,
     names: tuple[str, str],
     spans: tuple[Span, Span],
     before: NDArray[np.int32],
-    thirds: Mapping[str, Sequence[Letters]],
-    made: list[Letters],
+    thirds: Mapping[str, Letters],
+    made: list[Ascii],
     rng: np.random.Generator,
 ) -> Iterator[tuple[str | int, ...]]:
     """Build the sequences of one shuffle, four for each epistasis, and add them to `made`.
@@ -210,7 +201,7 @@ def _squares(
     random site), then the indices of the four sequences in `made`, in the order of `SIGNS`.
     """
 
-    def add(sequence: Letters) -> int:
+    def add(sequence: Ascii) -> int:
         made.append(sequence)
         return len(made) - 1
 
@@ -238,7 +229,7 @@ def _squares(
                 yield "third", names[own], third, *two, alone[other], neither
 
 
-def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
+def put(letters: Ascii, other: Ascii, *spans: Span) -> Ascii:
     """Copy `letters` and replace the spans by those of `other`."""
     copy = letters.copy()
     for span in spans:
@@ -280,7 +271,7 @@ def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
     if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
         return scores
 
-    def mean(sequences: Sequence[Letters]) -> Floats:
+    def mean(sequences: Letters) -> Floats:
         reverse = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
         return (scores(sequences) + scores(reverse)) / 2
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Letters, Scores
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.methods import AttnLRP, Saturation
 from selfattn_bio.attribution.rules import backward_batches
 from selfattn_bio.attribution.targets import Target
@@ -34,10 +34,9 @@ from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, releva
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.tables import on_chromosome
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def read_held_out(
     Raises
     ------
     SequenceFileError, ValueError
-        As `scoring.inputs.read_inputs` and `scoring.partners.read_partners`; ValueError also if
+        As `read_inputs` and `scoring.paired_scorer.read_partners`; ValueError also if
         there is no sequence, or targets are missing, wrong, or not one per sequence.
     """
     partner_of = read_partners(scorer, partner)
@@ -203,7 +202,7 @@ def neutral_backgrounds(held_out: HeldOut, scores: ScoreMembers, seed: int) -> B
     letters, rows = neutral_letters([held_out.sequences[row] for row in neutral.tolist()], rng)
     records = neutral[rows]
 
-    def score(copies: Sequence[Letters]) -> Floats:
+    def score(copies: Letters) -> Floats:
         # one or several copies of each background, in order
         return scores(held_out.inputs(copies, np.resize(records, len(copies)))).mean(axis=1)
 

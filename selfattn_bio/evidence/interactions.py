@@ -13,7 +13,7 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Floats, Letters, Scores
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.display import counted
@@ -41,6 +41,7 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
@@ -54,22 +55,11 @@ MAX_PAIRS = 20  # pairs of motifs that are tested
 MAX_SEARCHED = 1000
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
-    *NAMES,
-    "records",
-    "tested",
+    *(*NAMES, "records", "tested"),
     *estimated("epistasis"),
-    "specific",
-    "sites_p",
-    "pairs_p",
-    *("p", "q", "attention", "closest"),
-    "spacings",
-    "spacing_start",
-    "spacing_end",
-    "spacing_fold",
-    *tested("spacing"),
-    "orientation",
-    "orientation_fold",
-    *tested("orientation"),
+    *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
+    *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
+    *("orientation", "orientation_fold", *tested("orientation")),
     "verdict",
 ]
 
@@ -112,7 +102,10 @@ class Interactions(TableResult):
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
             f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}{_arrangement(row)}"
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+            f"(q {row['orientation_q']:.1g})"
             for row in self.supported.to_dict("records")
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
@@ -124,18 +117,9 @@ class Interactions(TableResult):
         write_table(layout.distances, self.curves)
 
 
-def _arrangement(row: Mapping[Any, Any]) -> str:
-    """Describe distance and strands of a pair."""
-    return (
-        f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-        f"(q {row['orientation_q']:.1g})"
-    )
-
-
 def evaluate_interactions(
     sites: pd.DataFrame,
-    sequences: Sequence[Letters],
+    sequences: Letters,
     log_odds: LogOdds,
     attention: Attention,
     *,
@@ -203,11 +187,8 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     given = pd.Series(attention(nearest), index=nearest.index)
     expected = given.groupby(nearest["gap"] // BIN).transform("mean")
     nearest = nearest.assign(attention=given / expected.where(expected > 0))
-    ranked = (
-        nearest.groupby(NAMES)["attention"]
-        .agg(["mean", "size"])
-        .sort_values(["mean", "size"], ascending=False)
-    )
+    ranked = nearest.groupby(NAMES)["attention"].agg(["mean", "size"])
+    ranked = ranked.sort_values(["mean", "size"], ascending=False)
     return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 
@@ -241,8 +222,8 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
 
 def relevant_sites(
     ppms: Mapping[str, Floats],
-    sequences: Sequence[Letters],
-    importance: Callable[[Sequence[Letters]], list[Scores]],
+    sequences: Letters,
+    importance: Callable[[Letters], list[Scores]],
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -279,7 +260,7 @@ def relevant_sites(
     )
 
 
-def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:
+def attention_between(scorer: Scorer, sequences: Letters) -> Attention:
     """Return a function from pairs of sites to the attention between the two sites, (n,).
 
     The attention is the mean over both directions and over members, layers and heads; 0 for a model

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Letters
+from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
@@ -35,7 +35,7 @@ from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
 
 AnyMotif = str | Floats | Motif  # a consensus, (width, A) probabilities, or a motif
 FIGURE = (4.5, 3.0)  # inches
@@ -335,7 +335,7 @@ def ablate(
     return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 
 
-def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[Letters]]:
+def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[Ascii]]:
     """Load the model, and read sequences as it reads them."""
     scorer = load_single(model)
     check_one_input(scorer, "marginalization")
@@ -346,7 +346,7 @@ def _read(model: Models, sequences: Inputs) -> tuple[Scorer, list[str], list[Let
 
 
 def _score(
-    scorer: Scorer, target: Target | str | int | None, letters: Sequence[Letters]
+    scorer: Scorer, target: Target | str | int | None, letters: Letters
 ) -> tuple[Score, str]:
     """Return a function from sequences to one score each, and the unit of the scores."""
     if target is None and scorer.objective.has_log_odds:
@@ -361,7 +361,7 @@ def _score(
     return partial(chosen.values, scorer), "output"
 
 
-def _scores_of(scorer: Scorer, output: Output, rows: Sequence[Letters]) -> Floats:
+def _scores_of(scorer: Scorer, output: Output, rows: Letters) -> Floats:
     return output.value(scorer.network_outputs(rows)).mean(axis=1)
 
 

@@ -22,16 +22,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
 from selfattn_bio.evidence.records import RESAMPLES, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-Score = Callable[[Sequence[Letters]], Floats]  # from sequences to one score each, (n,)
+Score = Callable[[Letters], Floats]  # from sequences to one score each, (n,)
 
 NUM_BACKGROUNDS = 30
 NUM_POSITIONS = 10  # intervals of positions
@@ -71,7 +71,7 @@ class Backgrounds:
         Unit of the scores, such as "log-odds".
     """
 
-    letters: Letters
+    letters: Ascii
     score: Score
     alphabet: Alphabet
     unit: str = ""
@@ -81,12 +81,12 @@ class Backgrounds:
         """Return the scores without an insertion, (n,)."""
         return self.score(list(self.letters))
 
-    def effects(self, changed: Letters) -> Floats:
+    def effects(self, changed: Ascii) -> Floats:
         """Return by how much changed copies (..., n, L) of all backgrounds score more, (..., n)."""
         scores = self.score(list(changed.reshape(-1, changed.shape[-1])))
         return scores.reshape(changed.shape[:-1]) - self.before
 
-    def sites(self, ppm: Floats, rng: np.random.Generator) -> list[Letters]:
+    def sites(self, ppm: Floats, rng: np.random.Generator) -> list[Ascii]:
         """Sample a site of a motif for each background, on each strand: arrays (n, width)."""
         limits = ppm.cumsum(axis=1) / ppm.sum(axis=1, keepdims=True)
         codes = (rng.random((len(self.letters), len(ppm), 1)) >= limits).sum(axis=2)
@@ -97,12 +97,12 @@ class Backgrounds:
 
 
 def neutral_letters(
-    sequences: Sequence[Letters],
+    sequences: Letters,
     rng: np.random.Generator,
     number: int = NUM_BACKGROUNDS,
     *,
     shuffle: bool = True,
-) -> tuple[Letters, Integers]:
+) -> tuple[Ascii, Integers]:
     """Make dinucleotide shuffles of random sequences, cut to their median length.
 
     Shuffles keep the composition but lose the motifs. Only sequences of at least the median length
@@ -123,7 +123,7 @@ def neutral_letters(
     return np.stack([letters[:median] for letters in chosen]), rows
 
 
-def put_sites(letters: Letters, sites: Letters, starts: Integers) -> Letters:
+def put_sites(letters: Ascii, sites: Ascii, starts: Integers) -> Ascii:
     """Copy backgrounds (n, L) for each row of starts (P, n), with sites (n, width): (P, n, L)."""
     copies = np.repeat(letters[None], len(starts), axis=0)
     positions = starts[..., None] + np.arange(sites.shape[-1])  # (P, n, width)

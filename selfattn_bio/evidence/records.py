@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.arrays import Floats, Integers, Letters
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
@@ -32,7 +32,7 @@ from selfattn_bio.evidence.associations import (
     strata_of,
 )
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -66,7 +66,7 @@ class HeldOut(ABC):
         Column of the q-value that shows that the model uses a motif against the records.
     """
 
-    sequences: Sequence[Letters]
+    sequences: Letters
     truth: NDArray[Any]
     alphabet: Alphabet = DNA
     unit: str = LOG_ODDS
@@ -82,8 +82,8 @@ class HeldOut(ABC):
         return MIN_EFFECT * self.scale
 
     def inputs(
-        self, sequences: Sequence[Letters], records: Sequence[int] | Integers
-    ) -> Sequence[Letters] | list[RecordPair]:
+        self, sequences: Letters, records: Sequence[int] | Integers
+    ) -> Letters | list[RecordPair]:
         """Return the inputs of the model for sequences that were made from these records.
 
         For a model with two inputs, the other input is the one of the record.
@@ -179,7 +179,7 @@ class MeasuredRecords(HeldOut):
 
 def held_out_records(
     output: Output,
-    sequences: Sequence[Letters],
+    sequences: Letters,
     truth: Floats,
     alphabet: Alphabet,
     pairs: Sequence[RecordPair] = (),
@@ -209,7 +209,7 @@ ScoreMembers = Callable[[Sequence[Any]], Floats]
 MIN_RECORDS = 30
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
-FEWER_RECORDS = 100  # for `mean_fall`
+FEWER_RECORDS = 100  # for `mean_necessity`
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
@@ -231,7 +231,7 @@ class Scored:
     scores: ScoreMembers
     _intact: dict[int, Floats] = field(default_factory=dict)
 
-    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> Floats:
+    def of(self, sequences: Letters, records: Sequence[int]) -> Floats:
         """Return the scores of sequences made from these records, (n, M)."""
         return self.scores(self.held_out.inputs(sequences, records)).reshape(len(sequences), -1)
 
@@ -244,7 +244,7 @@ class Scored:
         return np.stack([self._intact[record] for record in records])
 
 
-def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
+def mean_necessity(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
     """Return the mean loss of score if all hits of a record are shuffled.
 
     At most `FEWER_RECORDS` records are used; nan with fewer than `MIN_RECORDS`.
@@ -267,12 +267,12 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
 
     Returns
     -------
-    effect and fall, each with the columns of `mean_effect`; effect_records, the number of records;
-    stability. fall is the loss of score at the hits, without subtracting that at control sites.
-    Control sites that overlap other motifs change effect but not fall. stability is the fraction of
-    members whose mean effect is at least `HeldOut.least` in size and has the sign of the overall
-    mean.
-    Only effect_records if there are fewer than `MIN_RECORDS` records.
+    effect and necessity, each with the columns of `mean_effect`; effect_records, the number of
+    records; stability. necessity is the loss of score at the hits, without subtracting that at
+    control sites. Control sites that overlap other motifs change effect but not necessity.
+    stability is the fraction of members whose mean effect is at least `HeldOut.least` in size and
+    has the sign of the overall mean. Only effect_records if there are fewer than `MIN_RECORDS`
+    records.
     """
     at_hits, at_sites, used = [], [], []
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
@@ -285,13 +285,13 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     if len(used) < MIN_RECORDS:
         return {"effect_records": len(used)}
     shuffled = scored.of(at_hits, used)  # (n, M)
-    effects, falls = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
+    effects, losses = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
     found: dict[str, float] = {
         "effect_records": len(used),
         "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
     }
     found |= mean_effect(effects.mean(axis=1), rng, "effect")
-    return found | mean_effect(falls.mean(axis=1), rng, "fall")
+    return found | mean_effect(losses.mean(axis=1), rng, "necessity")
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
@@ -386,8 +386,8 @@ def matched_sites(
 
 
 def shuffled_at(
-    letters: Letters, spans: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> Letters:
+    letters: Ascii, spans: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> Ascii:
     """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, listed, whole_file
+from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
 from selfattn_bio.motifs import matrix_of, open_database
 from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
@@ -120,11 +120,12 @@ def scan_files(
     Raises
     ------
     OutputError
-        If the output has another ending.
+        If the output has another ending, or is also an input.
     ArgumentError, DatabaseError, SequenceFileError, ValueError
         As for `hits`.
     """
     output = check_ending(output, ".bed", ".tsv", ".parquet")
+    check_not_input(output, motifs, *listed(files))
     tables = [
         hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, listed(files))
     ]

@@ -104,13 +104,10 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> Floats:
         for each in explanations
     ]
     common = [name for name in by_id[0] if all(name in each for each in by_id[1:])]
-    return np.array(
-        [
-            np.mean([_rho(one[name], other[name]) for one, other in combinations(by_id, 2)])
-            for name in common
-        ],
-        dtype=np.float64,
-    )
+    rho = [
+        [_rho(one[name], other[name]) for one, other in combinations(by_id, 2)] for name in common
+    ]
+    return np.array([np.mean(of_pairs) for of_pairs in rho], dtype=np.float64)
 
 
 def _rho(one: Scores, other: Scores) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +21,21 @@ from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.result import TableResult
-from selfattn_bio.scoring.annotated import open_writer, write_effects
-from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
+from selfattn_bio.scoring.annotated import open_writer
+from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import parse_region
-from selfattn_bio.scoring.tracks import assembly_of
 from selfattn_bio.scoring.variants import (
     MEANING,
     VariantBatch,
-    VariantWindows,
+    VariantOptions,
+    VariantScorer,
     check_reference,
-    scored,
+    column,
     substitutions,
-    tally,
 )
+from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_other_assembly
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile
 
 Motifs = dict[str, Floats]  # name to (width, 4) probabilities
@@ -50,9 +51,12 @@ class Substitutions(TableResult):
     table
         One row per substitution, with the columns of `score_variants`, and motifs_lost and
         motifs_gained if motifs were given.
+    units
+        The unit of the effect on each output. The output of a binary model is named "".
     """
 
     table: pd.DataFrame
+    units: Mapping[str, str] = field(default_factory=lambda: {"": "logits"})
 
     def __repr__(self) -> str:
         chrom, first, last = self.table["chrom"].iloc[0], *self.table["pos"].iloc[[0, -1]]
@@ -61,9 +65,9 @@ class Substitutions(TableResult):
     @property
     def lines(self) -> list[str]:
         """Return the number of alleles with each status, as text."""
-        return _status_lines(tally(self.table))
+        return _status_lines(Counter(self.table["status"]))
 
-    def plot(self, region: PlotRegion = None) -> DisplayedFigure:
+    def plot(self, region: PlotRegion = None, output: str | None = None) -> DisplayedFigure:
         """Draw the effect of each substitution, and above it the mean loss at each position.
 
         A reference base is as tall as the mean loss of its substitutions: minus their mean effect.
@@ -76,13 +80,19 @@ class Substitutions(TableResult):
             The positions to draw: (start, end) on the chromosome, 0-based half-open;
             "CHROM:FIRST-LAST", 1-based inclusive as in samtools; or "all". By default, the 100
             positions with the largest mean effects.
+        output
+            Name of the class, label or column. By default the first one.
 
         Raises
         ------
         ArgumentError
-            If the region is not within the substitutions.
+            If the region is not within the substitutions, or there is no such output.
         """
-        effects = self.table.groupby("pos")["effect"].mean()  # NaN: not scored
+        output = next(iter(self.units)) if output is None else output
+        if output not in self.units:
+            raise ArgumentError(f"no output {output!r}; the outputs are {', '.join(self.units)}")
+        unit, effect = self.units[output], column("effect", output)
+        effects = self.table.groupby("pos")[effect].mean()  # NaN: not scored
         effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
         chrom, first = self.table["chrom"].iloc[0], int(effects.index[0]) - 1
         start, end = plot_interval(region, effects, chrom, first)
@@ -91,13 +101,13 @@ class Substitutions(TableResult):
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
         figure = DisplayedFigure(figsize=(figure_width(end - start), 3.2), layout="constrained")
         letters, heat = figure.subplots(2, 1, sharex=True)
-        table = shown.pivot_table("effect", "pos", "alt")
+        table = shown.pivot_table(effect, "pos", "alt")
         by_base = table.reindex(range(start + 1, end + 1), columns=BASES).to_numpy(float)
         heights = np.zeros_like(by_base)
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
             heights[pos - start - 1, BASES.index(ref)] = -effects[pos]
         track(heights, start=start).draw(letters)
-        letters.set_ylabel("mean loss (logits)")
+        letters.set_ylabel(f"mean loss ({unit})")
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
             by_base.T,
@@ -111,26 +121,29 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(BASES)) + 0.5, BASES)
         heat.set_xlabel("position (0-based)")
         number_positions(heat, start, end)
-        figure.colorbar(image, ax=[letters, heat], label="effect (logits)", shrink=0.8)
+        figure.colorbar(image, ax=[letters, heat], label=f"effect ({unit})", shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:
-        """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg."""
-        with whole_file(f"{prefix}.effects.tsv") as path:
-            write_effects(self.table, path)
-        figure = self.plot("all")
-        figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
-        with whole_file(f"{prefix}.saturation.svg") as path:
-            figure.savefig(path, format="svg", metadata={"Date": None})
+        """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg.
+
+        With several outputs there is one plot of each, PREFIX.saturation.1.svg and so on.
+        """
+        write_table(f"{prefix}.effects.tsv", self.table)
+        for number, output in enumerate(self.units, start=1):
+            figure = self.plot("all", output)
+            figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
+            name = f"saturation.{number}" if len(self.units) > 1 else "saturation"
+            with whole_file(f"{prefix}.{name}.svg") as path:
+                figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def score_substitutions(
-    model: Model,
+    model: Models,
     genome: Genome | str | Path,
     region: str,
+    options: VariantOptions | None = None,
     *,
-    windows: VariantWindows | None = None,
-    prior: float | None = None,
     motifs: str | Path | None = None,
 ) -> Substitutions:
     """Score all single-base substitutions in a region, in one window if the region fits into it.
@@ -140,7 +153,7 @@ def score_substitutions(
 
     Parameters
     ----------
-    model, genome, windows, prior
+    model, genome, options
         As for `score_variants`.
     region
         CHROM:FIRST-LAST, 1-based inclusive as in samtools.
@@ -157,48 +170,46 @@ def score_substitutions(
     ModelFolderError, ValueError
         As for `score_variants`.
     """
-    genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
+    ppms = None if motifs is None else read_motifs(motifs)
+    scorer = _opened(model, genome, options)
+    genome, options = scorer.genome, scorer.options
     found = parse_region(region, genome)
     length = found.end - found.start
-    one = length <= origin.window(windows.window) and windows.placements == 1
+    one = length <= scorer.size and options.placements == 1
     LOG.info(
         f"{found.chrom}:{found.start + 1}-{found.end}: {length} bp, "
         f"{'all in one window' if one else 'each in its own window'}"
     )
     if one:
-        windows = replace(windows, around=found.start + length // 2)
-    variants = substitutions(genome.with_soft_mask(origin.scorer.policy.soft_mask), found)
-    tables = [
-        _with_changes(batch, ppms) for batch in scored(origin, genome, variants, windows, prior)
-    ]
+        scorer = replace(scorer, options=replace(options, around=found.start + length // 2))
+    variants = substitutions(genome.with_soft_mask(scorer.model.policy.soft_mask), found)
+    tables = [_with_changes(batch, ppms) for batch in scorer.batches(variants)]
     if not tables:
         message = "the region has no A, C, G or T that the model reads"
         raise GenomeError(message, place=f"{genome.path} {region}")
-    return Substitutions(pd.concat(tables, ignore_index=True))
+    return Substitutions(pd.concat(tables, ignore_index=True), scorer.units)
 
 
 def annotate_variants(
-    model: Model,
+    model: Models,
     genome: Genome | str | Path,
     vcf: str | Path,
     output: str | Path,
+    options: VariantOptions | None = None,
     *,
-    windows: VariantWindows | None = None,
-    prior: float | None = None,
     mismatches: float = 0.05,
     motifs: str | Path | None = None,
-    background: int = 0,
 ) -> Counter[str]:
     """Score the alleles of a VCF file of any size, and write a table and an annotated VCF.
 
     Writes PREFIX.effects.tsv with the columns of `score_variants`, and PREFIX.annotated.vcf.gz, the
-    same lines with SAB_EFFECT and other fields in INFO. Lines are scored in batches, so memory does
-    not grow with the file. A warning is logged if the genome is named differently from the assembly
-    of the training records.
+    same lines with SAB_EFFECT and other fields in INFO, or SAB_EFFECT_OUTPUT for each output of a
+    model that is not binary. Lines are scored in batches, so memory does not grow with the file. A
+    warning is logged if the genome is named differently from the assembly of the training records.
 
     Parameters
     ----------
-    model, genome, vcf, windows, prior, background
+    model, genome, vcf, options
         As for `score_variants`.
     output
         Prefix of the file names.
@@ -220,45 +231,37 @@ def annotate_variants(
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     source = VcfFile(vcf, genome)
-    genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
+    ppms = None if motifs is None else read_motifs(motifs)
+    scorer = _opened(model, genome, options)
     lines, wrong, first = check_reference(source, mismatches)
+    differs = f"REF differs from the genome in {wrong}: {first}"
     LOG.info(
-        counted(lines, "line")
-        + (
-            f", REF differs from the genome in {wrong}: {first}"
-            if wrong
-            else ", every REF agrees with the genome"
-        )
+        f"{counted(lines, 'line')}, {differs if wrong else 'every REF agrees with the genome'}"
     )
     counts = Counter[str]()
-    with open_writer(output, source, _name(model, origin)) as writer:
-        for batch in scored(origin, genome, source, windows, prior, background):
+    with open_writer(output, source, _name(model), scorer.units) as writer:
+        for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms))
-            counts += tally(batch.table)
+            counts.update(batch.table["status"])
     for line in _status_lines(counts):
         LOG.info(line)
     return counts
 
 
 def _opened(
-    model: Model,
-    genome: Genome | str | Path,
-    motifs: str | Path | None,
-    windows: VariantWindows | None,
-) -> tuple[Genome, Motifs | None, ModelOrigin, VariantWindows]:
-    """Open genome, motifs and model, and warn if the genome has another name than the assembly."""
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
-    ppms = None if motifs is None else read_motifs(motifs)
-    origin = origin_of(model)
-    origin.warn_of_other_assembly(assembly_of(genome))
-    return genome, ppms, origin, windows or VariantWindows()
+    model: Models, genome: Genome | str | Path, options: VariantOptions | None
+) -> VariantScorer:
+    """Open model and genome, and warn if the genome has another name than the assembly."""
+    genome, scorer = genome if isinstance(genome, Genome) else Genome(genome), load_dna_model(model)
+    warn_of_other_assembly(scorer, assembly_of(genome))
+    return VariantScorer(scorer, genome, options or VariantOptions())
 
 
-def _name(model: Model, origin: ModelOrigin) -> str:
+def _name(model: Models) -> str:
     """Return the model as it was named, or the folders of a loaded model."""
     if isinstance(model, str | Path):
         return str(model)
-    folders = model if isinstance(model, Sequence) else [m.folder for m in origin.scorer.members]
+    folders = model if isinstance(model, Sequence) else [m.folder for m in model.members]
     return " ".join(map(str, folders))
 
 

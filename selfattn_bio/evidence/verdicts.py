@@ -10,10 +10,10 @@ For a class or label:
 - **supported**: hits are more frequent in positives than in negatives (enrichment), also compared
   with negatives of the same GC content and length (matched), and log-odds fall more when hits are
   shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
-  three, is below the significance. effect and fall, the loss of log-odds at the hits alone, are at
-  least `MIN_EFFECT`, with intervals above 0. And fall exceeds that of permuted motifs (`null_p`,
-  `null_hits`).
-- **contradicted**: `effect_q` is below the significance, but fall and effect are at most
+  three, is below the significance. effect and necessity, the loss of log-odds at the hits alone,
+  are at least `MIN_EFFECT`, with intervals above 0. And necessity exceeds that of permuted motifs
+  (`null_p`, `null_hits`).
+- **contradicted**: `effect_q` is below the significance, but necessity and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
 - **inconclusive**: all other motifs.
 
@@ -56,7 +56,7 @@ from selfattn_bio.evidence.records import (
     HeldOut,
     Scored,
     effect,
-    mean_fall,
+    mean_necessity,
     sufficiency,
 )
 from selfattn_bio.motifs.matching import find_hits
@@ -65,9 +65,9 @@ from selfattn_bio.sequence.intervals import counts_before
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
-NULL_P = 0.05  # fraction of permuted motifs that may have a larger fall
+NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
-USES = ("effect", "fall")
+USES = ("effect", "necessity")
 
 
 def tested(name: str) -> tuple[str, str]:
@@ -82,30 +82,22 @@ def estimated(name: str) -> tuple[str, str, str]:
 
 COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
-    "odds_ratio",
-    "positives_with_hit",
-    "negatives_with_hit",
-    *("positives", "negatives"),
-    *("difference", "records_with_hit", "records"),
-    "num_hits",
+    *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
+    *("difference", "records_with_hit", "records", "num_hits"),
     *estimated("effect"),
     *tested("effect"),
     "effect_records",
-    *estimated("fall"),
+    *estimated("necessity"),
     "support_q",
-    *("null_motifs", "null_fall", "null_p", "null_passing"),
-    "verdict",
-    *("unit", "min_effect"),
+    *("null_motifs", "null_necessity", "null_p", "null_passing"),
+    *("verdict", "unit", "min_effect"),
     *tested("matched"),
     *("matched_odds_ratio", "matched_difference"),
     *estimated("sufficiency"),
     *tested("sufficiency"),
     "stability",
     *tested("position"),
-    "window_start",
-    "window_end",
-    "window_hits",
-    "window_expected",
+    *("window_start", "window_end", "window_hits", "window_expected"),
     *tested("window"),
     *("strand_plus", "strand_low", "strand_high"),
     *tested("strand"),
@@ -193,31 +185,30 @@ def _against_nulls(
 
     Returns
     -------
-    null_motifs: the number of permuted motifs with enough hits; null_fall: the 95th percentile of
-    their losses; null_p: the fraction of losses at least as large, the motif itself counted as one;
-    null_passing: how many of them pass the tests of a supported motif, each at p < `significance`.
-    If the motif lowers the score, rises take the place of losses.
+    null_motifs: the number of permuted motifs with enough hits; null_necessity: the 95th percentile
+    of their losses; null_p: the fraction of losses at least as large, the motif itself counted as
+    one; null_passing: how many of them pass the tests of a supported motif, each at
+    p < `significance`. If the motif lowers the score, rises take the place of losses.
     """
     held_out = scored.held_out
     apart = [each[each["apart"]] for each in nulls]
-    falls = np.array([mean_fall(each, scored, rng) for each in apart])
+    losses = np.array([mean_necessity(each, scored, rng) for each in apart])
     passing = 0
-    for hits, fall in zip(apart, falls, strict=True):
+    for hits, loss in zip(apart, losses, strict=True):
         row = held_out.associations(hits)
         # the effect takes longer than the other tests
         if (
-            held_out.direction(row) * fall >= held_out.least
+            held_out.direction(row) * loss >= held_out.least
             and max(row["enrichment_p"], row["matched_p"]) < significance
         ):
             passing += _passes(row | effect(hits, scored, rng), held_out, significance)
     direction = held_out.direction(row_of_motif)
-    losses = direction * falls[~np.isnan(falls)]
+    losses = direction * losses[~np.isnan(losses)]
+    as_large = losses >= direction * row_of_motif["necessity"]
     return {
         "null_motifs": len(losses),
-        "null_fall": direction * float(np.quantile(losses, 0.95)) if len(losses) else np.nan,
-        "null_p": float(
-            (1 + (losses >= direction * row_of_motif["fall"]).sum()) / (1 + len(losses))
-        ),
+        "null_necessity": direction * float(np.quantile(losses, 0.95)) if len(losses) else np.nan,
+        "null_p": float((1 + as_large.sum()) / (1 + len(losses))),
         "null_passing": passing,
     }
 

@@ -6,6 +6,9 @@ built matters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -49,9 +52,7 @@ def build_network(run: config.RunFile) -> Network:
     return network
 
 
-def build_members(
-    section: config.AnyModel, num_outputs: int = 1, outputs_per: str = "sequence"
-) -> list[Body]:
+def build_members(section: config.AnyModel, num_outputs: int, outputs_per: str) -> list[Body]:
     """Build the members of a network.
 
     Parameters
@@ -64,19 +65,13 @@ def build_members(
         "sequence", "token" or "position" of the encoder.
     """
 
-    def build() -> Body:
-        match section:
-            case config.AttentionModel():
-                return AttentionBody(section, num_outputs, outputs_per)
-            case config.PairedModel():
-                return PairedBody(section, num_outputs, outputs_per)
-            case config.CnnModel():
-                return Cnn(section, num_outputs)
-            case config.DilatedModel():
-                return Dilated(section, num_outputs)
-        raise ValueError("the network of a user's module is built by build_network")
-
-    return [build() for _ in range(section.members)]
+    kinds: dict[str, Callable[..., Body]] = {
+        "attention": partial(AttentionBody, outputs_per=outputs_per),
+        "paired": partial(PairedBody, outputs_per=outputs_per),
+        "cnn": Cnn,
+        "dilated": Dilated,
+    }
+    return [kinds[section.kind](section, num_outputs) for _ in range(section.members)]
 
 
 def num_outputs(run: config.RunFile) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 import tomli_w
 import torch
 from pydantic import Field, field_validator
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
@@ -197,9 +198,6 @@ def save_model(
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     """Load and check a model folder.
 
-    A folder written before the key `evaluation.strands` existed gets `evaluation.strands =
-    "given"`, because its calibration was fitted on the given strand.
-
     Returns
     -------
     The run file, the network (on the CPU, in training mode) and the provenance.
@@ -234,12 +232,6 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     provenance = read_provenance(folder)
-    if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
-        # an older folder: its calibration was fitted on the given strand, even if training used
-        # both strands
-        run = run.model_copy(
-            update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})}
-        )
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = (
@@ -250,11 +242,7 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     if isinstance(run.model, ModuleModel):
         _check_module(run.model.module, provenance, folder)
     try:
-        _check_shapes(run, folder / WEIGHTS)
-        weights = load_file(folder / WEIGHTS)
-        network = build_network(run)
-        _check_values(weights, network.state_dict(), folder / WEIGHTS)
-        network.load_state_dict(weights)
+        network = _load_network(run, folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:
         message = (
             f"the weights do not fit the network of {RUN}: {' '.join(str(error).split())[:300]}"
@@ -263,40 +251,53 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     return run, network, provenance
 
 
-def _check_shapes(run: RunFile, path: Path) -> None:
-    """Compare the shapes of stored weights with those of the run file, before memory is allocated.
+class _WithoutRandomNumbers(TorchFunctionMode):
+    """Skip random weights, for which torch's device `meta` imports its compiler: 1.4 s."""
 
-    The run file of a stranger could describe a network that is larger than the memory. The network
-    is built without memory, on torch's device `meta`. A network of a user's module is not checked.
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_", "trunc_normal_"):
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _load_network(run: RunFile, path: Path) -> Network:
+    """Build the network of a run file, and load its weights.
+
+    The run file of a stranger could describe a network that is larger than the memory. The weights
+    are therefore first compared with the network without memory, on torch's device `meta`. This is
+    impossible for a network of a user's module.
 
     Raises
     ------
     RuntimeError
         If a weight is missing, superfluous or has another shape.
+    ModelFolderError
+        If a weight has another type or values that are not finite.
     """
-    if isinstance(run.model, ModuleModel):
-        return
-    with safe_open(path, "pt") as file:
-        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    with torch.device("meta"):
+    weights, meta = load_file(path), not isinstance(run.model, ModuleModel)
+    if meta:
+        with torch.device("meta"), _WithoutRandomNumbers():
+            network = build_network(run)
+    else:
         network = build_network(run)
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    for name in sorted(stored.keys() | wanted.keys()):
-        if stored.get(name) != wanted.get(name):
-            raise RuntimeError(
-                f"{name} has shape {stored.get(name, 'none')}, not {wanted.get(name, 'none')}"
-            )
-
-
-def _check_values(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
-    """Check the types of stored weights, and that they are finite."""
-    for name, tensor in stored.items():
-        if name in wanted and tensor.dtype != wanted[name].dtype:
+    wanted = network.state_dict()
+    for name in sorted(weights.keys() | wanted.keys()):
+        shapes = [tuple(of[name].shape) if name in of else "none" for of in (weights, wanted)]
+        if shapes[0] != shapes[1]:
+            raise RuntimeError(f"{name} has shape {shapes[0]}, not {shapes[1]}")
+        tensor, message = weights[name], ""
+        if tensor.dtype != wanted[name].dtype:
             message = f"weight {name} has type {tensor.dtype}, not {wanted[name].dtype}"
-            raise ModelFolderError(message, place=str(path), hint=RETRAIN)
-        if not tensor.isfinite().all():
+        elif not tensor.isfinite().all():
             message = f"weight {name} has values that are not finite"
+        if message:
             raise ModelFolderError(message, place=str(path), hint=RETRAIN)
+    network = build_network(run) if meta else network
+    network.load_state_dict(weights)
+    return network
 
 
 def read_stack_weights(folder: str | Path) -> StackWeights | None:

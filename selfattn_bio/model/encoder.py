@@ -2,7 +2,7 @@
 
 Shapes: B sequences, L tokens, D = embed_dim, H query heads, G key and value heads, Dh = head_dim.
 A mask (B, L) bool is True at tokens and False at padding. `Encoder` makes it an `AttentionMask`,
-which all layers share together with the tables of their positions. With grouped-query attention,
+which all layers share. With grouped-query attention,
 G < H and H / G query heads share a key and value head; they are called a group.
 
 Attribution rules (`attribution.rules`) hook `QKVProjection`, `LayerNorm` and `GELU`.

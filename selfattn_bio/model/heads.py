@@ -33,13 +33,22 @@ class PoolingProjection(nn.Module):
 
 
 class Head(nn.Module):
-    """Base class of heads without prefix vectors."""
+    """Base class of heads, with P = `num_prefix` learned vectors in front of the tokens."""
 
-    num_prefix = 0  # vectors that the head puts in front of the tokens
+    def __init__(self, num_prefix: int = 0, embed_dim: int = 0) -> None:
+        super().__init__()
+        self.num_prefix, self.vectors = num_prefix, None
+        if num_prefix:
+            self.vectors = nn.Parameter(torch.empty(num_prefix, embed_dim).normal_(std=0.02))
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepend P vectors to x (B, L, D) and mask (B, L); here none."""
-        return x, mask
+        """Prepend P vectors: x (B, L, D), mask (B, L) -> (B, P + L, D), (B, P + L)."""
+        if self.vectors is None:
+            return x, mask
+        front = self.vectors.to(x.dtype).expand(len(x), -1, -1)
+        return torch.cat((front, x), 1), torch.cat(
+            (mask.new_ones(len(mask), self.num_prefix), mask), 1
+        )
 
 
 class PoolingHead(Head):
@@ -106,18 +115,10 @@ class ClsHead(Head):
         Probability of dropout before the classifier.
     """
 
-    num_prefix = 1
-
     def __init__(self, embed_dim: int, dropout: float, num_outputs: int) -> None:
-        super().__init__()
-        self.vector = nn.Parameter(torch.empty(embed_dim).normal_(std=0.02))
+        super().__init__(1, embed_dim)
         self.dropout = Dropout(dropout)
         self.classify = nn.Linear(embed_dim, num_outputs)
-
-    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepend the vector: x (B, L, D), mask (B, L) -> (B, 1 + L, D), (B, 1 + L)."""
-        front = self.vector.to(x.dtype).expand(x.shape[0], 1, -1)
-        return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], 1), mask), 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, 1 + L, D) to (B, C); the mask (B, 1 + L) is not needed."""
@@ -171,22 +172,9 @@ class BinHead(Head):
     def __init__(
         self, embed_dim: int, num_outputs: int, num_global: int, reads_stem: bool = True
     ) -> None:
-        super().__init__()
-        self.num_prefix = num_global
-        self.vectors = None
-        if num_global:
-            self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
+        super().__init__(num_global, embed_dim)
         self.classify = nn.Linear((1 + reads_stem) * embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
-
-    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepend the global tokens: x (B, L, D), mask (B, L) -> (B, G + L, D), (B, G + L)."""
-        if self.vectors is None:
-            return x, mask
-        front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
-        return torch.cat((front, x), 1), torch.cat(
-            (mask.new_ones(mask.shape[0], self.num_prefix), mask), 1
-        )
 
     def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
         """Map x (B, G + L, D) to (B, L, C).

@@ -177,11 +177,7 @@ def build_module(
         function = getattr(importlib.import_module(module_name), function_name, None)
     if not callable(function):
         raise RunFileError(f"{module_name!r} has no function {function_name!r}", place=place)
-    arguments = {
-        "vocabulary_size": vocabulary_size,
-        "num_outputs": num_outputs,
-        **section.settings,
-    }
+    arguments = {"vocabulary_size": vocabulary_size, "num_outputs": num_outputs, **section.settings}
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:

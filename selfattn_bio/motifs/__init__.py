@@ -121,14 +121,10 @@ def of_consensus(text: str, alphabet: Alphabet = DNA) -> Floats:
     ArgumentError
         If the text is empty or has a character that is no IUPAC code. X is none in DNA.
     """
-    values = (
-        IUPACData.ambiguous_dna_values
-        if alphabet.has_complement
-        else IUPACData.extended_protein_values
-    )
+    dna, protein = IUPACData.ambiguous_dna_values, IUPACData.extended_protein_values
     codes = {
         code: [alphabet.letters.index(each) for each in of if each in alphabet.letters]
-        for code, of in values.items()
+        for code, of in (dna if alphabet.has_complement else protein).items()
     }
     if not text:
         raise ArgumentError("a motif is empty text")
@@ -186,11 +182,8 @@ def meme_text(
     blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
     if alphabet.has_complement:
         blocks.append("strands: + -\n")
-    blocks.append(
-        "Background letter frequencies\n"
-        + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
-        + "\n"
-    )
+    background = " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
+    blocks.append(f"Background letter frequencies\n{background}\n")
     for name, ppm in ppms.items():
         rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
         blocks.append(
@@ -375,11 +368,9 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
             name, identifier = motif.name, motif.matrix_id
         else:
             name, identifier = motif.get("ID") or motif.get("NA"), motif.get("AC")
-        label = (
-            f"{name} ({identifier})"
-            if name and identifier and name != identifier
-            else name or identifier
-        )
+        label = name or identifier
+        if name and identifier and name != identifier:
+            label = f"{name} ({identifier})"
         _check_label(label, motifs, str(path))
         if not np.isfinite(table).all():
             raise DatabaseError(f"a count of motif {label!r} is not a number", place=str(path))

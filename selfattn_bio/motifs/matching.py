@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
@@ -25,10 +25,10 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 SLIGHT = 1e-6  # bits
-Window = tuple[Letters, int, int]  # letters (L,), start and end of the allele in them
+Window = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
-def one_hot(letters: Letters, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
+def one_hot(letters: Ascii, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
     """One-hot encode ASCII (B, L) as (B, L, A), in alphabet order.
 
     Padding and ambiguous letters are all 0.
@@ -50,7 +50,7 @@ def default_hit_p(lengths: Sequence[int]) -> float:
 def find_hits(
     ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
-    sequences: Sequence[Letters],
+    sequences: Letters,
     hit_p: float,
     alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:
@@ -88,36 +88,19 @@ def find_hits(
             {"record": int, "start": int, "end": int, "p_value": float}
         )
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
-    scores = {
-        name: integer_scores(ppm, num_sites.get(name, NUM_SITES), alphabet)
-        for name, ppm in ppms.items()
-    }
-    hits = pd.concat(
-        [
-            _fimo(
-                {name: scores[name] for name in ppms if len(ppms[name]) == width},
-                coded,
-                hit_p,
-                alphabet,
-            )
-            for width in sorted({len(ppm) for ppm in ppms.values()})
-        ],
-        ignore_index=True,
-    )
+    by_width: dict[int, dict[str, Integers]] = {}
+    for name, ppm in ppms.items():
+        scores = integer_scores(ppm, num_sites.get(name, NUM_SITES), alphabet)
+        by_width.setdefault(len(ppm), {})[name] = scores
+    tables = [_fimo(by_width[width], coded, hit_p, alphabet) for width in sorted(by_width)]
+    hits, lengths = pd.concat(tables, ignore_index=True), np.array([len(row) for row in sequences])
     # drop hits that reach into the padding
-    inside = (
-        hits["end"].to_numpy()
-        <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]
-    )
-    best = (
-        hits[inside]
-        .sort_values("p_value", kind="stable")
-        .drop_duplicates(["name", "record", "start"])
-    )
-    order = best["name"].map({name: number for number, name in enumerate(ppms)})
-    return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[
-        COLUMNS
-    ]
+    hits = hits[hits["end"].to_numpy() <= lengths[hits["record"].to_numpy()]]
+    hits = hits.sort_values("p_value", kind="stable")
+    hits = hits.drop_duplicates(["name", "record", "start"])  # keeps the better strand
+    order = hits["name"].map({name: number for number, name in enumerate(ppms)})
+    hits = hits.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)
+    return hits[COLUMNS]
 
 
 def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
@@ -234,11 +217,8 @@ def changed_motifs(
     ";", and empty if there are none.
     """
     rows = [
-        [
-            ";".join(name for name in ppms if name in of_ref - of_alt),
-            ";".join(name for name in ppms if name in of_alt - of_ref),
-        ]
-        for of_ref, of_alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
+        [";".join(name for name in ppms if name in some) for some in (ref - alt, alt - ref)]
+        for ref, alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
     ]
     return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
@@ -253,9 +233,7 @@ def _touched(ppms: Mapping[str, Floats], windows: Sequence[Window]) -> list[set[
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)
-    over = hits[
-        (hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])
-    ]
+    over = hits[(hits["start"] < last[record]) & (hits["end"] > first[record])]
     of_records = over.groupby("record")["name"].agg(set)
     return [of_records.get(i, set()) for i in range(len(windows))]
 

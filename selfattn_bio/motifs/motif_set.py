@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
-    from selfattn_bio.scoring.partners import Partners
+    from selfattn_bio.scoring.paired_scorer import Partners
 
 
 @dataclass(frozen=True)
@@ -236,17 +236,9 @@ class MotifSet:
         from selfattn_bio.evidence import held_out  # imports torch, which scanning does not need
 
         scorer = held_out.scorer_for_motifs(model, self)
-        records, inputs, values = held_out.read_held_out(scorer, sequences, targets, partner)
+        read = held_out.read_held_out(scorer, sequences, targets, partner)
         return held_out.add_evidence(
-            self,
-            scorer,
-            records,
-            inputs,
-            values,
-            hit_p=hit_p,
-            window=window,
-            significance=significance,
-            seed=seed,
+            self, scorer, *read, hit_p=hit_p, window=window, significance=significance, seed=seed
         )
 
     def save(self, folder: str | Path) -> None:

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 
 MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
 MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
@@ -95,7 +95,7 @@ class CallerResult:
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 
-def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> None:
+def check_scores(letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> None:
     """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
 
     Raises
@@ -111,7 +111,7 @@ def check_scores(letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> 
 
 
 def align(
-    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
@@ -138,16 +138,12 @@ def align(
     sites = _trimmed(intervals, start, end)
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
-    return (
-        SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
-        if len(sites)
-        else None
-    )
+    if sites.empty:
+        return None
+    return SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
 
 
-def count_letters(
-    intervals: pd.DataFrame, records: Sequence[Letters], alphabet: Alphabet = DNA
-) -> Integers:
+def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA) -> Integers:
     """Count each letter at each position of intervals of one width: (width, A).
 
     Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
@@ -209,7 +205,7 @@ def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
 
 
 def refine_patterns(
-    patterns: Sequence[SeqletPattern], sequences: Sequence[Letters], attribution: Sequence[Scores]
+    patterns: Sequence[SeqletPattern], sequences: Letters, attribution: Sequence[Scores]
 ) -> list[SeqletPattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
@@ -230,30 +226,19 @@ def refine_patterns(
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
     alphabet = patterns[0].alphabet if patterns else DNA
-    hits = find_hits(
-        ppms,
-        {name: pattern.num_sites for name, pattern in names.items()},
-        sequences,
-        HIT_P,
-        alphabet,
-    )
+    num_sites = {name: pattern.num_sites for name, pattern in names.items()}
+    hits = find_hits(ppms, num_sites, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(attribution)))
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
-        mine = hits[hits["name"] == name]
-        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[
-            ["record", "start", "end", "strand"]
-        ]
-        again = (
-            align(wide.reset_index(drop=True), sequences, alphabet)
-            if len(wide) >= MIN_SITES
-            else None
-        )
+        mine = hits.loc[hits["name"] == name, ["record", "start", "end", "strand"]]
+        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)
+        wide = wide.reset_index(drop=True)
+        again = align(wide, sequences, alphabet) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
-    return _distinct(
-        sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest
-    )
+    refined.sort(key=lambda pattern: -pattern.num_sites)
+    return _distinct(refined, len(sequences), longest)
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:
@@ -282,7 +267,7 @@ SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
 
 
 def write_modisco_h5(
-    path: str | Path, patterns: Sequence[SeqletPattern], letters: Letters, hypothetical: Scores
+    path: str | Path, patterns: Sequence[SeqletPattern], letters: Ascii, hypothetical: Scores
 ) -> None:
     """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
@@ -355,7 +340,7 @@ def _write_pattern(
         group.create_dataset(name, data=each.mean(axis=0))
 
 
-def write_npz(folder: str | Path, letters: Letters, hypothetical: Scores) -> None:
+def write_npz(folder: str | Path, letters: Ascii, hypothetical: Scores) -> None:
     """Write sequences and scores as npz files for modisco and finemo.
 
     `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,

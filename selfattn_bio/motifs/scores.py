@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
-from selfattn_bio.compiled import compiled
+from selfattn_bio.arrays import Floats, Integers, Scores, compiled
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, Ascii, Letters
 
 PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
 # Log-odds are rounded to multiples of 1 / STEP, so that float32 sums are exact in any order.
@@ -71,24 +70,22 @@ class ScoreMatrices:
     def _tables(self) -> list[WordTables]:
         return WordTables.blocks(self.values, self.widths)
 
-    @cached_property
-    def by_width(self) -> list[tuple[int, Integers, Scores]]:
-        """Return the motifs grouped by width.
+    def by_width(self, motifs: Integers) -> Iterator[tuple[int, Integers, Scores]]:
+        """Group motifs, given by their indices (m,), by width.
 
-        Returns
-        -------
-        For each width w: the width; the indices of its m motifs, (m,); and their log-odds,
-        (2 m, w, 4), first all forward matrices, then all reverse complements.
+        Yields
+        ------
+        For each width w: the width; the rows of `motifs` that have it; and their log-odds,
+        (2 rows, w, 4), first all forward matrices, then all reverse complements.
         """
-        groups = []
-        for width in np.unique(self.widths):
-            motifs = np.flatnonzero(self.widths == width)
-            forward = self.values[motifs, :width]
+        widths = self.widths[motifs]
+        for width in np.unique(widths):
+            rows = np.flatnonzero(widths == width)
+            forward = self.values[motifs[rows], :width]
             # Reversing the order ACGT gives the complement
-            groups.append((int(width), motifs, np.concatenate([forward, forward[:, ::-1, ::-1]])))
-        return groups
+            yield int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])
 
-    def scores(self, letters: Sequence[Letters]) -> Scores:
+    def scores(self, letters: Letters) -> Scores:
         """Score records of any length.
 
         Parameters
@@ -114,7 +111,7 @@ class ScoreMatrices:
             scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most))
         return scores
 
-    def window_scores(self, letters: Letters, size: int, stride: int) -> Scores:
+    def window_scores(self, letters: Ascii, size: int, stride: int) -> Scores:
         """Score overlapping windows of a sequence, as `scores` does, sharing work between them.
 
         Parameters
@@ -159,7 +156,7 @@ class ScoreMatrices:
             )
         return best, total
 
-    def score_substitutions(self, record: Letters, motifs: Integers) -> tuple[Floats, Floats]:
+    def score_substitutions(self, record: Ascii, motifs: Integers) -> tuple[Floats, Floats]:
         """Score a record, and its copies with one base replaced.
 
         Parameters
@@ -174,19 +171,10 @@ class ScoreMatrices:
         Scores of the record, (2 m,), and of the copies by new base (ACGT) and position,
         (2 m, 4, L). The first axis has the best hits, then the occupancies, as in `scores`.
         """
-        column_of = {int(motif): column for column, motif in enumerate(motifs)}
-        original, changed = np.empty(2 * len(motifs)), np.empty((2 * len(motifs), 4, len(record)))
-        for width, group, matrices in self.by_width:
-            wanted = np.array([motif in column_of for motif in group.tolist()])
-            if not wanted.any():
-                continue
-            columns = np.array([column_of[motif] for motif in group[wanted].tolist()])
-            (best, occupancy), (new_best, new_occupancy) = _score_substitutions(
-                record, width, matrices[np.tile(wanted, 2)]
-            )
-            original[columns], original[columns + len(motifs)] = best, occupancy
-            changed[columns], changed[columns + len(motifs)] = new_best, new_occupancy
-        return original, changed
+        scores, changed = np.empty((2, len(motifs))), np.empty((2, len(motifs), 4, len(record)))
+        for width, rows, matrices in self.by_width(motifs):
+            scores[:, rows], changed[:, rows] = _score_substitutions(record, width, matrices)
+        return scores.ravel(), changed.reshape(-1, 4, len(record))
 
 
 def _log_odds(p: Any) -> Any:
@@ -207,7 +195,7 @@ def _joined(best: Scores, total: Floats) -> Scores:
     return np.concatenate([best, _rounded(occupancy).astype(np.float32)], axis=1)
 
 
-def _chunks(letters: Sequence[Letters]) -> Iterator[slice]:
+def _chunks(letters: Letters) -> Iterator[slice]:
     """Yield slices of records with at most CHUNK bp, or of one record."""
     start, total = 0, 0
     for end, record in enumerate(letters):
@@ -220,7 +208,7 @@ def _chunks(letters: Sequence[Letters]) -> Iterator[slice]:
 
 
 def _score_substitutions(
-    record: Letters, width: int, matrices: Scores
+    record: Ascii, width: int, matrices: Scores
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Score a record, and its copies with one base replaced, with motifs of one width.
 

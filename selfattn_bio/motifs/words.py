@@ -14,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.sequence.alphabet import Ascii
 
 WORD = 4  # bases of a word; words of 5 bases took 10 % longer
 CODES = 5  # A, C, G, T and an ambiguous base, which scores 0
@@ -93,7 +94,7 @@ class WordTables:
         return best, total
 
 
-def words_of(codes: Letters, widest: int) -> NDArray[np.int32]:
+def words_of(codes: Ascii, widest: int) -> NDArray[np.int32]:
     """Return the number of the word that starts at each base, (P,) int32.
 
     Parameters

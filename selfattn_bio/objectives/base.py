@@ -27,7 +27,6 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
-Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 AnswerKind = Literal["label", "class", "number", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
@@ -61,11 +60,10 @@ class Answer(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What the metrics of a split count: its records, or the bins in its records.
+    """Records that metrics count, or the bins in these records.
 
-    Fields are the columns that name the examples in the table of predictions, one row per example;
-    their targets, as `Objective.measure` takes them; and a function from the outputs of records, as
-    from `Objective.read`, to those of examples.
+    Fields are the columns that name them in the table of predictions; their targets, as for
+    `Objective.measure`; and a function from outputs of records (`Objective.read`) to theirs.
     """
 
     table: pd.DataFrame
@@ -119,7 +117,7 @@ class Objective(ABC, Generic[SectionT]):
     predicts, limits
         Sentences of the model card: the predictions, and two limits of their use.
     examples
-        The name of what the metrics count (`examples_of`).
+        Name of the units that the metrics count (`examples_of`).
     block
         Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     is_labelled
@@ -128,7 +126,7 @@ class Objective(ABC, Generic[SectionT]):
         Whether predictions are probabilities of label 1, (n,), which a threshold turns into calls.
     has_log_odds
         Whether the output is the log-odds of positives against negatives. It is then calibrated
-        by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
+        by Platt scaling, and genome scans accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
     no_strand_mean
@@ -316,10 +314,7 @@ class Objective(ABC, Generic[SectionT]):
 
     # ------------ predictions
     def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
-        """Return what the metrics of a split count; by default its records.
-
-        `targets` are those of the records, from `targets`, and `records` their rows.
-        """
+        """Return the examples that metrics count, by default the records with these targets."""
         return Examples(records[["id"]], targets)
 
     def predictions(self, outputs: Array) -> Array:
@@ -438,9 +433,8 @@ def count_known(targets: NDArray) -> int:
     """Count the known targets in an array from `Objective.targets` with one field."""
     if targets.dtype == object:
         return sum(map(count_known, targets))
-    return int(
-        (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
-    )
+    known = targets != UNKNOWN if targets.dtype.kind == "i" else np.isfinite(targets)
+    return int(known.sum())
 
 
 def without_unknown(targets: NDArray[np.int64]) -> Array:

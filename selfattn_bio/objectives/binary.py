@@ -1,7 +1,8 @@
-"""Separate positives from negatives."""
+"""Separate positives from negatives; prediction sets of one of several names."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from operator import itemgetter
 from typing import Any
 
@@ -22,14 +23,48 @@ from selfattn_bio.objectives.base import (
     Array,
     Calibrated,
     Examples,
+    Objective,
+    SectionT,
     spreads,
     without_unknown,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
 from selfattn_bio.objectives.outputs import ClassOutput, Output
-from selfattn_bio.objectives.prediction_sets import PredictionSets
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
+
+
+class PredictionSets(Objective[SectionT]):
+    """Base class of objectives that choose one of several names, with prediction sets."""
+
+    has_coverage = True
+
+    @abstractmethod
+    def strangeness(self, outputs: Array) -> Array:
+        """Return a score for each record and name, (n, C); low if the output favours the name."""
+
+    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
+        return self.strangeness(outputs)
+
+    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
+        return targets[:, None] == np.arange(len(self.coverage_names))
+
+    def in_set(self, outputs: Array, quantiles: Array) -> NDArray[np.bool_]:
+        """Return which names belong to the prediction set of each record, (n, C).
+
+        A name belongs to the set if its score does not exceed its quantile.
+        """
+        return self.strangeness(outputs) <= quantiles
+
+    def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
+        names = self.coverage_names
+        each = [self.in_set(rows, of) for rows, of in zip(outputs, quantiles, strict=True)]
+        return {
+            "set": [
+                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
+                for row in np.any(each, axis=0)
+            ]
+        }
 
 
 class Binary(PredictionSets[config.BinaryObjective], kind="binary"):

@@ -21,6 +21,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Examples, Objective, Reader, object_array
 from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.numbers import PSEUDO_COUNT
 from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.objectives.points import (
     Bins,
@@ -31,7 +32,6 @@ from selfattn_bio.objectives.points import (
     points_of,
     rank_metrics,
 )
-from selfattn_bio.objectives.regression import PSEUDO_COUNT
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 

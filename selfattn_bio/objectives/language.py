@@ -15,8 +15,9 @@ from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
-from selfattn_bio.objectives.base import Array, Letters, Objective, Predictions, Reader
+from selfattn_bio.objectives.base import Array, Objective, Predictions, Reader
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
 
 LanguageT = TypeVar("LanguageT", config.MaskedObjective, config.CausalObjective)

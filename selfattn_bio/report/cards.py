@@ -1,11 +1,14 @@
-"""Prepare one card per motif for the report.
+"""Prepare one card per motif, and single records: example sites and attention maps.
 
 A card contains the results of each test as sentences, the logo aligned with the logo of the best
-match, and example sites. The tests are described in docs/interpretation_evidence.md.
+match, and example sites. The tests are described in docs/interpretation_evidence.md. A script on
+the page draws the maps, so that a reader can choose record and layer.
 """
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +17,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evidence.verdicts import NULL_P, USES
-from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, words
-from selfattn_bio.report.examples import example_sites
-from selfattn_bio.report.results import Results
+from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
+COUNT = 3
+FLANK = 6  # positions shown on either side of a site
+HEIGHT = 44  # px
+DARKEST = 0.995  # weights above this quantile of a layer are drawn equally dark
+MAX_SEQUENCE = 5000  # longer sequences are not written to the page
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         reasons.append("enrichment not shown")
     elif not row["matched_q"] < significance:
         reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["fall"], key=abs)
+    smallest = min(row["effect"], row["necessity"], key=abs)
     ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
     if pd.isna(row["effect_q"]):
         reasons.append("effect not measured")
@@ -140,10 +148,10 @@ def findings(
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
-    def when_shuffled(fall: float) -> str:
-        return f"{'lowers' if fall > 0 else 'raises'} {unit} by {words.figure(abs(fall), 2)}"
+    def when_shuffled(loss: float) -> str:
+        return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
 
-    effect = min(row["effect"], row["fall"], key=abs)
+    effect = min(row["effect"], row["necessity"], key=abs)
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
@@ -153,13 +161,13 @@ def findings(
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", effect, row["min_effect"]),
-            f"Shuffling its sites {when_shuffled(row['fall'])}. Effect of the sites, compared with "
-            f"nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
+            f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
+            f"with nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
             f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
-            f"{when_shuffled(row['null_fall'])} at the 95th percentile; "
+            f"{when_shuffled(row['null_necessity'])} at the 95th percentile; "
             f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),
@@ -300,3 +308,129 @@ def aligned(
 
 def _known(row: Mapping[Any, Any]) -> str:
     return str(row["match"]) if match_label(row) else "none known"
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example site and the text below its track.
+
+    `position` names the interval in the record (counted from 1), the strand if there is one, and
+    the split.
+    """
+
+    position: str
+    svg: str
+
+
+def example_sites(results: Results) -> dict[str, list[Example]]:
+    """Return the discovery sites with the highest attribution of each motif, highest first.
+
+    Each site is read along the strand of the motif. Only one site per record is shown, because
+    sites in a repeat overlap. If several records contain a site, the one with the highest
+    attribution is used. Motifs without a site are left out.
+    """
+    explained = results.explained
+    if explained is None or explained.is_attention or results.motifs is None:
+        return {}
+    letters = get_alphabet(results.corpus["alphabet"]).letters
+    discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
+    found = site_positions(discovery, explained.records)
+    found = found.assign(
+        end=found["position"]
+        + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
+    )
+    # a record may be explained for several targets; the motif belongs to one
+    own = found["name"].map(results.motifs.set_index("name")["target"]).to_numpy()
+    found = found[
+        explained.records["target"].to_numpy()[found["record"].to_numpy(dtype=int)] == own
+    ]
+    # (records, L + 1), the sum over all positions before
+    attribution = importance(explained.hypothetical)
+    up_to = np.pad(attribution.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    record, start, end = (
+        found[column].to_numpy(dtype=int) for column in ("record", "position", "end")
+    )
+    found = found.assign(attribution=up_to[record, end] - up_to[record, start]).sort_values(
+        "attribution", ascending=False, kind="stable"
+    )
+    shown = (
+        found.drop_duplicates("site")
+        .drop_duplicates(["name", "record"])
+        .groupby("name", sort=False)
+        .head(COUNT)
+    )
+    examples: dict[str, list[Example]] = {}
+    for name, record, start, end, strand in shown[
+        ["name", "record", "position", "end", "strand"]
+    ].itertuples(index=False):
+        about = explained.records.iloc[record]
+        before, after = min(FLANK, start), min(FLANK, about["length"] - end)
+        track = explained.track(record)[start - before : end + after]
+        if strand == "-":
+            # Reversing positions and bases gives the reverse complement, because the bases are in
+            # the order ACGT
+            track, before = track[::-1, ::-1], after
+        position = (
+            f"positions {start + 1} to {end} of "
+            f"{about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, "
+            f"{about['split']}"
+        )
+        svg = logos.track(track, letters, -before).svg(
+            label=f"{name}, {position}", height=HEIGHT, shaded=(0, end - start)
+        )
+        examples.setdefault(str(name), []).append(Example(position, svg))
+    return examples
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """One sequence: its id, label (if there are labels) and split, score, layers, and JSON."""
+
+    id: str
+    of: str
+    score: float
+    layers: int
+    data: str
+
+
+def attention_figures(results: Results) -> list[MapFigure]:
+    """Return the sequences whose maps `explain` wrote, with the motif discovery sites in them."""
+    if results.explained is None or not results.explained.maps:
+        return []
+    records = (
+        results.records.set_index("id", drop=False)
+        .loc[list(results.explained.maps)]
+        .reset_index(drop=True)
+    )
+    sites = site_positions(results.discovery, records)
+    widths = (results.discovery["end"] - results.discovery["start"]).to_numpy(dtype=int)
+    figures = []
+    for row, (name, mapped) in enumerate(results.explained.maps.items()):
+        here = sites[sites["record"] == row].sort_values("position")
+        in_record = [
+            (str(n), int(p), int(p + widths[s]))
+            for n, s, p in here[["name", "site", "position"]].itertuples(index=False)
+        ]
+        letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= MAX_SEQUENCE else ""
+        layers = [_shades(layer.weights) for layer in mapped.layers]
+        data = json.dumps(
+            {
+                "edges": mapped.layers[0].edges.tolist(),
+                "letters": letters,
+                "sites": in_record,
+                "layers": layers,
+            }
+        )
+        label = records["label"].iloc[row]
+        known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
+        split = str(records["split"].iloc[row])
+        of = f"{known}, {split}" if results.records["label"].notna().any() else split
+        figures.append(MapFigure(name, of, mapped.score, len(layers), data))
+    return figures
+
+
+def _shades(weights: NDArray[np.float32]) -> dict[str, Any]:
+    """Convert weights (S, S) to bytes; 255 stands for `top` and all higher values."""
+    top = float(np.quantile(weights, DARKEST)) or 1.0
+    shades = np.rint(np.minimum(weights / top, 1) * 255).astype(np.uint8)
+    return {"top": top, "shades": b64encode(shades.tobytes()).decode()}

@@ -1,22 +1,28 @@
-"""Figures of models of two classes, and of subsets of their test records."""
+"""Figures of models of two classes and of bins, and of subsets of their test records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.metrics import precision_recall_curve, roc_curve
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.report import plots
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.figures import MAX_CURVES, Drawing
-from selfattn_bio.report.tested import Tested
 from selfattn_bio.report.words import SLICES, classifier_name, estimate, figure, percent, ranked
 
+if TYPE_CHECKING:
+    from selfattn_bio.report.performance import Tested
+
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
+WIDE = (7.4, 1.9)  # size of the track in inches
+REACH = 5  # bins; highest distance in the figure of distances
 
 
 def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
@@ -36,16 +42,7 @@ def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
             lambda ax: plots.draw_roc(labels, curves, ax),
             finding=_read_roc(labels, curves),
         ),
-        tested.show(
-            "precision_recall",
-            "Precision and recall",
-            "Fraction of positive calls that are correct (precision) against fraction of positives "
-            "found (recall). Dotted line: chance level.",
-            f"The curve applies to this test set, with {percent(labels.mean())} positives. "
-            "Precision is lower where positives are rarer.",
-            lambda ax: plots.draw_precision_recall(labels, curves, ax),
-            finding=read_precision(labels, curves),
-        ),
+        _precision_recall(tested, curves, "Precision is lower where positives are rarer."),
     ]
     if "model_calibrated" in test:
         ece = tested.results.metrics["test"]["model"]["calibrated"]["ece"]
@@ -76,13 +73,23 @@ def _read_roc(labels: ArrayLike, curves: Mapping[str, ArrayLike]) -> str:
     )
 
 
-def read_precision(labels: ArrayLike, curves: Mapping[str, ArrayLike]) -> str:
-    """State the precision of the first two classifiers where half of the positives are found."""
+def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: str) -> Drawing:
+    """Draw precision and recall, and state the precision where half of the positives are found."""
+    test, labels = tested.results.metrics["test"], tested.results.test["label"].to_numpy()
     found = []
     for name, p in list(curves.items())[:2]:
         precision, recall, _ = precision_recall_curve(labels, p)
         found.append(f"{name} {percent(float(precision[recall >= RECALL][-1]))}")
-    return f"Precision where half of the positives are found: {', '.join(found)}."
+    return tested.show(
+        "precision_recall",
+        "Precision and recall",
+        "Fraction of positive calls that are correct (precision) against fraction of positives "
+        f"found (recall). {test['positives']:,} of {test['n']:,} are positive "
+        f"({percent(test['positives'] / test['n'], 1)}): the precision of random calls (dotted).",
+        f"The curve applies to this fraction of positives. {limit}",
+        lambda ax: plots.draw_precision_recall(labels, curves, ax),
+        finding=f"Precision where half of the positives are found: {', '.join(found)}.",
+    )
 
 
 def slice_figures(tested: Tested) -> list[Drawing]:
@@ -131,3 +138,99 @@ def _shown(metrics: Mapping[str, Any]) -> list[str]:
     """
     best = [name for role, name, _ in ranked(metrics["test"], Binary) if role != "control"]
     return [*best[: MAX_CURVES - 1], *list(metrics["test"]["controls"])[:1]]
+
+
+def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
+    """Draw precision and recall, distances of calls, and the block with median AUPRC."""
+    results = tested.results
+    test, test_metrics = results.test, results.metrics["test"]
+    entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
+    curves = {words.classifier_name(name, short=True): test[name] for name in entries}
+    block = typical_block(test, results.task.evaluation.block or objective.block)
+    size = objective.section.bin
+    called = {
+        words.classifier_name(name, short=True): test[name] >= entry["threshold"]
+        for name, entry in entries.items()
+    }
+    away = distances_to_points(test, size)
+    reached = {name: _within(away[of.to_numpy()]) for name, of in called.items() if of.any()}
+    return [
+        _precision_recall(
+            tested, curves, "A call in the bin next to one with a point counts as an error."
+        ),
+        tested.show(
+            "distances",
+            "Distance of calls to points",
+            f"Fraction of the called bins (of {size} bp) whose nearest bin with a point is at most "
+            "this far away on the chromosome. Thresholds were chosen on the validation set.",
+            "Near misses count as errors in AUPRC. The figure does not show the points that were "
+            "not called: that is recall.",
+            lambda ax: target_plots.draw_distances(reached, _within(away), size, ax),
+            finding=_near(reached),
+        ),
+        tested.show(
+            "track",
+            "Example block of a test chromosome",
+            "Predicted probability of each bin. Triangles: bins that contain a point. This block "
+            "has the median AUPRC of all test blocks with a point.",
+            "One block is an example, not evidence.",
+            lambda ax: plots.draw_track(block, ax),
+            size=WIDE,
+            finding=_highest_bins(block),
+        ),
+    ]
+
+
+def _near(reached: Mapping[str, NDArray[np.float64]]) -> str:
+    """State how many calls of the first classifier with a call are at or next to a point."""
+    if not reached:
+        return "No bin was called."
+    name, of = next(iter(reached.items()))
+    return (
+        f"Calls of {name}: {words.percent(of[0])} contain a point, and {words.percent(of[1])} are "
+        "at most one bin away."
+    )
+
+
+def distances_to_points(test: pd.DataFrame, size: int) -> NDArray[np.float64]:
+    """Return the distance of each bin to the nearest one with a point, in bins, (n,).
+
+    It is infinite on chromosomes without a point. Bins at 0, 200 and 400 with a point in the last
+    have the distances 2, 1 and 0.
+    """
+    found = np.full(len(test), np.inf)
+    for _, rows in test.assign(row=np.arange(len(test))).groupby("chrom"):
+        points = np.sort(rows.loc[rows["label"] == 1, "start"].to_numpy())
+        if len(points):
+            starts = rows["start"].to_numpy()
+            after = np.searchsorted(points, starts)
+            next_ = np.abs(points[np.minimum(after, len(points) - 1)] - starts)
+            before = np.abs(points[np.maximum(after - 1, 0)] - starts)
+            found[rows["row"].to_numpy()] = np.minimum(next_, before) / size
+    return found
+
+
+def _within(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fraction of bins within 0, 1, ... bins of one with a point."""
+    return (away[:, None] <= np.arange(REACH + 1)).mean(axis=0)
+
+
+def _highest_bins(block: pd.DataFrame) -> str:
+    """Count the bins with a point among as many bins with the highest probabilities."""
+    number = int(block["label"].sum())
+    hits = int(block.nlargest(number, "model")["label"].sum())
+    return (
+        f"{hits} of the {number} bins with the highest probability contain a point; the block has "
+        f"{number} such bins."
+    )
+
+
+def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:
+    """Return the bins of the block with the median AUPRC of all blocks that contain a point."""
+    groups = [
+        rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()
+    ]
+    order = np.argsort(
+        [average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable"
+    )
+    return groups[order[len(order) // 2]]

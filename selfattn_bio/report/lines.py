@@ -139,7 +139,7 @@ def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator
     study
         The task.
     targets
-        What was run: "train", "sweep" or both.
+        Names of the targets: "train", "sweep" or both.
     """
     layout = study.root
     if "sweep" in targets and layout.ranking.exists():

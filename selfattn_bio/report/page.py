@@ -25,13 +25,12 @@ from selfattn_bio.motifs.matching import MATCH_Q
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
-from selfattn_bio.report import cards, figures, motif_tables, tables, words
+from selfattn_bio.report import cards, figures, tables, words
+from selfattn_bio.report.cards import attention_figures
 from selfattn_bio.report.class_figures import slice_figures
-from selfattn_bio.report.examples import attention_figures
-from selfattn_bio.report.marginals import marginal_section
-from selfattn_bio.report.performance import draw_performance
+from selfattn_bio.report.figures import marginal_section
+from selfattn_bio.report.performance import Tested, draw_performance
 from selfattn_bio.report.results import Results
-from selfattn_bio.report.tested import Tested
 
 
 def write_page(results: Results, name: str) -> None:
@@ -109,12 +108,12 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         ),
         "stability": [] if results.stability is None else results.stability.to_dict("records"),
         "stability_table": results.stability is not None
-        and motif_tables.stability_table(results.stability),
+        and tables.stability_table(results.stability),
         "supported": "" if of_inputs is None else words.supported(of_inputs),
         "num_supported": 0 if of_inputs is None else num_supported(of_inputs),
         "num_motifs": 0 if of_inputs is None else len(of_inputs),
         "motifs": rows,
-        "motif_table": motif_tables.motif_table(rows, _unmatched(results), has_cards=True),
+        "motif_table": tables.motif_table(rows, _unmatched(results), has_cards=True),
         "database": _database(results),
         "min_effect": MIN_EFFECT,
         "nulls": NULLS,
@@ -124,7 +123,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "has_motifs": motifs is not None,
         "interactions": None if pairs is None else pairs["verdict"].tolist(),
         "pairs": pairs is not None
-        and motif_tables.pair_table(pairs, motifs, has_partner=task.partner is not None),
+        and tables.pair_table(pairs, motifs, has_partner=task.partner is not None),
         **marginal_section(results, plots_folder),
         "partner": results.partner and _partner(results.partner),
         "interpretation": figures.interpretation(results, plots_folder),
@@ -138,7 +137,7 @@ def _partner(results: Results) -> dict[str, Any]:
     rows = cards.motif_rows(results)
     return {
         "sentence": words.motif_sentence(results.motifs),
-        "table": motif_tables.motif_table(rows, _unmatched(results), has_cards=False),
+        "table": tables.motif_table(rows, _unmatched(results), has_cards=False),
     }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
-from selfattn_bio.config.variants import NETWORK, PARTNER
+from selfattn_bio.config.derived import NETWORK, PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict

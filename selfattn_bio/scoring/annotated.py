@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -12,10 +13,13 @@ import pysam
 
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import check_not_input, whole_file
+from selfattn_bio.scoring.table import append_rows
+from selfattn_bio.scoring.variants import column
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 
-INFO = {  # name in INFO -> (column of the table, description)
+INFO = COLUMNS.index("INFO")
+OF_BINARY = {  # name in INFO of a binary model -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
     "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
     "SAB_EFFECT": ("effect", "logit with the alternative minus logit with the reference allele"),
@@ -26,28 +30,55 @@ INFO = {  # name in INFO -> (column of the table, description)
 }
 
 
+def info_fields(units: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the INFO fields of a model's outputs: name -> (column of the table, description).
+
+    A binary model has those of `OF_BINARY`, other models one field per output, `SAB_EFFECT_OUTPUT`.
+    Other characters than letters, digits and "." become "_", and outputs that would then share a
+    name are numbered.
+
+    Parameters
+    ----------
+    units
+        The unit of each output (`VariantScorer.units`).
+    """
+    if list(units) == [""]:
+        return OF_BINARY
+    names = [re.sub(r"[^0-9A-Za-z_.]", "_", name) for name in units]
+    if len(set(names)) < len(names):
+        names = [str(number) for number in range(1, len(names) + 1)]
+    return {
+        f"SAB_EFFECT_{name}": (
+            column("effect", output),
+            f"{output} with the alternative minus {output} with the reference allele ({unit})",
+        )
+        for name, (output, unit) in zip(names, units.items(), strict=True)
+    }
+
+
 class VariantWriter:
     """Write effects as a table and as an annotated VCF; `open_writer` opens both files."""
 
-    def __init__(self, table: TextIO, vcf: pysam.BGZFile) -> None:
-        self._table, self._vcf = table, vcf
+    def __init__(self, table: TextIO, vcf: pysam.BGZFile, columns: Mapping[str, str]) -> None:
+        self._table, self._vcf, self._columns = table, vcf, columns
 
     def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
         """Write the rows of these variants, one per alternative allele, and their VCF lines."""
-        write_effects(table, self._table, header=not self._table.tell())
+        append_rows(self._table, table)
         lines, row = [], 0
         for variant in variants:
             fields = list(variant.fields)
-            fields[COLUMNS.index("INFO")] = _info(
-                fields[COLUMNS.index("INFO")], table[row : row + len(variant.alts)]
-            )
+            rows = table[row : row + len(variant.alts)]
+            fields[INFO] = _info(fields[INFO], rows, self._columns)
             lines.append("\t".join(fields))
             row += len(variant.alts)
         _write_lines(self._vcf, lines)
 
 
 @contextmanager
-def open_writer(prefix: str | Path, source: VcfFile, model: str) -> Iterator[VariantWriter]:
+def open_writer(
+    prefix: str | Path, source: VcfFile, model: str, units: Mapping[str, str]
+) -> Iterator[VariantWriter]:
     """Open PREFIX.effects.tsv and PREFIX.annotated.vcf.gz (bgzip), and write the VCF header.
 
     The files appear under their names only when they are complete.
@@ -60,21 +91,27 @@ def open_writer(prefix: str | Path, source: VcfFile, model: str) -> Iterator[Var
         The VCF file whose header is copied.
     model
         Model name for the header lines.
+    units
+        The unit of each output (`VariantScorer.units`).
 
     Raises
     ------
+    OutputError
+        If the annotated VCF would replace `source`.
     VariantFileError
         If the header already defines one of the INFO fields.
     """
+    check_not_input(f"{prefix}.annotated.vcf.gz", source.path)
+    fields = info_fields(units)
     for number, line in enumerate(source.header, start=1):
-        if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
+        if taken := [name for name in fields if line.startswith(f"##INFO=<ID={name},")]:
             message = f"the header already defines the INFO field {taken[0]}"
             hint = "Use the original VCF, or rename the field"
             raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
     name = one_line(model).replace('"', "'")
     described = [
         f'##INFO=<ID={field},Number=A,Type=Float,Description="{text}, by selfattn_bio, {name}">'
-        for field, (_, text) in INFO.items()
+        for field, (_, text) in fields.items()
     ]
     with (
         whole_file(f"{prefix}.effects.tsv") as table_path,
@@ -83,29 +120,22 @@ def open_writer(prefix: str | Path, source: VcfFile, model: str) -> Iterator[Var
         pysam.BGZFile(str(vcf_path), "wb", None) as vcf,
     ):
         _write_lines(vcf, [*source.header[:-1], *described, source.header[-1]])
-        yield VariantWriter(table, vcf)
+        yield VariantWriter(table, vcf, {field: name for field, (name, _) in fields.items()})
 
 
 def _write_lines(file: pysam.BGZFile, lines: Sequence[str]) -> None:
     file.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def write_effects(table: pd.DataFrame, file: Path | TextIO, *, header: bool = True) -> None:
-    """Write rows of effects as TSV with six digits."""
-    table.to_csv(
-        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
-    )
-
-
-def _info(before: str, rows: pd.DataFrame) -> str:
+def _info(before: str, rows: pd.DataFrame, columns: Mapping[str, str]) -> str:
     """Return the INFO field with the effects of a line's alleles.
 
     It is unchanged if no allele is scored.
     """
-    if rows["effect"].isna().all():
+    if rows[list(columns.values())].isna().all(axis=None):
         return before
     fields = [
         f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}"
-        for name, (column, _) in INFO.items()
+        for name, column in columns.items()
     ]
     return ";".join([*([before] if before not in (".", "") else []), *fields])

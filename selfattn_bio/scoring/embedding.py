@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.files import check_ending, check_not_input, whole_file
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -27,6 +27,8 @@ from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import chunks
+from selfattn_bio.sequence.alphabet import Ascii
+from selfattn_bio.sequence.tables import write_table
 
 ENDINGS = (".parquet", ".npz")
 
@@ -48,7 +50,7 @@ class Embeddings(TableResult):
     """
 
     positions: pd.DataFrame
-    vectors: NDArray[np.float32]
+    vectors: Scores
 
     def __repr__(self) -> str:
         number, width = self.vectors.shape
@@ -60,11 +62,7 @@ class Embeddings(TableResult):
     @property
     def table(self) -> pd.DataFrame:
         """Return `positions` together with the vectors as columns d0, d1, ..."""
-        values = pd.DataFrame(
-            self.vectors,
-            columns=[f"d{i}" for i in range(self.vectors.shape[1])],
-            index=self.positions.index,
-        )
+        values = pd.DataFrame(self.vectors, index=self.positions.index).add_prefix("d")
         return pd.concat([self.positions, values], axis=1)
 
     def save(self, path: str | Path) -> None:
@@ -76,27 +74,17 @@ class Embeddings(TableResult):
             If the path has another ending.
         """
         path = check_ending(path, *ENDINGS)
-        with whole_file(path) as temporary:
-            if path.suffix == ".parquet":
-                self.table.to_parquet(temporary, index=False)
-                return
-            columns = {
-                name: self.positions[name].to_numpy()
-                for name in ("start", "end")
-                if name in self.positions
-            }
-            # arrays of objects would need pickle
-            columns["id"] = self.positions["id"].to_numpy(dtype=str)
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)
+        if path.suffix == ".parquet":
+            write_table(path, self.table)
+            return
+        columns = {name: values.to_numpy() for name, values in self.positions.items()}
+        columns["id"] = columns["id"].astype(str)  # arrays of objects would need pickle
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)  # type: ignore[arg-type]
 
 
 def embed(
-    model: Models,
-    sequences: Inputs,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, *, per_token: bool = False, genome: str | Path | None = None
 ) -> Embeddings:
     """Embed sequences with the last layer of the encoder.
 
@@ -120,15 +108,11 @@ def embed(
     ValueError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
-    return _joined(embed_batches(model, sequences, per_token=per_token, genome=genome))
+    return _joined(embed_batches(model, sequences, per_token, genome))
 
 
 def embed_batches(
-    model: Models,
-    sequences: Inputs,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, per_token: bool = False, genome: str | Path | None = None
 ) -> Iterator[Embeddings]:
     """Yield the result of `embed` in parts of a few thousand sequences.
 
@@ -142,26 +126,18 @@ def embed_batches(
         )
     for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
-        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
+        found: list[Scores] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters):
-            for row, vectors in zip(
-                rows, _encoded(scorer, [letters[i] for i in rows]), strict=True
-            ):
+            of_rows = _encoded(scorer, [letters[i] for i in rows])
+            for row, vectors in zip(rows, of_rows, strict=True):
                 found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
-        positions = pd.DataFrame(
-            {"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])}
-        )
+        counts = [len(each) for each in found]
+        positions = pd.DataFrame({"id": np.repeat(np.array(ids, dtype=object), counts)})
         if per_token:
-            spans = [
-                _spans(scorer, len(row), len(each))
-                for row, each in zip(letters, found, strict=True)
-            ]
+            spans = [_spans(scorer, *each) for each in zip(map(len, letters), counts, strict=True)]
             positions[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
-        width = (
-            len(scorer.network.members)
-            * getattr(scorer.run.model, "embed_dim", 0)
-            * (1 + scorer.run.shares_strands)
-        )
+        of_member = getattr(scorer.run.model, "embed_dim", 0) * (1 + scorer.run.shares_strands)
+        width = len(scorer.network.members) * of_member
         yield Embeddings(positions, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 
@@ -192,12 +168,13 @@ def embed_file(
     Raises
     ------
     OutputError
-        If the output has another ending.
+        If the output has another ending, or is also the input.
     SequenceFileError, ValueError
         As for `embed`.
     """
     output = check_ending(output, *ENDINGS)
-    parts = embed_batches(model, sequences, per_token=per_token, genome=genome)
+    check_not_input(output, sequences)
+    parts = embed_batches(model, sequences, per_token, genome)
     if output.suffix == ".npz":
         found = _joined(parts)
         found.save(output)
@@ -219,7 +196,7 @@ def _joined(parts: Iterable[Embeddings]) -> Embeddings:
     )
 
 
-def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+def _encoded(scorer: Scorer, letters: list[Ascii]) -> list[Scores]:
     """Return `Network.encode` of each sequence, (M, D), without padding and head vectors."""
     with torch.inference_mode():
         vectors, inside = scorer.network.encode(scorer.tokens_of(letters))
@@ -227,7 +204,7 @@ def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[n
     return [row[:count] for row, count in zip(vectors.float().cpu().numpy(), counts, strict=True)]
 
 
-def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> NDArray[np.int64]:
+def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> Integers:
     """Return the interval [start, end) of the sequence for each position, (num_positions, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
     pool = scorer.run.pitch // tokenizer.stride

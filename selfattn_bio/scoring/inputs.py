@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -35,7 +35,7 @@ class Input(NamedTuple):
     """
 
     id: str
-    letters: NDArray[np.uint8]
+    letters: Ascii
     place: tuple[str, int, int, str, str] | None = None
 
 
@@ -45,14 +45,18 @@ Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 def read_sequences(
     policy: SequencePolicy, sequences: Inputs, k: int
-) -> tuple[list[str], list[NDArray[np.uint8]]]:
+) -> tuple[list[str], list[Ascii]]:
     """Read all sequences with `read_inputs` and return their ids and ASCII sequences."""
     pairs = list(read_inputs(policy, sequences, k))
     return [each.id for each in pairs], [each.letters for each in pairs]
 
 
 def read_inputs(
-    policy: SequencePolicy, sequences: Inputs, k: int, genome: str | Path | None = None
+    policy: SequencePolicy,
+    sequences: Inputs,
+    k: int,
+    genome: str | Path | None = None,
+    ids: ReadSummary | None = None,
 ) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
 
@@ -76,6 +80,8 @@ def read_inputs(
         Minimum length of a sequence.
     genome
         FASTA file of the intervals, plain or bgzip. A missing index is created next to it.
+    ids
+        Registers the ids of a file and refuses repeated ones. By default they are accepted.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def read_inputs(
     if genome is not None:
         yield from _of_genome(policy, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
-        yield from _of_file(policy, Path(sequences), k)
+        yield from _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
         yield from _of_list(policy, _listed(policy, sequences), k)
 
@@ -113,23 +119,19 @@ class _AnyIds(ReadSummary):
         """Accept any id."""
 
 
-def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
+def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> Iterator[Input]:
     columns = {"id": policy.id_column, "sequence": policy.sequence_column}
     renamed = {field: name for field, name in columns.items() if field != name}
-    file = SequenceFile(path, fields=Fields(columns=renamed))
-    for record in file.records(policy, _AnyIds()):
-        if len(record.letters) < k:
-            message = (
-                f"record {record.id!r} has length {len(record.letters)}, but the model needs at "
-                f"least {k}"
-            )
+    for record in SequenceFile(path, fields=Fields(columns=renamed)).records(policy, ids):
+        if (length := len(record.letters)) < k:
+            message = f"record {record.id!r} has length {length}, but the model needs at least {k}"
             raise SequenceFileError(message, place=str(path))
         yield Input(record.id, record.letters)
 
 
 def _listed(
     policy: SequencePolicy, sequences: Sequence[str] | Sequence[Record] | pd.DataFrame
-) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
+) -> list[tuple[str | None, str | Ascii]]:
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
         column = policy.sequence_column
@@ -145,17 +147,16 @@ def _listed(
         return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
         raise ValueError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
+    kind = type(sequences).__name__
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
-        raise ValueError(
-            f"cannot read sequences from a {type(sequences).__name__} of {foreign[0]}; {HINT}"
-        )
+        raise ValueError(f"cannot read sequences from a {kind} of {foreign[0]}; {HINT}")
     return [
         (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
     ]
 
 
 def _of_list(
-    policy: SequencePolicy, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int
+    policy: SequencePolicy, sequences: list[tuple[str | None, str | Ascii]], k: int
 ) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
@@ -202,28 +203,19 @@ def _table(intervals: Inputs) -> pd.DataFrame:
         raise ValueError(
             f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         )
+    defaults = {"strand": ".", "name": ""}
     table = pd.DataFrame(
-        {name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))},
+        {name: intervals.get(name, default) for name, default in defaults.items()},
         index=intervals.index,
-    )
-    table = table.assign(
-        chrom=intervals["chrom"].astype(str),
-        start=intervals["start"].astype(int),
-        end=intervals["end"].astype(int),
-    )
-    table = table.fillna({"strand": ".", "name": ""}).assign(
-        path="table of intervals, row", line=intervals.index
-    )
-    wrong = table[
-        (table["start"] < 0)
-        | (table["end"] <= table["start"])
-        | ~table["strand"].isin(["+", "-", "."])
-    ]
-    if len(wrong):
-        first = wrong.iloc[0]
+    ).fillna(defaults)
+    types = {"chrom": str, "start": int, "end": int}
+    table = table.join(intervals[list(types)].astype(types)).reset_index(names="line")
+    table["path"] = "table of intervals, row"
+    is_span = (table["start"] >= 0) & (table["end"] > table["start"])
+    for row in table[~(is_span & table["strand"].isin(["+", "-", "."]))].itertuples():
         message = (
-            f"invalid interval with start {first['start']}, end {first['end']} and strand "
-            f"{first['strand']!r}; 0 <= start < end is required, and a strand of +, - or ."
+            f"invalid interval with start {row.start}, end {row.end} and strand {row.strand!r}; "
+            "0 <= start < end is required, and a strand of +, - or ."
         )
-        raise SequenceFileError(message, place=f"{first['path']} {first['line']}")
+        raise SequenceFileError(message, place=f"{row.path} {row.line}")
     return table

@@ -5,24 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
-from typing import overload
+from typing import Any, NoReturn, overload
 
 import torch
 
-from selfattn_bio.baselines import is_baseline
+from selfattn_bio.arrays import Floats
+from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
 from selfattn_bio.model.checkpoint import WEIGHTS, load_model
-from selfattn_bio.scoring.baseline import BaselineScorer
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.reference import load_reference
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, Sequences, without_padding
 from selfattn_bio.scoring.stack import load_stack
+from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import tokenizer_of
+from selfattn_bio.sequence.policy import SequencePolicy
 
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
 # A loaded model, or an argument of `load`
@@ -30,34 +33,25 @@ Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 @overload
-def load(path: str | Path, *, allow_module: str | None = None, device: str = "auto") -> Scorer:
-    """Load a model folder, or a model that ships, as a scorer."""
-
-
+def load(model: str | Path, *, allow_module: str | None = None, device: str = "auto") -> Scorer: ...
 @overload
 def load(
-    path: Sequence[str | Path], *, allow_module: str | None = None, device: str = "auto"
-) -> Scorer | Ensemble:
-    """Load several model folders as an ensemble, or a list of one as a scorer."""
-
-
+    model: Models, *, allow_module: str | None = None, device: str = "auto"
+) -> Scorer | Ensemble: ...
 def load(
-    path: str | Path | Sequence[str | Path],
-    *,
-    allow_module: str | None = None,
-    device: str = "auto",
+    model: Models, *, allow_module: str | None = None, device: str = "auto"
 ) -> Scorer | Ensemble:
     """Load a model folder, or several of them as an ensemble.
 
-    A baseline saved by
-    `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
-    `BaselineScorer`. A model that ships with the package can be loaded by name, such as
+    A baseline saved by `evaluate`, such as `load("results/promoter/baselines/exact_positions")`,
+    becomes a `BaselineScorer`. A model that ships with the package can be loaded by name, such as
     `load("promoter")`; `load("./promoter")` is a folder in the working directory.
 
     Parameters
     ----------
-    path
-        The model folder or folders.
+    model
+        The model folder or folders. A list of one folder is that model. A loaded model is returned
+        unchanged.
     allow_module
         The user's module that the model names, such as "my_model:build". Its code runs, now and
         for other models of this process.
@@ -73,7 +67,9 @@ def load(
     ArgumentError
         If this is not a model folder, or a list of at least one, or there is no such device.
     """
-    folders = [path] if isinstance(path, str | Path) else path
+    if isinstance(model, Scorer | Ensemble):
+        return model
+    folders = [model] if isinstance(model, str | Path) else model
     if (
         not isinstance(folders, Sequence)
         or not folders
@@ -81,16 +77,14 @@ def load(
     ):
         raise ArgumentError(
             f"expected a model folder, the name of a model that ships, or a list of them; got "
-            f"{path!r}"
+            f"{model!r}"
         )
     if allow_module:
         user_module.allow_module(allow_module)
-    if isinstance(path, str | Path):
-        return _load_one(path, device)
-    members = tuple(_load_one(folder, device) for folder in path)
+    members = tuple(_load_one(folder, device) for folder in folders)
     if len(members) == 1:
         return members[0]
-    for folder, member in zip(path, members, strict=True):
+    for folder, member in zip(folders, members, strict=True):
         _check_like(member, members[0], folder)
     return Ensemble(members)
 
@@ -105,31 +99,27 @@ def load_single(model: Models) -> Scorer:
     ValueError
         If the model is an ensemble.
     """
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scorer = load(model)
     if isinstance(scorer, Ensemble):
-        raise ValueError(
-            f"an ensemble of {len(scorer.members)} models cannot be used here; pass one folder, or "
-            "one member such as load([...]).members[0]"
-        )
+        message = f"an ensemble of {len(scorer.members)} models cannot be used here; pass one"
+        raise ValueError(f"{message} folder, or one member such as load([...]).members[0]")
     return scorer
 
 
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
     """Check that the scores of two members can be averaged."""
     if not member.objective.has_scores:
-        message = (
-            f"a model of objective {member.run.objective.kind!r} has no scores that could be "
-            "averaged"
-        )
+        kind = member.run.objective.kind
+        message = f"a model of objective {kind!r} has no scores that could be averaged"
         raise ModelFolderError(message, place=str(folder))
-    for what, own, wanted in (
-        ("alphabet", member.alphabet.name, first.alphabet.name),
-        ("objective", member.run.objective, first.run.objective),
-        ("second input", member.run.partner, first.run.partner),
-        ("soft_mask", member.policy.soft_mask, first.policy.soft_mask),
-        ("gaps", member.policy.gaps, first.policy.gaps),
+    for what, of in (
+        ("alphabet", attrgetter("alphabet.name")),
+        ("objective", attrgetter("run.objective")),
+        ("second input", attrgetter("run.partner")),
+        ("soft_mask", attrgetter("policy.soft_mask")),
+        ("gaps", attrgetter("policy.gaps")),
     ):
-        if own != wanted:
+        if (own := of(member)) != (wanted := of(first)):
             message = (
                 f"cannot average this model with the first, whose {what} is {wanted!r} and not "
                 f"{own!r}"
@@ -151,24 +141,20 @@ def _device(name: str) -> torch.device:
 def _load_one(path: str | Path, device: str) -> Scorer:
     folder = folder_of(path)
     if is_baseline(folder):
-        return BaselineScorer.load(folder)
+        return BaselineScorer(load_baseline(folder), folder)
     if not (folder / WEIGHTS).exists():
         _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
     network.to(_device(device))
     sha256 = provenance["weights_sha256"]
-    reference, stack = (
-        load_reference(folder, tokenizer_of(run).alphabet, sha256),
-        load_stack(folder, run, sha256),
-    )
-    calibration = Calibration.of(provenance["calibration"])
     return scorer_of(
         run,
         network.eval(),
-        calibration=calibration,
-        reference=reference,
+        calibration=Calibration.of(provenance["calibration"]),
+        reference=load_reference(folder, tokenizer_of(run).alphabet, sha256),
         folder=folder,
-        stack=stack,
+        stack=load_stack(folder, run, sha256),
+        record_length=provenance.get("median_length"),
     )
 
 
@@ -196,10 +182,8 @@ def folder_of(model: str | Path) -> Path:
     if isinstance(model, str) and model in shipped:
         if Path(model).is_dir():
             LOG.warning(
-                "%r is the model that ships with the package; write './%s' for the folder in the "
-                "working directory",
-                model,
-                model,
+                f"{model!r} is the model that ships with the package; write './{model}' for the "
+                "folder in the working directory"
             )
         return SHIPPED / model
     if not str(model).isidentifier() or Path(model).exists():
@@ -212,3 +196,75 @@ def folder_of(model: str | Path) -> Path:
         f"{message}, and no model of this name ships with the package "
         f"(shipped: {', '.join(shipped)})"
     )
+
+
+# ------------ baselines
+class BaselineScorer(Scorer):
+    """Score sequences with a baseline that `evaluate` saved.
+
+    `score_sequences` and `selfattn-bio score` accept it. Logits and calibration work as
+    in `Scorer`. Functions that need a network, such as `explain` and
+    `embed`, raise `ArgumentError`.
+
+    Parameters
+    ----------
+    baseline
+        A fitted baseline.
+    folder
+        The folder it was loaded from.
+    """
+
+    def __init__(self, baseline: Baseline, folder: Path | None = None) -> None:
+        vars(self).update(baseline=baseline, calibration=baseline.calibration, folder=folder)
+
+    baseline: Baseline
+
+    def __repr__(self) -> str:
+        return f"BaselineScorer: {self.baseline.title}"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise: a baseline has no run file, network or tokens."""
+        if name not in ("run", "network", "tokenizer"):
+            raise AttributeError(name)
+        raise ArgumentError(
+            f"this is a baseline ({self.baseline.title}) without a network; only `load` and "
+            "`score` accept it",
+            place=str(self.folder or ""),
+        )
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective of the model that the baseline was compared with."""
+        return self.baseline.setup.objective
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the training records."""
+        return self.baseline.setup.alphabet
+
+    @property
+    def policy(self) -> SequencePolicy:
+        """Return how sequences are read."""
+        return self.baseline.setup.policy
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether logits are means over both strands."""
+        return self.baseline.both_strands
+
+    @property
+    def shortest(self) -> int:
+        """Return the minimum length of a sequence, which is 1 for a baseline."""
+        return 1
+
+    def outputs(self, letters: Sequences) -> Floats:
+        """Return the outputs (n, C) of sequences of any lengths, as in `Scorer.outputs`."""
+        return self.baseline.outputs(without_padding(letters))
+
+    def token_outputs(self, letters: Sequences) -> list[Floats]:
+        """Return the outputs (L, C) of the positions of each sequence."""
+        return self.baseline.position_outputs(without_padding(letters))
+
+    def member_log_odds(self, letters: Sequences) -> Floats:
+        """Return `log_odds` as an ensemble with one member, (n, 1)."""
+        return self.log_odds(letters)[:, None]

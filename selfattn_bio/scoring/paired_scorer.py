@@ -1,23 +1,27 @@
-"""Score pairs of sequences with a model that has two inputs."""
+"""Score pairs of sequences with a model that has two inputs, and read the second input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile, SequencePartner
+from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Scale
 from selfattn_bio.sequence.kmers import (
     KmerTokenizer,
     pad_letters,
@@ -25,7 +29,10 @@ from selfattn_bio.sequence.kmers import (
     tokenizer_of,
 )
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.records import ReadSummary
 
+# sequences, or arrays of numbers in order or by id
+Partners = Inputs | Sequence[Any] | Mapping[str, Any]
 TAKE_TWO = "score, evaluate, explain, motifs and report"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences, which only {TAKE_TWO} accept"
 
@@ -73,7 +80,7 @@ class PairedScorer(Scorer):
         """
         raise ArgumentError(NO_PAIR, hint="Use of_first(partners).as_module()")
 
-    def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
+    def tokens(self, letters: Ascii) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.
 
         Raises
@@ -91,42 +98,34 @@ class PairedScorer(Scorer):
         _inputs(letters)  # checks that they are pairs
         return self.collate(letters).to(self.device).ids
 
-    def lengths(self, letters: Any) -> NDArray[np.int64]:
+    def lengths(self, letters: Any) -> Integers:
         """Return the summed length of both inputs of each pair, (n,).
 
         Raises `ValueError` if an input is shorter than its k.
         """
         first, partner = _inputs(letters)
-        lengths, k = (
-            np.array([len(row) for row in partner], dtype=np.int64),
-            self.partner_tokenizer.k,
-        )
+        lengths, k = np.array([len(row) for row in partner], np.int64), self.partner_tokenizer.k
         if len(lengths) and lengths.min() < k:
             raise ValueError(
                 f"a partner has length {lengths.min()}, but the model needs at least {k}"
             )
         return super().lengths(first) + lengths
 
-    def of_first(self, partners: Sequence[NDArray[np.uint8]]) -> Scorer:
+    def of_first(self, partners: Sequence[Ascii]) -> Scorer:
         """Return the model as a scorer of the first input, with the partners fixed.
 
         Row i is scored with partner i. A single partner is used for all rows.
         """
         network = self.network
         assert isinstance(network, PairedNetwork)
-        return self._of_one(
-            self.tokenizer,
-            OneInput(
-                network, network.of_partner(self._encoded_partners(list(partners))), partner=False
-            ),
-        )
+        tokens = Collation(self.partner_tokenizer)(partners).to(self.device).ids
+        held = OneInput(network, network.of_partner(tokens), partner=False)
+        return self._of_one(self.tokenizer, held)
 
-    def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
+    def of_partner(self, first: Sequence[Ascii]) -> Scorer:
         """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
-        return self._of_one(
-            self.partner_tokenizer,
-            OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True),
-        )
+        held = OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True)
+        return self._of_one(self.partner_tokenizer, held)
 
     def of_input(self, name: str, pairs: Sequence[RecordPair]) -> Scorer:
         """Return the model as a scorer of one input, "first" or "partner"; see `of_first`."""
@@ -136,12 +135,8 @@ class PairedScorer(Scorer):
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
         return Scorer(self.run, tokenizer, network.eval(), self.calibration)
 
-    def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
-        """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
-        return Collation(self.partner_tokenizer)(letters).to(self.device).ids
 
-
-def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _inputs(pairs: Sequence[Any]) -> tuple[list[Ascii], list[Ascii]]:
     """Split pairs into first and second inputs.
 
     Raises
@@ -173,3 +168,83 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
         raise ArgumentError(f"{what} does not support models with two inputs; only {TAKE_TWO} do")
+
+
+# ------------ reading partners
+def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Ascii] | None:
+    """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
+
+    Returns None for a model with one input.
+
+    Raises
+    ------
+    ArgumentError
+        If a model with two inputs gets no partner, or a model with one input gets one. The returned
+        function raises it for a sequence without a partner, and for numbers that are not one per
+        position. Also if two partners have the same id.
+    SequenceFileError, IntervalError
+        If a file is missing or malformed, or has an id twice.
+    """
+    if not isinstance(scorer, PairedScorer):
+        if partner is not None:
+            raise ArgumentError("partner was given, but this model has only one input")
+        return None
+    if partner is None:
+        raise ArgumentError("this model has two inputs; pass the second one as partner")
+    section = scorer.run.partner
+    if isinstance(section, TrackPartner):
+        find, scale = _numbers(partner), Scale(section.low, section.high)
+
+        def level(each: Input) -> Ascii:
+            numbers = find(each)
+            if numbers is None:
+                raise ArgumentError(f"no partner for sequence {each.id!r}")
+            if numbers.shape != (len(each.letters),):
+                raise ArgumentError(
+                    f"the partner of {each.id!r} has shape {numbers.shape}, but the sequence has "
+                    f"{len(each.letters)} positions"
+                )
+            return scale.letters(numbers)
+
+        return level
+    known: dict[str, Ascii] = {}
+    policy, k = scorer.partner_policy, scorer.partner_tokenizer.k
+    for each in read_inputs(policy, partner, k, ids=ReadSummary()):  # type: ignore[arg-type]
+        if each.id in known:
+            raise ArgumentError(f"two partners have the id {each.id!r}")
+        known[each.id] = each.letters
+
+    def sequence(each: Input) -> Ascii:
+        if each.id not in known:
+            raise ArgumentError(f"no partner for sequence {each.id!r}")
+        return known[each.id]
+
+    return sequence
+
+
+def _numbers(partner: Partners) -> Callable[[Input], Floats | None]:
+    """Return a function that gives the numbers of a sequence."""
+    if isinstance(partner, str | Path):
+        of_file = open_numbers(str(partner))
+
+        def along(each: Input) -> Floats | None:
+            place = dict(zip(PLACE, each.place or [None] * len(PLACE), strict=True))
+            return of_file(SimpleNamespace(id=each.id, length=len(each.letters), **place))
+
+        return along
+    named = partner if isinstance(partner, Mapping) else dict(enumerate(partner))
+    given = {str(name): numbers for name, numbers in named.items()}
+
+    def of_array(each: Input) -> Floats | None:
+        if each.id not in given:
+            return None
+        try:
+            return np.asarray(given[each.id], dtype=np.float64)
+        except (TypeError, ValueError):
+            got = type(given[each.id]).__name__
+            raise ArgumentError(
+                f"the partner of {each.id!r} is a {got}, but the model reads a track: pass one "
+                "number per position"
+            ) from None
+
+    return of_array

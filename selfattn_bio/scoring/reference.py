@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from selfattn_bio.arrays import Bools, Floats, Integers, Scores
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import REFERENCE
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 from selfattn_bio.stored import ArrayOf, Stored, checked, read_arrays
 
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
@@ -29,7 +30,7 @@ CONFORMAL = "conformal/"  # begins the names of arrays with nonconformity scores
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 INSIDE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
-Letters = Sequence[NDArray[np.uint8]]
+Sequences = Sequence[Ascii]
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,19 @@ class Reference:
     simplest
         Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein).
     conformal
-        Nonconformity scores of the validation split by class or column (`evaluation.conformal`).
+        Nonconformity scores of the validation split by class or column (`fit_conformal`).
     """
 
     alphabet: Alphabet
-    chain: NDArray[np.float32]
+    chain: Scores
     center: float
-    limits: NDArray[np.float64]
-    conformal: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    limits: Floats
+    conformal: dict[str, Floats] = field(default_factory=dict)
     simplest: float = 0.0
 
     @classmethod
     def of(
-        cls,
-        alphabet: Alphabet,
-        train: Letters,
-        valid: Letters,
-        conformal: dict[str, NDArray[np.float64]],
+        cls, alphabet: Alphabet, train: Sequences, valid: Sequences, conformal: dict[str, Floats]
     ) -> Reference:
         """Fit the chain on the training records and the limits on the validation split.
 
@@ -74,8 +71,7 @@ class Reference:
         """
         train, valid = _some(train), _some(valid)
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
-        size = len(alphabet.letters)
-        chains = [_chain(alphabet, joined, order) for order in _orders(size)]
+        chains = [_chain(alphabet, joined, order) for order in _orders(len(alphabet.letters))]
         means = [
             chain[_contexts(alphabet, held, order)[:2]].mean() if len(held) > order else -np.inf
             for order, chain in enumerate(chains)
@@ -87,16 +83,10 @@ class Reference:
         lengths, ambiguous = [len(row) for row in both], _ambiguous(alphabet, both)
         low = np.quantile(typical, OUTSIDE)
         limits = np.array([min(lengths), max(lengths), ambiguous.max(), low, typical.max()])
-        return cls(
-            alphabet,
-            chains[best],
-            center,
-            limits,
-            conformal,
-            float(_variety(alphabet, both).min()),
-        )
+        simplest = float(_variety(alphabet, both).min())
+        return cls(alphabet, chains[best], center, limits, conformal, simplest)
 
-    def typicality(self, letters: Letters) -> NDArray[np.float64]:
+    def typicality(self, letters: Sequences) -> Floats:
         """Return how unusual the log-probability of each record is, (n,).
 
         The difference between a record's mean log-probability per symbol and that of the validation
@@ -111,7 +101,7 @@ class Reference:
             counts[found] += number
         return (totals / np.maximum(counts, 1) - self.center) * np.sqrt(counts)
 
-    def out_of_distribution(self, letters: Letters) -> list[str]:
+    def out_of_distribution(self, letters: Sequences) -> list[str]:
         """Return why each record differs from the training data.
 
         Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
@@ -135,21 +125,19 @@ class Reference:
             "limits": self.limits,
             "simplest": np.array([self.simplest]),
         }
-        tensors |= {
-            f"{CONFORMAL}{name}": scores.astype(np.float64)
-            for name, scores in self.conformal.items()
-        }
+        for name, scores in self.conformal.items():
+            tensors[f"{CONFORMAL}{name}"] = scores.astype(np.float64)
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
 
 
 class StoredReference(Stored):
     """The arrays of a `Reference`, as its file has them."""
 
-    chain: Annotated[NDArray[np.float32], ArrayOf("float32", ("contexts", "letters"), high=0)]
-    center: Annotated[NDArray[np.float64], ArrayOf("float64", (1,))]
-    limits: Annotated[NDArray[np.float64], ArrayOf("float64", (5,))]
-    simplest: Annotated[NDArray[np.float64], ArrayOf("float64", (1,), low=0)]
-    conformal: dict[str, Annotated[NDArray[np.float64], ArrayOf("float64")]]
+    chain: Annotated[Scores, ArrayOf("float32", ("contexts", "letters"), high=0)]
+    center: Annotated[Floats, ArrayOf("float64", (1,))]
+    limits: Annotated[Floats, ArrayOf("float64", (5,))]
+    simplest: Annotated[Floats, ArrayOf("float64", (1,), low=0)]
+    conformal: dict[str, Annotated[Floats, ArrayOf("float64")]]
 
 
 def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Reference | None:
@@ -178,20 +166,12 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     elif unsorted := [name for name, scores in conformal.items() if (np.diff(scores) < 0).any()]:
         message = f"conformal.{unsorted[0]} is not sorted"
     elif (there := metadata.get("weights_sha256", "none")) != weights_sha256:
-        message = (
-            f"this file belongs to the weights {there[:12]}, but the folder has "
-            f"{weights_sha256[:12]}"
-        )
+        here = weights_sha256[:12]
+        message = f"this file belongs to the weights {there[:12]}, but the folder has {here}"
     if message:
         raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN)
-    return Reference(
-        alphabet,
-        stored.chain,
-        float(stored.center[0]),
-        stored.limits,
-        conformal,
-        float(stored.simplest[0]),
-    )
+    center, simplest = float(stored.center[0]), float(stored.simplest[0])
+    return Reference(alphabet, stored.chain, center, stored.limits, conformal, simplest)
 
 
 def _orders(size: int) -> list[int]:
@@ -199,13 +179,13 @@ def _orders(size: int) -> list[int]:
     return [order for order in range(8) if size ** (order + 1) <= ENTRIES]
 
 
-def _some(letters: Letters) -> Letters:
+def _some(letters: Sequences) -> Sequences:
     """Return all records, or every n-th so that they have about LETTERS positions."""
     total = sum(len(row) for row in letters)
     return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
 
 
-def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
+def _joined(alphabet: Alphabet, letters: Sequences) -> Ascii:
     """Concatenate the codes of all records.
 
     An ambiguous symbol between records prevents contexts that span two of them.
@@ -214,27 +194,22 @@ def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
     return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
 
 
-def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
+def _chain(alphabet: Alphabet, codes: Ascii, order: int) -> Scores:
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter, _ = _contexts(alphabet, codes, order)
-    counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(
-        -1, size
-    )
+    pairs = np.bincount(context * size + letter, minlength=size ** (order + 1))
+    counts = 1.0 + pairs.reshape(-1, size)
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _contexts(
-    alphabet: Alphabet, codes: NDArray[np.uint8], order: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]]:
+def _contexts(alphabet: Alphabet, codes: Ascii, order: int) -> tuple[Integers, Ascii, Bools]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
 
     Positions with an ambiguous symbol are left out. The third array tells which of the N - order
     positions are left, in the order of the record.
     """
-    if len(codes) <= order:
-        return np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_)
-    size, m = len(alphabet.letters), len(codes) - order
+    size, m = len(alphabet.letters), max(0, len(codes) - order)
     unambiguous = codes < size
     known, context = unambiguous[order:].copy(), np.zeros(m, np.int64)
     for offset in range(order):
@@ -245,8 +220,8 @@ def _contexts(
 
 
 def _batches(
-    alphabet: Alphabet, letters: Letters, order: int
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]:
+    alphabet: Alphabet, letters: Sequences, order: int
+) -> Iterator[tuple[int, Integers, Integers, Ascii]]:
     """Yield contexts and symbols of all records, for about PIECE positions at a time.
 
     Records that are longer are cut.
@@ -256,29 +231,20 @@ def _batches(
     Number of the first record; then for each position the number of its record, counted from that
     one, its context and its symbol.
     """
-    pieces: list[tuple[int, NDArray[np.uint8]]] = []
-    total = 0
-    for number, record in enumerate(letters):
-        for start in range(0, max(1, len(record) - order), PIECE):
-            pieces.append((number, record[start : start + PIECE + order]))
-            total += len(pieces[-1][1])
-            if total >= PIECE:
-                yield _batch(alphabet, pieces, order)
-                pieces, total = [], 0
-    if pieces:
-        yield _batch(alphabet, pieces, order)
+    pieces = [
+        (number, record[start : start + PIECE + order])
+        for number, record in enumerate(letters)
+        for start in range(0, max(1, len(record) - order), PIECE)
+    ]
+    groups = np.cumsum([len(piece) for _, piece in pieces]) // PIECE
+    for _, group in groupby(range(len(pieces)), key=groups.tolist().__getitem__):
+        numbers, parts = zip(*(pieces[i] for i in group), strict=True)
+        context, letter, known = _contexts(alphabet, _joined(alphabet, parts), order)
+        rows = np.repeat(np.subtract(numbers, numbers[0]), [len(part) + 1 for part in parts])
+        yield numbers[0], rows[order:][known], context, letter
 
 
-def _batch(
-    alphabet: Alphabet, pieces: list[tuple[int, NDArray[np.uint8]]], order: int
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    codes, first = _joined(alphabet, [piece for _, piece in pieces]), pieces[0][0]
-    rows = np.repeat([row - first for row, _ in pieces], [len(piece) + 1 for _, piece in pieces])
-    context, letter, known = _contexts(alphabet, codes, order)
-    return first, rows[order:][known], context, letter
-
-
-def _variety(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+def _variety(alphabet: Alphabet, letters: Sequences) -> Floats:
     """Return the entropy of each record's k-mers in bits, (n,).
 
     It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
@@ -293,7 +259,7 @@ def _variety(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
     return -(frequencies * np.log2(np.where(counts > 0, frequencies, 1))).sum(axis=1)
 
 
-def _ambiguous(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+def _ambiguous(alphabet: Alphabet, letters: Sequences) -> Floats:
     """Return the fraction of ambiguous symbols of each record, (n,)."""
     known = np.zeros(len(letters))
     for first, rows, _, _ in _batches(alphabet, letters, 0):

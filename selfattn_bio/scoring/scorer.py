@@ -1,4 +1,4 @@
-"""Score sequences with one trained model: ASCII sequences in, logits out.
+"""Score sequences with a trained model or an ensemble: ASCII sequences in, outputs out.
 
 Takes care of batching, padding, the device and the calibration.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
@@ -22,16 +22,18 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.convolution import pool_mask
-from selfattn_bio.model.one_hot import OneHotNetwork
+from selfattn_bio.model.one_hot import MeanNetwork, OneHotNetwork
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768
+# n upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays
+Sequences = Ascii | Sequence[Ascii]
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, as networks are
@@ -56,6 +58,9 @@ class Scorer:
         The folder the model was loaded from, or None for a model created in memory.
     stack
         Simple models that are combined with the network, or None.
+    record_length
+        Median length of the training and validation records, without those of parent models. None
+        for a model created in memory.
     """
 
     run: RunFile
@@ -65,17 +70,14 @@ class Scorer:
     reference: Reference | None = None
     folder: Path | None = None
     stack: Stack | None = None
+    record_length: int | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
-        stack = (
-            f", stacked with {', '.join(part.name for part in self.stack.parts)}"
-            if self.stack and self.stack.parts
-            else ""
-        )
+        parts = ", ".join(part.name for part in self.stack.parts) if self.stack else ""
         return (
-            f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters{stack}, "
-            f"on {self.device}"
+            f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters"
+            f"{parts and f', stacked with {parts}'}, on {self.device}"
         )
 
     @property
@@ -91,10 +93,8 @@ class Scorer:
         """
         model = self.run.model.model_copy(update={"members": 1})
         run = self.run.model_copy(update={"model": model})
-        return tuple(
-            replace(self, run=run, network=self.network.alone(number))
-            for number in range(self.run.model.members)
-        )
+        networks = map(self.network.alone, range(self.run.model.members))
+        return tuple(replace(self, run=run, network=network) for network in networks)
 
     @property
     def alphabet(self) -> Alphabet:
@@ -146,11 +146,9 @@ class Scorer:
             If the model is a language model, has two inputs, or is a baseline, or if it is a user's
             module without `embed` and `classify`.
         """
-        network = copy.deepcopy(self.network).requires_grad_(False)
+        network, kind = copy.deepcopy(self.network).requires_grad_(False), self.objective.kind
         if not self.objective.has_scores:
-            raise ArgumentError(
-                f"a model of objective {self.run.objective.kind!r} has no outputs of sequences"
-            )
+            raise ArgumentError(f"a model of objective {kind!r} has no outputs of sequences")
         if not network.has_embeddings:
             raise ArgumentError(
                 "this model is a user's module without the methods embed and classify, which are "
@@ -166,7 +164,7 @@ class Scorer:
             mean_of_strands=self.both_strands and not self.run.shares_strands,
         )
 
-    def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
+    def tokens(self, letters: Ascii) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
         return to_device(self.collate.encode(letters), self.device)
 
@@ -177,7 +175,7 @@ class Scorer:
         """
         return self.collate(without_padding(letters)).to(self.device).ids
 
-    def lengths(self, letters: Any) -> NDArray[np.int64]:
+    def lengths(self, letters: Any) -> Integers:
         """Return the length of each sequence without padding, (n,).
 
         Raises
@@ -193,9 +191,7 @@ class Scorer:
             )
         return lengths
 
-    def batches(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> Iterator[NDArray[np.int64]]:
+    def batches(self, letters: Sequences) -> Iterator[Integers]:
         """Yield batches of row numbers, longest sequences first.
 
         A batch has at most BATCH_LETTERS positions including padding, and at least one row.
@@ -213,9 +209,7 @@ class Scorer:
             start += len(rows)
             yield rows
 
-    def outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
         Outputs are logits of classes or labels, or regression values on the training scale; for
@@ -238,18 +232,14 @@ class Scorer:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
 
-    def stacked(
-        self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def stacked(self, network: Floats, letters: Sequences) -> Floats:
         """Combine network logits, (n,) or (n, members), with the stack.
 
         Without a stack the logits are returned unchanged.
         """
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
-    def network_outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
 
         Arguments and errors are those of `outputs`.
@@ -260,17 +250,14 @@ class Scorer:
 
         if not len(letters):
             return np.empty((0, self.run.model.members, num_outputs(self.run)))
-        return np.mean(
-            [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)], axis=0
-        )
+        strands = [np.stack(self.of_each(strand, read)) for strand in self._strands(letters)]
+        return np.mean(strands, axis=0)
 
     def of_each(
-        self,
-        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        read: Callable[[torch.Tensor], torch.Tensor],
-    ) -> list[NDArray[np.float64]]:
+        self, letters: Sequences, read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> list[Floats]:
         """Apply `read` to the tokens (B, N) of batches; return its row for each sequence."""
-        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
+        found: list[Floats] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
                 values = read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
@@ -278,9 +265,7 @@ class Scorer:
                     found[row] = of_row
         return found
 
-    def _strands(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
+    def _strands(self, letters: Sequences) -> list[Sequences]:
         """Return the strands whose outputs are averaged.
 
         The reverse strand is added if scores are means over both strands and the network does not
@@ -288,10 +273,7 @@ class Scorer:
         """
         if self.run.shares_strands or not self.both_strands:
             return [letters]
-        return [
-            letters,
-            [self.alphabet.reverse_complement(row) for row in without_padding(letters)],
-        ]
+        return [letters, list(map(self.alphabet.reverse_complement, without_padding(letters)))]
 
     def of_records(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Summarise outputs (B, ..., N, C) per token or position of each sequence, (B, ..., K).
@@ -314,7 +296,7 @@ class Scorer:
         """Return which outputs per token or position are not those of padding, (B, N) bool."""
         return pool_mask(tokens != PAD, self.tokens_per_output)
 
-    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+    def token_outputs(self, letters: Sequence[Ascii]) -> list[Floats]:
         """Return the outputs (N, C) of each sequence for a model with one output per token.
 
         Errors are those of `outputs`.
@@ -327,9 +309,7 @@ class Scorer:
             for of_row, row in zip(outputs, letters, strict=True)
         ]
 
-    def logits(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def logits(self, letters: Sequences) -> Floats:
         """Return the logits of label 1, (n,), for a binary model.
 
         Arguments and errors are those of `outputs`.
@@ -341,16 +321,14 @@ class Scorer:
             )
         return self.outputs(letters)[:, 0]
 
-    def log_odds(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
+    def log_odds(self, letters: Sequences) -> Floats:
         """Return the calibrated log-odds of label 1, (B,).
 
         Arguments and errors are those of `logits`.
         """
         return self.calibration.log_odds(self.logits(letters))
 
-    def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def member_log_odds(self, letters: Sequence[Ascii]) -> Floats:
         """Return `log_odds` of each of the M networks of `[model] members`, (n, M).
 
         `log_odds` is their mean.
@@ -359,8 +337,54 @@ class Scorer:
         return self.calibration.log_odds(self.stacked(logits, letters))
 
 
-def without_padding(
-    letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-) -> list[NDArray[np.uint8]]:
+def without_padding(letters: Sequences) -> list[Ascii]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Average the outputs of several models, such as the members of a run with `seeds`.
+
+    Attributes
+    ----------
+    members
+        Two or more models with the same objective and the same handling of sequences (alphabet,
+        soft mask, gaps).
+    """
+
+    members: tuple[Scorer, ...]
+
+    @property
+    def run(self) -> RunFile:
+        """Return the run file of the first member."""
+        return self.members[0].run
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective of the members."""
+        return self.members[0].objective
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the members."""
+        return self.members[0].alphabet
+
+    @property
+    def policy(self) -> SequencePolicy:
+        """Return how sequences are read, which is the same for all members."""
+        return self.members[0].policy
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether the scores of all members are means over both strands."""
+        return all(member.both_strands for member in self.members)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the mean calibration of the members."""
+        return Calibration.mean([member.calibration for member in self.members])
+
+    def as_module(self) -> MeanNetwork:
+        """Return a module that reads one-hot sequences: the mean of `Scorer.as_module`."""
+        return MeanNetwork(member.as_module() for member in self.members)

@@ -22,9 +22,9 @@ from selfattn_bio.model.checkpoint import (
     StackWeights,
     read_stack_weights,
 )
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
-Letters = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float64]
 
 

@@ -7,27 +7,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TextIO, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evaluation.conformal import quantiles_of
-from selfattn_bio.files import check_ending, listed, whole_file
+from selfattn_bio.evaluation.calibration import quantiles_of
+from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load
-from selfattn_bio.scoring.paired_scorer import check_one_input
-from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import Partners, check_one_input, read_partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
+from selfattn_bio.sequence.alphabet import Ascii
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
@@ -145,7 +145,7 @@ def score_batches(
     Memory does not grow with the size of a file. Arguments, columns and errors are those of
     `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scorer = load(model)
     genome = options.get("genome")
     scoring = TableScorer(scorer, options.get("rc", False), options.get("coverage"))
     scoring.check()
@@ -159,13 +159,8 @@ def score_batches(
         if not reported and (text := scoring.in_tiles(ids, letters)):
             LOG.warning(text)
             reported = True
-        table = scoring.table(
-            ids,
-            letters,
-            [RecordPair(each.letters, partner_of(each)) for each in part]
-            if partner_of
-            else letters,
-        )
+        pairs = [RecordPair(each.letters, partner_of(each)) for each in part] if partner_of else []
+        table = scoring.table(ids, letters, pairs or letters)
         # rows of bins have their own start and end
         if genome is not None and scorer.objective.outputs_per != "position":
             intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
@@ -220,18 +215,14 @@ class TableScorer:
                 f"coverage is not available for objective {objective.kind!r}, only for {kinds}"
             )
         if self.rc and not self.scorer.both_strands:
-            raise ArgumentError(
-                "rc and coverage cannot be combined: prediction sets are calibrated on one strand. "
-                "Leave one of them out"
-            )
+            message = "rc and coverage cannot be combined: prediction sets are calibrated on one"
+            raise ArgumentError(f"{message} strand", hint="Leave one of them out")
         if not all(member.reference for member in self.scorer.members):
-            raise ArgumentError(
-                "coverage needs reference.safetensors, which a model folder does not have; train "
-                "the model again"
-            )
+            message = "coverage needs reference.safetensors, which a model folder does not have"
+            raise ArgumentError(message, hint="Train the model again")
 
     def table(
-        self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]
+        self, ids: list[str], letters: Sequence[Ascii], inputs: Sequence[Any]
     ) -> pd.DataFrame:
         """Return the rows of these sequences.
 
@@ -256,27 +247,27 @@ class TableScorer:
         """Return how long sequences are read by models of labels or bins."""
         return Tiling.of(self.scorer)
 
-    def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
+    def in_tiles(self, ids: Sequence[str], letters: Sequence[Ascii]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
         if not self.per_position or self.tiling.exact or not self.tiling.size:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
-        long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
-        return (
-            f"sequences longer than {longest:,} positions, such as {long[0]!r}, are read in "
-            f"windows of {size:,}, the length of the training records, because the model was not "
-            "trained on longer ones"
-            if long
-            else ""
-        )
+        for name, row in zip(ids, letters, strict=True):
+            if len(row) > longest:
+                return (
+                    f"sequences longer than {longest:,} positions, such as {name!r}, are read in "
+                    f"windows of {size:,}, the length of the training records, because the model "
+                    "was not trained on longer ones"
+                )
+        return ""
 
-    def merged(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
+    def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
         of_members = [objective.read(member, letters) for member in self.scorer.members]
         return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
-    def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
+    def outputs(self, member: Scorer, letters: Sequence[Any]) -> Floats:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
         outputs = member.outputs(letters)
         if self.rc and not member.both_strands:
@@ -284,7 +275,7 @@ class TableScorer:
             outputs = (outputs + member.outputs(reverse)) / 2
         return outputs
 
-    def prediction_sets(self, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def prediction_sets(self, outputs: Floats) -> dict[str, Any]:
         """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
@@ -294,7 +285,7 @@ class TableScorer:
         quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
         return objective.coverage_columns(outputs, quantiles)
 
-    def flags(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
+    def flags(self, letters: Sequence[Ascii]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
         The first member that reports a difference decides.
@@ -364,29 +355,31 @@ def score_files(
     Raises
     ------
     OutputError
-        If the output does not end with .tsv.
+        If the output does not end with .tsv, or is also an input.
     SequenceFileError, ModelFolderError, ValueError
         As for `score_sequences`.
     """
     output = check_ending(output, ".tsv")
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
+    scorer = load(model)
     rows, flags = 0, Counter[str]()
-    with whole_file(output) as temporary:
+    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for path in listed(files):
             for table in score_batches(scorer, path, **options):
                 table.insert(0, "file", str(path))
-                table.to_csv(
-                    temporary,
-                    sep="\t",
-                    index=False,
-                    float_format="%.6g",
-                    mode="a",
-                    header=not rows and not temporary.exists(),
-                )
+                append_rows(file, table)
                 rows += len(table)
                 if FLAG in table:
                     flags.update(table[FLAG])
     return ScoreSummary(output, rows, flags)
+
+
+def append_rows(file: TextIO, table: pd.DataFrame) -> None:
+    """Write rows of a table as TSV, with six digits; the first ones have a header."""
+    header = not file.tell()
+    table.to_csv(
+        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
+    )
 
 
 def _differences(reasons: Counter[str]) -> str:
@@ -396,11 +389,11 @@ def _differences(reasons: Counter[str]) -> str:
         return "no row differs from the training data"
     what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
     each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
-    limit = (
-        f". The limit of composition is set so that it marks about {OUTSIDE:.0%} of the validation "
-        "records"
-    )
+    total = f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')}"
+    text = f"{total} differ from the training data: {each}"
+    if not reasons[COMPOSITION]:
+        return text
     return (
-        f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')} differ from the "
-        f"training data: {each}{limit if reasons[COMPOSITION] else ''}"
+        f"{text}. The limit of composition is set so that it marks about {OUTSIDE:.0%} of the "
+        "validation records"
     )

@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 
 from selfattn_bio import config
 from selfattn_bio.baselines.features import REACH
-from selfattn_bio.scoring.baseline import BaselineScorer
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
+from selfattn_bio.scoring.loading import BaselineScorer
+from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
+from selfattn_bio.sequence.alphabet import Ascii
 
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
 # longest training record.
 FAR = 4
 
-Letters = NDArray[np.uint8]
 # n inputs, (L,) ASCII each, to n arrays with one row per position or bin of the input
-Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]
+Predict = Callable[[list[Ascii]], Sequence[NDArray[Any]]]
 
 
 class Tile(NamedTuple):
@@ -164,11 +163,10 @@ class Tiling:
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
-        tokens_reached = [(receptive_field(run), run.tokens) for run in runs]
         reaches = [
-            reach * tokens.stride + tokens.k - 1
-            for reach, tokens in tokens_reached
-            if reach is not None
+            reach * run.tokens.stride + run.tokens.k - 1
+            for run in runs
+            if (reach := receptive_field(run)) is not None
         ]
         if len(reaches) == len(runs):
             overlap = _round_up(max(reaches), step)
@@ -182,7 +180,7 @@ class Tiling:
         overlap = size // 4 // step * step
         return cls(False, max(BATCH_LETTERS, FAR * trained), size, overlap, step, unit)
 
-    def read(self, inputs: Sequence[Letters], predict: Predict) -> list[NDArray[Any]]:
+    def read(self, inputs: Sequence[Ascii], predict: Predict) -> list[NDArray[Any]]:
         """Return the outputs of `predict` for each input; long inputs are read tile by tile.
 
         Parameters
@@ -202,8 +200,7 @@ class Tiling:
         ValueError
             If an input is too long for one pass and the size of a tile is unknown.
         """
-        short = [letters for letters in inputs if len(letters) <= self.longest]
-        of_short = iter(predict(short))
+        of_short = iter(predict([letters for letters in inputs if len(letters) <= self.longest]))
         return [
             next(of_short)
             if len(letters) <= self.longest
@@ -211,7 +208,7 @@ class Tiling:
             for letters in inputs
         ]
 
-    def _core_outputs(self, letters: Letters, predict: Predict) -> Iterator[NDArray[Any]]:
+    def _core_outputs(self, letters: Ascii, predict: Predict) -> Iterator[NDArray[Any]]:
         """Yield the outputs of the core of each tile, in order."""
         if not self.size:
             raise ValueError(
@@ -219,13 +216,11 @@ class Tiling:
                 f"{self.longest:,}, because its folder does not store the length of its training "
                 "records; train it again"
             )
-        for tile in tiles(
-            len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
-        ):
-            core = slice(
-                (tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit
-            )
-            yield predict([letters[tile.start : tile.end]])[0][core]
+        complete = len(letters) // self.unit * self.unit
+        for tile in tiles(complete, self.size, self.overlap, self.step):
+            first, last = (tile.first - tile.start), (tile.last - tile.start)
+            outputs = predict([letters[tile.start : tile.end]])[0]
+            yield outputs[first // self.unit : last // self.unit]
 
 
 def _round_up(length: int, step: int) -> int:

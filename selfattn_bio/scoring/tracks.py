@@ -8,31 +8,43 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyBigWig
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, GenomeError
-from selfattn_bio.files import INTERVAL_FILES, whole_file
+from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError
+from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
+from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
-from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.windows import GenomeWindows, in_threads, strand_logits, unit
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.scoring.windows import (
+    GenomeWindows,
+    assembly_of,
+    in_threads,
+    load_dna_model,
+    strand_logits,
+    unit,
+    warn_of_other_assembly,
+    window_size,
+)
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import counts_before
+from selfattn_bio.sequence.tables import BED_COLUMNS, write_bed
 
 CHUNK = 4096  # windows held in memory at a time
 SPARE = 1 << 20  # bytes that must be free on the disk before values are written
@@ -41,10 +53,7 @@ PER_WINDOW = 12  # default strides per window; scores change little from one to 
 MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
 BOTH = {".": ""}  # for a model that reads both strands
-PEAKS = ["chrom", "start", "end", "name", "score", "strand", "summit", "log_odds", "probability"]
-
-Positions = NDArray[np.int64]
-Values = NDArray[np.float64]
+PEAKS = [*BED_COLUMNS, "summit", "log_odds", "probability"]
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,11 @@ class Scan:
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ArgumentError(f"threshold {self.threshold} is not between 0 and 1")
 
-    def windows(self, origin: ModelOrigin) -> GenomeWindows:
+    def windows(self, scorer: Scorer | Ensemble) -> GenomeWindows:
         """Return the windows for a model."""
-        size, step = origin.window(self.window), unit(origin.scorer)
-        return GenomeWindows(
-            size, self.stride or min(size, max(step, size // PER_WINDOW // step * step))
-        )
+        size, step = window_size(scorer, self.window), unit(scorer)
+        stride = min(size, max(step, size // PER_WINDOW // step * step))
+        return GenomeWindows(size, self.stride or stride)
 
     def bins(self, windows: GenomeWindows, strand: str) -> int:
         """Return the offset in bp of the interval that carries a window's score.
@@ -119,29 +127,13 @@ class Scan:
         if not scorer.both_strands:
             return STRANDS
         if self.anchor != "centre":
-            message = (
-                f"the model reads both strands of a window, so anchor {self.anchor!r} has "
-                "no direction"
-            )
+            message = f"the model reads both strands, so anchor {self.anchor!r} has no direction"
             raise ArgumentError(message, hint="Use anchor 'centre'")
         return BOTH
 
 
-@dataclass(frozen=True)
-class WindowScores:
-    """Scores of consecutive windows of a chromosome.
-
-    `starts` (n,) are 0-based. `log_odds` (2, n) are those of strands + and -, with NaN for windows
-    without a score. They are (1, n) for a model that reads both strands.
-    """
-
-    chrom: str
-    starts: NDArray[np.int64]
-    log_odds: NDArray[np.float64]
-
-
 def score_genome(
-    model: Model,
+    model: Models,
     genome: Genome | str | Path,
     output: str | Path,
     *,
@@ -164,7 +156,7 @@ def score_genome(
     ----------
     model
         A folder of a binary model of DNA, a list of folders whose logits are averaged, or the
-        result of `load` or `origin_of`.
+        result of `load`.
     genome
         FASTA file, plain or bgzip, or an open `Genome`.
     output
@@ -201,67 +193,60 @@ def score_genome(
         If an argument is out of range, or the model folder does not give the window or the fraction
         of positives that is needed.
     """
-    origin, scan = origin_of(model), scan or Scan()
-    windows = scan.windows(origin)
-    read = "one score for both" if origin.scorer.both_strands else "scored on both"
+    scorer, scan = load_dna_model(model), scan or Scan()
+    if not scorer.objective.has_log_odds:
+        message = f"scans need a binary model; this one has objective {scorer.objective.kind!r}"
+        raise ModelFolderError(message, place=str(scorer.members[0].folder or ""))
+    windows = scan.windows(scorer)
+    read = "one score for both" if scorer.both_strands else "scored on both"
     LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
-        fraction = origin.scorer.calibration.positive_fraction
+        fraction = scorer.calibration.positive_fraction
+        known = "" if fraction is None else f" ({fraction:.1%})"
         LOG.warning(
-            "no prior: scores assume that as many windows are positive as in validation%s, but in "
-            "a genome far fewer are",
-            "" if fraction is None else f" ({fraction:.1%})",
+            f"no prior: scores assume that as many windows are positive as in validation{known}, "
+            "but in a genome far fewer are"
         )
-    genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
-        origin.scorer.policy.soft_mask
-    )
-    origin.warn_of_other_assembly(assembly or assembly_of(genome))
-    shift, strands = origin.shift(prior), scan.strands(origin.scorer)
-    threshold = scan.threshold or (origin.scorer.calibration.threshold if prior is None else 0.5)
+    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = genome.with_soft_mask(scorer.policy.soft_mask)
+    assembly = assembly or assembly_of(genome)
+    warn_of_other_assembly(scorer, assembly)
+    shift, strands = scorer.calibration.shift(prior), scan.strands(scorer)
+    threshold = scan.threshold or (scorer.calibration.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
-        raise GenomeError(
-            f"no window of {windows.size} bp fits into the chromosomes or regions to scan",
-            place=str(genome.path),
-        )
-    best, peaks, number_scored, progress = -np.inf, [], 0, Progress()
+        message = f"no window of {windows.size} bp fits into the chromosomes or regions to scan"
+        raise GenomeError(message, place=str(genome.path))
+    best, found, number_scored, progress = -np.inf, [], 0, Progress()
     number = sum(stretch.end - stretch.start for stretch in stretches)
-    name = f"{output}.{assembly or assembly_of(genome)}"
+    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
+    name = f"{output}.{assembly}"
+    for ending in ("peaks.bed", "summits.bed"):
+        check_not_input(f"{name}.{ending}", *listed(regions or ()))
     with ExitStack() as files:
         tracks = {
             strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
             for strand, word in strands.items()
         }
-        for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
-            finders = {
-                strand: PeakFinder(logit(threshold), scan.separation or windows.size)
-                for strand in strands
-            }
-            found: list[pd.DataFrame] = []
-            for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
-                for block in blocks(origin.scorer, genome, stretch, windows, shift=shift):
-                    for strand, values in zip(strands, block.log_odds, strict=True):
-                        tracks[strand].write(
-                            chrom, block.starts + scan.bins(windows, strand), windows.stride, values
-                        )
-                        found.append(
-                            _table(chrom, strand, *finders[strand].add(block.starts, values))
-                        )
-                    best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
-                    number_scored += len(block.starts)
-                    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
-                    progress.update(
-                        partial(text, chrom, block.starts[-1], number_scored, number),
-                        number_scored / number,
-                    )
-            found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
-            peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
-        table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
-        _write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
-        _write_bed(
-            files.enter_context(whole_file(f"{name}.summits.bed")),
-            table.assign(start=table["summit"], end=table["summit"] + 1),
-        )
+        for chrom, of_chrom in groupby(stretches, key=attrgetter("chrom")):
+            separation = scan.separation or windows.size
+            finders = {strand: PeakFinder(logit(threshold), separation) for strand in strands}
+            for starts, log_odds in chain.from_iterable(
+                blocks(scorer, genome, stretch, windows, shift) for stretch in of_chrom
+            ):
+                for strand, values in zip(strands, log_odds, strict=True):
+                    at = starts + scan.bins(windows, strand)
+                    tracks[strand](chrom, at, windows.stride, values)
+                    found.append((chrom, strand, *finders[strand].add(starts, values)))
+                best = np.fmax.reduce(log_odds, axis=None, initial=best)
+                number_scored += len(starts)
+                report = partial(text, chrom, starts[-1], number_scored, number)
+                progress.update(report, number_scored / number)
+            found += [(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
+        table = _peaks(found, genome, scan, windows)
+        summits = table.assign(start=table["summit"], end=table["summit"] + 1)
+        write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
+        write_bed(files.enter_context(whole_file(f"{name}.summits.bed")), summits)
     LOG.info(
         f"{counted(len(table), 'peak')} with a probability of at least "
         f"{threshold:.3g}; the best window has {expit(best):.3g}"
@@ -270,23 +255,18 @@ def score_genome(
     return table
 
 
-def assembly_of(genome: Genome) -> str:
-    """Return the default assembly name: the genome's file name up to the first dot."""
-    return genome.path.name.split(".")[0]
-
-
 def blocks(
-    scorer: Scorer | Ensemble,
-    genome: Genome,
-    stretch: Region,
-    windows: GenomeWindows,
-    *,
-    shift: float = 0.0,
-) -> Iterator[WindowScores]:
+    scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: GenomeWindows, shift: float
+) -> Iterator[tuple[Integers, Floats]]:
     """Yield calibrated log-odds + shift of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
     chromosome.
+
+    Yields
+    ------
+    The starts of the windows (n,), 0-based, and their scores (2, n) on strands + and -, with NaN
+    for windows without a score; (1, n) for a model that reads both strands.
     """
     sequences = (
         (starts, genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size))
@@ -294,15 +274,14 @@ def blocks(
         for starts in [np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride]
     )
 
-    def scored(starts: NDArray[np.int64], letters: NDArray[np.uint8]) -> WindowScores:
+    def scored(starts: Integers, letters: Ascii) -> tuple[Integers, Floats]:
         logits = strand_logits(scorer, letters, windows)
         log_odds = scorer.calibration.log_odds(logits) + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
-        at_start = starts - starts[0]
-        log_odds[
-            :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size
-        ] = np.nan
-        return WindowScores(stretch.chrom, starts, log_odds)
+        first = starts - starts[0]
+        counts = foreign[first + windows.size] - foreign[first]
+        log_odds[:, counts > MOST_AMBIGUOUS * windows.size] = np.nan
+        return starts, log_odds
 
     on_cpu = all(member.device.type == "cpu" for member in scorer.members)
     yield from in_threads(scored, sequences, torch.get_num_threads() if on_cpu else 1)
@@ -312,7 +291,7 @@ def _wanted(regions: Sequence[str | Path] | str | Path | None, genome: Genome) -
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
     found = []
-    for region in [regions] if isinstance(regions, str | Path) else regions:
+    for region in listed(regions):
         if isinstance(region, Path) or region.lower().endswith(INTERVAL_FILES):
             found += read_regions(region, genome)
         else:
@@ -332,72 +311,66 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows
     return joined([stretch for stretch in found if stretch.start < stretch.end], genome)
 
 
-class _Track:
-    """Write the bigWig of one strand; `_open_track` opens it."""
+@contextmanager
+def _open_track(path: str, genome: Genome) -> Iterator[Callable[..., None]]:
+    """Yield a function that writes values of intervals to a bigWig, leaving out NaN.
 
-    def __init__(self, path: str, file: Any) -> None:
-        self._path, self._file = path, file
+    Its arguments are the chromosome, the starts (n,) of consecutive intervals, their length in bp
+    and their values (n,). The file appears under its name only when it is complete.
 
-    def write(
-        self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
-    ) -> None:
-        """Write the values of consecutive intervals of `span` bp, leaving out NaN.
+    Raises
+    ------
+    OSError
+        If the disk is almost full, or became full.
+    """
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-        Raises
-        ------
-        OSError
-            If the disk is almost full.
-        """
-        if shutil.disk_usage(Path(self._path).parent).free < SPARE + 8 * len(values):
-            raise _full_disk(self._path)  # pyBigWig may never return on a full disk
+    def write(chrom: str, starts: Integers, span: int, values: Floats) -> None:
+        if shutil.disk_usage(Path(path).parent).free < SPARE + 8 * len(values):
+            raise full  # pyBigWig may never return on a full disk
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
                 first, part = int(starts[run[0]]), values[run].astype(np.float32)
-                self._file.addEntries(chrom, first, values=part, span=span, step=span)
+                file.addEntries(chrom, first, values=part, span=span, step=span)
 
-
-@contextmanager
-def _open_track(path: str, genome: Genome) -> Iterator[_Track]:
-    """Open a track, which appears under its name only when it is complete."""
     with whole_file(path) as temporary:
         temporary.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
         with pyBigWig.open(str(temporary), "w") as file:
             file.addHeader(list(genome.lengths.items()))
-            yield _Track(path, file)
+            yield write
         with temporary.open("rb") as written:  # pyBigWig raises no error on a full disk
             written.seek(max(0, temporary.stat().st_size - len(BIGWIG_END)))
             if written.read() != BIGWIG_END:
-                raise _full_disk(path)
+                raise full
 
 
-def _full_disk(path: str) -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-
-
-def _table(
-    chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[np.float64]
+def _peaks(
+    found: list[tuple[str, str, Integers, Floats]],
+    genome: Genome,
+    scan: Scan,
+    windows: GenomeWindows,
 ) -> pd.DataFrame:
-    return pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
-
-
-def _peaks(found: pd.DataFrame, scan: Scan, windows: GenomeWindows) -> pd.DataFrame:
-    """Add the remaining columns of PEAKS to chrom, start, strand and log_odds."""
-    summit = found["strand"].map(
-        {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}
+    """Return peaks, given as (chrom, strand, starts, log-odds), in the genome's order."""
+    parts = [
+        pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
+        for chrom, strand, starts, values in found
+    ]
+    order = {name: number for number, name in enumerate(genome.names)}
+    table = pd.concat(parts).sort_values(
+        ["chrom", "start", "strand"],
+        key=lambda values: values.map(order) if values.name == "chrom" else values,
+        ignore_index=True,
     )
-    probability = expit(found["log_odds"])
-    return found.assign(
-        end=found["start"] + windows.size,
-        name=[f"peak{number}" for number in range(1, len(found) + 1)],
+    offsets = {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}
+    probability = expit(table["log_odds"])
+    return table.assign(
+        end=table["start"] + windows.size,
+        name=[f"peak{number}" for number in range(1, len(table) + 1)],
         score=(probability * 1000).round().astype(int),
-        summit=found["start"] + summit.astype(int),
+        summit=table["start"] + table["strand"].map(offsets).astype(int),
         probability=probability,
     )[PEAKS]
-
-
-def _write_bed(path: Path, table: pd.DataFrame) -> None:
-    table[PEAKS[:6]].to_csv(path, sep="\t", header=False, index=False, lineterminator="\n")
 
 
 # ------------ peaks
@@ -408,7 +381,7 @@ class PeakFinder:
     repeated with the next highest. For example, with values 1, 3, 2 and 2 at positions 0, 10, 20
     and 30 and separation 15, position 10 is kept and suppresses 0 and 20, then 30 is kept.
 
-    Positions below the threshold are ignored. A gap of `separation` bp without a position above the
+    Integers below the threshold are ignored. A gap of `separation` bp without a position above the
     threshold ends a group, so memory holds one group only.
 
     Parameters
@@ -423,36 +396,32 @@ class PeakFinder:
         self.threshold, self.separation = threshold, separation
         self._positions, self._values = np.empty(0, np.int64), np.empty(0)
 
-    def add(self, positions: Positions, values: Values) -> tuple[Positions, Values]:
+    def add(self, positions: Integers, values: Floats) -> tuple[Integers, Floats]:
         """Add the next positions and return the peaks that are final.
 
-        Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
+        Integers are in ascending order, with NaN for missing values. Peaks are in ascending order
         too.
         """
         high = values >= self.threshold
-        self._positions, self._values = (
-            np.concatenate((self._positions, positions[high])),
-            np.concatenate((self._values, values[high])),
-        )
-        ahead = (
-            int(positions[-1]) + 1 if len(positions) else 0
-        )  # the earliest position that can follow
+        self._positions = np.concatenate((self._positions, positions[high]))
+        self._values = np.concatenate((self._values, values[high]))
+        ahead = int(positions[-1]) + 1 if len(positions) else 0  # the next position that can follow
         # positions followed by a gap of at least `separation`
-        cuts: Positions = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
+        cuts: Integers = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
         return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)
 
-    def finish(self) -> tuple[Positions, Values]:
+    def finish(self) -> tuple[Integers, Floats]:
         """Return the remaining peaks and reset the finder."""
         return self._decide(len(self._positions))
 
-    def _decide(self, number: int) -> tuple[Positions, Values]:
+    def _decide(self, number: int) -> tuple[Integers, Floats]:
         positions, values = self._positions[:number], self._values[:number]
         self._positions, self._values = self._positions[number:], self._values[number:]
         kept = unsuppressed(positions, values, self.separation)
         return positions[kept], values[kept]
 
 
-def unsuppressed(positions: Positions, values: Values, separation: int) -> NDArray[np.int64]:
+def unsuppressed(positions: Integers, values: Floats, separation: int) -> Integers:
     """Return the indices of the positions that are kept, in ascending order.
 
     If values are equal, the first takes precedence.

@@ -1,39 +1,36 @@
 """Score variants: compare the window with the reference allele to that with the alternative allele.
 
-Only for binary models of DNA.
+Models of DNA of any objective: each output of the objective has an effect, in its unit.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.objectives.base import spread
-from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
+from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.scoring.windows import load_dna_model, window_size
+from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
 
 BATCH = 256  # lines held in memory and scored at a time
-SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = (
-    "scored",
-    "reference_mismatch",
-    "no_allele",
-    "no_window",
-    "soft_masked",
-)
+SCORED, MISMATCH, NO_ALLELE = "scored", "reference_mismatch", "no_allele"
+NO_WINDOW, MASKED = "no_window", "soft_masked"
 MEANING = {  # description of each status
     SCORED: "scored",
     MISMATCH: "not scored: REF differs from the genome",
@@ -46,8 +43,8 @@ NAMED_CODES = np.frombuffer(NAMED.encode(), np.uint8)
 
 
 @dataclass(frozen=True)
-class VariantWindows:
-    """Position of the windows around a variant.
+class VariantOptions:
+    """How variants are scored: windows, strands and the values in the table.
 
     Attributes
     ----------
@@ -62,27 +59,31 @@ class VariantWindows:
     around
         0-based position in the middle of the windows of all variants. None to centre windows on
         each variant.
+    prior
+        Fraction of windows that are positive, for the probabilities of a binary model. None for the
+        fraction in the validation split.
+    background
+        Number of random substitutions that each allele is compared with. The time grows in
+        proportion.
     """
 
     window: int | None = None
     placements: int = 1
     rc: bool = False
     around: int | None = None
+    prior: float | None = None
+    background: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("window", "placements"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ArgumentError(f"{name} is {value}; it must be at least 1")
+        for name, least in (("window", 1), ("placements", 1), ("background", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ArgumentError(f"{name} is {value}; it must be at least {least}")
 
     def starts(self, variant: VcfVariant, size: int) -> list[int]:
         """Return the first position of each window, which may be outside the chromosome."""
-        middle = variant.start if self.around is None else self.around
-        return [
-            middle
-            - size // 2
-            + round((i - (self.placements - 1) / 2) * size / (2 * self.placements))
-            for i in range(self.placements)
-        ]
+        first = (variant.start if self.around is None else self.around) - size // 2
+        shifts = np.arange(self.placements) - (self.placements - 1) / 2
+        return [first + round(shift * size / (2 * self.placements)) for shift in shifts.tolist()]
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class AllelePair:
     `ref` and `alt` are sequences (P, size). `positions` (P,) are where the allele begins in them.
     """
 
-    ref: NDArray[np.uint8]
-    alt: NDArray[np.uint8]
-    positions: NDArray[np.int64]
+    ref: Ascii
+    alt: Ascii
+    positions: Integers
 
 
 @dataclass(frozen=True)
@@ -110,45 +111,45 @@ class VariantBatch:
 
 
 def score_variants(
-    model: Model,
+    model: Models,
     genome: Genome | str | Path,
     vcf: str | Path,
-    *,
-    windows: VariantWindows | None = None,
-    prior: float | None = None,
-    background: int = 0,
+    options: VariantOptions | None = None,
 ) -> pd.DataFrame:
     """Score the alleles of a VCF file in windows of a genome.
 
     Parameters
     ----------
     model
-        A folder of a binary model of DNA, a list of folders whose logits are averaged, or the
-        result of `load` or `origin_of`.
+        A folder of a model of DNA, a list of folders whose scores are averaged, or the result of
+        `load`. The model may have any objective except "masked" and "causal".
     genome
         FASTA file, plain or bgzip, or an open `Genome`, of the same assembly as the VCF. Chromosome
         names may differ by "chr".
     vcf
         Plain, gz or bgzip, sorted or not.
-    windows
-        Windows and strands. By default one window per variant, centred on it, on the forward
-        strand.
-    prior
-        Fraction of windows that are positive, for the probabilities. None for the fraction in the
-        validation split.
-    background
-        Number of random substitutions that each allele is compared with. The time grows in
-        proportion.
+    options
+        Windows, strands, prior and background. By default one window per variant, centred on it, on
+        the forward strand.
 
     Returns
     -------
-    One row per alternative allele, in the order of the file: chrom, pos (1-based, as in the file),
-    id, ref, alt, logit_ref, logit_alt, effect (their difference in logits), probability_ref,
-    probability_alt, probability_effect and status. The status is scored, reference_mismatch,
-    no_allele, no_window or, for a model that reads soft-masked bases as N, soft_masked. Numbers are
-    missing unless the status is scored. For several models, effect_spread is the standard deviation
-    of the effect between them. With a background, effect_percentile is the percentage of single
-    random substitutions elsewhere in the reference window whose effect is smaller in size.
+    One row per alternative allele, in the order of the file. Numbers are missing unless the status
+    is scored. The columns are:
+
+    - chrom, pos (1-based, as in the file), id, ref, alt
+    - for a binary model: logit_ref, logit_alt, effect (their difference in logits),
+      probability_ref, probability_alt and probability_effect
+    - for other models: ref_OUTPUT, alt_OUTPUT and effect_OUTPUT (their difference) for each class,
+      label or column, in its unit: log-odds of classes and labels, numbers as in the training
+      table, logarithms of counts and bins, percentages of the positions for labels per position.
+      With several outputs, largest_effect names the one that changes most, relative to its scale.
+    - status: scored, reference_mismatch, no_allele, no_window or, for a model that reads
+      soft-masked bases as N, soft_masked
+    - for several models, effect_spread or effect_spread_OUTPUT: the standard deviation of the
+      effect between them
+    - with a background, effect_percentile or effect_percentile_OUTPUT: the percentage of single
+      random substitutions elsewhere in the reference window whose effect is smaller in size
 
     Raises
     ------
@@ -161,9 +162,8 @@ def score_variants(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     variants = VcfFile(vcf, genome)
     check_reference(variants)
-    options = windows or VariantWindows(), prior, background
-    tables = [batch.table for batch in scored(origin_of(model), genome, variants, *options)]
-    return pd.concat(tables, ignore_index=True)
+    scorer = VariantScorer(load_dna_model(model), genome, options or VariantOptions())
+    return pd.concat([batch.table for batch in scorer.batches(variants)], ignore_index=True)
 
 
 def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:
@@ -185,11 +185,8 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
         lines += 1
         if (there := mismatch(variants.genome, variant)) is not None:
             wrong += 1
-            first = (
-                first
-                or f"{variant.place}: REF is {_short(variant.ref)}, but the genome has "
-                f"{_short(there)}"
-            )
+            ref, there = _short(variant.ref), _short(there)
+            first = first or f"{variant.place}: REF is {ref}, but the genome has {there}"
     if not lines:
         raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
     if wrong > most * lines:
@@ -206,11 +203,8 @@ def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
 
     N and other ambiguous bases match everything.
     """
-    there = (
-        genome.fetch(variant.name, variant.start, variant.start + len(variant.ref))
-        .tobytes()
-        .decode()
-    )
+    end = variant.start + len(variant.ref)
+    there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
     differs = any(
         own != other and own in NAMED and other in NAMED
         for own, other in zip(variant.ref, there, strict=True)
@@ -223,58 +217,162 @@ def substitutions(genome: Genome, region: Region) -> Iterator[VcfVariant]:
 
     Positions with an ambiguous base in the genome are skipped.
     """
+    chrom = region.chrom
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
         if letter in NAMED:
             others = tuple(other for other in NAMED if other != letter)
-            yield VcfVariant(
-                f"{region.chrom}:{start}", region.chrom, region.chrom, start, ".", letter, others
-            )
+            yield VcfVariant(f"{chrom}:{start}", chrom, chrom, start, ".", letter, others)
 
 
-def scored(
-    origin: ModelOrigin,
-    genome: Genome,
-    variants: Iterable[VcfVariant],
-    windows: VariantWindows,
-    prior: float | None = None,
-    background: int = 0,
-) -> Iterator[VariantBatch]:
-    """Yield scored variants in batches of BATCH lines.
+@dataclass(frozen=True)
+class VariantScorer:
+    """Score variants of a genome with a model of DNA and `VariantOptions`.
 
-    Arguments and errors are those of `score_variants`.
+    Raises
+    ------
+    ArgumentError
+        If an option does not fit the model: `rc` for outputs whose strands cannot be averaged, a
+        `prior` for a model that is not binary, or no window size.
     """
-    if background < 0:
-        raise ArgumentError(f"background is {background}; it must be at least 0")
-    size, shift, lines = origin.window(windows.window), origin.shift(prior), iter(variants)
-    read = genome.with_soft_mask(origin.scorer.policy.soft_mask)
-    while batch := list(islice(lines, BATCH)):
-        rows = [(variant, alt) for variant in batch for alt in variant.alts]
-        unscored = {id(variant): _unscored(genome, read, variant) for variant in batch}
-        pairs, status = [], []
-        for variant, alt in rows:
-            unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
-            pair = (
-                None
-                if unfit
-                else windows_of(read, variant, alt, windows.starts(variant, size), size)
+
+    model: Scorer | Ensemble
+    genome: Genome
+    options: VariantOptions
+
+    def __post_init__(self) -> None:
+        objective = self.model.objective
+        if self.options.rc and objective.no_strand_mean:
+            raise ArgumentError(
+                f"rc cannot be used with objective {objective.kind!r}, whose outputs on the two "
+                "strands cannot be averaged"
             )
-            pairs.append(pair)
-            status.append(unfit or (NO_WINDOW if pair is None else SCORED))
-        table = _table(rows, status, pairs, origin, shift, windows.rc)
-        if background:
-            table["effect_percentile"] = [
-                np.nan if pair is None else _percentile(row, pair, origin, windows.rc, background)
-                for row, pair in zip(table.to_dict("records"), pairs, strict=True)
-            ]
-        yield VariantBatch(batch, table, pairs)
+        if self.options.prior is not None and not objective.has_log_odds:
+            raise ArgumentError(
+                "prior is for the probabilities of a binary model; this one has objective "
+                f"{objective.kind!r}"
+            )
+        self.model.calibration.shift(self.options.prior)
+
+    @cached_property
+    def size(self) -> int:
+        """Return the window size."""
+        return window_size(self.model, self.options.window)
+
+    @cached_property
+    def outputs(self) -> dict[str, Output]:
+        """Return the outputs by their name in the columns; that of a binary model is ""."""
+        objective = self.model.objective
+        return {"" if objective.has_log_odds else each.name: each for each in objective.outputs}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Return the unit of the effect on each output, by its name in the columns."""
+        is_binary = self.model.objective.has_log_odds  # its logits are not calibrated
+        return {name: "logits" if is_binary else each.unit for name, each in self.outputs.items()}
+
+    def batches(self, variants: Iterable[VcfVariant]) -> Iterator[VariantBatch]:
+        """Yield scored variants in batches of BATCH lines."""
+        lines = iter(variants)
+        read = self.genome.with_soft_mask(self.model.policy.soft_mask)
+        while batch := list(islice(lines, BATCH)):
+            rows = [(variant, alt) for variant in batch for alt in variant.alts]
+            unscored = {id(variant): self._unscored(read, variant) for variant in batch}
+            pairs, status = [], []
+            for variant, alt in rows:
+                unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
+                starts = self.options.starts(variant, self.size)
+                pair = None if unfit else windows_of(read, variant, alt, starts, self.size)
+                pairs.append(pair)
+                status.append(unfit or (NO_WINDOW if pair is None else SCORED))
+            yield VariantBatch(batch, self._table(rows, status, pairs), pairs)
+
+    def _unscored(self, read: Genome, variant: VcfVariant) -> str:
+        """Return the status of a line that cannot be scored with any allele, otherwise ""."""
+        if mismatch(self.genome, variant) is not None:
+            return MISMATCH
+        span = variant.name, variant.start, variant.start + len(variant.ref)
+        masks = read is not self.genome
+        return MASKED if masks and self.genome.fetch_masked(*span)[1].any() else ""
+
+    def _table(
+        self, rows: list[tuple[VcfVariant, str]], status: list[str], pairs: list[AllelePair | None]
+    ) -> pd.DataFrame:
+        shape = len(self.model.members), len(self.outputs), 2, len(rows)
+        values = np.full(shape, np.nan)  # 2: ref and alt
+        if known := [i for i, pair in enumerate(pairs) if pair is not None]:
+            letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)
+            values[..., known] = self._values(letters)
+        ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
+        effects = alt - ref
+        fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
+        names = ("chrom", "pos", "id", "ref", "alt")
+        columns: dict[str, object] = dict(zip(names, zip(*fields, strict=True), strict=True))
+        if self.model.objective.has_log_odds:
+            calibration = self.model.calibration
+            shift = calibration.shift(self.options.prior)
+            before, after = (expit(calibration.log_odds(x[0]) + shift) for x in (ref, alt))
+            columns |= {"logit_ref": ref[0], "logit_alt": alt[0], "effect": effects[0]}
+            columns |= {"probability_ref": before, "probability_alt": after}
+            columns["probability_effect"] = after - before
+        else:
+            for i, name in enumerate(self.outputs):
+                columns |= {f"ref_{name}": ref[i], f"alt_{name}": alt[i]}
+                columns[column("effect", name)] = effects[i]
+        if len(self.outputs) > 1:
+            scales = np.array([[output.scale] for output in self.outputs.values()])
+            largest = np.nan_to_num(np.abs(effects) / scales).argmax(axis=0)
+            named = np.array(list(self.outputs), dtype=object)[largest]
+            columns["largest_effect"] = np.where(np.isnan(effects[0]), "", named)
+        columns["status"] = status
+        if len(values) > 1:
+            spreads = spread(values[:, :, 1] - values[:, :, 0])
+            columns |= self._by_output("effect_spread", spreads)
+        if self.options.background:
+            percentiles = np.full_like(effects, np.nan)
+            for i in known:
+                variant, pair = rows[i][0], pairs[i]
+                assert pair is not None
+                percentiles[:, i] = self._percentiles(variant, pair, ref[:, i], effects[:, i])
+            columns |= self._by_output("effect_percentile", percentiles)
+        return pd.DataFrame(columns)
+
+    def _by_output(self, what: str, values: Floats) -> dict[str, Floats]:
+        """Return values (outputs, rows) as columns."""
+        return {column(what, name): row for name, row in zip(self.outputs, values, strict=True)}
+
+    def _percentiles(
+        self, variant: VcfVariant, pair: AllelePair, ref: Floats, effect: Floats
+    ) -> Floats:
+        """Return the percentage of random substitutions with a smaller effect, (outputs,)."""
+        rng = np.random.default_rng(zlib.crc32(f"{variant.chrom}:{variant.start + 1}".encode()))
+        mutants = random_substitutions(pair, len(variant.ref), self.options.background, rng)
+        if not len(mutants):
+            return np.full_like(effect, np.nan)
+        effects = self._values(mutants).mean(axis=0) - ref[:, None]
+        return 100 * np.mean(np.abs(effects) < np.abs(effect[:, None]), axis=1)
+
+    def _values(self, windows: Ascii) -> Floats:
+        """Return the outputs of windows (..., P, size) of ASCII, (members, outputs, ...).
+
+        They are averaged over the P placements and, with `rc`, over both strands.
+        """
+        # alleles of a line share the REF window
+        flat = windows.reshape(-1, windows.shape[-1])
+        distinct, back = np.unique(flat, axis=0, return_inverse=True)
+        strands = [distinct]
+        if self.options.rc and not self.model.both_strands:
+            strands.append(DNA.reverse_complement(distinct))
+        found = []
+        for member in self.model.members:
+            outputs = np.mean([member.outputs(strand) for strand in strands], axis=0)
+            found.append([output.value(outputs) for output in self.outputs.values()])
+        values = np.array(found)[..., back]
+        return values.reshape(*values.shape[:2], *windows.shape[:-1]).mean(axis=-1)
 
 
-def _unscored(genome: Genome, read: Genome, variant: VcfVariant) -> str:
-    """Return the status of a line that cannot be scored with any allele, otherwise ""."""
-    if mismatch(genome, variant) is not None:
-        return MISMATCH
-    span = variant.name, variant.start, variant.start + len(variant.ref)
-    return MASKED if read is not genome and genome.fetch_masked(*span)[1].any() else ""
+def column(what: str, output: str) -> str:
+    """Return the name of a column of an output, such as effect_OUTPUT; effect for ""."""
+    return f"{what}_{output}" if output else what
 
 
 def windows_of(
@@ -294,77 +392,25 @@ def windows_of(
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
     pulled = max(0, len(variant.ref) - len(alt))
-    found: tuple[list[NDArray[np.uint8]], ...] = ([], [])
+    found: tuple[list[Ascii], ...] = ([], [])
     positions = []
     for start in starts:
         start = max(0, min(start, length - size - pulled))
         at = variant.start - start
         if start + size + pulled > length or at < 0 or at + max(len(variant.ref), len(alt)) > size:
             return None
-        left, right = (
-            genome.fetch(variant.name, start, variant.start),
-            genome.fetch(variant.name, end, min(length, end + size)),
-        )
+        left = genome.fetch(variant.name, start, variant.start)
+        right = genome.fetch(variant.name, end, min(length, end + size))
         for allele, windows in zip((variant.ref, alt), found, strict=True):
-            windows.append(
-                np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size]
-            )
+            letters = np.frombuffer(allele.encode(), np.uint8)
+            windows.append(np.concatenate((left, letters, right))[:size])
         positions.append(at)
     return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(positions))
 
 
-def _table(
-    rows: list[tuple[VcfVariant, str]],
-    status: list[str],
-    pairs: list[AllelePair | None],
-    origin: ModelOrigin,
-    shift: float,
-    rc: bool,
-) -> pd.DataFrame:
-    logits = np.full(
-        (len(origin.scorer.members), 2, len(rows)), np.nan
-    )  # (members, ref and alt, rows)
-    if known := [i for i, pair in enumerate(pairs) if pair is not None]:
-        letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)
-        logits[:, :, known] = _logits(origin, letters, rc)
-    ref, alt = logits.mean(axis=0)
-    probability_ref, probability_alt = (
-        expit(origin.scorer.calibration.log_odds(x) + shift) for x in (ref, alt)
-    )
-    columns = {
-        "chrom": [variant.chrom for variant, _ in rows],
-        "pos": [variant.start + 1 for variant, _ in rows],
-        "id": [variant.id for variant, _ in rows],
-        "ref": [variant.ref for variant, _ in rows],
-        "alt": [allele for _, allele in rows],
-        "logit_ref": ref,
-        "logit_alt": alt,
-        "effect": alt - ref,
-        "probability_ref": probability_ref,
-        "probability_alt": probability_alt,
-        "probability_effect": probability_alt - probability_ref,
-        "status": status,
-    }
-    if len(logits) > 1:
-        columns["effect_spread"] = spread(logits[:, 1] - logits[:, 0])
-    return pd.DataFrame(columns)
-
-
-def _percentile(
-    row: Mapping[Hashable, Any], pair: AllelePair, origin: ModelOrigin, rc: bool, number: int
-) -> float:
-    """Return the percentage of random substitutions with a smaller effect than a scored allele."""
-    rng = np.random.default_rng(zlib.crc32(f"{row['chrom']}:{row['pos']}".encode()))
-    mutants = random_substitutions(pair, len(row["ref"]), number, rng)
-    if not len(mutants):
-        return float("nan")
-    effects = _logits(origin, mutants, rc).mean(axis=0) - row["logit_ref"]
-    return float(100 * np.mean(np.abs(effects) < abs(row["effect"])))
-
-
 def random_substitutions(
     pair: AllelePair, ref_length: int, number: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+) -> Ascii:
     """Return windows with the reference in which another base is replaced.
 
     Parameters
@@ -392,33 +438,6 @@ def random_substitutions(
         others = np.setdiff1d(NAMED_CODES, windows[0, at[0]])
         windows[np.arange(len(at)), at] = others[other]
     return mutants
-
-
-def _logits(origin: ModelOrigin, windows: NDArray[np.uint8], rc: bool) -> NDArray[np.float64]:
-    """Return logits of windows (..., P, size) of ASCII, (members, ...).
-
-    They are averaged over the P placements and, with `rc`, over both strands.
-    """
-    # alleles of a line share the REF window
-    flat = windows.reshape(-1, windows.shape[-1])
-    distinct, back = np.unique(flat, axis=0, return_inverse=True)
-    readings = (
-        [distinct, DNA.reverse_complement(distinct)]
-        if rc and not origin.scorer.both_strands
-        else [distinct]
-    )
-    of_members = [
-        np.mean([member.logits(reading) for reading in readings], axis=0)
-        for member in origin.scorer.members
-    ]
-    return np.stack(
-        [logits[back].reshape(windows.shape[:-1]).mean(axis=-1) for logits in of_members]
-    )
-
-
-def tally(table: pd.DataFrame) -> Counter[str]:
-    """Count the rows with each status."""
-    return Counter(table["status"])
 
 
 def _short(letters: str) -> str:

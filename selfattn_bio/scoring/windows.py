@@ -1,4 +1,4 @@
-"""Compute logits of overlapping windows along a long sequence, sharing work between neighbours.
+"""Read a genome in windows: their size, and logits of overlapping ones that share work.
 
 A convolutional stem gives the same vectors in every window that contains a position, except near
 the ends of a window. `Scorer.logits` on each window gives the same numbers up to rounding.
@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.arrays import Floats
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
 from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
-from selfattn_bio.scoring.ensemble import Ensemble
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.loading import Models, load
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.sequence.alphabet import DNA, Ascii
+from selfattn_bio.sequence.genome import Genome
 
 T = TypeVar("T")
 BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
@@ -59,9 +62,60 @@ class GenomeWindows:
         return (number - 1) * self.stride + self.size
 
 
-def strand_logits(
-    scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+def load_dna_model(model: Models) -> Scorer | Ensemble:
+    """Load a model that scores windows of a genome; a loaded model is accepted as well.
+
+    Raises
+    ------
+    ModelFolderError
+        As for `load`, or if the model does not read DNA or does not score sequences.
+    ArgumentError
+        If the model has two inputs, or is a baseline.
+    """
+    scorer = load(model)
+    check_one_input(scorer, "scoring a genome")
+    place = str(scorer.members[0].folder or "")
+    if scorer.alphabet.name != DNA.name:
+        message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
+        raise ModelFolderError(message, place=place)
+    if not scorer.objective.outputs:
+        message = f"a model of objective {scorer.run.objective.kind!r} does not score sequences"
+        raise ModelFolderError(message, place=place)
+    return scorer
+
+
+def window_size(scorer: Scorer | Ensemble, requested: int | None) -> int:
+    """Return the requested window, or the length of the training records of the first member.
+
+    Raises
+    ------
+    ArgumentError
+        If neither is known, or a model needs longer windows.
+    """
+    size = scorer.members[0].record_length if requested is None else requested
+    if size is None:
+        raise ArgumentError(
+            "the window size is unknown: the model does not store the length of its training "
+            "records",
+            hint="Set window of Scan or VariantOptions in Python",
+        )
+    if size < (least := max(member.shortest for member in scorer.members)):
+        raise ArgumentError(f"a window of {size} bp is too short; the model needs {least} bp")
+    return size
+
+
+def assembly_of(genome: Genome) -> str:
+    """Return the default assembly name: the genome's file name up to the first dot."""
+    return genome.path.name.split(".")[0]
+
+
+def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
+    """Log a warning if a genome's name differs from the assembly of the training records."""
+    if (own := scorer.run.data.assembly) not in ("", name):
+        LOG.warning(f"the model was trained on {own!r}, but the genome is named {name!r}")
+
+
+def strand_logits(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
@@ -98,9 +152,7 @@ def strand_logits(
     return np.mean(of_members, axis=0)
 
 
-def _member_logits(
-    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+def _member_logits(scorer: Scorer, letters: Ascii, other: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits of one model on each strand, (2, n).
 
     (1, n) if the model reads both strands.
@@ -112,16 +164,12 @@ def _member_logits(
             return network
         return scorer.stack.window_logits(network, letters, windows.size, windows.stride)
     given = _logits(scorer, letters, windows)  # the mean over both strands if the model reads both
-    return (
-        given[None]
-        if scorer.both_strands
-        else np.stack([given, _logits(scorer, other, windows)[::-1]])
-    )
+    if scorer.both_strands:
+        return given[None]
+    return np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
-def _logits(
-    scorer: Scorer, letters: NDArray[np.uint8], windows: GenomeWindows
-) -> NDArray[np.float64]:
+def _logits(scorer: Scorer, letters: Ascii, windows: GenomeWindows) -> Floats:
     """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate(
@@ -171,38 +219,30 @@ class SharedStem:
             not isinstance(section, config.AttentionModel)
             or not isinstance(section.stem, config.ConvStemSection)
             or windows.stride % unit(scorer)
+            or section.stem.norm == "record"  # depends on the complete window
         ):
             return None
-        if section.stem.norm == "record":  # depends on the complete window
-            return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
-        half, margin, size = (
-            section.stem.kernel // 2,
-            section.stem.second_kernel // 2,
-            -(-num_tokens // pool),
-        )
+        half, margin = section.stem.kernel // 2, section.stem.second_kernel // 2
+        size = -(-num_tokens // pool)
         edges = -(-half // pool), size - (num_tokens - half) // pool
         if half == 0 or size < 2 * (sum(edges) + 2 * margin):
             return None
         return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
-    def logits(self, scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def logits(self, scorer: Scorer, letters: Ascii) -> Floats:
         """Return the network's logits (n,) of the windows of a sequence.
 
         The sequence ends with the last window. A stack is not included.
         """
         with torch.inference_mode():
             tokens = scorer.tokens(letters[None])[0]
-            of_members = [
-                torch.cat(
-                    [
-                        _after_stem(member, x)[:, 0]
-                        for x in self._stems(tokens, scorer.network, member.stem)
-                    ]
-                )
-                for member in scorer.network.members
-                if isinstance(member, AttentionBody) and isinstance(member.stem, stem.ConvStem)
-            ]
+            of_members = []
+            for member in scorer.network.members:
+                assert isinstance(member, AttentionBody)
+                assert isinstance(member.stem, stem.ConvStem)
+                batches = self._stems(tokens, scorer.network, member.stem)
+                of_members.append(torch.cat([_after_stem(member, x)[:, 0] for x in batches]))
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
     def _stems(self, tokens: Tensor, network: Network, convolve: stem.ConvStem) -> Iterator[Tensor]:
@@ -221,14 +261,12 @@ class SharedStem:
             rows = slice(start, start + BATCH)
             x = vectors[rows].clone(memory_format=torch.contiguous_format)
             left = detectors[rows, :, : before + self.margin].clone()
-            left[..., :first] = _detected(convolve, network, own[rows, : 2 * first * self.pool])[
-                ..., :first
-            ]
+            head = own[rows, : 2 * first * self.pool]
+            left[..., :first] = _detected(convolve, network, head)[..., :first]
             x[:, :before] = _combined(convolve, left)[:, :before]
             right = detectors[rows, :, -after - self.margin :].clone()
-            right[..., -last:] = _detected(
-                convolve, network, own[rows, (self.size - last - first) * self.pool :]
-            )[..., -last:]
+            tail = own[rows, (self.size - last - first) * self.pool :]
+            right[..., -last:] = _detected(convolve, network, tail)[..., -last:]
             x[:, -after:] = _combined(convolve, right)[:, -after:]
             yield x
 
@@ -281,25 +319,16 @@ def in_threads(
     if threads == 1:
         yield from (compute(*each) for each in arguments)
         return
-    with _torch_on_one_thread(), ThreadPoolExecutor(threads) as pool:
-        running: deque[Future[T]] = deque()
-        try:
-            for each in arguments:
-                running.append(pool.submit(compute, *each))
-                if len(running) > threads:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
-
-
-@contextmanager
-def _torch_on_one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+    before, running = torch.get_num_threads(), deque[Future[T]]()
     torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads)
     try:
-        yield
+        for each in arguments:
+            running.append(pool.submit(compute, *each))
+            if len(running) > threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)

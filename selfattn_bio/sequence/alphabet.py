@@ -2,7 +2,7 @@
 
 The tables cover IUPAC codes, complements, lower case and U. Tracks are numbers quantised to one
 byte each, so that they can be stored, batched and explained in the same way as sequences. This
-module imports nothing else from the package.
+module imports only types of arrays from the package.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfattn_bio.arrays import Floats
+
 Ascii = NDArray[np.uint8]  # the letters of one sequence, (L,)
 Letters = Sequence[Ascii]  # one array per record
+PIECE = 1 << 20  # letters processed at once, which limits the memory
 PAD_CODE = 255
 _FOREIGN = 254  # code of a byte that is not in the alphabet
 
@@ -234,7 +237,7 @@ class Scale:
             known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)
         ).astype(np.uint8)
 
-    def numbers(self, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def numbers(self, letters: NDArray[np.uint8]) -> Floats:
         """Convert levels to numbers, with NaN for "~".
 
         For numbers within the range, the error is at most half the distance between levels.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
+from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, kmer_settings
@@ -44,7 +45,7 @@ def cluster_records(
     alphabet: Alphabet,
     similarity: float | None = None,
     k: int | None = None,
-) -> NDArray[np.int64]:
+) -> Integers:
     """Number the records so that similar records, directly or through others, share a number.
 
     Parameters
@@ -71,9 +72,7 @@ def cluster_records(
     return components(len(letters), pairs["first"].to_numpy(), pairs["second"].to_numpy())
 
 
-def components(
-    num_records: int, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def components(num_records: int, first: Integers, second: Integers) -> Integers:
     """Number the connected components of the records, in the order of the records."""
     graph = coo_array(
         (np.ones(len(first), bool), (first, second)), shape=(num_records, num_records)
@@ -86,7 +85,7 @@ def similar_pairs(
     alphabet: Alphabet,
     similarity: float | None = None,
     k: int | None = None,
-    in_second: NDArray[np.bool_] | None = None,
+    in_second: Bools | None = None,
 ) -> pd.DataFrame:
     """Find all pairs of similar records, on either strand.
 
@@ -170,7 +169,7 @@ class _Shared:
         self.frequent = _columns(matrix, (spread > 1) & (cost[spread] > max(PRODUCTS, cost[1])))
         self.repeats = np.diff(self.frequent.indptr).astype(np.int64)
 
-    def needed(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    def needed(self, first: Integers, second: Integers) -> Integers:
         """Return the number of shared k-mers from which each pair is similar.
 
         It is at least the requested fraction, and more than chance explains. A run of r k-mers
@@ -183,9 +182,7 @@ class _Shared:
             self.log_lengths[first] + self.log_lengths[second],
         )
 
-    def _least(
-        self, sizes: NDArray[np.int64], log_positions: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
+    def _least(self, sizes: Integers, log_positions: Floats) -> Integers:
         enough = np.ceil(self.similarity * sizes - 1e-9)
         run = (
             (math.log(self.num_records * (1 + self.settings.canonical) / CHANCE) + log_positions)
@@ -195,9 +192,7 @@ class _Shared:
         )
         return np.maximum(np.maximum(enough, np.ceil(run)), 1).astype(np.int64)
 
-    def candidates(
-        self, in_second: NDArray[np.bool_] | None
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def candidates(self, in_second: Bools | None) -> Iterator[tuple[Integers, Integers]]:
         """Yield pairs that may share enough k-mers, block by block of rows."""
         left = np.arange(self.num_records) if in_second is None else np.flatnonzero(~in_second)
         right = np.arange(self.num_records) if in_second is None else np.flatnonzero(in_second)
@@ -231,18 +226,12 @@ class _Shared:
             yield self._neighbours(in_second)
 
     def _kept(
-        self,
-        first: NDArray[np.int64],
-        second: NDArray[np.int64],
-        wanted: NDArray[np.bool_],
-        in_second: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        self, first: Integers, second: Integers, wanted: Bools, in_second: Bools | None
+    ) -> tuple[Integers, Integers]:
         wanted = wanted & (first < second) if in_second is None else wanted
         return first[wanted].astype(np.int64), second[wanted].astype(np.int64)
 
-    def _neighbours(
-        self, in_second: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _neighbours(self, in_second: Bools | None) -> tuple[Integers, Integers]:
         """Return pairs of records that may share only repeats.
 
         Records are sorted by their smallest hashed k-mer (min-hash) in several orders; pairs are
@@ -269,7 +258,7 @@ class _Shared:
             in_second,
         )
 
-    def exact(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> pd.DataFrame:
+    def exact(self, first: Integers, second: Integers) -> pd.DataFrame:
         """Count all shared k-mers of each pair and return the pairs that share enough."""
         found = np.zeros(len(first), np.int64)
         step = max(1, AT_ONCE // max(1, int(self.sizes.max(initial=1))))
@@ -290,7 +279,7 @@ class _Shared:
         )
 
 
-def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
+def _columns(matrix: csr_array, wanted: Bools) -> csr_array:
     """Return the selected columns, like `matrix[:, wanted]` but with a fraction of its memory."""
     renumbered = np.cumsum(wanted) - 1
     keep = wanted[matrix.indices]
@@ -303,7 +292,7 @@ def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
 
 def mmseqs_clusters(
     letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float
-) -> tuple[NDArray[np.int64], str]:
+) -> tuple[Integers, str]:
     """Cluster records by `mmseqs easy-cluster`.
 
     Clusters are connected components of alignments with at least the given identity.
@@ -344,21 +333,10 @@ def mmseqs_clusters(
         fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
         (folder / "records.fa").write_text(fasta, encoding="ascii")
         kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
-        options = [
-            "--min-seq-id",
-            str(identity),
-            "-c",
-            str(COVERAGE),
-            "--cov-mode",
-            "5",
-            "--cluster-mode",
-            "1",
-            "--dbtype",
-            kind,
-        ]
+        options = f"--min-seq-id {identity} -c {COVERAGE} --cov-mode 5 --cluster-mode 1 --threads 1"
         files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
         done = subprocess.run(
-            [program, "easy-cluster", *files, *options, "--threads", "1"],
+            [program, "easy-cluster", *files, *options.split(), "--dbtype", kind],
             capture_output=True,
             text=True,
             check=False,

@@ -17,6 +17,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, printable
@@ -152,7 +153,7 @@ class Genome:
 
     def fetch_masked(
         self, chrom: str, start: int = 0, end: int | None = None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[np.uint8], Bools]:
         """Return the forward-strand bases of a window, and a mask that is True where soft-masked.
 
         Both have shape (end - start,). Soft-masked bases are lower-case in the file. Parameters and

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -19,11 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from selfattn_bio.compression import open_uncompressed
+from selfattn_bio.arrays import Bools, Integers
+from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 from selfattn_bio.sequence.alphabet import control_in
 
+LOCUS = ["chrom", "start", "end"]  # columns of an interval, 0-based half-open
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
@@ -32,7 +34,6 @@ _NAMES = (
     re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""),
     re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""),
 )
-Positions = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
@@ -97,7 +98,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     rows: list[Interval] = []
     types: Counter[str] = Counter()
     columns = 0
-    for number, line in lines_of(path):
+    for number, line in lines_of(path, IntervalError):
         if parse is _gff and line.startswith((">", "##FASTA")):
             break  # the rest of the file is sequences
         if not line.strip() or _NOT_DATA.match(line):
@@ -119,28 +120,6 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         rows.append(row)
     _check_found(path, rows, types, feature)
     return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
-
-
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number (1-based) and text of each line of a file, without line end.
-
-    The file may be compressed.
-
-    Raises
-    ------
-    IntervalError
-        If the file is missing, unreadable, damaged, or not text.
-    """
-    number = 0
-    try:
-        with open_uncompressed(path, IntervalError) as text:
-            for number, raw in enumerate(text, start=1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if "\0" in line:
-                    _fail("binary data (expected text)", f"{path}:{number}")
-                yield number, line
-    except UnicodeDecodeError:
-        _fail("binary data or not UTF-8 (expected UTF-8 text)", f"{path}:{number}")
 
 
 def whole_number(text: str, what: str, place: str) -> int:
@@ -249,7 +228,7 @@ def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature:
         )
 
 
-def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
+def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Integers:
     """Number intervals so that those that overlap, also through others, share a number.
 
     Parameters
@@ -267,14 +246,14 @@ def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
     """
     starts, ends = np.asarray(starts, np.int64), np.asarray(ends, np.int64)
     order = np.argsort(starts, kind="stable")
-    reach = np.maximum.accumulate(ends[order])
+    furthest = np.maximum.accumulate(ends[order])
     numbers = np.empty(len(starts), np.int64)
-    numbers[order[1:]] = np.cumsum(starts[order[1:]] > reach[:-1] + gap)
+    numbers[order[1:]] = np.cumsum(starts[order[1:]] > furthest[:-1] + gap)
     numbers[order[:1]] = 0
     return numbers
 
 
-def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Positions]:
+def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Integers, Integers]:
     """Merge intervals that overlap or touch, and return sorted starts and ends.
 
     [4, 9), [2, 5) and [9, 12) become [2, 12).
@@ -288,22 +267,22 @@ def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Posi
     return first, last
 
 
-def overlapping(starts: Positions, reach: Positions, start: int, end: int) -> slice:
+def overlapping(starts: Integers, furthest: Integers, start: int, end: int) -> slice:
     """Return the range of sorted intervals that contains all that overlap [start, end).
 
     Parameters
     ----------
     starts
         Sorted starts, shape (n,).
-    reach
+    furthest
         Largest end of each interval and those before it, shape (n,). For disjoint intervals, these
         are the ends, and every interval of the range overlaps.
     """
-    first = int(np.searchsorted(reach, start, "right"))
+    first = int(np.searchsorted(furthest, start, "right"))
     return slice(first, max(first, int(np.searchsorted(starts, end, "left"))))
 
 
-def counts_before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+def counts_before(mask: Bools) -> NDArray[np.int32]:
     """Return the number of True before each position, shape (L + 1,).
 
     The difference of two values is the number within a window.
@@ -333,20 +312,20 @@ class Cover:
             for chrom, rows in intervals.groupby("chrom", sort=False)
         }
 
-    def bases(self, chrom: str, start: Positions, end: Positions) -> Positions:
+    def bases(self, chrom: str, start: Integers, end: Integers) -> Integers:
         """Count the covered bases of each window, shape (n,)."""
         if chrom not in self.runs:
             return np.zeros(len(start), np.int64)
         starts, ends = self.runs[chrom]
         before = np.concatenate([[0], np.cumsum(ends - starts)])
 
-        def up_to(position: Positions) -> Positions:  # covered bases before each position
+        def up_to(position: Integers) -> Integers:  # covered bases before each position
             run = np.searchsorted(starts, position, "right") - 1
             return np.where(run < 0, 0, before[run] + np.minimum(position, ends[run]) - starts[run])
 
         return up_to(np.asarray(end)) - up_to(np.asarray(start))
 
-    def bases_of(self, windows: pd.DataFrame) -> Positions:
+    def bases_of(self, windows: pd.DataFrame) -> Integers:
         """Count the covered bases of each row (chrom, start, end), shape (n,), in order."""
         found = np.zeros(len(windows), np.int64)
         for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.sequence.alphabet import Alphabet
 
 # 12 classes of residues from Linclust (Steinegger and Söding 2018); other letters end a k-mer.
@@ -34,7 +35,7 @@ class KmerSettings:
         Whether a k-mer and its reverse complement count as the same k-mer.
     """
 
-    classes: NDArray[np.int64]
+    classes: Integers
     k: int
     canonical: bool
 
@@ -77,7 +78,7 @@ def kmers(
     settings: KmerSettings,
     *,
     canonical: bool | None = None,
-) -> NDArray[np.int64]:
+) -> Integers:
     """Return the number of the k-mer that starts at each letter, shape (L,).
 
     The number is -1 if the k-mer extends past the end or contains a letter without a class. With
@@ -109,7 +110,7 @@ def distinct_kmers(
     fraction: float = 1.0,
     *,
     reverse: bool = False,
-) -> NDArray[np.int64]:
+) -> Integers:
     """Return the distinct k-mers on one strand of a record, sorted.
 
     With `fraction` < 1, return an even sample of that fraction of all possible k-mers; the same
@@ -129,12 +130,12 @@ def distinct_kmers(
     return np.unique(np.concatenate(found))
 
 
-def sampled(numbers: NDArray[np.int64], fraction: float) -> NDArray[np.bool_] | np.bool_:
+def sampled(numbers: Integers, fraction: float) -> Bools | np.bool_:
     """Return which k-mers belong to an even sample of a fraction of all possible k-mers."""
     return np.bool_(True) if fraction >= 1 else hashed(numbers) < np.uint64(fraction * 2.0**64)
 
 
-def hashed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+def hashed(numbers: Integers) -> NDArray[np.uint64]:
     """Hash numbers evenly over 64 bits: the finaliser of splitmix64 (Steele et al. 2014)."""
     z = numbers.astype(np.uint64) + MANY_LETTERS
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -146,8 +147,8 @@ def all_kmers(
     letters: Sequence[NDArray[np.uint8]],
     alphabet: Alphabet,
     settings: KmerSettings,
-    lengths: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+    lengths: Integers,
+) -> tuple[Integers, Integers, float]:
     """Return the k-mers of all records, their rows, and the chance that two letters match."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
     numbers, rows, counts = [], [], np.zeros(settings.num_classes, np.int64)

@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from scipy import sparse
 
-from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet, Ascii, Letters, get_alphabet
+from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.sequence.alphabet import PAD_CODE, PIECE, Alphabet, Ascii, Letters, get_alphabet
 
 if TYPE_CHECKING:
     from selfattn_bio.config import RunFile
@@ -27,7 +28,6 @@ MAX_VOCABULARY = 1 << 18  # tokens; 8-mers of DNA and 4-mers of protein fit
 TOKENS_AT_ONCE = 1 << 15  # letters encoded at a time, so that intermediate arrays stay in the cache
 
 Array = NDArray[Any]
-PIECE = 1 << 20  # positions counted at once; each takes eight bytes
 RECORDS_AT_ONCE = 1024  # records encoded at once, padded to the longest of them
 
 
@@ -163,12 +163,12 @@ class KmerTokenizer:
                     per_token(_windows(padding, self.k, lambda left, right, _: left | right))
                 ] = PAD
 
-    def spans(self, num_tokens: int) -> NDArray[np.int64]:
+    def spans(self, num_tokens: int) -> Integers:
         """Return the interval of each token, shape (N, 2): start and end, 0-based half-open."""
         starts = np.arange(num_tokens) * self.stride
         return np.stack([starts, starts + self.k], axis=1)
 
-    def complement(self) -> NDArray[np.int64]:
+    def complement(self) -> Integers:
         """Return the token of each k-mer's reverse complement, (V,); special tokens are their own.
 
         Raises
@@ -183,7 +183,7 @@ class KmerTokenizer:
         )[:, 0]
         return tokens
 
-    def canonical(self) -> NDArray[np.int64]:
+    def canonical(self) -> Integers:
         """Return the canonical token of each token, shape (V,).
 
         A k-mer and its reverse complement share the smaller token number.
@@ -226,16 +226,16 @@ class KmerTokenizer:
                 f"0-{self.vocabulary_size - 1} without {CLS}, [CLS])"
             )
         alphabet = np.frombuffer(self.alphabet.letters.encode(), np.uint8)
-        reach = (tokens.shape[1] - 1) * self.stride + 1
-        letters = np.zeros((len(tokens), reach + self.k - 1), np.uint8)
+        covered = (tokens.shape[1] - 1) * self.stride + 1
+        letters = np.zeros((len(tokens), covered + self.k - 1), np.uint8)
         values = tokens.astype(np.int64) - len(SPECIAL)
         hidden, known = (tokens == UNK) | (tokens == MASK), values >= 0
         # Write unknown letters first, so that overlapping k-mers overwrite them
         for i in range(self.k):
-            letters[:, i : i + reach : self.stride][hidden] = ord(self.alphabet.unknown)
+            letters[:, i : i + covered : self.stride][hidden] = ord(self.alphabet.unknown)
         for i in range(self.k):
             digit = values // len(alphabet) ** (self.k - 1 - i) % len(alphabet)
-            letters[:, i : i + reach : self.stride][known] = alphabet[digit[known]]
+            letters[:, i : i + covered : self.stride][known] = alphabet[digit[known]]
         return letters
 
 
@@ -277,13 +277,13 @@ def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
     )
 
 
-def gc_content(letters: Letters) -> NDArray[np.float64]:
+def gc_content(letters: Letters) -> Floats:
     """Return the GC content of each record, (n,); ambiguous bases are not counted."""
     counts = base_counts(letters)
     return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 
 
-def base_counts(letters: Letters) -> NDArray[np.int64]:
+def base_counts(letters: Letters) -> Integers:
     """Count A, C, G and T in each record, (n, 4)."""
     pieces = (
         (record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE))
@@ -296,9 +296,7 @@ def base_counts(letters: Letters) -> NDArray[np.int64]:
     return np.array(counts, dtype=np.int64).reshape(-1, 4)
 
 
-def kmer_windows(
-    letters: Letters, tokenizer: KmerTokenizer
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[Integers, Integers]]:
     """Yield the number of the k-mer in each window of records, in chunks of records.
 
     A record shorter than k is padded with the unknown letter, so it has one window without a k-mer.
@@ -336,7 +334,7 @@ def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matr
     return sparse.csr_matrix(sparse.vstack(chunks))
 
 
-def root_of_squares(counts: sparse.csr_matrix) -> NDArray[np.float64]:
+def root_of_squares(counts: sparse.csr_matrix) -> Floats:
     """Return the Euclidean length of each row, (n,)."""
     return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())
 

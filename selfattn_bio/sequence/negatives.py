@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import Cover, counts_before
+from selfattn_bio.sequence.intervals import LOCUS, Cover, counts_before
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -219,13 +220,11 @@ class _Free:
     def __post_init__(self) -> None:
         parts = [self.positives] if self.exclude is None else [self.positives, self.exclude]
         self._used = Cover(
-            pd.concat(
-                [part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]
-            )
+            pd.concat([part.loc[part["chrom"] == self.chrom, LOCUS] for part in parts])
         )
         self._unknown = counts_before(~_KNOWN[self.letters])
 
-    def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def are(self, start: Integers, end: Integers) -> Bools:
         """Return which windows are within the chromosome, unoccupied and without N."""
         inside = (start >= 0) & (end <= len(self.letters))
         start, end = np.where(inside, start, 0), np.where(inside, end, 0)

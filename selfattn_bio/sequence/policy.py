@@ -6,7 +6,6 @@ chromosome is held in memory only once.
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet, printable
 
@@ -110,39 +110,6 @@ class SequencePolicy:
         return {what: self.readable.translate(None, some) for what, some in self.counted.items()}
 
 
-def _memory(size: int) -> mmap.mmap:
-    # A shared mapping cannot grow: bus error
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-class Growing:
-    """Letters of a long record, in memory that grows without a copy."""
-
-    def __init__(self, first: bytes) -> None:
-        self._memory, self._size = _memory(2 * len(first)), 0
-        self.add(first)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, letters: bytes) -> None:
-        """Append letters."""
-        if (size := self._size + len(letters)) > len(self._memory):
-            try:
-                self._memory.resize(2 * size)
-            except SystemError:  # without mremap, as on macOS
-                smaller, self._memory = self._memory, _memory(2 * size)
-                self._memory[: self._size] = memoryview(smaller)[: self._size]
-        self._memory[self._size : size] = letters
-        self._size = size
-
-    def array(self) -> NDArray[np.uint8]:
-        """Return the letters as a read-only array."""
-        letters = np.frombuffer(self._memory, np.uint8, self._size)
-        letters.flags.writeable = False
-        return letters
-
-
 class Body:
     """The letters of one record, read piece by piece.
 
@@ -171,8 +138,8 @@ class Body:
     def __init__(self, policy: SequencePolicy, record: str, name: str) -> None:
         self._policy, self._record, self._name = policy, record, name
         self._letters = b""  # letters of the first piece; only long records have more
-        self._grown: Growing | None = None
-        self._runs: list[NDArray[np.int64]] | None = [] if policy.soft_mask == "keep" else None
+        self._grown: bytearray | None = None
+        self._runs: list[Integers] | None = [] if policy.soft_mask == "keep" else None
         # line of the first invalid byte, all invalid bytes so far, piece around the first one
         self._foreign: tuple[int, bytes, bytes] | None = None
         self._stop = 0  # line of a stop sign that no letter has followed yet
@@ -193,11 +160,12 @@ class Body:
         if not self._letters:
             self._letters = letters
         elif letters:
-            self._grown = self._grown or Growing(self._letters)
-            self._grown.add(letters)
+            # grows in place: the allocator of the system moves large memory without a copy
+            self._grown = self._grown or bytearray(self._letters)
+            self._grown += letters
         return piece.count(b"\n") if unusual else len(piece) - len(letters)
 
-    def finish(self, line: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    def finish(self, line: int) -> tuple[NDArray[np.uint8], Integers | None]:
         """Return the letters (read-only), and the soft-masked intervals if they are kept.
 
         `line` is the line of the header.
@@ -216,7 +184,8 @@ class Body:
                 place=at(self._name, line),
                 hint=hint,
             )
-        letters = self._grown.array() if self._grown else np.frombuffer(self._letters, np.uint8)
+        letters = np.frombuffer(self._grown or self._letters, np.uint8)
+        letters.flags.writeable = False
         return letters, None if self._runs is None else _joined(self._runs)
 
     def _unusual(self, unusual: bytes, piece: bytes, line: int) -> bytes:
@@ -287,12 +256,12 @@ def invalid(foreign: bytes, name: str, alphabet: Alphabet) -> str:
     return f"invalid {printable(foreign[0])}{more} in {name} (expected {alphabet.description})"
 
 
-def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def runs_of(mask: Bools) -> Integers:
     """Return the intervals of True in a mask (L,), shape (n, 2), 0-based half-open."""
     return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
 
 
-def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _joined(parts: list[Integers]) -> Integers:
     """Concatenate the intervals of all pieces, merging those cut at a piece boundary."""
     runs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
     if not len(runs):

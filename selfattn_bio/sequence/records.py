@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import raise_sequence_error
 from selfattn_bio.errors import RecordIdError
-from selfattn_bio.sequence.alphabet import Alphabet, control_in, printable
+from selfattn_bio.sequence.alphabet import control_in, printable
 from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 
 NUMBER_THEM = 'number the records: ids = "numbered" in [data]'
@@ -62,7 +63,7 @@ class Record(NamedTuple):
     group: str | None = None
     label: int | None = None
     targets: Mapping[str, str | None] | None = None
-    masked: NDArray[np.int64] | None = None
+    masked: Integers | None = None
 
 
 @dataclass
@@ -105,26 +106,6 @@ class ReadSummary:
                 message, place=at(name, line), hint=f"Rename or remove one, or {NUMBER_THEM}"
             )
         self._lines[record] = number
-
-
-def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray[np.uint8]:
-    """Convert a string to upper-case ASCII letters, shape (L,): "acgu" -> "ACGT" as uint8.
-
-    Parameters
-    ----------
-    text
-        The sequence.
-    alphabet
-        Alphabet of the sequence.
-    name
-        Name of the sequence in error messages.
-
-    Raises
-    ------
-    ValueError
-        If the string is empty or contains a character outside the alphabet.
-    """
-    return SequencePolicy(alphabet).letters_of(text, name)
 
 
 @dataclass(frozen=True)

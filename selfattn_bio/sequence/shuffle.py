@@ -12,7 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+from selfattn_bio.arrays import Integers
+
+Ids = Integers
 
 
 def shuffle_letters(

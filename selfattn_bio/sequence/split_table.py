@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import PIECE, Alphabet
 from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.split_names import SPLITS
 
 DROPPED = "dropped"
-PIECE = 1 << 20  # letters processed at once
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from selfattn_bio.arrays import Integers
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import run_numbers
+from selfattn_bio.sequence.intervals import LOCUS, run_numbers
 from selfattn_bio.sequence.split_table import DROPPED, check_splits, lacking_records
 from selfattn_bio.split_names import SPLITS
 
@@ -88,7 +88,7 @@ def split_by_region(
     CorpusError
         If a record has no coordinates, or a region contains no record.
     """
-    chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
+    chrom, start, end = (_given(records, column) for column in LOCUS)
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(canonical_name)
     assigned, reasons = (
         pd.Series("train", index=records.index),
@@ -166,7 +166,7 @@ def split_by_group(
 def split_by_cluster(
     records: pd.DataFrame,
     keys: Sequence[bytes],
-    clusters: NDArray[np.int64],
+    clusters: Integers,
     valid_fraction: float,
     test_fraction: float,
     seed: int,
@@ -356,7 +356,7 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     return records[column].astype(str)
 
 
-def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
+def _bundles(*columns: Sequence[object] | pd.Series | Integers) -> Integers:
     """Number the records so that those with a common value in any column share a number.
 
     Records connected through others share a number too.
@@ -368,14 +368,10 @@ def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDAr
         values = pd.factorize(np.asarray(column, dtype=object))[0]
         nodes.append(values + num_nodes)
         num_nodes += int(values.max(initial=-1)) + 1
-    ends = (np.tile(rows, len(columns)), np.concatenate(nodes))
-    graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(num_nodes, num_nodes))
-    return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(
-        np.int64
-    )
+    return components(num_nodes, np.tile(rows, len(columns)), np.concatenate(nodes))[:num_records]
 
 
-def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
+def _loci(records: pd.DataFrame) -> Integers:
     """Number the records so that those with overlapping coordinates share a number.
 
     Records connected through others share a number too; each record without coordinates has its own
@@ -383,9 +379,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     """
     loci = np.arange(len(records))
     spans = (
-        records.reset_index(drop=True)[["chrom", "start", "end"]]
-        .dropna()
-        .astype({"start": "int64", "end": "int64"})
+        records.reset_index(drop=True)[LOCUS].dropna().astype({"start": "int64", "end": "int64"})
     )
     chroms = pd.factorize(spans["chrom"].map(canonical_name))[0]
     shift = chroms * (int(spans["end"].max()) + 1) if len(spans) else 0  # chromosomes end to end
@@ -395,7 +389,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _deal(
-    records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int
+    records: pd.DataFrame, bundles: Integers, valid: float, test: float, seed: int
 ) -> NDArray[np.str_]:
     """Assign each bundle to the split that lacks most records to reach its size.
 

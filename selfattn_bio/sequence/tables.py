@@ -12,24 +12,14 @@ import pandas as pd
 from selfattn_bio.errors import OutputError, SequenceFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.alphabet import control_in
+from selfattn_bio.sequence.intervals import LOCUS
 
 SHOWN = 40  # characters of a column name in a message
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 # columns of all tables of the package that are text
 TEXT_COLUMNS = (
-    *(
-        "id",
-        "name",
-        "target",
-        "unit",
-        "name_a",
-        "name_b",
-        "consensus",
-        "match",
-        "other_matches",
-        "verdict",
-    ),
-    *("split", "reason", "spacings", "orientation"),
+    *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
+    *("verdict", "split", "reason", "spacings", "orientation"),
 )
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
 
@@ -57,7 +47,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
     record = records.iloc[intervals["record"].to_numpy(dtype=int)].reset_index(drop=True)
     interval = intervals.reset_index(drop=True)
     located = (
-        record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy()
+        record[LOCUS].notna().all(axis=1).to_numpy()
         & (record["chrom"].astype(object).fillna("") != "").to_numpy()
     )
     is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)

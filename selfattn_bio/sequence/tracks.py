@@ -19,11 +19,12 @@ import pandas as pd
 import pyBigWig
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
+from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.sequence.intervals import (
     Cover,
-    lines_of,
     overlapping,
     read_intervals,
     whole_number,
@@ -148,7 +149,7 @@ class Steps:
     """A track of intervals with one number each."""
 
     def __init__(
-        self, rows: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], Values]], elsewhere: float
+        self, rows: dict[str, tuple[Integers, Integers, Values]], elsewhere: float
     ) -> None:
         self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
 
@@ -166,7 +167,7 @@ class Steps:
 def read_bedgraph(path: Path) -> Steps:
     """Read a bedGraph file into memory; see `read_track`."""
     rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
-    for number, line in lines_of(path):
+    for number, line in lines_of(path, IntervalError):
         if line.strip() and not line.startswith(("#", "track", "browser")):
             chrom, start, end, value = _bedgraph_row(line, f"{path}:{number}")
             rows[chrom].append((start, end, value, number))
@@ -213,7 +214,7 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
 
 def _in_order(
     path: Path, chrom: str, rows: list[tuple[int, int, float, int]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
+) -> tuple[Integers, Integers, Values]:
     """Sort rows and return starts, ends and values; raise if rows overlap."""
     rows.sort()
     for before, row in pairwise(rows):

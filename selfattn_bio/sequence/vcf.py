@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from selfattn_bio.compression import open_uncompressed
+from selfattn_bio.compression import lines_of, open_uncompressed
 from selfattn_bio.errors import GenomeError, VariantFileError
 from selfattn_bio.sequence.genome import Genome
 
@@ -74,25 +74,20 @@ class VcfFile:
     def __init__(self, path: str | Path, genome: Genome) -> None:
         self.path, self.genome = Path(path), genome
         self.header: list[str] = []
-        for _, line in self._lines():
+        with open_uncompressed(self.path, VariantFileError) as file:
+            if file.read(3) == b"BCF":
+                hint = "Convert it: bcftools view old.bcf > new.vcf"
+                _fail("BCF is not supported", str(self.path), hint)
+        for _, line in lines_of(self.path, VariantFileError):
             self.header.append(line)
             if not line.startswith("##"):
                 break
         self._check_header()
 
     def __iter__(self) -> Iterator[VcfVariant]:
-        for number, line in self._lines():
+        for number, line in lines_of(self.path, VariantFileError):
             if number > len(self.header) and line:
                 yield self._variant(line, f"{self.path}:{number}")
-
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        """Yield line numbers, starting at 1, and lines without line ends."""
-        with open_uncompressed(self.path, VariantFileError) as handle:
-            for number, line in enumerate(handle, start=1):
-                if number == 1:
-                    _check_start(line, self.path)
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                yield number, _text(line, f"{self.path}:{number}")
 
     def _check_header(self) -> None:
         if not self.header or not self.header[0].startswith("##fileformat=VCF"):
@@ -151,24 +146,6 @@ class VcfFile:
             tuple(one.upper() for one in alts),
             fields,
         )
-
-
-def _check_start(line: bytes, path: Path) -> None:
-    if line.startswith(b"BCF"):
-        _fail(
-            "BCF is not supported",
-            str(path),
-            "Convert it: bcftools view old.bcf > new.vcf",
-        )
-    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        _fail("the file is UTF-16 (expected UTF-8)", str(path), "Save it as plain text (UTF-8)")
-
-
-def _text(line: bytes, place: str) -> str:
-    try:
-        return line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        _fail(f"invalid byte 0x{line[error.start]:02X} (expected UTF-8)", place)
 
 
 def _check_allele(allele: str, place: str) -> None:

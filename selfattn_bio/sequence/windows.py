@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import GenomeError, IntervalError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
@@ -232,7 +232,7 @@ def id_of(chrom: str, start: int, end: int, strand: str) -> str:
 
 def _columns(
     intervals: pd.DataFrame,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[Integers, Integers, Bools]:
     return (
         intervals["start"].to_numpy(np.int64),
         intervals["end"].to_numpy(np.int64),

@@ -13,8 +13,8 @@ from selfattn_bio.layout import PROVENANCE, Layout
 TASKS, RESULTS = Path("workflows/tasks"), Path("results")
 RUN_FILE = "run.toml"  # run file and results are in the same folder
 _PARTS = re.compile(
-    r"(?P<task>.*?)(/variants/(?P<variant>[a-z0-9_]+))?"
-    r"(/members/(?P<member>[0-9]+)|/sweep/(?P<job>[0-9a-f]+))?"
+    r"(?P<task>.*?)(/variants/(?P<variant>[^/]+))?"
+    r"(/members/(?P<member>[0-9]+)|/sweep/(?P<job>[^/]+))?"
 )
 
 
@@ -108,6 +108,11 @@ def _find(text: str) -> tuple[Path, Path]:
             )
         return folder / RUN_FILE, folder
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
+    if name.parts[1:] and name.parts[0] in known:
+        raise RunFileError(
+            f"task {name.parts[0]!r} has no part {'/'.join(name.parts[1:])!r}",
+            hint="Its parts are variants/NAME, members/NUMBER and sweep/JOB",
+        )
     hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
         f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."
     )

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.variants import PARTNER
+from selfattn_bio.config.derived import PARTNER
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives import Objective

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, check_files, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
@@ -20,7 +20,7 @@ from selfattn_bio.files import listed
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.readers import sequence_files
 from selfattn_bio.sequence.records import Fields
 
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
@@ -35,6 +35,7 @@ def ingest(study: Study) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     task = study.task
+    check_files(task, [*task.data.inputs, *(task.partner.inputs if task.partner else ())])
     rules = replace(
         RecordRules.of(task.data),
         repeats=task.repeats,
@@ -109,10 +110,7 @@ def ingest_files(
         ) from error
     columns = {"sequence": sequence_column} if sequence_column else {}
     fields = Fields(column, tuple(positive), header, columns, numbered=ids == "numbered")
-    paths = [Path(path) for path in files]
-    label_of: Sequence[int | None] = of_files or [None] * len(paths)
-    each = zip(paths, label_of, distinct_stems(paths), strict=True)
-    sources = [SequenceFile(path, label, fields, stem) for path, label, stem in each]
+    sources = sequence_files(files, fields, of_files or ())
     if isinstance(rules, str):
         rules = RecordRules(get_alphabet(rules))
     rules = replace(rules, learnt=() if labels else None)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import (
     AnyObjective,
-    BinsObjective,
     RunFile,
     read_run_file,
 )
@@ -138,9 +137,9 @@ def _check_strands(model: Candidate, task: RunFile) -> None:
 
 def _check_points(own: AnyObjective, task: RunFile, folder: Path) -> None:
     """Refuse a model that was trained on other points than those of the file."""
-    if not isinstance(task.objective, BinsObjective):
+    points: str | None = getattr(task.objective, "points", None)
+    if points is None:
         return
-    points = task.objective.points
     learnt, found = getattr(own, "points_sha256", ""), sha256_of(points)
     if learnt != found:
         message = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.card import model_card

@@ -1,24 +1,49 @@
-"""Find motifs in the attributions of train and valid, and test the evidence on test records."""
+"""Find motifs in the attributions, and pairs of motifs that a DNA model uses together.
+
+Motifs come from records of train and valid; the evidence is tested on test records.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, ResultsError
-from selfattn_bio.evidence.held_out import RECORD_COLUMNS, add_evidence
+from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
+from selfattn_bio.evidence.epistasis import mean_of_strands
+from selfattn_bio.evidence.held_out import (
+    RECORD_COLUMNS,
+    add_evidence,
+    calibrated_scores,
+    importance_of,
+    neutral_backgrounds,
+)
+from selfattn_bio.evidence.interactions import (
+    Interactions,
+    attention_between,
+    evaluate_interactions,
+    relevant_sites,
+)
+from selfattn_bio.evidence.marginals import pair_curves
+from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.callers import build_caller
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.report.lines import motif_lines
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.study.trained import TrainedModel
 
@@ -109,3 +134,88 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
         LOG.info(f"motifs are matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)
+
+
+def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Interactions:
+    """Test pairs of motifs of a task; `Study.find_interactions` describes it."""
+    start = time.monotonic()
+    trained = TrainedModel.of(study, "interactions")
+    scorer, settings, alphabet = trained.scorer, study.task.interpret, trained.corpus.alphabet
+    check_one_input(scorer, "interactions")
+    if alphabet.name != "dna":
+        raise CorpusError(
+            f"interactions needs DNA records, but the corpus has {alphabet.name}",
+            place=str(trained.corpus.path),
+        )
+    motifs = study.motifs if motifs is None else motifs
+    if isinstance(motifs, MotifSet) and len(motifs):
+        by_target = motifs.table.groupby("target", sort=False)["name"]
+        outputs = trained.outputs([str(target) for target, _ in by_target], study.place)
+        ppms = [{name: motifs[name].ppm for name in names} for _, names in by_target]
+    else:
+        outputs = trained.outputs(settings.targets or (), study.place)
+        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)] * len(outputs)
+    test = trained.test_records(outputs)
+    letters = dict(zip(test.index, trained.letters(test), strict=True))
+    trained.check_unseen(test, list(letters.values()))
+    tables, curves = [], []
+    for output, of_output in zip(outputs, ppms, strict=True):
+        truth = trained.truth(output)[test.index].dropna()
+        held_out = held_out_records(
+            output, [letters[row] for row in truth.index], truth.to_numpy(), scorer.alphabet
+        )
+        table, of_pairs = _pairs(of_output, scorer, output, held_out, settings)
+        table.insert(0, "target", output.name)
+        tables.append(table)
+        curves.append(of_pairs)
+    pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
+    pairs.save(study.files.folder)
+    for line in pairs.lines:
+        LOG.info(line)
+    LOG.info(f"wrote {study.files.interactions} in {time.monotonic() - start:.0f} s")
+    return pairs
+
+
+def _pairs(
+    ppms: Mapping[str, NDArray[np.float64]],
+    scorer: Scorer,
+    output: Output,
+    held_out: HeldOut,
+    settings: Interpret,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test pairs of motifs of one output in the held-out records that it is about.
+
+    Returns
+    -------
+    The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
+    of `pair_curves`.
+    """
+    if len(ppms) == 1:
+        LOG.info("one motif, so no pairs")
+    scores = calibrated_scores(scorer, output, held_out)
+    letters = [held_out.sequences[row] for row in held_out.described]
+    sites = relevant_sites(
+        ppms,
+        letters,
+        lambda sequences: importance_of(scorer, output, sequences),
+        settings.hit_p,
+        settings.seed,
+    )
+    if len(ppms) > 1:
+        LOG.info(
+            f"the model relies on {counted(len(sites), 'site')} of "
+            f"{counted(sites['name'].nunique(), 'motif')} in "
+            f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
+        )
+    table = evaluate_interactions(
+        sites,
+        letters,
+        mean_of_strands(scorer, lambda sequences: scores(sequences).mean(axis=1)),
+        attention_between(scorer, letters),
+        least=held_out.least,
+        significance=settings.significance,
+        seed=settings.seed,
+    )
+    backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
+    curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
+    return table.join(marginal), curves

@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # imported where they are needed: a command imports this modu
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evidence.interactions import Interactions
     from selfattn_bio.motifs.motif_set import MotifSet
-    from selfattn_bio.scoring.ensemble import Ensemble
-    from selfattn_bio.scoring.scorer import Scorer
+    from selfattn_bio.scoring.scorer import Ensemble, Scorer
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
@@ -350,7 +349,7 @@ class Study(StudyResults):
         RunFileError, ModelFolderError, CorpusError, DatabaseError
             As for `find_motifs`. CorpusError also if the records are not DNA.
         """
-        from selfattn_bio.study.interactions import find_interactions
+        from selfattn_bio.study.motifs import find_interactions
 
         return find_interactions(self, motifs)
 

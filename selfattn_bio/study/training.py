@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from selfattn_bio.config import Job, RunFile
+from selfattn_bio.config import Job, RunFile, check_files
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, RunFileError
@@ -42,6 +42,7 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
     run, corpus, output, first = study.run, study.corpus, study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
     _check(study, corpus, threads)
+    _report_members(study)
     with training_settings(threads, run.training.matmul) as usable:
         _with_hint(
             run,
@@ -81,9 +82,11 @@ def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
 
 
 def _check(study: Study, corpus: Corpus, threads: int) -> None:
-    """Check threads, the module and the columns of groups, and report transfer."""
+    """Check threads, the module, files and the columns of groups, and report transfer."""
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
+    points, database = getattr(study.task.objective, "points", None), study.task.interpret
+    check_files(study.task, [points, database.database_file])
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:
@@ -91,6 +94,16 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
             f"{study.address.label}: starts from random weights, because the [transfer] parent has "
             "another [model] or [tokens]"
         )
+
+
+def _report_members(study: Study) -> None:
+    """Report which of several members is trained, and how to train the others."""
+    address, members = study.address, study.members
+    if address.job or len(members) == 1:
+        return
+    others = [address.text(each.files, study.task.path) for each in members[1:]]
+    after = f"; then train {', '.join(others)}" if address.member == 1 else ""
+    LOG.info(f"{address.label}: member {address.member} of {len(members)}{after}")
 
 
 def _with_hint(run: RunFile, place: str, work: Callable[[], T]) -> T:

@@ -138,7 +138,7 @@ class Stream:
         )
         self.objective = objective_of(run.objective)
         self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
-        edits = Edits(**training.edits.model_dump(exclude={"until"})) if training.edits else None
+        edits = Edits(**training.edits.model_dump()) if training.edits else None
         self.augmentation = Augmentation(
             training.shift,
             training.reverse_complement,

@@ -1,7 +1,12 @@
-"""Measure the memory and time of a training with its first steps."""
+"""Time the first batches of a training: choose its CPU threads, or measure memory and time.
+
+More threads pay only if batches are large: small ones spend their time waiting for the slowest
+thread, which takes the cores from other trainings.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -16,12 +21,10 @@ from selfattn_bio.data.batches import LongestFirst
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted, duration
 from selfattn_bio.training.data import Stream
-from selfattn_bio.training.loop import open_trainer
 from selfattn_bio.training.memory import peak_mb, reset_peak
 from selfattn_bio.training.messages import report_start
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
-from selfattn_bio.training.threads import choose_threads
-from selfattn_bio.training.trainer import Trainer
+from selfattn_bio.training.trainer import Trainer, open_trainer
 
 STEPS = 3
 
@@ -89,9 +92,9 @@ def take_dry_run(
         trainer.steps.stream = Stream(data.run, corpus, stream.split, order)
         writes = trainer.fabric.is_global_zero
         with CheckpointFolder(checkpoints_of(output), "dry-run", writes=writes) as checkpoints:
-            _seconds(trainer.take_step)  # the first step is slower
-            step = sum(_seconds(trainer.take_step) for _ in range(STEPS - 1)) / (STEPS - 1)
-            evaluation = _seconds(trainer.evaluate)
+            _clock(trainer.take_step)  # the first step is slower
+            step = sum(_clock(trainer.take_step) for _ in range(STEPS - 1)) / (STEPS - 1)
+            evaluation = _clock(trainer.evaluate)
             checkpoints.save(STEPS, *trainer.state())
     evaluations = math.ceil(training.max_steps / training.evaluate_every)
     found = DryRun(
@@ -106,7 +109,7 @@ def take_dry_run(
     return found
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _clock(work: Callable[[], object]) -> float:
     """Return the clock time of some work, until the device is finished."""
     start = time.perf_counter()
     work()
@@ -127,3 +130,72 @@ def _report(trainer: Trainer, found: DryRun, evaluations: int, members: int) -> 
         f"and {counted(evaluations, 'evaluation')}"
         f"{'; fitting the parts of [stack] is not included' * bool(trainer.data.run.stack.parts)}"
     )
+
+
+MIN_EFFICIENCY = 0.75  # least speed of n threads, as a fraction of n times that of one thread
+ROUNDS = 3  # timed batches for each number; the fastest counts
+
+
+def choose_threads(trainer: Trainer, most: int) -> int:
+    """Return the largest number of threads up to `most` that a training uses well.
+
+    A copy of the network computes the gradients of the first batch, so that the training itself
+    does not change. All processes must call this, and get the answer of the first.
+
+    Parameters
+    ----------
+    trainer
+        A training before its first step.
+    most
+        Largest number, at least 1.
+    """
+    if most == 1 or trainer.fabric.device.type != "cpu":
+        return most
+    compute = _first_batch(trainer)
+    before = torch.get_num_threads()
+    try:
+        chosen = best_number(most, lambda number: _seconds(compute, number))
+    finally:
+        torch.set_num_threads(before)
+    return int(trainer.fabric.broadcast(chosen))
+
+
+def best_number(most: int, seconds: Callable[[int], float]) -> int:
+    """Return the largest number of threads whose speed is at least `MIN_EFFICIENCY` of the ideal.
+
+    The numbers are 1, 2, 4, ... and `most`. The first that is too slow ends the search.
+
+    Parameters
+    ----------
+    most
+        Largest number, at least 1.
+    seconds
+        Returns the time of the same work with a number of threads.
+    """
+    single, chosen = seconds(1), 1
+    while chosen < most:
+        number = min(2 * chosen, most)
+        if single / seconds(number) < MIN_EFFICIENCY * number:
+            break
+        chosen = number
+    return chosen
+
+
+def _first_batch(trainer: Trainer) -> Callable[[], object]:
+    """Return a function that computes the gradients of the first batch in a copied network."""
+    steps, network = trainer.steps, copy.deepcopy(trainer.bare)
+    batch = steps.first_batch()
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+
+    def compute() -> None:
+        with trainer.fabric.autocast():
+            loss = steps.loss.sum(network(batch.tokens.ids), batch.targets)
+        torch.autograd.grad(loss, weights, allow_unused=True)
+
+    return compute
+
+
+def _seconds(compute: Callable[[], object], threads: int) -> float:
+    """Return the clock time of the fastest round with a number of threads, after a warm-up."""
+    torch.set_num_threads(threads)
+    return min([_clock(compute) for _ in range(ROUNDS + 1)][1:])

@@ -14,9 +14,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from selfattn_bio.baselines import Baseline
-from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.calibration import Calibration, fit_conformal
 from selfattn_bio.evaluation.card import best_metrics, write_card
-from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import (

@@ -1,6 +1,8 @@
-"""Set up the machine for a run: devices, processes, threads, matrix precision, random generators.
+"""Set up the machine for a run: devices, processes, threads, precision, random generators.
 
-Processes started by torchrun find each other here.
+Processes started by torchrun find each other here. With `precision = "auto"` a rule decides, not a
+timing: a timing depends on other processes, so two trainings of the same task on the same machine
+could end with different weights.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +25,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from selfattn_bio.config import RunFile
-from selfattn_bio.cores import available_cores
+from selfattn_bio.config import ModuleModel, RunFile
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.model.encoder import EncoderBlock
+from selfattn_bio.process import available_cores
 
 # Largest allowed error of a matrix product over 2,048 normal numbers. It is 8e-5 to 3e-4 in float32
 # and 0.1 in bfloat16.
@@ -187,3 +191,47 @@ def shard_like(value: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value
+
+
+PRECISION_FILE = "precision"  # in the folder of the checkpoints
+
+
+def with_precision(run: RunFile, checkpoints: Path | None = None) -> RunFile:
+    """Replace precision "auto" of a run by that of its first start, or else of this machine.
+
+    Parameters
+    ----------
+    run
+        The run file.
+    checkpoints
+        Folder of the checkpoints, which may be missing.
+    """
+    if run.training.precision != "auto":
+        return run
+    file = checkpoints / PRECISION_FILE if checkpoints else None
+    if file and file.exists():
+        precision = file.read_text(encoding="utf-8").strip()
+    else:
+        precision = "32-true" if isinstance(run.model, ModuleModel) else fast_precision()
+    training = run.training.model_copy(update={"precision": precision})
+    return run.model_copy(update={"training": training})
+
+
+def keep_precision(run: RunFile, checkpoints: Path) -> None:
+    """Write the precision of a run to the folder of its checkpoints, for `with_precision`."""
+    with whole_file(checkpoints / PRECISION_FILE) as path:
+        path.write_text(f"{run.training.precision}\n", encoding="utf-8")
+
+
+def fast_precision() -> str:
+    """Return "bf16-mixed" if this machine has instructions for bfloat16, otherwise "32-true".
+
+    These are AMX or AVX512-BF16 on the CPU, and the matrix units of GPUs from Ampere on.
+    """
+    if torch.cuda.is_available():
+        has_instructions = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_instructions = (
+            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        )
+    return "bf16-mixed" if has_instructions else "32-true"

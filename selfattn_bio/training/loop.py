@@ -4,65 +4,34 @@ The batch of a step depends only on the seed and the step, and its random number
 process. A checkpoint therefore needs only `History`, weights and optimizer state to resume bit for
 bit. Processes split each batch and sum their gradients, so the number of processes changes only
 rounding and dropout.
-
-The optional package tensorboard shows the history: `tensorboard --logdir results`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.extras import import_extra
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import Progress
 from selfattn_bio.model.checkpoint import check_model_output
+from selfattn_bio.training.dry_run import choose_threads
 from selfattn_bio.training.finalize import write_model
-from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
+from selfattn_bio.training.hardware import (
+    keep_precision,
+    max_of_all,
+)
 from selfattn_bio.training.messages import report_progress, report_start
-from selfattn_bio.training.precision import keep_precision, with_precision
-from selfattn_bio.training.provenance import fingerprint_of, provenance_of
-from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
+from selfattn_bio.training.resume import (
+    CheckpointFolder,
+    checkpoints_of,
+    fingerprint_of,
+    provenance_of,
+)
 from selfattn_bio.training.stacking import shared_parts
-from selfattn_bio.training.threads import choose_threads
-from selfattn_bio.training.trainer import Trainer
-
-
-class TensorBoardWriter:
-    """Write evaluations to a TensorBoard folder.
-
-    Parameters
-    ----------
-    folder
-        Folder for the event files.
-    step
-        Step of the checkpoint from which training resumes, 0 for a new run. Events of later steps,
-        written by the interrupted run, are discarded.
-
-    Raises
-    ------
-    MissingPackageError
-        If the tensorboard package is not installed.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        tensorboard = import_extra("torch.utils.tensorboard", "tensorboard", "training.tensorboard")
-        self._writer: Any = tensorboard.SummaryWriter(str(folder), purge_step=step + 1)
-
-    def write(self, row: dict[str, float]) -> None:
-        """Write the values of one evaluation at step `row["step"]`.
-
-        `train_loss` becomes `train/loss`, so that TensorBoard groups values by split.
-        """
-        for name, value in row.items():
-            if name != "step":
-                tag = name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name
-                self._writer.add_scalar(tag, value, int(row["step"]))
-        self._writer.flush()
+from selfattn_bio.training.trainer import Trainer, open_trainer
 
 
 def train(
@@ -156,17 +125,6 @@ def train(
         checkpoints.finish()
 
 
-def open_trainer(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
-) -> Trainer:
-    """Open the devices and return a training before its first step; arguments are as in `train`."""
-    if sharded:
-        check_shardable(run)
-    run = with_precision(run, checkpoints_of(output))
-    fabric = open_fabric(run.training.precision, sharded=sharded)
-    return Trainer(fabric, run, corpus, split_path, output, name)
-
-
 def take_steps(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
     """Take the remaining steps, with evaluations and checkpoints.
 
@@ -175,21 +133,18 @@ def take_steps(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
     TrainingInterrupted
         After a stop signal, once the state is saved.
     TrainingError
-        As for `Trainer.take_step`, or if the tensorboard package is missing.
+        As for `Trainer.take_step`.
     """
-    fabric, history, training = trainer.fabric, trainer.history, trainer.data.run.training
-    board, shown = None, Progress()
-    if training.tensorboard and fabric.is_global_zero:
-        board = TensorBoardWriter(checkpoints.path / "tensorboard", history.step)
-    while trainer.is_due() or (history.step < training.max_steps and not trainer.out_of_patience()):
+    history, training, shown = trainer.history, trainer.data.run.training, Progress()
+    while not trainer.is_finished():
         # after a resumption, an evaluation that was abandoned is still due
         if not trainer.is_due():
             trainer.take_step()
-        if trainer.is_due() and trainer.evaluate() and board:
-            board.write(history.rows[-1])
+        if trainer.is_due():
+            trainer.evaluate()
         report_progress(trainer, shown)
         at_end = history.step == training.max_steps
-        stop = max_of_all(fabric, trainer.signals.received)
+        stop = max_of_all(trainer.fabric, trainer.signals.received)
         if history.step % training.checkpoint_every == 0 or at_end or stop:
             checkpoints.save(history.step, *trainer.state())
         if stop and (trainer.is_due() or not at_end):

@@ -14,7 +14,7 @@ import psutil
 import torch
 
 STATUS = Path("/proc/self/status")  # Linux only
-HEAP_PAD = 268  # MB that malloc requests in advance, as set by `heap.keep_memory`
+HEAP_PAD = 268  # MB that malloc requests in advance, as set by `keep_memory`
 
 
 def is_out_of_memory(error: BaseException) -> bool:

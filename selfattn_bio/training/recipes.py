@@ -23,10 +23,8 @@ from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import NO_DATABASE, RunFile
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy
-
-Letters = Sequence[NDArray[np.uint8]]
-Labels = NDArray[np.int64]
 
 ENOUGH = 5_000  # maximum number of records that are examined, per split
 MIN_RECORDS = 20  # records per class and split that a choice requires
@@ -92,7 +90,7 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
 
 def choose_recipe(
     letters: Mapping[str, Letters],
-    labels: Mapping[str, Labels],
+    labels: Mapping[str, NDArray[np.int64]],
     policy: SequencePolicy,
     database: str = NO_DATABASE,
 ) -> tuple[Recipe, list[Trial]]:

@@ -6,16 +6,20 @@ import copy
 import math
 import signal
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import Inputs
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
@@ -23,14 +27,23 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.policy import policy_of
-from selfattn_bio.training.balance import BalancedSteps
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like
-from selfattn_bio.training.history import History
-from selfattn_bio.training.mean import RunningMean
+from selfattn_bio.training.hardware import (
+    check_shardable,
+    gather,
+    max_of_all,
+    open_fabric,
+    seed_torch,
+    shard_like,
+    sum_of_all,
+    with_precision,
+)
+from selfattn_bio.training.history import History, Meter
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.optimizer import (
+    RunningMean,
     build_optimizer,
     learning_rate,
     optimizer_tensors,
@@ -40,10 +53,73 @@ from selfattn_bio.training.optimizer import (
 from selfattn_bio.training.private import PrivateSteps
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.stacking import check_parts
-from selfattn_bio.training.steps import Steps
-from selfattn_bio.training.throughput import Meter
+from selfattn_bio.training.steps import BalancedSteps, Steps
 from selfattn_bio.training.transfer import freeze_batchnorm, layer_of, rate_of_layer, start_from
-from selfattn_bio.training.validation import Validation
+
+
+@dataclass
+class Validation:
+    """Score the validation split. All processes must call the same methods.
+
+    Parameters
+    ----------
+    fabric
+        Processes and device.
+    data
+        Records and run file.
+    inputs
+        Inputs of the model for each record.
+    scorer
+        Scores with the running mean of the weights.
+    signals
+        Stop signals that this process received.
+    """
+
+    fabric: Fabric
+    data: TrainingData
+    inputs: Inputs
+    scorer: Scorer
+    signals: StopSignals
+
+    def outputs(self) -> Any | None:
+        """Return the outputs of all records, as `Objective.read` returns them.
+
+        Returns None if a stop signal arrived in any process. All processes use the batch-norm
+        statistics of the first. Each one scores a part of the records, or all records if there are
+        outputs per token or fewer records than processes.
+        """
+        if self.fabric.world_size > 1:
+            for buffer in self.scorer.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        rows = self.data.valid.rows
+        objective = self.data.objective
+        if objective.outputs_per != "sequence":
+            letters = self.data.letters(self.data.valid)
+            return self._unless_stopped(objective.read_batches(self.scorer, letters), len(letters))
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        # a process without records would not know the shape of the outputs
+        is_divided = len(rows) >= processes
+        mine = slice(rank, None, processes) if is_divided else slice(None)
+        inputs = [self.inputs.of(int(row)) for row in rows[mine]]
+        part = self._unless_stopped(objective.read_batches(self.scorer, inputs), len(inputs))
+        if part is None:
+            return None
+        outputs = np.zeros((len(rows), *part[0].shape))
+        outputs[mine] = part
+        return sum_of_all(self.fabric, outputs) if is_divided else outputs
+
+    def _unless_stopped(
+        self, batches: Iterable[tuple[NDArray[np.int64], Iterable[Any]]], number: int
+    ) -> list[Any] | None:
+        """Return the values of `number` records, or None if any process was stopped meanwhile."""
+        found: list[Any] = [None] * number
+        for rows, values in batches:
+            for row, value in zip(rows, values, strict=True):
+                found[row] = value
+            if self.signals.received:
+                break
+        return None if max_of_all(self.fabric, self.signals.received) else found
+
 
 MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 OVERFLOWS = 25  # overflows in a row, in float16, that are an error; the loss scale is then 2^-9
@@ -223,26 +299,29 @@ class Trainer:
             history.step % training.evaluate_every == 0 or history.step == training.max_steps
         )
 
-    def out_of_patience(self) -> bool:
-        """Return whether the last `training.patience` evaluations brought no improvement."""
-        training = self.data.run.training
-        return (
-            self.history.step - self.history.best_step
-            >= training.patience * training.evaluate_every
+    def is_finished(self) -> bool:
+        """Return whether no step and no evaluation is left.
+
+        A training also ends after `training.patience` evaluations without improvement.
+        """
+        history, training = self.history, self.data.run.training
+        patience = training.patience * training.evaluate_every
+        return not self.is_due() and (
+            history.step == training.max_steps or history.step - history.best_step >= patience
         )
 
-    def evaluate(self) -> bool:
+    def evaluate(self) -> None:
         """Measure the validation split, extend the history, and keep the weights of the best steps.
 
-        The number of kept steps is `training.top`. Returns False if a stop signal arrives
-        meanwhile; then nothing changes, and the evaluation is still due when the run resumes.
+        The number of kept steps is `training.top`. If a stop signal arrives meanwhile, nothing
+        changes, and the evaluation is still due when the run resumes.
         """
         history, training = self.history, self.data.run.training
         self.mean.gather()
         # broadcast, so that all processes decide the same
         measured = self.fabric.broadcast(self.measure_valid())
         if measured is None:
-            return False
+            return
         seconds = self.meter.seconds
         loss = {"train_loss": history.loss_sum / history.loss_steps}
         row = {
@@ -264,7 +343,6 @@ class Trainer:
         if history.step in kept:
             self.keep_weights(history.step)
         self.best_weights = {step: self.best_weights[step] for step in kept}
-        return True
 
     def measure_valid(self) -> dict[str, float] | None:
         """Return loss and metrics of the running mean on the validation split, by name.
@@ -332,4 +410,23 @@ class Trainer:
         self.best_weights = {
             int(step): parts[f"best-{int(step)}"] for _, step in self.history.best_steps
         }
-        self.log(f"resuming from the checkpoint of step {self.history.step}")
+        step = self.history.step
+        self.log(
+            f"the training ended at step {step}; its model is written again"
+            if self.is_finished()
+            else f"resuming from the checkpoint of step {step}"
+        )
+
+
+def open_trainer(
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
+) -> Trainer:
+    """Open the devices and return a training before its first step.
+
+    Parameters are those of `loop.train`.
+    """
+    if sharded:
+        check_shardable(run)
+    run = with_precision(run, checkpoints_of(output))
+    fabric = open_fabric(run.training.precision, sharded=sharded)
+    return Trainer(fabric, run, corpus, split_path, output, name)

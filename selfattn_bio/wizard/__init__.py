@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfattn_bio.config import RunFile, run_file_of
-from selfattn_bio.config.schema import DIRECTIVE, NAME, write_schema
+from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from
 from selfattn_bio.sequence.policy import policy_of
+from selfattn_bio.study.address import TASKS
 from selfattn_bio.study.study import Study
 from selfattn_bio.wizard.contents import read_contents
 from selfattn_bio.wizard.draft import draft
@@ -26,8 +27,6 @@ from selfattn_bio.wizard.request import Request
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
-
-TASKS = Path("workflows/tasks")
 
 
 @dataclass(frozen=True, repr=False)

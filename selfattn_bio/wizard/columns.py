@@ -12,24 +12,18 @@ from typing import Literal
 from selfattn_bio.config import SplitValues
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
-from selfattn_bio.sequence.readers.table import MISSING
+from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING, SEQUENCE_NAMES
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
 Texts = Sequence[str | None]
 
-SEQUENCE_NAMES = (
-    *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
-    *("rna_sequence", "protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq"),
-    *("nucleotide_sequence", "text"),
-)
-LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
-SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of `split_column` that ignores all columns
 # columns that are not targets; also as the last word of a longer name, such as gene_id
 NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
-    *("weight", *SPLIT_NAMES),
+    *("weight", *SPLIT_COLUMNS),
 )
 POSITIVE_WORDS = (
     *("1", "true", "t", "yes", "y", "pos", "positive", "positives", "active", "bound", "+"),
@@ -189,10 +183,10 @@ def find_split(
     }
     found = [split for name, of in values.items() if (split := _split_of(name, of))]
     if found:
-        return min(found, key=lambda split: _rank(split.column, SPLIT_NAMES))
+        return min(found, key=lambda split: _rank(split.column, SPLIT_COLUMNS))
     for name, of in values.items():
         splits = {SPLIT_WORDS.get(value) for value in of}
-        is_named = name.strip().lower() in SPLIT_NAMES and any(of.keys() - {""})
+        is_named = name.strip().lower() in SPLIT_COLUMNS and any(of.keys() - {""})
         if wanted or is_named or {"train", "test"} <= splits:
             raise RunFileError(_unusable(name, of), place=place, hint=SPLIT_HINT)
     return None
@@ -267,7 +261,7 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
-    named = [target for target in usual if target.column.strip().lower() in LEARNT_NAMES]
+    named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     for candidates in (named, usual):
         if len(candidates) == 1:
             return (candidates[0],)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import itertools
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from selfattn_bio.compression import open_blocks
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, at
-from selfattn_bio.sequence.readers import SequenceFile, kind_of
-from selfattn_bio.sequence.readers.table import separator_of
+from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
+from selfattn_bio.sequence.readers.table import rows_of_parquet, rows_of_text
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.sequence.tables import check_names
@@ -67,12 +70,12 @@ class Contents:
     """
 
     alphabet: Alphabet
-    files: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    files: list[str]
+    ids: list[str]
+    lengths: list[int]
+    chromosomes: list[str | None]
+    groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
-    chromosomes: list[str | None] = field(default_factory=list)
-    groups: list[str | None] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     is_table: bool = False
@@ -84,24 +87,6 @@ class Contents:
     def counts(self) -> Counter[str]:
         """Return the number of records in each group of files."""
         return Counter(self.files)
-
-    def add(self, group: str, record: Record) -> None:
-        """Add a record."""
-        for name, text in (record.targets or {}).items():
-            texts = self.columns.setdefault(name, [])
-            texts.extend([None] * (len(self.files) - len(texts)))
-            texts.append(text)
-        self.files.append(group)
-        self.ids.append(record.id)
-        self.lengths.append(len(record.letters))
-        self.keys += strand_keys([record.letters], self.alphabet)
-        self.chromosomes.append(record.chrom)
-        self.groups.append(record.group)
-
-    def end(self) -> None:
-        """Fill up columns that the last records lack with None; call this after the last record."""
-        for texts in self.columns.values():
-            texts.extend([None] * (len(self.files) - len(texts)))
 
 
 def read_contents(request: Request) -> Contents:
@@ -138,41 +123,52 @@ def _read_sequences(request: Request) -> Contents:
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
-    attributes = tuple(dict.fromkeys([*request.columns, split_column or "split"]))
+    first = {path: _first_records(path, column) for path in paths}
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
-    header = "" if has_targets else header_pattern(map(Path, paths))
     fields = Fields(
-        header=header,
+        header="" if has_targets else _header_pattern(first.values()),
         columns={} if column == "sequence" else {"sequence": column},
-        attributes=attributes,
+        attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
-    contents = Contents(
-        _one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads), header=header
-    )
+    alphabet = _one_alphabet(first)
     try:
-        return _filled(contents, request.files, fields)
+        contents = _ingested(request, fields, alphabet)
     except RecordIdError:
         if request.targets:  # `targets` needs ids
             raise
-    numbered = Contents(
-        contents.alphabet,
-        sequence_column=column,
-        is_table=bool(heads),
-        is_numbered=True,
-        header=header,
+        contents = _ingested(request, replace(fields, numbered=True), alphabet)
+    return replace(contents, sequence_column=column, is_table=bool(heads))
+
+
+def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
+    """Read all sequences into a temporary corpus, as `ingest` does but with duplicates."""
+    sources = [(group, path) for group, files in request.files.items() for path in files]
+    rules = RecordRules(alphabet, repeats="keep")
+    with TemporaryDirectory() as folder:
+        files = sequence_files([path for _, path in sources], fields)
+        corpus = build_corpus(files, Path(folder) / "corpus", rules)
+        keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
+        columns = corpus.summary.get("targets", {}).get("columns", ())
+        targets = corpus.targets(columns)
+    kept = [source["kept"] for source in corpus.summary["sources"]]
+    records = corpus.records
+    return Contents(
+        alphabet,
+        files=[group for (group, _), n in zip(sources, kept, strict=True) for _ in range(n)],
+        ids=records["id"].tolist(),
+        lengths=records["length"].tolist(),
+        chromosomes=_texts(records["chrom"]),
+        groups=_texts(records["group"]),
+        keys=keys,
+        columns={str(name): _texts(targets[name]) for name in targets},
+        is_numbered=fields.numbered,
+        header=fields.header,
     )
-    return _filled(numbered, request.files, replace(fields, numbered=True))
 
 
-def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fields) -> Contents:
-    summary = ReadSummary()
-    for group, paths in files.items():
-        for path in paths:
-            source = SequenceFile(Path(path), fields=fields)
-            for record in source.records(SequencePolicy(contents.alphabet), summary):
-                contents.add(group, record)
-    contents.end()
-    return contents
+def _texts(column: pd.Series) -> list[Any]:
+    """Return the values of a column, None where missing."""
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 class _AnyCharacter(SequencePolicy):
@@ -183,8 +179,22 @@ class _AnyCharacter(SequencePolicy):
         return bytes(range(256))
 
 
-def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
-    """Return the alphabet of all files.
+def _first_records(path: str, column: str) -> list[Record]:
+    """Read the first records, with the header as a target; none after an error.
+
+    Errors are raised when all records are read.
+    """
+    fields = Fields(header="(?P<header>.*)", columns={"sequence": column}, numbered=True)
+    source = SequenceFile(Path(path), fields=fields)
+    found: list[Record] = []
+    with contextlib.suppress(SequenceFileError):
+        policy = _AnyCharacter(PROTEIN, gaps="remove")
+        found.extend(itertools.islice(source.records(policy, ReadSummary()), HEAD))
+    return found
+
+
+def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
+    """Return the alphabet of all files, given the first records of each.
 
     Raises
     ------
@@ -192,20 +202,12 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
         If the files differ.
     """
     found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
-    policy = _AnyCharacter(PROTEIN, gaps="remove")
-    for path in paths:
-        source = SequenceFile(
-            Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record"
-        )
-        rows: list[bytes] = []
-        with contextlib.suppress(SequenceFileError):  # raised again when all records are read
-            for record in itertools.islice(source.records(policy, ReadSummary()), HEAD):
-                rows.append(record.letters.tobytes())
-        if not rows:
+    for path, records in first.items():
+        if not records:
             continue
-        letters = b"".join(rows)
+        letters = b"".join(record.letters.tobytes() for record in records)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
-        begins = rows[0][:SHOWN].decode("ascii", "replace") + "..."
+        begins = records[0].letters[:SHOWN].tobytes().decode("ascii", "replace") + "..."
         found.setdefault("dna" if is_dna else "protein", (path, begins))
     if len(found) > 1:
         (dna, dna_begins), (protein, protein_begins) = found["dna"], found["protein"]
@@ -217,24 +219,12 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
     return PROTEIN if "protein" in found else DNA
 
 
-def header_pattern(paths: Iterable[Path]) -> str:
+def _header_pattern(first: Iterable[Sequence[Record]]) -> str:
     """Return the pattern of FASTA headers that end in `|label` or `|label|split`.
 
     It is empty if they do not, or if labels have fewer than `REPEATED` records on average.
     """
-    headers: list[str] = []
-    for path in paths:
-        with open_blocks(path) as blocks:
-            if not blocks.head.lstrip().startswith(b">"):
-                return ""
-            with blocks.text() as text:
-                text.reconfigure(errors="replace")
-                headers += [
-                    line.strip()
-                    for line in itertools.islice(
-                        (line for line in text if line.startswith(">")), HEAD
-                    )
-                ]
+    headers = [(record.targets or {}).get("header") or "" for of in first for record in of]
     for pattern in HEADERS:
         found = [re.search(pattern, header) for header in headers]
         labels = {match["label"] for match in found if match}
@@ -249,47 +239,23 @@ def table_head(path: Path) -> dict[str, list[str | None]] | None:
     Raises
     ------
     SequenceFileError
-        If the file is missing, empty, or contains no sequences, or a column name has a line break
-        or control character.
+        If the file is missing, empty, or contains no sequences, a row is malformed, or a column
+        name has a line break or control character.
     """
-    csv.field_size_limit(sys.maxsize)
     with open_blocks(path) as blocks:
         kind = kind_of(blocks, Fields())
         if kind == "Parquet":
-            return _parquet_head(path)
-        if kind != "table" and (kind != "FASTA" or blocks.head.lstrip().startswith(b">")):
+            rows = rows_of_parquet(blocks)
+        elif kind == "table" or (kind == "FASTA" and not blocks.head.lstrip().startswith(b">")):
+            rows = rows_of_text(blocks, Fields())
+        else:
             return None
-        with blocks.text() as text:
-            lines = csv.reader(text, delimiter=separator_of(blocks.head, Fields()))
-            try:
-                names, *cells = itertools.islice(lines, HEAD + 1)
-            except (csv.Error, ValueError):  # the reader raises the error with its line
-                return None
-    if (
-        kind != "table" and len(names) < 2
-    ):  # sequences without a header: the reader raises the error
+        (line, header), *cells = itertools.islice(rows, HEAD + 1)
+    if kind == "FASTA" and len(header) < 2:  # sequences without a header: the reader's error
         return None
-    check_names(names, at(blocks.name, 1))
-    return {
-        name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)
-    }
-
-
-def _parquet_head(path: Path) -> dict[str, list[str | None]] | None:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            batch = next(file.iter_batches(HEAD), None)
-    except (ArrowException, OSError):  # as above
-        return None
-    if batch is None:
-        return None
-    check_names(batch.schema.names, str(path))
-    return {
-        name: [None if cell is None else str(cell) for cell in column]
-        for name, column in batch.to_pydict().items()
-    }
+    names = list(map(str, header))
+    check_names(names, at(blocks.name, line))
+    return {name: [row[i] for _, row in cells] for i, name in enumerate(names)}
 
 
 def _read_intervals(request: Request) -> Contents:
@@ -297,7 +263,7 @@ def _read_intervals(request: Request) -> Contents:
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.intervals import read_intervals
 
-    contents, has_summits = Contents(DNA), True
+    contents, has_summits = Contents(DNA, [], [], [], [], []), True
     tables = {
         group: [read_intervals(path, request.feature) for path in files]
         for group, files in request.files.items()

@@ -140,15 +140,8 @@ class Table:
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
-        if "id" not in table or len(table.columns) < 2:
-            found = ", ".join(map(str, table))
-            raise RunFileError(
-                f"a table of targets needs the column id and another one; the columns are {found}",
-                place=request.targets,
-                hint="Separate columns by tabs in a .tsv and by commas in a .csv",
-            )
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
-        table = table[table["id"].isin(length_of)]
+        table = table[table.index.isin(length_of)]
         if table.empty:
             raise RunFileError(
                 "none of the ids in this table is the id of a sequence, such as "
@@ -158,9 +151,8 @@ class Table:
         columns = {
             str(name): table[name].astype(object).where(table[name].notna(), None).tolist()
             for name in table
-            if name != "id"
         }
-        return cls(columns, [length_of[name] for name in table["id"]], request.targets)
+        return cls(columns, [length_of[name] for name in table.index], request.targets)
 
 
 def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | None:

@@ -12,7 +12,12 @@ from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import split_of_file
 
-MADE = ("shuffled", "matched", "neighbours")  # negatives generated from the positives
+# Negatives generated from the positives, with a description
+MADE = {
+    "shuffled": "the positives with their dinucleotides in random order",
+    "matched": "windows of the length and GC content of each positive, from its chromosome",
+    "neighbours": "windows next to each positive",
+}
 DATABASES = {
     **{
         group: f"jaspar:{group}"

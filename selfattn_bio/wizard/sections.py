@@ -16,7 +16,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SplitColumn, TargetColumn
 from selfattn_bio.wizard.contents import Contents
-from selfattn_bio.wizard.request import DATABASES, Request
+from selfattn_bio.wizard.request import DATABASES, MADE, Request
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
-MADE = {
-    "shuffled": "the positives with their dinucleotides in random order",
-    "matched": "windows of the length and GC content of each positive, from its chromosome",
-    "neighbours": "windows next to each positive",
-}
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
 # training records and steps of the task promoter, from which the steps of a new task are scaled

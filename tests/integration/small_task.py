@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 import tomli_w
 import torch
-from commands import run
+from commands import PROCESSES, run
 from safetensors.torch import load_file, save_file
 
 from selfattn_bio import config
@@ -29,8 +28,6 @@ from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.trainer import Trainer
 
-PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
-PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
 # these differ from run to run
 TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]
 DATA = {"positives": "positives.fa", "negatives": "negatives.fa"}
@@ -154,13 +151,6 @@ def tiny_run(training=None, **sections):
 
 def private_run(training=None, privacy=PRIVACY, **model):
     return tiny_run(training, privacy=privacy, model=config.AttentionModel(**TINY | model))
-
-
-def write_private_task(tmp_path_factory):
-    """Create a corpus of 48 records of 20 to 39 bases, and a split; return the folder."""
-    folder = tmp_path_factory.mktemp("private")
-    write_task(folder, "", 24, 24, lengths=(20, 40))
-    return folder
 
 
 # --------------------------------------------------------------------------- its steps and results

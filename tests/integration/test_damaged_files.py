@@ -143,7 +143,7 @@ def test_damaged_array_of_reference(sound, damaged, damage):
 
 @pytest.mark.parametrize(
     "settings",
-    ["num_layers = 1024", "embed_dim = 1000000000", "members = 1024", "num_layers = 1000000000"],
+    ["num_layers = 64", "embed_dim = 1000000000", "members = 64", "num_layers = 1000000000"],
 )
 def test_network_larger_than_its_weights_is_not_built(sound, damaged, settings):
     folder = damaged("model", "run.toml")

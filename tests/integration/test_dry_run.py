@@ -1,14 +1,12 @@
 """Dry runs measure a training with its longest records, and leave no trace."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from commands import exit_code, run
+from commands import exit_code, run, run_measured
 from small_task import copy_task, corpus_of, small, write_task
 
 from selfattn_bio import Study
@@ -27,14 +25,6 @@ batch_size = 8
 accumulate = 2
 [variants.cnn]
 model.kind = "cnn"
-"""
-# The process prints its own peak: getrusage may return that of its parent.
-TRAIN = """
-import sys
-from selfattn_bio.cli.main import main
-code = main(sys.argv[1:])
-print("VmHWM", open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-sys.exit(code)
 """
 COMMAND = "train . --threads 1"
 
@@ -118,12 +108,8 @@ def test_out_of_memory_has_a_hint(here, monkeypatch, capsys, batch_size, hint):
 def test_measured_memory_is_that_of_the_training(here):
     large = "model.embed_dim = 1024\ntraining.seeds = 1"
     Path("run.toml").write_text(small(RUN, large))
-    command = [sys.executable, "-c", TRAIN, *COMMAND.split()]
-    runs = [
-        subprocess.run(each, capture_output=True, text=True, check=True).stdout
-        for each in ([*command, "--dry-run"], command)
-    ]
-    measured = 1000 * float(re.search(r"peak memory (\S+) GB", runs[0])[1])
-    trained = int(runs[1].rpartition("VmHWM")[2]) * 1024 / 1e6
+    said, _ = run_measured(f"{COMMAND} --dry-run")
+    _, trained = run_measured(COMMAND)
+    measured = 1000 * float(re.search(r"peak memory (\S+) GB", said)[1])
     assert trained > 700  # otherwise mostly the size of the program would be compared
     assert measured == pytest.approx(trained, rel=0.25)

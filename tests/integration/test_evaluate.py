@@ -235,9 +235,7 @@ def test_missing_step_error_names_the_command(
     task: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("report .") == 1
-    assert (
-        "metrics.json: file not found. Run `selfattn-bio evaluate TASK`" in capsys.readouterr().err
-    )
+    assert "metrics.json: not found. Run `selfattn-bio evaluate .` first" in capsys.readouterr().err
     assert not Path("report.html").exists()
     shutil.rmtree("model")
     assert exit_code("evaluate .") == 1

@@ -5,7 +5,7 @@ import torch
 from small_task import assert_same_weights, fit, read_json, small_run, stopped, write_task
 
 from selfattn_bio.config import read_run_file
-from selfattn_bio.training import precision, threads
+from selfattn_bio.training import dry_run, hardware
 
 RUN = """
 model = { dropout = 0.2, attention_dropout = 0.2 }
@@ -34,7 +34,7 @@ def test_measuring_threads_does_not_change_the_training(train, tmp_path, monkeyp
     caplog.set_level("INFO", "selfattn_bio")
     train("one")
     # never reached, so that one thread is chosen
-    monkeypatch.setattr(threads, "MIN_EFFICIENCY", 100.0)
+    monkeypatch.setattr(dry_run, "MIN_EFFICIENCY", 100.0)
     caplog.clear()
     train("measured", 2)
     assert threads_of(tmp_path / "measured") == 1
@@ -43,7 +43,7 @@ def test_measuring_threads_does_not_change_the_training(train, tmp_path, monkeyp
 
 
 def test_a_resumed_run_keeps_its_threads(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "MIN_EFFICIENCY", 0.0)  # always reached
+    monkeypatch.setattr(dry_run, "MIN_EFFICIENCY", 0.0)  # always reached
     with stopped(2):
         train("model", 2)
     train("model", 1)
@@ -52,7 +52,7 @@ def test_a_resumed_run_keeps_its_threads(train, tmp_path, monkeypatch):
 
 def test_the_chosen_precision_is_printed_and_recorded(train, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    monkeypatch.setattr(precision, "fast_precision", lambda: "bf16-mixed")
+    monkeypatch.setattr(hardware, "fast_precision", lambda: "bf16-mixed")
     train("model")
     assert precision_of(tmp_path / "model") == "bf16-mixed"
     assert "precision bf16-mixed on " in caplog.text
@@ -60,10 +60,10 @@ def test_the_chosen_precision_is_printed_and_recorded(train, tmp_path, monkeypat
 
 def test_a_resumed_run_keeps_its_precision(train, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    monkeypatch.setattr(precision, "fast_precision", lambda: "bf16-mixed")
+    monkeypatch.setattr(hardware, "fast_precision", lambda: "bf16-mixed")
     with stopped(2):
         train("model")
-    monkeypatch.setattr(precision, "fast_precision", lambda: "32-true")
+    monkeypatch.setattr(hardware, "fast_precision", lambda: "32-true")
     train("model")
     assert precision_of(tmp_path / "model") == "bf16-mixed"
     assert "resuming from the checkpoint of step 2" in caplog.text

@@ -183,8 +183,8 @@ def test_chromosome_split_keeps_test_copy(table, steps):
 @pytest.mark.parametrize(
     ("column", "error"),
     [
-        ("fold", "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it"),
-        ("splt", "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you"),
+        ("fold", "run.toml:6: no column 'fold' in the targets (columns: 'split'). Add it"),
+        ("splt", "run.toml:6: no column 'splt' in the targets (columns: 'split'). Did you"),
         ("label", "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 "),
     ],
 )

@@ -10,8 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.model.build import build_network
-from selfattn_bio.training.mean import RunningMean
-from selfattn_bio.training.optimizer import build_optimizer, learning_rate
+from selfattn_bio.training.optimizer import RunningMean, build_optimizer, learning_rate
 
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
 # bit may differ between CPUs.

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import small_task as st
 import torch
+from commands import PROCESSES
 from fast_python import fast_python
 
 from selfattn_bio import files
@@ -119,7 +120,7 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
     moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
     arguments = zip(moments, st.environments(processes), strict=True)
     started = [
-        st.PROCESSES.Process(target=trainer, args=(folder, each, count, environment))
+        PROCESSES.Process(target=trainer, args=(folder, each, count, environment))
         for each, environment in arguments
     ]
     begun = time.monotonic()
@@ -241,8 +242,8 @@ def test_killed_in_fine_tuning(prepared, tmp_path, adapt):
 
 @pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
-def test_twenty_kills(tmp_path, processes, capsys):
-    """Restart after each kill. `make test-long ARGS=-s` prints the table of moments."""
+def test_twenty_kills(tmp_path, processes):
+    """Restart after each kill. `make test-long ARGS=-rP` prints the table of moments."""
     prepare(tmp_path, processes)
     rng = np.random.default_rng(processes)
     for number, (moment, most) in enumerate(list(MOMENTS.items()) * 5, start=1):
@@ -251,18 +252,14 @@ def test_twenty_kills(tmp_path, processes, capsys):
         dies = 0 if moment == "in a save" else dies  # the other process writes nothing
         kept = kill(tmp_path, moment, count, processes, dies=dies)
         resume(tmp_path, processes)
-        with capsys.disabled():
-            went_on = int(kept[-1].removeprefix("step-").partition(".")[0]) if kept else 0
-            who = f"{processes} process(es)" if dies is None else f"process {dies} of {processes}"
-            print(
-                f"\n{who}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same",
-                end="",
-            )
+        went_on = int(kept[-1].removeprefix("step-").partition(".")[0]) if kept else 0
+        who = f"{processes} process(es)" if dies is None else f"process {dies} of {processes}"
+        print(f"{who}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
-def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
+def test_ten_kills_at_any_millisecond(tmp_path, processes):
     """Kill a process at any instruction, from its first to the renaming of its model folder."""
     prepare(tmp_path, processes)
     rng = np.random.default_rng(10 + processes)
@@ -277,12 +274,8 @@ def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
         kills += killed
         kept = len(checkpoints(tmp_path))
         resume(tmp_path, processes)
-        with capsys.disabled():
-            print(
-                f"\nprocess {dies} of {processes}, {'killed' if killed else 'done'} after "
-                f"{after:.3f} s: {kept} checkpoints, same",
-                end="",
-            )
+        who = f"process {dies} of {processes}, {'killed' if killed else 'done'}"
+        print(f"{who} after {after:.3f} s: {kept} checkpoints, same")
 
 
 @pytest.mark.long

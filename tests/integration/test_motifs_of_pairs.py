@@ -10,8 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import run
-from paired_tasks import DNA_MOTIFS, DOMAIN, motif_and_domain, planted, write_pairs
-from small_task import read_tsv, reverse_complement, run_steps
+from paired_tasks import (
+    DNA_MOTIFS,
+    DOMAIN,
+    explain_both,
+    held_out,
+    motif_and_domain,
+    planted,
+    write_pairs,
+)
+from small_task import reverse_complement, run_steps
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
@@ -87,7 +95,7 @@ def test_no_motif_of_the_partner_is_supported(records):
 
 def test_decoy_is_not_supported_in_either_input(records):
     """The decoy has next to no effect, tested as a motif at hits in both inputs."""
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     for found in (explained, explained.partner):
         texts = found.sequences
@@ -112,18 +120,16 @@ def decoys(explained, sites):
     return build_motifs([pattern], explained.records, {}, explained.targets, explained.input)
 
 
-def held_out(records):
+def held_out_tables(records):
     """Return the test records: a table of first inputs, their partners, and labels."""
-    split = read_tsv("split.tsv")
-    names = split["id"][split["split"] == "test"].tolist()
-    table = pd.DataFrame({"id": names, "sequence": [records[name][1] for name in names]})
-    partners = pd.DataFrame({"id": names, "sequence": [records[name][2] for name in names]})
-    return table, partners, [records[name][0] for name in names]
+    names, labels, first, partner = held_out(records)
+    first, partner = (pd.DataFrame({"id": names, "sequence": of}) for of in (first, partner))
+    return first, partner, labels
 
 
 @pytest.mark.parametrize(("name", "folder"), [("first", "."), ("partner", "partner")])
 def test_python_gives_the_table_of_the_command(records, name, folder, tmp_path):
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     if name == "partner":
         explained = explained.partner
@@ -148,7 +154,7 @@ def test_report_shows_the_motifs_of_both_inputs(records):
 
 
 def test_errors_about_motifs_of_pairs(records):
-    table, partners, labels = held_out(records)
+    table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
     motifs = explained.find_motifs(None, caller=Clusters())
     with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one"):
@@ -168,9 +174,9 @@ def test_errors_about_motifs_of_pairs(records):
 
 
 def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
-    """Both are supported."""
+    """The model needs both, and both are supported."""
     monkeypatch.chdir(tmp_path)
-    prepare(tmp_path, "protein", motif_and_domain, 2000, 100)
+    explain_both(prepare(tmp_path, "protein", motif_and_domain, 2000, 100))
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
     for found, word in ((motifs, DNA_MOTIFS[0]), (partner, DOMAIN)):
         used = found.table[found.table["verdict"] == "supported"]

@@ -1,28 +1,16 @@
 """Test gradients of private training: per record, clipped, with noise of the stated scale."""
 
-import random
-
 import numpy as np
 import pytest
 import torch
-from small_task import PRIVACY, fit, private_run, read_json, trainer_of, write_private_task
+from small_task import PRIVACY, fit, private_run, read_json, trainer_of
 from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
 from selfattn_bio.attention.kernels.band import unavailable_reason
-from selfattn_bio.training import private
 from selfattn_bio.training.transfer import LowRank
 
-
-@pytest.fixture(autouse=True)
-def fixed_secrets(monkeypatch):
-    """Fix the secrets: with random ones, one batch in 460 is too small for the gradient tests."""
-    monkeypatch.setattr(private.secrets, "randbits", random.Random(0).getrandbits)
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    return write_private_task(tmp_path_factory)
+pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
 KINDS = {
@@ -63,12 +51,12 @@ def steps_gradients(trainer, max_norm):
 
 
 @pytest.mark.parametrize(("kind", "canonical"), [*((kind, False) for kind in KINDS), ("t5", True)])
-def test_private_gradients_equal_per_record_loop(task, kind, canonical):
+def test_private_gradients_equal_per_record_loop(private_task, kind, canonical):
     if KINDS[kind].get("kernel") == "band" and (reason := unavailable_reason()):
         pytest.skip(f"no band kernel here: {reason}")
     run = private_run(training={"shift": 0}, **KINDS[kind])
     run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})
-    trainer = trainer_of(task, run)
+    trainer = trainer_of(private_task, run)
     if kind == "lora":
         for module in [
             each
@@ -115,12 +103,12 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
 
 # from Opacus' hooks on the embedding, whose input is not floating point
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-def test_private_gradients_equal_opacus(task):
+def test_private_gradients_equal_opacus(private_task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
     trainer = trainer_of(
-        task, private_run(training={"shift": 0}, position=config.NoPositionSection())
+        private_task, private_run(training={"shift": 0}, position=config.NoPositionSection())
     )
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     batch, _ = trainer.steps.batch(0, rows)
@@ -139,14 +127,14 @@ def test_private_gradients_equal_opacus(task):
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name
 
 
-def test_private_gradients_are_independent_per_record(task, monkeypatch):
+def test_private_gradients_are_independent_per_record(private_task, monkeypatch):
     run = private_run(
         training={"shift": 3, "reverse_complement": True},
         dropout=0.3,
         attention_dropout=0.3,
         stochastic_depth=0.2,
     )
-    trainer = trainer_of(task, run)
+    trainer = trainer_of(private_task, run)
     (_, rows), *_ = trainer.steps.stream.batches(0)
 
     def of(some):
@@ -158,9 +146,9 @@ def test_private_gradients_are_independent_per_record(task, monkeypatch):
         assert torch.allclose(gradient, first[name] + rest[name], rtol=1e-4, atol=1e-7), name
 
 
-def test_noise_has_stated_scale_and_depends_on_secret(task):
+def test_noise_has_stated_scale_and_depends_on_secret(private_task):
     run = private_run()
-    trainer = trainer_of(task, run)
+    trainer = trainer_of(private_task, run)
     own = trainer.steps
 
     def noise(step):
@@ -177,8 +165,8 @@ def test_noise_has_stated_scale_and_depends_on_secret(task):
     assert not torch.equal(first, noise(0))
 
 
-def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
-    trainer = trainer_of(task, private_run())
+def test_noise_and_batches_use_distinct_seeds(private_task, monkeypatch):
+    trainer = trainer_of(private_task, private_run())
     seen, default_rng = [], np.random.default_rng
 
     def recorded(seed):
@@ -194,11 +182,11 @@ def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
     assert len(set(seen)) == len(seen) == 20
 
 
-def test_noise_scales_with_clipping_norm(task):
+def test_noise_scales_with_clipping_norm(private_task):
     of = []
     for length in (1.0, 0.25):
         trainer = trainer_of(
-            task, private_run(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
+            private_task, private_run(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
         )
         trainer.steps.secret = 42
         trainer.steps.finish_gradients(None, 0)
@@ -206,7 +194,7 @@ def test_noise_scales_with_clipping_norm(task):
     assert torch.equal(of[1], of[0] / 4)
 
 
-def test_private_bfloat16_steps(task, tmp_path):
+def test_private_bfloat16_steps(private_task, tmp_path):
     run = private_run(training={"max_steps": 2, "precision": "bf16-mixed"})
-    model = fit(task, run, tmp_path / "model")
+    model = fit(private_task, run, tmp_path / "model")
     assert read_json(model / "provenance.json")["privacy"]["steps"] == 2

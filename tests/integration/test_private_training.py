@@ -1,7 +1,6 @@
 """Test private training: its budget, resuming, its model folder, and refused settings."""
 
 import json
-import random
 import re
 
 import numpy as np
@@ -20,26 +19,17 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
 from selfattn_bio.training.private import check_layers
 
-
-@pytest.fixture(autouse=True)
-def fixed_secrets(monkeypatch):
-    """Fix the secrets: with random ones, one batch in 460 is too small for the gradient tests."""
-    monkeypatch.setattr(private.secrets, "randbits", random.Random(0).getrandbits)
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    return st.write_private_task(tmp_path_factory)
+pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
+    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 40), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
-def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
+def test_early_stop_spends_full_epsilon(private_task, epsilon, delta, steps):
     run = st.private_run(
         training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
     )
-    own, spent = st.trainer_of(task, run).steps, []
+    own, spent = st.trainer_of(private_task, run).steps, []
     for step in range(steps):
         own.finish_gradients(None, step)
         if step in (0, steps - 1):
@@ -58,15 +48,15 @@ def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
         assert other.get_epsilon(delta) < 2 * spent[-1] + 0.5
 
 
-def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplog):
+def test_private_training_resumes_bit_for_bit(private_task, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     run, cut = st.private_run(dropout=0.2, attention_dropout=0.2), tmp_path / "cut"
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    whole = st.fit(task, run, tmp_path / "whole")
+    whole = st.fit(private_task, run, tmp_path / "whole")
     with st.crashed(5):
-        st.fit(task, run, cut)
+        st.fit(private_task, run, cut)
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
-    st.fit(task, run, cut)
+    st.fit(private_task, run, cut)
     assert "resuming from the checkpoint of step 4" in caplog.text
     st.assert_same_weights(whole, cut)
     told = [st.read_json(folder / "provenance.json")["privacy"] for folder in (whole, cut)]
@@ -74,13 +64,15 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplo
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
     # same seed, another secret
-    first, other = (st.weights_of(of) for of in (whole, st.fit(task, run, tmp_path / "other")))
+    first, other = (
+        st.weights_of(of) for of in (whole, st.fit(private_task, run, tmp_path / "other"))
+    )
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
-def test_private_folder_omits_training_data(task, tmp_path, caplog):
+def test_private_folder_omits_training_data(private_task, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    folder = st.fit(task, st.private_run(), tmp_path / "model")
+    folder = st.fit(private_task, st.private_run(), tmp_path / "model")
     said = caplog.text
     assert "private: epsilon 8 at delta 0.001 after 6 steps" in said
     assert " spent; model in" in said
@@ -101,7 +93,7 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
     assert "lists the validation records, but no training records" in card
     model = load(folder)
     assert np.isfinite(model.logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
-    valid, train = (st.letters_of(task, split) for split in ("valid", "train"))
+    valid, train = (st.letters_of(private_task, split) for split in ("valid", "train"))
     alone, both = (Reference.of(DNA, letters, valid, {}) for letters in (valid, train))
     found = model.reference
     assert np.array_equal(found.chain, alone.chain)
@@ -110,11 +102,11 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
     assert not np.array_equal(found.limits, both.limits)
 
 
-def test_private_language_model(task, tmp_path):
+def test_private_language_model(private_task, tmp_path):
     sections = st.private_run().model_dump(include={"model", "training", "privacy"})
     data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
     run = config.RunFile(data=data, objective=objective, **sections)
-    model = st.fit(task, run, tmp_path / "model")
+    model = st.fit(private_task, run, tmp_path / "model")
     assert st.read_json(model / "provenance.json")["privacy"]["steps"] == 6
 
 
@@ -131,16 +123,16 @@ def test_private_language_model(task, tmp_path):
         ),
     ],
 )
-def test_weak_delta_and_full_batches_are_refused(task, tmp_path, changes, message):
+def test_weak_delta_and_full_batches_are_refused(private_task, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
-        st.fit(task, st.private_run(**changes), tmp_path / "model")
+        st.fit(private_task, st.private_run(**changes), tmp_path / "model")
 
 
-def test_private_training_refuses_several_processes(task, monkeypatch):
+def test_private_training_refuses_several_processes(private_task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
     message = r"\[privacy\] needs a single process, but 2 were started. Start it without torchrun"
     with pytest.raises(TrainingError, match=message):
-        st.trainer_of(task, st.private_run())
+        st.trainer_of(private_task, st.private_run())
 
 
 def test_private_training_names_batch_norm():
@@ -150,14 +142,14 @@ def test_private_training_names_batch_norm():
         check_layers(network, "")
 
 
-def test_trainer_refuses_hidden_batch_norm(task):
+def test_trainer_refuses_hidden_batch_norm(private_task):
     stem = config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
     model = config.AttentionModel(**st.TINY | {"stem": stem})
     run = st.private_run().model_copy(update={"model": model})
     message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
     with pytest.raises(TrainingError, match=message):
-        st.trainer_of(task, run)
+        st.trainer_of(private_task, run)
 
 
 NUMBERS = 'data = { sequences = "a", targets = "t.tsv" }'

@@ -12,12 +12,12 @@ from small_task import fit as fit_in
 from small_task import trainer_of as trainer_in
 
 from selfattn_bio import config
-from selfattn_bio.cli.failures import UNWRITABLE
+from selfattn_bio.cli.main import UNWRITABLE
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.training.hardware import check_shardable, open_fabric
 from selfattn_bio.training.history import StepTotals
-from selfattn_bio.training.provenance import commit_of
+from selfattn_bio.training.resume import commit_of
 from selfattn_bio.training.steps import Steps
 from selfattn_bio.training.trainer import OVERFLOWS
 

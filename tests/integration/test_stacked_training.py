@@ -1,6 +1,5 @@
 """Train, evaluate, score and explain a stacked model as one model."""
 
-import json
 import shutil
 import signal
 from types import SimpleNamespace
@@ -22,7 +21,6 @@ from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.study.baselines import fit_suitable
-from selfattn_bio.study.evaluated import Candidate
 from selfattn_bio.study.evaluation import _networks
 from selfattn_bio.training import finalize
 
@@ -68,7 +66,9 @@ def changed(task, tmp_path, monkeypatch):
 
 
 def test_stack_beats_untrained_network(task):
-    test = st.read_json(task / "metrics.json")["test"]
+    metrics = st.read_json(task / "metrics.json")
+    test = metrics["test"]
+    assert metrics["sizes"]["model"] == {"networks": 2, "trainings": 1, "parts": 2}
     stack, network = (
         entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"])
     )
@@ -84,25 +84,18 @@ def test_evaluate_saves_stack_parts_as_baselines(task):
     assert part["arrays_sha256"] == baseline["arrays_sha256"]
 
 
-def test_score_uses_the_stack(task):
+def test_scores_and_predictions_use_the_stack(task):
     model = load(task / "model")
-    sequences = ["ACGTACGTACTATAGCGCATTACG", "ACGTACGTACGCGCGCGCATTACG"]
-    table = score_sequences(model, sequences)
-    letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences]
-    np.testing.assert_allclose(table["logit"], model.logits(letters), rtol=1e-6)
-    assert table["logit"].iloc[0] > table["logit"].iloc[1]
     assert model.stack is not None
-
-
-def test_predictions_use_the_stack(task):
-    model = load(task / "model")
+    logits = model.logits(st.letters_of(task, "test"))
+    ids = st.corpus_of(task).records["id"].iloc[st.rows_of(task, "test")]
     table = st.read_tsv(task / "predictions/test.tsv").set_index("id")
-    texts = dict(
-        zip(*[iter((task / "positives.fa").read_text().replace(">", "").split())] * 2, strict=True)
-    )
-    names = [name for name in table.index if name in texts]
-    letters = [np.frombuffer(texts[name].encode(), np.uint8) for name in names]
-    np.testing.assert_allclose(table.loc[names, "model_logit"], model.logits(letters), rtol=1e-4)
+    np.testing.assert_allclose(table.loc[ids, "model_logit"], logits, rtol=1e-4)
+    sequences = ["ACGTACGTACTATAGCGCATTACG", "ACGTACGTACGCGCGCGCATTACG"]
+    scores = score_sequences(model, sequences)["logit"]
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences]
+    np.testing.assert_allclose(scores, model.logits(letters), rtol=1e-6)
+    assert scores[0] > scores[1]
 
 
 def test_parts_are_fitted_to_training_records(task):
@@ -184,19 +177,9 @@ def test_network_alone_is_that_of_the_model():
 
 
 @pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])
-def test_variant_with_a_reserved_name_is_refused(changed, name, capsys):
-    folder = changed()
-    text = st.small(RUN) + f"[variants.{name}.training]\nmax_steps = 5\n"
-    (folder / "run.toml").write_text(text.replace("[variants]\n", ""))
-    assert exit_code("evaluate", folder) == 1
-    assert f"'{name}' is the name of the model or of a baseline" in capsys.readouterr().err
-
-
-def test_model_of_other_strands_is_refused(changed, capsys):
-    folder = changed('evaluation.strands = "both"\nstack.parts = ["kmer6_logistic"]')
-    assert exit_code("evaluate", folder) == 1
-    message = "model: the model scores the given strand, but the run file both strands"
-    assert message in capsys.readouterr().err
+def test_variant_with_a_reserved_name_is_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' is the name of the model or of a baseline"):
+        st.small_run(RUN, f"variants.{name}.training.max_steps = 5")
 
 
 def test_part_with_other_settings_is_fitted_again(task):
@@ -221,17 +204,6 @@ def test_part_with_other_settings_is_fitted_again(task):
         np.testing.assert_allclose(
             found.logits(letters["test"]), given.logits(letters["test"]), rtol=1e-6
         )
-
-
-def test_sizes_count_parts_in_use(task, tmp_path):
-    assert Candidate([task / "model"]).size() == {"networks": 2, "trainings": 1, "parts": 2}
-    shutil.copytree(task / "model", tmp_path / "model")
-    path = tmp_path / "model" / "stack" / "weights.json"
-    stored = json.loads(path.read_text())
-    stored["weights"] = {"network": stored["weights"]["network"]}
-    path.write_text(json.dumps(stored))
-    assert Candidate([tmp_path / "model"]).size() == {"networks": 2, "trainings": 1}
-    assert load(tmp_path / "model").stack.parts == ()
 
 
 def train_second(folder):
@@ -286,11 +258,4 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
 )
 def test_parts_of_another_run_are_refused(changed, changes, message, capsys):
     assert train_second(changed(f"training.seeds = 2\n{changes}")) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_second_member_needs_the_first(changed, capsys):
-    folder = changed("training.seeds = 2", None)
-    assert train_second(folder) == 1
-    message = f"{folder}/model: not found. Run `selfattn-bio train {folder}` first"
     assert message in capsys.readouterr().err

@@ -10,12 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
-from selfattn_bio.training import provenance
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.provenance import fingerprint_of
 
 MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
 FAST = config.Training(**st.FAST, max_steps=120, evaluate_every=40, precision="32-true")
@@ -166,39 +163,12 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     assert auroc == pytest.approx(second, abs=1e-3)
 
 
-def test_tensorboard_has_the_history(planted, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    model = st.fit(planted, with_training(tensorboard=True, max_steps=80), tmp_path / "model")
-    events = EventAccumulator(str(tmp_path / "model.checkpoints" / "tensorboard")).Reload()
-    history = pd.read_csv(model / "history.csv")
-    seen = events.Scalars("valid/auroc")
-    assert [event.step for event in seen] == history["step"].tolist()
-    assert [event.value for event in seen] == pytest.approx(history["valid_auroc"].tolist())
-
-
 def test_control_shuffles_labels_of_both_splits(planted):
     data = data_of(planted, with_training(labels="shuffled"))
     for found in (data.train, data.valid):
         truth = st.corpus_of(planted).records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)
-
-
-def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkeypatch):
-    corpus, split, other = st.corpus_of(planted), planted / "split.tsv", tmp_path / "split.tsv"
-    other.write_text(split.read_text().replace("valid", "test"))
-    runs = [run_file(), with_training(seed=1), run_file(model=CNN)]
-    runs.append(run_file(tokens=config.Tokens(k=2)))
-    prints = {
-        fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)
-    }
-    assert len(prints) == 8
-    both, given = with_training(reverse_complement=True), config.EvaluationSection(strands="given")
-    strands = [both, both.model_copy(update={"evaluation": given})]
-    assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
-    monkeypatch.setattr(provenance, "code_sha256", lambda: "of other code")
-    assert fingerprint_of(runs[0], corpus, sha256_of(split), 1) not in prints
 
 
 def test_corpus_of_other_alphabet_is_refused(planted):

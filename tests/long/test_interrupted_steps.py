@@ -6,11 +6,12 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from commands import start
 
 from selfattn_bio.layout import Layout
 
@@ -27,17 +28,20 @@ STEPS = {step: f"{step} OUT" for step in TASK_STEPS} | {
 # their contents include times or the command
 DIFFERENT = {"train.json", "history.csv", "provenance.json", "README.md"}
 KILLED = ("ingest", "split", "evaluate", "explain", "motifs")
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("interrupted steps")]
 
 
-def command(step: str, output: Path) -> list[str]:
-    return [sys.executable, "-m", "selfattn_bio", *STEPS[step].replace("OUT", str(output)).split()]
+def begin(step: str, output: Path, task: Path, errors: Path | str = os.devnull) -> BaseProcess:
+    return start(STEPS[step].replace("OUT", str(output)), folder=task, errors=errors)
 
 
-def run(step: str, output: Path, task: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(step, output), cwd=task, text=True, capture_output=True, check=False
-    )
+def code_of(process: BaseProcess) -> int:
+    process.join()
+    return process.exitcode
+
+
+def finish(step: str, output: Path, task: Path) -> None:
+    assert code_of(begin(step, output, task)) == 0
 
 
 def prepared(step: str, task: Path, folder: Path) -> Path:
@@ -53,15 +57,20 @@ def prepared(step: str, task: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> Path:
-    """Return a folder with the results of each step of the smoke task."""
+    """Return a folder with the results of each step of a small smoke task."""
     folder = tmp_path_factory.mktemp("task")
     for name in ("positives", "negatives"):
         shutil.copy(ROOT / f"data/smoke/{name}.fa", folder)
     text = (ROOT / "workflows/tasks/smoke.toml").read_text().replace("data/smoke/", "")
+    for large, small in (
+        ("200\n", "40\n"),
+        ('parts = ["kmer6_positional_logistic"]', "parts = []"),
+    ):
+        assert large in text
+        text = text.replace(large, small)
     (folder / "run.toml").write_text(text)
     for step in STEPS:
-        done = run(step, folder, folder)
-        assert done.returncode == 0, done.stderr
+        finish(step, folder, folder)
     return folder
 
 
@@ -77,22 +86,20 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("step", KILLED)
 def test_killed_step_leaves_nothing_and_ends_with_same_results(step, task, tmp_path):
     whole, output = (prepared(step, task, tmp_path / name) for name in ("whole", "killed"))
-    start = time.monotonic()
-    assert run(step, whole, task).returncode == 0
-    seconds, moments, ended = time.monotonic() - start, random.Random(step), 0
+    begun = time.monotonic()
+    finish(step, whole, task)
+    seconds, moments, ended = time.monotonic() - begun, random.Random(step), 0
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            command(step, output), cwd=task, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(seconds * moments.uniform(0.3, 1.0))  # before, libraries are imported
+        process = begin(step, output, task)
+        time.sleep(seconds * moments.random())
         process.kill()
-        ended += process.wait() == 0
+        ended += code_of(process) == 0
         # under its final name, a file is complete
         names = {name for name in contents(output) if not re.search(r"(^|/)\.", name)}
         for name in names:
             assert (output / name).read_bytes() == (whole / name).read_bytes(), name
     assert ended < KILLS
-    assert run(step, output, task).returncode == 0
+    finish(step, output, task)
     assert contents(output) == contents(whole)
 
 
@@ -100,12 +107,10 @@ def test_killed_step_leaves_nothing_and_ends_with_same_results(step, task, tmp_p
 def test_step_that_runs_twice_at_the_same_time(step, task, tmp_path):
     """Both processes write the same result, except those of a training, where one stops."""
     output = prepared(step, task, tmp_path / "both")
-    processes = [
-        subprocess.Popen(command(step, output), cwd=task, text=True, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    errors = [process.communicate()[1] for process in processes]
-    codes = [process.returncode for process in processes]
+    files = [tmp_path / f"errors.{number}" for number in (1, 2)]
+    processes = [begin(step, output, task, file) for file in files]
+    codes = [code_of(process) for process in processes]
+    errors = [file.read_text() for file in files]
     if step == "train":
         assert sorted(codes) == [0, 1], errors
         assert re.fullmatch(
@@ -137,11 +142,12 @@ def full_disk(tmp_path):
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "interactions"])
-def test_full_disk_is_one_line_and_leaves_no_part_of_a_file(step, task, full_disk):
-    done = run(step, prepared(step, task, full_disk), task)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+def test_full_disk_is_one_line_and_leaves_no_part_of_a_file(step, task, full_disk, tmp_path):
+    errors = tmp_path / "errors"
+    assert code_of(begin(step, prepared(step, task, full_disk), task, errors)) == 1
+    text = errors.read_text()
+    last = text.splitlines()[-1]
     assert last.startswith(f"selfattn-bio {step}: error: {full_disk}/")
     assert "No space left on device" in last
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in text
     assert not [name for name in contents(full_disk) if name.startswith(".")]

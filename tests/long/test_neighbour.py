@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 # the network is small, so that its threads meet often
 STEPS = """
 import time
-from selfattn_bio.cli.process import cap_threads
+from selfattn_bio.process import cap_threads
 cap_threads()
 import torch
 torch.set_num_threads(2)

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
+from projects import copy_project
 
-ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "slurm"
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # Debian installs the daemons there
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
@@ -50,6 +50,8 @@ def why_not() -> str:
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.alone,
+    pytest.mark.xdist_group("slurm"),
     pytest.mark.timeout(2400),
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "never"),
 ]
@@ -74,10 +76,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """Copy the project, with a longer training on two nodes."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("workflows", "profiles", "notebooks", "data/smoke"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "Snakefile", folder)
+    folder = copy_project(tmp_path_factory.mktemp("slurm") / "project")
     profile = folder / "profiles/slurm/config.yaml"
     for line in TWO_NODES:
         assert f"    # {line}" in profile.read_text()
@@ -174,7 +173,7 @@ def running_job(comment: str) -> str:
     return number
 
 
-def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys):
+def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project):
     results = project / "results/smoke"
     killed, asked = results / "model.checkpoints", results / "variants/cnn/model.checkpoints"
     started = time.monotonic()
@@ -213,14 +212,13 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "train_smoke", "--dry-run"]
     output = subprocess.check_output(command, cwd=project, text=True, stderr=subprocess.STDOUT)
     assert "Nothing to be done" in output  # on other machines
-    with capsys.disabled():
-        print(
-            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; "
-            f"resumed at step {step} after kill -9, and at step {saved[1]} after SIGTERM"
-        )
+    print(
+        f"{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; "
+        f"resumed at step {step} after kill -9, and at step {saved[1]} after SIGTERM"
+    )
 
 
-def test_scancel_frees_the_nodes(cluster, project, capsys):
+def test_scancel_frees_the_nodes(cluster, project):
     checkpoints = project / "results/smoke/model.checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
     set_steps(project, 100_000)
@@ -235,5 +233,4 @@ def test_scancel_frees_the_nodes(cluster, project, capsys):
         seconds = time.monotonic() - cancelled
         assert trainers(project, "results/smoke") == {}
         assert run.process.wait(timeout=900) == 1, run.said
-    with capsys.disabled():
-        print(f"\nnodes free {seconds:.1f} s after scancel", end="")
+    print(f"nodes free {seconds:.1f} s after scancel")

@@ -15,7 +15,7 @@ from selfattn_bio.attention.positions import Terms
 
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 # largest error relative to the size of the values; bfloat16 has 8 bits
-ERRORS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+ERRORS = {torch.float32: 1e-5, torch.bfloat16: 1.5e-2}
 
 needs_band = pytest.mark.skipif(
     unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"

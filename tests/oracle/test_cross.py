@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import cross_attention
-from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 from selfattn_bio.attribution.rules import ATTNLRP, CP_LRP, attribution_rules, gradient_at
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import OneInput
@@ -97,20 +97,6 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
     ):
         assert one.isfinite().all()
         assert_close(one, other)
-
-
-def test_invalid_arguments_are_refused():
-    q, k = torch.randn(B, H, 4, DH), torch.randn(B, H, 5, DH)
-    with pytest.raises(ValueError, match=r"do not fit; .* \(B, G, M, Dh\) for k and v"):
-        cross_attention(q, k[..., :3], k[..., :3], position=NoPosition())
-    with pytest.raises(
-        ValueError, match=r"mask is torch.bool of shape \(3, 4\); expected .* \(B, M\) = \(3, 5\)"
-    ):
-        cross_attention(q, k, k, position=NoPosition(), mask=torch.ones(B, 4, dtype=torch.bool))
-    with pytest.raises(
-        ValueError, match="position Shaw has its own keys, which cross-attention does not support"
-    ):
-        cross_attention(q, k, k, position=Shaw(DH, 3))
 
 
 # ------------ the network

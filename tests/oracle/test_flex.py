@@ -56,13 +56,7 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged, monkeypatch):
         request = prepare(q, k, v, pattern=pattern, position=position, mask=shared)
         found = flex.run(request)
         expected = attend(
-            q,
-            k,
-            v,
-            pattern=pattern,
-            position=position,
-            mask=shared,
-            kernel="reference",
+            q, k, v, pattern=pattern, position=position, mask=shared, kernel="reference"
         )
     for one, other, real in zip(found, expected, mask, strict=True):
         assert_close(one[:, real], other[:, real], rtol=1e-4, atol=1e-5)

@@ -3,6 +3,8 @@
 Patterns, positions, lengths and padding vary.
 """
 
+import itertools
+
 import pytest
 import torch
 from band_here import needs_band
@@ -90,73 +92,36 @@ def test_slab_and_sdpa_equal_reference(pattern, make, length, padded):
             assert_close(one, other, **EXACT)
 
 
-@settings(max_examples=100, deadline=None)
-@given(pattern=patterns, make=positions, length=lengths, padded=st.booleans())
-def test_every_kernel_in_float32_is_within_rounding_of_float64(pattern, make, length, padded):
+@settings(max_examples=150, deadline=None)
+@given(
+    pattern=patterns,
+    make=positions,
+    length=lengths,
+    padded=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_every_kernel_is_within_rounding_of_float64(pattern, make, length, padded, dtype):
     torch.manual_seed(0)
     position = make(16)
-    qkv, upstream, mask = batch(length, padded, dtype=torch.float32, head_dim=16)
+    qkv, upstream, mask = batch(length, padded, dtype=dtype, head_dim=16)
     arguments = {"pattern": pattern, "mask": mask}
     kernels = able(config.KERNELS, qkv, pattern, position)
-    found = [results(kernel, qkv, position, upstream, **arguments) for kernel in kernels]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        found = [results(kernel, qkv, position, upstream, **arguments) for kernel in kernels]
     exact = [x.detach().double().requires_grad_() for x in qkv]
     expected = results("reference", exact, position.double(), upstream.double(), **arguments)
+    limit = 1e-5 if dtype == torch.float32 else 2e-2
     for kernel, tensors in zip(kernels, found, strict=True):
-        for one, other in zip(tensors, expected, strict=True):
-            # if terms of about 1 cancel, the error is relative to the square root of their number
-            size = max(float(other.detach().norm()), other.numel() ** 0.5)
-            assert float((one.double() - other).detach().norm()) < 1e-5 * size, kernel
+        assert tensors[0].dtype == dtype
+        for number, (one, other) in enumerate(zip(tensors, expected, strict=True)):
+            # If terms of about 1 cancel, the error is relative to the square root of their number.
+            # Gradients of the tables of positions are sums over all queries.
+            terms = other.numel() * (length if number > 3 else 1)
+            size = max(float(other.detach().norm()), terms**0.5)
+            assert float((one.double() - other).detach().norm()) < limit * size, kernel
 
 
 KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
-ONE_WINDOW = (
-    Window(70) | Global(8),
-    CausalPattern(Window(100) | Global(2)),
-    Full(),
-    CausalPattern(Full()),
-)
-MORE = (
-    Window(70) | Global(2) | RandomBlocks(2, 64),
-    Window(20) | Strided(30),
-    CausalPattern(Window(20) | Global(1) | RandomBlocks(2, 32)),
-    CausalPattern(Window(5) | Global(8)) | RandomBlocks(4, 16),
-)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kernel", ["sdpa", *KERNELS])
-@pytest.mark.parametrize("pattern", [*ONE_WINDOW, *MORE], ids=str)
-@pytest.mark.parametrize(
-    "make",
-    [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)],
-    ids=["t5", "rotary", "alibi"],
-)
-def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
-    if kernel == ("band" if pattern in MORE else "joint"):
-        with pytest.raises(
-            ValueError,
-            match=r"the pattern is not one window (with or without|combined with other parts)",
-        ):
-            attend(
-                *torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel=kernel
-            )
-        return
-    torch.manual_seed(0)
-    position = make()
-    qkv, upstream, mask = batch(300, True, dtype=dtype, head_dim=16)
-    found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask)
-    exact = [x.detach().double().requires_grad_() for x in qkv]
-    expected = results(
-        "reference",
-        exact,
-        position.double(),
-        upstream.double(),
-        pattern=pattern,
-        mask=mask,
-    )
-    limit = 1e-5 if dtype == torch.float32 else 2e-2
-    for one, other in zip(found, expected, strict=True):
-        assert float(((one.double() - other).norm() / other.norm()).detach()) < limit
 
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
@@ -179,42 +144,6 @@ def test_queries_without_keys_have_zero_output_and_gradient(make, dtype, kernel)
         assert not x[0].any()
         assert not x[1, :, 70:].any()
     assert all(bool(x.isfinite().all()) for x in gradients)
-
-
-class Door(torch.nn.Module):
-    """`attend` as a module, whose parameters can be replaced."""
-
-    def __init__(self, position, kernel):
-        super().__init__()
-        self.position, self.kernel = position, kernel
-
-    def forward(self, q, k, v):
-        return attend(
-            q,
-            k,
-            v,
-            pattern=Window(2) | Global(1) | RandomBlocks(1, 2),
-            position=self.position,
-            kernel=self.kernel,
-        )
-
-
-@pytest.mark.parametrize("kernel", ["reference", "slab"])
-@pytest.mark.parametrize(
-    "make",
-    [lambda: T5Bias(2, 4, 3), lambda: Shaw(2, 2), lambda: TransformerXL(2, 2, 3)],
-    ids=["t5", "shaw", "xl"],
-)
-def test_gradcheck(kernel, make):
-    torch.manual_seed(0)
-    position = make().double()
-    door = Door(position, kernel)
-    names, tables = zip(*door.named_parameters(), strict=True)
-    q, k, v = (torch.randn(1, 2, 5, 2, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    assert torch.autograd.gradcheck(
-        lambda *x: torch.func.functional_call(door, dict(zip(names, x[3:], strict=True)), x[:3]),
-        (q, k, v, *tables),
-    )
 
 
 def precision(kernel):
@@ -256,55 +185,26 @@ def served(*patterns):
 
 
 @pytest.mark.parametrize(("kernel", "pattern"), served(*WINDOWS, *OTHERS, *BESIDE))
-def test_padding_never_changes_a_result(pattern, kernel):
+def test_padding_at_either_end_changes_nothing(pattern, kernel):
+    # the others depend on the start of the sequence
+    shifted = (Window(20), CausalPattern(Window(20)), Full(), Window(9) | Strided(20))
+    fronts = (0, 37) if pattern in shifted else (0,)
     dtype, head_dim, tolerance = precision(kernel)
     qkv, _, _ = batch(130, False, batch_size=1, dtype=dtype, head_dim=head_dim)
     torch.manual_seed(0)
-    position = T5Bias(H, 8, 20).to(dtype)
-    alone = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
-    padded = [torch.cat((x, torch.randn(1, H, 77, head_dim, dtype=dtype)), 2) for x in qkv]
-    mask = torch.arange(207)[None] < 130
-    assert_close(
-        attend(*padded, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, :130],
-        alone,
-        **tolerance,
-    )
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda _: T5Bias(H, 8, 20),
-        lambda _: Alibi(H),
-        Rotary,
-        lambda dim: Shaw(dim, 9),
-        lambda dim: TransformerXL(H, dim, 9),
-    ],
-    ids=["t5", "alibi", "rotary", "shaw", "xl"],
-)
-@pytest.mark.parametrize(("kernel", "pattern"), served(Window(20), Full(), Window(9) | Strided(20)))
-def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
-    dtype, head_dim, tolerance = precision(kernel)
-    torch.manual_seed(0)
-    position = make(head_dim).to(dtype)
-    if kernel in ("sdpa", "band", "joint") and isinstance(position, Shaw | TransformerXL):
-        with pytest.raises(ValueError, match="the position has its own keys"):
-            attend(
-                *torch.zeros(3, 1, H, 9, head_dim),
-                pattern=pattern,
-                position=position.float(),
-                kernel=kernel,
-            )
-        return
-    qkv, _, _ = batch(130, False, batch_size=1, dtype=dtype, head_dim=head_dim)
-    moved = [torch.cat((torch.randn(1, H, 37, head_dim, dtype=dtype), x), 2) for x in qkv]
-    mask = torch.arange(167)[None] >= 37
-    expected = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
-    assert_close(
-        attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:],
-        expected,
-        **tolerance,
-    )
+    positions = [T5Bias(H, 8, 20), Alibi(H), Rotary(head_dim)]
+    if kernel in ("reference", "slab"):
+        positions += [Shaw(head_dim, 9), TransformerXL(H, head_dim, 9)]
+    for position, front in itertools.product(positions, fronts):
+        rule = {"pattern": pattern, "position": position.to(dtype), "kernel": kernel}
+        alone = attend(*qkv, **rule)
+        padded = [torch.randn(1, H, 207, head_dim, dtype=dtype) for _ in qkv]
+        at = slice(front, front + 130)
+        for x, real in zip(padded, qkv, strict=True):
+            x[:, :, at] = real.detach()
+        mask = torch.zeros(1, 207, dtype=torch.bool)
+        mask[:, at] = True
+        assert_close(attend(*padded, **rule, mask=mask)[:, :, at], alone, **tolerance)
 
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
@@ -319,38 +219,6 @@ def test_two_runs_are_bit_equal(kernel):
         results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2)
     )
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
-
-
-@pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
-@pytest.mark.parametrize(
-    "make",
-    [
-        NoPosition,
-        lambda: T5Bias(H, 16, 40),
-        lambda: Alibi(H),
-        lambda: Rotary(16),
-        lambda: Shaw(16, 20),
-        lambda: TransformerXL(H, 16, 30),
-    ],
-    ids=["none", "t5", "alibi", "rotary", "shaw", "xl"],
-)
-def test_mixed_precision(kernel, make):
-    """Parameters are float32, and q, k and v are bfloat16, as under autocast."""
-    pattern = Window(20) | Strided(30) if kernel == "joint" else Window(20)
-    position = make()
-    qkv, upstream, _ = batch(150, False, dtype=torch.bfloat16, head_dim=16)
-    if kernel in ("sdpa", "band", "joint") and isinstance(position, Shaw | TransformerXL):
-        with pytest.raises(ValueError, match="the position has its own keys"):
-            attend(*qkv, pattern=pattern, position=position, kernel=kernel)
-        return
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out, *gradients = results(kernel, qkv, position, upstream, pattern=pattern)
-    assert out.dtype == torch.bfloat16
-    expected = attend(
-        *(x.double() for x in qkv), pattern=pattern, position=position.double(), kernel="reference"
-    )
-    assert float(((out.double() - expected).norm() / expected.norm()).detach()) < 2e-2
-    assert all(bool(x.isfinite().all()) for x in gradients)
 
 
 @pytest.mark.parametrize("shape", [(0, H, 5, 16), (2, H, 0, 16)])
@@ -379,6 +247,6 @@ def test_empty_sequences(shape):
 def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
     mask = AttentionMask(torch.ones(1, length, dtype=torch.bool))
-    found = walks(pattern, mask, heads=1, clip=0, done=())
+    found = walks(pattern, mask, heads=1, done=())
     pairs = sum(tile.index().numel() for walk in found for tile in walk)
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shlex
 import shutil
 
@@ -67,15 +68,13 @@ def small(fresh, tmp_path):
 
 @needs_band
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
-)
+@pytest.mark.parametrize("rest", [0, 100, -1], ids=["nothing", "100 bytes", "all but a byte"])
 def test_partial_library_is_rebuilt(rest):
     assert unavailable_reason() is None
     _, path = native._recipe()
     whole = path.read_bytes()
     path.unlink()  # this process has mapped the file
-    path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
+    path.write_bytes(whole[:rest])
     native._load.cache_clear()
     assert native.library().band_tile() == 8
     assert path.read_bytes() == whole
@@ -148,10 +147,8 @@ def test_unavailable_reason_names_the_problem(fresh, tmp_path):
     fresh.setattr(native, "_cpu", lambda: "some CPU")
     fresh.setenv("CXX", "no-such-compiler")
     assert reason() == "the compiler no-such-compiler was not found"
-    with pytest.raises(
-        RuntimeError,
-        match="band attention cannot run here: the compiler no-such-compiler was not found",
-    ):
+    message = "band attention cannot run here: the compiler no-such-compiler was not found"
+    with pytest.raises(RuntimeError, match=message):
         band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
     fresh.setenv("CXX", '"')
     assert reason() == "CXX is not a valid command: '\"' (No closing quotation)"
@@ -165,10 +162,7 @@ def test_first_compiler_error_is_reported(fresh, tmp_path):
     source = tmp_path / "band.cpp"
     source.write_text("int band_tile() { return no_such_name; }\n")
     fresh.setattr(native, "SOURCE", source)
-    assert "failed: " in unavailable_reason()
-    assert "error: " in unavailable_reason()
-    assert "no_such_name" in unavailable_reason()
-    assert "\n" not in unavailable_reason()
+    assert re.fullmatch("\\S+ failed: .*error: .*no_such_name.*", unavailable_reason())
 
 
 def test_missing_cpu_features_are_reported(fresh, tmp_path):

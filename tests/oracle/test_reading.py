@@ -1,10 +1,11 @@
-"""Compare attention computed tile by tile with the dense weights, for any pattern."""
+"""Compare attention computed for some queries at a time with dense weights, for any pattern."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from selfattn_bio.attention import reading
 from selfattn_bio.attention.inputs import prepare
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attention.patterns import (
@@ -20,11 +21,10 @@ from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5
 from selfattn_bio.attention.reading import (
     between,
     binned,
-    pushed,
     received,
     rollout,
     top_edges,
-    weight_tiles,
+    weight_rows,
 )
 
 B, H, L, DH = 2, 2, 150, 4
@@ -93,26 +93,18 @@ def test_binned_is_bins_times_weights_times_bins(pattern):
     )
 
 
+@pytest.fixture(autouse=True)
+def few_queries_at_a_time(monkeypatch):
+    monkeypatch.setattr(reading, "WEIGHTS", 64 * B * H * L)
+
+
 @each
 @each_position
-def test_tiles_hold_each_weight_once(pattern, kind):
+def test_rows_hold_the_dense_weights(pattern, kind):
     layer = layer_of(pattern, kind)
-    found = torch.zeros(B, H, L, L, dtype=torch.float64)
-    for tile in weight_tiles(layer):
-        for g in range(tile.weights.shape[2]):
-            queries, keys = tile.queries[g], tile.keys[g if len(tile.keys) > 1 else 0]
-            block = tile.weights[:, :, g][:, :, queries >= 0][..., keys >= 0]
-            at = torch.meshgrid(queries[queries >= 0], keys[keys >= 0], indexing="ij")
-            found[tile.batch].index_put_(
-                (
-                    torch.arange(len(block))[:, None, None, None],
-                    torch.arange(H)[:, None, None],
-                    *at,
-                ),
-                block,
-                True,
-            )
-    assert_close(found, dense(layer))
+    found = list(weight_rows(layer))
+    assert [rows.start for rows, _ in found] == [0, 64, 128]
+    assert_close(torch.cat([weights for _, weights in found], 2), dense(layer))
 
 
 @each
@@ -153,29 +145,20 @@ def test_rollout(pattern):
     assert_close(found.sum(1), start.sum(1))
 
 
-class Made(TorchDispatchMode):
-    """Count the elements of all new tensors, an upper bound for the memory."""
+class Largest(TorchDispatchMode):
+    """Record the number of elements of the largest new tensor."""
 
-    def __init__(self):
-        super().__init__()
-        self.total, self.largest = 0, 0
+    largest = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
-        for x, made in zip(
-            out if isinstance(out, tuple | list) else [out], function._schema.returns, strict=False
-        ):
-            # neither a view nor an existing tensor
-            if isinstance(x, torch.Tensor) and made.alias_info is None:
-                self.total, self.largest = self.total + x.numel(), max(self.largest, x.numel())
+        for x in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(x, torch.Tensor) and not x._is_view():
+                self.largest = max(self.largest, x.numel())
         return out
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [Window(20), Window(20) | Global(3), Window(10) | Global(2) | RandomBlocks(2, 16)],
-    ids=str,
-)
+@pytest.mark.parametrize("pattern", [Window(20) | Global(3), Window(10) | RandomBlocks(2, 16)])
 @pytest.mark.parametrize(
     "read",
     [
@@ -186,41 +169,21 @@ class Made(TorchDispatchMode):
     ids=["received", "top_edges", "rollout"],
 )
 def test_memory_grows_with_the_length_alone(pattern, read):
-    made = {}
-    for length in (4000, 16_000):
-        torch.manual_seed(0)
-        q, k = torch.randn(2, 1, H, length, DH)
-        with Made() as made[length]:
-            read(inputs(q, k, pattern, T5Bias(H, 8, 20)))
-    assert made[16_000].total < 4.1 * made[4000].total
-    assert made[16_000].largest < 4.1 * made[4000].largest
-
-
-def test_grouped_keys_are_shared_by_their_queries():
-    q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
-    shared = inputs(q, k[:, :1], Window(20), Rotary(DH))
-    spread = inputs(q, k[:, :1].expand(-1, H, -1, -1), Window(20), Rotary(DH))
-    given = torch.rand(B, H, L, dtype=torch.float64)
-    assert_close(pushed(shared, given), pushed(spread, given))
+    q, k = torch.randn(2, 1, H, 2000, DH)
+    with Largest() as made:
+        read(inputs(q, k, pattern, T5Bias(H, 8, 20)))
+    assert made.largest <= 64 * B * H * L
 
 
 def test_gradients_stay_as_they_were_for_the_caller():
-    one, other = (weight_tiles(layer_of(Window(20) | Global(2), "t5", seed)) for seed in range(2))
-    for tile, _ in zip(one, other, strict=True):
+    for _, weights in weight_rows(layer_of(Window(20) | Global(2), "shaw")):
         assert torch.is_grad_enabled()
-        assert not tile.weights.requires_grad
-    assert torch.is_grad_enabled()
+        assert not weights.requires_grad
 
 
-def test_padding_and_low_precision():
-    torch.manual_seed(0)
+def test_low_precision_is_computed_in_float32():
     q, k = 2 * torch.randn(2, B, H, L, DH, dtype=torch.float64)
-    mask = torch.ones(B, L, dtype=torch.bool)
-    mask[1, 90:] = False
     pattern, position = Window(20) | Global(2), T5Bias(H, 8, 20).double()
-    layer = inputs(q, k, pattern, position, mask)
-    assert_close(received(layer), (dense(layer) * mask[:, None, :, None]).sum(2))
-    half = inputs(q.bfloat16(), k.bfloat16(), pattern, position, mask)
-    assert received(half).dtype == torch.float32
-    assert_close(received(half).double(), received(layer), rtol=0.1, atol=0.1)
-    assert top_edges(half, 3)[2].dtype == torch.float32
+    layer, half = (inputs(*each, pattern, position) for each in ((q, k), (q.half(), k.half())))
+    assert received(half).dtype == top_edges(half, 3)[2].dtype == torch.float32
+    assert_close(received(half).double(), received(layer), rtol=0.02, atol=0.02)

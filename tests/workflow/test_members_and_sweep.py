@@ -7,51 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from projects import copy_project, planned, replace, snakemake
+from projects import TINY, copy_project, planned, replace, snakemake
 
 from selfattn_bio.files import sha256_of
 
 pytestmark = pytest.mark.slow
 
-TINY = """
-title = "A tiny task: two members, a sweep of two jobs"
-variants = {}
-
-[data]
-positives = "data/smoke/positives.fa"
-negatives = "data/smoke/negatives.fa"
-
-[split]
-kind = "chromosome"
-valid = ["chrB"]
-test = ["chrC"]
-
-[model]
-kind = "attention"
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-
-[training]
-seeds = 2
-max_steps = 4
-evaluate_every = 2
-batch_size = 16
-
-[evaluation]
-bootstraps = 20
-
-[sweep]
-"training.learning_rate" = [1e-3, 1e-2]
-"""
+SEEDS = f"{TINY}seeds = 2\n"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
     """Run and sweep the tiny task; return the project and the output."""
     project = copy_project(tmp_path_factory.mktemp("sweep") / "a project with spaces")
-    (project / "workflows" / "tasks" / "tiny.toml").write_text(TINY)
+    sweep = '[sweep]\n"training.learning_rate" = [1e-3, 1e-2]\n'
+    (project / "workflows" / "tasks" / "tiny.toml").write_text(SEEDS + sweep)
     result = snakemake(project, "results/tiny/metrics.json", "sweep_tiny")
     assert result.returncode == 0, result.stdout
     return project, result.stdout
@@ -147,7 +117,7 @@ def test_further_members_reuse_parts_of_first(finished):
     """The first member is trained before another one, if that takes its parts."""
     project = finished[0]
     for parts, trainings in (([], 1), (["kmer6_logistic"], 2)):
-        text = TINY.partition("[sweep]")[0] + f"[stack]\nparts = {parts}\n"
+        text = f"{SEEDS}[stack]\nparts = {parts}\n"
         (project / "workflows" / "tasks" / "stacked.toml").write_text(text)
         jobs = planned(project, "results/stacked/members/2/model")
         assert jobs == {"ingest": 1, "split": 1, "train": trainings}

@@ -1,4 +1,4 @@
-"""Run a task with each kind of input through Snakemake to its corpus, including docs/data.md."""
+"""Run a task with each kind of input through Snakemake to its corpus."""
 
 import gzip
 import json
@@ -10,9 +10,6 @@ import pyarrow
 import pytest
 from projects import copy_project, replace, snakemake
 
-from selfattn_bio.config import read_run_file
-
-ROOT = Path(__file__).parents[2]
 GENBANK = """LOCUS       X{0}                        20 bp    DNA     linear   INV 01-JAN-2000
 VERSION     X{0}.1
 SOURCE      fly
@@ -82,7 +79,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_every_input_kind_becomes_a_corpus(project):
-    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS), fresh=True)
+    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS))
     assert result.returncode == 0, result.stdout
     corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
     records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
@@ -122,10 +119,8 @@ def test_missing_data_file_error(project):
     result = snakemake(project, "results/fastq/corpus")
     (project / "away").rename(project / "n.fq.gz")
     assert result.returncode == 1
-    assert (
-        result.stdout.splitlines()[-1]
-        == "error: workflows/tasks/fastq.toml: [data]: no such file: 'n.fq.gz'"
-    )
+    last = result.stdout.splitlines()[-1]
+    assert re.match(r"error: workflows/tasks/fastq.toml:\d+: no such file: 'n.fq.gz'", last)
 
 
 @pytest.mark.slow
@@ -137,12 +132,3 @@ def test_table_error_names_line(project):
     assert result.stdout.splitlines()[-1].startswith(
         "selfattn-bio ingest: error: a.csv:3: row has 3 cells, but the table has 2 columns"
     )
-
-
-def test_run_files_in_data_docs_are_valid(tmp_path):
-    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) >= 6
-    for number, text in enumerate(blocks):
-        (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
-        read_run_file(tmp_path / f"{number}.toml")

@@ -68,22 +68,6 @@ def test_readme_and_index_link_every_page():
     assert len(README.splitlines()) <= 120
 
 
-def test_readme_run_file_is_valid(tmp_path):
-    (own,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "mine.toml").write_text(own, encoding="utf-8")
-    run = read_run_file(tmp_path / "mine.toml")
-    assert run.model.kind == "attention"
-    assert run.interpret.database == "jaspar:vertebrates"
-
-
-def test_readme_python_names_exist():
-    import selfattn_bio
-
-    names = set(re.findall(r"selfattn_bio\.(\w+)\(", README))
-    assert names >= {"load", "score_sequences", "explain"}
-    assert all(callable(getattr(selfattn_bio, name)) for name in names)
-
-
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "workflows/tasks").glob("*.toml")), ids=lambda path: path.stem
 )
@@ -93,37 +77,11 @@ def test_shipped_run_files_are_valid_and_have_data(path):
     assert [file for file, _ in run.data.files if not (ROOT / file).is_file()] == []
 
 
-def test_run_files_in_training_docs_are_valid(tmp_path):
-    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
-        (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
-        read_run_file(tmp_path / f"{number}.toml")
-    assert number >= 3
-
-
-def test_sections_in_leakage_docs_are_valid(tmp_path):
-    page = (ROOT / "docs/leakage.md").read_text(encoding="utf-8")
-    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
-        (tmp_path / f"{number}.toml").write_text(
-            '[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + text, encoding="utf-8"
-        )
-        read_run_file(tmp_path / f"{number}.toml")
-    assert number == 1
-
-
 def test_sweep_docs_show_jobs_of_task():
     page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
     shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)
     jobs = read_run_file(ROOT / "workflows/tasks/grid.toml").jobs()
     assert sorted(shown) == sorted((job.of, job.name) for job in jobs)
-
-
-def test_smoke_data_match_their_script(tmp_path):
-    script = tmp_path / "make_smoke.py"
-    script.write_bytes((ROOT / "data/make_smoke.py").read_bytes())
-    subprocess.run([sys.executable, str(script)], check=True)
-    for name in ("positives.fa", "negatives.fa"):
-        assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
 
 
 def test_constraints_pin_all_dependencies_but_torch():

@@ -9,13 +9,25 @@ import pandas as pd
 import pytest
 from projects import copy_project, planned, replace, snakemake
 
-INTERPRETATION = {
-    "explain": 1,
-    "motifs": 1,
-    "interactions": 1,
-    "report": 1,
-    "notebook": 2,
-    "train_smoke": 1,
+TASK = "workflows/tasks/smoke.toml"
+INTERPRETED = dict.fromkeys(["explain", "motifs", "interactions", "report", "train_smoke"], 1)
+RETRAINED = INTERPRETED | {"train": 1, "train_variant": 2, "evaluate": 1, "notebook": 3}
+EVALUATED = {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
+NEW_RECORD = f">new chrom=chrA start=90000 end=90160 strand=+\n{'ACGTTGCA' * 20}\n"
+# file, text, new text, and the jobs that run again
+CHANGES = {
+    "interpretation": (TASK, "max_motifs = 5", "max_motifs = 4", INTERPRETED | {"notebook": 2}),
+    "training": (TASK, "max_steps = ", "max_steps = 1", RETRAINED),
+    "variant": (TASK, "hidden_dim = 32", "hidden_dim = 16", EVALUATED | {"train_variant": 1}),
+    "evaluation": (TASK, "bootstraps = 200", "bootstraps = 100", EVALUATED),
+    "limit of the audit": (
+        *(TASK, "[evaluation]", "[audit]\nmax_near = 0.5\n\n[evaluation]"),
+        {"audit": 1, "report": 1, "train_smoke": 1},
+    ),
+    "sequences": (
+        *("data/smoke/positives.fa", "", NEW_RECORD),
+        RETRAINED | {"ingest": 1, "split": 1, "audit": 1},
+    ),
 }
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
 # JASPAR name of a planted motif, and bases that each site has
@@ -220,68 +232,16 @@ def test_other_launch_settings_rerun_nothing(project):
     )
 
 
-def test_interpret_reruns_interpretation_only(project, edit):
-    edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs = 4")
-    assert planned(project) == INTERPRETATION
-
-
-def test_changed_training_retrains(project, edit):
-    edit("workflows/tasks/smoke.toml", "max_steps = ", "max_steps = 1")
-    assert planned(project) == INTERPRETATION | {
-        "train": 1,
-        "train_variant": 2,
-        "evaluate": 1,
-        "notebook": 3,
-    }
-
-
-def test_changed_variant_retrains_alone(project, edit):
-    edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
-    assert planned(project) == {
-        "train_variant": 1,
-        "evaluate": 1,
-        "report": 1,
-        "notebook": 3,
-        "train_smoke": 1,
-    }
-
-
-def test_changed_evaluation_retrains_nothing(project, edit):
-    edit("workflows/tasks/smoke.toml", "bootstraps = 200", "bootstraps = 100")
-    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
-
-
-def test_changed_audit_limit_retrains_nothing(project, edit):
-    edit("workflows/tasks/smoke.toml", "[evaluation]", "[audit]\nmax_near = 0.5\n\n[evaluation]")
-    assert planned(project) == {"audit": 1, "report": 1, "train_smoke": 1}
+@pytest.mark.parametrize(("path", "old", "new", "jobs"), CHANGES.values(), ids=CHANGES)
+def test_changes_rerun_steps_that_depend_on_them(project, edit, path, old, new, jobs):
+    edit(path, old, new)
+    assert planned(project) == jobs
 
 
 def test_whitespace_and_comments_rerun_nothing(project, edit):
-    edit("workflows/tasks/smoke.toml", "[training]", "# a comment\n\n[training]")
-    edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs  =  5  # at most")
-    edit(
-        "workflows/rules/model.smk",
-        "threads: cores_per_training\n",
-        "threads:  cores_per_training\n\n",
-    )
-    edit(
-        "workflows/rules/model.smk", " --threads {params.threads} ", "  --threads {params.threads} "
-    )
+    edit(TASK, "[training]", "# a comment\n\n[training]")
+    edit(TASK, "max_motifs = 5", "max_motifs  =  5  # at most")
+    rules, threads = "workflows/rules/model.smk", "threads: cores_per_training\n"
+    edit(rules, threads, threads.replace(" ", "  ") + "\n")
+    edit(rules, " --threads {params.threads} ", "  --threads {params.threads} ")
     assert planned(project) == {}
-
-
-def test_other_sequences_rerun_everything(project, edit):
-    edit(
-        "data/smoke/positives.fa",
-        "",
-        ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n",
-    )
-    assert planned(project) == INTERPRETATION | {
-        "ingest": 1,
-        "split": 1,
-        "audit": 1,
-        "train": 1,
-        "train_variant": 2,
-        "evaluate": 1,
-        "notebook": 3,
-    }

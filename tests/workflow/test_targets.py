@@ -22,59 +22,37 @@ def fresh(tmp_path) -> Path:
 
 
 # tasks and errors
-def test_new_run_file_is_a_new_target(fresh):
-    assert planned(fresh, "train_mine") == {
-        **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "train_variant": 2, "evaluate": 1},
-        **{
-            "explain": 1,
-            "motifs": 1,
-            "interactions": 1,
-            "report": 1,
-            "notebook": 3,
-            "train_mine": 1,
-        },
-    }
-
-
-def test_numbers_end_with_a_report(fresh):
-    run_file = '[data]\nsequences = "data/smoke/positives.fa"\ntargets = "t.tsv"\n'
-    run_file += '[objective]\nkind = "regression"\ncolumns = ["x"]\n'
-    (fresh / "workflows/tasks/numbers.toml").write_text(run_file)
-    (fresh / "t.tsv").write_text("id\tx\n")
-    assert planned(fresh, "train_numbers") == {
-        **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "evaluate": 1},
-        **{"explain": 1, "motifs": 1, "interactions": 1, "report": 1, "train_numbers": 1},
-    }
-
-
-def test_motifs_of_bins_need_a_strand(fresh):
-    run_file = '[data]\nsequences = "data/smoke/positives.fa"\n'
-    run_file += '[objective]\nkind = "bins"\npoints = "data/smoke/negatives.fa"\n'
-    (fresh / "workflows/tasks/bins.toml").write_text(run_file)
-    jobs = {"ingest": 1, "split": 1, "audit": 1, "train": 1, "evaluate": 1, "report": 1}
-    assert planned(fresh, "train_bins") == jobs | {"train_bins": 1}
-    (fresh / "workflows/tasks/bins.toml").write_text(run_file + '[interpret]\ntargets = ["+"]\n')
-    motifs = {"explain": 1, "motifs": 1, "interactions": 1}
-    assert planned(fresh, "train_bins") == jobs | motifs | {"train_bins": 1}
-
-
-def test_two_inputs_end_with_a_report(fresh):
-    run_file = """
-[data]
-positives = "data/smoke/positives.fa"
-negatives = "data/smoke/negatives.fa"
-[partner]
-kind = "sequence"
-files = "data/smoke/positives.fa"
-[model]
-kind = "paired"
+STEPS = dict.fromkeys(["ingest", "split", "audit", "train", "evaluate", "report"], 1)
+MOTIFS = dict.fromkeys(["explain", "motifs", "interactions"], 1)
+TWO_CLASSES = (
+    'data = { positives = "data/smoke/positives.fa", negatives = "data/smoke/negatives.fa" }'
+)
+TARGETS = 'data = { sequences = "data/smoke/positives.fa", targets = "t.tsv" }'
+BINS = """data.sequences = "data/smoke/positives.fa"
+objective = { kind = "bins", points = "data/smoke/negatives.fa" }
 """
-    (fresh / "workflows/tasks/pairs.toml").write_text(run_file)
-    assert planned(fresh, "train_pairs") == {
-        **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "train_variant": 3, "evaluate": 1},
-        **{"explain": 1, "motifs": 1, "partner_motifs": 1, "report": 1},
-        "train_pairs": 1,
-    }
+TASKS = {
+    "two classes": (TWO_CLASSES, MOTIFS | {"train_variant": 2, "notebook": 3}),
+    "numbers": (f'{TARGETS}\nobjective = {{ kind = "regression", columns = ["x"] }}', MOTIFS),
+    # motifs of bins need a strand
+    "bins": (BINS, {}),
+    "bins of a strand": (f'{BINS}interpret.targets = ["+"]', MOTIFS),
+    "two inputs": (
+        f"""{TWO_CLASSES}
+partner = {{ kind = "sequence", files = "data/smoke/positives.fa" }}
+model.kind = "paired"
+""",
+        {"train_variant": 3, "explain": 1, "motifs": 1, "partner_motifs": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_new_run_file_is_a_new_target(fresh, kind):
+    text, jobs = TASKS[kind]
+    (fresh / "workflows/tasks/new.toml").write_text(text)
+    (fresh / "t.tsv").write_text("id\tx\n")
+    assert planned(fresh, "train_new") == STEPS | jobs | {"train_new": 1}
 
 
 def test_data_file_named_like_a_target(fresh):
@@ -133,12 +111,12 @@ def test_missing_extra_is_reported_before_training(fresh):
         (
             "smoke/positives.fa",
             "smoke/none.fa",
-            r"smoke\.toml: \[data\]: no such file: '.*none\.fa'",
+            r"smoke\.toml:\d+: no such file: '.*none\.fa'\. Correct the path, which .*",
         ),
         (
             'database = "jaspar:insects"',
             'database = "none.meme"',
-            r"smoke\.toml: \[interpret\] database: no such file: 'none\.meme'",
+            r"smoke\.toml:\d+: no such file: 'none\.meme'\. Correct the path, which .*",
         ),
     ],
 )
@@ -203,13 +181,14 @@ def test_bad_sequence_file_error_names_line(fresh):
 
 # a stop
 def test_kill_9_names_unlock_and_training_resumes(fresh):
-    project, run_file = fresh, fresh / "workflows/tasks/smoke.toml"
+    run_file = fresh / "workflows/tasks/smoke.toml"
     longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
-    run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", longer))
-    checkpoints = project / "results/smoke/model.checkpoints"
+    run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 200", longer))
+    assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
+    checkpoints = fresh / "results/smoke/model.checkpoints"
     process = subprocess.Popen(
         command("results/smoke/model"),
-        cwd=project,
+        cwd=fresh,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -219,32 +198,17 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
-    locked = snakemake(project, "results/smoke/model")
+    locked = snakemake(fresh, "results/smoke/model")
     assert locked.returncode == 1
     assert locked.stdout.splitlines()[-1].startswith(
         "error: another run in this folder makes the same results. "
     )
     assert "run `snakemake --unlock`" in locked.stdout
 
-    assert snakemake(project, "--unlock").returncode == 0
-    again = subprocess.Popen(
-        command("results/smoke/model"),
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    log = project / "results/smoke/logs/train.log"
-    wait_for(
-        lambda: (
-            log.exists()
-            and re.search("model: resuming from the checkpoint of step [1-9]", log.read_text())
-        ),
-        again,
-    )
-    os.killpg(again.pid, signal.SIGKILL)
-    again.communicate()
+    assert snakemake(fresh, "--unlock").returncode == 0
+    assert snakemake(fresh, "results/smoke/model").returncode == 0
+    log = (fresh / "results/smoke/logs/train.log").read_text()
+    assert re.search("model: resuming from the checkpoint of step [1-9]", log)
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:

@@ -1,35 +1,13 @@
 """Run the workflow twice at the same time in one folder."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from projects import command, copy_project, planned
+from projects import TINY, copy_project, planned, start
 from test_targets import wait_for
 
 pytestmark = pytest.mark.long
-
-TINY = """
-[data]
-positives = "data/smoke/positives.fa"
-negatives = "data/smoke/negatives.fa"
-[split]
-kind = "chromosome"
-valid = ["chrB"]
-test = ["chrC"]
-[model]
-kind = "attention"
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-[training]
-max_steps = 20
-batch_size = 16
-[evaluation]
-bootstraps = 20
-"""
 
 
 @pytest.fixture
@@ -40,18 +18,8 @@ def project(tmp_path) -> Path:
     return folder
 
 
-def start(project: Path, name: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(f"results/{name}/metrics.json"),
-        cwd=project,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
 def test_two_tasks_at_the_same_time_end_as_usual(project):
-    runs = [start(project, name) for name in ("first", "second")]
+    runs = [start(project, f"results/{name}/metrics.json") for name in ("first", "second")]
     outputs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     results = [
@@ -66,9 +34,9 @@ def test_two_tasks_at_the_same_time_end_as_usual(project):
 
 
 def test_second_run_of_a_task_stops_with_one_sentence(project):
-    first = start(project, "first")
+    first = start(project, "results/first/metrics.json")
     wait_for(lambda: any((project / ".snakemake/locks").glob("*")), first)
-    second = start(project, "first")
+    second = start(project, "results/first/metrics.json")
     output = second.communicate()[0]
     assert second.returncode == 1
     assert output.splitlines()[-1] == (

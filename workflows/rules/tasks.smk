@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, check_files
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.extras import install_command
 from selfattn_bio.layout import Layout
@@ -191,16 +191,13 @@ def data_files(wildcards) -> list[str]:
     A missing file is an error here: without this check Snakemake would silently continue from an old corpus.
     """
     run = run_of(wildcards.task)
-    return [
-        *existing("[data]", run.data.inputs, wildcards),
-        *existing("[partner]", run.partner.inputs if run.partner else [], wildcards),
-    ]
+    return existing([*run.data.inputs, *(run.partner.inputs if run.partner else [])], wildcards)
 
 
 def points_file(wildcards) -> list[str]:
     """Return the file of points of the objective `bins`."""
     points = getattr(run_of(wildcards.task).objective, "points", None)
-    return existing("[objective] points", [points] if points else [], wildcards)
+    return existing([points] if points else [], wildcards)
 
 
 def interpreted(wildcards) -> list[Path]:
@@ -229,13 +226,14 @@ def database_file(wildcards) -> list[str]:
     A wrong path is reported before the training, not after it.
     """
     database = run_of(wildcards.task).interpret.database_file
-    return existing("[interpret] database", [database], wildcards) if database else []
+    return existing([database] if database else [], wildcards)
 
 
-def existing(key: str, files: list[str], wildcards) -> list[str]:
-    for file in files:
-        if not Path(file).is_file():
-            sys.exit(f"error: {run_file(wildcards)}: {key}: no such file: {file!r}")
+def existing(files: list[str], wildcards) -> list[str]:
+    try:
+        check_files(run_of(wildcards.task), files)
+    except RunFileError as error:
+        sys.exit(f"error: {error}")
     return files
 
 

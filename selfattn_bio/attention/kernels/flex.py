@@ -82,13 +82,11 @@ def _touched(
     """
     n = -(-padded // BLOCK)
     with torch.inference_mode(False):  # they are cached, and a training step may use them later
-        touched = torch.zeros(n, n, dtype=torch.bool)
+        touched = torch.zeros(n, n, dtype=torch.bool, device=device)
         real = -(-length // BLOCK)
-        touched[:real, :real] = pattern.block_mask(length, BLOCK)
+        touched[:real, :real] = pattern.block_mask(length, BLOCK, device)
         order = touched.to(torch.int8).argsort(dim=1, descending=True, stable=True).to(torch.int32)
-        return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(
-            device
-        )
+        return touched.sum(1, dtype=torch.int32)[None, None], order[None, None]
 
 
 def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
@@ -100,8 +98,7 @@ def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
     lengths = mask.lengths.expand(len(mask.tokens))
     sampled = {  # (B, blocks, count)
         part: part.sampled(
-            torch.arange(-(-longest // part.block), device=mask.device)[None],
-            lengths[:, None],
+            torch.arange(-(-longest // part.block), device=mask.device)[None], lengths[:, None]
         )
         for part in parts
         if isinstance(part, SampledBlocks)

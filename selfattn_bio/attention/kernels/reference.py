@@ -62,18 +62,20 @@ def dense_weights(inputs: AttentionInputs) -> Tensor:
 
 
 def attention_weights(
-    q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None
+    q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, first: int = 0
 ) -> Tensor:
     """Return the softmax of the scaled scores over the allowed keys.
 
     Parameters
     ----------
     q, k
-        (B, H, Lq, Dh) and (B, H, L, Dh); the queries are those of the first Lq tokens.
+        (B, H, Lq, Dh) and (B, H, L, Dh).
     terms
         Terms of the position.
     allowed
         bool, True = may attend; broadcasts to (B, H, Lq, L).
+    first
+        Token of the first query.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def attention_weights(
     """
     scale = 1 / math.sqrt(q.shape[-1])
     scores = with_position(
-        (q * scale) @ k.transpose(-2, -1), terms, distances(q, k), scale
+        (q * scale) @ k.transpose(-2, -1), terms, distances(q, k) - first, scale
     )  # (B, H, Lq, L)
     if allowed is None:
         return scores.softmax(dim=-1)
@@ -141,7 +143,7 @@ def with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
     num = min(inputs.pattern.num_global, inputs.length)
     if num == 0:
         return out
-    q, terms, allowed = inputs.q[:, :, :num], inputs.terms.first(num), inputs.mask.keys
+    q, terms, allowed = inputs.q[:, :, :num], inputs.terms.of_queries(slice(num)), inputs.mask.keys
     if terms.queries is None and not inputs.dropout:
         rows = global_rows(q, inputs.k, inputs.v, bias=terms.bias, allowed=allowed)
     else:

@@ -4,8 +4,7 @@ It takes O(pairs) time and O(L) memory. Queries are processed in chunks: the sco
 dense tile over the keys that one part of the pattern can touch. Only the output and its log-sum-exp
 are kept, and the backward pass computes the tiles again. Parts (band, global columns, random
 blocks) are processed one after the other, each pair in one of them, and combined by their
-log-sum-exp as in FlashAttention (Dao et al. 2022). `tile_weights` returns the weights of the same
-tiles.
+log-sum-exp as in FlashAttention (Dao et al. 2022).
 
 All tiles use the same few buffers, because page faults of new buffers take longer than the products
 in them.
@@ -52,23 +51,6 @@ def slab_attention(inputs: AttentionInputs, *, joint: bool = False) -> Tensor:
     return _Slab.apply(inputs.rest, joint, inputs.q, inputs.k, inputs.v, *inputs.terms)
 
 
-def tile_weights(inputs: AttentionInputs) -> Iterator[tuple[AttentionTile, Tensor]]:
-    """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
-
-    The weights have no gradient. Memory is that of one tile.
-    """
-    # no_grad would stay active in the caller between yields
-    q, k = inputs.q.detach(), inputs.k.detach()
-    terms = Terms(*(None if x is None else x.detach() for x in inputs.terms))
-    inputs = replace(inputs, q=q, k=k, v=torch.zeros_like(k), terms=terms)
-    _, fractions, _ = _forward(inputs, None)
-    for (_, walk), fraction in zip(_walks(inputs, None), fractions, strict=True):
-        work = _Work(walk, q, k, terms)
-        fraction_rows = walk.to_rows(fraction)
-        for tile in walk:
-            yield tile, work.softmax(work.scores(tile)) * tile.rows(fraction_rows)
-
-
 def _banded(inputs: AttentionInputs) -> AttentionInputs:
     """Return the request for the window of the pattern with its global keys."""
     found = split_band(inputs.pattern, inputs.length)
@@ -79,7 +61,7 @@ def _banded(inputs: AttentionInputs) -> AttentionInputs:
 def _walks(inputs: AttentionInputs, banded: AttentionInputs | None) -> Iterator[tuple[int, Walk]]:
     """Yield the walks of the parts that the band kernel does not compute, with dropout seeds."""
     done = () if banded is None else banded.pattern.parts(inputs.length)
-    found = walks(inputs.pattern, inputs.mask, inputs.q.shape[1], inputs.terms.clip, done)
+    found = walks(inputs.pattern, inputs.mask, inputs.q.shape[1], done)
     for number, walk in enumerate(found):
         # torch's CPU generator uses only the lowest 32 bits of a seed
         yield inputs.seed + (number << 24), walk
@@ -97,14 +79,6 @@ class _Work:
             None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]
         )  # (H or 1, 1, 2M + 1, Dh)
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
-        # (H or 1, n, c, K / R): bias of the walk's templates, NEVER at pairs that may not attend
-        self.templates: Tensor | None = None
-        if walk.templates is not None:
-            index, allowed = walk.templates.index, walk.templates.allowed
-            bias = (
-                q.new_zeros(1, *index.shape) if terms.bias is None else look_up(terms.bias, index)
-            )
-            self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
     def product(self, name: str, a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
         """Return scale x (b, H, G, m, d) @ (b, H, G or 1, d, n).
@@ -138,9 +112,7 @@ class _Work:
                 -1, -2
             )  # (b, H, G, c, 2M + 1)
             scores += spread(by_distance, tile.index(), scores.shape)
-        if self.templates is not None:
-            pieces(scores, tile).add_(chosen(self.templates, tile))
-        elif self.terms.bias is not None:
+        if self.terms.bias is not None:
             scores += look_up(self.terms.bias, tile.index()).to(scores.dtype)
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
@@ -218,13 +190,7 @@ def _forward(
 class _Slab(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        rest: Rest,
-        joint: bool,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *terms: Tensor | None,
+        ctx: Any, rest: Rest, joint: bool, q: Tensor, k: Tensor, v: Tensor, *terms: Tensor | None
     ) -> Tensor:
         inputs = AttentionInputs(q, k, v, Terms(*terms), *rest)
         out, fractions, log_sum = _forward(inputs, _banded(inputs) if joint else None)
@@ -270,11 +236,6 @@ class _Slab(torch.autograd.Function):
                 if work.relative is None or d_terms.queries is None
                 else q.new_empty(work.relative.shape)
             )
-            d_templates = (
-                None
-                if work.templates is None or d_terms.bias is None
-                else torch.zeros_like(work.templates)
-            )
             for tile in walk:
                 weights = work.softmax(work.scores(tile))
                 from_above, keys = tile.rows(above), tile.columns(work.k)
@@ -297,7 +258,13 @@ class _Slab(torch.autograd.Function):
                     d_terms.values.add_((by_distance.transpose(-1, -2) @ from_above).sum((0, 1, 2)))
                 d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
                 if d_terms.bias is not None:
-                    _add_bias_gradient(d_terms.bias, d_templates, d_scores, tile)
+                    over_batch = d_scores.sum(0)  # (H, G, c, K)
+                    at = relative_index(tile.index(), d_terms.bias.shape[-1])
+                    d_terms.bias.scatter_add_(
+                        1,
+                        at.expand_as(over_batch).flatten(1),
+                        over_batch.flatten(1).to(d_terms.bias.dtype),
+                    )
                 d_scores = d_scores.to(q.dtype)
                 tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, scale))
                 tile.add_columns(
@@ -319,13 +286,6 @@ class _Slab(torch.autograd.Function):
                     d_terms.keys.add_(
                         d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True)
                     )
-            if d_templates is not None and d_terms.bias is not None and walk.templates is not None:
-                at = (
-                    relative_index(walk.templates.index, d_terms.bias.shape[-1])
-                    .flatten()
-                    .expand(len(d_terms.bias), -1)
-                )
-                d_terms.bias.scatter_add_(1, at, d_templates.flatten(1).to(d_terms.bias.dtype))
             found.append(
                 (
                     walk.from_rows(d_rows),
@@ -340,32 +300,3 @@ class _Slab(torch.autograd.Function):
             for total, x in zip((d_q, d_k, d_v), more, strict=True):
                 total += x
         return None, None, d_q, d_k, d_v, *d_terms
-
-
-def pieces(x: Tensor, tile: AttentionTile) -> Tensor:
-    """Return a view of (b, H, G, c, K) with one piece per template, (b, H, G, R, c, K / R)."""
-    return x.unflatten(
-        -1, (1 if tile.templates is None else tile.templates.shape[1], -1)
-    ).transpose(3, 4)
-
-
-def chosen(templates: Tensor, tile: AttentionTile) -> Tensor:
-    """Select the templates of the tile: (H, n, c, K / R) -> (H, G or 1, R, c, K / R)."""
-    if tile.templates is None:
-        return templates[:, :, None]
-    return templates.index_select(1, tile.templates.flatten()).unflatten(1, tile.templates.shape)
-
-
-def _add_bias_gradient(
-    d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: AttentionTile
-) -> None:
-    if d_templates is None:
-        over_batch = d_scores.sum(0)  # (H, G, c, K)
-        at = relative_index(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
-        d_bias.scatter_add_(1, at.flatten(1), over_batch.flatten(1).to(d_bias.dtype))
-    elif tile.templates is None:  # summed by distance once, at the end of the walk
-        d_templates.add_(d_scores.sum((0, 2))[:, None])
-    else:
-        d_templates.index_add_(
-            1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2)
-        )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.rules import by_batches, importance
 from selfattn_bio.attribution.targets import Target
@@ -21,6 +20,7 @@ from selfattn_bio.config.interpret import KNOWN_METHODS, Need
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 
@@ -70,9 +70,7 @@ class Method(ABC):
             )
 
     @abstractmethod
-    def attribution(
-        self, scorer: Scorer, letters: Sequence[Letters], target: Target
-    ) -> list[Scores]:
+    def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         """Return the importance of each letter, one non-negative (L,) array per sequence."""
 
 
@@ -80,7 +78,7 @@ class AttributionMethod(Method):
     """Method with hypothetical scores: one for each letter that could be at a position."""
 
     @abstractmethod
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         """Compute hypothetical scores.
 
         Parameters
@@ -99,15 +97,13 @@ class AttributionMethod(Method):
         scored, such as ambiguous letters, are 0.
         """
 
-    def attribution(
-        self, scorer: Scorer, letters: Sequence[Letters], target: Target
-    ) -> list[Scores]:
+    def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         """Return the L2 norm of the scores at each position."""
         return [importance(scores) for scores in self.scores(scorer, letters, target)]
 
 
 def hypothetical_scores(
-    method: AttributionMethod, scorer: Scorer, letters: Sequence[Letters], target: Target
+    method: AttributionMethod, scorer: Scorer, letters: Letters, target: Target
 ) -> list[Scores]:
     """Return the scores of a method, combined over both strands and with the stack if present.
 
@@ -126,17 +122,17 @@ def hypothetical_scores(
     return scorer.stack.attributions(scores, letters) if scorer.stack else scores
 
 
-def known_positions(scorer: Scorer, letters: Letters) -> Integers:
+def known_positions(scorer: Scorer, letters: Ascii) -> Integers:
     """Return the positions of unambiguous letters."""
     return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
 
 
-def ascii_letters(scorer: Scorer) -> Letters:
+def ascii_letters(scorer: Scorer) -> Ascii:
     """Return the letters of the alphabet as ASCII codes, (A,)."""
     return np.frombuffer(scorer.alphabet.letters.encode(), dtype=np.uint8)
 
 
-def generator(seed: int, letters: Letters) -> np.random.Generator:
+def generator(seed: int, letters: Ascii) -> np.random.Generator:
     """Return a random generator that depends only on the seed and the sequence.
 
     Results for a sequence therefore do not depend on the other sequences of the call.
@@ -154,10 +150,8 @@ class AttentionMethod(Method):
 
     by_gradient: ClassVar[bool] = False  # otherwise the target is ignored
 
-    def attribution(
-        self, scorer: Scorer, letters: Sequence[Letters], target: Target
-    ) -> list[Scores]:
-        def read(batch: Sequence[Letters]) -> Scores:
+    def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
+        def read(batch: Letters) -> Scores:
             of_target = target if self.by_gradient else None
             padded = pad_letters(list(batch))
             reading = read_letters(scorer, padded, [""] * len(padded), of_target)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -13,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from selfattn_bio.arrays import Letters, Scores
+from selfattn_bio.arrays import Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
     ascii_letters,
@@ -37,6 +36,7 @@ from selfattn_bio.attribution.rules import (
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import AttnLRPCopiesMethod, IntegratedGradientsMethod
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
 
@@ -54,7 +54,7 @@ class _OneBackward(ByGradient):
 
     rules: ClassVar[Rules]
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`.
 
         The score of a letter is gradient . (embedding with that letter - embedding), summed over
@@ -110,16 +110,16 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
         """Return the number of copies."""
         return self.copies
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         run = scorer.run
-        alike = run.training.reverse_complement and run.objective.outputs_per == "sequence"
+        both_strands = run.training.reverse_complement and run.objective.outputs_per == "sequence"
         found: list[Scores] = []
         for batch in backward_batches(letters, copies=self.copies):
             strands = [list(letters[batch])]
-            if alike and self.copies > 1:
+            if both_strands and self.copies > 1:
                 strands.append([scorer.alphabet.reverse_complement(row) for row in strands[0]])
             chance = [generator(self.seed, row) for row in letters[batch]]
-            copies: list[list[Letters]] = [[] for _ in strands]
+            copies: list[list[Ascii]] = [[] for _ in strands]
             for number in range(self.copies):
                 strand = number % len(strands)
                 copies[strand] += map(partial(self._copy, scorer), strands[strand], chance)
@@ -131,7 +131,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
         return found
 
     def _sums(
-        self, scorer: Scorer, rows: list[Letters], copies: list[Letters], target: Target
+        self, scorer: Scorer, rows: list[Ascii], copies: list[Ascii], target: Target
     ) -> list[Scores]:
         """Return the sum of the scores of all copies for each row, (L, A)."""
         padded, chosen = pad_letters(rows), partial(target.of, scorer)
@@ -140,7 +140,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
         total = np.sum([gradient_scores(scorer, padded, ATTNLRP, chosen, at) for at in passes], 0)
         return [scores[: len(row)] for scores, row in zip(total, rows, strict=True)]
 
-    def _copy(self, scorer: Scorer, letters: Letters, chance: np.random.Generator) -> Letters:
+    def _copy(self, scorer: Scorer, letters: Ascii, chance: np.random.Generator) -> Ascii:
         copy, known = letters.copy(), known_positions(scorer, letters)
         drawn = known[chance.random(len(known)) < self.share]
         copy[drawn] = chance.choice(ascii_letters(scorer), len(drawn))
@@ -192,11 +192,11 @@ class IntegratedGradients(IntegratedGradientsMethod, ByGradient):
 
     name: ClassVar[str] = "integrated_gradients"
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         table, chosen = embedding_table(scorer), partial(target.of, scorer)
         parts, mean = letter_parts(table, scorer.tokenizer), table[FIRST_KMER:].mean(0)
 
-        def integrated(batch: Sequence[Letters]) -> Scores:
+        def integrated(batch: Letters) -> Scores:
             tokens = scorer.tokens_of(batch)
             here = scorer.network.embed(tokens).detach()
             # [UNK] stays as it is: its letters have no scores

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
     ascii_letters,
@@ -25,6 +25,7 @@ from selfattn_bio.attribution.rules import centred, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import BlocksMethod, GuidedMethod
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 TOGETHER = 90  # mutants per pass: the fastest number for sequences of 200 bp
 AT_ONCE = 1 << 26  # letters of mutants in memory
@@ -41,7 +42,7 @@ class Saturation(AttributionMethod):
 
     name: ClassVar[str] = "saturation"
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
         return [
@@ -67,7 +68,7 @@ class Guided(GuidedMethod, AttributionMethod):
 
     name: ClassVar[str] = "guided"
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         guessed = AttnLRP().scores(scorer, letters, target)
         positions = [
             most_important(scorer, *each, self.fraction)
@@ -107,10 +108,10 @@ class BlockOcclusion(BlocksMethod, AttributionMethod):
 
     name: ClassVar[str] = "blocks"
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         return [self._of_one(scorer, sequence, target) for sequence in letters]
 
-    def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:
+    def _of_one(self, scorer: Scorer, letters: Ascii, target: Target) -> Scores:
         rng = generator(self.seed, letters)
         alphabet, starts = ascii_letters(scorer), np.arange(0, len(letters), self.width)
         values = []
@@ -135,7 +136,7 @@ class BlockOcclusion(BlocksMethod, AttributionMethod):
 
 
 def most_important(
-    scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float
+    scorer: Scorer, letters: Ascii, hypothetical: Scores, fraction: float
 ) -> Integers:
     """Return the unambiguous positions with the highest importance, in sequence order.
 
@@ -160,7 +161,7 @@ def joined(guessed: Scores, positions: Integers, measured: Scores) -> Scores:
 
 
 def substitution_effects(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers], target: Target
+    scorer: Scorer, letters: Letters, positions: Sequence[Integers], target: Target
 ) -> list[Scores]:
     """Measure how single substitutions change the output.
 
@@ -183,7 +184,7 @@ def substitution_effects(
     alphabet = ascii_letters(scorer)
     effects = [np.zeros((len(where), len(alphabet)), dtype=np.float32) for where in positions]
     for group in _groups(scorer, letters, positions):
-        mutants: list[Letters] = []
+        mutants: list[Ascii] = []
         changes = []
         for number, part in group:
             sequence, where = letters[number], positions[number][part]
@@ -200,7 +201,7 @@ def substitution_effects(
 
 
 def _groups(
-    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Integers]
+    scorer: Scorer, letters: Letters, positions: Sequence[Integers]
 ) -> Iterator[list[tuple[int, slice]]]:
     """Yield sequences and slices of their positions whose mutants are scored together.
 
@@ -221,7 +222,7 @@ def _groups(
         yield group
 
 
-def _at(letters: Letters, positions: Integers, scores: NDArray[np.floating]) -> Scores:
+def _at(letters: Ascii, positions: Integers, scores: NDArray[np.floating]) -> Scores:
     """Return (L, A) with `scores` (P, A) at the positions and 0 elsewhere."""
     found = np.zeros((len(letters), scores.shape[1]), dtype=np.float32)
     found[positions] = scores

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.arrays import Letters, Scores
+from selfattn_bio.arrays import Scores
 from selfattn_bio.motifs.callers.clusters import Clusters
 from selfattn_bio.motifs.callers.modisco import Modisco
 from selfattn_bio.motifs.patterns import CallerResult
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
 
 
 class Caller(Protocol):
     """Interface of the classes that find patterns in attributions."""
 
-    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
+    def call(self, letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Find patterns.
 
         Parameters

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Letters, Scores
+from selfattn_bio.arrays import Bools, Floats, Integers, Scores
 from selfattn_bio.motifs.matching import compare, one_hot
 from selfattn_bio.motifs.patterns import (
     CallerResult,
@@ -33,7 +33,7 @@ from selfattn_bio.motifs.patterns import (
     check_scores,
     refine_patterns,
 )
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
 # same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
 SIMILAR_P = 1e-4
@@ -63,7 +63,7 @@ class Clusters:
 
     max_seqlets: int = 20_000
 
-    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
+    def call(self, letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -92,16 +92,10 @@ class Clusters:
         ).head(self.max_seqlets)
         patterns: list[SeqletPattern] = []
         for _ in range(ROUNDS):
-            groups = (
-                list(_groups(rest.head(COMPARED), hypothetical, records, alphabet))
-                if len(rest) >= MIN_GROUP
-                else []
-            )
-            aligned = [
-                pattern
-                for group in groups
-                if (pattern := align(group, records, alphabet)) is not None
-            ]
+            if len(rest) < MIN_GROUP:
+                break
+            groups = _groups(rest.head(COMPARED), hypothetical, records, alphabet)
+            aligned = [found for group in groups if (found := align(group, records, alphabet))]
             if not aligned:
                 break
             patterns = refine_patterns([*patterns, *aligned], records, attribution)
@@ -110,7 +104,7 @@ class Clusters:
 
 
 def _positive_only(
-    seqlets: pd.DataFrame, letters: Letters, hypothetical: Scores, alphabet: Alphabet
+    seqlets: pd.DataFrame, letters: Ascii, hypothetical: Scores, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Keep seqlets whose observed letters increase the score of label 1.
 
@@ -123,7 +117,7 @@ def _positive_only(
 
 
 def _groups(
-    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Letters], alphabet: Alphabet
+    seqlets: pd.DataFrame, hypothetical: Scores, records: list[Ascii], alphabet: Alphabet
 ) -> Iterator[pd.DataFrame]:
     """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
 
@@ -154,12 +148,8 @@ def _groups(
         free[members] = False
         # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
         # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
-        at = (
-            np.where(is_reversed[centre], width - offset[centre] - width[centre], offset[centre])[
-                members
-            ]
-            + first[members]
-        )
+        reversed_at = width - offset[centre] - width[centre]
+        at = (first + np.where(is_reversed[centre], reversed_at, offset[centre]))[members]
         yield pd.DataFrame(
             {
                 "record": record[members],
@@ -260,10 +250,8 @@ def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
 
 
 def _table(rows: list[tuple[float, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["record", "start", "end", "attribution", "p_value"])
-    table = table.astype(
-        {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
-    )
+    types = {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
+    table = pd.DataFrame(rows, columns=list(types)).astype(types)
     return table.sort_values(["record", "start"], ignore_index=True)
 
 
@@ -287,23 +275,16 @@ def _decoded(
     candidates, before = [], None
     for length in range(MIN_LENGTH, len(tails)):
         totals = sums[:, length:] - sums[:, :-length]  # (records, starts)
-        bins = (
-            np.floor((totals - low * length) / width)
-            .astype(np.int64)
-            .clip(0, len(tails[length]) - 1)
-        )
-        p = tails[length][bins]
+        bins = np.floor((totals - low * length) / width).astype(np.int64)
+        p = tails[length][bins.clip(0, len(tails[length]) - 1)]
         significant = (p < THRESHOLD) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
         if before is not None:
             # its two longest parts are significant, and so are all parts of these
             significant &= before[:, :-1] & before[:, 1:]
         before = significant
         record, start = np.nonzero(significant)
-        candidates.append(
-            np.column_stack(
-                [record, start, start + length, totals[record, start], p[record, start]]
-            )
-        )
+        sums_and_p = totals[record, start], p[record, start]
+        candidates.append(np.column_stack([record, start, start + length, *sums_and_p]))
         if not len(record):
             break
     spans = np.concatenate(candidates)

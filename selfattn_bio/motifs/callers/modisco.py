@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import pandas as pd
 from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 
-from selfattn_bio.arrays import Integers, Letters, Scores
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.patterns import CallerResult, SeqletPattern, align, check_scores
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
 
 # core and flanks of a seqlet in bp, for motifs of 6 to 12 bp; modisco-lite uses 21 and 10
 CORE, FLANK = 11, 5
@@ -64,7 +64,7 @@ class Modisco:
 
     max_seqlets: int = 20_000
 
-    def call(self, letters: Letters, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
+    def call(self, letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
         """Call seqlets, group them, align each group and trim it to its informative part.
 
         Only seqlets that increase the score of label 1 are grouped, because evidence against label
@@ -146,11 +146,8 @@ def _positive_seqlets(coded: Scores, scores: Scores) -> tuple[list, Any]:
         if not any(known in str(error) for known in NO_NULL):
             raise
         return [], tracks
-    seqlets = [
-        s
-        for s in tracks.create_seqlets(intervals)
-        if s.contrib_scores[FLANK:-FLANK].sum() > threshold
-    ]
+    found = tracks.create_seqlets(intervals)
+    seqlets = [s for s in found if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 
@@ -239,7 +236,7 @@ def _keep_compiled() -> None:
                     function.enable_caching()
 
 
-def _pattern(seqlets: list, records: Sequence[Letters]) -> SeqletPattern | None:
+def _pattern(seqlets: list, records: Letters) -> SeqletPattern | None:
     """Align and trim seqlets of modisco-lite; None if the informative part is too short."""
     intervals = pd.DataFrame(
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -156,6 +156,14 @@ def distinct_stems(paths: Iterable[str | Path]) -> list[str]:
         counts[stem] += 1
         stems.append(stem if counts[stem] == 1 else f"{stem}.{counts[stem]}")
     return stems
+
+
+def sequence_files(
+    paths: Sequence[str | Path], fields: Fields, labels: Sequence[int | None] = ()
+) -> list[SequenceFile]:
+    """Return the files, each with its label if there are any, and a name for numbered records."""
+    each = zip(paths, labels or [None] * len(paths), distinct_stems(paths), strict=True)
+    return [SequenceFile(Path(path), label, fields, stem) for path, label, stem in each]
 
 
 def read_records(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,20 +27,14 @@ from selfattn_bio.sequence.tables import check_names
 MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
 ROWS = 1024  # rows of Parquet per batch
+# Usual names of the columns with sequences and with labels, most likely first
 SEQUENCE_NAMES = (
-    "sequence",
-    "seq",
-    "seqs",
-    "dna",
-    "dna_sequence",
-    "rna",
-    "protein",
-    "protein_sequence",
-    "peptide",
-    "aa_seq",
-    "text",
+    *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
+    *("rna_sequence", "protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq"),
+    *("nucleotide_sequence", "text"),
 )
-LABEL_NAMES = ("label", "labels", "class", "target", "y")
+LABEL_NAMES = ("label", "labels", "class", "target", "targets", "y")
+Row = tuple[int, list[str | None]]  # line, 0 if the file has no lines; cells, None if empty
 
 
 def read_table(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
@@ -56,32 +51,7 @@ def read_table(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         header, is not UTF-8 or has wrong quotes; if a record is invalid, as for FASTA; or if there
         is no row. The place is the line in which the row ends.
     """
-    # Sequences may exceed the default limit of 131,072 characters
-    csv.field_size_limit(sys.maxsize)
-    with blocks.text() as text:
-        rows = csv.reader(text, delimiter=separator_of(blocks.head, state.fields), strict=True)
-        try:
-            names = next(rows, [])
-            columns = _Columns(names, state, at(state.name, 1))
-            for cells in rows:
-                if not cells:  # blank line
-                    continue
-                if len(cells) != len(names):
-                    raise_sequence_error(
-                        f"row has {len(cells)} cells, but the table has {len(names)} columns",
-                        at(state.name, rows.line_num),
-                        "Quote cells that contain the separator",
-                    )
-                yield columns.record([cell or None for cell in cells], rows.line_num)
-        except csv.Error as error:
-            raise_sequence_error(f"malformed table: {error}", at(state.name, rows.line_num or 1))
-        except UnicodeDecodeError as error:
-            raise_sequence_error(
-                f"invalid byte 0x{error.object[error.start]:02X} in the table (expected UTF-8)",
-                at(state.name, rows.line_num + 1),
-                "Save it as CSV UTF-8",
-            )
-    columns.check_any()
+    return _records(rows_of_text(blocks, state.fields), state)
 
 
 def read_parquet(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
@@ -93,71 +63,103 @@ def read_parquet(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         If the file is truncated, compressed again, or a pipe; if a column has another type;
         otherwise as in `read_table`.
     """
+    return _records(rows_of_parquet(blocks), state)
+
+
+def rows_of_text(blocks: BlockReader, fields: Fields) -> Iterator[Row]:
+    """Yield the rows of CSV or TSV, the header first; errors are those of `read_table`."""
+    # Sequences may exceed the default limit of 131,072 characters
+    csv.field_size_limit(sys.maxsize)
+    with blocks.text() as text:
+        rows = csv.reader(text, delimiter=separator_of(blocks.head, fields), strict=True)
+        try:
+            names = next(rows, [])
+            yield 1, list(names)
+            for cells in rows:
+                if not cells:  # blank line
+                    continue
+                if len(cells) != len(names):
+                    raise_sequence_error(
+                        f"row has {len(cells)} cells, but the table has {len(names)} columns",
+                        at(blocks.name, rows.line_num),
+                        "Quote cells that contain the separator",
+                    )
+                yield rows.line_num, [cell or None for cell in cells]
+        except csv.Error as error:
+            raise_sequence_error(f"malformed table: {error}", at(blocks.name, rows.line_num or 1))
+        except UnicodeDecodeError as error:
+            raise_sequence_error(
+                f"invalid byte 0x{error.object[error.start]:02X} in the table (expected UTF-8)",
+                at(blocks.name, rows.line_num + 1),
+                "Save it as CSV UTF-8",
+            )
+
+
+def rows_of_parquet(blocks: BlockReader) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, the header first; errors are those of `read_parquet`."""
     from pyarrow import ArrowException, parquet
 
     if not blocks.plain:
         raise_sequence_error(
             "Parquet cannot be read from a pipe or a compressed file",
-            state.name,
+            blocks.name,
             "Unpack it, or save it as a file",
         )
     try:
         with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            columns = _Columns(names, state, state.name)
+            yield 0, list(names)
             for batch in file.iter_batches(ROWS):
-                for cells in zip(
-                    *(batch.column(i).to_pylist() for i in range(len(names))), strict=True
-                ):
-                    yield columns.record(
-                        [
-                            _text(cell, name, state.name)
-                            for cell, name in zip(cells, names, strict=True)
-                        ],
-                        0,
-                    )
+                columns = [
+                    [_text(cell, name, blocks.name) for cell in batch.column(i).to_pylist()]
+                    for i, name in enumerate(names)
+                ]
+                yield from ((0, list(cells)) for cells in zip(*columns, strict=True))
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise_sequence_error(
             f"cannot read the Parquet file: {str(error).splitlines()[0].rstrip('.')}",
-            state.name,
+            blocks.name,
             "Download or write it again",
         )
-    columns.check_any()
 
 
-def targets_table(path: Path) -> pd.DataFrame:
-    """Read a table of targets as text, with missing values for empty cells.
+def _records(rows: Iterator[Row], state: ReaderState) -> Iterator[Record]:
+    line, names = next(rows)
+    columns, is_empty = _Columns(list(map(str, names)), state, at(state.name, line)), True
+    for line, cells in rows:
+        is_empty = False
+        yield columns.record(cells, line)
+    if is_empty:
+        raise_sequence_error("the table has no rows", state.name)
 
-    Cells are separated by commas in a .csv file and by tabs in others.
+
+def targets_table(path: Path, fields: Fields | None = None) -> pd.DataFrame:
+    """Read a table of targets as text by id, with missing values for empty cells.
+
+    Cells are separated by commas in a .csv file and by tabs in others. `fields` names the columns
+    of a table that is also the table of the sequences.
 
     Raises
     ------
     CorpusError
-        If the file does not exist or is not a table, or a column name has a line break or control
-        character.
+        If the file does not exist, is not a table, lacks a column id or another one, or repeats an
+        id; or if a column name has a line break or control character.
     """
     if not path.exists():
         raise CorpusError("no such file for the targets", place=str(path))
     try:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
-                table = pd.read_parquet(path, dtype_backend="pyarrow").astype(object)
-                check_names(table.columns, str(path))
-                return table.apply(
-                    lambda column: column.map(
-                        lambda cell: (
-                            None if pd.isna(cell) else _text(cell, str(column.name), str(path))
-                        )
-                    )
-                ).astype("str")
-            separator = "," if ".csv" in path.suffixes[-2:] else "\t"
-            table = pd.read_csv(
-                blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
-            )
-            check_names(table.columns, str(path))
-            return table
+                (_, names), *rows = rows_of_parquet(blocks)
+                table = pd.DataFrame([cells for _, cells in rows], columns=names, dtype="str")
+            else:
+                separator = "," if ".csv" in path.suffixes[-2:] else "\t"
+                table = pd.read_csv(
+                    blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
+                )
+        check_names(table.columns, str(path))
     except (ValueError, OSError, SequenceFileError) as error:
         reason = (
             error.message
@@ -165,6 +167,22 @@ def targets_table(path: Path) -> pd.DataFrame:
             else str(error).strip().splitlines()[0]
         )
         raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
+    if fields:
+        table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")})
+        table = table.drop(columns="sequence", errors="ignore")
+    if "id" not in table or len(table.columns) < 2:
+        raise CorpusError(
+            "a table of targets needs the column id and another one; the columns are "
+            f"{', '.join(map(str, table))}",
+            place=str(path),
+            hint="Separate columns by tabs in a .tsv and by commas in a .csv",
+        )
+    if (repeated := table["id"][table["id"].duplicated()]).size:
+        raise CorpusError(
+            f"duplicate id {repeated.iloc[0]!r} in the table of targets",
+            place=f"{path}:{repeated.index[0] + 2}",
+        )
+    return table.set_index("id")
 
 
 def separator_of(head: bytes, fields: Fields) -> str:
@@ -210,10 +228,10 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 class _Columns:
-    """The columns of one table, and the number of rows so far."""
+    """The columns of one table."""
 
     def __init__(self, names: Sequence[str], state: ReaderState, place: str) -> None:
-        self._names, self._state, self._rows = names, state, 0
+        self._names, self._state = names, state
         fields = state.fields
         check_names(names, place)
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
@@ -225,7 +243,6 @@ class _Columns:
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
         """Return the record of a row; `line` is 0 if the file has no lines."""
-        self._rows += 1
         state, values = self._state, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
         if "id" in self._fields and not state.fields.numbered and not (name and name.strip()):
@@ -237,11 +254,6 @@ class _Columns:
         entry = state.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()
-
-    def check_any(self) -> None:
-        """Raise if there was no row."""
-        if not self._rows:
-            raise_sequence_error("the table has no rows", self._state.name)
 
     def _check(self, field: str, place: str) -> None:
         """Raise if the table lacks the column of a field; the error suggests similar columns."""
@@ -267,6 +279,8 @@ def _text(cell: Any, name: str, place: str) -> str | None:
     """Convert a Parquet cell to the text of a text table."""
     match cell:
         case None | "":
+            return None
+        case float() if math.isnan(cell):
             return None
         case bool():
             return str(int(cell))

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from selfattn_bio import Alibi, Encoder, Full, Global, NoPosition, Rotary, T5Bias, Window
 from selfattn_bio.attention import inputs
 from selfattn_bio.attention.inputs import AttentionMask, as_mask
-from selfattn_bio.attention.positions import PositionCache
 
 
 def tokens():
@@ -39,11 +37,8 @@ def test_dense_mask_is_computed_once_per_pattern():
     assert not torch.equal(mask.dense(Window(2)), first)
 
 
-def test_selected_rows_share_the_positions():
-    mask = AttentionMask(tokens())
-    selected = mask.select(slice(1, 2))
-    assert torch.equal(selected.tokens, tokens()[1:])
-    assert selected.positions is mask.positions
+def test_rows_are_selected():
+    assert torch.equal(AttentionMask(tokens()).select(slice(1, 2)).tokens, tokens()[1:])
 
 
 def test_as_mask_checks_the_shape():
@@ -53,15 +48,9 @@ def test_as_mask_checks_the_shape():
 
 
 @pytest.mark.parametrize("position", [NoPosition, lambda: Rotary(4), lambda: Alibi(4)])
-def test_layers_share_mask_and_position_tables(position, monkeypatch):
-    """Each table is computed once per batch, and tensors are equal to those without sharing."""
-    seen, computed = [], []
-    prepare, get = inputs.prepare, PositionCache.get
-
-    def count(cache, key, compute):
-        return get(cache, key, lambda: computed.append(key) or compute())
-
-    monkeypatch.setattr(PositionCache, "get", count)
+def test_layers_share_the_mask(position, monkeypatch):
+    """Outputs are equal to those without sharing."""
+    seen, prepare = [], inputs.prepare
     monkeypatch.setattr(
         "selfattn_bio.attention.attend.prepare",
         lambda *args, **named: seen.append(named["mask"]) or prepare(*args, **named),
@@ -72,21 +61,19 @@ def test_layers_share_mask_and_position_tables(position, monkeypatch):
     together = encoder(x, tokens())
     assert len(seen) == 3
     assert len({id(mask) for mask in seen}) == 1
-    assert len(computed) == (0 if position is NoPosition else 1)
     alone = encoder.place(x)
     for block in encoder.blocks:
         alone = block(alone, tokens())
     assert torch.equal(encoder.norm(alone), together)
 
 
-def test_tables_of_different_lengths_and_types_differ():
-    cache, position = PositionCache(), Rotary(4)
-    for q in (torch.randn(1, 1, 5, 4), torch.randn(1, 1, 9, 4), torch.randn(1, 1, 9, 4).double()):
-        for one, other in zip(position.rotate(q, q, cache), position.rotate(q, q), strict=True):
-            assert torch.equal(one, other)
-    wide, narrow = Rotary(4, base=100.0), Rotary(4, base=10.0)
-    q = torch.randn(1, 1, 5, 4)
-    assert not torch.equal(wide.rotate(q, q, cache)[0], narrow.rotate(q, q, cache)[0])
-    bias = T5Bias(2, 8, 20)
-    for reach in (3, 30):
-        assert_close(bias.terms(q, reach, cache).bias, bias.terms(q, reach).bias)
+def test_tables_kept_in_inference_mode_can_be_trained_with():
+    for position in (Rotary(4, base=7.0), T5Bias(2, 8, 21)):
+        q = torch.randn(1, 2, 13, 4, requires_grad=True)
+        with torch.inference_mode():
+            expected = position.rotate(q, q)[0], position.terms(q, 12).bias
+        found = position.rotate(q, q)[0], position.terms(q, 12).bias
+        for one, other in zip(found, expected, strict=True):
+            if one is not None:
+                one.sum().backward()
+                assert torch.equal(one, other)

@@ -37,8 +37,7 @@ def test_invalid_positions_are_refused():
     with pytest.raises(ValueError, match="num_buckets is 7; expected an even number of at least 4"):
         T5Bias(2, num_buckets=7)
     with pytest.raises(
-        SelfAttnBioError,
-        match=r"a sequence has 4 tokens, more than model.position.max_length = 3",
+        SelfAttnBioError, match=r"a sequence has 4 tokens, more than model.position.max_length = 3"
     ):
         Learned(2, 3)(torch.zeros(1, 4, 2))
 

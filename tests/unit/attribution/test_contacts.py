@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from commands import exit_code, run
 from learners import CONV, SMALL, scorer_of
+from letters import ascii_of
 
+import selfattn_bio as sb
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.contacts import (
@@ -17,12 +19,12 @@ from selfattn_bio.attribution.contacts import (
     predict_contacts,
     read_contacts,
 )
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.model.checkpoint import save_model
 
 CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}
 AMINO = "ACDEFGHIKLMNPQRSTVWY"
-PROTEIN = np.frombuffer(b"MKVLAAGIWQERTYHDNSCP", dtype=np.uint8)
+PROTEIN = ascii_of(b"MKVLAAGIWQERTYHDNSCP")
 
 
 def test_correction_removes_row_and_column_effects():
@@ -141,11 +143,9 @@ def test_contacts_command_writes_maps_and_pairs(tmp_path, monkeypatch, capsys):
     (tmp_path / "model").mkdir()
     calibration = {"calibration": {"slope": 1.0, "threshold": 0.5}}
     save_model(tmp_path / "model", scorer.run, scorer.network.state_dict(), calibration)
-    rng = np.random.default_rng(0)
-    lengths = {"p0": 30, "p1": 31, "p2": 32}
-    (tmp_path / "a.fa").write_text(
-        "".join(f">{name}\n{''.join(rng.choice(list(AMINO), n))}\n" for name, n in lengths.items())
-    )
+    texts = random_proteins(30)
+    lengths = {name: len(text) for name, text in texts.items()}
+    (tmp_path / "a.fa").write_text("".join(f">{name}\n{text}\n" for name, text in texts.items()))
     (tmp_path / "known.tsv").write_text("id\ti\tj\np0\t0\t9\np0\t2\t28\np1\t20\t3\n")
     run("contacts --model model --fasta a.fa --contacts known.tsv --output out")
     with np.load("out.contacts.npz") as maps:
@@ -164,3 +164,37 @@ def test_contacts_command_writes_maps_and_pairs(tmp_path, monkeypatch, capsys):
     assert exit_code("contacts --model model --fasta a.fa --contacts near.tsv --output near") == 1
     message = "error: 0 of 325 pairs of residues at least 6 apart are in contact"
     assert message in capsys.readouterr().err
+
+
+def random_proteins(shortest):
+    """Return three proteins by id, each one residue longer than the one before."""
+    rng = np.random.default_rng(0)
+    return {f"p{i}": "".join(rng.choice(list(AMINO), shortest + i)) for i in range(3)}
+
+
+def test_contacts_of_a_table(tmp_path):
+    scorer, texts = scorer_of(CLS, "protein", k=1), random_proteins(20)
+    table = pd.DataFrame({"id": list(texts), "sequence": list(texts.values())})
+    plain = sb.find_contacts(scorer, table)
+    assert repr(plain) == "Contacts of 3 sequences, 0 with known contacts"
+    assert [scores.shape for scores in plain.maps.values()] == [(20, 20), (21, 21), (22, 22)]
+    assert (plain.precision, len(plain.table)) == (None, 63)
+    np.testing.assert_array_equal(plain.plot("p1").axes[0].images[0].get_array(), plain.maps["p1"])
+    known = {f"p{i}": np.zeros((20 + i, 20 + i), dtype=bool) for i in range(2)}
+    for contacts in known.values():
+        contacts[2, 15] = contacts[15, 2] = True
+    found = sb.find_contacts(scorer, table, known)
+    assert found.precision["id"].tolist() == ["p0", "p1"]
+    assert all(0 <= scores.min() <= scores.max() <= 1 for scores in found.maps.values())
+    found.save(tmp_path / "out")
+    written = pd.read_csv(tmp_path / "out.precision.tsv", sep="\t")
+    pd.testing.assert_frame_equal(written, found.precision, check_dtype=False, rtol=1e-5)
+    with np.load(tmp_path / "out.contacts.npz") as maps:
+        np.testing.assert_allclose(maps["map_2"], found.maps["p2"], rtol=1e-5)
+    for model, given, error, message in (
+        (scorer_of(CLS, "protein", k=2), table, ModelFolderError, "this model reads 2-mers"),
+        (scorer, [], SequenceFileError, "no sequences"),
+        (scorer, table.assign(id="a"), SequenceFileError, "id 'a' is used more than once"),
+    ):
+        with pytest.raises(error, match=message):
+            sb.find_contacts(model, given)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from letters import ascii_of
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.plot_regions import best_window
@@ -19,7 +20,7 @@ def explanation():
     scores[0, slice(*SITE)] += 1
     record = {"id": "a", "target": "label", "length": 1000}
     record |= {"chrom": "chr1", "start": 5000, "end": 6000, "strand": "-"}
-    letters = np.frombuffer(b"ACGT" * 250, dtype=np.uint8)[None]
+    letters = ascii_of(b"ACGT" * 250)[None]
     return Explanation(pd.DataFrame([record]), letters, scores, scores[..., 0], "dna")
 
 

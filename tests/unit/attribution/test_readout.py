@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from learners import CNN, SEQUENCES, SMALL, scorer_of
+from letters import ascii_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_attention
@@ -20,7 +21,7 @@ WINDOW_CLS = NO_STEM | {
 
 def test_received_is_a_mean_over_layers_heads_and_tokens():
     scorer = scorer_of(NO_STEM, k=1)
-    letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
+    letters = ascii_of(b"ACGTACCA")[None]
     (received,) = Received().attribution(scorer, letters, Target())
     # each token gives attention 1 in total
     np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)

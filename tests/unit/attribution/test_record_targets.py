@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from learners import HEADS, ascii_of
+from learners import HEADS
+from letters import ascii_of
 from scipy.special import logit, softmax
 
 from selfattn_bio.attribution.explain import explain

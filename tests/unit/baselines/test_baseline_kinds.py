@@ -9,7 +9,7 @@ from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.gkm_svm import _one_hot
-from selfattn_bio.config.stack import StackPart
+from selfattn_bio.config.training import StackPart
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN

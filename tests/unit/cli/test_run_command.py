@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,10 +65,8 @@ def test_run_names_the_place_of_snakemake_options(here, started, capsys):
 
 def test_run_explains_targets(here, started, capsys):
     assert exit_code("run mine") == 1
-    assert (
-        "unknown target 'mine'; a target is train_NAME, sweep_NAME or a file. Did you mean "
-        "train_mine?" in capsys.readouterr().err
-    )
+    wanted = "unknown target 'mine'; a target is train_NAME, .*. Did you mean train_mine?"
+    assert re.search(wanted, capsys.readouterr().err)
     assert not started
     run("run results/mine/metrics.json")
 
@@ -75,10 +74,7 @@ def test_run_explains_targets(here, started, capsys):
 def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
     monkeypatch.setattr(workflow.os, "access", lambda path, mode: path != ".")
     assert exit_code("run train_mine") == 1
-    assert (
-        f"{Path.cwd()}: the folder cannot be written: Permission denied. Run the command in another"
-        in capsys.readouterr().err
-    )
+    assert f"{Path.cwd()}: the folder cannot be written: " in capsys.readouterr().err
     assert not started
 
 
@@ -87,9 +83,8 @@ def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place)
     Path("file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", place)
     assert exit_code("run train_mine") == 1
-    error = capsys.readouterr().err
-    assert f"error: {place}: the cache folder cannot be written: " in error
-    assert error.endswith(". Set XDG_CACHE_HOME to another folder\n")
+    wanted = f"error: {place}: the cache folder cannot be written: .* Set XDG_CACHE_HOME to an"
+    assert re.search(wanted, capsys.readouterr().err)
     assert not started
 
 
@@ -123,25 +118,20 @@ def test_quiet_run_prints_only_failures(here, started, capfd):
 
 def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
     """Snakemake prints no summary then."""
-    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv", "results/mine/report.html"):
+    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv"):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).touch()
     Path("workflows/tasks/mine.toml").write_text('data = { positives = "p", negatives = "n" }\n')
-    paths = "Results: results/mine/sweep.tsv\nReport: results/mine/report.html\n"
-    run("run train_mine '--print=Nothing to be done (all ...).'")
-    assert capfd.readouterr().err == f"Nothing to be done (all ...).\n{paths}"
+    run("run sweep_mine '--print=Nothing to be done (all ...).'")
+    wanted = "Nothing to be done (all ...).\nResults: results/mine/sweep.tsv\n"
+    assert capfd.readouterr().err == wanted
     for more in ("--print=done", "'--print=Nothing to be done' --dry-run"):
-        run(f"run train_mine {more}")
-        assert "Report: " not in capfd.readouterr().err
+        run(f"run sweep_mine {more}")
+        assert "Results: " not in capfd.readouterr().err
 
 
-def test_run_works_without_path_variable(here, started, monkeypatch):
-    monkeypatch.delenv("PATH")
-    run("run train_mine")
-    assert len(started) == 1
-
-
-def test_lines_of_snakemake_become_objects(here, started, capsys):
+def test_lines_of_snakemake_become_objects(here, started, capsys, monkeypatch):
+    monkeypatch.delenv("PATH")  # it is not needed
     run("run --json train_mine")
     line = next(each for each in capsys.readouterr().out.splitlines() if "an error" not in each)
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
@@ -167,28 +157,20 @@ def test_dry_run_writes_nothing(here, capfd, command):
     assert list(here.iterdir()) == []
 
 
+TSS = "data/fly_2R/chr2R.fa.gz data/fly_2R/chr2R.fa.gz.gzi data/fly_2R/tss.bed"
+
+
 @pytest.mark.parametrize(
     ("target", "there"),
     [
-        (
-            "train_smoke",
-            ["data/smoke/negatives.fa", "data/smoke/positives.fa", "workflows/tasks/smoke.toml"],
-        ),
-        (
-            "train_tss",
-            [
-                "data/fly_2R/chr2R.fa.gz",
-                "data/fly_2R/chr2R.fa.gz.gzi",
-                "data/fly_2R/tss.bed",
-                "workflows/tasks/tss_parent.toml",
-            ],
-        ),
-        ("sweep_grid", ["data/smoke/negatives.fa", "workflows/tasks/grid.toml"]),
+        ("train_smoke", "data/smoke/negatives.fa data/smoke/positives.fa"),
+        ("train_tss", f"{TSS} workflows/tasks/tss.toml workflows/tasks/tss_parent.toml"),
+        ("sweep_grid", "data/smoke/negatives.fa workflows/tasks/grid.toml"),
     ],
 )
 def test_run_copies_shipped_task_with_data(here, started, target, there):
     run(f"run {target}")
-    for file in (*there, "data/README.md"):
+    for file in (*there.split(), "data/README.md"):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
     assert started[0].words[-1] == target
 
@@ -212,9 +194,7 @@ def test_run_keeps_existing_task(here, started):
     Path("workflows/tasks/amp.toml").write_text("mine")
     run("run train_amp")
     run("run train_another")
-    assert [str(path) for path in here.rglob("*") if path.is_file()] == [
-        str(here / "workflows/tasks/amp.toml")
-    ]
+    assert [path.name for path in here.rglob("*") if path.is_file()] == ["amp.toml"]
 
 
 def test_missing_workflow_is_reported(tmp_path, monkeypatch):

@@ -32,7 +32,6 @@ def test_schema_refuses_misspelled_key(validator):
         validator.validate({"data": data, "training": {"learning_rat": 1e-3}})
 
 
-def test_schema_has_ranges_and_defaults(validator):
-    rate = validator.schema["$defs"]["Training"]["properties"]["batch_size"]
-    assert rate["default"] > 0
-    assert "minimum" in rate or "exclusiveMinimum" in rate
+def test_schema_has_ranges_defaults_and_texts(validator):
+    size = validator.schema["$defs"]["Training"]["properties"]["batch_size"]
+    assert (size["minimum"], size["default"], size["description"]) == (1, 64, "records per batch")

@@ -1,15 +1,12 @@
-from types import SimpleNamespace
+"""Test the order of batches: by length, of balanced cells, and sampled independently."""
 
 import numpy as np
 import pytest
 
-from selfattn_bio.data.batches import BatchOrder
-from selfattn_bio.data.inputs import Augmentation
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.data.batches import BalancedOrder, BatchOrder, PoissonOrder
 from selfattn_bio.sequence.kmers import pad_letters
 
-LETTERS = np.frombuffer(b"AACCGGTTAACCGGTTGATC", np.uint8)
-CORPUS = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)
+POISSON = PoissonOrder(num_records=200, batch_size=20, secret=12345)
 
 
 def test_padding_of_a_worked_example():
@@ -64,41 +61,62 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert order(0, 0) != order(1, 0)
 
 
-def test_shift_moves_an_edge_and_adds_no_base():
-    augmentation = Augmentation(shift=3, reverse_complement=False, min_length=1, seed=0)
-    seen = {bytes(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(200)}
-    text = bytes(LETTERS)
-    assert seen == {text, text[1:], text[2:], text[3:], text[:-1], text[:-2], text[:-3]}
+def test_cells_are_equally_frequent_in_an_epoch():
+    cells = np.repeat([0, 1, 2], [70, 25, 6])
+    order = BalancedOrder(np.full(101, 50), 8, seed=3, cells=cells)
+    batches = list(order.epoch(5))
+    assert [len(rows) for rows in batches].count(8) == 12  # 12 of 8 and one of 5 make 101 records
+    counts = np.bincount(np.concatenate(batches), minlength=101)
+    assert np.bincount(cells, counts).tolist() == [34, 34, 33]
+    assert counts[:70].max() == 1  # no record of a large cell occurs twice
+    assert set(counts[70:95]) == {1, 2}
+    assert set(counts[95:]) == {5, 6}
+    again = list(order.epoch(5))
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    other = np.bincount(np.concatenate(list(order.epoch(6))), minlength=101)
+    assert not np.array_equal(other[:70], counts[:70])
 
 
-def test_reverse_complement_half_of_the_times():
-    augmentation = Augmentation(shift=0, reverse_complement=True, min_length=1, seed=0)
-    seen = [bytes(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(400)]
-    turned = seen.count(bytes(DNA.reverse_complement(LETTERS)))
-    assert turned / 400 == pytest.approx(0.5, abs=0.08)
-    assert turned + seen.count(bytes(LETTERS)) == 400
+def test_balanced_batches_have_similar_lengths():
+    rng = np.random.default_rng(0)
+    lengths, cells = rng.integers(50, 500, 2000), (rng.random(2000) < 0.1).astype(int)
+    order = BalancedOrder(lengths, 16, seed=0, cells=cells)
+    spans = [np.ptp(lengths[rows]) for rows in order.epoch(0)]
+    assert np.median(spans) < 30
+    assert 0.9 < order.efficiency() <= 1
 
 
-def test_records_keep_their_minimum_length():
-    augmentation = Augmentation(shift=30, reverse_complement=False, min_length=18, seed=0)
-    assert min(len(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(100)) == 18
+def test_records_are_sampled_independently():
+    batches = [rows for number in range(300) for rows in POISSON.epoch(number)]
+    assert len(batches) == 3000  # 10 per epoch
+    drawn = np.zeros((len(batches), 200))
+    for row, batch in zip(drawn, batches, strict=True):
+        assert (np.diff(batch) > 0).all()
+        row[batch] = 1
+    # 4 standard deviations of 600,000 samples are .0015
+    assert drawn.mean() == pytest.approx(0.1, abs=0.002)
+    assert np.abs(drawn.mean(axis=0) - 0.1).max() < 0.028  # 5 standard deviations of 3,000 samples
+    sizes = drawn.sum(axis=1)
+    # Binomial; batches of one size would have 0
+    assert sizes.var() == pytest.approx(200 * 0.1 * 0.9, rel=0.15)
+    pairs = np.corrcoef(drawn.T)[np.triu_indices(200, 1)]
+    # Some would be higher without replacement, or if sorted by length
+    assert np.abs(pairs).max() < 0.1
 
 
-def test_fraction_of_bases_is_resampled():
-    augmentation = Augmentation(0, False, min_length=1, seed=0, substitution=0.4)
-    seen = np.array([augmentation.letters(CORPUS, 0, epoch) for epoch in range(500)])
-    assert set(seen.ravel()) == set(b"ACGT")
-    # A quarter of the sampled letters equals the original
-    assert np.mean(seen != LETTERS) == pytest.approx(0.3, abs=0.02)
-    assert np.array_equal(seen[7], augmentation.letters(CORPUS, 0, 7))
+def test_batches_depend_only_on_secret_and_index():
+    again = PoissonOrder(200, 20, 12345)
+    assert all(np.array_equal(a, b) for a, b in zip(POISSON.epoch(7), again.epoch(7), strict=True))
+    assert np.array_equal(POISSON.epoch(7)[3], list(POISSON.epoch(7))[3])
+    assert np.array_equal(POISSON.epoch(7)[2:5][1], POISSON.epoch(7)[3])
+    other = PoissonOrder(200, 20, 54321)
+    assert not np.array_equal(POISSON.epoch(7)[3], other.epoch(7)[3])
+    assert not np.array_equal(POISSON.epoch(7)[3], POISSON.epoch(8)[3])
+    with pytest.raises(IndexError):
+        POISSON.epoch(0)[10]
 
 
-def test_shifted_record_length_is_a_multiple():
-    augmentation = Augmentation(shift=2, reverse_complement=True, min_length=1, seed=0, multiple=5)
-    length = (len(LETTERS) - 4) // 5 * 5
-    views = [augmentation.view(CORPUS, 0, epoch) for epoch in range(200)]
-    starts = {(view.first, view.last - view.first) for _, view in views}
-    assert starts == {(first, length) for first in range(5)}
-    for letters, (first, last, turned) in views:
-        expected = LETTERS[first:last]
-        assert bytes(letters) == bytes(DNA.reverse_complement(expected) if turned else expected)
+def test_a_batch_may_be_empty():
+    assert any(
+        len(batch) == 0 for number in range(50) for batch in PoissonOrder(4, 1, 0).epoch(number)
+    )

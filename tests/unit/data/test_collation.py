@@ -28,10 +28,6 @@ def test_lengths_count_the_tokens_that_are_no_padding(k, stride):
     assert tokens.lengths.tolist() == (tokens.ids != PAD).sum(1).tolist()
 
 
-def test_letters_are_counted_without_padding():
-    assert Collation(KmerTokenizer(DNA, 3)).num_letters(letters("ACGTA", "AAAC")) == 9
-
-
 def test_pairs_are_joined():
     collate = PairCollation(
         KmerTokenizer(DNA, 3), KmerTokenizer(PROTEIN, 1), lambda *ids: torch.cat(ids, 1)

@@ -28,7 +28,7 @@ def test_column_of_records_or_targets(files, tmp_path):
     assert corpus.column("group")[0] == "g"
     assert corpus.column("x")[0] == "1"
     message = (
-        r"no column 'split' in the corpus \(further columns: 'x'\)\. Add it to the table, or "
+        r"no column 'split' in the targets \(columns: 'x'\)\. Add it to the table, or "
         r"split=\.\.\. to"
     )
     with pytest.raises(CorpusError, match=message):
@@ -100,7 +100,7 @@ def test_read_error_names_the_file(corpus, monkeypatch):
 
 
 def test_missing_targets(corpus, files, tmp_path):
-    with pytest.raises(CorpusError, match="the corpus has no targets"):
+    with pytest.raises(CorpusError, match=r"no column 'x' in the targets \(columns: none\)"):
         corpus.targets(["x"])
     with pytest.raises(CorpusError, match="no such file for the targets"):
         ingested(files[:1], tmp_path / "other", tmp_path / "none.tsv")

@@ -210,56 +210,30 @@ def test_soft_mask(ingest, soft_mask, expected):
 
 TRACK = 'sequences = "p.bed"\n[data.tracks.a]\nkind = "number"\n'
 PAIR = 'positives = "p.bed"\nnegatives = "n.bed"\n'
-PROTEIN = 'alphabet = "protein"\n'
+FASTA = PAIR.replace(".bed", ".fa")
 MADE, PATH = GENOME + 'positives = "p.bed"\nnegatives = ', 'path = "t.bw"\n'
+WINDOWS = GENOME + 'sequences = "p.bed"\nwindows = '
+UNSET = "[data] genome is not set; "
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[data]\n" + PAIR, "[data] p.bed contains intervals; set genome to the FASTA file"),
+        (GENOME + PAIR.replace("n.bed", "n.fa"), "[data] n.fa is not an interval file; with"),
+        (GENOME + PAIR + 'alphabet = "protein"\n', "[data] genome cannot be used with alphabet"),
+        (MADE + '{ kind = "same" }\n', "unknown kind 'same' in [data.negatives]; choose one of 'm"),
+        (MADE + "{ seed = 1 }\n", "missing key 'kind' in [data.negatives]; choose one of 'matche"),
+        (MADE + '{ kind = "matched", sed = 1 }\n', "unknown key 'sed' in [data.negatives]; did y"),
+        ("[data]\n" + FASTA.replace('"n.fa"', '{ kind = "matched" }'), UNSET + "negatives from"),
+        ("[data]\n" + FASTA + 'windows = { kind = "whole" }\n', UNSET + "windows cannot be used"),
+        (WINDOWS + '{ kind = "tiled", step = 3 }\n', "missing key 'width' in [data.windows]"),
         (
-            GENOME + PAIR.replace("n.bed", "n.fa"),
-            "[data] n.fa is not an interval file; with genome, use BED, narrowPeak, broadPeak, GFF",
-        ),
-        (GENOME + PAIR + PROTEIN, "[data] genome cannot be used with alphabet 'protein'"),
-        (
-            MADE + '{ kind = "same" }\n',
-            "unknown kind 'same' in [data.negatives]; choose one of 'matched', 'neighbours', "
-            "'shuffled'",
-        ),
-        (
-            MADE + "{ seed = 1 }\n",
-            "missing key 'kind' in [data.negatives]; choose one of 'matched'",
-        ),
-        (
-            MADE + '{ kind = "matched", sed = 1 }\n',
-            "unknown key 'sed' in [data.negatives]; did you",
-        ),
-        (
-            '[data]\npositives = "p.fa"\nnegatives = { kind = "matched" }\n',
-            "[data] genome is not set; negatives from the genome cannot be used without it",
-        ),
-        (
-            '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
-            "[data] genome is not set; windows cannot be used without it",
-        ),
-        (
-            GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n',
-            "missing key 'width' in [data.windows]",
-        ),
-        (
-            GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
+            WINDOWS + '{ kind = "flanked", of = "five_prime" }\n',
             "[data.windows] windows around the 5' end are empty",
         ),
-        (
-            GENOME + 'sequences = "p.bed"\nlabel = "score"\n',
-            "[data] a label column, header and columns cannot be used with genome",
-        ),
-        (
-            '[data]\nsequences = "p.fa"\n' + SCORE,
-            "[data] genome is not set; label kinds 'score' and 'overlap' cannot be used without it",
-        ),
+        (GENOME + 'sequences = "p.bed"\nlabel = "score"\n', "[data] a label column, header and c"),
+        ('[data]\nsequences = "p.fa"\n' + SCORE, UNSET + "label kinds 'score' and 'overlap' can"),
         (
             GENOME + 'sequences = "p.bed"\n[data.tracks.a]\n' + PATH,
             "missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'",
@@ -269,8 +243,8 @@ MADE, PATH = GENOME + 'positives = "p.bed"\nnegatives = ', 'path = "t.bw"\n'
             "unknown key 'bin' in [data.tracks.a]; known keys: ",
         ),
         (
-            GENOME + PAIR + '[data.tracks.a]\nkind = "letters"\n' + PATH,
-            "[data] tracks can only be used with sequences",
+            GENOME + PAIR + TRACK.partition("\n")[2] + PATH,
+            "[data] tracks can only be used",
         ),
     ],
 )

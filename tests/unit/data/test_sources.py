@@ -6,7 +6,6 @@ from commands import exit_code, run
 import selfattn_bio as sb
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.readers import distinct_stems
 
 
 @pytest.fixture
@@ -90,8 +89,3 @@ def test_numbered_ids_of_partners_in_a_column(ingest):
     assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1"]
     letters = [corpus.partner_letters(row).tobytes() for row in range(3)]
     assert letters == [b"AAAA", b"CCCC", b"GGGG"]
-
-
-def test_distinct_stems():
-    stems = distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"])
-    assert stems == ["train", "train.2", "test"]

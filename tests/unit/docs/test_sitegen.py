@@ -51,8 +51,8 @@ def test_every_option_of_each_command_is_described():
     assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == list(COMMANDS)
     parser = commands.build_parser()
     (choices,) = [each.choices for each in parser._actions if each.dest == "command"]
-    for name in COMMANDS:
-        section = re.split(r"^### ", text, flags=re.MULTILINE)[1 + COMMANDS.index(name)]
+    sections = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    for name, section in zip(COMMANDS, sections, strict=True):
         options = {each for action in choices[name]._actions for each in action.option_strings}
         shown = set(re.findall(r"--?[a-z][\w-]*", section))
         assert options - {"-h", "--help"} <= shown, name

@@ -145,7 +145,7 @@ def test_threshold_of_few_records(p: list[float], labels: list[int], expected: f
 
 
 def test_reliability_of_a_worked_example() -> None:
-    found = reliability([0.05, 0.15, 0.95, 1.0], [0, 1, 1, 1], bins=10)
+    found = reliability([0.05, 0.15, 0.95, 1.0], [0, 1, 1, 1])
     assert found["count"].tolist() == [1, 1, 2]
     assert found["predicted"].tolist() == pytest.approx([0.05, 0.15, 0.975])
     assert found["observed"].tolist() == [0, 1, 1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.conformal import KEPT, fit_conformal, quantiles_of
+from selfattn_bio.evaluation.calibration import KEPT, fit_conformal, quantiles_of
 from selfattn_bio.objectives import objective_of
 
 CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("x", "y", "z")))

@@ -69,7 +69,7 @@ def test_groups_of_a_column(corpus, column, number, train, test):
 
 def test_columns_that_are_no_groups(corpus, monkeypatch):
     check_columns(["gc", "length", "chrom"], corpus)
-    message = r"no column 'colour' in the targets .*Name one of them in the run file"
+    message = r"no column 'colour' in the targets .*Add it to the table, or"
     with pytest.raises(CorpusError, match=message):
         check_columns(["gc", "colour"], corpus)
     with pytest.raises(CorpusError, match="no column 'colour' in the targets"):

@@ -7,7 +7,9 @@ import pytest
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.records import letters_of
+from selfattn_bio.sequence.policy import SequencePolicy
+
+letters_of = SequencePolicy(DNA).letters_of
 
 NUM = 40
 
@@ -154,7 +156,7 @@ def test_leak_of_the_label_through_length_or_gc(rng, test):
     pairs = list(zip(test.letters, test.records["label"], strict=True))
     short = [row[: 300 - 20 * int(label)] for row, label in pairs]
     assert tells_label(Part("test", test.records, short), DNA)["length"] == 1.0
-    at = [row if label else letters_of("AATTC" * 60, DNA) for row, label in pairs]
+    at = [row if label else letters_of("AATTC" * 60) for row, label in pairs]
     assert tells_label(Part("test", test.records, at), DNA)["GC content"] > 0.95
     assert tells_label(Part("test", test.records.assign(label=pd.NA), short), DNA) == {}
 
@@ -175,8 +177,8 @@ def test_leaks_of_peptides(rng):
 
 
 def test_duplicates_too_short_for_a_k_mer():
-    test = part("test", [letters_of(text, DNA) for text in ("ACG", "CGT", "AAA")])
-    leaks = leaks_of(test, part("train", [letters_of("ACG", DNA)]))
+    test = part("test", [letters_of(text) for text in ("ACG", "CGT", "AAA")])
+    leaks = leaks_of(test, part("train", [letters_of("ACG")]))
     assert leaks["duplicate"].tolist() == ["train0", "train0", ""]
     assert leaks["similarity"].tolist() == [1, 1, 0]
 
@@ -204,7 +206,7 @@ def test_shifts_have_an_effect_and_a_test(rng, train, test):
     same = {row["what"]: row for row in shifts_of(train, test, DNA)}
     assert set(same) == {"positives", "GC content"}  # all records have the same length
     assert all(row["p"] > 1e-3 for row in same.values())
-    letters = [np.concatenate([row, letters_of("GC" * 30, DNA)]) for row in test.letters]
+    letters = [np.concatenate([row, letters_of("GC" * 30)]) for row in test.letters]
     richer = Part("test", test.records.assign(label=1), letters)
     moved = {row["what"]: row for row in shifts_of(train, richer, DNA)}
     assert moved["positives"]["effect"] == 0.5

@@ -19,7 +19,7 @@ from selfattn_bio.config import (
     LabelsObjective,
     RegressionObjective,
 )
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
 from selfattn_bio.evaluation.metrics import OF_CALLS, Units

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES
 from planted_motifs import PPMS
 
 from selfattn_bio.evidence.associations import (
@@ -39,12 +40,7 @@ def test_gc_matching_removes_gc_driven_enrichment():
         rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]),
         rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]),
     )
-    sequences = [
-        rng.choice(
-            np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]
-        )
-        for p in gc
-    ]
+    sequences = [rng.choice(BASES, 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]) for p in gc]
     has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
     hits = pd.DataFrame({"record": np.flatnonzero(has)})
     strata = strata_of(sequences, DNA)
@@ -108,10 +104,7 @@ def test_matched_enrichment_of_many_records():
 
 def test_strata_use_gc_and_length():
     rng = np.random.default_rng(0)
-    sequences = [
-        rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length)
-        for length in rng.choice([50, 200], 400)
-    ]
+    sequences = [rng.choice(BASES, length) for length in rng.choice([50, 200], 400)]
     lengths = np.array([len(row) for row in sequences])
     strata = strata_of(sequences, DNA)
     assert 10 <= strata.max() + 1 <= 30

@@ -1,12 +1,14 @@
-"""Test verdicts: evidence for used, ignored and contradicted motifs."""
+"""Test verdicts: evidence for used, ignored and contradicted motifs, and permuted motifs."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 from planted_motifs import PPMS, SITES, WORDS, weigh
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.evidence.records import (
+    FEWER_RECORDS,
     LabelledRecords,
     Scored,
     effect,
@@ -17,25 +19,27 @@ from selfattn_bio.evidence.records import (
 )
 from selfattn_bio.evidence.verdicts import (
     COLUMNS,
+    NULLS,
     TESTS,
+    null_hits,
     q_values,
     verdict,
     weigh_evidence,
 )
 from selfattn_bio.motifs.matching import find_hits
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
 def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15):
     """Return records with both words more frequent in positives."""
     rng = np.random.default_rng(seed)
     labels = np.arange(num) % 2
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     for row, label in zip(letters, labels, strict=True):
         for at, word in zip((10, 60), WORDS.values(), strict=True):
             if rng.random() < (in_positives if label else in_negatives):
                 start = at + rng.integers(0, 30)
-                row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+                row[start : start + len(word)] = ascii_of(word)
     return LabelledRecords(list(letters), labels)
 
 
@@ -86,11 +90,11 @@ def test_neighbouring_sites_are_inconclusive(weight):
             at = bytes(row).index(WORDS["ignored"])
             for start in (at - 12, at + 12):
                 if 0 <= start <= len(row) - 8:
-                    row[start : start + 8] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+                    row[start : start + 8] = ascii_of(WORDS["used"])
     ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
     assert ignored["effect"] * weight < -0.5
     assert ignored["effect_q"] < 0.01
-    assert abs(ignored["fall"]) < 0.1
+    assert abs(ignored["necessity"]) < 0.1
     assert ignored["verdict"] == "inconclusive"
 
 
@@ -128,7 +132,7 @@ def test_random_models_support_nothing():
 
 def test_strands_follow_the_positives():
     held_out = planted()
-    word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
+    word = ascii_of(WORDS["ignored"])
     for row, label in zip(held_out.sequences, held_out.truth, strict=True):
         at = bytes(row).find(WORDS["ignored"])
         if at >= 0 and not label:
@@ -149,8 +153,8 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
 
 def test_interval_of_an_effect_is_over_records():
     rng = np.random.default_rng(0)
-    number, word = 100, np.frombuffer(WORDS["used"], dtype=np.uint8)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, 120))
+    number, word = 100, ascii_of(WORDS["used"])
+    letters = rng.choice(BASES, (number, 120))
     letters[:, 60:68] = word
     size = {
         bytes(row[:10]): size for row, size in zip(letters, rng.normal(1, 1, number), strict=True)
@@ -163,7 +167,7 @@ def test_interval_of_an_effect_is_over_records():
     found = effect(hits, Scored(LabelledRecords(list(letters), np.ones(number)), log_odds), rng)
     sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
-    for name in ("effect", "fall"):
+    for name in ("effect", "necessity"):
         assert found[name] == pytest.approx(sizes.mean())
         assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(
             2 * 1.96 * sizes.std() / np.sqrt(number), rel=0.1
@@ -212,7 +216,7 @@ def test_matched_sites_are_near_and_apart():
 
 
 def test_shuffling_keeps_composition_and_flanks():
-    letters = np.frombuffer(b"AAAACGTCGTTTTT", dtype=np.uint8)
+    letters = ascii_of(b"AAAACGTCGTTTTT")
     shuffled = shuffled_at(letters, [(4, 10)], np.random.default_rng(3))
     assert bytes(letters) == b"AAAACGTCGTTTTT"
     assert bytes(shuffled[:4]) == b"AAAA"
@@ -224,7 +228,7 @@ def test_shuffling_keeps_composition_and_flanks():
 def estimates(value, low, high):
     return {
         f"{name}{end}": each
-        for name in ("effect", "fall")
+        for name in ("effect", "necessity")
         for end, each in (("", value), ("_low", low), ("_high", high))
     }
 
@@ -245,12 +249,12 @@ SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "nu
         ({"effect_low": -0.1}, "inconclusive"),
         ({"effect": 0.09}, "inconclusive"),
         ({"effect": float("nan"), "support_q": float("nan")}, "inconclusive"),
-        ({"fall": 0.09}, "inconclusive"),
-        ({"fall_low": -0.1}, "inconclusive"),
+        ({"necessity": 0.09}, "inconclusive"),
+        ({"necessity_low": -0.1}, "inconclusive"),
         (DOUBTED, "contradicted"),
         (DOUBTED | {"effect_high": 0.1}, "inconclusive"),
-        (DOUBTED | {"fall_high": 0.1}, "inconclusive"),
-        (DOUBTED | {"fall": -0.09}, "inconclusive"),
+        (DOUBTED | {"necessity_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"necessity": -0.09}, "inconclusive"),
         (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
     ],
 )
@@ -311,3 +315,52 @@ def test_support_needs_all_three_tests():
     assert unmatched["support_q"].to_numpy() == pytest.approx(q_values(largest.to_numpy()))
     assert unmatched["support_q"].min() >= 0.4
     assert unmatched.loc["used", "verdict"] == "inconclusive"
+
+
+HIT_P = 1e-3
+
+
+def found_in(number, length, seed=0, ppm=None):
+    rng = np.random.default_rng(seed)
+    sequences = list(rng.choice(BASES, (number, length)))
+    ppm = rng.dirichlet(np.full(4, 0.3), 8) if ppm is None else ppm
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P)
+    return own, null_hits(ppm, 100, own, LabelledRecords(sequences, np.ones(number)), HIT_P, rng)
+
+
+def test_hits_that_overlap_those_of_the_motif_are_marked():
+    own, nulls = found_in(800, 150)
+    assert len(nulls) == NULLS
+    for hits in nulls:
+        assert (hits["p_value"] < HIT_P).all()
+        both = hits.reset_index().merge(own, on="record")
+        overlaps = (both["start_x"] < both["end_y"]) & (both["start_y"] < both["end_x"])
+        assert set(both["index"][overlaps]) == set(hits.index[~hits["apart"]])
+
+
+def test_random_sequence_has_as_many_hits_of_permuted_motifs():
+    own, nulls = found_in(400, 200)
+    assert np.mean([len(hits) for hits in nulls]) == pytest.approx(len(own), rel=0.25)
+
+
+def test_small_sets_use_the_next_best_hits():
+    _, nulls = found_in(150, 60)
+    apart = [hits[hits["apart"]] for hits in nulls]
+    assert all(hits["record"].nunique() >= FEWER_RECORDS for hits in apart)
+    assert all(hits["p_value"].max() > HIT_P for hits in nulls)
+
+
+def test_order_does_not_change_a_repeat():
+    own, nulls = found_in(200, 150, ppm=np.tile([0.94, 0.02, 0.02, 0.02], (8, 1)))
+    assert len(own)
+    assert not any((hits["apart"] & (hits["p_value"] < HIT_P)).any() for hits in nulls)
+
+
+def test_proteins_have_permuted_motifs_too():
+    rng = np.random.default_rng(0)
+    letters = ascii_of(PROTEIN.letters)
+    sequences, ppm = list(rng.choice(letters, (200, 100))), np.eye(20)[:5]
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
+    held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
+    nulls = null_hits(ppm, 100, own, held_out, HIT_P, rng)
+    assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * NULLS

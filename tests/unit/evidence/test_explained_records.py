@@ -1,18 +1,25 @@
-"""Test evidence for numbers: enrichment by rank, direction and verdict."""
+"""Test evidence for numbers, and for one input of a pair, which leaves the other as it is."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 from planted_motifs import WORDS
 from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
+from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
+from selfattn_bio.evidence.held_out import neutral_backgrounds
 from selfattn_bio.evidence.records import (
     SHIFTS,
     LabelledRecords,
     MeasuredRecords,
+    Scored,
+    effect,
     held_out_records,
+    mean_necessity,
+    sufficiency,
 )
 from selfattn_bio.evidence.verdicts import verdict
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
@@ -26,13 +33,13 @@ def hits_in(records):
 def planted(effect, num=300, length=120, seed=0):
     """Return records with both words, whose numbers change by `effect` with the used word."""
     rng = np.random.default_rng(seed)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     values = rng.normal(0, 0.5, num)
     for row, letters_of_row in enumerate(letters):
         for at, (name, word) in zip((10, 60), WORDS.items(), strict=True):
             if rng.random() < 0.4:
                 start = at + rng.integers(0, 30)
-                letters_of_row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
+                letters_of_row[start : start + len(word)] = ascii_of(word)
                 values[row] += effect * (name == "used")
     return MeasuredRecords(list(letters), values, scale=float(values.std()), unit="height")
 
@@ -53,7 +60,7 @@ def test_motifs_that_raise_or_lower_a_number(effect):
     assert used["effect"] == pytest.approx(effect, abs=0.2)
     assert used["difference"] == pytest.approx(effect, abs=0.4)
     assert used["matched_difference"] == pytest.approx(effect, abs=0.4)
-    assert abs(used["null_fall"]) < 0.3
+    assert abs(used["null_necessity"]) < 0.3
     assert used["unit"] == "height"
     assert np.isnan(used["odds_ratio"])
 
@@ -114,7 +121,7 @@ def test_matched_shift_has_uniform_p_values():
 
 
 def test_records_follow_the_output():
-    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 3
+    rows = [BASES] * 3
     one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
     labelled = held_out_records(one, rows, np.array([1.0, 0.0, 1.0]), DNA)
     assert isinstance(labelled, LabelledRecords)
@@ -139,7 +146,7 @@ def test_slope_confirms_scores():
 
 SUPPORTED = {
     **{"effect": -2.0, "effect_low": -3.0, "effect_high": -1.0, "effect_q": 0.01},
-    **{"fall": -2.0, "fall_low": -3.0, "fall_high": -1.0},
+    **{"necessity": -2.0, "necessity_low": -3.0, "necessity_high": -1.0},
     **dict.fromkeys(SHIFTS, -1.0),
     **{"support_q": 0.01, "null_p": 1 / 21},
 }
@@ -154,7 +161,7 @@ SUPPORTED = {
         *(({name: 1.0}, "inconclusive") for name in SHIFTS),
         (dict.fromkeys(SHIFTS, 0.0), "inconclusive"),
         ({"support_q": 0.2}, "inconclusive"),
-        ({"fall": -0.4}, "inconclusive"),
+        ({"necessity": -0.4}, "inconclusive"),
         ({"effect_high": 0.1}, "inconclusive"),
         ({"null_p": 0.2}, "inconclusive"),
     ],
@@ -169,9 +176,9 @@ def confounded(num=400, length=80):
     rng = np.random.default_rng(4)
     gc = rng.permutation(np.repeat([0.2, 0.8], num // 2))
     is_gc = rng.random((num, length)) < gc[:, None]
-    letters = np.frombuffer(b"ATGC", np.uint8)[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
+    letters = ascii_of(b"ATGC")[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
     has = rng.random(num) < np.where(gc > 0.5, 0.7, 0.15)
-    letters[has, 30:38] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    letters[has, 30:38] = ascii_of(WORDS["used"])
     values = 4 * gc - 0.8 * has + rng.normal(0, 0.3, num)
     return MeasuredRecords(list(letters), values, scale=float(values.std()))
 
@@ -201,7 +208,7 @@ def test_direction_is_that_of_ranks_and_means():
 
 
 def test_neutral_records_are_negatives():
-    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 4
+    rows = [BASES] * 4
     labelled = LabelledRecords(rows, np.array([1, 0, 1, 0]))
     assert labelled.neutral.tolist() == [1, 3]
     assert labelled.described.tolist() == [0, 2]
@@ -219,3 +226,84 @@ def test_strata_weigh_by_the_reciprocal_of_their_size():
     found = matched_rank_shift(hits, values, strata)
     assert found["matched_rank_shift"] == pytest.approx(excess)
     assert found["matched_p"] == pytest.approx(2 * norm.sf(excess / np.sqrt(variance)))
+
+
+WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
+INPUTS = pytest.mark.parametrize("name", ["first", "partner"])
+
+
+def pairs_with_word(name):
+    """Return records with the word in one input. The other one is long, or short and "on"."""
+    rng = np.random.default_rng(0)
+    pairs, spans = [], []
+    for record in range(NUM):
+        letters = rng.choice(BASES, LENGTH)
+        start = int(rng.integers(LENGTH - len(WORD)))
+        letters[start : start + len(WORD)] = ascii_of(WORD)
+        other = ascii_of(b"MKV"[: 1 + record % 3] + b"%d" % record)
+        pair = RecordPair(letters, letters)
+        pairs.append(pair._replace(**{"partner" if name == "first" else "first": other}))
+        spans.append((record, start, start + len(WORD)))
+    hits = pd.DataFrame(spans, columns=["record", "start", "end"])
+    hits = hits.assign(name="word", strand="+", p_value=1e-6)
+    return pairs, hits
+
+
+def held_out_of(pairs, name):
+    letters = [getattr(pair, name) for pair in pairs]
+    return LabelledRecords(letters, np.arange(NUM) % 2, pairs=pairs, input=name)
+
+
+def score_with(name):
+    """Return a score of 2 for the word if the other input of the pair starts with M only."""
+    other = "partner" if name == "first" else "first"
+
+    def scores(pairs):
+        return np.array(
+            [
+                2.0 * (WORD in getattr(pair, name).tobytes())
+                if not getattr(pair, other).tobytes().startswith(b"MK")
+                else 0.0
+                for pair in pairs
+            ]
+        )
+
+    return scores
+
+
+@INPUTS
+def test_effects_depend_on_the_other_input_of_the_record(name):
+    pairs, hits = pairs_with_word(name)
+    scored, rng = Scored(held_out_of(pairs, name), score_with(name)), np.random.default_rng(0)
+    for rows, expected in ((hits["record"] % 3 == 0, 2.0), (hits["record"] % 3 > 0, 0.0)):
+        some = hits[rows]
+        assert mean_necessity(some, scored, rng) == pytest.approx(expected, abs=0.1)
+        found = effect(some, scored, rng)
+        assert found["effect"] == pytest.approx(expected, abs=0.2)
+        assert found["effect_records"] == len(some)
+        assert sufficiency(some, scored, rng)["sufficiency"] == pytest.approx(expected, abs=0.1)
+
+
+@INPUTS
+def test_backgrounds_keep_the_other_input_of_the_record(name):
+    pairs, _ = pairs_with_word(name)
+    held_out = held_out_of(pairs, name)
+    other = "partner" if name == "first" else "first"
+    contents = {
+        getattr(pair, other).tobytes(): sorted(getattr(pair, name).tobytes()) for pair in pairs
+    }
+
+    def same_record(given):
+        return np.array(
+            [
+                [sorted(getattr(pair, name)) == contents[getattr(pair, other).tobytes()]]
+                for pair in given
+            ],
+            dtype=float,
+        )
+
+    backgrounds = neutral_backgrounds(held_out, same_record, seed=0)
+    assert backgrounds.before.tolist() == [1.0] * 30
+    assert not backgrounds.effects(np.stack([backgrounds.letters] * 3)).any()
+    shuffled = {bytes(row) for row in backgrounds.letters}
+    assert not shuffled & {letters.tobytes() for letters in held_out.sequences}

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from learners import CONV, SEQUENCES, SMALL, learner
 from learners import scorer_of as model_of
+from letters import BASES, ascii_of
 
 from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
@@ -48,11 +49,11 @@ def motif_set(word=WORD):
 def planted(num=240, length=100):
     """Return letters with the word in most positives and few negatives, labels, and positions."""
     rng = np.random.default_rng(0)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     labels, at = (np.arange(num) % 3 == 0).astype(int), {}
     for row in np.flatnonzero(rng.random(num) < np.where(labels, 0.9, 0.3)):
         at[int(row)] = int(rng.integers(0, length - 8))
-        letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
+        letters[row, at[row] : at[row] + 8] = ascii_of(WORD)
     return letters, labels, at
 
 
@@ -171,7 +172,7 @@ def test_saved_files_are_those_of_the_command(sequences, tmp_path):
 
 def test_sequences_of_the_training_are_refused(sequences, tmp_path):
     texts, labels = sequences
-    letters = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    letters = [ascii_of(text) for text in texts]
     types = {"chrom": "str", "start": "Int64", "end": "Int64"}
     records = pd.DataFrame({name: [None] * 2 for name in types}).astype(types)
     reverse = DNA.reverse_complement(letters[3])
@@ -216,7 +217,7 @@ def test_model_of_other_alphabet_is_refused():
 
 def test_scores_count_as_far_as_records_confirm_them():
     rng = np.random.default_rng(0)
-    letters = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (200, 30)))
+    letters = list(rng.choice(BASES, (200, 30)))
     raw = np.array([(row == ord("G")).sum() for row in letters], dtype=float)
     scorer = SimpleNamespace(
         objective=SimpleNamespace(has_log_odds=False),

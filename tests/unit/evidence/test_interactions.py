@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from learners import CNN, SMALL, scorer_of
+from letters import BASES, ascii_of
 
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
@@ -29,14 +30,14 @@ def sites_of(*rows):
 def planted(num=160, length=160, seed=0, chance=1.0):
     """Return records that have each word with this chance at a random position, and the sites."""
     rng = np.random.default_rng(seed)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    letters = rng.choice(BASES, (num, length))
     rows = []
     for record, row in enumerate(letters):
         places = rng.permutation(np.arange(0, length - 8, 9))[: len(WORDS)] + rng.integers(0, 2)
         for (name, word), start in zip(WORDS.items(), places, strict=True):
             if chance < 1 and rng.random() >= chance:
                 continue
-            row[start : start + 8] = np.frombuffer(word, dtype=np.uint8)
+            row[start : start + 8] = ascii_of(word)
             rows.append((name, record, int(start), int(start) + 8, "+"))
     return list(letters), sites_of(*rows)
 
@@ -102,7 +103,7 @@ def test_epistasis_has_a_sign(log_odds, expected):
 
 
 def test_pair_without_space_for_a_match():
-    letters = [np.frombuffer(A + B, dtype=np.uint8)]
+    letters = [ascii_of(A + B)]
     sites = sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
     found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
     assert found["epistasis"].tolist() == [2.0]
@@ -231,7 +232,7 @@ def test_replacement_motif_keeps_strand_and_is_new_to_record():
     sites, seen = sites_of(*found), []
     pairs = site_pairs(sites)
     pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
-    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    letters = [ascii_of(text) for text in texts]
     epistasis(
         pair,
         sites,
@@ -246,7 +247,7 @@ def test_replacement_motif_keeps_strand_and_is_new_to_record():
 
 
 def test_sites_are_taken_out_by_span():
-    own, other = (np.frombuffer(text, dtype=np.uint8) for text in (b"AAAAAA", b"CGTACG"))
+    own, other = (ascii_of(text) for text in (b"AAAAAA", b"CGTACG"))
     assert bytes(put(own, other, (0, 2), (4, 5))) == b"CGAACA"
 
 
@@ -267,10 +268,7 @@ def test_the_verdict_needs_both_comparisons(row, expected):
 
 def test_dna_is_read_on_both_strands():
     scorer = scorer_of()
-    rows = [
-        np.frombuffer(b"ACGTTGCATG", dtype=np.uint8),
-        np.frombuffer(b"GGGTTACCAT", dtype=np.uint8),
-    ]
+    rows = [ascii_of(b"ACGTTGCATG"), ascii_of(b"GGGTTACCAT")]
     ways = [
         scorer.log_odds(each)
         for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
@@ -303,16 +301,14 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
 
 def test_records_with_two_motifs_are_searched(monkeypatch):
     words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
-    ppms = {
-        name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))] for name, word in words.items()
-    }
+    ppms = {name: np.eye(4)[DNA.codes(ascii_of(word))] for name, word in words.items()}
 
     def importance(sequences):
         return [np.zeros(len(row), dtype=np.float32) for row in sequences]
 
     filler = b"TTTTGTTTTGTTTTG"
     texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
-    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    letters = [ascii_of(text) for text in texts]
     monkeypatch.setattr(
         interactions,
         "relevant_hits",

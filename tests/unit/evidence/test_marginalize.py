@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from learners import scorer_of
+from letters import ascii_of
 from matplotlib.figure import Figure
 
 import selfattn_bio as sb
@@ -19,7 +20,7 @@ def test_effect_is_the_difference_of_scores():
     found = sb.marginalize(scorer, TEXTS, WORD, starts=[10, 30], shuffle=False)
     assert found.num_backgrounds == 5
     inserted = [text[:30] + WORD + text[38:] for text in TEXTS]
-    rows = [[np.frombuffer(text.encode(), np.uint8) for text in each] for each in (TEXTS, inserted)]
+    rows = [[ascii_of(text) for text in each] for each in (TEXTS, inserted)]
     expected = (scorer.log_odds(rows[1]) - scorer.log_odds(rows[0])).mean()
     curve = found.curves.set_index(["strand", "start"]).loc[("+", 30)]
     assert curve["effect"] == pytest.approx(expected)
@@ -57,7 +58,7 @@ def test_spacing_of_two_motifs():
 def test_ablation_of_an_interval():
     scorer = scorer_of()
     found = sb.ablate(scorer, TEXTS, 10, 40, shuffles=3)
-    letters = [np.frombuffer(text.encode(), np.uint8) for text in TEXTS]
+    letters = [ascii_of(text) for text in TEXTS]
     np.testing.assert_allclose(found.table["score"], scorer.log_odds(letters))
     np.testing.assert_allclose(
         found.table["effect"], found.table["score"] - found.table["shuffled"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.marginals import (
@@ -21,15 +22,12 @@ from selfattn_bio.evidence.marginals import (
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORD, OTHER = b"TACCGTTAGG", b"GGTCACACTG"
-REVERSE, OTHER_REVERSE = (
-    bytes(DNA.reverse_complement(np.frombuffer(word, np.uint8))) for word in (WORD, OTHER)
-)
-BASES = np.frombuffer(b"ACGT", np.uint8)
+REVERSE, OTHER_REVERSE = (bytes(DNA.reverse_complement(ascii_of(word))) for word in (WORD, OTHER))
 LENGTH, NUM = 120, 30
 
 
 def ppm(word):
-    return (np.frombuffer(word, np.uint8)[:, None] == BASES).astype(float)
+    return (ascii_of(word)[:, None] == BASES).astype(float)
 
 
 def backgrounds(score, seed=0, length=LENGTH):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
+from letters import ppm_of
 
 import selfattn_bio
 from selfattn_bio.errors import ArgumentError, DatabaseError
@@ -18,7 +19,7 @@ from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.tables import read_bed
 
 WORD = "GGTCACACT"
-PPM = np.eye(4)[["ACGT".index(letter) for letter in WORD]]
+PPM = ppm_of(WORD)
 TURNED = "AGTGTGACC"
 
 

@@ -6,16 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from learners import CONV, SMALL, scorer_of
+from letters import BASES, ascii_of, ppm_of
 
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.methods import AttnLRP
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evidence.stability import (
-    SIMILAR,
-    attribution_correlations,
-    motif_stability,
-)
+from selfattn_bio.evidence.stability import SIMILAR, attribution_correlations, motif_stability
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.matching import alignment, one_hot
 from selfattn_bio.motifs.motif_set import build_motifs
@@ -28,18 +25,18 @@ COORDINATES = ["chrom", "start", "end", "strand"]
 
 
 def eye(word):
-    return np.eye(4)[["ACGT".index(letter) for letter in word]] * 0.9 + 0.025
+    return ppm_of(word) * 0.9 + 0.025
 
 
 def explained(words, seed):
     """Return an explanation of sequences with all words, in which only `words` have scores."""
     rng = np.random.default_rng(seed)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (RECORDS, LENGTH))
+    letters = rng.choice(BASES, (RECORDS, LENGTH))
     scores = rng.normal(0, 0.02, (RECORDS, LENGTH, 4))
     for row in range(RECORDS):
         for place, (name, word) in enumerate(WORDS.items()):
             start = 20 * place + int(rng.integers(0, 10))
-            site = np.frombuffer(word.encode(), dtype=np.uint8)
+            site = ascii_of(word)
             if rng.random() < 0.5:
                 site = DNA.reverse_complement(site)
             span = slice(start, start + len(word))
@@ -85,7 +82,7 @@ def found_words(table):
     names = {}
     for row in table.to_dict("records"):
         consensus = row["consensus"]
-        reverse = DNA.reverse_complement(np.frombuffer(consensus.encode(), dtype=np.uint8))
+        reverse = DNA.reverse_complement(ascii_of(consensus))
         (name,) = [
             name
             for name, word in WORDS.items()
@@ -188,7 +185,7 @@ def test_networks_of_a_model_are_explained_alone():
 @pytest.mark.parametrize("strands", ["given", "shared"])
 def test_outputs_are_means_over_networks(strands):
     scorer = scorer_of(SMALL | {"stem": CONV, "strands": strands})
-    letters = [np.frombuffer(b"ACGTTGCATGCATTAG", dtype=np.uint8)]
+    letters = [ascii_of(b"ACGTTGCATGCATTAG")]
     alone = [network.logits(letters) for network in scorer.networks]
     assert np.mean(alone) == pytest.approx(scorer.logits(letters)[0], abs=1e-6)
     assert scorer.run.model.members == len(scorer.network.members) == 2

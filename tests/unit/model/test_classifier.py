@@ -51,7 +51,7 @@ SECTIONS = {
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
 def network(request):
     torch.manual_seed(0)
-    return Network(build_members(request.param), V)
+    return Network(build_members(request.param, 1, "sequence"), V)
 
 
 def tokens_of(*lengths):
@@ -86,7 +86,7 @@ def test_padding_changes_no_score(network):
 @pytest.mark.parametrize("name", SECTIONS)
 def test_token_order_matters_with_positions(name):
     torch.manual_seed(0)
-    network = Network(build_members(SECTIONS[name]), V).eval()
+    network = Network(build_members(SECTIONS[name], 1, "sequence"), V).eval()
     tokens = tokens_of(30)
     change = float((score(network, tokens.flip(1)) - score(network, tokens)).detach().abs())
     assert (change > 1e-5) == (name != "no stem, no position, one part")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, SMALL, ascii_of, learner, scorer_of
+from learners import CNN, CONV, HEADS, SMALL, learner, scorer_of
+from letters import ascii_of
 from torch import nn
 
 from selfattn_bio import config, load
@@ -16,8 +17,8 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.user_module import ModuleNetwork
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 CONVOLVED = SMALL | {"stem": CONV}
@@ -123,18 +124,3 @@ def test_tangermeme_explains_one_hot_networks():
     found = saturation_mutagenesis(network, x, hypothetical=True, device="cpu")
     expected = Saturation().scores(scorer, list(letters), Target())
     np.testing.assert_allclose(found.transpose(1, 2), np.stack(expected), atol=1e-5)
-
-
-def test_tangermeme_reports_that_deep_lift_does_not_add_up():
-    """Attention has no DeepLIFT rule, so docs/python.md advises against it."""
-    pytest.importorskip("tangermeme")
-    from tangermeme.deep_lift_shap import deep_lift_shap
-
-    scorer = binary()
-    x = one_hot(scorer, letters_of(scorer))
-    network = scorer.as_module().float()
-    with pytest.warns(RuntimeWarning, match="no DeepLIFT rule"):
-        found = deep_lift_shap(
-            network, x, n_shuffles=3, device="cpu", random_state=0, warning_threshold=np.inf
-        )
-    assert found.shape == x.shape

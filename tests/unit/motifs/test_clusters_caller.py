@@ -1,4 +1,4 @@
-"""Test the clusters caller on planted motifs.
+"""Test the clusters caller on planted motifs, and its seqlets against loops and tangermeme.
 
 Cases: several motifs, both strands, half motifs, protein, and data without motifs.
 """
@@ -6,55 +6,22 @@ Cases: several motifs, both strands, half motifs, protein, and data without moti
 import numpy as np
 import pandas as pd
 import pytest
+from letters import ascii_of
+from planted_motifs import planted_words, read
 
 from selfattn_bio import config
-from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller
-from selfattn_bio.motifs.matching import find_hits, one_hot
+from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller, clusters
+from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
+from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import count_letters, information
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
 
 
-def letters_of(text):
-    return np.frombuffer(text, dtype=np.uint8)
-
-
-def planted(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0):
-    """Return records with one word each and scores that are high there.
-
-    DNA words are on either strand. In some records only one half of the word has high scores.
-    """
-    rng = np.random.default_rng(seed)
-    size = len(alphabet.letters)
-    letters = rng.choice(letters_of(alphabet.letters.encode()), (num, length))
-    scores = rng.normal(scale=0.05, size=(num, length, size)).astype(np.float32)
-    truth = []
-    for row in range(num):
-        which = row % len(words)
-        word = letters_of(words[which])
-        if alphabet.has_complement and rng.random() < 0.5:
-            word = alphabet.reverse_complement(word)
-        start = rng.integers(5, length - 20)
-        letters[row, start : start + len(word)] = word
-        seen = np.ones(len(word))
-        if rng.random() < halves:
-            seen[: len(word) // 2] = rng.integers(2)
-            seen[len(word) // 2 :] = 1 - seen[0]
-        scores[row, start : start + len(word)] += seen[:, None] * (
-            one_hot(word, alphabet) - np.float32(1 / size)
-        )
-        truth.append((which, row, start, start + len(word)))
-    return letters, scores, pd.DataFrame(truth, columns=["word", "record", "start", "end"])
-
-
-def read(pattern):
-    return bytes(letters_of(pattern.alphabet.letters.encode())[pattern.pfm.argmax(axis=1)])
-
-
 def words_in(patterns, words):
     """Return, for each pattern, the word it contains on either strand, or None."""
-    both = {word: {word, bytes(DNA.reverse_complement(letters_of(word)))} for word in words}
+    both = {word: {word, bytes(DNA.reverse_complement(ascii_of(word)))} for word in words}
     return [
         next(
             (word for word, forms in both.items() if any(form in read(pattern) for form in forms)),
@@ -66,7 +33,7 @@ def words_in(patterns, words):
 
 @pytest.mark.parametrize("halves", [0.0, 0.6])
 def test_words_become_one_pattern_on_both_strands(halves):
-    letters, scores, truth = planted(WORDS, halves=halves)
+    letters, scores, truth = planted_words(WORDS, halves=halves)
     found = Clusters().call(letters, scores, DNA)
     assert found.note == ""
     # each once: halves and reverse complements are merged
@@ -84,8 +51,8 @@ def test_words_become_one_pattern_on_both_strands(halves):
 
 
 def test_rare_motif_is_found_with_a_frequent_one():
-    letters, scores, _ = planted(WORDS[:1], num=600)
-    rare, rare_scores, _ = planted(WORDS[1:2], num=30, seed=1)
+    letters, scores, _ = planted_words(WORDS[:1], num=600)
+    rare, rare_scores, _ = planted_words(WORDS[1:2], num=30, seed=1)
     found = Clusters().call(
         np.concatenate([letters, rare]), np.concatenate([scores, rare_scores]), DNA
     )
@@ -95,14 +62,14 @@ def test_rare_motif_is_found_with_a_frequent_one():
 
 def test_protein_has_one_strand_and_twenty_residues():
     words = (b"GKSTHWL", b"HPDRCC")
-    letters, scores, _ = planted(words, PROTEIN)
+    letters, scores, _ = planted_words(words, PROTEIN)
     found = Clusters().call(letters, scores, PROTEIN)
     assert sorted(read(pattern) for pattern in found.patterns) == sorted(words)
     for pattern in found.patterns:
         assert pattern.pfm.shape[1] == 20
         assert (pattern.seqlets["strand"] == "+").all()
         assert 140 <= pattern.num_sites <= 156  # 150, and a few by chance
-    turned = letters_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
+    turned = ascii_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
     both = Clusters().call(
         np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN
     )
@@ -111,7 +78,7 @@ def test_protein_has_one_strand_and_twenty_residues():
 
 def test_protein_hits_use_twenty_residues():
     rng = np.random.default_rng(0)
-    letters = rng.choice(letters_of(PROTEIN.letters.encode()), (400, 500))
+    letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (400, 500))
     ppms = {f"of {width}": rng.dirichlet(np.full(20, 0.5), size=width) for width in (5, 9)}
     hits = find_hits(ppms, dict.fromkeys(ppms, 100), list(letters), 0.01, PROTEIN)
     assert (hits["strand"] == "+").all()
@@ -126,7 +93,7 @@ def test_protein_hits_use_twenty_residues():
 @pytest.mark.parametrize(("shape", "scale"), [((40, 100), 0.0), ((40, 100), 1.0), ((3, 30), 1.0)])
 def test_no_motif_has_a_reason(shape, scale):
     rng = np.random.default_rng(0)
-    letters = rng.choice(letters_of(b"ACGT"), shape)
+    letters = rng.choice(ascii_of(b"ACGT"), shape)
     found = Clusters().call(letters, (scale * rng.normal(size=(*shape, 4))).astype(np.float32), DNA)
     assert found.patterns == []
     assert found.note == f"no group of the {found.num_seqlets} seqlets is large and similar enough"
@@ -152,3 +119,103 @@ def test_the_run_file_names_the_caller():
 def test_callers_check_scores(caller, scores, message):
     with pytest.raises(ValueError, match=message):
         caller.call(np.zeros((2, 30), dtype=np.uint8), scores.astype(np.float32), DNA)
+
+
+def attributions(num=12, length=60, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = rng.gamma(1.0, 0.3, (num, length)).astype(np.float32)
+    for row in rows:
+        start = rng.integers(5, length - 20)
+        row[start : start + 9] += rng.gamma(6.0, 0.5, 9)
+    return rows
+
+
+def survival(rows, max_length):
+    """Return the tail probability of a sum of random letters, binned as in the reference."""
+    low, width = rows.min(), (rows.max() - rows.min()) / (BINS - 1)
+    density = (
+        np.bincount(((rows.astype(float) - low) / width).astype(int).ravel(), minlength=BINS)
+        / rows.size
+    )
+    tails, of_sum = [], np.ones(1)
+    for _ in range(max_length):
+        of_sum = np.convolve(of_sum, density)
+        tails.append(1 - np.concatenate([[0], np.cumsum(of_sum)])[:-1])
+    return lambda total, length: tails[length - 1][int(np.floor((total - low * length) / width))]
+
+
+def by_definition(rows, threshold, min_length, max_length):
+    """Find seqlets with explicit loops.
+
+    A seqlet is a significant span whose parts of at least `min_length` letters are significant as
+    well. Longer spans are taken first, and spans that overlap them are skipped.
+    """
+    p_of, found = survival(rows, max_length), []
+    for record, row in enumerate(rows.astype(float)):
+        taken = np.zeros(len(row), dtype=bool)
+        for length in range(max_length, min_length - 1, -1):
+            spans = []
+            for start in range(len(row) - length + 1):
+                parts = [
+                    (a, b)
+                    for a in range(start, start + length)
+                    for b in range(a + min_length, start + length + 1)
+                ]
+                if all(p_of(row[a:b].sum(), b - a) < threshold for a, b in parts):
+                    spans.append((p_of(row[start : start + length].sum(), length), start))
+            for _, start in sorted(spans):
+                if not taken[start : start + length].any():
+                    taken[start : start + length] = True
+                    found.append((record, start, start + length))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "min_length", "max_length"), [(0.01, 4, 12), (0.05, 3, 8), (0.2, 5, 5)]
+)
+def test_seqlets_match_the_definition(monkeypatch, threshold, min_length, max_length):
+    monkeypatch.setattr(clusters, "THRESHOLD", threshold)
+    monkeypatch.setattr(clusters, "MIN_LENGTH", min_length)
+    monkeypatch.setattr(clusters, "MAX_LENGTH", max_length)
+    rows = attributions()
+    found = call_seqlets(list(rows))
+    assert [tuple(row) for row in found[["record", "start", "end"]].to_numpy()] == by_definition(
+        rows, threshold, min_length, max_length
+    )
+    assert len(found) >= 8
+    assert (found["p_value"] < threshold).all()
+    sums = [rows[row.record, row.start : row.end].sum() for row in found.itertuples()]
+    np.testing.assert_allclose(found["attribution"], sums, rtol=1e-5)
+
+
+def test_most_of_what_tangermeme_calls_is_called():
+    reference = pytest.importorskip("tangermeme.seqlet")
+    torch = pytest.importorskip("torch")
+    rows = attributions(40, 120)
+    theirs = reference.recursive_seqlets(torch.tensor(rows)).iloc[:, :3]
+    ours = call_seqlets(list(rows))[["record", "start", "end"]]
+    theirs.columns = list(ours)
+    assert len(ours.merge(theirs)) >= 0.9 * max(len(ours), len(theirs))
+
+
+def test_records_of_any_length_and_more_than_a_chunk():
+    rows = attributions(600, 80)
+    cut = [row[:40] if i % 2 else row for i, row in enumerate(rows)]
+    found = call_seqlets(cut)
+    lengths = np.array([len(row) for row in cut])
+    assert (found["end"].to_numpy() <= lengths[found["record"]]).all()
+    assert found["record"].nunique() > 400
+    assert found["record"].is_monotonic_increasing
+    assert call_seqlets([row[:3] for row in rows]).empty  # shorter than a seqlet
+
+
+@pytest.mark.parametrize("rows", [[], [np.zeros(0)], [np.full(30, 2.0)]])
+def test_uniform_scores_have_no_seqlets(rows):
+    found = call_seqlets(rows)
+    assert found.empty
+    assert list(found) == ["record", "start", "end", "attribution", "p_value"]
+
+
+def test_attribution_must_be_finite():
+    with pytest.raises(ValueError, match="attribution contains nan"):
+        call_seqlets([np.array([1.0, np.nan])])

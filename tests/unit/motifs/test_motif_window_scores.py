@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from letters import ascii_of
 
 from selfattn_bio.motifs import scores as module
 from selfattn_bio.motifs import words
@@ -15,7 +16,7 @@ MATRICES = ScoreMatrices.from_probabilities(
 
 
 def bases(length):
-    return RNG.choice(np.frombuffer(b"ACGTN", np.uint8), length, p=[0.24] * 4 + [0.04])
+    return RNG.choice(ascii_of(b"ACGTN"), length, p=[0.24] * 4 + [0.04])
 
 
 def by_loop(record):

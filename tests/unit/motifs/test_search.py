@@ -1,16 +1,23 @@
-"""Test hits, matches and seqlets: the calls of libraries and the use of their results."""
+"""Test hits, whose p-values are exact, matches and patterns, as libraries return them."""
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of, ppm_of
+from planted_motifs import planted_words, read
 
 from selfattn_bio.config import MOTIF_DATABASES
+from selfattn_bio.evidence.associations import enrichment
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.matching import (
+    HIT_P,
+    default_hit_p,
     find_hits,
+    integer_scores,
     match_label,
     match_motifs,
     one_hot,
@@ -26,16 +33,12 @@ from selfattn_bio.motifs.patterns import (
 )
 from selfattn_bio.sequence.alphabet import DNA
 
-WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
-PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
+WORD = ascii_of(b"GGTCACACT")
+PPM = ppm_of(WORD)
 
 
 def filled(length):
     return np.full(length, ord("A"), dtype=np.uint8)
-
-
-def read(pattern):
-    return bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
 
 
 def has(text, word):
@@ -118,8 +121,8 @@ def test_the_known_databases_are_those_that_ship():
 
 def test_bases_are_counted_on_their_strand():
     letters = np.stack([filled(12), filled(12)])
-    letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
-    letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
+    letters[0, 2:6] = ascii_of(b"ACGG")
+    letters[1, 5:9] = ascii_of(b"CCGT")
     places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
     assert count_letters(places, letters).tolist() == [
         [2, 0, 0, 0],
@@ -130,11 +133,7 @@ def test_bases_are_counted_on_their_strand():
 
 
 def test_sites_over_an_end_count_partly_and_are_dropped():
-    records = [
-        np.frombuffer(b"TATCGATANN", dtype=np.uint8),
-        np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
-        np.frombuffer(b"ATCGATANNN", dtype=np.uint8),
-    ]
+    records = [ascii_of(b"TATCGATANN"), ascii_of(b"NNTATCGATA"), ascii_of(b"ATCGATANNN")]
     places = pd.DataFrame(
         {
             "record": [0, 1, 2] * 20,
@@ -165,18 +164,9 @@ def test_information_and_trimming():
     assert informative_span(np.zeros(3)) == (0, 0)
 
 
-def planted(num=160, length=120):
+def planted(num=160):
     """Return random records with WORD on either strand, and scores that are high there."""
-    rng = np.random.default_rng(0)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
-    scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
-    for row in range(num):
-        start = rng.integers(20, length - 30)
-        letters[row, start : start + len(WORD)] = WORD if row % 2 else DNA.reverse_complement(WORD)
-        scores[row, start : start + len(WORD)] += one_hot(
-            letters[row, start : start + len(WORD)]
-        ) - np.float32(0.25)
-    return letters, scores
+    return planted_words((bytes(WORD),), num=num, length=120, noise=0.02)[:2]
 
 
 def test_a_planted_word_becomes_a_pattern():
@@ -206,9 +196,7 @@ def test_a_planted_word_becomes_a_pattern():
     ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
 def test_no_pattern_has_a_reason(scores, note):
-    letters = np.random.default_rng(1).choice(
-        np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2]
-    )
+    letters = np.random.default_rng(1).choice(BASES, scores.shape[:2])
     found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
     assert found.patterns == []
     assert note in found.note
@@ -253,17 +241,17 @@ def test_refining_extends_motifs_and_drops_duplicates():
     refined = refine_patterns(cut, list(letters), attribution)
     assert len(refined) == 1  # both are the same word
     motif = refined[0]
-    assert bytes(WORD) in read(motif)
+    assert has(read(motif), WORD)
     assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
 
 def test_refining_keeps_one_motif_per_word():
     letters, scores = planted()
-    other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
+    other = ascii_of(b"TTCCGGAACGA")
     # in a third of the records only this word has attribution
     letters[::3, 40 : 40 + len(other)] = other
-    scores[::3] = 0.01
+    scores[::3] = np.random.default_rng(1).normal(scale=0.02, size=scores[::3].shape)
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
@@ -292,3 +280,56 @@ def test_other_matches_are_of_the_same_family():
     assert table["near_ties"].tolist() == [0]
     twice = match_motifs({"m": PPM}, database | {"same": PPM, "equal": PPM})
     assert match_label(twice.iloc[0]) == "same or equal"
+
+
+def all_words(width):
+    """Return every word of ACGT, as (n, width) numbers and as ASCII."""
+    words = np.array(list(product(range(4), repeat=width)))
+    return words, list(BASES[words])
+
+
+@pytest.mark.parametrize("num_sites", [2, 20, 5000])
+@pytest.mark.parametrize("width", range(3, 9))
+def test_p_values_equal_enumeration(width, num_sites):
+    ppm = np.random.default_rng(width).dirichlet(np.full(4, 0.2), width)
+    scores, (words, sequences) = integer_scores(ppm, num_sites, DNA), all_words(width)
+    of_words, of_reversed = (
+        scores[np.arange(width), strand].sum(1) for strand in (words, 3 - words[:, ::-1])
+    )
+    p_of = {score: np.mean(of_words >= score) for score in np.unique(of_words)}
+    best = np.array([p_of[score] for score in np.maximum(of_words, of_reversed)])
+    for hit_p in (0.9999, 0.01, 2.5e-4):
+        hits = find_hits({"motif": ppm}, {"motif": num_sites}, sequences, hit_p)
+        assert hits["record"].tolist() == np.flatnonzero(best < hit_p).tolist()
+        np.testing.assert_allclose(hits["p_value"], best[best < hit_p], rtol=1e-9)
+
+
+@pytest.mark.parametrize("num_sites", [10, 100, 100_000])
+def test_perfect_match_has_the_smallest_p_value(num_sites):
+    # rounded down to multiples of a tenth, each of these log-odds would lose half a tenth
+    ppm = np.full((9, 4), (1 - 0.6826) / 3)
+    ppm[range(9), [0, 2, 1, 3, 0, 0, 3, 2, 1]] = 0.6826
+    word = ascii_of(b"AGCTAATGC")
+    hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4)
+    assert hits["p_value"].tolist() == [4.0**-9]
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+def test_chance_and_power_do_not_depend_on_the_length_of_records(length):
+    rng, labels = np.random.default_rng(0), np.arange(200) % 2
+    records = list(rng.choice(BASES, (200, length)))
+    word = ascii_of(b"GGCTAATGTC")
+    of_word = word[:, None] == BASES
+    ppm = 0.7 * of_word + 0.3 * rng.dirichlet(np.ones(4), 10)
+
+    def enriched(hit_p):
+        return enrichment(find_hits({"m": ppm}, {"m": 100}, records, hit_p), labels)
+
+    hit_p = default_hit_p([length] * 200)
+    assert 0.05 < enriched(hit_p)["positives_with_hit"] / 100 < 0.25
+    for row in np.flatnonzero(labels):  # one site in each positive
+        at = rng.integers(0, length - len(word))
+        records[row][at : at + len(word)] = word
+    assert enriched(hit_p)["enrichment_p"] < 1e-20
+    if length > 300:
+        assert enriched(HIT_P)["enrichment_p"] > 1e-4

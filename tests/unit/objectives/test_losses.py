@@ -18,9 +18,8 @@ from selfattn_bio.objectives.labels import LabelsLoss
 from selfattn_bio.objectives.language import CausalLoss, MaskedLoss
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import MulticlassLoss
-from selfattn_bio.objectives.multilabel import MultilabelLoss
+from selfattn_bio.objectives.numbers import MultilabelLoss, RegressionLoss
 from selfattn_bio.objectives.points import Points
-from selfattn_bio.objectives.regression import RegressionLoss
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 

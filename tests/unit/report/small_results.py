@@ -58,9 +58,9 @@ MOTIFS = pd.DataFrame(
         "effect_p": [0.001, 0.4, np.nan],
         "effect_q": [0.002, 0.5, np.nan],
         "effect_records": [32, 34, 9],
-        "fall": [0.91, 0.14, np.nan],
-        "fall_low": [0.62, -0.05, np.nan],
-        "fall_high": [1.01, 0.12, np.nan],
+        "necessity": [0.91, 0.14, np.nan],
+        "necessity_low": [0.62, -0.05, np.nan],
+        "necessity_high": [1.01, 0.12, np.nan],
         "marginal": [0.4, 0.1, np.nan],
         "marginal_low": 0.05,
         "marginal_high": 0.6,
@@ -81,7 +81,7 @@ OF_FIRST = {  # evidence that only the first motif has
     **{"window_hits": 9, "window_expected": 3.21, "window_p": 0.004, "window_q": 0.008},
     **{"strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77},
     **{"strand_p": 0.3, "strand_q": 0.3, "support_q": 1e-3},
-    **{"null_motifs": 20, "null_fall": 0.12, "null_p": 1 / 21, "null_passing": 1},
+    **{"null_motifs": 20, "null_necessity": 0.12, "null_p": 1 / 21, "null_passing": 1},
 }
 MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(
     columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST])

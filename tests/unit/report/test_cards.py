@@ -66,9 +66,9 @@ def test_cards_show_answer_interval_and_q_per_question(results):
 def test_small_and_negative_effects(results):
     row = motif_rows(results)[0]
 
-    def answer(effect: float, fall: float | None = None) -> str:
+    def answer(effect: float, necessity: float | None = None) -> str:
         lines, _ = findings(
-            row | {"effect": effect, "fall": effect if fall is None else fall},
+            row | {"effect": effect, "necessity": effect if necessity is None else necessity},
             results.task,
         )
         return next(line.answer for line in lines if line.question == "Does the model use it?")
@@ -80,7 +80,7 @@ def test_small_and_negative_effects(results):
 def test_motif_that_lowers_a_number(results):
     row = motif_rows(results)[0] | {"unit": "liver expr", "min_effect": 0.09, "difference": -1.03}
     row |= {"matched_difference": -1.0, "records_with_hit": 47, "records": 97}
-    row |= {"effect": -0.91, "fall": -0.87, "null_fall": -0.03}
+    row |= {"effect": -0.91, "necessity": -0.87, "null_necessity": -0.03}
 
     def found(sufficiency: float) -> dict[str, Finding]:
         changes = {"sufficiency": sufficiency, "sufficiency_q": 0.001}
@@ -180,7 +180,7 @@ def test_match_in_own_database_has_a_logo(results, tmp_path):
         ({"effect_q": 0.5}, "effect not shown"),
         ({"effect_q": np.nan}, "effect not measured"),
         ({"effect": 0.05}, "effect smaller than 0.1"),
-        ({"fall": -0.05}, "effect smaller than 0.1"),
+        ({"necessity": -0.05}, "effect smaller than 0.1"),
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
@@ -196,7 +196,7 @@ def test_match_in_own_database_has_a_logo(results, tmp_path):
 )
 def test_inconclusive_motif_names_what_is_missing(changes, expected):
     row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
-    row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
-    row |= {"effect_high": 0.6, "fall_high": 0.6, "min_effect": 0.1, "difference": np.nan}
+    row |= {"effect": 0.5, "effect_low": 0.4, "necessity": 0.5, "necessity_low": 0.4}
+    row |= {"effect_high": 0.6, "necessity_high": 0.6, "min_effect": 0.1, "difference": np.nan}
     row |= {"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21}
     assert shortfall(row | changes, 0.05) == expected

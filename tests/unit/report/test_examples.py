@@ -10,7 +10,7 @@ import pytest
 from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
 from selfattn_bio.motifs.logos import WIDTH
-from selfattn_bio.report.examples import COUNT, FLANK, attention_figures, example_sites
+from selfattn_bio.report.cards import COUNT, FLANK, attention_figures, example_sites
 from selfattn_bio.report.page import render
 
 

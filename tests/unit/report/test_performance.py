@@ -13,8 +13,8 @@ from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from target_results import CLASSES, make_language, make_targets
 
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.report import target_plots, tested
-from selfattn_bio.report.bins import distances_to_points
+from selfattn_bio.report import performance, target_plots
+from selfattn_bio.report.class_figures import distances_to_points
 from selfattn_bio.report.page import render
 from selfattn_bio.report.performance import draw_performance
 
@@ -159,7 +159,7 @@ def test_unknown_values_have_no_figure(results, tmp_path):
 
 
 def test_skipped_figure_names_its_part(results, tmp_path):
-    drawing = tested.Tested(results("several"), tmp_path, "class").skip(
+    drawing = performance.Tested(results("several"), tmp_path, "class").skip(
         "roc", "ROC", "None is known."
     )
     assert (drawing.name, drawing.title) == ("class_roc", "class: ROC")

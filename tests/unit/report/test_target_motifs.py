@@ -14,8 +14,14 @@ LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
 NUMBER = {
     **{"target": "activity.expression", "unit": "expression", "min_effect": 0.2},
     **{"difference": -1.5, "matched_difference": -1.25, "records_with_hit": 20, "records": 80},
-    **{"effect": -0.9, "effect_low": -1.1, "effect_high": -0.7, "fall": -0.8, "fall_low": -1.0},
-    **{"fall_high": -0.6, "odds_ratio": np.nan, "matched_odds_ratio": np.nan},
+    **{
+        "effect": -0.9,
+        "effect_low": -1.1,
+        "effect_high": -0.7,
+        "necessity": -0.8,
+        "necessity_low": -1.0,
+    },
+    **{"necessity_high": -0.6, "odds_ratio": np.nan, "matched_odds_ratio": np.nan},
     **dict.fromkeys(LABELS, np.nan),
 }
 
@@ -61,7 +67,7 @@ def test_page_shows_motifs_of_each_output(tmp_path):
         (0.9, 0.01, REVERSE),
         (0.9, 0.5, YES),  # no difference between the records
     ):
-        changed = row | {"effect": effect, "fall": effect, "enrichment_q": enrichment_q}
+        changed = row | {"effect": effect, "necessity": effect, "enrichment_q": enrichment_q}
         found, _ = findings(changed, task)
         answers = [each.answer for each in found if each.question == "Does the model use it?"]
         assert answers == [expected]
@@ -80,8 +86,8 @@ def test_page_of_numbers_has_no_words_about_classes(tmp_path):
     ("changes", "expected"),
     [
         ({}, "permuted motifs have such effects"),
-        ({"fall": -0.1}, "effect smaller than 0.2"),
-        ({"fall_high": 0.1}, "interval of the effect includes 0"),
+        ({"necessity": -0.1}, "effect smaller than 0.2"),
+        ({"necessity_high": 0.1}, "interval of the effect includes 0"),
         (
             {"matched_difference": 1.25, "null_p": np.nan},
             "unclear whether records with a site have higher or lower numbers",

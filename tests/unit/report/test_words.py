@@ -4,7 +4,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.objectives.regression import Regression
+from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
 

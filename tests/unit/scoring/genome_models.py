@@ -8,20 +8,16 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.kmers import tokenizer_of
 
 CALIBRATION = Calibration(slope=0.5, intercept=0.2, positive_fraction=0.25)
 SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 
-def run_file(tokens=None, objective=None, **model):
+def run_file(tokens=None, **model):
     """Return a run file for positive and negative DNA."""
-    section = (
-        config.CnnModel(**model)
-        if model.get("kind") == "cnn"
-        else config.AttentionModel(**SMALL | model)
-    )
+    kind = config.CnnModel if model.get("kind") == "cnn" else config.AttentionModel
+    section = kind(**model if model.get("kind") == "cnn" else SMALL | model)
     data = config.Data(positives=("a.fa",), negatives=("b.fa",), assembly="toy1")
     return config.RunFile(data=data, tokens=config.Tokens(**tokens or {}), model=section)
 
@@ -30,28 +26,20 @@ def scorer_of(run, seed=0):
     """Return an untrained scorer; batch norm has statistics, so that logits of windows differ."""
     torch.manual_seed(seed)
     network = build_network(run).train()
+    tokenizer = tokenizer_of(run)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2)
         for _ in range(3):
-            network(torch.randint(4, 4 + len(DNA.letters) ** run.tokens.k, (16, 60)))
-    return Scorer(
-        run,
-        KmerTokenizer(DNA, k=run.tokens.k, stride=run.tokens.stride),
-        network.eval(),
-        CALIBRATION,
-    )
+            network(torch.randint(4, tokenizer.vocabulary_size, (16, 60)))
+    return Scorer(run, tokenizer, network.eval(), CALIBRATION)
 
 
-def write_model(folder, run, seed=0, length=40):
+def write_model(folder, run, seed=0, length=40, calibration=CALIBRATION):
     """Write a model folder as `train` does; its records are `length` bp long."""
     folder.mkdir(parents=True)
-    scorer = scorer_of(run, seed)
-    provenance = {
-        "calibration": vars(CALIBRATION),
-        "median_length": length,
-    }
-    save_model(folder, run, scorer.network.state_dict(), provenance)
+    weights = scorer_of(run, seed).network.state_dict()
+    save_model(folder, run, weights, {"calibration": vars(calibration), "median_length": length})
     return folder
 
 

@@ -1,10 +1,4 @@
-"""A genome with intervals, and a small model, for the tests of inputs."""
-
-import torch
-
-from selfattn_bio import config
-from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import save_model
+"""A genome with intervals, for the tests of inputs."""
 
 CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
 BED = (
@@ -21,16 +15,3 @@ def write_intervals(tmp_path):
     )
     (tmp_path / "sites.bed").write_text(BED)
     return tmp_path / "genome.fa"
-
-
-def write_small_model(tmp_path_factory):
-    torch.manual_seed(0)
-    run = config.RunFile(
-        data=config.Data(positives=("a",), negatives=("b",)),
-        model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
-    )
-    folder = tmp_path_factory.mktemp("model") / "model"
-    folder.mkdir()
-    calibration = {"calibration": {"slope": 0.5, "threshold": 0.5}}
-    save_model(folder, run, build_network(run).state_dict(), calibration)
-    return folder

@@ -3,22 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from commands import run
+from genome_models import run_file, write_model
 
 from selfattn_bio import config
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
-TWO_CLASSES = config.Data(positives=("a",), negatives=("b",))
 TARGETS = config.Data(sequences=("a",), targets="t.tsv")
 OBJECTIVES = {
     "multiclass": config.MulticlassObjective(column="c", classes=("x", "y", "z")),
@@ -33,23 +30,20 @@ SEVERAL = config.SeveralObjective(
 )
 
 
-def model_folder(folder, seed, data=TWO_CLASSES, **sections):
-    torch.manual_seed(seed)
-    model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
-    run = config.RunFile.model_validate({"data": data, "model": model, **sections})
-    folder.mkdir()
-    save_model(
-        folder,
-        run,
-        build_network(run).state_dict(),
-        {"calibration": {"slope": 1.0 + seed, "intercept": 0.1 * seed, "threshold": 0.5}},
-    )
-    return folder
+def model_folders(folder, number=2, **sections):
+    """Write folders of models that differ in weights and calibration."""
+    run = run_file()
+    if sections:
+        run = run.model_copy(update={"data": TARGETS} | sections)
+    return [
+        write_model(folder / str(seed), run, seed, calibration=Calibration(1.0 + seed, 0.1 * seed))
+        for seed in range(number)
+    ]
 
 
 @pytest.fixture
 def folders(tmp_path):
-    return [model_folder(tmp_path / str(seed), seed) for seed in range(3)]
+    return model_folders(tmp_path, 3)
 
 
 def test_mean_and_spread_of_members(folders):
@@ -80,21 +74,15 @@ def test_something_else_than_a_folder_is_refused(path):
 def test_list_of_one_folder_is_that_model(folders):
     assert isinstance(load(folders), Ensemble)
     assert isinstance(load(folders[:1]), Scorer)
-    pd.testing.assert_frame_equal(
-        score_sequences(folders[:1], SEQUENCES),
-        score_sequences(folders[0], SEQUENCES),
-        check_exact=True,
-    )
+    tables = [score_sequences(each, SEQUENCES) for each in (folders[:1], folders[0])]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 @pytest.mark.parametrize(
     ("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")]
 )
 def test_every_column_has_a_spread(tmp_path, kind, columns):
-    folders = [
-        model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind])
-        for seed in range(2)
-    ]
+    folders = model_folders(tmp_path, objective=OBJECTIVES[kind])
     table = score_sequences(folders, SEQUENCES)
     alone = [score_sequences(folder, SEQUENCES) for folder in folders]
     names = columns.split()
@@ -107,30 +95,18 @@ def test_every_column_has_a_spread(tmp_path, kind, columns):
 
 
 def test_several_objectives_have_columns_of_each(tmp_path):
-    folders = [
-        model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)
-    ]
+    folders = model_folders(tmp_path, objective=SEVERAL)
     table = score_sequences(folders, SEQUENCES)
     alone = [score_sequences(folder, SEQUENCES) for folder in folders]
-    family = [
-        f"family.{column}"
-        for column in ("predicted", "probability_x", "probability_y", "probability_z")
-    ]
+    family = ["family.predicted", *(f"family.probability_{name}" for name in "xyz")]
+    spreads = [f"family.spread_{name}" for name in "xyz"]
     assert list(alone[0]) == ["id", *family, "number.r"]
-    assert list(table) == [
-        "id",
-        *family,
-        *(f"family.spread_{name}" for name in "xyz"),
-        "number.r",
-        "number.spread_r",
-    ]
+    assert list(table) == ["id", *family, *spreads, "number.r", "number.spread_r"]
     np.testing.assert_allclose(table[family[1:]].sum(axis=1), 1)
-    assert table["family.predicted"].tolist() == [
-        "xyz"[i] for i in table[family[1:]].to_numpy().argmax(axis=1)
-    ]
-    outputs = load(folders[0]).outputs(
-        [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
-    )
+    highest = table[family[1:]].to_numpy().argmax(axis=1)
+    assert table["family.predicted"].tolist() == ["xyz"[i] for i in highest]
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
+    outputs = load(folders[0]).outputs(letters)
     np.testing.assert_allclose(alone[0]["number.r"], 2 + 3 * outputs[:, 3])
     each = np.stack([of["number.r"] for of in alone])
     np.testing.assert_allclose(table["number.r"], each.mean(axis=0))
@@ -138,16 +114,12 @@ def test_several_objectives_have_columns_of_each(tmp_path):
 
 
 def test_models_of_different_tasks_are_refused(tmp_path, folders):
-    other = model_folder(tmp_path / "other", 0, TARGETS, objective=OBJECTIVES["multilabel"])
-    with pytest.raises(
-        ModelFolderError,
-        match="other: cannot average this model with the first, whose objective is",
-    ):
+    (other,) = model_folders(tmp_path / "other", 1, objective=OBJECTIVES["multilabel"])
+    message = "other/0: cannot average this model with the first, whose objective is"
+    with pytest.raises(ModelFolderError, match=message):
         load([folders[0], other])
     data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
-    language = [
-        model_folder(tmp_path / f"masked{seed}", seed, data, objective=objective) for seed in (0, 1)
-    ]
+    language = model_folders(tmp_path / "masked", data=data, objective=objective)
     with pytest.raises(ModelFolderError, match="objective 'masked' has no scores that could be"):
         load(language)
 
@@ -163,9 +135,7 @@ def test_single_model_functions_refuse_several(folders, ask):
 
 
 def test_score_command_with_several_folders(tmp_path, folders):
-    (tmp_path / "new.fa").write_text(
-        "".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES))
-    )
+    (tmp_path / "new.fa").write_text(">s\nACGTACGT\n")
     for models, columns in (
         (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),
         (folders[:1], ["file", "id", "logit", "probability", "predicted"]),

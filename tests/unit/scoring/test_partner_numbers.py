@@ -6,10 +6,9 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.errors import ArgumentError, RecordIdError
 from selfattn_bio.model.build import build_network
-from selfattn_bio.scoring.paired_scorer import PairedScorer
-from selfattn_bio.scoring.partners import _numbers, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, _numbers, read_partners
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 
@@ -43,3 +42,9 @@ def test_partners_are_in_the_columns_of_the_training(tmp_path):
         of = read_partners(scorer, partner)
         assert of is not None
         assert of(SimpleNamespace(id="b")).tobytes() == b"TTTTTT"  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="two partners have the id 'b'"):
+        read_partners(scorer, pd.concat([table, table[1:]]))
+    with (tmp_path / "t.tsv").open("a") as file:
+        file.write("b\tCCCCCC\tAAAAAA\n")
+    with pytest.raises(RecordIdError, match=r"t\.tsv:4: record id 'b' is used twice"):
+        read_partners(scorer, tmp_path / "t.tsv")

@@ -1,11 +1,13 @@
 """Test the commands score and embed, and vectors of sequences."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from genome_models import write_model
-from interval_inputs import BED, write_intervals, write_small_model
+from genome_models import run_file, write_model
+from interval_inputs import BED, CHROMOSOMES, write_intervals
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
@@ -28,7 +30,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return write_small_model(tmp_path_factory)
+    return write_model(tmp_path_factory.mktemp("model") / "model", run_file())
 
 
 def read_scores(path="scores.tsv"):
@@ -81,6 +83,33 @@ def test_other_output_formats_are_refused(model, here, command, name, endings, c
     assert exit_code(f"{command} --fasta genome.fa --output {name} --model", model) == 1
     assert f"{name}: the output file must end with {endings}\n" in capsys.readouterr().err
     assert not (here / name).exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score --model promoter --fasta genome.fa in.tsv --output ./in.tsv",
+        "score --model promoter --fasta genome.fa --partner in.tsv --output in.tsv",
+        "embed --model promoter --fasta in.parquet --output in.parquet",
+        "hits --motifs in.tsv --fasta genome.fa --output in.tsv",
+        "hits --motifs jaspar:insects --fasta in.tsv --output in.tsv",
+        "contacts --model promoter --fasta genome.fa --contacts in.contacts.tsv --output in",
+        "scan --model promoter --genome genome.fa --region in.genome.peaks.bed --output in",
+        "variants --model promoter --genome genome.fa --vcf in.annotated.vcf.gz --output in",
+    ],
+)
+def test_output_that_is_an_input_is_refused(here, command, capsys):
+    path = next(word for word in command.split() if word.startswith("in."))
+    vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    text = vcf + f"chr1\t61\t.\t{CHROMOSOMES['chr1'][60]}\tN\t.\t.\t.\n"
+    if path.endswith("bed"):
+        text = "chr1\t0\t700\n"
+    (here / "genome.fa").write_text(f">chr1\n{CHROMOSOMES['chr1'] * 6}\n")
+    (here / path).write_bytes(gzip.compress(text.encode()) if ".gz" in path else text.encode())
+    before = (here / path).read_bytes()
+    assert exit_code(command) == 1
+    assert f"error: {path}: the output would replace this input" in capsys.readouterr().err
+    assert (here / path).read_bytes() == before
 
 
 def test_score_command_reports_unlike_sequences(here, capsys):

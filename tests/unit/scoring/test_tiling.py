@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from selfattn_bio import config
 from selfattn_bio.model.build import build_network
-from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.reference import Reference
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.scoring.tiling import Tiling, receptive_field, tiles
 from selfattn_bio.sequence.alphabet import DNA

@@ -1,20 +1,25 @@
 """Test effects of variants: windows of both alleles, placements, status, several models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pysam
 import pytest
 from genome_models import random_letters, scorer_of, write_genome, write_model
 from scipy.special import expit
 from variant_files import RUN, open_genome, other, text, write_vcf
 
-from selfattn_bio.errors import VariantFileError
-from selfattn_bio.evidence.variants import score_substitutions
+from selfattn_bio import config
+from selfattn_bio.errors import ArgumentError, VariantFileError
+from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
-from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.annotated import info_fields
 from selfattn_bio.scoring.regions import Region
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.scoring.variants import (
-    VariantWindows,
+    VariantOptions,
     mismatch,
     score_variants,
     substitutions,
@@ -69,64 +74,125 @@ def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
 
 def test_placements_spread_over_the_middle_half():
     variant = VcfVariant("x:1", "c", "c", 1000, ".", "A", ("C",))
-    assert VariantWindows().starts(variant, 300) == [850]
-    assert VariantWindows(placements=3).starts(variant, 300) == [800, 850, 900]
-    assert VariantWindows(around=1100).starts(variant, 300) == [950]
+    assert VariantOptions().starts(variant, 300) == [850]
+    assert VariantOptions(placements=3).starts(variant, 300) == [800, 850, 900]
+    assert VariantOptions(around=1100).starts(variant, 300) == [950]
     for options in ({"window": 0}, {"placements": 0}):
         with pytest.raises(ValueError, match="is 0; it must be at least 1"):
-            VariantWindows(**options)
+            VariantOptions(**options)
 
 
-@pytest.mark.parametrize("rc", [False, True])
-@pytest.mark.parametrize("placements", [1, 3])
-def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placements):
+NUMBERS = {"columns": ("a", "b", "c"), "center": (2.0, 0.0, 1.0), "scale": (3.0, 1.0, 0.5)}
+CLASSES = config.MulticlassPart(column="k", classes=("x", "y", "z"))
+OBJECTIVES = {
+    "binary": config.BinaryObjective(),
+    "regression": config.RegressionObjective(**NUMBERS),
+    "multiclass": config.MulticlassObjective(column="k", classes=("x", "y", "z")),
+    "multilabel": config.MultilabelObjective(columns=("u", "v")),
+    "several": config.SeveralObjective(
+        parts={"family": CLASSES, "number": config.RegressionPart(**NUMBERS)}
+    ),
+    "labels": config.LabelsObjective(column="s", classes="HEC"),
+    "bins": config.BinsObjective(points="p.bed", bin=4),
+}
+
+
+@pytest.mark.parametrize(("rc", "placements"), [(False, 1), (True, 1), (True, 3), (False, 3)])
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_effects_are_differences_of_outputs(genome, tmp_path, monkeypatch, kind, rc, placements):
     monkeypatch.setattr(module, "BATCH", 2)
-    rows = [("A", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
-    rows += [
-        ("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)),
-        ("chrA", 301, text(genome, 300, 301), "GATTACA"),
+    members = [scorer_of(RUN.model_copy(update={"objective": OBJECTIVES[kind]}), i) for i in (0, 1)]
+    base, long = text(genome, 300, 301), text(genome, 100, 104)
+    rows = [
+        ("A", 201, text(genome, 200, 201), other(text(genome, 200, 201))),
+        ("chrA", 101, long, long[0]),
+        ("chrA", 301, base, f"GATTACA,*,{other(base)}"),
     ]
-    scorer = scorer_of(RUN)
-    windows = VariantWindows(window=60, rc=rc, placements=placements)
-    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), windows=windows)
-    assert table[["chrom", "pos", "ref", "alt"]].to_numpy().tolist() == [list(row) for row in rows]
-    for (_, pos, ref, alt), found in zip(rows, table.to_dict("records"), strict=True):
-        logits = {}
-        for allele in (ref, alt):
-            long = (
-                text(genome, pos - 1 - 60, pos - 1)
-                + allele
-                + text(genome, pos - 1 + len(ref), pos - 1 + len(ref) + 60)
-            )
-            starts = [60 - 30 + shift for shift in ((0,) if placements == 1 else (-10, 0, 10))]
-            windows = [
-                np.frombuffer(long[start : start + 60].encode(), np.uint8) for start in starts
-            ]
-            readings = windows + [DNA.reverse_complement(window) for window in windows] * rc
-            logits[allele] = scorer.logits(readings).mean()
-        assert found["logit_ref"] == pytest.approx(logits[ref], abs=1e-5)
-        assert found["logit_alt"] == pytest.approx(logits[alt], abs=1e-5)
-        assert found["effect"] == pytest.approx(logits[alt] - logits[ref], abs=1e-5)
-        assert found["probability_effect"] == pytest.approx(
-            expit(logits[alt] / 2 + 0.2) - expit(logits[ref] / 2 + 0.2), abs=1e-5
-        )
-    assert table["effect"].abs().max() > 1e-3
-    assert set(table["status"]) == {"scored"}
+    path, options = write_vcf(tmp_path / "a.vcf", rows), VariantOptions(60, placements, rc)
+    if rc and kind in ("labels", "bins"):
+        with pytest.raises(ArgumentError, match="rc cannot be used with objective"):
+            score_variants(members[0], genome, path, options)
+        return
+    tables = [score_variants(member, genome, path, options) for member in members]
+    expected = [(*row[:3], alt) for row in rows for alt in row[3].split(",")]
+    found = tables[0][["chrom", "pos", "ref", "alt"]]
+    assert list(found.itertuples(index=False, name=None)) == expected
+    scorer, outputs = members[0], members[0].objective.outputs
+    names = [("logit_ref", "logit_alt", "effect")]
+    if kind != "binary":
+        names = [[f"{what}_{each.name}" for what in ("ref", "alt", "effect")] for each in outputs]
+    scored = tables[0][tables[0]["status"] == "scored"]
+    assert len(scored) == 4
+    for row in scored.to_dict("records"):
+        start, values = row["pos"] - 1, {}
+        for allele in ("ref", "alt"):
+            right = text(genome, start + len(row["ref"]), start + 70)
+            around = (text(genome, start - 60, start) + row[allele] + right).encode()
+            firsts = [20, 30, 40] if placements == 3 else [30]
+            windows = [np.frombuffer(around[first : first + 60], np.uint8) for first in firsts]
+            read = scorer.outputs(windows)
+            if rc:
+                read = (read + scorer.outputs(list(map(DNA.reverse_complement, windows)))) / 2
+            values[allele] = [output.value(read).mean() for output in outputs]
+        changes = {}
+        for output, of, ref, alt in zip(outputs, names, *values.values(), strict=True):
+            found = [row[name] for name in of]
+            assert found == pytest.approx([ref, alt, alt - ref], abs=1e-5)
+            assert abs(alt - ref) > 1e-5
+            changes[output.name] = abs(alt - ref) / output.scale
+        if kind == "binary":
+            change = expit(alt / 2 + 0.2) - expit(ref / 2 + 0.2)
+            assert row["probability_effect"] == pytest.approx(change, abs=1e-5)
+        else:
+            assert row["largest_effect"] == max(changes, key=changes.get)
+    both = score_variants(Ensemble(tuple(members)), genome, path, options)
+    for *_, effect in names:
+        assert tables[0][effect].isna().tolist() == [False, False, False, True, False]
+        each = np.stack([table[effect] for table in tables])
+        np.testing.assert_allclose(both[effect], each.mean(axis=0))
+        spread_column = effect.replace("effect", "effect_spread", 1)
+        np.testing.assert_allclose(both[spread_column], spread(each))
+        assert spread_column not in tables[0]
+
+
+def test_fields_and_plots_of_several_outputs(genome, tmp_path):
+    scorer = scorer_of(RUN.model_copy(update={"objective": OBJECTIVES["several"]}))
+    ref = text(genome, 200, 201)
+    path = write_vcf(tmp_path / "a.vcf", [("chrA", 201, ref, other(ref))])
+    with pytest.raises(ArgumentError, match="prior is for the probabilities of a binary model"):
+        score_variants(scorer, genome, path, VariantOptions(60, prior=0.1))
+    options = VariantOptions(60, background=20)
+    annotate_variants(scorer, genome, path, tmp_path / "a", options)
+    table = score_variants(scorer, genome, path, options)
+    with pysam.VariantFile(str(tmp_path / "a.annotated.vcf.gz")) as file:
+        (record,), header = list(file), file.header.info
+        for name, unit in (("family.y", "log-odds"), ("number.c", "c")):
+            field = f"SAB_EFFECT_{name}"
+            assert record.info[field] == pytest.approx(table[f"effect_{name}"], abs=1e-4)
+            assert f"({unit}), by selfattn_bio" in header[field].description
+            assert table[f"effect_percentile_{name}"].between(0, 100).all()
+    assert list(info_fields({"+": "log", "-": "log"})) == ["SAB_EFFECT_1", "SAB_EFFECT_2"]
+    found = score_substitutions(scorer, genome, "chrA:201-203", VariantOptions(60))
+    letters, _, bar = found.plot(output="number.c").axes
+    assert (letters.get_ylabel(), bar.get_ylabel()) == ("mean loss (c)", "effect (c)")
+    heat = found.plot(output="number.c").axes[1].images[0].get_array()
+    expected = found.table.pivot_table("effect_number.c", "alt", "pos").to_numpy()
+    np.testing.assert_allclose(np.ma.filled(heat, np.nan), expected)
+    with pytest.raises(ArgumentError, match="no output 'c'; the outputs are family"):
+        found.plot(output="c")
+    found.save(tmp_path / "b")
+    assert len(list(tmp_path.glob("b.saturation.*.svg"))) == 6
 
 
 def test_several_alternatives_equal_separate_lines(genome, tmp_path):
     ref = text(genome, 99, 102)
     alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
-    together, apart = (
-        score_variants(
-            scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
-        )
-        for rows in (
-            [("chrA", 100, ref, ",".join(alts))],
-            [("chrA", 100, ref, alt) for alt in alts],
-        )
-    )
-    pd.testing.assert_frame_equal(together, apart)
+    tables = [
+        score_variants(scorer_of(RUN), genome, path, VariantOptions(60))
+        for named in ([",".join(alts)], alts)
+        for path in [write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, alt) for alt in named])]
+    ]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_unscored_variants_have_a_status(genome, tmp_path):
@@ -137,14 +203,10 @@ def test_unscored_variants_have_a_status(genome, tmp_path):
         ("chrA", 200, text(genome, 199, 240), "A"),
         ("tiny", 3, "G", "A"),
     ]
-    table = score_variants(
-        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
-    )
-    assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + [
-        "reference_mismatch",
-        "no_window",
-        "no_window",
-    ]
+    path = write_vcf(tmp_path / "a.vcf", rows)
+    table = score_variants(scorer_of(RUN), genome, path, VariantOptions(60))
+    last = ["reference_mismatch", "no_window", "no_window"]
+    assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + last
     assert (table["effect"].notna() == (table["status"] == "scored")).all()
 
 
@@ -155,25 +217,20 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
         for name, masked in (("soft", letters[180:190].lower()), ("hard", "N" * 10))
     )
     rows = [("chrA", pos, letters[pos - 1], other(letters[pos - 1])) for pos in (200, 185, 201)]
-    scorer = scorer_of(
-        RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})})
-    )
+    data = RUN.data.model_copy(update={"soft_mask": "hard"})
+    scorer = scorer_of(RUN.model_copy(update={"data": data}))
     path = write_vcf(tmp_path / "a.vcf", rows)
     found, expected = (
-        score_variants(scorer, genome, path, windows=VariantWindows(60)) for genome in (soft, hard)
+        score_variants(scorer, genome, path, VariantOptions(60)) for genome in (soft, hard)
     )
     assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
     pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
-    assert not np.allclose(
-        found["logit_ref"][0],
-        score_variants(scorer_of(RUN), soft, path, windows=VariantWindows(60))["logit_ref"][0],
-    )
+    other_table = score_variants(scorer_of(RUN), soft, path, VariantOptions(60))
+    assert not np.allclose(found["logit_ref"][0], other_table["logit_ref"][0])
     # the mask does not hide it
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
-    with pytest.raises(
-        VariantFileError, match="REF differs from the genome in 1 of 4 lines, more than 5%"
-    ):
-        score_variants(scorer, soft, wrong, windows=VariantWindows(60))
+    with pytest.raises(VariantFileError, match="REF differs from the genome in 1 of 4 lines"):
+        score_variants(scorer, soft, wrong, VariantOptions(60))
 
 
 def test_genome_of_other_assembly_is_refused(genome, tmp_path):
@@ -185,7 +242,7 @@ def test_genome_of_other_assembly_is_refused(genome, tmp_path):
         rf".*:7: REF is {wrong[2]}, but the genome has"
     )
     with pytest.raises(VariantFileError, match=message):
-        score_variants(scorer_of(RUN), genome, path, windows=VariantWindows(60))
+        score_variants(scorer_of(RUN), genome, path, VariantOptions(60))
     assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
 
 
@@ -196,24 +253,6 @@ def test_ambiguous_bases_match_any_reference(genome):
     assert differs(150, "ACGA") is None  # the genome has NNRA
     assert differs(153, "N") is None
     assert differs(153, "C") == "A"
-
-
-def test_several_models_give_effect_spread(genome, tmp_path):
-    members = tuple(scorer_of(RUN, seed) for seed in range(2))
-    path = write_vcf(
-        tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))]
-    )
-    tables = [
-        score_variants(model, genome, path, windows=VariantWindows(60))
-        for model in (*members, Ensemble(members))
-    ]
-    effects = [float(table["effect"].iloc[0]) for table in tables]
-    assert effects[2] == pytest.approx(np.mean(effects[:2]))
-    assert tables[2]["effect_spread"].iloc[0] == pytest.approx(
-        spread(np.array(effects[:2])[:, None])[0]
-    )
-    assert tables[2]["effect_spread"].iloc[0] > 0
-    assert "effect_spread" not in tables[0]
 
 
 def test_random_substitutions_are_elsewhere_in_all_windows(genome):
@@ -234,32 +273,30 @@ def test_random_substitutions_are_elsewhere_in_all_windows(genome):
     assert len(few) == 7
 
 
-@pytest.mark.parametrize("windows", [VariantWindows(60), VariantWindows(60, 3, rc=True)])
-def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, windows):
+@pytest.mark.parametrize("options", [VariantOptions(60), VariantOptions(60, 3, rc=True)])
+def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, options):
     scorer, ref = scorer_of(RUN), text(genome, 199, 200)
     rows = [("chrA", 200, ref, f"{other(ref)},*"), ("chrA", 300, text(genome, 299, 300), "GATTACA")]
     path = write_vcf(tmp_path / "a.vcf", rows)
-    table = score_variants(scorer, genome, path, windows=windows, background=10_000)
-    plain = score_variants(scorer, genome, path, windows=windows)
+    table = score_variants(scorer, genome, path, replace(options, background=10_000))
+    plain = score_variants(scorer, genome, path, options)
     pd.testing.assert_frame_equal(table.drop(columns="effect_percentile"), plain)
     assert np.isnan(table["effect_percentile"][1])
     # all other substitutions in the common part of the windows, as variants in the same windows
-    shift = 0 if windows.placements == 1 else 10
+    shift = 0 if options.placements == 1 else 10
     effects = []
     for place in range(199 - 30 + shift, 199 + 30 - shift):
         if place != 199:
             wild = text(genome, place, place + 1)
-            around = VariantWindows(60, windows.placements, windows.rc, around=199)
             row = ("chrA", place + 1, wild, ",".join(x for x in "ACGT" if x != wild))
-            found = score_variants(
-                scorer, genome, write_vcf(tmp_path / "b.vcf", [row]), windows=around
-            )
+            vcf = write_vcf(tmp_path / "b.vcf", [row])
+            found = score_variants(scorer, genome, vcf, replace(options, around=199))
             effects += found["effect"].tolist()
     expected = 100 * np.mean(np.abs(effects) < abs(table["effect"][0]))
     assert table["effect_percentile"][0] == pytest.approx(expected)
     assert 0 < expected < 100
     with pytest.raises(ValueError, match="background is -1; it must be at least 0"):
-        score_variants(scorer, genome, path, background=-1)
+        VariantOptions(background=-1)
 
 
 def test_substitutions_of_a_region(genome):

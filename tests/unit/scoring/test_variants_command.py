@@ -13,7 +13,7 @@ from variant_files import HEADER, RUN, open_genome, other, text, write_vcf
 from selfattn_bio.evidence.variants import annotate_variants
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring import variants as module
-from selfattn_bio.scoring.variants import score_variants
+from selfattn_bio.scoring.variants import VariantOptions, score_variants
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 
@@ -34,15 +34,14 @@ def read_effects(prefix):
 
 def test_annotated_vcf_adds_info_fields(genome, tmp_path, capsys):
     refs = [text(genome, pos - 1, pos) for pos in (100, 200, 300)]
+    rows = [
+        (300, refs[2], f"{other(refs[2])},*", "DP=1"),
+        (100, refs[0], ".", "DP=2;X"),
+        (200, refs[1], f"{other(refs[1])},{other(refs[1], 1)}", "."),
+    ]
     lines = [
         f"chrA\t{pos}\trs{pos}\t{ref}\t{alt}\t{pos}.50\tPASS\t{info}"
-        for pos, ref, alt, info in zip(
-            (300, 100, 200),
-            (refs[2], refs[0], refs[1]),
-            (f"{other(refs[2])},*", ".", f"{other(refs[1])},{other(refs[1], 1)}"),
-            ("DP=1", "DP=2;X", "."),
-            strict=True,
-        )
+        for pos, ref, alt, info in rows
     ]
     (tmp_path / "a.vcf").write_text(HEADER + "\n".join(lines) + "\n")
     run("variants --model model --genome toy1.fa --vcf a.vcf --output out/a")
@@ -113,7 +112,7 @@ def test_internal_error_keeps_its_traceback(genome, monkeypatch):
     def fails(*_):
         raise ValueError("inside torch")
 
-    monkeypatch.setattr(module, "_logits", fails)
+    monkeypatch.setattr(module.VariantScorer, "_values", fails)
     with pytest.raises(ValueError, match="inside torch"):
         run(f"{VARIANTS} --region chrA:201-203")
 
@@ -161,5 +160,5 @@ def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
 def test_background_adds_percentiles_to_table(genome, tmp_path):
     ref = text(genome, 199, 200)
     path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, ref, other(ref))])
-    annotate_variants("./model", genome, path, "a", background=20)
+    annotate_variants("./model", genome, path, "a", VariantOptions(background=20))
     assert read_effects("a")["effect_percentile"].item() in np.arange(0, 101, 5)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import socket
-import zlib
 from pathlib import Path
 
-from odd import AGAIN, GOOD, GZ, RANDOM, A, Odd, Promised, bad, invalid, read, unsupported, zstd
+from odd import AGAIN, GOOD, GZ, A, Odd, Promised, bad, read, unsupported, zstd
 
 NO_HEADER = "no '>' header in the file"
 LOOP, DEVICE = "symbolic links form a loop", "this is a device, not a file"
@@ -53,7 +52,6 @@ ODD_FILES: dict[str, Odd] = {
     "a folder": bad(Path.mkdir, 0, "this is a folder, not a file"),
     "links that lead to each other": bad(loop, 0, LOOP),
     "a link to nothing": bad(link_to("gone"), 0, "broken symbolic link"),
-    "a link to itself": bad(link_to("odd.fa"), 0, LOOP),
     "a link": Odd(link, A),
     "a socket": bad(listen, 0, DEVICE),
     "a device": bad(link_to("/dev/null"), 0, DEVICE),
@@ -68,18 +66,15 @@ ODD_FILES: dict[str, Odd] = {
         lambda path: read(path.with_name("x" * 300)),
     ),
     "blanks and other letters in the name": Odd(GOOD, A, name="my séquences é 序列 (1).fa"),
-    "a quote in the name": bad(b">a\nAC!T\n", 2, invalid("character '!'"), name="it's.fa"),
     "no ending in the name": Odd(GOOD, A, name="sequences"),
     "gz that is called plain": Odd(gzip.compress(GOOD), A),
     "plain that is called gz": Odd(GOOD, A, name="odd.fa.gz"),
-    "FASTA that is called a table": Odd(GOOD, A, name="odd.csv"),
     "FASTA that is called FASTQ": Odd(GOOD, A, name="odd.fastq"),
     "binary": bad(b">a\nACGT\x00\x01", 0, BINARY),
     "NULs": bad(b"\x00" * 100, 0, BINARY),
     "gz in gz": bad(gzip.compress(GZ), 0, BINARY),
     "UTF-16": bad(">a\nACGT".encode("utf-16"), 0, UTF_16),
     "UTF-16, the other way": bad(b"\xfe\xff" + ">a\nACGT".encode("utf-16-be"), 0, UTF_16),
-    "UTF-16 without a mark": bad(">a\nACGT".encode("utf-16-le"), 0, BINARY),
     "an Excel sheet": unsupported(b"PK\x03\x04" + bytes(50), "zip archive or Excel sheet", SHEET),
     "an old Excel sheet": unsupported(b"\xd0\xcf\x11\xe0" + bytes(50), "Excel sheet", SHEET),
     "BAM": unsupported(gzip.compress(b"BAM\x01" + bytes(50)), "BAM or CRAM alignments", READS),
@@ -98,12 +93,8 @@ ODD_FILES: dict[str, Odd] = {
     "truncated gz": bad(GZ[: len(GZ) // 2], 0, CUT),
     "gz without its last byte": bad(GZ[:-1], 0, CUT),
     "the header of a gz alone": bad(GZ[:10], 0, CUT),
-    "two bytes of a gz": bad(GZ[:2], 0, CUT),
-    "truncated second member": bad(GZ + gzip.compress(RANDOM)[:60], 0, CUT),
     "gz with another sum": bad(GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:], 0, DAMAGED),
-    "gz with another length": bad(GZ[:-1] + b"\x01", 0, DAMAGED),
     "gz of another method": bad(b"\x1f\x8b\x07" + GZ[3:], 0, DAMAGED),
-    "zlib that is no gz": bad(zlib.compress(GOOD * 100, 9), 0, BINARY),
     "zstd": Odd(zstd(GOOD), A),
     "zstd of two frames": Odd(zstd(b">a\nAC") + zstd(b"GT\n"), A),
     "truncated zstd": bad(zstd(GZ)[:-2], 0, CUT_ZSTD),

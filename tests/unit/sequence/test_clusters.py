@@ -14,7 +14,7 @@ from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.clusters import cluster_records, mmseqs_clusters, similar_pairs
 from selfattn_bio.sequence.kmer_numbers import LINCLUST, distinct_kmers, kmer_settings, kmers
-from selfattn_bio.sequence.records import letters_of
+from selfattn_bio.sequence.policy import SequencePolicy
 
 RNG = np.random.default_rng(0)
 
@@ -71,7 +71,9 @@ def test_similar_protein_is_found_among_unrelated(twin):
 def test_similar_residues_count_as_the_same():
     like = str.maketrans("SDEFIKL", "TNQYVRM")
     texts = [text := "MSKDLEFIGHKLSEWDAKISLMEP", text.translate(like)]
-    assert pairs_of([letters_of(each, PROTEIN) for each in texts], PROTEIN) == [(0, 1)]
+    assert pairs_of([SequencePolicy(PROTEIN).letters_of(each) for each in texts], PROTEIN) == [
+        (0, 1)
+    ]
 
 
 def test_peptides_of_seven_residues_are_not_joined_by_chance():
@@ -105,7 +107,7 @@ def test_overlapping_windows_form_one_cluster():
 
 def test_kmers_use_both_strands_and_known_bases():
     settings = kmer_settings(DNA, 4)[0]
-    row = letters_of("ACGTTNACGA", DNA)
+    row = SequencePolicy(DNA).letters_of("ACGTTNACGA")
     found = kmers(row, DNA, settings)
     assert np.flatnonzero(found >= 0).tolist() == [0, 1, 6]
     assert len(found) == 10
@@ -119,7 +121,15 @@ def test_the_reduced_alphabet_has_each_residue_once():
 
 def test_unrelated_and_empty_records():
     assert pairs_of([]) == []
-    assert pairs_of([letters_of("ACG", DNA), letters_of("NNNNNNNNNNNNNNNNNN", DNA)]) == []
+    assert (
+        pairs_of(
+            [
+                SequencePolicy(DNA).letters_of("ACG"),
+                SequencePolicy(DNA).letters_of("NNNNNNNNNNNNNNNNNN"),
+            ]
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("size", [40, 400])

@@ -6,8 +6,9 @@ import pytest
 
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import ReadSummary, letters_of
+from selfattn_bio.sequence.records import ReadSummary
 
 
 def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
@@ -22,14 +23,14 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
 
 
 def test_bases_of_a_string():
-    assert letters_of("acgU", DNA).tobytes() == b"ACGT"
+    assert SequencePolicy(DNA).letters_of("acgU").tobytes() == b"ACGT"
     with pytest.raises(
         ValueError,
         match=r"invalid character 'E' and 1 more in sequence \(expected IUPAC DNA codes\)",
     ):
-        letters_of("ACEEG", DNA)
+        SequencePolicy(DNA).letters_of("ACEEG")
     with pytest.raises(ValueError, match=r"^sequence is empty$"):
-        letters_of("", DNA)
+        SequencePolicy(DNA).letters_of("")
 
 
 def test_records_come_one_at_a_time(tmp_path: Path):

@@ -13,7 +13,9 @@ from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.records import letters_of
+from selfattn_bio.sequence.policy import SequencePolicy
+
+letters_of = SequencePolicy(DNA).letters_of
 
 RUN_FILE = """
 [data]
@@ -211,9 +213,9 @@ def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     """The parent of the model, or of a variant, has a parent that saw p2, on the other strand."""
     record = pd.DataFrame({"chrom": [None], "start": [None], "end": [None]})
     record = record.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
-    letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
+    letters = [DNA.reverse_complement(letters_of(texts["p2"]))]
     seen = seen_table(record, letters, DNA, "", None)
-    own = seen_table(record, [letters_of("ACGT" * 30, DNA)], DNA, "", seen)
+    own = seen_table(record, [letters_of("ACGT" * 30)], DNA, "", seen)
     (here / "parent").mkdir()
     own.to_parquet(here / "parent" / TRAINING_RECORDS)
     provenance = {

@@ -63,7 +63,11 @@ def test_commands_print_what_they_did(study, capsys):
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        ('positives = "absent.fa"', "absent.fa: no such file"),
+        (
+            'positives = "absent.fa"',
+            "run.toml:3: no such file: 'absent.fa'. Correct the path, which is relative to the "
+            "current folder",
+        ),
         (
             'positives = ["p.fa", "p.fa"]',
             "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or "
@@ -136,7 +140,7 @@ def test_split_error_names_run_file_or_corpus(study, two_classes):
     rewrite(two_classes / "run.toml", (of_chromosomes, 'kind = "column"'))
     column = sb.Study(".")
     column.ingest()
-    with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the corpus"):
+    with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the targets"):
         column.split()
     sb.ingest_files(["p.fa"], "corpus", "dna", labels=[1])
     with pytest.raises(CorpusError, match="corpus: all 30 records have label 1"):
@@ -203,7 +207,7 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
 def test_split_by_missing_column_error(split_by):
     with pytest.raises(CorpusError, match=r"record '\w+' has no species to split by"):
         split_by('kind = "species"')
-    with pytest.raises(CorpusError, match="the corpus has no targets"):
+    with pytest.raises(CorpusError, match=r"no column 'family' in the targets \(columns: none\)"):
         split_by('kind = "group"\ncolumn = "family"')
 
 

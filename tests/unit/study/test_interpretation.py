@@ -22,7 +22,7 @@ from selfattn_bio.evidence.marginals import PAIR_COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.study import interactions as step
+from selfattn_bio.study import motifs as step
 from selfattn_bio.study.explain import choose_recognised
 from selfattn_bio.study.motifs import _discover
 

@@ -72,6 +72,18 @@ def test_train_a_variant(study, caplog):
     assert all(line.startswith("shuffled: ") for line in caplog.messages)
 
 
+def test_members_and_finished_trainings_are_reported(study, caplog):
+    study = with_section("[variants.twice]\ntraining = { seeds = 2 }\n").variant("twice")
+    caplog.set_level("INFO", "selfattn_bio")
+    study.train(threads=1)
+    assert caplog.messages[0] == "twice: member 1 of 2; then train variants/twice/members/2"
+    study.member(2).train(threads=1)
+    assert "twice 2: member 2 of 2" in caplog.messages
+    study.train(threads=1)
+    assert "twice: the training ended at step 2; its model is written again" in caplog.messages
+    assert "resuming" not in caplog.text
+
+
 def test_jobs_do_not_read_test_records_and_are_ranked(study, caplog):
     study = with_section('[sweep]\n"training.learning_rate" = [0.001, 0.01]\n')
     with pytest.raises(ModelFolderError, match="the job has no training history"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio.baselines.base import sample_rows
-from selfattn_bio.config import run_file_of
+from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -38,12 +38,10 @@ def records(number, seed, *, place, strand):
             start, motif = (20 if label else 40), MOTIF
         elif strand == "given":  # negatives have it on the other strand
             motif = MOTIF if label else other
+        elif label:
+            motif = MOTIF if rng.random() < 0.5 else other
         else:
-            motif = (
-                (MOTIF if rng.random() < 0.5 else other)
-                if label
-                else row[start : start + len(MOTIF)].copy()
-            )
+            motif = row[start : start + len(MOTIF)].copy()
         kept = rng.random(len(MOTIF)) > MUTATED
         row[start : start + len(MOTIF)][kept] = motif[kept]
     # lengths differ, so that no positions are aligned
@@ -53,11 +51,17 @@ def records(number, seed, *, place, strand):
 
 
 def splits(place, strand):
-    train, valid = (
-        records(600, 0, place=place, strand=strand),
-        records(300, 1, place=place, strand=strand),
-    )
+    train = records(600, 0, place=place, strand=strand)
+    valid = records(300, 1, place=place, strand=strand)
     return tuple({"train": one, "valid": other} for one, other in zip(train, valid, strict=True))
+
+
+def run_of(recipe):
+    """Return a run file with the sections of a recipe."""
+    names = ("tokens", "model", "training", "transfer")
+    sections = {name: getattr(recipe, name) for name in names if getattr(recipe, name)}
+    base = run_file_of(DATA, "run.toml")
+    return RunFile.model_validate({"data": base.data, "stack": {"parts": recipe.parts}} | sections)
 
 
 def chosen(place, strand, database="none"):
@@ -97,17 +101,8 @@ def test_vertebrate_sites_start_from_shipped_encoder(tmp_path):
     recipe, _ = chosen("anywhere", "either", "jaspar:vertebrates")
     assert recipe.transfer == {"parent": "motifs"}
     assert not chosen("anywhere", "either", "jaspar:insects")[0].transfer
-    run = run_file_of(DATA, "run.toml")
-    sections = {
-        "tokens": recipe.tokens,
-        "model": recipe.model,
-        "training": recipe.training,
-        "transfer": recipe.transfer,
-    }
-    run = type(run).model_validate({"data": run.data, **sections})
-    start_from(
-        build_network(run), run, run.transfer, "run.toml"
-    )  # its layers are those of the parent
+    run = run_of(recipe)
+    start_from(build_network(run), run, run.transfer, "run.toml")  # its layers are the parent's
 
 
 def test_one_short_record_rules_out_positions(monkeypatch):
@@ -134,15 +129,7 @@ def test_one_short_record_rules_out_positions(monkeypatch):
     ],
 )
 def test_every_recipe_is_a_run_file(recipe):
-    sections = {
-        "tokens": recipe.tokens,
-        "training": recipe.training,
-        "stack": {"parts": recipe.parts},
-    }
-    sections |= {"model": recipe.model} if recipe.model else {}
-    sections |= {"transfer": recipe.transfer} if recipe.transfer else {}
-    base = run_file_of(DATA, "run.toml")
-    run = type(base).model_validate({"data": base.data, **sections})
+    run = run_of(recipe)
     assert run.stack.parts == recipe.parts
     assert run.both_strands == (recipe.name == "both strands")
 
@@ -154,11 +141,8 @@ def test_steps_follow_the_number_of_records(number, steps):
 
 def test_long_records_and_proteins_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
-    protein = run_file_of(
-        'data = { alphabet = "protein", positives = "p.fa", negatives = "n.fa" }\ntokens = { k = 1 '
-        "}\n",
-        "run.toml",
-    )
+    text = DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }\n"
+    protein = run_file_of(text, "run.toml")
     assert suits_recipes(run, [300, 200])
     assert not suits_recipes(run, [300, 5000])
     assert not suits_recipes(protein, [300, 200])

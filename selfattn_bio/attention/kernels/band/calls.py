@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.inputs import AttentionInputs
-from selfattn_bio.attention.patterns import (
-    AttentionPattern,
-    Band,
-    GlobalKeys,
-    Part,
-    check_minimum,
-)
+from selfattn_bio.attention.patterns import AttentionPattern, Band, GlobalKeys, Part, check_minimum
 from selfattn_bio.attention.positions import look_up
 
 # rows per unit of work; the last bits of results depend on it, so it must not depend on the number

@@ -1,0 +1,166 @@
+"""Declare commands and their options, parse them, and format their help."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+Option = Callable[[argparse._ActionsContainer], object]  # adds itself to a parser or a group
+Run = Callable[[argparse.Namespace], int | None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `selfattn-bio`.
+
+    Attributes
+    ----------
+    name, help
+        Name, and the text of `--help`, which ends with an example.
+    options
+        Its options and arguments in the order of `--help`.
+    run
+        The function that does the work.
+    """
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+    run: Run
+
+
+def command(*options: Option) -> Callable[[Run], Command]:
+    """Declare a function as the command of its name, with its docstring as help."""
+    return lambda run: Command(run.__name__, inspect.cleandoc(run.__doc__ or ""), options, run)
+
+
+def option(*names: str, **settings: Any) -> Option:
+    """Declare an option or argument; parameters are those of `add_argument`."""
+    return lambda parser: parser.add_argument(*names, **settings)
+
+
+def flag(name: str, help: str) -> Option:
+    """Declare an option without a value."""
+    return option(name, action="store_true", help=help)
+
+
+def one_of(*options: Option) -> Option:
+    """Declare options that exclude each other; one must be given."""
+
+    def add(parser: argparse._ActionsContainer) -> None:
+        group = parser.add_mutually_exclusive_group(required=True)
+        for each in options:
+            each(group)
+
+    return add
+
+
+def below(heading: str, *options: Option) -> Option:
+    """Declare options that `--help` lists below a heading."""
+
+    def add(parser: argparse._ActionsContainer) -> None:
+        group = parser.add_argument_group(heading)
+        for each in options:
+            each(group)
+
+    return add
+
+
+def task(uses: str = "", *, parts: str = "") -> Option:
+    """Declare the argument TASK; its help names the sections in use, and endings for parts."""
+    more = f". Add {parts} for a part of it" if parts else ""
+    return option(
+        "study",
+        metavar="TASK",
+        help="name of a task (results in results/NAME), run file (results next to it, in a folder "
+        "of its name), or folder with run.toml and results"
+        f"{uses and f' (uses {uses})'}{more}",
+    )
+
+
+def path(name: str, help: str, metavar: str = "FILE", **settings: Any) -> Option:
+    """Declare an option for a path, or several with `nargs="+"`."""
+    return option(name, type=Path, metavar=metavar, help=help, **settings)
+
+
+def output(help: str, metavar: str = "FILE") -> Option:
+    """Declare --output."""
+    return path("--output", help, metavar, required=True)
+
+
+# `main` handles it
+ALLOW_MODULE = option(
+    "--allow-module",
+    action="append",
+    default=[],
+    metavar="NAME",
+    help="run the code of this module if the run file or model names it, such as my_model:build; "
+    "may be repeated",
+)
+# text, because a path would drop the ./ of ./promoter
+MODELS = option(
+    "--model",
+    required=True,
+    nargs="+",
+    metavar="DIR",
+    help="model folder, or the name of a model that ships; several are averaged",
+)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parse the words of a command.
+
+    An option with several values takes all words that follow it. If none is left for TASK, it is
+    the last of them, as in `explain --target heart mine`.
+    """
+
+    _may_retry = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse known arguments, and return the others."""
+        words = list(args or ())
+        follows = len(words) > 2 and not any(word.startswith("-") for word in words[-2:])
+        self._may_retry = follows and any(not each.option_strings for each in self._actions)
+        try:
+            return super().parse_known_args(words, namespace)
+        except _MissingArgumentError:
+            self._may_retry = False
+            return super().parse_known_args([words[-1], *words[:-1]], namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with code 2."""
+        if self._may_retry and message.startswith("the following arguments are required"):
+            raise _MissingArgumentError
+        super().error(message)
+
+
+class _MissingArgumentError(Exception):
+    """An argument that may be among the values of the last option."""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fill paragraphs to the width of the terminal; keep indented lines, lists and the example."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        paragraph: list[str] = []
+        for line in [*text.splitlines(), ""]:
+            if line and not line.startswith((" ", "- ", "example: ")):
+                paragraph.append(line)
+                continue
+            if paragraph:
+                lines += self._split_lines(" ".join(paragraph), width)
+                paragraph = []
+            lines.append(line)
+        return "\n".join(lines[:-1])
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Options such as --per-token stay on one line
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)

@@ -1,0 +1,229 @@
+"""Commands around tasks: write a run file, run the workflow, inspect the machine."""
+
+from __future__ import annotations
+
+import logging
+import re
+from argparse import REMAINDER, Namespace
+
+from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, option
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.log import LOG
+from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
+
+FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
+# of `propose`, by the same name
+OPTIONS = ("targets", "sequence_column", "split_column", "genome", "feature", "organism")
+NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
+    "columns": "--column"
+}
+
+
+def _files(name: str, help: str) -> Option:
+    return option(f"--{name}", nargs="+", metavar="FILE", help=help)
+
+
+def _text(name: str, metavar: str, help: str) -> Option:
+    return option(f"--{name}", default="", metavar=metavar, help=help)
+
+
+@command(
+    option("name", help="name of the task: letters, digits, _ and -"),
+    below(
+        "two classes",
+        _files("positives", "sequences of label 1: FASTA, tables, BED and more (docs/data.md)"),
+        _files(
+            "negatives",
+            "sequences of label 0, or how to generate them: shuffled, matched or neighbours",
+        ),
+        _text("genome", "FASTA", "genome that files of intervals refer to"),
+        _text("feature", "TYPE", "type of GFF and GTF lines to use, such as gene"),
+    ),
+    below(
+        "tables",
+        _files(
+            "sequences",
+            "tables with sequences and columns to learn, or a folder with train.* and test.*",
+        ),
+        _files("train", "training sequences, if the splits are separate files"),
+        _files("valid", "validation sequences, if the splits are separate files"),
+        _files("test", "test sequences, if the splits are separate files"),
+        _text(
+            "targets",
+            "FILE",
+            "table with a column id and columns to learn, if --sequences has none",
+        ),
+        option(
+            "--column",
+            default=[],
+            nargs="+",
+            metavar="NAME",
+            help="column to learn, or several of one kind (default: the obvious one)",
+        ),
+        _text("sequence-column", "NAME", "column of the sequences (default: the obvious one)"),
+        _text(
+            "split-column",
+            "NAME",
+            "column of the split (default: one with values such as train and test); 'none' ignores"
+            " such columns",
+        ),
+    ),
+    _text(
+        "organism",
+        "GROUP",
+        "group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or "
+        "bacteria",
+    ),
+)
+def init(arguments: Namespace) -> None:
+    """Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.
+
+    Reads the sequences and recognises the task from them: two classes (files of positives and
+    negatives, or a column of two values), several classes, numbers, or one label per residue. A
+    column with the split (train, valid, test) or separate files for it are used. The command prints
+    what it recognised. The run file is checked before it is written, and you can edit it.
+
+    One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed
+    --genome genome.fa. Negatives can be generated with --negatives shuffled and, if there is a
+    genome, with --negatives matched (the default) or --negatives neighbours.
+
+    example: selfattn-bio init my_task --positives a.fa --negatives b.fa
+    """
+    from selfattn_bio.wizard import check_new_task, propose
+
+    check_new_task(arguments.name)
+    LOG.addFilter(_name_options)
+    try:
+        proposal = propose(
+            arguments.name,
+            {name: getattr(arguments, name) or [] for name in FILES},
+            columns=arguments.column,
+            **{name: getattr(arguments, name) for name in OPTIONS},
+        )
+    except RunFileError as error:
+        raise RunFileError(
+            _with_options(error.message), place=error.place, hint=_with_options(error.hint)
+        ) from error
+    finally:
+        LOG.removeFilter(_name_options)
+    path = proposal.save()
+    LOG.info(f"wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
+
+
+@command(
+    option(
+        "--profile",
+        choices=PROFILES,
+        default=PROFILES[0],
+        help="where the workflow runs, see docs/clusters.md (default: this machine)",
+    ),
+    ALLOW_MODULE,
+    option("target", help="train_NAME or sweep_NAME"),
+    option(
+        "extra",
+        nargs=REMAINDER,
+        metavar="...",
+        help="options and more targets for Snakemake",
+    ),
+)
+def run(arguments: Namespace) -> int:
+    """Run a task of this folder with Snakemake.
+
+    The target is `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
+
+    Uses the installed Snakemake with the workflow of the clone, or of the wheel the package was
+    installed from. Results go to results/NAME/ in the current folder, and the path of the report is
+    printed at the end. A task that ships (promoter, amp, tss, smoke) is first copied into this
+    folder with its data if it is not there. A dry run copies nothing.
+
+    Write options of this command before the target. Everything after it is passed to Snakemake, for
+    example --cores 4, --dry-run or --unlock. Without --cores, all cores are used. The exit code is
+    that of Snakemake.
+
+    example: selfattn-bio run train_my_task --cores 4
+    """
+    return run_workflow(
+        [arguments.target, *arguments.extra],
+        profile=arguments.profile,
+        quiet=arguments.quiet,
+        merged=arguments.json,
+    )
+
+
+@command(
+    option("--cores", type=int, metavar="N", help="CPU cores to use (default: all)"),
+    flag("--dry-run", "show what would be done, and write nothing"),
+)
+def demo(arguments: Namespace) -> int:
+    """Run the promoter task that ships with the package, in about 10 minutes on two cores.
+
+    Copies the run file and the fly promoters (2 MB) into workflows/tasks/ and data/ of this folder,
+    unless they are there, and runs train_promoter, from FASTA to a report. Continue an interrupted
+    run with `selfattn-bio run train_promoter`, which accepts all options of Snakemake.
+
+    example: selfattn-bio demo --cores 2
+    """
+    if not arguments.dry_run:
+        copy_task("promoter")
+    cores = ["--cores", str(arguments.cores)] if arguments.cores else []
+    return run_workflow(
+        ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],
+        quiet=arguments.quiet,
+        merged=arguments.json,
+    )
+
+
+@command(
+    option(
+        "--output",
+        default="workflows/tasks/run_file.schema.json",
+        metavar="FILE",
+        help="JSON file (default: %(default)s)",
+    )
+)
+def schema(arguments: Namespace) -> None:
+    """Write the JSON Schema of run files, with which an editor completes and checks them.
+
+    The schema has all keys with their ranges and defaults. `init` writes it next to the run file,
+    whose first line names it. Editors with Taplo or Even Better TOML read that line.
+
+    example: selfattn-bio schema --output workflows/tasks/run_file.schema.json
+    """
+    from selfattn_bio.config.writing import write_schema
+
+    write_schema(arguments.output)
+    LOG.info(f"wrote {arguments.output}")
+
+
+@command(
+    flag(
+        "--kernels",
+        "also list the attention kernels that run here; may compile one, in up to a minute",
+    )
+)
+def doctor(arguments: Namespace) -> None:
+    """Check whether this machine can train, and list missing parts.
+
+    Prints a verdict, versions, device, threads, and the state of the fused attention kernel for the
+    CPU. Then it lists other programs and libraries, with the purpose of those that are missing.
+
+    With --kernels the fused kernel is compiled if it has not been yet. A table shows which kernel
+    `kernel = "auto"` in a run file chooses for each pattern and position, and why the kernels that
+    come earlier are not used. A run file can also name a kernel.
+
+    example: selfattn-bio doctor
+    """
+    from selfattn_bio.study.machine import inspect_machine
+
+    print("\n".join(inspect_machine(kernels=arguments.kernels).lines))
+
+
+def _name_options(record: logging.LogRecord) -> bool:
+    """Name the options in a line that the package logs."""
+    record.msg, record.args = _with_options(record.getMessage()), ()
+    return True
+
+
+def _with_options(text: str) -> str:
+    """Replace the parameters of `propose`, which a message has in backquotes, by the options."""
+    return re.sub("`([a-z_]+)`", lambda match: NAMED.get(match[1], match[0]), text)

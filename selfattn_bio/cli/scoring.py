@@ -1,0 +1,322 @@
+"""Commands that use a trained model or motifs on files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from selfattn_bio.cli.options import (
+    ALLOW_MODULE,
+    MODELS,
+    command,
+    flag,
+    one_of,
+    option,
+    output,
+    path,
+)
+from selfattn_bio.display import counted
+from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.files import check_not_input
+from selfattn_bio.log import LOG
+
+PREFIX = output("prefix of the file names", "PREFIX")
+
+
+@command(
+    MODELS,
+    ALLOW_MODULE,
+    one_of(
+        path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", nargs="+"),
+        path("--bed", "BED files of intervals in --genome", nargs="+"),
+    ),
+    path("--genome", "genome of --bed, plain or bgzip; minus strands are reverse-complemented"),
+    path(
+        "--partner",
+        "second input of the model: sequences with the same ids, or the values of a track",
+    ),
+    flag("--rc", "average both strands"),
+    option(
+        "--coverage",
+        type=float,
+        metavar="C",
+        help="add prediction sets with this coverage, such as 0.9",
+    ),
+    output(".tsv to write"),
+)
+def score(arguments: Namespace) -> None:
+    """Score sequences or genomic intervals with a trained model.
+
+    Writes a table with one row per sequence. For two classes the columns are logit, probability and
+    predicted, the label at the threshold fitted on the validation records. Several models are
+    averaged, and the column `spread` is their standard deviation. Intervals (--bed) have the same
+    ids as in a corpus, and their chrom, start, end, strand and name. `out_of_distribution` marks
+    sequences that differ from the training data. With --coverage 0.9 the column `set` contains the
+    true label for nine of ten records, provided that they are like the validation records.
+
+    Files of any size are scored in parts, so memory is needed only for a few thousand sequences.
+    The output file appears when it is complete. Models with one label per position, or with bins,
+    score sequences of any length in overlapping tiles; a message reports if this differs from a
+    single pass. Masked and causal language models are refused, because they do not score a
+    sequence.
+
+    example: selfattn-bio score --model results/promoter/model --fasta new.fa \\
+      --output scores.tsv
+    """
+    from selfattn_bio.scoring.table import score_files
+
+    if bool(arguments.bed) != bool(arguments.genome):
+        raise SelfAttnBioError(
+            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
+        )
+    summary = score_files(
+        arguments.model,
+        arguments.fasta or arguments.bed,
+        arguments.output,
+        rc=arguments.rc,
+        coverage=arguments.coverage,
+        genome=arguments.genome,
+        partner=arguments.partner,
+    )
+    for line in summary.lines:
+        LOG.info(line)
+
+
+@command(
+    option(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="attention model: a folder, or the name of a model that ships",
+    ),
+    path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", required=True),
+    flag("--per-token", "write one vector per position of the encoder instead of one per sequence"),
+    output(".parquet or .npz to write"),
+)
+def embed(arguments: Namespace) -> None:
+    """Write vectors of sequences from the last layer of a model's encoder.
+
+    There is one vector per sequence, the mean over its positions, or with --per-token one vector
+    per position of the encoder.
+
+    Parquet output has the columns id, d0, d1 ..., and with --per-token start and end in bases or
+    residues. It is written in parts, so memory is needed only for a few thousand sequences. npz
+    output has the arrays id and vectors, and with --per-token start and end. It needs memory for
+    all sequences.
+
+    example: selfattn-bio embed --model results/promoter/model --fasta new.fa \\
+      --output vectors.parquet
+    """
+    from selfattn_bio.scoring.embedding import embed_file
+
+    rows, width = embed_file(
+        arguments.model,
+        arguments.fasta,
+        arguments.output,
+        per_token=arguments.per_token,
+    )
+    LOG.info(f"wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")
+
+
+@command(
+    MODELS,
+    ALLOW_MODULE,
+    path("--genome", "genome, plain or bgzip; a missing index is written", "FASTA", required=True),
+    PREFIX,
+    option(
+        "--region",
+        nargs="+",
+        metavar="REGION",
+        help="chromosomes, or CHROM:FIRST-LAST, 1-based inclusive as in samtools; or a BED file "
+        "(default: all)",
+    ),
+    option(
+        "--prior",
+        type=float,
+        metavar="FRACTION",
+        help="expected fraction of positive windows, such as 0.005; see above",
+    ),
+    option(
+        "--anchor",
+        choices=("start", "centre", "end"),
+        default="centre",
+        help="position in the window that gets its score, in reading direction (default: "
+        "%(default)s); use end for promoters that end at their transcription start",
+    ),
+    option(
+        "--threshold",
+        type=float,
+        metavar="PROBABILITY",
+        help="minimum probability of a peak (default: fitted on validation records, or 0.5 with "
+        "--prior)",
+    ),
+)
+def scan(arguments: Namespace) -> None:
+    """Score windows along both strands of a genome: bigWig and BED peaks.
+
+    Writes PREFIX.ASSEMBLY.plus.bw and minus.bw with calibrated log-odds (0 is a probability of one
+    half). For each peak, peaks.bed has the window and summits.bed the position chosen by --anchor,
+    both as BED6 with score = probability x 1000. A peak is a window at or above --threshold with no
+    better one on its strand within a window. A model that reads both strands has one score per
+    window: one track, PREFIX.ASSEMBLY.bw, and peaks without a strand.
+
+    WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they
+    were calibrated, and most peaks in a genome are false. Give the fraction of windows that you
+    expect to be positive with --prior. This is also right for models trained with class weights or
+    balanced groups, because the calibration corrects for both. Windows with more than half
+    ambiguous bases, such as N, have no score.
+
+    example: selfattn-bio scan --model results/promoter/model --genome dm3.fa \\
+      --region chr2R --prior 0.005 --anchor end --output promoters
+    """
+    from selfattn_bio.scoring.tracks import Scan, score_genome
+
+    score_genome(
+        arguments.model,
+        arguments.genome,
+        arguments.output,
+        regions=arguments.region,
+        prior=arguments.prior,
+        scan=Scan(anchor=arguments.anchor, threshold=arguments.threshold),
+    )
+
+
+@command(
+    MODELS,
+    ALLOW_MODULE,
+    path("--genome", "genome of the variants, plain or bgzip", "FASTA", required=True),
+    one_of(
+        path("--vcf", "variants to score; plain, gz or bgzip, sorted or not"),
+        option(
+            "--region",
+            metavar="CHROM:FIRST-LAST",
+            help="score all substitutions in this region, 1-based inclusive as in samtools",
+        ),
+    ),
+    PREFIX,
+    flag("--rc", "average both strands (default: forward strand)"),
+    path("--motifs", "MEME, JASPAR or TRANSFAC file; report gained and lost hits of its motifs"),
+)
+def variants(arguments: Namespace) -> None:
+    """Score variants: how alleles of a VCF file, or substitutions in a region, change the score.
+
+    Writes PREFIX.effects.tsv with one row per alternative allele: pos is 1-based as in the VCF,
+    effect is the logit with the alternative allele minus the logit with the reference. --vcf also
+    writes PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO.
+    --region also writes PREFIX.saturation.svg. A model that is not binary has the columns
+    ref_OUTPUT, alt_OUTPUT and effect_OUTPUT and the field SAB_EFFECT_OUTPUT for each class, label
+    or column, and one plot of each.
+
+    All windows have the same length: a deletion brings in more bases on the right, an insertion
+    pushes some out. Lines whose REF differs from the genome are not scored; if they are more than
+    5 %, the file is refused. Files with symbolic alleles or breakends are refused as well. A region
+    that fits into the window is scored in one window around its middle. In a longer region, each
+    position has a window around it.
+
+    example: selfattn-bio variants --model results/promoter/model \\
+      --genome dm3.fa --vcf my.vcf.gz --rc --output my
+    """
+    from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
+    from selfattn_bio.scoring.variants import VariantOptions
+
+    model, genome, prefix = arguments.model, arguments.genome, arguments.output
+    options = VariantOptions(rc=arguments.rc)
+    if arguments.vcf:
+        annotate_variants(
+            model, genome, arguments.vcf, prefix, options=options, motifs=arguments.motifs
+        )
+        more = "annotated.vcf.gz"
+    else:
+        found = score_substitutions(
+            model, genome, arguments.region, options=options, motifs=arguments.motifs
+        )
+        found.save(prefix)
+        more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"
+        for line in found.lines:
+            LOG.info(line)
+    LOG.info(f"wrote {prefix}.effects.tsv and {prefix}.{more}")
+
+
+@command(
+    option(
+        "--model", required=True, metavar="DIR", help="model folder, trained with [tokens] k = 1"
+    ),
+    path("--fasta", "protein sequences with unique ids", required=True),
+    path("--contacts", "known contacts: id, i, j (0-based residues)", "TSV"),
+    PREFIX,
+)
+def contacts(arguments: Namespace) -> None:
+    """Predict which residues of a protein are in contact: one map per sequence, from attention.
+
+    The attention weights of each head are made symmetric and corrected for the averages of rows and
+    columns (average-product correction).
+
+    With --contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a
+    logistic regression over heads is fitted to the known contacts. Each of these sequences is
+    predicted by a regression fitted to the others, and the precision of its L best pairs (P@L) is
+    printed by range. Keep only one protein per family, because relatives share their contacts.
+    Without --contacts, a map is the mean over heads, not a probability.
+
+    Writes PREFIX.contacts.npz (ids, and one map per sequence), PREFIX.contacts.tsv (the L best
+    pairs of each) and, with --contacts, PREFIX.precision.tsv.
+
+    example: selfattn-bio contacts --model protein/model --fasta proteins.fa \\
+      --contacts known.tsv --output proteins
+    """
+    from selfattn_bio.attribution.contacts import find_contacts
+
+    check_not_input(f"{arguments.output}.contacts.tsv", arguments.contacts, arguments.fasta)
+    contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
+    contacts.save(arguments.output)
+    for line in contacts.lines:
+        LOG.info(line)
+    LOG.info(f"wrote {arguments.output}.contacts.npz and .tsv")
+
+
+@command(
+    option(
+        "--motifs",
+        required=True,
+        metavar="FILE",
+        help="MEME, JASPAR or TRANSFAC file, plain or gz, or a database that ships, such as "
+        "jaspar:insects",
+    ),
+    path("--fasta", "sequences, plain, gz or bgzip", required=True, nargs="+"),
+    option(
+        "--alphabet",
+        choices=("dna", "protein"),
+        default="dna",
+        help="alphabet of motifs and sequences (default: %(default)s)",
+    ),
+    option(
+        "--hit-p",
+        type=float,
+        default=2.5e-4,
+        metavar="P",
+        help="a match with p below P is a hit (default: %(default)s)",
+    ),
+    output(".bed, .tsv or .parquet to write"),
+)
+def hits(arguments: Namespace) -> None:
+    """Find motif hits in FASTA files with FIMO, on both strands of DNA.
+
+    The output has one row per hit. Its suffix chooses the format: .bed (BED6 with score = -10 log10
+    p, and p as a seventh column), or .tsv or .parquet with the same columns and a header.
+    Coordinates are 0-based half-open. They are genomic if headers contain `chrom=`, `start=` and
+    `end=`, and otherwise positions in the record, under its id.
+
+    example: selfattn-bio hits --motifs results/promoter/motifs.meme \\
+      --fasta new.fa --output hits.bed
+    """
+    from selfattn_bio.evidence.scanning import scan_files
+
+    found = scan_files(
+        arguments.motifs,
+        arguments.fasta,
+        arguments.output,
+        hit_p=arguments.hit_p,
+        alphabet=arguments.alphabet,
+    )
+    number = found["name"].nunique()
+    LOG.info(
+        f"wrote {counted(len(found), 'hit')} of {counted(number, 'motif')} to {arguments.output}"
+    )

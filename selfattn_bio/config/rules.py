@@ -1,0 +1,400 @@
+"""Rules about combinations of sections.
+
+A rule is a function that takes a run and yields a sentence for each two settings that cannot be
+used together. The first sentence becomes the error, so the order of `RULES` matters. Rules about a
+single section are its method `problems`. The run file of a variant or a sweep job is checked with
+the same rules, so a rule only looks at the run that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from selfattn_bio.config.data import SequencePartner, TrackPartner
+from selfattn_bio.config.interpret import KNOWN_METHODS, ModiscoCaller
+from selfattn_bio.config.model import (
+    AttentionModel,
+    CnnModel,
+    DilatedModel,
+    ModuleModel,
+    NoStemSection,
+    PairedModel,
+    TowerStemSection,
+)
+from selfattn_bio.config.objective import BinsObjective, kinds_that
+from selfattn_bio.config.section import MAX_PROTEIN_K
+from selfattn_bio.config.training import PRIVATE_STEM, Training
+
+if TYPE_CHECKING:
+    from selfattn_bio.config.run import RunFile
+
+
+def split_fits_the_data(run: RunFile) -> Iterator[str]:
+    """Refuse a split that contradicts separate files of train and test."""
+    kind = run.split.kind
+    if kind == "files" and not run.data.train:
+        yield "[split] kind 'files' needs [data] train and test, the files of each split"
+    if kind != "files" and run.data.train:
+        yield (
+            f"[data] train, valid and test are the split, so [split] kind {kind!r} cannot be "
+            "used; remove [split]"
+        )
+
+
+def numbered_ids_join_nothing(run: RunFile) -> Iterator[str]:
+    """Refuse numbered ids if a partner is joined by id."""
+    by_id = getattr(run.partner, "files", None) or (
+        isinstance(run.partner, TrackPartner) and run.partner.path.endswith(".npz")
+    )
+    if run.data.ids == "numbered" and by_id:
+        yield (
+            "[partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' "
+            "cannot be used with them"
+        )
+
+
+def labels_fit_the_objective(run: RunFile) -> Iterator[str]:
+    """Require labels for two classes, and refuse them for other objectives."""
+    kind, data = run.objective.kind, run.data
+    if (kind == "binary") != bool(data.unlabelled and not data.label):
+        return
+    if kind == "binary":
+        yield (
+            "[data] sequences have no labels for objective 'binary'; add label, or choose "
+            "another [objective] kind"
+        )
+        return
+    unused, fix = (
+        ("label", "remove it")
+        if data.label
+        else ("positives and negatives", "use sequences instead")
+    )
+    yield f"[data] {unused} cannot be used with objective {kind!r}; {fix}"
+
+
+def targets_fit_the_objective(run: RunFile) -> Iterator[str]:
+    """Require target columns if the objective reads them, and refuse them otherwise."""
+    kind, data = run.objective.kind, run.data
+    wanted = bool(run.objective.target_columns)
+    if wanted and not (data.targets or data.may_bring_columns):
+        yield f"[data] needs targets, a table with the columns of objective {kind!r}"
+    for name in ("targets", "tracks"):
+        if getattr(data, name) and not wanted:
+            yield f"[data] {name} cannot be used with objective {kind!r}; remove {name}"
+
+
+def require_dna(run: RunFile, setting: str) -> Iterator[str]:
+    """Refuse a setting that needs DNA for other alphabets."""
+    if run.data.alphabet != "dna":
+        yield f"{setting} needs DNA; [data] alphabet is {run.data.alphabet!r}"
+
+
+def settings_fit_the_alphabet(run: RunFile) -> Iterator[str]:
+    """Refuse settings that proteins cannot have."""
+    for alphabet, inputs in (
+        (run.data.alphabet, "the records"),
+        (getattr(run.partner, "alphabet", ""), "the partners"),
+    ):
+        if alphabet == "protein" and isinstance(run.interpret.caller, ModiscoCaller):
+            yield (
+                f"interpret.caller 'modisco' finds motifs in DNA, but {inputs} are protein; use "
+                "'clusters'"
+            )
+    if run.data.alphabet != "protein":
+        return
+    if (k := run.tokens.k) > MAX_PROTEIN_K:
+        yield (
+            f"tokens.k {k} is too large for protein ({20**k:,} k-mers); use at most {MAX_PROTEIN_K}"
+        )
+    if run.tokens.canonical:
+        yield (
+            "tokens.canonical cannot be used with protein, which has no reverse complement; "
+            "remove it"
+        )
+    if run.training.reverse_complement:
+        yield "training.reverse_complement cannot be used with protein; remove it"
+
+
+def tokens_have_outputs(run: RunFile) -> Iterator[str]:
+    """Require a model and tokens that fit an objective with one output per token."""
+    kind = run.objective.kind
+    if run.objective.outputs_per != "token":
+        return
+    if not isinstance(run.model, AttentionModel):
+        yield (
+            f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "
+            "no output per token"
+        )
+        return
+    if kind == "causal" and run.model.stem.kind != "none":
+        yield (
+            f"objective 'causal' needs stem kind 'none'; kind {run.model.stem.kind!r} sees later "
+            "tokens"
+        )
+    if kind == "labels" and (
+        run.tokens.k > 1 or run.training.shift or run.training.reverse_complement
+    ):
+        yield (
+            "objective 'labels' needs tokens.k = 1, training.shift = 0 and "
+            "training.reverse_complement = false, because it has one label per position"
+        )
+    if kind == "causal" and not run.model.pattern.causal:
+        yield "objective 'causal' needs a causal pattern; set causal = true in model.pattern"
+    if kind == "causal" and run.tokens.stride != run.tokens.k:
+        yield (
+            "objective 'causal' needs tokens that do not overlap; set tokens.stride = "
+            f"{run.tokens.k}, the value of tokens.k"
+        )
+
+
+def bins_fit_the_model(run: RunFile) -> Iterator[str]:
+    """Require a model with outputs per position for `bins`, and refuse it elsewhere."""
+    stem = getattr(run.model, "stem", None)
+    if not isinstance(run.objective, BinsObjective):
+        if isinstance(run.model, DilatedModel):
+            yield (
+                "model kind 'dilated' cannot be used with objective "
+                f"{run.objective.kind!r}, only with 'bins'"
+            )
+        if isinstance(stem, TowerStemSection) and run.objective.outputs_per == "token":
+            yield (
+                "model.stem kind 'tower' cannot be used with objective "
+                f"{run.objective.kind!r}, which has one output per token"
+            )
+        return
+    if stem is None:
+        yield (
+            f"objective 'bins' cannot be used with model kind {run.model.kind!r}, only "
+            "with 'attention' and 'dilated'"
+        )
+    yield from require_dna(run, "objective 'bins'")
+    if run.objective.bin % (pitch := run.pitch):
+        yield (
+            f"objective.bin {run.objective.bin} is not a multiple of {pitch}, the bases "
+            "per position of the encoder"
+        )
+
+
+def outputs_see_both_sides(run: RunFile) -> Iterator[str]:
+    """Refuse a causal pattern for outputs that depend on what follows a position."""
+    kind, model = run.objective.kind, run.model
+    if run.objective.outputs_per == "sequence" or kind == "causal":
+        return
+    if isinstance(model, AttentionModel) and model.pattern.causal:
+        yield (
+            f"objective {kind!r} cannot be used with a causal pattern; remove causal from "
+            "model.pattern"
+        )
+
+
+def method_fits_the_model(run: RunFile) -> Iterator[str]:
+    """Refuse attribution methods that need weights the model does not compute."""
+    model, method = run.model, run.interpret.method.kind
+    needs = KNOWN_METHODS[method][1]
+    if isinstance(model, PairedModel) and needs == "weights":
+        yield f"[interpret] method {method!r} cannot explain model kind 'paired'; choose another"
+    of_any = [
+        kind for kind, (_, need) in KNOWN_METHODS.items() if need in ("outputs", "embeddings")
+    ]
+    if isinstance(model, ModuleModel) and method not in of_any:
+        known = ", ".join(map(repr, of_any))
+        yield (
+            f"[interpret] method {method!r} cannot explain model kind 'module', whose layers are "
+            f"unknown; choose one of {known}"
+        )
+    if isinstance(model, AttentionModel) and model.mixer.kind != "softmax" and needs == "weights":
+        yield (
+            f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
+            f"mixer {model.mixer.kind!r} has none"
+        )
+
+
+def strands_can_be_shared(run: RunFile) -> Iterator[str]:
+    """Refuse shared strands with settings that treat the two strands differently."""
+    if not run.shares_strands:
+        return
+    yield from require_dna(run, "model.strands 'shared'")
+    if run.objective.outputs_per != "sequence":
+        yield (
+            "model.strands 'shared' needs one output per sequence; remove it, as objective "
+            f"{run.objective.kind!r} has an output per token or bin"
+        )
+    if (stride := run.tokens.stride) > 1:
+        yield f"model.strands 'shared' needs tokens.stride = 1; it is {stride}"
+    if run.evaluation.strands == "given":
+        yield "evaluation.strands 'given' cannot be used with model.strands 'shared'; remove it"
+    if run.training.reverse_complement:
+        yield "training.reverse_complement has no effect with model.strands 'shared'; remove it"
+
+
+def both_strands_are_available(run: RunFile) -> Iterator[str]:
+    """Refuse scores of both strands if there is only one."""
+    if run.evaluation.strands != "both":
+        return
+    yield from require_dna(run, "evaluation.strands 'both'")
+    if run.objective.outputs_per != "sequence" or isinstance(run.model, PairedModel):
+        yield "evaluation.strands 'both' needs one score per sequence and one input"
+
+
+def two_inputs_go_together(run: RunFile) -> Iterator[str]:
+    """Require a partner for the paired model, and refuse it for others."""
+    paired = isinstance(run.model, PairedModel)
+    if run.partner and not paired:
+        yield f"[partner] cannot be used with model kind {run.model.kind!r}, only with 'paired'"
+    column = isinstance(run.partner, SequencePartner) and run.partner.column
+    if column and not run.data.unlabelled:
+        yield "[partner] column needs [data] sequences, the tables with this column"
+    if paired and not run.partner:
+        yield "model kind 'paired' needs [partner], its second input"
+    if paired and run.training.reverse_complement:
+        yield (
+            "training.reverse_complement cannot be used with model kind 'paired', because "
+            "the partner is not reverse-complemented; remove it"
+        )
+    if not paired and run.training.pairs != "given":
+        yield (
+            f"training.pairs {run.training.pairs!r} cannot be used with model kind "
+            f"{run.model.kind!r}, only with 'paired'"
+        )
+
+
+# keys of [training] that must have their default value
+DEFAULTS_ONLY = {
+    "seeds": "each member would spend epsilon again; use model.members instead",
+    "accumulate": "records are processed one at a time; set batch_size instead",
+    "clip_norm": "gradients are clipped to privacy.max_grad_norm; remove it",
+    "class_weights": "the weights would reveal the label counts; remove it",
+    "balance": "records must be sampled and weighted equally; remove it",
+    "window": "a batch could contain several windows of a record; remove it",
+}
+
+
+def run_can_be_private(run: RunFile) -> Iterator[str]:
+    """Refuse settings that mix records of a batch, reveal records, or spend more budget."""
+    model = run.model
+    if run.privacy is None:
+        return
+    if not isinstance(model, AttentionModel):
+        yield (
+            f"model.kind {model.kind!r} cannot be used with [privacy], because its batch norms "
+            "mix the records of a batch; use 'attention'"
+        )
+    elif (
+        not isinstance(model.stem, NoStemSection)
+        and getattr(model.stem, "norm", "batch") == "batch"
+    ):
+        yield (
+            f"model.stem kind {model.stem.kind!r} cannot be used with [privacy], because its "
+            f"batch norm mixes the records of a batch. {PRIVATE_STEM}"
+        )
+    for name, reason in DEFAULTS_ONLY.items():
+        if getattr(run.training, name) != getattr(Training(), name):
+            yield f"training.{name} cannot be used with [privacy], because {reason}"
+    if run.training.precision == "16-mixed":
+        yield (
+            "training.precision '16-mixed' cannot be used with [privacy], because steps that "
+            "overflow would spend epsilon; use 'bf16-mixed'"
+        )
+    if run.transfer and run.transfer.adapt == "gradual":
+        yield (
+            "transfer.adapt 'gradual' cannot be used with [privacy], because gradients of "
+            "frozen layers would be clipped too; use 'all', 'frozen' or 'lora'"
+        )
+    if not run.objective.allows_privacy:
+        yield f"objective.kind {run.objective.kind!r} cannot be used with [privacy]"
+    for name in ("classes", "center", "scale"):
+        if getattr(run.objective, name, None) == ():
+            yield (
+                f"objective.{name} is required with [privacy]: values computed from the "
+                "training records would reveal information about them"
+            )
+
+
+def settings_fit_the_objective(run: RunFile) -> Iterator[str]:
+    """Refuse settings that only other kinds of objectives can have."""
+    training, objective = run.training, run.objective
+    parts = (objective, *getattr(objective, "parts", {}).values())
+    uses_classes = training.class_weights == "balanced" and not any(p.has_classes for p in parts)
+    for used, setting, kinds in (
+        (training.labels == "shuffled", "training.labels 'shuffled'", ["binary"]),
+        (uses_classes, "training.class_weights 'balanced'", kinds_that("has_classes")),
+        (run.evaluation.groups, "evaluation.groups", ["binary"]),
+        (training.balance, "training.balance", ["binary"]),
+        (training.seeds > 1, "training.seeds", kinds_that("has_scores")),
+        (training.window, "training.window", kinds_that("is_unlabelled")),
+        (training.edits, "training.edits", kinds_that("allows_edits")),
+    ):
+        if used and objective.kind not in kinds:
+            *others, last = map(repr, kinds)
+            known = f"{', '.join(others)} and {last}" if others else last
+            yield f"{setting} cannot be used with objective {objective.kind!r}, only with {known}"
+
+
+def training_settings_fit(run: RunFile) -> Iterator[str]:
+    """Refuse settings that exclude each other, and windows shorter than two tokens."""
+    training, least = run.training, 2 * run.tokens.k
+    if training.balance and training.class_weights == "balanced":
+        yield (
+            "training.class_weights cannot be used with training.balance, which already "
+            "balances the labels of each group; remove it"
+        )
+    if training.window and training.window < least:
+        yield (
+            f"training.window {training.window} is too small; use at least {least}, twice tokens.k"
+        )
+    if training.edits and run.partner:
+        yield "training.edits cannot be used with [partner]; remove one of them"
+
+
+def parent_fits_the_model(run: RunFile) -> Iterator[str]:
+    """Refuse a parent for models that cannot take its weights."""
+    if run.transfer and isinstance(run.model, CnnModel | PairedModel | ModuleModel):
+        yield f"[transfer] cannot be used with model kind {run.model.kind!r}; remove it"
+    if run.transfer and isinstance(run.model, DilatedModel) and run.transfer.adapt != "all":
+        yield (
+            f"[transfer] adapt {run.transfer.adapt!r} cannot be used with model kind "
+            "'dilated'; use 'all'"
+        )
+
+
+def stack_fits_the_run(run: RunFile) -> Iterator[str]:
+    """Refuse a stack for runs that its simple models cannot fit."""
+    if not run.stack.parts:
+        return
+    if run.objective.kind != "binary":
+        yield f"[stack] parts are models of two classes; the objective is {run.objective.kind!r}"
+    if isinstance(run.model, PairedModel):
+        yield "[stack] cannot be used with model kind 'paired': its parts read one input"
+    if run.privacy:
+        yield (
+            "[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise"
+        )
+    if run.both_strands and "exact_positions" in run.stack.parts:
+        yield (
+            "[stack] part 'exact_positions' reads the given strand alone; the run reads both "
+            "strands"
+        )
+    if run.training.balance:
+        yield "[stack] cannot be used with training.balance: its parts are fitted without it"
+
+
+RULES: tuple[Callable[[RunFile], Iterator[str]], ...] = (
+    split_fits_the_data,
+    numbered_ids_join_nothing,
+    labels_fit_the_objective,
+    targets_fit_the_objective,
+    settings_fit_the_objective,
+    training_settings_fit,
+    parent_fits_the_model,
+    tokens_have_outputs,
+    bins_fit_the_model,
+    outputs_see_both_sides,
+    method_fits_the_model,
+    run_can_be_private,
+    stack_fits_the_run,
+    both_strands_are_available,
+    strands_can_be_shared,
+    two_inputs_go_together,
+    settings_fit_the_alphabet,
+)

@@ -1,0 +1,235 @@
+"""Test the runs of a run file: defaults, variants, members, parents, jobs of [sweep]."""
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+from run_files import BINS, DATA, SEQUENCES, TABLE, read
+
+from selfattn_bio.config import CnnModel, RunFile, Training, Transfer
+
+
+def test_run_file_needs_only_data(tmp_path):
+    run = read(tmp_path, DATA)
+    assert (run.data.positives, run.data.negatives) == (("p.fa",), ("n.fa", "m.fa"))
+    assert (run.split.kind, run.model.kind, run.is_control()) == ("random", "attention", False)
+    # written by some editors on Windows
+    assert read(tmp_path, "\ufeff" + DATA) == run
+    training = read(tmp_path, DATA + "[training]\nlearning_rate = 1\n").training
+    assert isinstance(training.learning_rate, float)
+
+
+def test_language_models_and_bins_without_strands_have_no_motifs(tmp_path):
+    assert read(tmp_path, DATA).is_interpreted
+    bins = read(tmp_path, BINS)
+    assert not bins.is_interpreted
+    assert read(tmp_path, BINS + '[interpret]\ntargets = ["+"]\n').is_interpreted
+    assert not read(tmp_path, SEQUENCES + "[objective]\nkind = 'masked'\n").is_interpreted
+    labels = "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE'\n"
+    settings = "[tokens]\nk = 1\n[training]\nshift = 0\n"
+    assert read(tmp_path, TABLE + labels + settings).is_interpreted
+
+
+def test_run_file_remembers_its_path(tmp_path):
+    run = read(tmp_path, DATA)
+    assert run.path == run.member(1).path == tmp_path / "task.toml"
+    elsewhere = run.read_from(tmp_path / "other.toml")
+    assert elsewhere.path == elsewhere.part("cnn").path == tmp_path / "other.toml"
+    assert elsewhere == run != run.variant("cnn")
+
+
+def test_each_part_is_validated_once(tmp_path, monkeypatch):
+    validated, validate = [], RunFile.model_validate
+    monkeypatch.setattr(
+        RunFile, "model_validate", lambda values: validated.append(values) or validate(values)
+    )
+    run = read(tmp_path, DATA + '[sweep]\nof = ["model", "cnn"]\n"training.seed" = [1, 2]\n')
+    for name in (None, *run.variants):
+        run.part(name)
+    for job in run.jobs():
+        run.part(None if job.of == "model" else job.of, job=job.name)
+    # the run, two variants, and two jobs each for the model and the CNN
+    assert len(validated) == 1 + 2 + 4
+
+
+def test_copy_with_other_settings_has_other_variants(tmp_path):
+    run = read(tmp_path, DATA)
+    longer = run.model_copy(update={"training": Training(max_steps=9)})
+    assert longer.variant("cnn").training.max_steps == 9
+    assert run.variant("cnn").training.max_steps == 1500
+
+
+def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
+    assert list(run.variants) == ["cnn", "shuffled"]
+    cnn, control = run.variant("cnn"), run.variant("shuffled")
+    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(members=2), run.tokens, False)
+    assert (control.model, control.tokens, control.is_control()) == (run.model, run.tokens, True)
+    # a variant changes only the keys it names
+    assert control.training == run.training.model_copy(update={"labels": "shuffled"})
+    assert cnn.training == run.training
+    assert cnn.variants == {}
+
+
+def test_variant_overrides_only_named_training_keys(tmp_path):
+    text = "[training]\nmax_steps = 7\nseed = 3\n[variants.slow.training]\nlearning_rate = 1e-5\n"
+    run = read(tmp_path, DATA + text)
+    training = run.variant("slow").training
+    assert (training.max_steps, training.seed, training.learning_rate) == (7, 3, 1e-5)
+    assert list(run.variants) == ["slow"]
+
+
+def test_unknown_variant_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match=r"^unknown variant 'cn'; known variants: cnn, shuffled$"):
+        read(tmp_path, DATA).variant("cn")
+
+
+def test_run_file_round_trip(tmp_path):
+    run = read(tmp_path, DATA + '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b"]\n')
+    cnn = run.variant("cnn")
+    assert read(tmp_path, tomli_w.dumps(cnn.model_dump(mode="json", exclude_none=True))) == cnn
+    with pytest.raises(ValueError, match="frozen"):
+        run.title = "other"
+
+
+def test_members_differ_only_in_seed(tmp_path):
+    variants = "[variants.one.training]\nseeds = 1\n[variants.all.training]\nseed = 9\n"
+    run = read(tmp_path, DATA + "[training]\nseed = 5\nseeds = 3\n" + variants)
+    assert [run.member(number).training.seed for number in (1, 2, 3)] == [5, 6, 7]
+    assert run.member(2).training == run.training.model_copy(update={"seed": 6, "seeds": 1})
+    assert run.part(member=2) == run.member(2)
+    # a variant has as many seeds as the run unless it sets its own number
+    assert run.variant("one").training.seeds == 1
+    assert [run.part("all", number).training.seed for number in (1, 2, 3)] == [9, 10, 11]
+    with pytest.raises(ValueError, match=r"^no member 4; training.seeds is 3$"):
+        run.member(4)
+    with pytest.raises(ValueError, match=r"^no member 2; training.seeds is 1$"):
+        run.part("one", 2)
+
+
+def test_run_without_members_omits_seeds(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nseeds = 2\n")
+    assert "seeds" in run.training.model_dump()
+    assert "seeds" not in run.member(1).training.model_dump_json()
+    assert run.member(1).training == read(tmp_path, DATA).training
+
+
+def test_other_objectives_have_no_default_variants(tmp_path):
+    classes = TABLE + "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n"
+    run = read(tmp_path, classes)
+    assert run.variants == {}
+    assert run.data.files == [("s.fa", None)]
+    assert read(tmp_path, DATA).data.files == [("p.fa", 1), ("n.fa", 0), ("m.fa", 0)]
+    named = read(tmp_path, classes + "[variants.cnn.model]\nkind = 'cnn'\n")
+    assert isinstance(named.variant("cnn").model, CnnModel)
+
+
+def test_shipped_parent_is_in_the_package(tmp_path):
+    folder = read(tmp_path, DATA + "[transfer]\nparent = 'motifs'\n").transfer.folder
+    assert folder == Path(__file__).parents[3] / "selfattn_bio/models/motifs"
+    assert folder.is_dir()
+
+
+def test_variant_of_other_network_has_no_parent(tmp_path):
+    run = read(tmp_path, DATA + "[transfer]\nparent = 'pretrained'\n")
+    assert run.transfer.folder == Path("results/pretrained/model")
+    assert run.variant("cnn").transfer is None
+    assert run.variant("shuffled").transfer == run.transfer
+    elsewhere = read(tmp_path, DATA + "[transfer]\nparent = 'there/model'\n")
+    assert elsewhere.transfer.folder == Path("there/model")
+
+
+def test_variant_of_other_model_uses_own_parent(tmp_path):
+    text = """
+        [model]
+        kind = 'attention'
+        stem = { kind = 'tower' }
+        [transfer]
+        parent = 'p'
+        [variants]
+        a.model = { kind = 'dilated' }
+        b = { model = { kind = 'dilated' }, transfer = { parent = 'q' } }
+        c.training.seed = 1
+    """
+    run = read(tmp_path, BINS + text)
+    parents = [run.variant(name).transfer for name in "abc"]
+    assert parents == [None, Transfer(parent="q"), Transfer(parent="p")]
+
+
+def test_variants_have_members_of_model(tmp_path):
+    default = read(tmp_path, DATA)
+    assert default.variant("cnn").model.members == default.model.members == 2
+    text = """
+        [model]
+        kind = 'attention'
+        members = 3
+        [variants]
+        cnn.model.kind = 'cnn'
+        one.model = { kind = 'cnn', members = 1 }
+        small.model.kind = 'attention'
+    """
+    run = read(tmp_path, DATA + text)
+    members = {name: run.variant(name).model.members for name in run.variants}
+    assert members == {"cnn": 3, "one": 1, "small": 3}
+
+
+SWEEP = """
+[sweep]
+of = ["model", "cnn"]
+"training.learning_rate" = [1e-3, 4e-3]
+"model.dropout" = [0.1, 0.2, 0.5]
+"""
+
+
+def test_sweep_is_a_grid_per_network(tmp_path):
+    jobs = read(tmp_path, DATA + "[training]\nmax_steps = 7\nseeds = 3\n" + SWEEP).jobs()
+    by_network = {of: [job for job in jobs if job.of == of] for of in ("model", "cnn")}
+    grid = [(1e-3, 0.1), (1e-3, 0.2), (1e-3, 0.5), (4e-3, 0.1), (4e-3, 0.2), (4e-3, 0.5)]
+    for of, kind in (("model", "attention"), ("cnn", "cnn")):
+        runs = [job.run for job in by_network[of]]
+        assert [(run.training.learning_rate, run.model.dropout) for run in runs] == grid
+        assert {run.model.kind for run in runs} == {kind}
+        same = {(run.training.max_steps, run.training.seeds, run.sweep) for run in runs}
+        assert same == {(7, 1, None)}
+    assert [job.name for job in by_network["model"]] == [job.name for job in by_network["cnn"]]
+    assert by_network["cnn"][0].folder == f"variants/cnn/sweep/{by_network['cnn'][0].name}"
+    assert len({job.folder for job in jobs}) == 12
+
+
+def test_sweep_job_changes_only_named_keys(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n" + SWEEP)
+    job = run.jobs()[-7]
+    changes = {
+        "training": run.training.model_copy(update={"learning_rate": 4e-3}),
+        "model": run.model.model_copy(update={"dropout": 0.5}),
+    }
+    assert job.run == run.model_copy(update={**changes, "variants": {}, "sweep": None})
+    assert run.part(job=job.name) == job.run
+    with pytest.raises(ValueError, match=r"^unknown job 'none'; known jobs: \w{8}, "):
+        run.part("cnn", job="none")
+
+
+def test_sweep_jobs_have_no_stack(tmp_path):
+    run = read(tmp_path, DATA + SWEEP + '[stack]\nparts = ["kmer6_logistic"]\n')
+    assert run.stack.parts
+    assert not any(job.run.stack.parts for job in run.jobs())
+
+
+def test_longer_sweep_keeps_job_names(tmp_path):
+    before = read(tmp_path, DATA + SWEEP).jobs()
+    after = read(tmp_path, DATA + SWEEP.replace("[1e-3, ", "[2e-3, 0.001, ")).jobs()
+    assert {job.folder for job in before} < {job.folder for job in after}
+
+
+def test_sweep_may_trade_batch_size_for_accumulate(tmp_path):
+    cut = (
+        '[sweep]\n"training" = [{ batch_size = 16, accumulate = 4 }, { batch_size = 32, '
+        "accumulate = 2 }]\n"
+    )
+    assert [job.run.training.batch_size for job in read(tmp_path, DATA + cut).jobs()] == [16, 32]
+
+
+def test_sweep_as_tables(tmp_path):
+    nested = SWEEP.replace('"training.', "[sweep.training]\n").replace('"model.', "[sweep.model]\n")
+    nested = nested.replace('e" =', "e =").replace('t" =', "t =")
+    assert read(tmp_path, DATA + nested).jobs() == read(tmp_path, DATA + SWEEP).jobs()

@@ -1,0 +1,255 @@
+"""Test scores of strings, files, records, tables and genome intervals."""
+
+import dataclasses
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from genome_models import run_file, scorer_of, write_model
+from interval_inputs import BED, CHROMOSOMES, write_intervals
+
+from selfattn_bio import config
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.errors import ModelFolderError, SequenceFileError
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.scoring import scorer as scorer_module
+from selfattn_bio.scoring import table as table_module
+from selfattn_bio.scoring.embedding import embed
+from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.table import score_batches, score_sequences
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy, policy_of
+from selfattn_bio.sequence.readers import read_records
+
+SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
+LETTERS = [CHROMOSOMES["chr1"][:30], CHROMOSOMES["chr1"][10:40], CHROMOSOMES["chr2"][60:90]]
+PLAIN, HARD = SequencePolicy(DNA), SequencePolicy(DNA, "hard")
+GAPLESS = SequencePolicy(DNA, gaps="remove")
+
+
+@pytest.fixture
+def genome(tmp_path):
+    return write_intervals(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return scorer_of(run_file())
+
+
+def texts(*inputs, policy=PLAIN):
+    """Return the id and text of each input."""
+    read = read_inputs(policy, inputs[0], 3, *inputs[1:])
+    return [(each.id, each.letters.tobytes().decode()) for each in read]
+
+
+def turned(text):
+    return DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)).tobytes().decode()
+
+
+def test_strings_give_table_in_order(scorer):
+    table = score_sequences(scorer, SEQUENCES)
+    alone = [float(score_sequences(scorer, [text])["logit"].iloc[0]) for text in SEQUENCES]
+    assert list(table.columns) == ["id", "logit", "probability", "predicted"]
+    assert list(table["id"]) == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(table["logit"], alone, rtol=1e-5, atol=1e-6)
+    log_odds = table["logit"] / 2 + 0.2
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-log_odds)))
+    assert table["logit"].nunique() == 4
+    letters = [np.frombuffer(text.encode(), dtype=np.uint8) for text in SEQUENCES]
+    np.testing.assert_allclose(scorer.log_odds(letters), log_odds)
+
+
+def test_path_scores_as_its_strings(scorer, tmp_path):
+    path = tmp_path / "some sequences.fa"
+    path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))
+    table, expected = (score_sequences(scorer, each) for each in (path, SEQUENCES))
+    pd.testing.assert_series_equal(table["logit"], expected["logit"])
+    assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
+
+
+def test_both_strands_score_the_same(scorer):
+    texts = ["ACGTTTGACC", "GGTCAAACGT"]
+    one, other = score_sequences(scorer, texts, rc=True)["logit"]
+    assert one == pytest.approx(other, rel=1e-6)
+    assert score_sequences(scorer, texts)["logit"][0] != pytest.approx(one, rel=1e-3)
+
+
+def test_prediction_uses_threshold(scorer):
+    table = score_sequences(scorer, SEQUENCES)
+    threshold = float(table["probability"][1])
+    middle = dataclasses.replace(scorer, calibration=Calibration(0.5, 0.2, threshold))
+    predicted = score_sequences(middle, SEQUENCES)["predicted"]
+    assert predicted.tolist() == (table["probability"] >= threshold).astype(int).tolist()
+    assert predicted[1] == 1  # a probability at the threshold is positive
+    assert predicted.nunique() == 2
+
+
+def test_chunks_equal_one_table(scorer, monkeypatch):
+    monkeypatch.setattr(table_module, "CHUNK_RECORDS", 3)
+    sequences = ["ACGTTGCA"[i:] + "ACGT" for i in range(6)] + ["TTT"]
+    parts = list(score_batches(scorer, sequences))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    joined = pd.concat(parts, ignore_index=True)
+    pd.testing.assert_frame_equal(joined, score_sequences(scorer, sequences))
+    (empty,) = score_batches(scorer, [])
+    assert (list(empty), len(empty)) == (["id", "logit", "probability", "predicted"], 0)
+
+
+def test_scores_do_not_depend_on_batch_size(monkeypatch):
+    sequences, sizes = ["ACGTTGCAAC"[i:] + "ACGT" * 3 for i in range(7)], []
+    scorer = scorer_of(run_file())
+    scorer.network.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    together = score_sequences(scorer, sequences)
+    monkeypatch.setattr(scorer_module, "BATCH_LETTERS", 44)
+    found = score_sequences(scorer, sequences)
+    pd.testing.assert_frame_equal(found, together, rtol=1e-5, atol=1e-6)
+    assert sizes == [7, 2, 2, 2, 1]
+
+
+# ------------ inputs
+def test_intervals_of_bed_files_and_tables(genome, tmp_path):
+    expected = [
+        ("chr1:0-30(+)", LETTERS[0]),
+        ("chr1:10-40(-)", turned(LETTERS[1])),
+        ("chr2:60-90(+)", LETTERS[2]),
+    ]
+    assert texts(tmp_path / "sites.bed", genome) == expected
+    (tmp_path / "sites.bed.gz").write_bytes(gzip.compress(BED.encode()))
+    assert texts(tmp_path / "sites.bed.gz", genome) == expected
+    columns = {"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40]}
+    table = pd.DataFrame(columns | {"strand": ["+", "-"], "name": ["a", None]})
+    assert texts(table, genome) == expected[:2]
+    assert texts(pd.DataFrame(columns), genome)[1] == ("chr1:10-40(+)", LETTERS[1])
+    wrong = table.assign(end=[30, 5]).set_index(pd.Index([7, 8]))
+    message = r"table of intervals, row 8: invalid interval with start 10, end 5 and strand '-'"
+    with pytest.raises(SequenceFileError, match=message):
+        texts(wrong, genome)
+
+
+def test_records_and_tables_of_sequences(genome, tmp_path):
+    assert texts(list(read_records(genome, DNA))) == list(CHROMOSOMES.items())
+    table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
+    assert texts(table) == [("7", "ACGT"), ("8", "TTT")]
+    assert texts(table[["sequence"]])[1] == ("1", "TTT")
+    # the names of the columns in the training data
+    columns = {"id": "gene", "sequence": "Seq"}
+    policy = policy_of(config.Data(sequences=["x.csv"], columns=columns))
+    table = pd.DataFrame({"gene": ["a", "b"], "Seq": ["acgu", "TTT"], "other": [1, 2]})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    for sequences in (table, tmp_path / "new.csv"):
+        assert texts(sequences, policy=policy) == [("a", "ACGT"), ("b", "TTT")]
+    with pytest.raises(ValueError, match="no column 'Seq'; rename one of its columns: gene, seq"):
+        texts(table.rename(columns={"Seq": "sequence"}), policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr9\t0\t30", "1: no chromosome 'chr9' in the genome"),
+        ("chr2\t60\t91", r"1: interval \[60, 91\) ends beyond chr2 of .* \(90 bp\)"),
+        ("chr1\t5\t5", "1: "),
+        ("chr1\t5\t7", "1: the interval has 2 bp, but the model needs at least 3"),
+        ("chr1\tx\t7", "1: invalid start 'x'"),
+        ("chr1 5", "1: "),
+        (None, " no such file"),
+    ],
+)
+def test_invalid_intervals(genome, tmp_path, line, message):
+    bed = tmp_path / "sites.bed"
+    bed.unlink() if line is None else bed.write_text(line + "\n")
+    with pytest.raises(SequenceFileError, match=rf"sites\.bed:{message}"):
+        texts(bed, genome)
+    with pytest.raises(SequenceFileError, match=r"no\.fa: no such file"):
+        texts(pd.DataFrame({"chrom": [], "start": [], "end": []}), tmp_path / "no.fa")
+
+
+TABLE = pd.DataFrame({"chrom": ["chr1"]})
+
+
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ("ACGTACGT", "no such file: 'ACGTACGT'. To score a sequence, put it in a list: "),
+        ("ACGT*ACGTACGTAC", r"no such file: 'ACGT\*ACGTACG...'"),
+        # longer than a file name may be
+        ("ACGT.ACGT" * 1000, "no such file: 'ACGT.ACGTACG...'"),
+        (b"ACGT", "cannot read sequences from a bytes of int; pass a list of strings"),
+        ([b"ACGT"], "from a list of bytes;"),
+        ({"one": "ACGT"}, "from a dict;"),
+        ({"ACGT"}, "from a set;"),
+        ((text for text in ["ACGT"]), "from a generator;"),
+        (None, "from a NoneType;"),
+        (["ACG", "AC"], r"sequence 1 \(counted from 0\) has length 2"),
+        (["ACG", "ACGEE"], r"invalid .* in sequence 1 \(counted from 0\)"),
+        (TABLE.assign(start=1, end=2), "no column 'sequence'; to read its intervals, pass genome="),
+        (TABLE, "no column 'sequence'; rename one of its columns: chrom"),
+        (pd.DataFrame({"sequence": ["ACGT", None]}), "sequence 1 .* is not a string but"),
+    ],
+)
+def test_invalid_sequences_argument(scorer, sequences, message):
+    with pytest.raises(ValueError, match=message):
+        score_sequences(scorer, sequences)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "message"),
+    [
+        (TABLE, "no column 'start'; intervals need chrom, start and end"),
+        (["ACGT"], "with a genome, pass a BED file or a table of intervals, not a list"),
+    ],
+)
+def test_invalid_intervals_argument(genome, intervals, message):
+    with pytest.raises(ValueError, match=message):
+        texts(intervals, genome)
+
+
+def test_unscorable_files(scorer, tmp_path):
+    (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
+    with pytest.raises(SequenceFileError, match=r"short\.fa: record 'short' has length 2"):
+        score_sequences(scorer, tmp_path / "short.fa")
+    for absent in (tmp_path / "absent.fa", "absent.fa"):
+        with pytest.raises(SequenceFileError, match=r"absent\.fa: no such file"):
+            score_sequences(scorer, absent)
+
+
+# ------------ sequences are read with the policy of the training
+def test_soft_masked_bases_are_n_if_trained_so(genome, tmp_path):
+    masked = {name: text[:60] + "N" * len(text[60:]) for name, text in CHROMOSOMES.items()}
+    assert texts(genome, policy=HARD) == list(masked.items())
+    assert texts(["ACgtA", "acg"], policy=HARD) == [("0", "ACNNA"), ("1", "NNN")]
+    (tmp_path / "edge.bed").write_text("chr1\t50\t70\t.\t0\t-\n")
+    ((_, letters),) = texts(tmp_path / "edge.bed", genome, policy=HARD)
+    assert letters == turned(masked["chr1"][50:70])
+    assert texts(genome, policy=SequencePolicy(DNA, "keep")) == list(CHROMOSOMES.items())
+
+
+def test_gaps_are_removed_if_trained_so(tmp_path):
+    (tmp_path / "aligned.fa").write_text(">a\nAC--GT.A\n")
+    assert texts(tmp_path / "aligned.fa", policy=GAPLESS) == [("a", "ACGTA")]
+    assert texts(["AC--GT.A"], policy=GAPLESS) == [("0", "ACGTA")]
+    with pytest.raises(ValueError, match=r"sequence 0 \(counted from 0\) contains only gaps"):
+        texts(["--"], policy=GAPLESS)
+    with pytest.raises(ValueError, match="invalid character '-'"):
+        texts(["AC-GT"])
+
+
+def test_score_and_explain_use_sequence_policy(tmp_path):
+    run, folders = run_file(), [tmp_path / "hard", tmp_path / "gapless"]
+    cases = [
+        ({"soft_mask": "hard"}, "ACNNNGTTGACA", "ACgttGTTGACA"),
+        ({"gaps": "remove"}, "ACGTTGACA", "AC-GTT.GACA"),
+    ]
+    for folder, (keys, spelled, text) in zip(folders, cases, strict=True):
+        data = run.data.model_copy(update=keys)
+        scorer = load(write_model(folder, run.model_copy(update={"data": data})))
+        logits = [score_sequences(scorer, [each])["logit"][0] for each in (text, spelled)]
+        assert logits[0] == logits[1]
+        vectors = [embed(scorer, [each]).vectors for each in (text, spelled)]
+        np.testing.assert_array_equal(*vectors)
+        assert explain(scorer, [text]).letters.tobytes().decode() == spelled
+    message = "gapless: cannot average this model with the first, whose soft_mask is 'hard'"
+    with pytest.raises(ModelFolderError, match=message):
+        load(folders)

@@ -1,0 +1,411 @@
+"""Test genome scans: tracks and peaks equal single windows for all chunks and regions."""
+
+import errno
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
+from scipy.special import expit, logit
+
+from selfattn_bio import config, log
+from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.scoring import tracks as module
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.regions import parse_region, read_regions
+from selfattn_bio.scoring.tracks import PeakFinder, Scan, _open_track, score_genome, unsuppressed
+from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
+from selfattn_bio.sequence.genome import Genome
+
+RUN = run_file(stem={"kind": "conv", "pool": 4})
+WINDOW, STRIDE = 60, 8
+SCAN = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, separation=50)
+
+
+@pytest.fixture
+def genome(tmp_path):
+    letters = random_letters(1500)
+    letters[600:660] = ord("N")
+    chromosomes = {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)}
+    return Genome(write_genome(tmp_path / "toy1.fa", chromosomes))
+
+
+def one_by_one(scorer, genome, chrom, strand):
+    """Return start -> log-odds of each window that is at most half N."""
+    letters = {
+        start: genome.fetch(chrom, start, start + WINDOW, strand)
+        for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)
+    }
+    known = [start for start, window in letters.items() if (window == ord("N")).mean() <= 0.5]
+    return dict(zip(known, scorer.log_odds([letters[start] for start in known]), strict=True))
+
+
+def intervals(path, chrom):
+    with pyBigWig.open(str(path)) as track:
+        return track.intervals(chrom) or ()
+
+
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    scorer = scorer_of(RUN)
+    peaks = score_genome(scorer, genome, tmp_path / "out" / "scan", scan=SCAN)
+    for word, strand in (("plus", "+"), ("minus", "-")):
+        name = tmp_path / "out" / f"scan.toy1.{word}"
+        for chrom in ("chrA", "chrB"):
+            expected = one_by_one(scorer, genome, chrom, strand)
+            at = [start + (WINDOW - STRIDE) // 2 for start in expected]
+            rows = [
+                (start, start + STRIDE, value)
+                for start, value in zip(at, expected.values(), strict=True)
+            ]
+            np.testing.assert_allclose(intervals(f"{name}.bw", chrom), rows, rtol=0, atol=1e-5)
+            starts, values = np.array(list(expected)), np.array(list(expected.values()))
+            high = values >= logit(0.45)
+            kept = unsuppressed(starts[high], values[high], 50)
+            own = peaks[(peaks["chrom"] == chrom) & (peaks["strand"] == strand)]
+            assert own["start"].tolist() == starts[high][kept].tolist()
+            np.testing.assert_allclose(own["log_odds"], values[high][kept], atol=1e-5)
+        assert intervals(f"{name}.bw", "chrShort") == ()
+    assert len(peaks) > 10
+    assert peaks["probability"].tolist() == expit(peaks["log_odds"]).tolist()
+
+
+def test_peaks_and_summits_are_bed6(genome, tmp_path):
+    offsets = ("start", 0, WINDOW - 1), ("centre", 30, 29), ("end", WINDOW - 1, 0)
+    for anchor, on_plus, on_minus in offsets:
+        scan = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, anchor=anchor)
+        peaks = score_genome(scorer_of(RUN), genome, tmp_path / anchor, scan=scan)
+        columns = ["chrom", "start", "end", "name", "score", "strand"]
+        windows, summits = (
+            pd.read_csv(f"{tmp_path / anchor}.toy1.{what}.bed", sep="\t", names=columns)
+            for what in ("peaks", "summits")
+        )
+        pd.testing.assert_frame_equal(windows, peaks[columns], check_dtype=False)
+        assert (windows["end"] - windows["start"] == WINDOW).all()
+        assert (windows["score"] == (peaks["probability"] * 1000).round()).all()
+        moved = summits["start"] - windows["start"]
+        assert set(moved[windows["strand"] == "+"]) == {on_plus}
+        assert set(moved[windows["strand"] == "-"]) == {on_minus}
+        assert (summits["end"] - summits["start"] == 1).all()
+
+
+def test_track_position_follows_anchor(genome, tmp_path):
+    scan = Scan(window=WINDOW, stride=STRIDE, anchor="end")
+    score_genome(scorer_of(RUN), genome, tmp_path / "scan", scan=scan)
+    assert intervals(tmp_path / "scan.toy1.plus.bw", "chrA")[0][:2] == (WINDOW - STRIDE, WINDOW)
+    assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
+
+
+def test_both_strand_model_has_one_track(genome, tmp_path):
+    both = config.EvaluationSection(strands="both")
+    scorer = scorer_of(RUN.model_copy(update={"evaluation": both}))
+    peaks = score_genome(scorer, genome, tmp_path / "scan", scan=SCAN)
+    assert sorted(path.name for path in tmp_path.glob("scan.*")) == [
+        f"scan.toy1.{name}" for name in ("bw", "peaks.bed", "summits.bed")
+    ]
+    expected = list(one_by_one(scorer, genome, "chrA", "+").values())
+    found = [value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert set(peaks["strand"]) == {"."}
+    assert not peaks.duplicated(["chrom", "start"]).any()
+    assert set(peaks["summit"] - peaks["start"]) == {WINDOW // 2}
+    with pytest.raises(ArgumentError, match="anchor 'end' has no direction"):
+        score_genome(scorer, genome, tmp_path / "scan", scan=Scan(window=WINDOW, anchor="end"))
+
+
+def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
+    letters = random_letters(300).tobytes().decode()
+    soft, hard = (
+        write_genome(tmp_path / f"{name}.fa", {"chrA": letters[:100] + masked + letters[130:]})
+        for name, masked in (("soft", letters[100:130].lower()), ("hard", "N" * 30))
+    )
+    data = RUN.data.model_copy(update={"soft_mask": "hard"})
+    scorer = scorer_of(RUN.model_copy(update={"data": data}))
+    found, expected = (
+        score_genome(scorer, genome, tmp_path / "x", scan=SCAN) for genome in (soft, hard)
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    assert not found.equals(score_genome(scorer_of(RUN), soft, tmp_path / "x", scan=SCAN))
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("chrA", ("chrA", 0, 1500)),
+        ("chrA:1-1", ("chrA", 0, 1)),
+        ("chrA:101-400", ("chrA", 100, 400)),
+        ("chrA:1,401-", ("chrA", 1400, 1500)),
+        ("chrA:1,401", ("chrA", 1400, 1500)),
+    ],
+)
+def test_region_is_one_based_and_inclusive(genome, text, region):
+    assert parse_region(text, genome) == region
+
+
+def test_regions_equal_part_of_genome_scan(genome, tmp_path):
+    scorer = scorer_of(RUN)
+    score_genome(scorer, genome, tmp_path / "all", scan=SCAN)
+    bed = tmp_path / "some.bed"
+    bed.write_text("# wanted\nchrB\t0\t333\nchrA\t1000\t1100\nchrA\t300\t301\nA\t305\t400\n")
+    score_genome(scorer, genome, tmp_path / "some", regions=bed, scan=SCAN)
+    Path(f"{bed}.gz").write_bytes(gzip.compress(bed.read_bytes()))
+    assert read_regions(f"{bed}.gz", genome) == read_regions(bed, genome)
+    named = ["chrA:1,001-1,100", "chrA:301-301", "chrA:306-400", "B"]
+    score_genome(scorer, genome, tmp_path / "named", regions=named, scan=SCAN)
+    for strand in ("plus", "minus"):
+        whole = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrA")
+        wanted = (300, 301), (305, 400), (1000, 1100)
+        touched = [row for row in whole if any(row[0] < end and row[1] > at for at, end in wanted)]
+        for some in ("some", "named"):
+            path = tmp_path / f"{some}.toy1.{strand}.bw"
+            np.testing.assert_allclose(intervals(path, "chrA"), touched, atol=1e-5)
+            every = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB")
+            np.testing.assert_allclose(intervals(path, "chrB"), every, atol=1e-5)
+
+
+def test_string_is_one_region(genome, tmp_path):
+    bed = tmp_path / "some.BED.gz"
+    bed.write_bytes(gzip.compress(b"chrB\t0\t333\n"))
+    for region, same in (("B", ["B"]), ("chrA:300-700", ["chrA:300-700"]), (str(bed), [bed])):
+        found, expected = (
+            score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN)
+            for of in (region, same)
+        )
+        pd.testing.assert_frame_equal(found, expected)
+        assert len(found)
+
+
+def test_prior_shifts_log_odds(genome, tmp_path):
+    folder = write_model(tmp_path / "model", RUN, length=WINDOW)
+
+    def scanned(name, threshold, prior=0.01):
+        scan = Scan(stride=STRIDE, threshold=threshold)
+        return score_genome(folder, genome, tmp_path / name, prior=prior, scan=scan)
+
+    plain, rare = scanned("plain", 0.01, None), scanned("rare", 1e-9)
+    shift = logit(0.01) - logit(0.25)
+    assert len(plain) == len(rare)
+    np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
+    assert scanned("few", None).empty  # the default threshold is 0.5
+    assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
+
+
+def test_progress_counts_windows(genome, tmp_path, monkeypatch, caplog):
+    """A bar adds the percentage."""
+    monkeypatch.setattr(log, "SECONDS_BETWEEN_LINES", 0.0)
+    folder = write_model(tmp_path / "model", RUN, length=WINDOW)
+    with log.logging_from(20):
+        score_genome(folder, genome, tmp_path / "scan", scan=SCAN)
+    lines = [line for line in caplog.messages if line.endswith(" s left")]
+    assert [line.rpartition(", about")[0] for line in lines] == [
+        "chrA:1,440, 181 of 216 windows",
+        "chrB:272, 216 of 216 windows",
+    ]
+
+
+def test_prior_after_balanced_training():
+    """Training saw 50 % positives, validation 10 %: the intercept moves logits by -2.20."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(logit(0.1) - 0.4, 1.2, 40_000)
+    labels = rng.uniform(size=len(truth)) < expit(truth)
+    logits = truth - logit(labels.mean())  # of a network that saw as many positives as negatives
+    fitted = Calibration.fit(logits, labels)
+    assert fitted.intercept == pytest.approx(logit(labels.mean()), abs=0.1)
+    assert fitted.shift(labels.mean()) == pytest.approx(0, abs=1e-9)
+    # a genome in which positives are ten times rarer than in validation
+    rare = labels.mean() / 10
+    kept = ~labels | (rng.uniform(size=len(labels)) < rare / (1 - rare) / odds(labels))
+    shifted = expit(fitted.log_odds(logits[kept]) + fitted.shift(rare))
+    assert shifted.mean() == pytest.approx(labels[kept].mean(), rel=0.1)
+    assert labels[kept].mean() == pytest.approx(rare, rel=0.15)
+
+
+def odds(labels):
+    """Return positives per negative."""
+    return labels.mean() / (1 - labels.mean())
+
+
+def test_window_is_the_record_length_of_the_folder(genome, tmp_path):
+    folders = [write_model(tmp_path / name, RUN, seed, length=72) for seed, name in enumerate("ab")]
+    for model in (folders[0], folders):
+        assert Scan().windows(load(model)) == GenomeWindows(72, 4)
+    with pytest.raises(ArgumentError, match="the window size is unknown"):
+        window_size(scorer_of(RUN), None)
+    with pytest.raises(ArgumentError, match="a window of 2 bp is too short; the model needs 3 bp"):
+        window_size(load(folders), 2)
+    scan = Scan(stride=STRIDE, threshold=0.01)
+    found, expected = (
+        score_genome(model, genome, tmp_path / "x", prior=0.1, scan=scan)
+        for model in (load(folders[0]), folders[0])
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_shipped_model_has_window_and_fraction_of_positives():
+    model = load("promoter")
+    assert (model.record_length, model.run.data.assembly) == (300, "dm3")
+    assert model.calibration.positive_fraction == pytest.approx(2797 / 5001)  # of validation
+
+
+def test_folder_of_an_earlier_version_has_no_positive_fraction(tmp_path):
+    folder = write_model(tmp_path / "model", RUN, length=72)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance["calibration"] = {"temperature": 2.0, "slope": 0.4, "threshold": 0.6}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    calibration = load(folder).calibration
+    assert calibration == Calibration(0.4, 0.0, 0.6)
+    with pytest.raises(ArgumentError, match="does not store the fraction of positives"):
+        calibration.shift(0.1)
+    with pytest.raises(ArgumentError, match="prior 1 is not between 0 and 1"):
+        calibration.shift(1)
+
+
+def test_file_names_contain_assembly(genome, tmp_path):
+    score_genome(scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions="chrB", scan=SCAN)
+    names = sorted(path.name for path in tmp_path.glob("x.*"))
+    assert names == [
+        f"x.dm3.{name}" for name in ("minus.bw", "peaks.bed", "plus.bw", "summits.bed")
+    ]
+
+
+def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "strand_logits", stops)
+    with pytest.raises(KeyboardInterrupt):
+        score_genome(scorer_of(RUN), genome, tmp_path / "out" / "x", scan=SCAN)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        ("chrX", "no chromosome 'chrX' in the genome"),
+        ("chrA:5-4", "region chrA:5-4: the first position is after the last"),
+        ("chrA:0-5", "region chrA:0-5 is not within chrA:1-1500"),
+        ("chrA:5-,", "cannot read region 'chrA:5-,'"),
+        ("chrA:x-y", "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
+        ("chrShort", "no window of 60 bp fits into the chromosomes or regions to scan"),
+        ("track name=x\n", r"some\.bed: no intervals in the file"),
+        ("chrA\t1\t20\nchrA\tx\t2\n", r"some\.bed:2: invalid start 'x'"),
+        ("chrZ\t1\t2\n", r"some\.bed:1: no chromosome 'chrZ' in the genome"),
+        ("chrA\t1\t2\nchrA\t1\t1501\n", r"some\.bed:2: interval \[1, 1501\) ends beyond chrA"),
+        ("absent.bed", r"absent\.bed: no such file"),
+    ],
+)
+def test_invalid_regions(genome, tmp_path, regions, message):
+    if "\n" in regions:
+        (tmp_path / "some.bed").write_text(regions)
+        regions = tmp_path / "some.bed"
+    with pytest.raises(SequenceFileError, match=message):
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
+
+
+def test_scan_refuses_protein_and_other_objectives(genome, tmp_path):
+    run = run_file()
+    data = run.data.model_copy(update={"alphabet": "protein"})
+    protein = run.model_copy(update={"data": data, "tokens": config.Tokens(k=1)})
+    with pytest.raises(ModelFolderError, match="need a model of DNA; this one reads protein"):
+        load_dna_model(write_model(tmp_path / "protein", protein))
+    masked = run.model_copy(update={"objective": config.MaskedObjective()})
+    with pytest.raises(ModelFolderError, match="'masked' does not score sequences"):
+        load_dna_model(scorer_of(masked))
+    section = config.RegressionObjective(columns=("r",), center=(0.0,), scale=(1.0,))
+    numbers = run.model_copy(update={"objective": section})
+    with pytest.raises(ModelFolderError, match="scans need a binary model"):
+        score_genome(scorer_of(numbers), genome, tmp_path / "x", scan=SCAN)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window is 0; it must be at least 1 bp"),
+        ({"separation": -1}, "separation is -1; it must be at least 1 bp"),
+        ({"anchor": "middle"}, "unknown anchor 'middle'; choose start, centre or end"),
+        ({"threshold": 1.0}, "threshold 1.0 is not between 0 and 1"),
+    ],
+)
+def test_scan_settings_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Scan(**options)
+
+
+# ------------ peaks
+def greedy(places, values, separation):
+    """Keep the highest remaining value until none remains."""
+    left, kept = sorted(range(len(places)), key=lambda i: (-values[i], i)), []
+    while left:
+        kept.append(left[0])
+        left = [i for i in left if abs(places[i] - places[left[0]]) >= separation]
+    return sorted(kept)
+
+
+def test_peaks_of_worked_example():
+    assert unsuppressed(np.array([0, 10, 20, 30]), np.array([1.0, 3.0, 2.0, 2.0]), 15).tolist() == [
+        1,
+        3,
+    ]
+
+
+def test_first_of_equal_peaks_is_kept():
+    assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 11).tolist() == [0, 2]
+    assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 10).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_peaks_do_not_depend_on_chunks(seed):
+    rng = np.random.default_rng(seed)
+    places = np.cumsum(rng.integers(1, 12, 300))
+    values = np.round(rng.normal(size=300), 1)  # with ties
+    values[rng.random(300) < 0.1] = np.nan
+    threshold, separation = rng.choice([-1.0, 0.5, 1.5]), int(rng.integers(1, 60))
+    high = np.flatnonzero(values >= threshold)
+    expected = high[greedy(places[high], values[high], separation)]
+    finder, found = PeakFinder(threshold, separation), []
+    for part in np.array_split(np.arange(300), np.sort(rng.integers(0, 300, rng.integers(0, 30)))):
+        found.append(finder.add(places[part], values[part]))
+    found.append(finder.finish())
+    assert np.concatenate([where for where, _ in found]).tolist() == places[expected].tolist()
+    np.testing.assert_array_equal(np.concatenate([value for _, value in found]), values[expected])
+
+
+def test_decided_peaks_are_released():
+    finder = PeakFinder(0.0, 5)
+    kept = [
+        len(finder.add(np.arange(start, start + 10), np.r_[1.0, np.full(9, -1.0)])[0])
+        for start in range(0, 100, 10)
+    ]
+    assert kept == [1] * 10
+    assert finder.finish()[0].tolist() == []
+
+
+# ------------ full disk: pyBigWig raises no error
+def write_track(folder):
+    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as write_values:
+        write_values("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
+
+
+def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw") as caught:
+        write_track(tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BIGWIG_END", b"\0\0\0\0")
+    with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw"):
+        write_track(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    write_track(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.bw"]
