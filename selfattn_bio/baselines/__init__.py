@@ -11,16 +11,24 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import (
+    ARRAYS,
     CARD,
     POSITION,
     RECORD,
     TWO_CLASSES,
     Baseline,
+    Card,
     Setup,
-    restore,
 )
 from selfattn_bio.config.training import KNOWN_BASELINES
-from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.files import read_json, sha256_of
+from selfattn_bio.sequence.alphabet import Letters, get_alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.stored import checked, read_arrays
+
+REFIT = "Run `selfattn-bio evaluate TASK` again, or copy the complete folder"
 
 BASELINES: dict[str, type[Baseline]] = {
     name: resolve_name(f"{__name__}.{path}") for name, (path, _) in KNOWN_BASELINES.items()
@@ -50,7 +58,51 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     Raises
     ------
     ModelFolderError
-        If the folder does not contain a baseline, the baseline has another version, or a file is
-        missing or altered.
+        If a file is missing, unreadable or altered, the baseline has another version, or a value
+        or an array has a wrong type, size or value.
     """
-    return restore(BASELINES, folder, threads)
+    folder = Path(folder)
+    card = _read_card(folder)
+    if card.kind not in BASELINES:
+        raise ModelFolderError(
+            f"unknown baseline {card.kind!r}; known: {', '.join(BASELINES)}",
+            place=str(folder / CARD),
+        )
+    kind = BASELINES[card.kind]
+    if lacking := kind.lacking():
+        raise ModelFolderError(f"this baseline cannot be loaded: {lacking}", place=str(folder))
+    if card.alphabet not in kind.alphabets:
+        raise ModelFolderError(
+            f"{card.kind} does not read the alphabet {card.alphabet!r}",
+            place=str(folder / CARD),
+            hint=REFIT,
+        )
+    policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
+    baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
+    baseline.calibration = Calibration.of(card.calibration.model_dump())
+    baseline.origin, baseline.records = card.origin, card.records
+    arrays, _ = read_arrays(folder / ARRAYS, REFIT)
+    found = card.settings | arrays
+    states = [
+        checked(state, found, folder / CARD, REFIT, arrays=folder / ARRAYS) for state in kind.states
+    ]
+    try:
+        baseline._restore(*states)
+    except ValueError as error:
+        raise ModelFolderError(str(error), place=str(folder / ARRAYS), hint=REFIT) from error
+    return baseline
+
+
+def _read_card(folder: Path) -> Card:
+    """Read baseline.json, and compare the file of the arrays with its hash."""
+    path = folder / CARD
+    card = checked(Card, read_json(path, ModelFolderError, REFIT), path, REFIT)
+    if not (folder / ARRAYS).is_file():
+        raise ModelFolderError(
+            f"file {ARRAYS!r} of the baseline is missing", place=str(folder), hint=REFIT
+        )
+    if sha256_of(folder / ARRAYS) != card.arrays_sha256:
+        raise ModelFolderError(
+            f"the file differs from its sha256 in {CARD}", place=str(folder / ARRAYS), hint=REFIT
+        )
+    return card

@@ -1,4 +1,4 @@
-"""Define the base class of baselines: strands, calibration, saving and loading."""
+"""Define the base class of baselines: strands, calibration and saving."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from pydantic import Field
 from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE, AnyObjective, BinaryObjective
-from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Predictions
-from selfattn_bio.sequence.alphabet import Alphabet, Letters, get_alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.split_names import SPLIT_NAMES
-from selfattn_bio.stored import Sha256, Stored, StoredCalibration, checked, read_arrays
+from selfattn_bio.stored import Sha256, Stored, StoredCalibration
 
 Array = NDArray[np.float64]
 Logits = NDArray[np.float64]
 TWO_CLASSES, RECORD, POSITION = "two classes", "record", "position"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
-REFIT = "Run `selfattn-bio evaluate TASK` again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
@@ -402,58 +400,3 @@ def sample_rows(labels: NDArray[Any], most: int, least: int = 1) -> NDArray[np.i
         number = max(least, round(most * len(rows) / len(labels)))
         sampled.append(rng.choice(rows, min(number, len(rows)), replace=False))
     return np.sort(np.concatenate(sampled))
-
-
-def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
-    """Load a saved baseline of one of `kinds`.
-
-    Raises
-    ------
-    ModelFolderError
-        If a file is missing, unreadable or altered, the baseline has another version, or a value
-        or an array has a wrong type, size or value.
-    """
-    folder = Path(folder)
-    card = _read_card(folder)
-    if card.kind not in kinds:
-        raise ModelFolderError(
-            f"unknown baseline {card.kind!r}; known: {', '.join(kinds)}", place=str(folder / CARD)
-        )
-    kind = kinds[card.kind]
-    if lacking := kind.lacking():
-        raise ModelFolderError(f"this baseline cannot be loaded: {lacking}", place=str(folder))
-    if card.alphabet not in kind.alphabets:
-        raise ModelFolderError(
-            f"{card.kind} does not read the alphabet {card.alphabet!r}",
-            place=str(folder / CARD),
-            hint=REFIT,
-        )
-    policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
-    baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
-    baseline.calibration = Calibration.of(card.calibration.model_dump())
-    baseline.origin, baseline.records = card.origin, card.records
-    arrays, _ = read_arrays(folder / ARRAYS, REFIT)
-    found = card.settings | arrays
-    states = [
-        checked(state, found, folder / CARD, REFIT, arrays=folder / ARRAYS) for state in kind.states
-    ]
-    try:
-        baseline._restore(*states)
-    except ValueError as error:
-        raise ModelFolderError(str(error), place=str(folder / ARRAYS), hint=REFIT) from error
-    return baseline
-
-
-def _read_card(folder: Path) -> Card:
-    """Read baseline.json, and compare the file of the arrays with its hash."""
-    path = folder / CARD
-    card = checked(Card, read_json(path, ModelFolderError, REFIT), path, REFIT)
-    if not (folder / ARRAYS).is_file():
-        raise ModelFolderError(
-            f"file {ARRAYS!r} of the baseline is missing", place=str(folder), hint=REFIT
-        )
-    if sha256_of(folder / ARRAYS) != card.arrays_sha256:
-        raise ModelFolderError(
-            f"the file differs from its sha256 in {CARD}", place=str(folder / ARRAYS), hint=REFIT
-        )
-    return card

@@ -1,4 +1,4 @@
-"""Feature sets of baselines: what a simple model reads of a record.
+"""Define the features of baselines: feature sets, and those without k-mers.
 
 A `FeatureSet` describes the features of a baseline. `FeatureSet.candidates` fits it to the training
 records and yields the `Features` to choose from.
@@ -7,9 +7,9 @@ records and yields the `Features` to choose from.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +17,16 @@ from pydantic import Field
 from scipy import sparse
 
 from selfattn_bio.baselines.base import Setup, State
-from selfattn_bio.baselines.blocks import Align, KmerSlots
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
 from selfattn_bio.sequence.alphabet import PROTEIN, Alphabet, Letters
-from selfattn_bio.sequence.kmers import gc_content, root_of_squares
-from selfattn_bio.stored import ArrayOf, Positive, Stored
+from selfattn_bio.sequence.kmers import gc_content
+from selfattn_bio.stored import ArrayOf
 
 Array = NDArray[np.float64]
 Matrix = Any  # of scipy or numpy, one row per record or per position
 
-TINY = 1e-12
-LONGEST = 2_000  # maximum length of aligned records in letters
-# Maximum number of letters of aligned training records, sampled if there are more; each takes about
-# 150 bytes of memory
-LETTERS = 10_000_000
-# Minimum length as a fraction of the longest record; shorter records cannot be aligned
-SHORTEST = 0.9
-COUNTS = (1.0, 3.0)  # divisors of the counts of k-mers next to exact positions
-VARIED = 0.2  # maximum fraction of letters in which variants of one sequence differ from it
 WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core
 MAX_RECORDS = 100_000  # maximum number of training records whose motifs are scored
 MAX_SCORED = 20_000  # maximum length in bp of a record whose motifs are scored
@@ -140,225 +130,6 @@ class FeatureSet(ABC):
         ValueError
             If values and arrays do not fit each other.
         """
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Scale the counts of each block.
-
-    Attributes
-    ----------
-    by_record
-        Divide by the Euclidean length of the record's counts, which removes the effect of record
-        length. Otherwise divide by `fixed`.
-    fixed
-        One divisor per block.
-    """
-
-    by_record: bool
-    fixed: tuple[float, ...]
-
-    def of(self, counts: Sequence[sparse.csr_matrix]) -> sparse.csr_matrix:
-        """Return the scaled blocks (n, size) concatenated."""
-        if self.by_record:
-            scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
-            counts = [
-                sparse.diags_array(1 / scale) @ block
-                for scale, block in zip(scales, counts, strict=True)
-            ]
-        else:
-            counts = [
-                block * block.dtype.type(1 / scale)
-                for scale, block in zip(self.fixed, counts, strict=True)
-            ]
-        return sparse.csr_matrix(sparse.hstack(counts))
-
-
-class StoredBlock(Stored):
-    """Settings of a `KmerSlots`, and the fixed divisor of its counts."""
-
-    k: Annotated[int, Field(ge=1, le=8)]
-    slots: Annotated[int, Field(ge=1)]
-    align: Align
-    divisor: Positive
-
-
-class KmerState(State):
-    """Blocks of k-mers and their scaling."""
-
-    blocks: Annotated[list[StoredBlock], Field(min_length=1)]
-    by_record: bool
-
-
-@dataclass(frozen=True)
-class KmerFeatures(Features):
-    """Counts of k-mers in blocks, which are scaled and concatenated."""
-
-    blocks: tuple[KmerSlots, ...]
-    scaling: Scaling
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        return sum(block.size for block in self.blocks)
-
-    def matrix(self, letters: Letters) -> sparse.csr_matrix:
-        return self.scaling.of([block.counts(letters) for block in self.blocks])
-
-    def weighted(self, letters: Letters, weights: Array, bias: float) -> Array:
-        found = np.full(len(letters), bias)
-        for block, of_block, scale in self._by_block(weights):
-            totals, squares = block.totals(letters, of_block)
-            found += totals / (
-                np.maximum(np.sqrt(squares), TINY) if self.scaling.by_record else scale
-            )
-        return found
-
-    def weighted_effects(self, record: NDArray[np.uint8], weights: Array) -> Array:
-        return sum((self._of_block(*each, record) for each in self._by_block(weights)), np.zeros(1))
-
-    def _by_block(self, weights: Array) -> list[tuple[KmerSlots, Array, float]]:
-        """Return the weights and the fixed scale of each block."""
-        of_blocks = np.split(weights, np.cumsum([block.size for block in self.blocks])[:-1])
-        return list(zip(self.blocks, of_blocks, self.scaling.fixed, strict=True))
-
-    def _of_block(
-        self, block: KmerSlots, weights: Array, scale: float, record: NDArray[np.uint8]
-    ) -> Array:
-        substitutions = block.substitutions(record)
-        linear = substitutions.total(weights)
-        if not self.scaling.by_record:
-            return linear / scale
-        counts = block.counts([record]).toarray()[0].astype(np.float64)
-        before, squares = weights @ counts, counts @ counts
-        after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
-        return (before + linear) / np.maximum(after, TINY) - before / max(np.sqrt(squares), TINY)
-
-    def chosen(self) -> dict[str, Any]:
-        first, last = self.blocks[0], self.blocks[-1]
-        if first.align == "parts":
-            return {"scaling": "by record" if self.scaling.by_record else "by mean of train"}
-        divided = {f"{last.k}-mers divided by": self.scaling.fixed[-1]}
-        return {"positions from": first.align} | (divided if last.align == "parts" else {})
-
-    def stored(self) -> KmerState:
-        blocks = [
-            StoredBlock(k=block.k, slots=block.slots, align=block.align, divisor=divisor)
-            for block, divisor in zip(self.blocks, self.scaling.fixed, strict=True)
-        ]
-        return KmerState(blocks=blocks, by_record=self.scaling.by_record)
-
-
-class KmerSet(FeatureSet):
-    """Base class of feature sets that are counts of k-mers."""
-
-    state = KmerState
-
-    def restore(self, setup: Setup, state: KmerState) -> KmerFeatures:
-        blocks = tuple(
-            KmerSlots(setup.alphabet, block.k, block.slots, block.align) for block in state.blocks
-        )
-        fixed = tuple(block.divisor for block in state.blocks)
-        return KmerFeatures(blocks, Scaling(state.by_record, fixed))
-
-
-@dataclass(frozen=True)
-class KmerCounts(KmerSet):
-    """Counts of k-mers with a choice of scaling.
-
-    Counts are divided by the Euclidean length of the record's counts, so that record length has no
-    effect, or by the mean of these lengths over the training split, so that it has.
-
-    Attributes
-    ----------
-    counted
-        k, and the number of equal parts of the record, of each block.
-    """
-
-    counted: tuple[tuple[int, int], ...]
-    reads_strands = True
-
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
-        blocks = tuple(KmerSlots(setup.alphabet, *each) for each in self.counted)
-        counts = [block.counts(train) for block in blocks]
-        fixed = tuple(float(root_of_squares(block).mean()) or 1.0 for block in counts)
-        for by_record in (True, False) if scaled else (False,):
-            features = KmerFeatures(blocks, Scaling(by_record, fixed))
-            yield features, features.scaling.of(counts)
-
-
-@dataclass(frozen=True)
-class ExactPositions(KmerSet):
-    """k-mers at exact positions, for aligned records such as promoters.
-
-    Only the given strand is read, because positions have a direction. If lengths differ a little,
-    the validation split decides whether positions count from the start or from the end.
-
-    Attributes
-    ----------
-    sizes
-        k of the k-mers at each position.
-    counted
-        k of the k-mers that are counted in a complete record of DNA; 0 for none.
-    """
-
-    sizes: tuple[int, ...]
-    counted: int = 0
-    is_sampled = True
-
-    def obstacle(self, setup: Setup, train: Letters) -> str:
-        """Return why records cannot be aligned: they are too long or differ in length."""
-        lengths, unit = [len(record) for record in train], setup.alphabet.unit
-        if max(lengths) > LONGEST:
-            return f"the longest record has {max(lengths):,} {unit}, more than {LONGEST:,}"
-        if min(lengths) < SHORTEST * max(lengths):
-            return (
-                f"records have {min(lengths):,} to {max(lengths):,} {unit}, so their positions do "
-                "not correspond"
-            )
-        return ""
-
-    def most(self, setup: Setup, train: Letters) -> int:
-        return max(2, LETTERS // max(len(record) for record in train))
-
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
-        """Yield alignments and scales of the counted k-mers."""
-        alphabet, lengths = setup.alphabet, {len(record) for record in train}
-        longest = max(lengths)
-        ends: tuple[Literal["start", "end"], ...] = (
-            ("start",) if len(lengths) == 1 else ("start", "end")
-        )
-        has_counts = self.counted and alphabet.name == "dna"
-        complete = [KmerSlots(alphabet, self.counted)] if has_counts else []
-        counted = [block.counts(train) for block in complete]
-        for align in ends:
-            blocks = [
-                KmerSlots(alphabet, k, longest - k + 1, align) for k in self.sizes if k <= longest
-            ]
-            counts = [block.counts(train) for block in blocks]
-            for scale in COUNTS if scaled and complete else COUNTS[:1]:
-                fixed = (1.0,) * len(blocks) + (scale,) * len(complete)
-                features = KmerFeatures((*blocks, *complete), Scaling(False, fixed))
-                yield features, features.scaling.of([*counts, *counted])
-
-
-class Substitutions(ExactPositions):
-    """The letter at each position of variants of one sequence: one effect per substitution."""
-
-    def obstacle(self, setup: Setup, train: Letters) -> str:
-        """Return why records are no variants: they differ in length, or in too many letters."""
-        if len({len(record) for record in train}) > 1:
-            return "records differ in length, so they are not variants of one sequence"
-        if obstacle := super().obstacle(setup, train):
-            return obstacle
-        counts = KmerSlots(setup.alphabet, 1, len(train[0]), "start").counts(train).sum(axis=0)
-        common = np.asarray(counts).reshape(len(train[0]), -1).max(axis=1).sum() / len(train)
-        if (differing := 1 - common / len(train[0])) > VARIED:
-            return f"records differ in {differing:.0%} of their letters from the commonest ones"
-        return ""
 
 
 class Figures(FeatureSet, Features):

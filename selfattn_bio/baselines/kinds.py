@@ -17,17 +17,15 @@ from selfattn_bio.baselines.base import (
     Setup,
     State,
 )
+from selfattn_bio.baselines.blocks import ExactPositions, KmerCounts, Variants
 from selfattn_bio.baselines.features import (
-    ExactPositions,
     Features,
     FeatureSet,
     FirstResidue,
     GcContent,
-    KmerCounts,
     Length,
     MotifScores,
     Nothing,
-    Substitutions,
     Window,
 )
 from selfattn_bio.baselines.learners import Linear, LinearModel, Trees, TreesModel
@@ -42,9 +40,9 @@ class PairBaseline(Baseline):
     Attributes
     ----------
     features
-        What it reads of a record.
+        Features that it reads.
     learner
-        How outputs follow from the features.
+        Model that turns features into outputs.
     """
 
     features: ClassVar[FeatureSet]
@@ -237,7 +235,7 @@ class Additive(PairBaseline):
     name, title = "substitutions_linear", "additive model of substitutions"
     short_title = "substitutions"
     alphabets, suits = ("dna", "protein"), (RECORD,)
-    features, learner = Substitutions((1,)), GENERAL
+    features, learner = Variants((1,)), GENERAL
 
 
 class LinearKmers(PairBaseline):

@@ -20,7 +20,7 @@ from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.loss import UNKNOWN, Loss
+from selfattn_bio.objectives.loss import Loss, count_known
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -427,26 +427,6 @@ class Objective(ABC, Generic[SectionT]):
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:
     """Return the objective that a section [objective] describes."""
     return OBJECTIVES[section.kind](section)
-
-
-def count_known(targets: NDArray) -> int:
-    """Count the known targets in an array from `Objective.targets` with one field."""
-    if targets.dtype == object:
-        return sum(map(count_known, targets))
-    known = targets != UNKNOWN if targets.dtype.kind == "i" else np.isfinite(targets)
-    return int(known.sum())
-
-
-def without_unknown(targets: NDArray[np.int64]) -> Array:
-    """Return labels or classes (n,) as floats, NaN if unknown."""
-    return np.where(targets == UNKNOWN, np.nan, targets)
-
-
-def object_array(items: Sequence[object]) -> NDArray[np.object_]:
-    """Return the items as an object array (n,), even if they are arrays of equal length."""
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array
 
 
 def spread(scores: Array) -> Array:

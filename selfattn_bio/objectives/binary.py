@@ -26,9 +26,8 @@ from selfattn_bio.objectives.base import (
     Objective,
     SectionT,
     spreads,
-    without_unknown,
 )
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn.functional import pad, softplus
 
 from selfattn_bio import config
+from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.objectives.base import Array, Examples, Objective, Reader, object_array
+from selfattn_bio.objectives.base import Array, Examples, Objective, Reader
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import PSEUDO_COUNT
 from selfattn_bio.objectives.outputs import NumberOutput, Output

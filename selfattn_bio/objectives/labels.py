@@ -26,9 +26,8 @@ from selfattn_bio.objectives.base import (
     OutputMeasurer,
     Predictions,
     Reader,
-    without_unknown,
 )
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
 from selfattn_bio.objectives.multiclass import (
     class_metrics,
     confusion,

@@ -1,4 +1,4 @@
-"""The base class of losses, and the cross-entropy of known targets."""
+"""The base class of losses, known targets, and the cross-entropy of these."""
 
 from __future__ import annotations
 
@@ -6,15 +6,30 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.data.collation import Tokens, to_device
 
 # Unknown class in integer targets; torch's cross-entropy ignores this value
 UNKNOWN = -100
+
+
+def count_known(targets: NDArray) -> int:
+    """Count the known targets in an array from `Objective.targets` with one field."""
+    if targets.dtype == object:
+        return sum(map(count_known, targets))
+    known = targets != UNKNOWN if targets.dtype.kind == "i" else np.isfinite(targets)
+    return int(known.sum())
+
+
+def without_unknown(targets: NDArray[np.int64]) -> Floats:
+    """Return labels or classes (n,) as floats, NaN if unknown."""
+    return np.where(targets == UNKNOWN, np.nan, targets)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,9 @@ from selfattn_bio.objectives.base import (
     Calibrated,
     OutputMeasurer,
     Predictions,
-    without_unknown,
 )
 from selfattn_bio.objectives.binary import PredictionSets
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

@@ -20,10 +20,9 @@ from selfattn_bio.objectives.base import (
     Objective,
     OutputMeasurer,
     Predictions,
-    count_known,
     objective_of,
 )
-from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.loss import Batch, Loss, count_known
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from damaged_arrays import DAMAGES, damaged_files
 
+from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import (
     BASELINES,
     POSITION,
@@ -18,7 +19,6 @@ from selfattn_bio.baselines import (
 from selfattn_bio.config import BinaryObjective, LabelsObjective, RegressionObjective
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
-from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy

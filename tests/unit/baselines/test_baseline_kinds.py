@@ -228,7 +228,7 @@ def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
     (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"))
     train, valid = planted(100, 0, lengths=(60, 61)), planted(40, 1, lengths=(60, 61))
-    monkeypatch.setattr("selfattn_bio.baselines.features.LETTERS", 60 * 50)
+    monkeypatch.setattr("selfattn_bio.baselines.blocks.LETTERS", 60 * 50)
     assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
     # 25 in proportion give 12 of each class

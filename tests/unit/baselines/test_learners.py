@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from selfattn_bio import config
+from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.learners import Trees
-from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy

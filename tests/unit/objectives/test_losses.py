@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import Collation, Tokens
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.binary import BinaryLoss
 from selfattn_bio.objectives.bins import BinsLoss, rates_of_bins
 from selfattn_bio.objectives.labels import LabelsLoss

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit, softmax
 
+from selfattn_bio.arrays import object_array
 from selfattn_bio.config import objective as sections
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import OBJECTIVES, objective_of
-from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output
 from selfattn_bio.objectives.points import Points
