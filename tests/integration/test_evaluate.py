@@ -24,8 +24,8 @@ evaluation = { bootstraps = 20 }
 interpret = { database = "jaspar:insects" }
 """
 FITTED = (
-    *("exact_positions", "gc", "gkm_svm", "kmer6_logistic", "kmer6_positional_logistic"),
-    "motif_scores",
+    *("exact_positions", "exact_positions_trees", "gc", "gkm_svm", "kmer6_logistic"),
+    *("kmer6_positional_logistic", "kmer6_trees", "motif_scores"),
 )
 FOLDERS = {
     "model": Path("model"),
