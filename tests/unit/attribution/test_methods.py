@@ -11,7 +11,8 @@ from letters import ascii_of
 from pydantic import TypeAdapter
 
 from selfattn_bio import config
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.methods import (
@@ -275,7 +276,9 @@ def test_attention_methods_equal_their_formulas(pattern):
     with torch.no_grad():
         for number, (module, x, mask) in enumerate(kept[::2]):
             q, k, v = module.qkv(x)
-            found = weights(q, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
+            found = dense_weights(
+                prepare(q, k, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
+            )
             v = v.expand(-1, 2, -1, -1)
             projected = torch.einsum(
                 "bhld,ohd->bhlo", v, module.out.weight.unflatten(1, (2, -1))
