@@ -60,15 +60,18 @@ class Forest:
             raise ValueError(f"features has a tree with {most} leaves, more than {MOST_LEAVES}")
 
     @classmethod
-    def of(cls, booster: Any, output: int = 0, outputs: int = 1) -> Forest:
-        """Copy the trees of one of several outputs of a LightGBM booster.
+    def of(cls, booster: Any, outputs: int = 1) -> list[Forest]:
+        """Copy the trees of a LightGBM booster, one forest per output.
 
         Its features must be numeric, without missing values.
         """
-        trees = booster.dump_model()["tree_info"][output::outputs]
-        nodes = (node for tree in trees for node in _nodes(tree["tree_structure"]))
-        features, values = zip(*nodes, strict=True)
-        return cls(booster.num_feature(), np.array(features), np.array(values, dtype=np.float64))
+        trees, forests = booster.dump_model()["tree_info"], []
+        for output in range(outputs):
+            roots = (tree["tree_structure"] for tree in trees[output::outputs])
+            nodes = (node for root in roots for node in _nodes(root))
+            features, values = map(np.array, zip(*nodes, strict=True))
+            forests.append(cls(booster.num_feature(), features, values.astype(np.float64)))
+        return forests
 
     @property
     def roots(self) -> Numbers:

@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
+SMALL = 1000  # minimum number of training records to choose the number of leaves
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
 PARAMETERS: dict[str, Any] = {
     **{"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
@@ -316,13 +317,14 @@ class Trees:
     Attributes
     ----------
     leaves
-        Numbers of leaves of a tree to choose from.
+        Numbers of leaves of a tree to choose from; the first one for small training splits.
     rate, features
         Learning rate, and the fraction of the features that each tree reads.
     seeds
         Number of boosters that are averaged.
     rounds
-        Maximum number of trees; fewer for each of several classes, which take longer.
+        Maximum number of trees; fewer for each of several classes, which take longer, and at most
+        two per training record of a small split.
     """
 
     leaves: tuple[int, ...] = (7, 31)
@@ -354,17 +356,12 @@ class Trees:
             else np.concatenate(judged_readings)
         )
         x = x if known.all() else x[known]
-        for leaves in self.leaves:
-            boosters = [
+        for leaves in self.leaves if len(y) >= SMALL else self.leaves[:1]:
+            forests = [
                 self._boosted(train, (x, y), (x_valid, y_valid), leaves, seed, threads)
                 for seed in range(self.seeds)
             ]
-            model = TreesModel(
-                tuple(
-                    tuple(Forest.of(booster, output, train.size) for booster in boosters)
-                    for output in range(train.size)
-                )
-            )
+            model = TreesModel(tuple(zip(*forests, strict=True)))
             outputs = np.mean([model.outputs(reading) for reading in readings], axis=0)
             if (found := worth(outputs, valid)) > highest:
                 best, highest = model, found
@@ -378,7 +375,7 @@ class Trees:
         leaves: int,
         seed: int,
         threads: int,
-    ) -> Any:
+    ) -> list[Forest]:
         import lightgbm
 
         objective, metric = OBJECTIVES[answer.kind]
@@ -398,7 +395,17 @@ class Trees:
         on_valid = lightgbm.Dataset(*valid, reference=data)
         rounds = self.rounds * 3 // (2 + answer.size)
         stop = lightgbm.early_stopping(round(PATIENCE * rounds), verbose=False)
-        return lightgbm.train(parameters, data, rounds, valid_sets=[on_valid], callbacks=[stop])
+        # Separable records never stop early, and few records need few trees
+        rounds = min(rounds, max(100, 2 * len(train[1])))
+        booster = lightgbm.train(
+            parameters,
+            data,
+            rounds,
+            valid_sets=[on_valid],
+            keep_training_booster=True,  # otherwise it is written and parsed as text
+            callbacks=[stop],
+        )
+        return Forest.of(booster, answer.size)
 
     def _constant(self, answer: Answer, features: int) -> TreesModel:
         leaf, values = np.array([LEAF]), prior(answer)[:, None]

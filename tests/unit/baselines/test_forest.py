@@ -19,7 +19,7 @@ def boosted(leaves=15, x=None, **parameters):
 @pytest.mark.parametrize("leaves", [2, 15, MOST_LEAVES])
 def test_sums_equal_lightgbm(leaves):
     booster, x = boosted(leaves, min_data_in_leaf=3)
-    forest = Forest.of(booster)
+    (forest,) = Forest.of(booster)
     assert (forest.num_trees, forest.num_features) == (30, 6)
     assert len(x) % TILE  # the last tile is not full
     np.testing.assert_array_equal(forest.sums(x), booster.predict(x, raw_score=True))
@@ -37,7 +37,7 @@ def test_sums_equal_lightgbm(leaves):
 
 def test_trees_of_one_leaf():
     booster, x = boosted(min_data_in_leaf=1000)
-    forest = Forest.of(booster)
+    (forest,) = Forest.of(booster)
     assert len(forest.used) == 0
     np.testing.assert_array_equal(forest.sums(x), booster.predict(x, raw_score=True))
 
@@ -46,7 +46,7 @@ def test_changes_equal_lightgbm():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 6)).round(1)  # ties with thresholds
     booster, _ = boosted(7, x)
-    forest = Forest.of(booster)
+    (forest,) = Forest.of(booster)
     changed = np.where(rng.random((300, 6)) < 0.4, rng.normal(size=(300, 6)).round(1), x[0])
     logits = booster.predict(np.vstack([x[:1], changed]), raw_score=True)
     found = forest.changes(x[0, forest.used], changed[:, forest.used].T)
@@ -55,7 +55,7 @@ def test_changes_equal_lightgbm():
 
 
 def test_changes_of_trees_without_splits_are_0():
-    forest = Forest.of(boosted(min_data_in_leaf=1000)[0])
+    (forest,) = Forest.of(boosted(min_data_in_leaf=1000)[0])
     np.testing.assert_array_equal(forest.changes(np.empty(0), np.empty((0, 5))), np.zeros(5))
 
 
