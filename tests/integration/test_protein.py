@@ -55,7 +55,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_protein_shortcut_baselines_are_reported(results: Path) -> None:
     metrics = read_json(results / "metrics.json")
     baselines = metrics["test"]["baselines"]
-    assert list(baselines) == ["length", "first_letter", "composition", "kmer2_logistic"]
+    shown = ["length", "first_letter", "composition", "kmer2_logistic", "kmer2_trees"]
+    assert list(baselines) == shown
     assert baselines["composition"]["auroc"]["value"] > 0.9
     # three of four negatives begin with M, no positive does
     assert 0.7 < baselines["first_letter"]["auroc"]["value"] < 1
