@@ -250,6 +250,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
     motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    (folder / "motifs.json").write_text(json.dumps(belonging(folder)))
     curves = pd.DataFrame(
         {
             "name": "motif_01",

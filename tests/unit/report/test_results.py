@@ -61,7 +61,10 @@ def test_damaged_file_is_named(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("model/provenance.json", "train"), ("metrics.json", "evaluate"), ("attribution", "explain")],
+    [
+        *(("model/provenance.json", "train"), ("metrics.json", "evaluate")),
+        *(("attribution", "explain"), ("motifs.json", "motifs")),
+    ],
 )
 @pytest.mark.parametrize(
     ("key", "what"), [("corpus_fingerprint", "corpus"), ("split_sha256", "split")]

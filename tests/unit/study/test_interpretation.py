@@ -116,6 +116,7 @@ def test_explanation_is_read_back(study):
 def test_motifs_refuse_other_attributions(study):
     own = study.explain()
     study.find_motifs()
+    assert study.motifs.source == own.source
     records = own.records.copy()
     records.loc[3, "id"] = "p2"  # on c3
     dataclasses.replace(own, records=records).save("attribution")
