@@ -184,14 +184,8 @@ def test_match_in_own_database_has_a_logo(results, tmp_path):
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
-        (
-            {"null_motifs": 12, "null_p": 1 / 13},
-            "too few sites of permuted motifs to compare with",
-        ),
-        (
-            {"enrichment_q": np.nan, "effect_q": 0.5},
-            "enrichment not shown; effect not shown",
-        ),
+        ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
+        ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
     ],
 )
 def test_inconclusive_motif_names_what_is_missing(changes, expected):

@@ -83,12 +83,7 @@ def test_maps_store_weights_bases_and_sites(results):
     mapped = MappedSequence(explained.letters[1], 1.5, [AttentionMap(edges, weights[0])])
     some = replace(explained, maps={"r2": mapped})
     (figure,) = attention_figures(replace(results, explained=some))
-    assert (figure.id, figure.of, figure.score, figure.layers) == (
-        "r2",
-        "positive, train",
-        1.5,
-        1,
-    )
+    assert (figure.id, figure.of, figure.score, figure.layers) == ("r2", "positive, train", 1.5, 1)
     data = json.loads(figure.data)
     assert data["edges"] == [0, 30, 60]
     assert data["letters"] == explained.letters[1].tobytes().decode()
