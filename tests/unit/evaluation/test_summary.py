@@ -195,10 +195,7 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
 
 def test_predictions_have_the_truth_and_the_best_baseline() -> None:
     labels = objective_of(LabelsObjective(column="structure", classes="HE"))
-    found = {
-        "model": [np.eye(2), np.eye(2)[[1]]],
-        "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
-    }
+    found = {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]}
     table = predictions_table(
         labels,
         {name: Classifier("model", {"test": of}) for name, of in found.items()},

@@ -202,10 +202,7 @@ def test_targets_of_test_records_choose_nothing(untrained, monkeypatch) -> None:
 def test_units_follow_the_split(tmp_path: Path) -> None:
     starts = [0, 499_999, 500_000, 10, None, None]
     records = pd.DataFrame(
-        {
-            "chrom": ["c1", "c1", "c1", "c2", None, None],
-            "start": pd.array(starts, "Int64"),
-        }
+        {"chrom": ["c1", "c1", "c1", "c2", None, None], "start": pd.array(starts, "Int64")}
     )
     corpus = SimpleNamespace(records=records)
     path = tmp_path / "split.tsv"
