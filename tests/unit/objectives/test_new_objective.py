@@ -121,7 +121,7 @@ def test_evaluation_of_a_new_objective(tmp_path):
     reads = SimpleNamespace(run=run, stack=None, calibration=Calibration())
     reads.outputs = lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None]
     summary = {"targets": {"path": "table.tsv"}}
-    corpus = SimpleNamespace(alphabet=DNA, records=RECORDS, summary=summary)
+    corpus = SimpleNamespace(alphabet=DNA, records=RECORDS, summary=summary, partner=None)
     corpus.targets = lambda columns: TABLE[list(columns)]
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
     letters = {split: [np.frombuffer(b"ACGTACGT", np.uint8)] * 2 for split in rows}
