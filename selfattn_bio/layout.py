@@ -69,6 +69,7 @@ class Layout:
     history = _File("model/history.csv", "train")
     attribution = _File("attribution", "explain")
     motifs = _File("motifs.tsv", "motifs")
+    motifs_source = _File("motifs.json", "motifs")  # provenance of the explained model
     matrices = _File("motifs.meme", "motifs")
     sites = _File("seqlets.bed", "motifs")  # that the model uses in test records
     discovery_sites = _File("discovery_seqlets.bed", "motifs")  # that motifs were built from

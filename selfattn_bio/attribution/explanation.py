@@ -237,7 +237,7 @@ class Explanation:
                 record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
                 patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
-        return build_motifs(patterns, self.records, known, targets, self.input)
+        return build_motifs(patterns, self.records, known, targets, self.input, self.source)
 
     def _patterns(self, caller: Caller, signs: tuple[int, ...]) -> list[SeqletPattern]:
         """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""

@@ -208,9 +208,10 @@ def motifs(arguments: Namespace) -> None:
 
     Writes motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies on),
     marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),
-    discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
-    found, these files have no rows. With --input partner, motifs of the second of two inputs are
-    found, and the files are in the folder partner.
+    discovery_seqlets.bed (the seqlets from which motifs were built), motifs.json (which model and
+    corpus they are from) and logos/. If no motif is found, the tables have no rows. With
+    --input partner, motifs of the second of two inputs are found, and the files are in the folder
+    partner.
 
     example: selfattn-bio motifs mine
     """

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.files import read_json, whole_file, whole_folder
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import jaspar_text, meme_alphabet, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
     from selfattn_bio.scoring.paired_scorer import Partners
+
+SAVED = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class MotifSet:
     curves
         Effects of the motifs alone in neutral backgrounds, by position and strand
         (`Marginals.curves`). None before `with_evidence`.
+    source
+        `Explanation.source` of the attributions; empty if unknown.
     """
 
     motifs: tuple[Motif, ...]
@@ -110,6 +115,7 @@ class MotifSet:
     records: pd.DataFrame
     sites: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -244,9 +250,9 @@ class MotifSet:
     def save(self, folder: str | Path) -> None:
         """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.
 
-        These are motifs.meme, motifs.tsv (the table), discovery_seqlets.bed (the seqlets from which
-        motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites) and
-        marginals.tsv (the curves).
+        These are motifs.meme, motifs.tsv (the table), motifs.json (the source),
+        discovery_seqlets.bed (the seqlets from which motifs were built) and logos/, and after
+        `with_evidence` seqlets.bed (the sites) and marginals.tsv (the curves).
         """
         layout = Layout(Path(folder))
         self.to_meme(layout.matrices)
@@ -266,6 +272,8 @@ class MotifSet:
                 )
                 motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
+        with whole_file(layout.motifs_source) as path:
+            path.write_text(json.dumps(dict(self.source)) + "\n", encoding="utf-8")
         write_table(layout.motifs, self.table)
 
     @classmethod
@@ -279,15 +287,14 @@ class MotifSet:
         Raises
         ------
         ResultsError
-            If a file is missing, or a name of a motif is not that of a file.
+            If a file is missing or damaged, or a name of a motif is not that of a file.
         DatabaseError
             If motifs.meme is not MEME text.
         """
         layout = Layout(Path(folder))
         for path in (layout.matrices, layout.discovery_sites, layout.motifs):
             if not path.exists():
-                hint = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
-                raise ResultsError("file not found", place=str(path), hint=hint)
+                raise ResultsError("file not found", place=str(path), hint=SAVED)
         alphabet = meme_alphabet(layout.matrices)
         ppms = read_meme(layout.matrices, alphabet, least=0)
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
@@ -304,7 +311,8 @@ class MotifSet:
             motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
         sites = read_bed(layout.sites) if layout.sites.exists() else None
         curves = read_table(layout.marginals) if layout.marginals.exists() else None
-        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves)
+        source = read_json(layout.motifs_source, ResultsError, SAVED)
+        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves, source)
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """Return the motifs as MEME text, version 4, and write it to `path` if given."""
@@ -372,11 +380,12 @@ def build_motifs(
     database: dict[str, Floats],
     targets: Sequence[str] = (),
     input: str = "",
+    source: Mapping[str, str] | None = None,
 ) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in order and match them with the database.
 
     `targets` has the explained output of each pattern; "" is the only output of a model. With an
-    empty database no motif has a match. `input` is that of the explanation.
+    empty database no motif has a match. `input` and `source` are those of the explanation.
     """
     motifs = tuple(
         Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet)
@@ -393,7 +402,8 @@ def build_motifs(
     if input:
         table.insert(1, "input", input)
     matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
-    return MotifSet(motifs, pd.concat([table, matches.drop(columns="name")], axis=1), records)
+    table = pd.concat([table, matches.drop(columns="name")], axis=1)
+    return MotifSet(motifs, table, records, source=source or {})
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

@@ -111,9 +111,11 @@ def read_results(study: Study) -> Results:
     motifs = _motif_files(study, layout, corpus["alphabet"])
     metrics, provenance = study.read(layout, "metrics"), study.read(layout, "provenance")
     sources = {"provenance": provenance, "metrics": metrics}
-    _check_sources(
-        study, corpus, sources | ({"attribution": explained.source} if explained else {})
-    )
+    sources |= {"attribution": explained.source} if explained else {}
+    for each, of_layout in ((layout, sources), (layout.of_partner(), {})):
+        if each.motifs.exists():
+            of_layout["motifs_source"] = study.read(each, "motifs_source")
+        _check_sources(study, each, corpus, of_layout)
     results = Results(
         layout=layout,
         task=task,
@@ -153,7 +155,7 @@ def read_results(study: Study) -> Results:
 
 
 def _check_sources(
-    study: Study, corpus: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]
+    study: Study, layout: Layout, corpus: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> None:
     """Refuse results of another corpus or split, by the name of the result in the layout."""
     present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
@@ -163,8 +165,8 @@ def _check_sources(
             if found[what] != of_present:
                 raise ResultsError(
                     f"this is the result of another {what}",
-                    place=str(getattr(study.root, name)),
-                    hint=f"Run `{study.command(study.root, name)}` again",
+                    place=str(getattr(layout, name)),
+                    hint=f"Run `{study.command(layout, name)}` again",
                 )
 
 

@@ -125,7 +125,7 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
             f"no motifs: method {explanation.method!r} reads attention weights, and motifs need "
             "attributions of single positions"
         )
-        return build_motifs([], explanation.records, {})
+        return build_motifs([], explanation.records, {}, source=explanation.source)
     if not alphabet.has_complement:
         LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
     elif settings.database == NO_DATABASE:

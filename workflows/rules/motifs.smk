@@ -23,8 +23,8 @@ rule explain:
 def motif_files(layout: Layout) -> list:
     """Return the outputs of `motifs`; the table is also in Snakemake's own report."""
     table = report(layout.motifs, caption="../report/motifs.rst", category="{task}")
-    files = [layout.matrices, table, layout.marginals, layout.sites, layout.discovery_sites]
-    return [*files, directory(layout.logos)]
+    files = [layout.matrices, table, layout.motifs_source, layout.marginals]
+    return [*files, layout.sites, layout.discovery_sites, directory(layout.logos)]
 
 
 rule motifs:

@@ -15,14 +15,14 @@ from selfattn_bio.evaluation.metrics import Bootstrap
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(0.4, 0.0), (1.0, 2.0), (3.0, -1.0)])
-def test_a_known_line_is_found(slope: float, intercept: float) -> None:
+def test_a_known_line_is_found(slope: float, intercept: float):
     rng = np.random.default_rng(0)
     logits = rng.normal(1, 1, 20_000)
     labels = rng.uniform(size=len(logits)) < 1 / (1 + np.exp(-(slope * logits + intercept)))
     assert fit_platt(logits, labels) == pytest.approx((slope, intercept), rel=0.1, abs=0.05)
 
 
-def test_uninformative_logits_have_no_slope() -> None:
+def test_uninformative_logits_have_no_slope():
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=5000) < 0.56).astype(int)
     logits = rng.normal(0.1, 0.04, 5000)
@@ -34,7 +34,7 @@ def test_uninformative_logits_have_no_slope() -> None:
     assert fit_platt(np.ones(50), labels[:50])[0] == LEAST_SLOPE
 
 
-def test_the_slope_of_separated_labels_is_finite() -> None:
+def test_the_slope_of_separated_labels_is_finite():
     labels = np.arange(60) % 2
     assert 1 < fit_platt(np.where(labels, 1.0, -1.0), labels)[0] < 10
 
@@ -43,7 +43,7 @@ def expected_error(p: np.ndarray, labels: np.ndarray) -> float:
     return Bootstrap(labels, draws=1).metrics(p, 0.5)["ece"].value
 
 
-def test_calibration_corrects_overconfidence() -> None:
+def test_calibration_corrects_overconfidence():
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, 4000)
     labels = (rng.uniform(size=4000) < expit(truth)).astype(int)
@@ -52,7 +52,7 @@ def test_calibration_corrects_overconfidence() -> None:
     assert expected_error(calibrated, labels) < 0.3 * expected_error(expit(logits), labels)
 
 
-def test_calibration_corrects_balanced_class_weights() -> None:
+def test_calibration_corrects_balanced_class_weights():
     """At 10 % positives, probabilities of balanced training are far too high."""
     rng = np.random.default_rng(0)
     truth = rng.normal(-2.8, 1.5, (2, 20_000))  # of validation and test records
@@ -72,7 +72,7 @@ def test_calibration_corrects_balanced_class_weights() -> None:
     assert difference == pytest.approx(fitted.slope * (logits[1, 0] - logits[1, 1]))
 
 
-def test_calibration_of_stored_values() -> None:
+def test_calibration_of_stored_values():
     fitted = Calibration(0.9, -2.2, 0.3, 0.1)
     assert Calibration.of({**vars(fitted), "strands": "given"}) == fitted
     # of an earlier version
@@ -82,13 +82,13 @@ def test_calibration_of_stored_values() -> None:
         Calibration.of({"temperature": 1.1, "threshold": 0.3})
 
 
-def test_mean_calibration() -> None:
+def test_mean_calibration():
     first, second = Calibration(1.0, 0.0, 0.4, 0.2), Calibration(2.0, -1.0, 0.6, 0.3)
     assert Calibration.mean([first, second]) == Calibration(1.5, -0.5, 0.5, 0.25)
     assert Calibration.mean([first, Calibration()]).positive_fraction is None
 
 
-def test_threshold_has_the_highest_expected_correlation() -> None:
+def test_threshold_has_the_highest_expected_correlation():
     """Compare with every cut of a few records, most of them negative."""
     p = np.array([0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.35, 0.5, 0.7, 0.9])
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1])
@@ -106,23 +106,19 @@ def test_threshold_has_the_highest_expected_correlation() -> None:
 
 @pytest.mark.parametrize("digits", [1, 6])
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 1.5), (2.0, -3.0)])
-def test_threshold_is_near_the_best_cut_of_many_records(
-    slope: float, intercept: float, digits: int
-) -> None:
+def test_threshold_is_near_the_best_cut_of_many_records(slope, intercept, digits):
     rng = np.random.default_rng(3)
     truth = rng.normal(0, 2, 20_000)
     labels = rng.uniform(size=len(truth)) < 1 / (1 + np.exp(-truth))
     p = np.round(1 / (1 + np.exp(-(slope * truth + intercept))), digits)
     chosen = matthews_corrcoef(labels, p >= choose_threshold(p, labels))
-    best = max(
-        matthews_corrcoef(labels, p >= cut)
-        for cut in np.quantile(np.unique(p)[1:], np.linspace(0, 1, 200))
-    )
+    cuts = np.quantile(np.unique(p)[1:], np.linspace(0, 1, 200))
+    best = max(matthews_corrcoef(labels, p >= cut) for cut in cuts)
     assert chosen > best - 0.005
     assert chosen > matthews_corrcoef(labels, p >= 0.5) or intercept == 0
 
 
-def test_threshold_does_not_follow_single_records() -> None:
+def test_threshold_does_not_follow_single_records():
     """One record with a high score and label 0 moves the best cut, but not the threshold."""
     p = np.concatenate([np.linspace(0.02, 0.4, 20), np.linspace(0.6, 0.98, 20)])
     labels = np.repeat([0, 1], 20)
@@ -140,22 +136,25 @@ def test_threshold_does_not_follow_single_records() -> None:
         ([0.9, 0.1], [0, 1], 0.5),
     ],
 )
-def test_threshold_of_few_records(p: list[float], labels: list[int], expected: float) -> None:
+def test_threshold_of_few_records(p: list[float], labels: list[int], expected: float):
     assert choose_threshold(p, labels) == pytest.approx(expected)
 
 
-def test_reliability_of_a_worked_example() -> None:
+def test_reliability_of_a_worked_example():
     found = reliability([0.05, 0.15, 0.95, 1.0], [0, 1, 1, 1])
     assert found["count"].tolist() == [1, 1, 2]
     assert found["predicted"].tolist() == pytest.approx([0.05, 0.15, 0.975])
     assert found["observed"].tolist() == [0, 1, 1]
 
 
-def test_bad_arguments_are_named() -> None:
-    for fit, values, labels, message in (
+@pytest.mark.parametrize(
+    ("fit", "values", "labels", "message"),
+    [
         (fit_platt, [1.0, 2.0], [1], r"logits have shape \(2,\) and labels \(1,\)"),
         (fit_platt, [1.0, float("nan")], [1, 0], "logits contain nan at index 1"),
         (choose_threshold, [], [], "probabilities are empty"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            fit(values, labels)
+    ],
+)
+def test_bad_arguments_are_named(fit, values, labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit(values, labels)

@@ -18,10 +18,6 @@ def sets_of(objective, fitted, outputs, coverage):
     return objective.in_set(outputs, quantiles_of(fitted, objective.coverage_names, coverage))
 
 
-def half_widths(objective, fitted, coverage):
-    return quantiles_of(fitted, objective.coverage_names, coverage)
-
-
 def binary(rng, n):
     """Return informative logits and labels; one label is rare."""
     labels = (rng.random(n) < 0.2).astype(np.int64)
@@ -57,7 +53,7 @@ def test_prediction_intervals_cover_the_target():
 
     outputs, targets, _ = draw(5000)
     targets[:100, 1] = np.nan  # unknown
-    widths = half_widths(NUMBERS, fit_conformal(NUMBERS, outputs, targets), 0.9)
+    widths = quantiles_of(fit_conformal(NUMBERS, outputs, targets), NUMBERS.coverage_names, 0.9)
     np.testing.assert_allclose(widths, 1.645 * np.array([3, 0.5]), rtol=0.06)
     held = np.abs(draw(5000)[2]) <= widths
     assert held.mean(axis=0) == pytest.approx([0.9, 0.9], abs=0.02)
@@ -69,7 +65,7 @@ def test_few_records_give_larger_sets():
     assert sets_of(BINARY, fitted, np.array([[-50.0], [50.0]]), 0.9).all()
     assert sets_of(BINARY, fitted, np.array([[-50.0]]), 0.5).tolist() == [[True, False]]
     fitted = fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2)))
-    assert half_widths(NUMBERS, fitted, 0.9).tolist() == [np.inf, np.inf]
+    assert quantiles_of(fitted, NUMBERS.coverage_names, 0.9).tolist() == [np.inf, np.inf]
 
 
 def test_class_without_records_is_in_every_set():

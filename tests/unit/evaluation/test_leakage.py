@@ -15,17 +15,15 @@ NUM = 40
 
 
 def random(rng, alphabet=DNA, length=300):
-    return np.frombuffer(alphabet.letters.encode(), np.uint8)[
-        rng.integers(0, len(alphabet.letters), length)
-    ]
+    letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
+    return letters[rng.integers(0, len(letters), length)]
 
 
 def mutated(rng, letters, share, alphabet=DNA):
     changed = letters.copy()
     for at in rng.choice(len(letters), round(share * len(letters)), replace=False):
-        changed[at] = rng.choice(
-            [letter for letter in alphabet.letters.encode() if letter != letters[at]]
-        )
+        others = [letter for letter in alphabet.letters.encode() if letter != letters[at]]
+        changed[at] = rng.choice(others)
     return changed
 
 
@@ -184,18 +182,10 @@ def test_duplicates_too_short_for_a_k_mer():
 
 
 def test_counts():
-    leaks = pd.DataFrame(
-        {
-            "label": pd.array([1, 0, 1, None, 1], dtype="Int8"),
-            "neighbour_label": pd.array([1, 1, None, 1, 0], dtype="Int8"),
-            "similarity": [1.0, 0.99, 0.3, 0.29, 0.0],
-            "duplicate": ["a", "", "", "", ""],
-            "overlap": ["b", "b", "", "", ""],
-            "shared": "",
-            "seen_by": "",
-        }
-    )
-    counts = counts_of(leaks, 0.3)
+    labels = {"label": [1, 0, 1, None, 1], "neighbour_label": [1, 1, None, 1, 0]}
+    leaks = pd.DataFrame(labels).astype("Int8").assign(similarity=[1.0, 0.99, 0.3, 0.29, 0.0])
+    sources = {"duplicate": ["a", *[""] * 4], "overlap": ["b", "b", *[""] * 3]}
+    counts = counts_of(leaks.assign(**sources, shared="", seen_by=""), 0.3)
     names = ("near", "near_other_label", "duplicates", "overlaps", "seen")
     assert [counts[name] for name in names] == [3, 1, 1, 2, 0]
     nearest = {row["from"]: row["count"] for row in counts["nearest"]}

@@ -27,9 +27,8 @@ def records(*places):
 def folder_of(path, table, parents=()):
     path.mkdir()
     table.to_parquet(path / TRAINING_RECORDS)
-    (path / PROVENANCE).write_text(
-        json.dumps(HASHES | {"calibration": CALIBRATION, "parents": list(parents)})
-    )
+    provenance = HASHES | {"calibration": CALIBRATION, "parents": list(parents)}
+    (path / PROVENANCE).write_text(json.dumps(provenance))
     return path
 
 

@@ -65,10 +65,8 @@ def test_chromosome_names_match_the_records(tmp_path, caplog):
     for _ in ("train", "valid"):
         first, second = points_of(path, records(chrom=["1", "1"]))
         assert (first.at.tolist(), second.at.tolist()) == ([5, 29], [9, 21])
-    assert caplog.messages == [
-        f"{path}: chromosome names differ from those of the records; names with and without 'chr' "
-        "are treated as equal"
-    ]
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: chromosome names differ from those of the records")
     caplog.clear()
     path.write_text(BED)
     points_of(path, records())
@@ -83,10 +81,7 @@ def test_chromosome_names_match_the_records(tmp_path, caplog):
             "records of the test split do not begin at multiples of the bin size (10 bp, counted "
             "from 0): 1, such as c1:25",
         ),
-        (
-            {"chrom": ["c3", "c3"]},
-            "0 of 7 complete bins of the test split contain a point; metrics need bins with and",
-        ),
+        ({"chrom": "c3"}, "0 of 7 complete bins of the test split contain a point; metrics need"),
         ({"length": [8, 15]}, "1 of 1 complete bins of the test split contain a point; metrics"),
     ],
 )
@@ -151,8 +146,7 @@ def test_block_bootstrap_has_both_labels():
 
 def planted():
     """Return by split: records with one word each, their table, and the BED lines of the words."""
-    rng, beds = np.random.default_rng(0), {}
-    letters, points = {}, {}
+    rng, letters, points, beds = np.random.default_rng(0), {}, {}, {}
     for split, number in {"train": 30, "valid": 10, "test": 10}.items():
         rows, table = [], []
         for start in range(0, number * 1000, 1000):

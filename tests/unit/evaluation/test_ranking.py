@@ -20,7 +20,7 @@ def swept(rates: list[float] | tuple[float, ...] = tuple(AUROC), **sections: obj
     return RunFile.model_validate({"data": DATA, "sweep": sweep} | sections).jobs()
 
 
-def write_history(results: Path, job: Job, metric: str, values: list[float]) -> None:
+def write_history(results, job: Job, metric: str, values: list[float]):
     folder = results / job.folder / "model"
     folder.mkdir(parents=True)
     steps = np.arange(1, len(values) + 1) * 50
@@ -35,10 +35,9 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ranking_puts_missing_values_last(results: Path) -> None:
+def test_ranking_puts_missing_values_last(results):
     table = rank(swept(), results)
-    columns = "of job training.learning_rate valid_auroc best_step steps seconds"
-    assert " ".join(table) == columns
+    assert " ".join(table) == "of job training.learning_rate valid_auroc best_step steps seconds"
     assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
     assert table["valid_auroc"].tolist()[:3] == [0.9, 0.85, 0.8]
     # The earlier of equal evaluations, as in training
@@ -47,7 +46,7 @@ def test_ranking_puts_missing_values_last(results: Path) -> None:
     assert (table["seconds"] == 15).all()
 
 
-def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
+def test_perplexity_is_better_when_lower(tmp_path: Path):
     masked = {"data": {"sequences": "s.fa"}, "objective": {"kind": "masked"}}
     jobs = swept([1e-3, 2e-3], **masked)
     for job, values in zip(jobs, ([9.0, 7.0], [8.0, 6.0]), strict=True):
@@ -57,20 +56,17 @@ def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
     assert table["valid_perplexity"].tolist() == [6.0, 7.0]
 
 
-def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
+def test_a_missing_or_foreign_history_is_named(results):
     history = results / swept()[1].folder / "model" / "history.csv"
     history.write_text("step,seconds,valid_mcc\n1,1,1\n")
     with pytest.raises(ModelFolderError, match="the training history has no column 'valid_auroc'"):
         rank(swept(), results)
     history.unlink()
-    message = r"history.csv: the job has no training history. Train the job"
-    with pytest.raises(ModelFolderError, match=message):
+    with pytest.raises(ModelFolderError, match=r"history\.csv: the job has no training history"):
         rank(swept(), results)
 
 
-def test_sweep_command_needs_only_histories(
-    results: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sweep_command_needs_only_histories(results, capsys):
     """There is no corpus, split or weights file."""
     data = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
     rates = 'sweep."training.learning_rate" = [1e-3, 2e-3, 3e-3, 4e-3]\n'

@@ -4,21 +4,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    matthews_corrcoef,
-    roc_auc_score,
-)
+from sklearn import metrics as sk
 
-from selfattn_bio.config import (
-    BinaryObjective,
-    BinsObjective,
-    EvaluationSection,
-    LabelsObjective,
-    RegressionObjective,
-)
+from selfattn_bio import config
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
@@ -27,8 +16,8 @@ from selfattn_bio.evaluation.summary import Classifier, predictions_table, summa
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
 
-BINARY = objective_of(BinaryObjective())
-BINS = objective_of(BinsObjective(points="p.bed"))
+BINARY = objective_of(config.BinaryObjective())
+BINS = objective_of(config.BinsObjective(points="p.bed"))
 CALIBRATION = Calibration(0.5, 0.1, 0.6)
 LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
 UNITS = {split: Units.single(len(of)) for split, of in LABELS.items()}
@@ -41,7 +30,7 @@ def network(role: str, shift: float, seed: int) -> Classifier:
     return Classifier.of_logits(role, logits, CALIBRATION)  # type: ignore[arg-type]
 
 
-def summary_of(classifiers: dict[str, Classifier]) -> dict[str, Any]:
+def summary_of(classifiers) -> dict[str, Any]:
     return summarise(BINARY, classifiers, LABELS, SETTINGS, UNITS)
 
 
@@ -49,16 +38,12 @@ def summary_of(classifiers: dict[str, Classifier]) -> dict[str, Any]:
 def classifiers() -> dict[str, Classifier]:
     rng = np.random.default_rng(9)
     p = {split: rng.uniform(size=len(y)) for split, y in LABELS.items()}
-    gc = Classifier("baseline", p, 0.5, chosen={"C": 1.0})
-    return {
-        "model": network("model", 1.5, 0),
-        "cnn": network("baseline", 0.8, 1),
-        "shuffled": network("control", 0.0, 2),
-        "gc": gc,
-    }
+    roles = {"model": ("model", 1.5, 0), "cnn": ("baseline", 0.8, 1), "shuffled": ("control", 0, 2)}
+    found = {name: network(*of) for name, of in roles.items()}
+    return found | {"gc": Classifier("baseline", p, 0.5, chosen={"C": 1.0})}
 
 
-def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
+def test_metrics_json_format(classifiers):
     summary = summary_of(classifiers)
     for split in ("valid", "test"):
         model, baselines, controls = (
@@ -89,12 +74,9 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
 EXAMPLES = Examples(pd.DataFrame({"id": range(60), "label": LABELS["test"]}), LABELS["test"])
 
 
-def test_members_are_averaged_with_their_spread() -> None:
+def test_members_are_averaged_with_their_spread():
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
-    outputs = {
-        split: [single.logits[split][:, None] for single in singles]  # type: ignore[index]
-        for split in LABELS
-    }
+    outputs = {split: [single.logits[split][:, None] for single in singles] for split in LABELS}
     together = Classifier.of_outputs(BINARY, "model", outputs, LABELS["valid"], CALIBRATION)
     summary = summary_of({"model": together})
     for split, labels in LABELS.items():
@@ -102,7 +84,7 @@ def test_members_are_averaged_with_their_spread() -> None:
         np.testing.assert_allclose(together.predictions[split], 1 / (1 + np.exp(-mean)))
         assert set(summary[split]["members"]) == {"model"}
         found = summary[split]["members"]["model"]
-        alone = [roc_auc_score(labels, each[:, 0]) for each in outputs[split]]
+        alone = [sk.roc_auc_score(labels, each[:, 0]) for each in outputs[split]]
         assert found["each"] == pytest.approx(alone)
         bounds = (min(found["each"]), max(found["each"]))
         assert (found["metric"], found["min"], found["max"]) == ("auroc", *bounds)
@@ -112,7 +94,7 @@ def test_members_are_averaged_with_their_spread() -> None:
 
 
 @pytest.mark.parametrize(("name", "role"), [("shuffled", "control"), (NETWORK, "baseline")])
-def test_some_are_never_the_best_baseline(classifiers, name: str, role: str) -> None:
+def test_some_are_never_the_best_baseline(classifiers, name, role):
     classifiers[name] = network(role, 5.0, 3)
     summary = summary_of(classifiers)
     value = summary["test"][f"{role}s"][name]["auroc"]["value"]
@@ -122,7 +104,7 @@ def test_some_are_never_the_best_baseline(classifiers, name: str, role: str) -> 
     assert set(summary["differences"]["baselines"]) == compared
 
 
-def test_calls_use_the_given_threshold() -> None:
+def test_calls_use_the_given_threshold():
     """No split may choose a threshold, although each prefers a lower one."""
     rng = np.random.default_rng(0)
     p = {split: rng.uniform(0.2, 0.4, len(y)) + 0.25 * y for split, y in LABELS.items()}
@@ -134,7 +116,7 @@ def test_calls_use_the_given_threshold() -> None:
     for split, y in LABELS.items():
         assert choose_threshold(p[split], y) < 0.5
         calls = p[split] >= 0.6
-        expected = {"mcc": matthews_corrcoef, "accuracy": accuracy_score, "f1": f1_score}
+        expected = {"mcc": sk.matthews_corrcoef, "accuracy": sk.accuracy_score, "f1": sk.f1_score}
         expected = {name: metric(y, calls) for name, metric in expected.items()}
         entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
         assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
@@ -145,7 +127,7 @@ def test_calls_use_the_given_threshold() -> None:
             assert {name: entry[name]["value"] for name in expected} == pytest.approx(expected)
 
 
-def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Classifier]) -> None:
+def test_threshold_makes_same_calls_before_calibration(classifiers):
     model = classifiers["model"]
     calibrated, p = model.calibrated("test"), np.asarray(model.predictions["test"])
     assert ((p >= model.threshold) == (calibrated >= 0.6)).all()
@@ -153,7 +135,7 @@ def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Cl
     assert not np.allclose(calibrated, p)
 
 
-def test_a_copy_of_the_model_does_not_differ(classifiers: dict[str, Classifier]) -> None:
+def test_a_copy_of_the_model_does_not_differ(classifiers):
     """All classifiers are evaluated on the same resamples."""
     both = {"model": classifiers["model"], "copy": replace(classifiers["model"], role="baseline")}
     pairs = {split: Units.of(np.arange(len(y)) // 2, "pairs") for split, y in LABELS.items()}
@@ -165,9 +147,9 @@ def test_a_copy_of_the_model_does_not_differ(classifiers: dict[str, Classifier])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
+def test_targets_are_compared_on_the_same_resamples(seed: int):
     rng = np.random.default_rng(seed)
-    objective = objective_of(RegressionObjective(columns=("x",)))
+    objective = objective_of(config.RegressionObjective(columns=("x",)))
     targets = {split: rng.normal(size=(50, 1)) for split in LABELS}
     better, worse = (
         {split: of + rng.normal(0, noise, of.shape) for split, of in targets.items()}
@@ -175,10 +157,8 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
     )
     constant = {split: np.zeros_like(of) for split, of in targets.items()}
     found = {"model": better, "copy": better, "worse": worse, "constant": constant}
-    classifiers = {
-        name: Classifier("model" if name == "model" else "baseline", of)
-        for name, of in found.items()
-    }
+    roles = {name: "model" if name == "model" else "baseline" for name in found}
+    classifiers = {name: Classifier(roles[name], of) for name, of in found.items()}
     settings, units = EvaluationSection(bootstraps=50), dict.fromkeys(targets, Units.single(50))
     summary = summarise(objective, classifiers, targets, settings, units)
     leads = summary["differences"]["baselines"]
@@ -193,20 +173,13 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
     assert list(summary["outputs"]) == ["model", "copy"]
 
 
-def test_predictions_have_the_truth_and_the_best_baseline() -> None:
-    labels = objective_of(LabelsObjective(column="structure", classes="HE"))
-    found = {
-        "model": [np.eye(2), np.eye(2)[[1]]],
-        "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
-    }
-    table = predictions_table(
-        labels,
-        {name: Classifier("model", {"test": of}) for name, of in found.items()},
-        Examples(pd.DataFrame({"id": ["a", "b"]}, index=[7, 3]), np.zeros(2)),
-        "test",
-        "simple",
-        pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3]),
-    )
+def test_predictions_have_the_truth_and_the_best_baseline():
+    labels = objective_of(config.LabelsObjective(column="structure", classes="HE"))
+    found = {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]}
+    of_both = {name: Classifier("model", {"test": of}) for name, of in found.items()}
+    examples = Examples(pd.DataFrame({"id": ["a", "b"]}, index=[7, 3]), np.zeros(2))
+    truth = pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3])
+    table = predictions_table(labels, of_both, examples, "test", "simple", truth)
     assert table.to_dict("list") == {
         "id": ["a", "b"],
         "predicted": ["HE", "E"],
@@ -220,25 +193,19 @@ def log_rates(p: np.ndarray) -> np.ndarray:
     return np.tile(np.log(-np.log1p(-p) / 2), (2, 1)).T
 
 
-def summary_of_bins(
-    outputs: dict[str, list[np.ndarray]], labels: dict[str, np.ndarray], block: int, draws: int = 20
-) -> dict[str, Any]:
+def summary_of_bins(outputs, labels, block: int, draws: int = 20) -> dict[str, Any]:
     """Summarise bins from probabilities of each member, the same for both splits."""
-    classifiers = {
-        name: Classifier.of_outputs(
-            BINS,
-            "model" if name == "model" else "baseline",
-            {split: [log_rates(p) for p in each] for split in labels},
-            labels["valid"],
-            CALIBRATION,
-        )
-        for name, each in outputs.items()
-    }
+    classifiers = {}
+    for name, each in outputs.items():
+        role = "model" if name == "model" else "baseline"
+        rates = {split: [log_rates(p) for p in each] for split in labels}
+        of = Classifier.of_outputs(BINS, role, rates, labels["valid"], CALIBRATION)
+        classifiers[name] = of
     units = {split: Units("blocks", np.arange(len(of)) // block) for split, of in labels.items()}
     return summarise(BINS, classifiers, labels, EvaluationSection(bootstraps=draws), units)
 
 
-def test_block_bootstrap_keeps_neighbours_together() -> None:
+def test_block_bootstrap_keeps_neighbours_together():
     """Repeating each bin ten times adds no information; the interval over blocks shows this."""
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
@@ -249,7 +216,7 @@ def test_block_bootstrap_keeps_neighbours_together() -> None:
     assert (wide["test"]["units"], narrow["test"]["units"]) == (60, 600)
     outer, inner = (of["test"]["model"]["auprc"] for of in (wide, narrow))
     assert outer["high"] - outer["low"] > 2 * (inner["high"] - inner["low"])
-    value, of_other = (average_precision_score(labels, each) for each in (p, 1 - p))
+    value, of_other = (sk.average_precision_score(labels, each) for each in (p, 1 - p))
     assert outer["value"] == pytest.approx(value)
     leads = wide["differences"]
     assert leads["best_baseline"] == "other"
@@ -258,7 +225,7 @@ def test_block_bootstrap_keeps_neighbours_together() -> None:
     assert wide["test"]["members"]["model"]["each"] == pytest.approx([value] * 2)
 
 
-def test_thresholds_do_not_depend_on_test_labels() -> None:
+def test_thresholds_do_not_depend_on_test_labels():
     rng, labels = np.random.default_rng(0), np.arange(400) % 2
     scores = {name: rng.uniform(0.01, 0.6, 400) + 0.39 * labels for name in ("model", "other")}
     first = scores["model"] ** 2
@@ -269,7 +236,7 @@ def test_thresholds_do_not_depend_on_test_labels() -> None:
 
     def expected(p: np.ndarray) -> tuple[float, float]:
         threshold = choose_threshold(p, labels)
-        return threshold, matthews_corrcoef(1 - labels, p >= threshold)
+        return threshold, sk.matthews_corrcoef(1 - labels, p >= threshold)
 
     entries = {"model": found["test"]["model"], **found["test"]["baselines"]}
     for name, p in (("model", mean), ("other", scores["other"])):

@@ -28,7 +28,7 @@ from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed
 
 WORD = b"GGTCACAC"
-FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]
+FILES = ["discovery_seqlets.bed", "logos", "motifs.json", "motifs.meme", "motifs.tsv"]
 
 
 def scorer_of(alphabet="dna", k=3):

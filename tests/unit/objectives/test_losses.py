@@ -45,9 +45,7 @@ def test_binary_loss_is_cross_entropy():
 
 def test_balanced_weights_make_classes_count_the_same():
     labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    loss, plain = (
-        BinaryLoss(BINARY, training, labels.long().numpy()) for training in (BALANCED, PLAIN)
-    )
+    loss, plain = (BinaryLoss(BINARY, of, labels.long().numpy()) for of in (BALANCED, PLAIN))
     one = loss.sum(torch.zeros(1, 1, 1), labels[:1])
     rest = loss.sum(torch.zeros(3, 1, 1), labels[1:])
     assert_close(one, rest)
@@ -81,12 +79,11 @@ def test_multiclass_is_cross_entropy_of_known_labels():
 def test_balanced_classes_weigh_the_same_in_total():
     labels = np.array([0, 0, 0, 0, 1, 2])
     loss = MulticlassLoss(CLASSES, BALANCED, labels)
-    losses = [
+    first, second, third = (
         loss.sum(torch.zeros(len(rows), 1, 3), torch.from_numpy(labels[rows]))
         for rows in ([0, 1, 2, 3], [4], [5])
-    ]
-    assert_close(losses[0], losses[1])
-    assert_close(losses[0], losses[2])
+    )
+    assert first == pytest.approx(second) == pytest.approx(third)
 
 
 def test_missing_targets_have_no_loss():
@@ -219,12 +216,8 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
         shown = batch.tokens.ids[row] != MASK
         # tokens that are not hidden are unchanged
         assert torch.equal(batch.tokens.ids[row][shown], ids[row][shown])
-        seen = {
-            int(letter)
-            for token in torch.nonzero(shown).flatten()
-            if ids[row, token] != PAD
-            for letter in range(*spans[token])
-        }
+        tokens_shown = torch.nonzero(shown & (ids[row] != PAD)).flatten()
+        seen = {letter for token in tokens_shown for letter in range(*spans[token])}
         for token in torch.nonzero(batch.targets[row] != UNKNOWN).flatten():
             assert not seen & set(range(*spans[token]))
             assert batch.targets[row, token] == ids[row, token]
@@ -234,9 +227,8 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
 
 def test_masked_fraction_is_about_as_set():
     tokenizer = KmerTokenizer(DNA, 3)
-    tokens = tokens_of(
-        tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)]
-    )
+    texts = np.random.default_rng(0).choice(list("ACGT"), (20, 600))
+    tokens = tokens_of(tokenizer, *map("".join, texts))
     loss = MaskedLoss(objective_of(config.MaskedObjective()), tokenizer)
     batch = loss.batch(tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0))
     # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
@@ -247,9 +239,8 @@ def test_masked_fraction_is_about_as_set():
 def test_causal_targets_are_next_tokens():
     tokenizer = KmerTokenizer(DNA, 1)
     tokens = tokens_of(tokenizer, "ACNT", "GT")
-    batch = CausalLoss(objective_of(config.CausalObjective()), tokenizer).batch(
-        tokens, np.zeros((2, 0))
-    )
+    loss = CausalLoss(objective_of(config.CausalObjective()), tokenizer)
+    batch = loss.batch(tokens, np.zeros((2, 0)))
     a, c, g, t = 4, 5, 6, 7
     assert tokens.ids.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
     assert batch.targets.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
@@ -269,14 +260,9 @@ def test_bin_loss_combines_its_positions():
     outputs = torch.randn(2, 1, 5, 2, generator=torch.Generator().manual_seed(0))
     p = outputs.sigmoid()[:, 0]
     none = (1 - p[:, 0:4:2]) * (1 - p[:, 1:4:2])  # (rows, bins, strands)
-    expected = (
-        -(1 - none[0, 0, 0]).log()
-        - none[0, 0, 1].log()
-        - none[0, 1, 0].log()
-        - (1 - none[0, 1, 1]).log()
-        - none[1, 0].log().sum()
-    )
-    assert loss.sum(outputs, batch.targets).item() == pytest.approx(expected.item(), rel=1e-5)
+    points = torch.eye(2) == 1  # of the first row
+    expected = torch.where(points, 1 - none[0], none[0]).log().sum() + none[1, 0].log().sum()
+    assert loss.sum(outputs, batch.targets).item() == pytest.approx(-expected.item(), rel=1e-5)
 
 
 def test_positions_beyond_last_kmer_have_no_rate():

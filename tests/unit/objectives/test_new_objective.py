@@ -118,18 +118,11 @@ def test_new_objective_is_scored_and_evaluated():
 def test_evaluation_of_a_new_objective(tmp_path):
     run = RunFile(data=Data(positives=("a.fa",), negatives=("b.fa",)))
     run = run.model_copy(update={"objective": AgeSection(column="mya")})
-    reads = SimpleNamespace(
-        run=run,
-        stack=None,
-        calibration=Calibration(),
-        outputs=lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None],
-    )
-    corpus = SimpleNamespace(
-        alphabet=DNA,
-        records=RECORDS,
-        targets=lambda columns: TABLE[list(columns)],
-        summary={"targets": {"path": "table.tsv"}},
-    )
+    reads = SimpleNamespace(run=run, stack=None, calibration=Calibration())
+    reads.outputs = lambda inputs: np.arange(1.0, 1 + len(inputs))[:, None]
+    summary = {"targets": {"path": "table.tsv"}}
+    corpus = SimpleNamespace(alphabet=DNA, records=RECORDS, summary=summary, partner=None)
+    corpus.targets = lambda columns: TABLE[list(columns)]
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
     letters = {split: [np.frombuffer(b"ACGTACGT", np.uint8)] * 2 for split in rows}
     records = EvaluationRecords(corpus, rows, letters, np.arange(2), "records")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,54 +24,41 @@ from selfattn_bio.sequence.tables import on_chromosome, write_bed
 
 LENGTH = 60
 SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}
-PPM = np.array(
-    [
-        [0.02, 0.02, 0.02, 0.94],
-        [0.94, 0.02, 0.02, 0.02],
-        [0.02, 0.02, 0.02, 0.94],
-        [0.25, 0.25, 0.25, 0.25],
-        [0.02, 0.9, 0.06, 0.02],
-    ]
-)
-MOTIFS = pd.DataFrame(
-    {
-        "name": ["motif_01", "motif_02", "motif_03"],
-        "consensus": "TATNC",
-        "num_sites": [120, 44, 21],
-        "target": "positive",
-        "match": ["Dref (MA1456.2)", "", "Trl (MA0205.3)"],
-        "match_q": [2e-8, np.nan, 0.01],
-        "verdict": ["supported", "inconclusive", "inconclusive"],
-        "unit": "log-odds",
-        "min_effect": 0.1,
-        "near_ties": 0,
-        "positives": 40,
-        "negatives": 40,
-        "enrichment_p": [1e-20, 0.02, 1.0],
-        "enrichment_q": [3e-20, 0.03, 1.0],
-        "odds_ratio": [19.2, 1.4, 0.5],
-        "positives_with_hit": [30, 20, 3],
-        "negatives_with_hit": [2, 14, 6],
-        "num_hits": [33, 35, 9],
-        "effect": [0.81, 0.04, np.nan],
-        "effect_low": [0.62, -0.05, np.nan],
-        "effect_high": [1.01, 0.12, np.nan],
-        "effect_p": [0.001, 0.4, np.nan],
-        "effect_q": [0.002, 0.5, np.nan],
-        "effect_records": [32, 34, 9],
-        "necessity": [0.91, 0.14, np.nan],
-        "necessity_low": [0.62, -0.05, np.nan],
-        "necessity_high": [1.01, 0.12, np.nan],
-        "marginal": [0.4, 0.1, np.nan],
-        "marginal_low": 0.05,
-        "marginal_high": 0.6,
-        "marginal_start": 40,
-        "marginal_end": 45,
-        "marginal_strand": "-",
-        "marginal_peak": 1.25,
-        "marginal_position_q": 0.003,
-        "marginal_strand_q": 0.2,
-    }
+PPM = np.array([[1, 1, 1, 47], [47, 1, 1, 1], [1, 1, 1, 47], [12.5] * 4, [1, 45, 3, 1]]) / 50
+
+
+def table_of(*blocks: str) -> pd.DataFrame:
+    """Return the table of texts with aligned columns, next to each other."""
+    tables = [pd.read_csv(StringIO(block), sep=r"\s+") for block in blocks]
+    return pd.concat(tables, axis=1)
+
+
+MOTIFS = table_of(
+    """
+    name     num_sites verdict      enrichment_p enrichment_q odds_ratio num_hits effect_records
+    motif_01 120       supported    1e-20        3e-20        19.2       33       32
+    motif_02 44        inconclusive 0.02         0.03         1.4        35       34
+    motif_03 21        inconclusive 1.0          1.0          0.5        9        9
+    """,
+    """
+    positives_with_hit negatives_with_hit effect effect_low effect_high effect_p effect_q match_q
+    30                 2                  0.81   0.62       1.01        0.001    0.002    2e-8
+    20                 14                 0.04   -0.05      0.12        0.4      0.5      nan
+    3                  6                  nan    nan        nan         nan      nan      0.01
+    """,
+    """
+    necessity necessity_low necessity_high marginal
+    0.91      0.62          1.01           0.4
+    0.14      -0.05         0.12           0.1
+    nan       nan           nan            nan
+    """,
+).assign(
+    match=["Dref (MA1456.2)", "", "Trl (MA0205.3)"],
+    **{"consensus": "TATNC", "target": "positive", "unit": "log-odds", "min_effect": 0.1},
+    **{"near_ties": 0, "positives": 40, "negatives": 40},
+    **{"marginal_low": 0.05, "marginal_high": 0.6, "marginal_start": 40, "marginal_end": 45},
+    **{"marginal_strand": "-", "marginal_peak": 1.25, "marginal_position_q": 0.003},
+    marginal_strand_q=0.2,
 )
 OF_FIRST = {  # evidence that only the first motif has
     "other_matches": "BEAF-32 (MA0529.3)",
@@ -86,49 +74,30 @@ OF_FIRST = {  # evidence that only the first motif has
 MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(
     columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST])
 )
-PAIRS = pd.DataFrame(
-    {
-        "name_a": "motif_01",
-        "name_b": ["motif_02", "motif_03"],
-        "records": [62, 25],
-        "tested": [62, 22],
-        "epistasis": [0.61, -0.03],
-        "epistasis_low": [0.42, -0.09],
-        "epistasis_high": [0.8, 0.04],
-        "q": [0.004, np.nan],
-        "closest": [0.83, 0.55],
-        "spacing_start": [5, 0],
-        "spacing_end": [10, 5],
-        "spacing_fold": [8.5, 1.1],
-        "spacing_q": [0.003, 0.7],
-        "orientation": ["+-", "++"],
-        "orientation_fold": [2.7, 1.1],
-        "orientation_q": [0.002, 0.8],
-        "verdict": ["supported", "inconclusive"],
-        "marginal": [0.3, np.nan],
-        "marginal_low": 0.2,
-        "marginal_high": 0.4,
-        "marginal_distance": 10,
-        "marginal_peak": 0.9,
-        "marginal_distance_q": [0.004, np.nan],
-    }
-)
+PAIRS = table_of(
+    """
+    name_a   name_b   records tested epistasis epistasis_low epistasis_high q     closest
+    motif_01 motif_02 62      62     0.61      0.42          0.8            0.004 0.83
+    motif_01 motif_03 25      22     -0.03     -0.09         0.04           nan   0.55
+    """,
+    """
+    spacing_start spacing_end spacing_fold spacing_q orientation orientation_fold orientation_q
+    5             10          8.5          0.003     +-          2.7              0.002
+    0             5           1.1          0.7       ++          1.1              0.8
+    """,
+    """
+    verdict      marginal marginal_low marginal_high marginal_distance marginal_peak
+    supported    0.3      0.2          0.4           10                0.9
+    inconclusive nan      0.2          0.4           10                0.9
+    """,
+).assign(marginal_distance_q=[0.004, np.nan])
+SHIFT = {"what": "length", "split": "test", "train": 60.0, "other": 61.5, "effect": 0.25}
 AUDIT = {
     "records": {"test": 80, "train": 40},
-    "similarity": 0.15,
-    "near": 3,
-    "near_other_label": 1,
-    "duplicates": 0,
-    "overlaps": 0,
-    "shared": {"species": 7},
-    "seen": 0,
+    **{"similarity": 0.15, "near": 3, "near_other_label": 1, "duplicates": 0, "overlaps": 0},
+    **{"shared": {"species": 7}, "seen": 0},
     "nearest": [{"from": 0.15, "to": 1.0, "count": 2}, {"from": 1.0, "to": 1.0, "count": 1}],
-    "shifts": [
-        {
-            **{"what": "length", "split": "test", "train": 60.0, "other": 61.5},
-            **{"effect": 0.25, "effect_is": "Cohen's d", "test": "K-S", "p": 0.003},
-        }
-    ],
+    "shifts": [SHIFT | {"effect_is": "Cohen's d", "test": "K-S", "p": 0.003}],
     "warnings": ["3 test records have a near neighbour"],
     "limits": {
         **{"max_duplicates": 0, "max_overlaps": 0, "max_seen": 0},
@@ -164,39 +133,26 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     """Write the results folder of `TASK`; ids start with `prefix`."""
     rng = np.random.default_rng(0)
     n = sum(SPLIT_SIZES.values())
-    records = pd.DataFrame(
-        {
-            "id": [f"{prefix}{i}" for i in range(n)],
-            "label": np.tile([1, 0], n // 2),
-            "chrom": "chr2R",
-            "start": np.arange(n) * 100,
-            "end": np.arange(n) * 100 + LENGTH,
-            "strand": np.tile(["+", "+", "-", "-"], n // 4),
-            "length": LENGTH,
-        }
-    )
+    records = pd.DataFrame({"id": [f"{prefix}{i}" for i in range(n)]})
+    records["label"], records["chrom"] = np.tile([1, 0], n // 2), "chr2R"
+    records["start"] = np.arange(n) * 100
+    records["end"] = records["start"] + LENGTH
+    records["strand"], records["length"] = np.tile(["+", "+", "-", "-"], n // 4), LENGTH
     split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
     for part in ("corpus", "model", "predictions", "attribution"):
         (folder / part).mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
-    sources = [source, source | {"made": {"kind": "shuffled"}}]
     corpus = {
-        "alphabet": "dna",
-        "assembly": "dm3",
-        "num_records": n,
-        "num_letters": n * LENGTH,
-        "fingerprint": "f" * 64,
-        "read": n + 3,
-        "dropped": {"exact duplicates": 3},
+        **{"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH},
+        **{"fingerprint": "f" * 64, "read": n + 3, "dropped": {"exact duplicates": 3}},
         "noted": {"lower case letters": 12},
-        "sources": sources,
+        "sources": [source, source | {"made": {"kind": "shuffled"}}],
     }
     (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
     (folder / "audit.json").write_text(json.dumps(AUDIT))
-    pd.DataFrame({"id": records["id"], "split": split, "reason": "random"}).to_csv(
-        folder / "split.tsv", sep="\t", index=False
-    )
+    table = pd.DataFrame({"id": records["id"], "split": split, "reason": "random"})
+    table.to_csv(folder / "split.tsv", sep="\t", index=False)
 
     labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
     logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
@@ -230,52 +186,37 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
     (folder / "model" / "run.toml").write_text('title = "A small task"\n')
     provenance = {
-        "vocabulary_sha256": "c" * 64,
-        "num_train": 40,
-        **belonging(folder),
-        "versions": {"torch": "2.13.0"},
+        **{"vocabulary_sha256": "c" * 64, "num_train": 40, "versions": {"torch": "2.13.0"}},
         "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
+        **belonging(folder),
     }
     (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
     steps = np.arange(1, 9) * 250
-    history = {
-        "step": steps,
-        "epoch": steps / 260,
-        "train_loss": 0.7 / np.sqrt(1 + steps / 400),
-        "valid_loss": 0.69 - 0.2 * (1 - np.exp(-steps / 500)),
-        "valid_auroc": 0.85 - 0.2 * np.exp(-steps / 600),
-        "learning_rate": 1e-3,
-        "seconds": steps / 20,
-    }
-    pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
+    history = pd.DataFrame({"step": steps, "epoch": steps / 260})
+    history["train_loss"] = 0.7 / np.sqrt(1 + steps / 400)
+    history["valid_loss"] = 0.69 - 0.2 * (1 - np.exp(-steps / 500))
+    history["valid_auroc"] = 0.85 - 0.2 * np.exp(-steps / 600)
+    history["learning_rate"], history["seconds"] = 1e-3, steps / 20
+    history.to_csv(folder / "model" / "history.csv", index=False)
 
     motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    curves = pd.DataFrame(
-        {
-            "name": "motif_01",
-            "strand": ["+", "+", "-", "-"],
-            "start": [0, 40, 0, 40],
-            "end": [40, 45, 40, 45],
-            "effect": [0.1, 0.2, 0.1, 1.25],
-            "unit": "log-odds",
-        }
-    )
-    curves = curves.assign(effect_low=curves["effect"] - 0.1, effect_high=curves["effect"] + 0.1)
+    (folder / "motifs.json").write_text(json.dumps(belonging(folder)))
+    curves = table_of("""
+        name     strand start end unit     effect effect_low effect_high
+        motif_01 +      0     40  log-odds 0.1    0.0        0.2
+        motif_01 +      40    45  log-odds 0.2    0.1        0.3
+        motif_01 -      0     40  log-odds 0.1    0.0        0.2
+        motif_01 -      40    45  log-odds 1.25   1.15       1.35
+    """)
     curves.to_csv(folder / "marginals.tsv", sep="\t", index=False)
     PAIRS.to_csv(folder / "interactions.tsv", sep="\t", index=False)
-    by_distance = pd.DataFrame(
-        {
-            "name_a": "motif_01",
-            "name_b": "motif_02",
-            "orientation": "+-",
-            "distance": [0, 10, 20],
-            "epistasis": [0.0, 0.9, 0.1],
-            "unit": "log-odds",
-        }
-    )
-    by_distance.assign(epistasis_low=-0.1, epistasis_high=1.0).to_csv(
-        folder / "interactions.distances.tsv", sep="\t", index=False
-    )
+    by_distance = table_of("""
+        name_a   name_b   orientation distance epistasis unit     epistasis_low epistasis_high
+        motif_01 motif_02 +-          0        0.0       log-odds -0.1          1.0
+        motif_01 motif_02 +-          10       0.9       log-odds -0.1          1.0
+        motif_01 motif_02 +-          20       0.1       log-odds -0.1          1.0
+    """)
+    by_distance.to_csv(folder / "interactions.distances.tsv", sep="\t", index=False)
     ppms = dict.fromkeys(motifs["name"], PPM)
     (folder / "motifs.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 20)))
     test = records[split == "test"]

@@ -23,8 +23,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "columns": {
         "kind": "regression",
         "columns": ["liver", "lung"],
-        "center": [0.0, 0.0],
-        "scale": [1.0, 1.0],
+        "center": [0, 0],
+        "scale": [1, 1],
     },
     "multiclass": {"kind": "multiclass", "column": "family", "classes": CLASSES},
     "multilabel": {"kind": "multilabel", "columns": ["acetyl", "methyl"]},
@@ -38,6 +38,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     },
 }
 LENGTH = 60
+PER_LETTER = {"tokens": {"k": 1}, "training": {"shift": 0, "reverse_complement": False}}
 
 
 def noisy(objective: Any, targets: Any, noise: float, rng: np.random.Generator) -> Any:
@@ -66,13 +67,7 @@ def make_language(folder: Path, kind: str = "causal") -> Results:
     model = {"kind": "attention", "pattern": {"kind": "full", "causal": kind == "causal"}}
     model["stem"] = {"kind": "none"}
     run = RunFile.model_validate(
-        {
-            "data": {"sequences": "s.fa"},
-            "objective": objective,
-            "tokens": {"k": 1},
-            "model": model,
-            "training": {"reverse_complement": False},
-        }
+        {"data": {"sequences": "s.fa"}, "objective": objective, "model": model, **PER_LETTER}
     )
     splits = pd.read_csv(folder / "split.tsv", sep="\t")
     rng, tokens = np.random.default_rng(0), 59
@@ -168,8 +163,7 @@ def make_targets(kind: str, folder: Path) -> Results:
             "title": f"A task of {kind}",
             "data": {"sequences": "s.fa", "targets": "t.tsv"},
             "objective": OBJECTIVES[kind],
-            "tokens": {"k": 1},
-            "training": {"shift": 0, "reverse_complement": False},
+            **PER_LETTER,
             "interpret": {"database": "jaspar:insects"},
         }
     )

@@ -1,13 +1,24 @@
-"""Test the findings of the figures on motifs, attribution and subsets of records."""
+"""Test the plot functions of the report, and the findings of its figures."""
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from small_results import table_of
 
+from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.report import plots, target_plots
 from selfattn_bio.report.class_figures import _read_slices
 from selfattn_bio.report.figures import _effects, _peak, interpretation
+from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
+from selfattn_bio.report.words import MINUS
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
 
 
 def test_peak_has_positions_from_1():
@@ -16,9 +27,7 @@ def test_peak_has_positions_from_1():
     assert _peak(attribution) == (
         "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
     )
-    assert _peak(np.array([[1, 1, 5, 1]])) == (
-        "Attribution is highest at position 3: 62 % of the total (25 % if it were even)."
-    )
+    assert " at position 3: 62 % of the total (25 %" in _peak(np.array([[1, 1, 5, 1]]))
     assert _peak(np.zeros((2, 30))) == _peak(np.zeros((2, 0))) == ""
 
 
@@ -34,8 +43,7 @@ def test_slices_above_chance_are_counted(low, count):
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
     def findings(of):
-        drawings = interpretation(of, tmp_path / "plots")
-        return {drawing.name: drawing.finding for drawing in drawings}
+        return {each.name: each.finding for each in interpretation(of, tmp_path / "plots")}
 
     found = findings(results)
     assert found["evidence"] == (
@@ -47,18 +55,14 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
 
 
 def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
-    table = pd.DataFrame(
-        {
-            "name": [f"motif_0{number}" for number in range(1, 6)],
-            "unit": ["liver", "liver", "liver", "liver", "heart"],
-            "effect": [-0.9, 1.0, 0.8, 0.0, 0.5],
-            "effect_low": [-1.0, 0.8, 0.6, -0.1, -0.1],
-            "effect_high": [-0.8, 1.2, 0.9, 0.1, 1.1],
-            "verdict": "supported",
-            "match": "",
-            "match_q": np.nan,
-        }
-    )
+    table = table_of("""
+        name     unit  effect effect_low effect_high verdict
+        motif_01 liver -0.9   -1.0       -0.8        supported
+        motif_02 liver 1.0    0.8        1.2         supported
+        motif_03 liver 0.8    0.6        0.9         supported
+        motif_04 liver 0.0    -0.1       0.1         supported
+        motif_05 heart 0.5    -0.1       1.1         supported
+    """).assign(match="", match_q=np.nan)
     liver, heart = _effects(table, "bases", tmp_path)
     assert (liver.name, heart.name) == ("evidence", "evidence_1")
     assert (liver.title, heart.title) == tuple(
@@ -70,3 +74,166 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
         "Of 4 motifs, 3 change the prediction (interval without 0): 2 raise it, 1 lowers it."
     )
     assert heart.finding == "Of 1 motif, 0 change the prediction (interval without 0)."
+
+
+def test_single_evaluation_is_plotted():
+    columns = ["step", "train_loss", "valid_loss", "valid_auroc"]
+    history = pd.DataFrame([[50, 0.7, 0.6, 0.8]], columns=columns)
+    with plots.style():
+        figure = Figure()
+        plots.draw_learning_curves(history, figure.subplots())
+    lines = [line for ax in figure.axes for line in ax.get_lines()]
+    curves = {line.get_label(): line.get_marker() for line in lines if line.get_label()[0] != "_"}
+    assert curves == dict.fromkeys(("training loss", "validation loss", "validation AUROC"), "o")
+
+
+def test_scores_are_counted_by_class(ax):
+    plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5, bins=2)
+    assert [patch.get_height() for patch in ax.patches] == [2, 1, 0, 1]  # negatives, then positives
+    assert ax.get_lines()[0].get_xdata()[0] == 0.5
+
+
+@pytest.mark.parametrize(("value", "number"), [(1, 2), (0, 1)])
+def test_zero_attention_is_not_drawn(value, number, ax):
+    plots.draw_attention_and_attribution(np.full((2, 3), value), np.ones((2, 3)), ax)
+    names = ["attribution", "raw attention"]
+    assert [line.get_label() for line in ax.get_lines()] == names[:number]
+
+
+def test_attention_map_has_positions_on_both_axes(ax):
+    weights = np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)
+    plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), weights), ax)
+    np.testing.assert_allclose(ax.collections[0].get_array(), weights)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top
+
+
+def test_evidence_with_many_matches_has_wide_axes():
+    motifs = table_of("""
+        name     match_q near_ties effect effect_low effect_high unit  verdict
+        motif_05 0.01    4         0.2    0.1        0.5         liver supported
+        motif_05 0.01    4         0.3    0.1        0.5         liver supported
+    """)
+    names = ("Lim1", "Hmx", "unc-4", "CG32532")
+    matches = "; ".join(f"{name} (MA0000.1)" for name in names)
+    with plots.style():
+        figure = Figure(figsize=(3.6, 1.3), layout="constrained")
+        ax = figure.subplots()
+        plots.draw_evidence(motifs.assign(match="hbn (MA0226.1)", other_matches=matches), ax)
+        figure.draw_without_rendering()
+    assert ax.get_position().width > 0.35
+    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or Lim1 or ..."
+    assert ax.get_xlabel() == "effect on liver"
+
+
+def test_unknown_chance_is_not_counted():
+    model = {name: {"auprc": {"value": 0.5, "low": 0.4, "high": 0.6}} for name in "abc"}
+    found = _spread(model, list("abc"), "auprc", {"a": 0.1, "b": 0.45, "c": None})
+    assert found.endswith(" 1 of 2 intervals are above chance.")
+    assert "chance" not in _spread(model, ["c"], "auprc", {"c": None})
+
+
+@pytest.mark.parametrize(
+    ("ends", "start"),
+    [
+        (0.5, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
+        (0.95, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
+        (0.8, "Accuracy at the ends of the record cannot be distinguished from the middle: 0."),
+    ],
+)
+def test_ends_are_compared_with_an_interval(ends, start):
+    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (30, 10))
+    accuracies[:, [0, -1]] += ends - 0.8
+    finding = _ends(accuracies)
+    assert finding.startswith(start)
+    differences = accuracies[:, [0, -1]].mean(axis=1) - accuracies[:, 2:-2].mean(axis=1)
+    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(30)
+    bounds = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})".replace("-", MINUS)
+    assert finding.endswith(f"difference {bounds}.")
+
+
+def test_accuracy_of_short_records_is_missing():
+    truth = pd.Series(["H" * 10, "-" + "H" * 9, "H" * 9, ""])
+    calls = pd.Series(["H" * 9 + "E", "H" * 10, "H" * 9, ""])
+    found = _accuracy_along(truth, calls)
+    np.testing.assert_array_equal(found[0], [1] * 9 + [0])
+    np.testing.assert_array_equal(found[1], [np.nan] + [1] * 9)
+    assert np.isnan(found[2:]).all()
+    with pytest.raises(ValueError, match="shorter"):
+        _accuracy_along(truth[:1], pd.Series(["H" * 9]))
+
+
+def test_normal_intervals_have_means_and_halves():
+    means, halves = target_plots.normal_intervals([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
+    assert means == [2, 2]
+    np.testing.assert_allclose(halves, [1.96, 0])
+
+
+def test_distances_are_in_kb(ax):
+    target_plots.draw_distances({"model": np.array([0.5, 1])}, np.array([0.1, 0.2]), 200, ax)
+    assert ax.get_xlabel() == "maximum distance to a point (kb)"
+    assert ax.get_lines()[0].get_xdata().tolist() == [0, 0.2]
+
+
+def test_rare_classes_are_merged():
+    counts = np.diag(np.arange(25, 0, -1))
+    counts[24, 0] = 2
+    merged, names = _most_frequent(counts, [f"c{i}" for i in range(25)])
+    assert names == [*(f"c{i}" for i in range(19)), "other classes"]
+    assert merged.sum() == counts.sum()
+    assert merged[19].tolist() == [2, *[0] * 18, 21]
+
+
+def test_scatter_draws_each_record(ax):
+    target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
+    points, diagonal = ax.get_lines()
+    np.testing.assert_array_equal(points.get_xydata(), [[1, 1], [2, 2], [3, 5]])
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[1, 1], [5, 5]])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted growth", "observed growth")
+
+
+def test_many_records_are_counted_in_hexagons(ax):
+    x, y = np.random.default_rng(0).normal(size=(2, target_plots.MAX_POINTS + 1))
+    target_plots.draw_scatter(x, y, ax)
+    assert ax.collections[0].get_array().sum() == len(x)
+
+
+def test_residuals_have_means_of_similar_predictions(ax):
+    predicted = np.repeat([0.0, 1.0], 50)
+    target_plots.draw_residuals(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
+    np.testing.assert_allclose(ax.get_lines()[-1].get_xydata(), [[0, 1], [1, 1]])
+
+
+def test_confusion_matrix_has_counts_and_row_fractions(ax):
+    target_plots.draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], ax)
+    shown = ["75 %\n3", "25 %\n1", "\N{EN DASH}", "\N{EN DASH}"]
+    assert [text.get_text() for text in ax.texts] == shown
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[0.75, 0.25], [0, 0]])
+    assert ax.get_ylim() == (1.5, -0.5)  # the first class is at the top
+
+
+def test_pairs_have_intervals_and_chance_if_known(ax):
+    entry = {"value": 0.8, "low": 0.7, "high": 0.85}
+    rows = [("a", entry, None), ("b", entry, dict.fromkeys(entry))]
+    target_plots.draw_pairs(rows, ("model", "other"), ax, "AUPRC", [0.1, None])
+    segments = [segment for of in ax.collections for segment in of.get_segments()]
+    np.testing.assert_allclose([segment[:, 0] for segment in segments], [[0.7, 0.85]] * 2)
+    assert ax.get_lines()[-1].get_xydata().tolist() == [[0.1, 0]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "model"]
+    ax.clear()
+    target_plots.draw_pairs(rows[:1], ("model", ""), ax, "AUPRC", [None])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model"]
+
+
+def test_accuracy_along_the_record_has_intervals(ax):
+    parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.ones(4)]
+    target_plots.draw_along({"model": parts}, ax, "accuracy", "position")
+    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0.25, 0.5], [0.75, 1]])
+    half = 1.96 * np.std(parts[0], ddof=1) / 2
+    segments = ax.collections[0].get_segments()
+    np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
+
+
+def test_losses_are_counted_next_to_the_baseline(ax):
+    target_plots.draw_losses([1.0, 1.1, np.nan, 2.0], 1.5, "unigram", ax, "nats")
+    assert sum(patch.get_height() for patch in ax.patches) == 3
+    assert ax.get_lines()[0].get_xdata()[0] == 1.5

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from small_results import TASK, make_results
+from target_results import PER_LETTER
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
@@ -20,10 +21,7 @@ OBJECTIVES = {
 def task_of(kind):
     data = {"sequences": "a.csv", **({} if kind == "masked" else {"targets": "t.tsv"})}
     section = {"kind": kind, **OBJECTIVES[kind]}
-    tokens, training = {"k": 1}, {"shift": 0, "reverse_complement": False}
-    return RunFile.model_validate(
-        {"data": data, "objective": section, "tokens": tokens, "training": training}
-    )
+    return RunFile.model_validate({"data": data, "objective": section, **PER_LETTER})
 
 
 def lines_of(folder, task=TASK):
@@ -60,13 +58,7 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "best", "title", "figures", "comparison"),
     [
-        (
-            "regression",
-            "kmer6_linear",
-            "Pearson's r",
-            (0.61, 0.5),
-            "linear model of 6-mers: +0.110",
-        ),
+        ("regression", "kmer6_linear", "Pearson's r", (0.61, 0.5), "linear model of 6-mers: +0.11"),
         ("labels", None, "accuracy", (0.7, 0.6), "with a baseline, because no baseline was run."),
         ("masked", "unigram", "perplexity", (3.9, 3.99), "token frequencies: \N{MINUS SIGN}0.090"),
     ],

@@ -18,20 +18,12 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 ATTENTION = {
-    "kind": "attention",
-    "members": 1,
-    "embed_dim": 8,
-    "num_layers": 2,
-    "num_heads": 2,
+    **{"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2},
     "feedforward_dim": 8,
 }
 CNN = {
-    "kind": "cnn",
-    "embed_dim": 4,
-    "channels": [4, 4, 4],
-    "kernels": [3, 3, 3],
-    "pools": [2, 2, 2],
-    "hidden_dim": 4,
+    **{"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3]},
+    **{"pools": [2, 2, 2], "hidden_dim": 4},
 }
 MODELS = {
     "dna": ("dna", ATTENTION),
@@ -96,11 +88,8 @@ def modelled(request, tmp_path):
     save_model(folder / "model", run, build_network(run).state_dict(), provenance)
     explain(folder / "model", SEQUENCES[alphabet]).save(folder / "attribution")
     test = pd.read_csv(folder / "predictions" / "test.tsv", sep="\t")
-    text = "".join(
-        f">{name}\n{SEQUENCES[alphabet][0]}{letter}\n"
-        for name, letter in zip(test["id"], "AC", strict=False)
-    )
-    (tmp_path / "test.fa").write_text(text)
+    first, second = (f">{name}\n{SEQUENCES[alphabet][0]}" for name in test["id"][:2])
+    (tmp_path / "test.fa").write_text(f"{first}A\n{second}C\n")
     for file in (folder / "corpus").iterdir():
         file.unlink()
     rules = RecordRules(get_alphabet(alphabet))
@@ -116,11 +105,8 @@ def test_attention_is_plotted_by_layer_and_head(modelled, monkeypatch):
         assert "have no attention" in said["shown"][0].data
         assert maps == []
     else:
-        assert maps == [
-            f"layer {layer}, {of}"
-            for layer in (1, 2)
-            for of in ("mean over heads", "head 1", "head 2")
-        ]
+        shown = ("mean over heads", "head 1", "head 2")
+        assert maps == [f"layer {layer}, {of}" for layer in (1, 2) for of in shown]
         assert len(said["shown"][1]) == 2 * 2 * 3
     assert said["length"] == len(SEQUENCES[alphabet][0])
 

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, rows_of, tables_of
@@ -13,7 +15,7 @@ from small_results import AUDIT, MOTIFS, PAIRS, TASK, make_results
 
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.report import words
-from selfattn_bio.report.tables import leakage_tables
+from selfattn_bio.report.tables import leakage_tables, stability_table
 from selfattn_bio.study.study import Study
 
 
@@ -47,22 +49,18 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page):
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     history = tmp_path / "model" / "history.csv"
     pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
-    stack = StackSection(parts=("exact_positions", "composition"))
-    stored = {"weights": {"network": 0.08, "exact_positions": 1.27, "composition": 0.5}}
-    stored |= {"bias": -0.4, "weights_sha256": ""}
+    weights = {"network": 0.08, "exact_positions": 1.27, "composition": 0.5}
+    stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
     (tmp_path / "model" / "stack").mkdir()
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
-    changed, times = (
-        page_of(tmp_path, TASK.model_copy(update={"stack": stack})),
-        "\N{MULTIPLICATION SIGN}",
-    )
-    assert (
-        "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps. The "
-        "weights in <code>model/</code> protect each training record." in changed
-    )
+    stack = StackSection(parts=("exact_positions", "composition"))
+    changed = page_of(tmp_path, TASK.model_copy(update={"stack": stack}))
+    budget = "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps."
+    assert budget in changed
     assert "Private runs do not report the training loss." in changed
     assert "training loss</text>" not in changed
     name = words.classifier_name("exact_positions", short=True)
+    times = "\N{MULTIPLICATION SIGN}"
     assert (
         f"The score combines the network with simple models: 0.08 {times} network + 1.27 {times} "
         f"{name} + 0.50 {times} composition {words.MINUS} 0.40."
@@ -94,14 +92,13 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page, folder):
     for entry in found["groups"]:
         row = groups[entry["group"] + " (lowest AUROC)" * (entry["group"] == found["worst"])]
         assert (row["records"], row["positives"]) == (str(entry["n"]), str(entry["positives"]))
-        for heading, classifier, metric in (
-            ("AUROC, model", "model", "auroc"),
-            ("accuracy, model", "model", "accuracy"),
-            ("AUROC, best baseline", "cnn", "auroc"),
+        for metric, classifier, of in (
+            *(("AUROC", "model", "model"), ("accuracy", "model", "model")),
+            ("AUROC", "cnn", "best baseline"),
         ):
             known = entry[classifier]
-            text = f"{known[metric]['value']:.3f} " if known else "one class only"
-            assert row[heading].startswith(text)
+            text = f"{known[metric.lower()]['value']:.3f} " if known else "one class only"
+            assert row[f"{metric}, {of}"].startswith(text)
     assert '<a href="#groups">Groups</a>' in page
 
 
@@ -129,14 +126,9 @@ def test_the_page_loads_nothing(page):
 
 def test_the_answer_comes_first(page):
     head = re.sub(r"<[^>]+>", "", page[page.index("<header>") : page.index("</header>")])
-    for part in (
-        "AUROC on 80 test records",
-        "best baseline: CNN",
-        "paired bootstrap",
-        "1 of 3 motifs is supported",
-        "Dref",
-    ):
-        assert part in head
+    texts = ("AUROC on 80 test records", "best baseline: CNN", "paired bootstrap")
+    for text in (*texts, "1 of 3 motifs is supported", "Dref"):
+        assert text in head
 
 
 def test_motifs_without_known_match(tmp_path):
@@ -249,12 +241,12 @@ def test_every_figure_states_a_finding(page):
 
 def test_leakage_table_shows_limits(page):
     leaks, nearest, shifts = tables_of(page, "leakage")
-    assert leaks["near neighbour (at least 0.15 of k-mers shared)"] == {
-        "test records": "3",
-        "limit": "8",
-    }
-    assert leaks["same species"] == {"test records": "7", "limit": "none"}
-    assert leaks["identical sequence on either strand"] == {"test records": "0", "limit": "0"}
+    for name, number, limit in (
+        ("near neighbour (at least 0.15 of k-mers shared)", "3", "8"),
+        ("same species", "7", "none"),
+        ("identical sequence on either strand", "0", "0"),
+    ):
+        assert leaks[name] == {"test records": number, "limit": limit}
     assert nearest == {"0.15 to 1.0": {"test records": "2"}, "1.0": {"test records": "1"}}
     assert shifts == {
         "length, test": {
@@ -305,13 +297,10 @@ def test_motif_pairs_are_reported(page, tmp_path):
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert list(rows) == names
     assert rows[names[0]] == {
-        "records tested": "62 of 62",
-        "epistasis": "+0.61 +0.42 to +0.80",
-        "q": "0.004",
+        **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
         "most enriched spacing, bp": "5 to 9 8.5-fold, q = 0.003",
         "most enriched strands": "+- 2.7-fold, q = 0.002",
-        "closest pair": "0.83",
-        "verdict": "supported",
+        **{"closest pair": "0.83", "verdict": "supported"},
     }
     make_results(tmp_path)
     path = tmp_path / "interactions.tsv"
@@ -323,12 +312,9 @@ def test_motif_pairs_are_reported(page, tmp_path):
     assert "No two motifs occur together" in page_of(tmp_path)
     path.unlink()
     assert "Pairs of motifs were not tested" in page_of(tmp_path)
-
-
-def test_one_motif_has_no_pairs(tmp_path):
-    make_results(tmp_path, MOTIFS[:1])
-    PAIRS[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
-    assert "One motif, so no pairs." in page_of(tmp_path)
+    make_results(tmp_path / "one", MOTIFS[:1])
+    PAIRS[:0].to_csv(tmp_path / "one" / "interactions.tsv", sep="\t", index=False)
+    assert "One motif, so no pairs." in page_of(tmp_path / "one")
 
 
 def test_groups_and_slices_of_one_property_share_a_table(page, tmp_path):
@@ -340,3 +326,54 @@ def test_groups_and_slices_of_one_property_share_a_table(page, tmp_path):
     changed = page_of(tmp_path).replace("&lt;", "<")
     assert "GC content <" not in changed
     assert "By GC content" in changed
+
+
+DOCUMENTS = {path.stem for path in (Path(__file__).parents[3] / "docs").glob("*.md")}
+
+
+def test_sections_link_to_documentation_if_it_has_an_address(tmp_path, monkeypatch):
+    make_results(tmp_path)
+    metadata = Message()
+    monkeypatch.setattr("selfattn_bio.report.page.metadata", lambda name: metadata)
+    metadata["Project-URL"] = "Source, https://example.org/code"
+    assert "example.org" not in page_of(tmp_path)
+    metadata["Project-URL"] = "Documentation, https://example.org/docs/"
+    linked = re.findall(r'href="https://example\.org/docs/(\w+)\.html"', page_of(tmp_path))
+    assert {"interpretation_evidence", "baselines", "data", "results"} <= set(linked) <= DOCUMENTS
+
+
+def page_of_seeds(folder, seeds):
+    training = TASK.training.model_copy(update={"seeds": seeds})
+    return page_of(folder, TASK.model_copy(update={"training": training}))
+
+
+def test_page_shows_motifs_found_again(tmp_path):
+    other = tmp_path / "members" / "2"
+    for folder, verdict in ((tmp_path, "supported"), (other, "inconclusive")):
+        make_results(folder, MOTIFS[:2].assign(verdict=verdict))
+    path = tmp_path / "attribution" / "attribution.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"member_correlation": 0.734}))
+    page = page_of(tmp_path)
+    assert "found in" not in page  # one training
+    assert f"{words.agreement_sentence(0.734, np.empty(0))}</p>" in page
+    page = page_of_seeds(tmp_path, 2)
+    # both motifs of the fixture are equal
+    *_, motifs = tables_of(page, "motifs")
+    row = {"consensus": "TATNC", "best match": "Dref", "found in": "2 of 2"}
+    assert list(motifs.values())[-1] == row | {"supported in": "1 of 2"}
+    assert f"{words.agreement_sentence(0.734, np.ones(20))}</p>" in page
+    assert "The motifs of 2 of 2 trainings were searched, separately, and those of 2 were" in page
+    page = page_of_seeds(tmp_path, 3)
+    assert "The model was trained 3 times with different seeds. The motifs of 2 of 3 train" in page
+    shutil.rmtree(other)
+    assert "found in" not in page_of_seeds(tmp_path, 2)
+
+
+def test_stability_without_verdicts_has_no_column():
+    row = {"run": 1, "name": "m", "consensus": "TATA", "match": "", "runs": 2, "found_in": 2}
+    untested, tested = (
+        stability_table(pd.DataFrame([row | {"tested": number, "supported_in": number}]))
+        for number in (0, 1)
+    )
+    assert "supported in" not in untested.headings
+    assert tested.rows[0].cells["supported in"] == "1 of 1"

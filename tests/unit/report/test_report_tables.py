@@ -10,33 +10,32 @@ from target_results import OBJECTIVES, make_bins, make_language, make_targets
 
 from selfattn_bio.report import page, words
 
-TITLES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "MCC",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "mcc_at_half": "MCC at 0.5",
-    "accuracy_at_half": "accuracy at 0.5",
-    "f1_at_half": "F1 at 0.5",
-    "brier": "Brier",
-    "ece": "ECE",
-    "pearson": "Pearson's r",
-    "spearman": "Spearman's rho",
-    "r2": "R²",
-    "mse": "MSE",
-    "macro_f1": "macro F1",
-    "perplexity": "perplexity",
-    "bits_per_letter": "bits per letter",
-    "mean": "mean of the parts",
-    "activity.pearson": "activity: Pearson's r",
-    "activity.spearman": "activity: Spearman's rho",
-    "activity.r2": "activity: R²",
-    "activity.mse": "activity: MSE",
-    "class.accuracy": "class: accuracy",
-    "class.macro_f1": "class: macro F1",
-    "class.mcc": "class: MCC",
-}
+TITLES = dict(
+    line.split(" | ")
+    for line in """\
+auroc | AUROC
+auprc | AUPRC
+mcc | MCC
+f1 | F1
+mcc_at_half | MCC at 0.5
+accuracy_at_half | accuracy at 0.5
+f1_at_half | F1 at 0.5
+brier | Brier
+ece | ECE
+pearson | Pearson's r
+spearman | Spearman's rho
+r2 | R²
+mse | MSE
+macro_f1 | macro F1
+bits_per_letter | bits per letter
+mean | mean of the parts""".splitlines()
+)
+
+
+def title(metric):
+    """Return the heading of a metric, which may be that of a part: PART.METRIC."""
+    part, _, name = metric.rpartition(".")
+    return f"{part}: " * bool(part) + TITLES.get(name, name)
 
 
 def rounded(value, sign="", digits=3):
@@ -55,7 +54,7 @@ def shown(of, sign=""):
 def expected(entry, sign=""):
     """Return the texts of the metrics of a classifier by their headings."""
     return {
-        TITLES[metric]: shown(of, sign)
+        title(metric): shown(of, sign)
         for metric, of in entry.items()
         if isinstance(of, dict) and "value" in of and not metric.startswith("calibration_")
     }
@@ -69,10 +68,10 @@ def expected_performance(metrics, main):
     )
     rows = {}
     for name, entry in test.items():
-        more = {f"validation {TITLES[main]}": shown(valid[name][main])}
+        more = {f"validation {title(main)}": shown(valid[name][main])}
         if members := metrics["test"].get("members"):
             each = members.get(name, {"each": []})["each"]
-            more[f"{TITLES[main]} of each member"] = " ".join(map(rounded, each)) or words.MISSING
+            more[f"{title(main)} of each member"] = " ".join(map(rounded, each)) or words.MISSING
         cost = metrics["costs"].get(name, {})
         more["training time, s"] = rounded(cost.get("seconds"), digits=0)
         more["peak memory, MB"] = rounded(cost.get("peak_memory_mb"), digits=0)

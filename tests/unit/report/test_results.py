@@ -10,15 +10,13 @@ from selfattn_bio.report.results import site_positions
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_table
 
 RECORDS = pd.DataFrame(
-    {
-        "id": ["a", "b", "c"],
-        "chrom": ["chr2R", "chr2R", None],
-        "start": pd.array([100, 150, None], dtype="Int64"),
-        "end": pd.array([200, 250, None], dtype="Int64"),
-        "strand": ["-", "+", None],
-        "length": [100, 100, 80],
-    }
-)
+    [
+        ("a", "chr2R", 100, 200, "-", 100),
+        ("b", "chr2R", 150, 250, "+", 100),
+        ("c", None, None, None, None, 80),
+    ],
+    columns=["id", "chrom", "start", "end", "strand", "length"],
+).astype({"start": "Int64", "end": "Int64"})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,10 @@ def test_damaged_file_is_named(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("model/provenance.json", "train"), ("metrics.json", "evaluate"), ("attribution", "explain")],
+    [
+        *(("model/provenance.json", "train"), ("metrics.json", "evaluate")),
+        *(("attribution", "explain"), ("motifs.json", "motifs")),
+    ],
 )
 @pytest.mark.parametrize(
     ("key", "what"), [("corpus_fingerprint", "corpus"), ("split_sha256", "split")]

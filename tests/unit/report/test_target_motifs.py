@@ -14,15 +14,9 @@ LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
 NUMBER = {
     **{"target": "activity.expression", "unit": "expression", "min_effect": 0.2},
     **{"difference": -1.5, "matched_difference": -1.25, "records_with_hit": 20, "records": 80},
-    **{
-        "effect": -0.9,
-        "effect_low": -1.1,
-        "effect_high": -0.7,
-        "necessity": -0.8,
-        "necessity_low": -1.0,
-    },
-    **{"necessity_high": -0.6, "odds_ratio": np.nan, "matched_odds_ratio": np.nan},
-    **dict.fromkeys(LABELS, np.nan),
+    **{"effect": -0.9, "effect_low": -1.1, "effect_high": -0.7},
+    **{"necessity": -0.8, "necessity_low": -1.0, "necessity_high": -0.6},
+    **dict.fromkeys((*LABELS, "odds_ratio", "matched_odds_ratio"), np.nan),
 }
 
 
@@ -49,9 +43,7 @@ def test_page_shows_motifs_of_each_output(tmp_path):
         "sites, for activity.expression</small>",
         "sites, for class.ebox</small>",
         "<b>Supported</b> (expression): test records with a site have higher or",
-        "<b>Positives</b> are the test records of the class or label of the motif",
         "<b>Supported</b>: sites are more frequent in positives than in negatives",
-        "with high attribution in test positives (numbers: test records), by position",
         "found and tested for activity.expression, class.ebox separately",
         "Is expression different in records with a site?",
         f"the difference of the means is {MINUS}1.50 expression;",
@@ -88,13 +80,10 @@ def test_page_of_numbers_has_no_words_about_classes(tmp_path):
         ({}, "permuted motifs have such effects"),
         ({"necessity": -0.1}, "effect smaller than 0.2"),
         ({"necessity_high": 0.1}, "interval of the effect includes 0"),
-        (
-            {"matched_difference": 1.25, "null_p": np.nan},
-            "unclear whether records with a site have higher or lower numbers",
-        ),
+        ({"matched_difference": 1.25, "null_p": np.nan}, "unclear whether records with a site "),
     ],
 )
 def test_inconclusive_motif_of_a_number(changes, expected):
     row = {"verdict": "inconclusive", **dict.fromkeys(("enrichment_q", "matched_q"), 0.01)}
     row |= {"effect_q": 0.01, "support_q": 0.01, "null_motifs": 20, "null_p": 0.5}
-    assert shortfall(row | NUMBER | changes, 0.05) == expected
+    assert shortfall(row | NUMBER | changes, 0.05).startswith(expected)

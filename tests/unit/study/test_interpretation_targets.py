@@ -1,12 +1,12 @@
 """Test attribution, motifs and evidence of all kinds of outputs on words with a known effect."""
 
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
+from letters import ppm_of
 from small_run import RUN_FILE, save_untrained
 
 import selfattn_bio as sb
@@ -37,18 +37,14 @@ second_kernel = 3
 UNSHIFTED = "max_steps = 250\nshift = 0"
 
 
-def trained(
-    objective,
-    target,
-    data='targets = "t.tsv"',
-    training="max_steps = 250",
-    sequence="sequence",
-    train=lambda study: study.train(threads=1),
-):
+TARGETS = 'targets = "t.tsv"'
+
+
+def trained(objective, target, data=TARGETS, training="max_steps = 250", train=sb.Study.train):
     """Write a task with run.toml and t.tsv to the current folder, train it, and return its study.
 
     `target` is a function from the starts of the words in a record, by name, and noise, to its
-    target. `sequence` is the name of the column of sequences.
+    target.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -60,6 +56,7 @@ def trained(
             letters[start : start + 10] = list(WORDS[name])
         place = (f"c{i % 3 + 1}", i * LENGTH, (i + 1) * LENGTH, "+")
         rows.append(("".join(letters), *place, *target(starts, rng.normal())))
+    sequence = "Seq" if "Seq" in data else "sequence"
     columns = [sequence, "chrom", "start", "end", "strand", "y", "other"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "id", [f"r{i}" for i in range(len(table))])
@@ -80,9 +77,8 @@ def numbers():
     def target(names, noise):
         return 3 * ("raises" in names) - 3 * ("lowers" in names) + 10 + noise / 2, noise
 
-    data = 'targets = "t.tsv"\ncolumns = { sequence = "Seq" }'
     objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
-    return trained(objective, target, data, sequence="Seq")
+    return trained(objective, target, TARGETS + '\ncolumns = { sequence = "Seq" }')
 
 
 def classes(known="", **options):
@@ -115,15 +111,12 @@ def bins():
 
     def target(starts, noise):
         number = len(points)
-        points.append(
-            [
-                f"c{number % 3 + 1}\t{at}\t{at + 1}\tp\t0\t{strand}\n"
-                for name, strand in (("raises", "+"), ("lowers", "-"))
-                if name in starts
-                for at in [number * LENGTH + starts[name] + 5]
-            ]
-        )
-        Path("points.bed").write_text("".join(chain(*points)))
+        points.append("")
+        for name, strand in (("raises", "+"), ("lowers", "-")):
+            if name in starts:
+                at = number * LENGTH + starts[name] + 5
+                points[-1] += f"c{number % 3 + 1}\t{at}\t{at + 1}\tp\t0\t{strand}\n"
+        Path("points.bed").write_text("".join(points))
         return noise, noise
 
     objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
@@ -156,9 +149,7 @@ def verdicts_of_words(target):
     output = find_output(scorer.objective.outputs, target)
     _, letters, values = read_held_out(scorer, held_out(), None)
     records = held_out_records(output, letters, output.truth(values), scorer.alphabet)
-    ppms = {
-        name: np.eye(4)[["ACGT".index(letter) for letter in word]] for name, word in WORDS.items()
-    }
+    ppms = {name: ppm_of(word) for name, word in WORDS.items()}
     sites = dict.fromkeys(ppms, 100)
     hits = find_hits(ppms, sites, letters, HIT_P)
     scored = Scored(records, calibrated_scores(scorer, output, records))
@@ -289,9 +280,7 @@ def test_targets_are_checked(here):
     line = 1 + text.splitlines().index("[interpret]") + 1
     with pytest.raises(RunFileError) as refused:  # before training
         sb.Study("wrong.toml", ".").train()
-    assert str(refused.value) == (
-        f"wrong.toml:{line}: no output 'upp'; the outputs are down, none, up. Did you mean 'up'?"
-    )
+    assert str(refused.value).startswith(f"wrong.toml:{line}: no output 'upp'; the outputs are ")
     motifs = sb.explain("model", ["ACGTACGTAC" * 8], target="up").find_motifs(None)
     with pytest.raises(ArgumentError, match="the table has no column 'y', the target of the model"):
         motifs.with_evidence("model", pd.DataFrame({"sequence": ["ACGT" * 20]}))

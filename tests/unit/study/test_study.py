@@ -10,16 +10,10 @@ from selfattn_bio import Study, read_run_file
 from selfattn_bio.errors import ResultsError, RunFileError
 
 RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[training]
-seeds = 2
-[variants.cnn.model]
-kind = "cnn"
-[variants.shuffled.training]
-labels = "shuffled"
-seeds = 3
+data = { positives = "p.fa", negatives = "n.fa" }
+training.seeds = 2
+variants.cnn.model.kind = "cnn"
+variants.shuffled.training = { labels = "shuffled", seeds = 3 }
 [sweep]
 "training.learning_rate" = [0.001, 0.01]
 of = ["model", "cnn"]
@@ -30,9 +24,9 @@ MINE = "workflows/tasks/mine.toml"
 @pytest.fixture
 def tasks(here):
     """Write the same run file as a task, as a file elsewhere, and to a folder with run.toml."""
-    for path in (MINE, "other/my.toml", "mine_too/run.toml"):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(RUN_FILE)
+    for path in map(Path, (MINE, "other/my.toml", "mine_too/run.toml")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(RUN_FILE)
     return here
 
 
@@ -55,17 +49,11 @@ def argument_of(study):
     ],
 )
 @pytest.mark.parametrize(
-    ("part", "inside"),
-    [
-        ("", "."),
-        ("/members/2", "members/2"),
-        ("/variants/cnn", "variants/cnn"),
-        ("/variants/shuffled/members/3", "variants/shuffled/members/3"),
-    ],
+    "inside", [".", "members/2", "variants/cnn", "variants/shuffled/members/3"]
 )
 @pytest.mark.usefixtures("tasks")
-def test_study_of_text(text, run_file, folder, name, argument, part, inside):
-    study = Study(text.rstrip("/") + part)
+def test_study_of_text(text, run_file, folder, name, argument, inside):
+    study = Study(text if inside == "." else f"{text.rstrip('/')}/{inside}")
     assert study.task.path == Path(run_file)
     assert (study.root.folder, study.name) == (Path(folder), name)
     assert study.files.folder == Path(folder) / inside
@@ -143,12 +131,9 @@ def test_unknown_task_or_part_is_named(text, message):
 @pytest.mark.parametrize(
     ("result", "path", "step"),
     [
-        ("corpus", "corpus", "ingest"),
-        ("splits", "split.tsv", "split"),
-        ("leakage", "audit.tsv", "audit"),
-        ("evaluation", "metrics.json", "evaluate"),
-        ("ranking", "sweep.tsv", "sweep"),
-        ("model", "variants/cnn/model", "train"),
+        *(("corpus", "corpus", "ingest"), ("splits", "split.tsv", "split")),
+        *(("leakage", "audit.tsv", "audit"), ("evaluation", "metrics.json", "evaluate")),
+        *(("ranking", "sweep.tsv", "sweep"), ("model", "variants/cnn/model", "train")),
         ("explanation", "variants/cnn/attribution", "explain"),
         ("motifs", "variants/cnn/motifs.tsv", "motifs"),
         ("interactions", "variants/cnn/interactions.tsv", "interactions"),
