@@ -10,15 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import (
-    CARD,
-    POSITION,
-    RECORD,
-    TWO_CLASSES,
-    Baseline,
-    Setup,
-    restore,
-)
+from selfattn_bio.baselines.base import CARD, Baseline, Setup, restore
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.sequence.alphabet import Letters
 
@@ -32,10 +24,8 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
 
     The reason is an empty string if it can be fitted to these records.
     """
-    question = POSITION if setup.is_per_position else RECORD
-    question = TWO_CLASSES if setup.objective.has_log_odds else question
     for kind in BASELINES.values():
-        if question in kind.suits and setup.alphabet.name in kind.alphabets:
+        if setup.question in kind.suits and setup.alphabet.name in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 
