@@ -40,10 +40,8 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
 
     The reason is an empty string if it can be fitted to these records.
     """
-    question = POSITION if setup.is_per_position else RECORD
-    question = TWO_CLASSES if setup.objective.has_log_odds else question
     for kind in BASELINES.values():
-        if question in kind.suits and setup.alphabet.name in kind.alphabets:
+        if setup.question in kind.suits and setup.alphabet.name in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 
