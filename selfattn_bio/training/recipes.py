@@ -1,8 +1,9 @@
-"""Choose how a model of two classes of DNA is trained, from its training and validation records.
+"""Choose how a model is trained, from its training and validation records.
 
 Baselines, which are fitted in seconds, answer two questions: does the direction of a record matter,
-and do the exact positions of its bases separate the classes? If there is a motif database, motif
-scores are added to the stack of the recipe.
+and do the exact positions of its letters? An answer counts only if resampled validation records
+agree; otherwise the simpler assumption holds. If there is a motif database, motif scores are added
+to the stack of the recipe.
 
 To add a recipe, write a function that returns a `Recipe`, call it in `choose_recipe`, and add it to
 `test_every_recipe_is_a_run_file` and to the table in docs/stacking.md.
@@ -12,24 +13,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.baselines.base import sample_rows
-from selfattn_bio.config import NO_DATABASE, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import Letters
-from selfattn_bio.sequence.policy import SequencePolicy
 
 ENOUGH = 5_000  # maximum number of records that are examined, per split
-MIN_RECORDS = 20  # records per class and split that a choice requires
-# Records count as aligned if exact positions lose less AUROC than this, compared with 6-mers that
-# are counted in each tenth of a record.
+MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
+RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
+# Records count as aligned if exact positions lose less of the metric than this, compared with
+# k-mers.
 MARGIN = 0.02
 SHORT = 100  # bp; up to this length the stem pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record that the recipes support
@@ -52,7 +52,7 @@ class Recipe:
     Attributes
     ----------
     name
-        `aligned`, `both strands` or `one strand`.
+        `variants`, `aligned`, `both strands` or `one strand`.
     reason
         Why it suits the records; the text follows "because".
     tokens, model, training, transfer
@@ -72,80 +72,141 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """Store the name of a fitted baseline and its AUROC on validation records."""
+    """Store the metric of a fitted baseline on validation records and on resamples of them.
+
+    Attributes
+    ----------
+    name, metric
+        Readable name of the baseline, and the main metric of the objective.
+    value, draws
+        The metric of all records, and of each resample; trials have the same resamples.
+    """
 
     name: str
-    auroc: float
+    metric: str
+    value: float
+    draws: NDArray[np.float64]
+
+    def beats(self, other: Trial | float) -> bool:
+        """Return whether the metric is higher in at least `CONFIDENCE` of the resamples."""
+        least = other.draws if isinstance(other, Trial) else other
+        return float(np.mean(self.draws > least)) >= CONFIDENCE
+
+    def __str__(self) -> str:
+        low, high = np.nanquantile(self.draws, [0.025, 0.975])
+        return f"{self.name}: {self.metric} {self.value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
-    They support two classes of DNA, with records of at most `LONGEST` bp, `MOST` bp in total.
+    They support records with one input and scores per sequence, of at most `LONGEST` letters, and
+    `MOST` in total.
     """
-    is_binary = objective_of(run.objective).has_log_odds
-    is_plain = is_binary and run.data.alphabet == "dna" and run.partner is None
-    return is_plain and max(lengths) <= LONGEST and sum(lengths) <= MOST
+    objective = objective_of(run.objective)
+    is_scored = objective.has_scores and objective.outputs_per == "sequence"
+    return is_scored and run.partner is None and max(lengths) <= LONGEST and sum(lengths) <= MOST
 
 
 def choose_recipe(
-    letters: Mapping[str, Letters],
-    labels: Mapping[str, NDArray[np.int64]],
-    policy: SequencePolicy,
-    database: str = NO_DATABASE,
-) -> tuple[Recipe, list[Trial]]:
+    letters: Mapping[str, Letters], targets: Mapping[str, NDArray], setup: Setup
+) -> tuple[Recipe | None, list[Trial]]:
     """Choose a recipe from training and validation records.
 
     Parameters
     ----------
-    letters, labels
-        Records of `train` and `valid` in ASCII, and their labels 0 or 1.
-    policy
-        How the DNA records were read.
-    database
-        Motif database, or "none".
+    letters, targets
+        Records of `train` and `valid` in ASCII, and their targets as from `Objective.targets`.
+    setup
+        How the records were read, the objective and the motif database.
 
     Returns
     -------
-    The recipe, and the fitted baselines that decided.
+    The recipe, or None for proteins that are no variants of one sequence; and the fitted baselines
+    that decided.
 
     Raises
     ------
     ValueError
-        If the training or validation records lack one of the two classes.
+        If there are two classes, and the training or validation records lack one of them.
     """
-    number = len(letters["train"])
-    longest = max(map(len, letters["train"]))
-    given, both = Setup(policy, "given", database), Setup(policy, "both", database)
-    # a single record can make a part unsuitable, so the sample is not enough
-    has_motifs, is_aligned = (
-        not BASELINES[name].obstacle(given, letters["train"])
-        for name in ("motif_scores", "exact_positions")
-    )
-    motifs = ("motif_scores",) * has_motifs
-    rows = {split: sample_rows(labels[split], ENOUGH, MIN_RECORDS) for split in letters}
+    number, longest = len(letters["train"]), max(map(len, letters["train"]))
+
+    def fits(name: str) -> bool:
+        # a single record can make a part unsuitable, so the sample is not enough
+        return not BASELINES[name].obstacle(setup, letters["train"])
+
+    two_classes = setup.objective.has_log_odds
+    if not two_classes and fits("substitutions_linear"):
+        return variants(number, longest), []
+    if setup.alphabet.name != "dna":
+        return None, []
+    kmers = "kmer6_positional_logistic" if two_classes else "kmer6_linear"
+    exact = "exact_positions" if two_classes else "exact_positions_linear"
+    parts = tuple(filter(fits, (kmers, "motif_scores")))
+    strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
+    rows = {split: sample_rows(strata[split], ENOUGH, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
-    labels = {split: labels[split][of] for split, of in rows.items()}
+    targets = {split: targets[split][of] for split, of in rows.items()}
 
-    def trial(name: str, setup: Setup, kind: str) -> Trial:
-        data = letters["train"], labels["train"], letters["valid"], labels["valid"]
-        fitted = BASELINES[kind](setup).fit(*data)
-        return Trial(name, float(roc_auc_score(labels["valid"], fitted.logits(letters["valid"]))))
+    def trial(name: str, strands: Literal["given", "both"], kind: str) -> Trial:
+        objective = setup.objective
+        fitted = BASELINES[kind](replace(setup, strands=strands)).fit(
+            letters["train"], targets["train"], letters["valid"], targets["valid"]
+        )
+        predictions = objective.predictions(fitted.outputs(letters["valid"]))
+        measure, rng = objective.measurer(predictions, targets["valid"]), np.random.default_rng(0)
+        size = len(targets["valid"])
+        draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
+        metric = objective.main_metric
+        # a constant prediction has no correlation
+        value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
+        return Trial(name, metric, float(value), np.array(others))
 
-    one = trial("k-mers of the given strand", given, "kmer6_positional_logistic")
-    two = trial("k-mers of both strands", both, "kmer6_positional_logistic")
+    one = trial("k-mers of the given strand", "given", kmers)
+    two = trial("k-mers of both strands", "both", kmers)
     trials = [one, two]
-    if two.auroc >= one.auroc:
-        return both_strands(number, motifs, PARENTS.get(database, "")), trials
-    if is_aligned:
-        exact = trial("exact positions", given, "exact_positions")
-        trials.append(exact)
-        if exact.auroc > one.auroc - MARGIN:
-            return aligned(number, longest, motifs), trials
-    return one_strand(number, motifs), trials
+    if fits(exact):
+        trials.append(trial("exact positions", "given", exact))
+    if not any(given.beats(two) for given in (one, *trials[2:])):
+        parent = PARENTS.get(setup.database, "") if two_classes else ""
+        return both_strands(number, parts, parent), trials
+    if any(positions.value > one.value - MARGIN for positions in trials[2:]):
+        by_position = dict.fromkeys((exact, "exact_positions_trees", *parts))
+        return aligned(number, longest, tuple(filter(fits, by_position))), trials
+    return one_strand(number, parts), trials
 
 
-def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
+def learns_nothing(trials: Sequence[Trial]) -> bool:
+    """Return whether no baseline is above chance on the validation records."""
+    chance = {"auroc": 0.5}
+    return bool(trials) and not any(one.beats(chance.get(one.metric, 0.0)) for one in trials)
+
+
+def variants(records: int, length: int) -> Recipe:
+    """Return the recipe for variants of one sequence, which differ in few letters.
+
+    No position is pooled, and the head has a part for each, so that the effect of a substitution
+    can depend on its position.
+    """
+    return Recipe(
+        "variants",
+        "the records are variants of one sequence",
+        {"k": 1},
+        {
+            "kind": "attention",
+            "members": 1 if records > MANY else 2,
+            "dropout": 0.1,
+            "attention_dropout": ATTENTION_DROPOUT,
+            "stem": {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 5},
+            "head": {"kind": "pooling", "parts": length},
+        },
+        {**_budget(records), "learning_rate": 2e-3, "shift": 0},
+        parts=("substitutions_linear", "exact_positions_trees"),
+    )
+
+
+def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """Return the recipe for aligned records, such as promoters around a start site.
 
     Little pooling, and a head with one part for every few bases, let the network learn positions.
@@ -165,11 +226,11 @@ def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
             "head": {"kind": "pooling", "parts": parts},
         },
         {**_budget(records), "learning_rate": 2e-3, "shift": 0},
-        parts=("exact_positions", "kmer6_positional_logistic", *motifs),
+        parts=stacked,
     )
 
 
-def both_strands(records: int, motifs: tuple[str, ...] = (), parent: str = "") -> Recipe:
+def both_strands(records: int, stacked: tuple[str, ...] = (), parent: str = "") -> Recipe:
     """Return the recipe for records without a direction, such as binding sites.
 
     Their motifs may be anywhere, so training sequences are edited at random. With a parent that
@@ -178,7 +239,7 @@ def both_strands(records: int, motifs: tuple[str, ...] = (), parent: str = "") -
     epochs, rate = (CHILD_EPOCHS, 1e-3) if parent else (EDITED_EPOCHS, 2e-3)
     return Recipe(
         "both strands",
-        "k-mers of both strands predict at least as well as those of the given strand",
+        "no simple model that reads the given strand alone is clearly better than k-mers of both",
         {"k": 1},
         {
             "kind": "attention",
@@ -197,18 +258,18 @@ def both_strands(records: int, motifs: tuple[str, ...] = (), parent: str = "") -
             "edits": EDITS,
         },
         {"parent": parent} if parent else {},
-        ("kmer6_positional_logistic", *motifs),
+        stacked,
     )
 
 
-def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
+def one_strand(records: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """Return the recipe for records with a direction that are not aligned base by base."""
     return Recipe(
         "one strand",
-        "k-mers of the given strand predict better than those of both strands",
+        "k-mers of the given strand predict clearly better than those of both strands",
         model={"kind": "attention", "attention_dropout": ATTENTION_DROPOUT},
         training=_budget(records),
-        parts=("kmer6_positional_logistic", *motifs),
+        parts=stacked,
     )
 
 

@@ -18,7 +18,9 @@ from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.policy import policy_of
+from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.address import TASKS
 from selfattn_bio.study.study import Study
 from selfattn_bio.wizard.contents import read_contents
@@ -135,8 +137,9 @@ def propose(
     except CorpusError as error:  # keep [model] and [training] of the draft
         LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
         return Proposal(DIRECTIVE + text, path)
-    text, _ = draft(request, contents, recipe)
-    run_file_of(text, path)
+    if recipe:
+        text, _ = draft(request, contents, recipe)
+        run_file_of(text, path)
     return Proposal(DIRECTIVE + text, path)
 
 
@@ -162,33 +165,38 @@ def check_new_task(name: str) -> None:
         )
 
 
-def _choose_recipe(task: RunFile) -> Recipe:
+def _choose_recipe(task: RunFile) -> Recipe | None:
     """Split the records as the draft says, and choose a recipe without the test records."""
-    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
+    from selfattn_bio.scoring.stack import baseline_setup
+    from selfattn_bio.training.data import complete_targets
+    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe, learns_nothing
 
     with TemporaryDirectory() as temporary:
         with logging_from(logging.WARNING):
             study = Study(task, temporary)
             corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
-        records = corpus.records["label"]
-        rows = {
-            name: np.flatnonzero((splits == name) & records.notna().to_numpy())
-            for name in ("train", "valid")
-        }
+        known = np.ones(len(splits), bool)
+        if objective_of(task.objective).is_labelled:
+            known = corpus.records["label"].notna().to_numpy()
+        rows = {name: np.flatnonzero((splits == name) & known) for name in SPLITS}
+        objective, targets = complete_targets(task, corpus, rows, study.files.split)
+        del rows["test"], targets["test"]
         letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
-        labels = {name: records.iloc[of].to_numpy(dtype=np.int64) for name, of in rows.items()}
-        if (
-            fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())
-        ) < MIN_RECORDS:
-            message = (
-                f"a class has only {fewest} records in train or valid, but choosing a recipe needs "
-                f"{MIN_RECORDS}"
-            )
-            raise CorpusError(message)
-        recipe, trials = choose_recipe(
-            letters, labels, policy_of(task.data), task.interpret.database
-        )
+        for of in targets.values():
+            counts = np.bincount(of, minlength=2) if objective.is_labelled else [len(of)]
+            if (fewest := min(counts)) < MIN_RECORDS:
+                few = "a class" if objective.is_labelled else "a split"
+                message = (
+                    f"{few} has only {fewest} records in train or valid, but choosing a recipe "
+                    f"needs {MIN_RECORDS}"
+                )
+                raise CorpusError(message)
+        setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
+        recipe, trials = choose_recipe(letters, targets, setup)
     for trial in trials:
-        LOG.info(f"{trial.name}: AUROC {trial.auroc:.3f} on validation records")
-    LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
+        LOG.info(f"{trial} on validation records")
+    if learns_nothing(trials):
+        LOG.info("no simple model is above chance, so perhaps nothing can be learned")
+    if recipe:
+        LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
     return recipe

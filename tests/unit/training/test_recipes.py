@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.baselines.base import sample_rows
-from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.baselines.base import Setup, sample_rows
+from selfattn_bio.config import RegressionObjective, RunFile, run_file_of
 from selfattn_bio.model.build import build_network
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training.recipes import (
     MARGIN,
@@ -16,13 +16,16 @@ from selfattn_bio.training.recipes import (
     aligned,
     both_strands,
     choose_recipe,
+    learns_nothing,
     one_strand,
     suits_recipes,
+    variants,
 )
 from selfattn_bio.training.transfer import start_from
 
 MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
+SETUP = Setup(SequencePolicy(DNA))
 DATA = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
 
 
@@ -65,7 +68,7 @@ def run_of(recipe):
 
 
 def chosen(place, strand, database="none"):
-    return choose_recipe(*splits(place, strand), SequencePolicy(DNA), database)
+    return choose_recipe(*splits(place, strand), Setup(SequencePolicy(DNA), database=database))
 
 
 @pytest.mark.parametrize(
@@ -79,16 +82,16 @@ def chosen(place, strand, database="none"):
 def test_recipe_fits_the_signal(place, strand, name):
     recipe, trials = chosen(place, strand)
     assert recipe.name == name
-    assert max(trial.auroc for trial in trials) > 0.6
+    assert max(trial.value for trial in trials) > 0.6
 
 
 def test_motif_anywhere_in_equal_lengths_has_no_position():
     """Exact positions can be fitted, but predict less well than k-mers."""
     letters, labels = splits("anywhere", "given")
     letters = {split: [row[:50] for row in of] for split, of in letters.items()}
-    recipe, trials = choose_recipe(letters, labels, SequencePolicy(DNA))
+    recipe, trials = choose_recipe(letters, labels, SETUP)
     assert [trial.name for trial in trials][2:] == ["exact positions"]
-    assert trials[2].auroc < trials[0].auroc - MARGIN
+    assert trials[2].value < trials[0].value - MARGIN
     assert recipe.name == "one strand"
 
 
@@ -111,16 +114,17 @@ def test_one_short_record_rules_out_positions(monkeypatch):
     letters, labels = splits("fixed", "given")
     sampled = sample_rows(labels["train"], 200, MIN_RECORDS)
     short = next(row for row in range(600) if row not in sampled)
-    assert choose_recipe(letters, labels, SequencePolicy(DNA))[0].name == "aligned"
+    assert choose_recipe(letters, labels, SETUP)[0].name == "aligned"
     letters["train"][short] = letters["train"][short][:40]
-    recipe, trials = choose_recipe(letters, labels, SequencePolicy(DNA))
-    assert recipe.name == "one strand"
+    recipe, trials = choose_recipe(letters, labels, SETUP)
+    assert recipe.name != "aligned"
     assert "exact positions" not in [trial.name for trial in trials]
 
 
 @pytest.mark.parametrize(
     "recipe",
     [
+        variants(5000, 75),
         aligned(5000, 70),
         aligned(5000, 300),
         both_strands(5000),
@@ -139,10 +143,33 @@ def test_steps_follow_the_number_of_records(number, steps):
     assert one_strand(number).training["max_steps"] == steps
 
 
-def test_long_records_and_proteins_have_no_recipe():
+def test_long_records_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
-    text = DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }\n"
-    protein = run_file_of(text, "run.toml")
     assert suits_recipes(run, [300, 200])
     assert not suits_recipes(run, [300, 5000])
-    assert not suits_recipes(protein, [300, 200])
+
+
+def test_only_variants_of_proteins_have_a_recipe():
+    rng = np.random.default_rng(0)
+    residues = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
+    setup = Setup(SequencePolicy(PROTEIN), section=RegressionObjective(columns=("y",)))
+    targets = {split: rng.normal(size=(30, 1)) for split in ("train", "valid")}
+    unrelated = {split: list(rng.choice(residues, (30, 40))) for split in targets}
+    assert choose_recipe(unrelated, targets, setup) == (None, [])
+    varied = {split: [unrelated["train"][0].copy() for _ in range(30)] for split in targets}
+    for records in varied.values():
+        for row, record in enumerate(records):
+            record[row] = ord("A")
+    recipe, _ = choose_recipe(varied, targets, setup)
+    assert recipe.name == "variants"
+    assert recipe.model["head"]["parts"] == 40
+
+
+def test_random_labels_give_the_simplest_recipe_and_a_warning():
+    rng = np.random.default_rng(0)
+    letters, labels = splits("fixed", "given")
+    labels = {split: rng.permutation(of) for split, of in labels.items()}
+    recipe, trials = choose_recipe(letters, labels, SETUP)
+    assert recipe.name == "both strands"
+    assert learns_nothing(trials)
+    assert not learns_nothing(chosen("fixed", "given")[1])
