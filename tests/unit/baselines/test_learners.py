@@ -10,6 +10,7 @@ from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.learners import Trees
+from selfattn_bio.objectives.base import Answer
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -144,3 +145,12 @@ def test_trees_need_few_outputs():
     found = {kind.name: why for kind, why in suitable(setup, several_targets(10)[0])}
     assert found["kmer6_trees"] == "the task has 21 outputs, more than 20"
     assert not found["kmer6_linear"]
+
+
+def test_few_records_have_few_trees():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    answer = Answer("label", (x[:, 0] > 0).astype(float))  # separable, so it never stops early
+    model, _ = Trees(leaves=(2, 4)).fit(answer, answer, x, [x], 1)
+    ((forest,),) = model.forests
+    assert forest.num_trees == 100
+    assert np.diff(forest.roots).max() == 3  # nodes of a tree with two leaves
