@@ -49,6 +49,7 @@ from tss import TASKS, BinsTask
 from selfattn_bio import propose
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
+from selfattn_bio.objectives.base import Answer
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
@@ -227,11 +228,11 @@ def parts_alone(
 
     Weights and threshold are fitted on validation, as those of the complete stack.
     """
-    none = {split: np.zeros(len(of_split)) for split, of_split in letters.items()}
-    stack, held_out = fit_stack(
-        none["valid"], list(fitted_parts(model).values()), letters["valid"], valid
-    )
-    return stack.logits(none["test"], letters["test"]), choose_threshold(expit(held_out), valid)
+    none = {split: np.zeros((len(of_split), 1)) for split, of_split in letters.items()}
+    parts, answers = list(fitted_parts(model).values()), [Answer("label", valid)]
+    stack, held_out = fit_stack(none["valid"], parts, letters["valid"], answers)
+    logits = stack.outputs(none["test"], letters["test"])[:, 0]
+    return logits, choose_threshold(expit(held_out[:, 0]), valid)
 
 
 def own_name(folder: Path) -> str:
@@ -242,8 +243,8 @@ def own_name(folder: Path) -> str:
 
 def logits_of(scorer: Scorer, letters: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits of the network alone and of the complete model, (n,) each."""
-    network = scorer.network_outputs(letters)[:, :, 0].mean(axis=1)
-    return network, scorer.stacked(network, letters)
+    network = scorer.network_outputs(letters).mean(axis=1)
+    return network[:, 0], scorer.stacked(network, letters)[:, 0]
 
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:

@@ -144,6 +144,11 @@ class Target:
             )
         return column
 
+    def scale(self, scorer: Scorer) -> float:
+        """Return the unit of the value of a sequence in those of the network's outputs."""
+        scales = {each.column: each.scale for each in scorer.objective.outputs}
+        return scales.get(self.column(scorer), 1.0)
+
     def of(self, scorer: Scorer, outputs: Tensor, tokens: Tensor) -> Tensor:
         """Return the value of each sequence, with a gradient.
 
@@ -162,8 +167,7 @@ class Target:
         """
         column = self.column(scorer)
         if outputs.ndim == 2:
-            scales = {each.column: each.scale for each in scorer.objective.outputs}
-            return outputs[:, column] * scales.get(column, 1.0)
+            return outputs[:, column] * self.scale(scorer)
         if scorer.objective.outputs and not self._span:
             return scorer.of_records(outputs, tokens)[:, column]
         of_real = outputs[..., column] * scorer.is_real(tokens)

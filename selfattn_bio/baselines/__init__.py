@@ -10,16 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import (
-    ARRAYS,
-    CARD,
-    POSITION,
-    RECORD,
-    TWO_CLASSES,
-    Baseline,
-    Card,
-    Setup,
-)
+from selfattn_bio.baselines.base import ARRAYS, CARD, Baseline, Card, Setup
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
@@ -40,10 +31,8 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
 
     The reason is an empty string if it can be fitted to these records.
     """
-    question = POSITION if setup.is_per_position else RECORD
-    question = TWO_CLASSES if setup.objective.has_log_odds else question
     for kind in BASELINES.values():
-        if question in kind.suits and setup.alphabet.name in kind.alphabets:
+        if setup.question in kind.suits and setup.alphabet.name in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 

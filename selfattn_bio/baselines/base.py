@@ -72,6 +72,13 @@ class Setup:
         return self.section.outputs_per != "sequence"
 
     @property
+    def question(self) -> str:
+        """Return the question of the objective, see `Baseline.suits`."""
+        if self.is_per_position:
+            return POSITION
+        return TWO_CLASSES if self.objective.has_log_odds else RECORD
+
+    @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
         return self.policy.alphabet

@@ -362,19 +362,20 @@ def stack_fits_the_run(run: RunFile) -> Iterator[str]:
     """Refuse a stack for runs that its simple models cannot fit."""
     if not run.stack.parts:
         return
-    if run.objective.kind != "binary":
-        yield f"[stack] parts are models of two classes; the objective is {run.objective.kind!r}"
+    if run.objective.outputs_per != "sequence":
+        yield (
+            "[stack] parts predict complete sequences, which objective "
+            f"{run.objective.kind!r} does not"
+        )
     if isinstance(run.model, PairedModel):
         yield "[stack] cannot be used with model kind 'paired': its parts read one input"
     if run.privacy:
         yield (
             "[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise"
         )
-    if run.both_strands and "exact_positions" in run.stack.parts:
-        yield (
-            "[stack] part 'exact_positions' reads the given strand alone; the run reads both "
-            "strands"
-        )
+    for name in run.stack.parts if run.both_strands else ():
+        if name.startswith(("exact_positions", "substitutions")):
+            yield f"[stack] part {name!r} reads the given strand alone; the run reads both strands"
     if run.training.balance:
         yield "[stack] cannot be used with training.balance: its parts are fitted without it"
 

@@ -283,17 +283,18 @@ class EvaluationSection(Section):
 
 
 # The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
-# may name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length,
-# first_letter). The registry belongs to `config`, because run files name baselines.
+# may name it. Others are slow (gkm_svm), contained in k-mers (gc), no biological signal (length,
+# first_letter), constant, or predict positions. The registry belongs to `config`, because run files
+# name baselines.
 KNOWN_BASELINES = {
     "constant": ("kinds.Constant", False),
     "gc": ("kinds.Gc", False),
     "kmer6_logistic": ("kinds.Kmers", True),
     "kmer6_positional_logistic": ("kinds.PositionalKmers", True),
     "exact_positions": ("kinds.LogisticPositions", True),
-    "substitutions_linear": ("kinds.Additive", False),
-    "kmer6_linear": ("kinds.LinearKmers", False),
-    "exact_positions_linear": ("kinds.LinearPositions", False),
+    "substitutions_linear": ("kinds.Additive", True),
+    "kmer6_linear": ("kinds.LinearKmers", True),
+    "exact_positions_linear": ("kinds.LinearPositions", True),
     "motif_scores": ("kinds.BoostedMotifs", True),
     "kmer6_trees": ("kinds.BoostedKmers", True),
     "gkm_svm": ("gkm_svm.GkmSvm", False),
@@ -301,8 +302,8 @@ KNOWN_BASELINES = {
     "first_letter": ("kinds.FirstResidueAlone", False),
     "composition": ("kinds.Composition", True),
     "kmer2_logistic": ("kinds.Dipeptides", True),
-    "composition_linear": ("kinds.LinearComposition", False),
-    "kmer2_linear": ("kinds.LinearDipeptides", False),
+    "composition_linear": ("kinds.LinearComposition", True),
+    "kmer2_linear": ("kinds.LinearDipeptides", True),
     "kmer2_trees": ("kinds.BoostedDipeptides", True),
     "exact_positions_trees": ("kinds.BoostedPositions", True),
     "window_logistic": ("kinds.LinearWindow", False),
@@ -320,7 +321,7 @@ class StackSection(Section):
     Attributes
     ----------
     parts
-        names of baselines; the weights of their logits and the network's are fitted on valid
+        names of baselines of the objective; valid decides how much each one and the network count
     """
 
     parts: Different[Listed[tuple[StackPart, ...]]] = ()

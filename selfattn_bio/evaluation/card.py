@@ -187,7 +187,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     if (stack := read_stack_weights(folder)) is None:
         return []
     words = (
-        f"Its score combines the logits of the network and of simple models: {stack.formula()}."
+        f"Its score combines the outputs of the network and of simple models: {stack.formula()}."
         if stack.parts
         else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
         "weights were negligible."

@@ -185,7 +185,7 @@ def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> Scor
         return scorer.member_log_odds
 
     def scores(inputs: Sequence[Any]) -> Floats:
-        return output.value(scorer.network_outputs(inputs))
+        return output.value(scorer.member_outputs(inputs))
 
     own = held_out.inputs(held_out.sequences, range(len(held_out.sequences)))
     slope = held_out.slope(scores(own).mean(axis=1))

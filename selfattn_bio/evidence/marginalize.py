@@ -362,7 +362,7 @@ def _score(
 
 
 def _scores_of(scorer: Scorer, output: Output, rows: Letters) -> Floats:
-    return output.value(scorer.network_outputs(rows)).mean(axis=1)
+    return output.value(scorer.member_outputs(rows)).mean(axis=1)
 
 
 def _backgrounds(

@@ -7,13 +7,13 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import tomli_w
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -110,30 +110,43 @@ class Provenance(Stored):
     git_commit: str | None = None
 
 
+# one number per output; a model with one output may have the number itself
+PerOutput = BeforeValidator(lambda found: found if isinstance(found, list) else [found])
+
+
 class StackWeights(Stored):
-    """Coefficients of a stack: the sum of weighted logits of the network and of simple models.
+    """Coefficients of a stack: the sum of weighted outputs of the network and of simple models.
 
     Attributes
     ----------
     weights
-        Weight of the logits of "network", which comes first, and of each simple model in use, by
-        name.
+        Weights of "network", which comes first, and of each simple model in use, by name: one
+        number per output.
     bias
-        Constant added to the weighted sum.
+        Constants added to the weighted sums, one per output.
     weights_sha256
         SHA-256 of the file with the weights of the network that the stack was fitted to.
     """
 
-    weights: dict[str, NotNegative]
-    bias: Finite
+    weights: dict[str, Annotated[list[NotNegative], PerOutput]]
+    bias: Annotated[list[Finite], PerOutput]
     weights_sha256: str
 
     @field_validator("weights")
     @classmethod
-    def _check_first(cls, weights: dict[str, float]) -> dict[str, float]:
+    def _check_first(cls, weights: dict[str, list[float]]) -> dict[str, list[float]]:
         if next(iter(weights), "") != "network":
             raise ValueError("does not begin with the weight of the network")
         return weights
+
+    @model_validator(mode="after")
+    def _check_outputs(self) -> Self:
+        for name, each in self.weights.items():
+            if len(each) != len(self.bias):
+                raise ValueError(
+                    f"weights.{name} has {len(each)} values for {len(self.bias)} outputs"
+                )
+        return self
 
     @property
     def parts(self) -> list[str]:
@@ -143,6 +156,8 @@ class StackWeights(Stored):
     def formula(self, titles: Mapping[str, str] | None = None) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
+        With several outputs, it has ranges of weights and no constant.
+
         Parameters
         ----------
         titles
@@ -150,12 +165,18 @@ class StackWeights(Stored):
         """
         titles = titles or {}
         terms = [
-            f"{weight:.2f} \N{MULTIPLICATION SIGN} {titles.get(name, name)}"
-            for name, weight in self.weights.items()
+            f"{range_of(each)} \N{MULTIPLICATION SIGN} {titles.get(name, name)}"
+            for name, each in self.weights.items()
         ]
-        bias = round(self.bias, 2)
+        bias = round(self.bias[0], 2) if len(self.bias) == 1 else 0.0
         constant = f" {'-' if bias < 0 else '+'} {abs(bias):.2f}" if bias else ""
         return " + ".join(terms) + constant
+
+
+def range_of(weights: Sequence[float]) -> str:
+    """Return weights as text, such as "0.50", or "0.31 to 0.50" if they differ."""
+    low, high = f"{min(weights):.2f}", f"{max(weights):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def check_model_output(folder: str | Path) -> None:

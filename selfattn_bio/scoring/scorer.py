@@ -214,8 +214,8 @@ class Scorer:
 
         Outputs are logits of classes or labels, or regression values on the training scale; for
         outputs per token or position they are summarised (`Objective.record_outputs`). They are
-        means over both strands if the run reads both (`RunFile.both_strands`). A stacked model
-        returns the logit of the stack.
+        means over both strands if the run reads both (`RunFile.both_strands`). Those of a
+        stacked model include its simple models.
 
         Parameters
         ----------
@@ -227,17 +227,18 @@ class Scorer:
         ValueError
             If a sequence is shorter than the model's k, or it is a language model.
         """
-        outputs = self.network_outputs(letters).mean(1)
-        if self.stack:
-            outputs[:, 0] = self.stacked(outputs[:, 0], letters)
-        return outputs
+        return self.stacked(self.network_outputs(letters).mean(1), letters)
 
     def stacked(self, network: Floats, letters: Sequences) -> Floats:
-        """Combine network logits, (n,) or (n, members), with the stack.
+        """Combine outputs of the network, (n, C) or (n, members, C), with the stack.
 
-        Without a stack the logits are returned unchanged.
+        Without a stack they are returned unchanged.
         """
-        return self.stack.logits(network, without_padding(letters)) if self.stack else network
+        return self.stack.outputs(network, without_padding(letters)) if self.stack else network
+
+    def member_outputs(self, letters: Sequences) -> Floats:
+        """Return `outputs` of each of the M networks of `[model] members`, (n, M, C)."""
+        return self.stacked(self.network_outputs(letters), letters)
 
     def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
@@ -333,8 +334,7 @@ class Scorer:
 
         `log_odds` is their mean.
         """
-        logits = self.network_outputs(letters)[:, :, 0]
-        return self.calibration.log_odds(self.stacked(logits, letters))
+        return self.calibration.log_odds(self.member_outputs(letters)[:, :, 0])
 
 
 def without_padding(letters: Sequences) -> list[Ascii]:

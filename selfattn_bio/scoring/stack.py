@@ -1,4 +1,4 @@
-"""Combine a network with simple models into one logit: a stacked model in one model folder."""
+"""Combine the outputs of a network with those of simple models, in one model folder."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from selfattn_bio.model.checkpoint import (
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
-Logits = NDArray[np.float64]
+Outputs = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Add the weighted logits of simple models to those of the network.
+    """Add the weighted outputs of simple models to those of the network.
 
     Attributes
     ----------
     parts
         Fitted baselines.
     weights
-        Non-negative weights (1 + parts,): the network's first, then those of the parts in order.
+        Non-negative weights (1 + parts, C): the network's first, then those of the parts in order.
+        The outputs of one answer, such as classes, have the same weights.
     bias
-        Constant added to the sum.
+        Constants added to the sums, (C,).
     left_out
         Fitted baselines with negligible weight. They are not used, but are saved so that they need
         not be fitted again.
@@ -51,20 +52,22 @@ class Stack:
 
     parts: tuple[Baseline, ...]
     weights: NDArray[np.float64]
-    bias: float
+    bias: NDArray[np.float64]
     left_out: tuple[Baseline, ...] = ()
 
-    def logits(self, network: Logits, letters: Letters) -> Logits:
-        """Combine the network's logits, (n,) or (n, members), with those of the parts."""
-        of_parts = np.full(len(letters), self.bias)
-        for weight, part in zip(self.weights[1:], self.parts, strict=True):
-            of_parts = of_parts + weight * part.logits(letters)
-        return self.weights[0] * network + of_parts.reshape(-1, *[1] * (network.ndim - 1))
+    def outputs(self, network: Outputs, letters: Letters) -> Outputs:
+        """Combine the network's outputs, (n, C) or (n, members, C), with those of the parts."""
+        of_parts = np.tile(self.bias, (len(letters), 1))
+        for weights, part in zip(self.weights[1:], self.parts, strict=True):
+            of_parts = of_parts + weights * part.outputs(letters)
+        return self.weights[0] * network + (of_parts[:, None] if network.ndim == 3 else of_parts)
 
     def window_logits(
-        self, network: Logits, letters: NDArray[np.uint8], size: int, stride: int
-    ) -> Logits:
+        self, network: Outputs, letters: NDArray[np.uint8], size: int, stride: int
+    ) -> Outputs:
         """Combine the network's logits of overlapping windows with those of the parts.
+
+        The model has two classes, so there is one output.
 
         Parameters
         ----------
@@ -73,12 +76,18 @@ class Stack:
         letters, size, stride
             As for `Baseline.window_logits`.
         """
-        total = self.weights[0] * network + self.bias
-        for weight, part in zip(self.weights[1:], self.parts, strict=True):
+        total = self.weights[0, 0] * network + self.bias[0]
+        for weight, part in zip(self.weights[1:, 0], self.parts, strict=True):
             total += weight * part.window_logits(letters, size, stride)[: len(network)]
         return total
 
-    def attributions(self, network: Sequence[NDArray[Any]], letters: Letters) -> list[NDArray[Any]]:
+    def attributions(
+        self,
+        network: Sequence[NDArray[Any]],
+        letters: Letters,
+        output: int = 0,
+        scale: float = 1.0,
+    ) -> list[NDArray[Any]]:
         """Add the exact substitution effects of the parts to the network's attributions.
 
         Parameters
@@ -88,17 +97,19 @@ class Stack:
             centred over the bases.
         letters
             ASCII, one array (L,) per sequence.
+        output, scale
+            Index of the explained output, and its unit in those of the network's outputs.
 
         Returns
         -------
-        Hypothetical attributions of the stack, in logits, centred over the bases. The parts add
-        nothing at ambiguous bases.
+        Hypothetical attributions of the stack, centred over the bases. The parts add nothing at
+        ambiguous bases.
         """
-        total = [self.weights[0] * scores for scores in network]
-        for weight, part in zip(self.weights[1:], self.parts, strict=True):
+        total = [self.weights[0, output] * scores for scores in network]
+        for weight, part in zip(self.weights[1:, output] * scale, self.parts, strict=True):
             alphabet = part.setup.alphabet
             for row, scores, effects in zip(
-                letters, total, part.substitution_effects(letters), strict=True
+                letters, total, part.substitution_effects(letters, output), strict=True
             ):
                 known = alphabet.codes(row) < len(alphabet.letters)
                 scores[known] += weight * (effects - effects.mean(axis=1, keepdims=True))[known]
@@ -114,7 +125,9 @@ class Stack:
             part.save(folder / STACK / part.name)
         names = ["network", *(part.name for part in self.parts)]
         weights = dict(zip(names, self.weights.tolist(), strict=True))
-        stored = StackWeights(weights=weights, bias=self.bias, weights_sha256=weights_sha256)
+        stored = StackWeights(
+            weights=weights, bias=self.bias.tolist(), weights_sha256=weights_sha256
+        )
         text = json.dumps(vars(stored), indent=1)
         (folder / STACK / STACK_WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
@@ -142,11 +155,15 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
     stored = read_stack_weights(model)
     if stored is None:
         return None
+    outputs, message = len(run.objective.output_names), ""
     if stored.weights_sha256 != weights_sha256:
         message = (
             f"the stack was fitted to the network {stored.weights_sha256[:12]}; the model folder "
             f"holds {weights_sha256[:12]}"
         )
+    elif len(stored.bias) != outputs:
+        message = f"bias has {len(stored.bias)} values for the {outputs} outputs of {RUN}"
+    if message:
         place = str(Path(model) / STACK / STACK_WEIGHTS)
         raise ModelFolderError(message, place=place, hint=RETRAIN)
     fitted, reading = fitted_parts(model), Setup(policy_of(run.data)).reading
@@ -164,7 +181,7 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
             raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
     parts = tuple(fitted.pop(name) for name in stored.parts)
     weights = np.array(list(stored.weights.values()))
-    return Stack(parts, weights, stored.bias, left_out=tuple(fitted.values()))
+    return Stack(parts, weights, np.array(stored.bias), left_out=tuple(fitted.values()))
 
 
 def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -273,7 +273,7 @@ def _networks(
             )
             alone[split].append(of_split.of_records(network))
             if scorer.stack:
-                network = scorer.stacked(network[:, 0], inputs)[:, None]
+                network = scorer.stacked(network, inputs)
             outputs[split].append(of_split.of_records(network))
     shown = name if name == role else f"{name} ({role})"
     LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
@@ -283,9 +283,10 @@ def _networks(
     )
     found = {name: Classifier.of_outputs(objective, role, outputs, valid, calibration)}
     if role == "model" and any(scorer.stack for scorer in scorers):
-        logits = {split: np.mean(of, axis=0)[:, 0] for split, of in alone.items()}
-        fitted = Calibration.fit(logits["valid"], valid)
-        found[NETWORK] = Classifier.of_logits("baseline", logits, fitted)
+        if objective.has_log_odds:
+            calibration = Calibration.fit(np.mean(alone["valid"], axis=0)[:, 0], valid)
+        network = Classifier.of_outputs(objective, "baseline", alone, valid, calibration)
+        found[NETWORK] = replace(network, members={})
     return found
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors.torch import save
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from selfattn_bio.baselines import Baseline
 from selfattn_bio.evaluation.calibration import Calibration, fit_conformal
 from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import (
     HISTORY,
@@ -24,6 +24,7 @@ from selfattn_bio.model.checkpoint import (
     TRAINING_COST,
     TRAINING_RECORDS,
     WEIGHTS,
+    range_of,
     save_model,
 )
 from selfattn_bio.scoring.reference import Reference
@@ -64,7 +65,7 @@ def write_model(
     speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
     outputs = None
-    if data.objective.has_coverage:
+    if data.objective.has_coverage or data.run.stack.parts:
         outputs = trainer.validation.outputs()
         if outputs is None:
             raise trainer.interruption()
@@ -127,13 +128,13 @@ def _fit_stack(
     trainer
         The training.
     outputs
-        Outputs of the network on the validation split, (n, 1).
+        Outputs of the network on the validation split, (n, C).
     parts, threads
         As for `write_model`.
 
     Returns
     -------
-    The stack, and its logits of the validation records from cross-validated weights, (n, 1).
+    The stack, and its outputs of the validation records from cross-validated weights, (n, C).
 
     Raises
     ------
@@ -143,8 +144,13 @@ def _fit_stack(
     data, log = trainer.data, trainer.log
     splits = {"train": data.train, "valid": data.valid}
     letters = {name: data.letters(split) for name, split in splits.items()}
-    labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}
+    targets = {name: split.targets for name, split in splits.items()}
     setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads=threads)
+    metric = title_of(data.objective.main_metric)
+
+    def worth(outputs: Outputs) -> float:
+        return trainer.steps.metrics(outputs)[data.objective.main_metric]
+
     fitted = []
     for name in data.run.stack.parts:
         if part := parts.get(name):
@@ -152,31 +158,30 @@ def _fit_stack(
             fitted.append(part)
             continue
         start = time.monotonic()
-        part, auroc = fit_part(setup, name, letters, labels)
+        part = fit_part(setup, name, letters, targets)
         seconds = time.monotonic() - start
-        log(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
+        found = worth(part.outputs(letters["valid"]))
+        log(f"stack: {part.title} fitted in {seconds:.0f} s, validation {metric} {found:.4f}")
         fitted.append(part)
         # with several processes, the others would wait for this one
         if trainer.signals.received and trainer.fabric.world_size == 1:
             raise trainer.interruption()
-    stack, held_out = fit_stack(outputs[:, 0], fitted, letters["valid"], labels["valid"])
+    answers = data.objective.answers(targets["valid"])
+    stack, held_out = fit_stack(outputs, fitted, letters["valid"], answers)
     names = ["network", *(part.name for part in stack.parts)]
     shown = ", ".join(
-        f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True)
-    )
-    network, combined = (
-        roc_auc_score(labels["valid"], logits) for logits in (outputs[:, 0], held_out)
+        f"{name} {range_of(weights)}" for name, weights in zip(names, stack.weights, strict=True)
     )
     log(
-        f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
-        f"network alone {network:.4f}; both are optimistic, because network and parts were chosen "
-        "on these records"
+        f"stack: weights {shown}; validation {metric} {worth(held_out):.4f} (cross-validated "
+        f"weights), network alone {worth(outputs):.4f}; both are optimistic, because network and "
+        "parts were chosen on these records"
     )
-    return stack, held_out[:, None]
+    return stack, held_out
 
 
 def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
-    """Fit the calibration to the validation split, from outputs (n, 1).
+    """Fit the calibration to the validation split, from outputs (n, 1) of two classes.
 
     Objectives other than binary get the defaults, which change nothing.
     """

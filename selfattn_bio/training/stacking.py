@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from scipy.special import expit, log_softmax
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from selfattn_bio.baselines import BASELINES, Baseline, Setup
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.checkpoint import RUN, check_trained_on
-from selfattn_bio.scoring.stack import Letters, Logits, Stack, baseline_setup, fitted_parts
+from selfattn_bio.objectives.base import Answer, AnswerKind
+from selfattn_bio.scoring.stack import Letters, Outputs, Stack, baseline_setup, fitted_parts
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # A part is left out if its weight x standard deviation is at most this fraction of the sum over the
 # network and all parts.
 NEGLIGIBLE = 0.02
-FOLDS = 10  # for the cross-validated logits of `fit_stack`
+FOLDS = 10  # for the cross-validated outputs of `fit_stack`
 PENALTY = 1.0  # factor of the squared weights; equals C = 1 in scikit-learn
 
 
@@ -67,6 +67,11 @@ def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
     setup = baseline_setup(run, policy)
     for name in run.stack.parts:
         kind = BASELINES[name]
+        if setup.question not in kind.suits:
+            raise CorpusError(
+                f"[stack] part {name!r} cannot be fitted to objective {run.objective.kind!r}",
+                hint="docs/baselines.md lists the simple models of each objective",
+            )
         if setup.alphabet.name not in kind.alphabets:
             known = " and ".join(kind.alphabets)
             raise CorpusError(
@@ -80,77 +85,147 @@ def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
 
 
 def fit_part(
-    setup: Setup,
-    name: str,
-    letters: Mapping[str, Letters],
-    labels: Mapping[str, NDArray[np.int64]],
-) -> tuple[Baseline, float]:
-    """Fit a baseline to the training records, and return it with its validation AUROC.
-
-    Its settings are chosen on the validation split.
-    """
-    part = BASELINES[name](setup).fit(
-        letters["train"], labels["train"], letters["valid"], labels["valid"]
+    setup: Setup, name: str, letters: Mapping[str, Letters], targets: Mapping[str, NDArray]
+) -> Baseline:
+    """Fit a baseline to the training records. Validation records choose its settings."""
+    return BASELINES[name](setup).fit(
+        letters["train"], targets["train"], letters["valid"], targets["valid"]
     )
-    return part, roc_auc_score(labels["valid"], part.logits(letters["valid"]))
 
 
 def fit_stack(
-    network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]
-) -> tuple[Stack, Logits]:
+    network: Outputs, parts: Sequence[Baseline], letters: Letters, answers: Sequence[Answer]
+) -> tuple[Stack, Outputs]:
     """Fit the weights of network and parts to validation records.
 
-    A part with negligible weight is left out of the sum, which makes scoring faster.
+    Every answer has its own weights, which its outputs share. A part with negligible weight in all
+    answers is left out of the sum, which makes scoring faster.
 
     Parameters
     ----------
     network
-        Logits of the network, (n,).
+        Outputs of the network, (n, C).
     parts
         Fitted baselines.
-    letters, labels
+    letters, answers
         The validation records.
 
     Returns
     -------
-    The stack, and one logit per record from weights fitted to the other records (cross-validation).
-    Calibration and threshold are fitted to these logits.
+    The stack, and the outputs of each record, (n, C), from weights fitted to the other records
+    (cross-validation). Calibration and threshold are fitted to these.
     """
-    columns = [network, *(part.logits(letters) for part in parts)]
-    x = np.stack(columns, axis=1)
-    weights, _ = _logistic(x, labels)
-    size = weights * x.std(axis=0)
-    kept = [0, *(i for i in range(1, len(columns)) if size[i] > NEGLIGIBLE * size.sum())]
-    x = x[:, kept]
-    weights, bias = _logistic(x, labels)
-    held_out = np.empty(len(labels))
-    folds = min(FOLDS, int(np.bincount(labels, minlength=2).min()))
-    if folds < 2:
-        held_out = x @ weights + bias
+    outputs = [network, *(part.outputs(letters) for part in parts)]
+    ends = np.cumsum([answer.size for answer in answers]).tolist()
+    features = [
+        np.stack([of[:, end - answer.size : end].ravel() for of in outputs], axis=1)
+        for end, answer in zip(ends, answers, strict=True)
+    ]
+    is_used = np.arange(len(outputs)) == 0
+    for x, answer in zip(features, answers, strict=True):
+        size = _fit(x, answer)[0] * _spread(x, answer.size)
+        is_used |= size > NEGLIGIBLE * size.sum()
+    kept = np.flatnonzero(is_used)
+    fits = [_fit(x[:, kept], answer) for x, answer in zip(features, answers, strict=True)]
+    sizes = [answer.size for answer in answers]
+    weights = np.repeat([weights for weights, _ in fits], sizes, axis=0).T
+    bias = np.concatenate([bias for _, bias in fits])
+    held_out = [
+        _held_out(x[:, kept], answer, *fit)
+        for x, answer, fit in zip(features, answers, fits, strict=True)
+    ]
+    used = tuple(parts[i - 1] for i in kept[1:])
+    left_out = tuple(part for part in parts if part not in used)
+    return Stack(used, weights, bias, left_out), np.concatenate(held_out, axis=1)
+
+
+def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Outputs:
+    """Return the outputs (n, size) of each record from weights fitted to the other records.
+
+    With too few records for a cross-validation they are those of `weights` and `bias`, which were
+    fitted to all records.
+    """
+    values = answer.values
+    held_out = (x @ weights).reshape(-1, answer.size) + bias
+    known = np.flatnonzero(np.isfinite(values))
+    y = values[known]
+    if answer.kind == "label":
+        folds = min(FOLDS, int(np.bincount(y.astype(np.int64), minlength=2).min()))
+        kind: type[StratifiedKFold | KFold] = StratifiedKFold
     else:
-        for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(x, labels):
-            of_rest, bias_of_rest = _logistic(x[rest], labels[rest])
-            held_out[fold] = x[fold] @ of_rest + bias_of_rest
-    left_out = tuple(part for i, part in enumerate(parts, start=1) if i not in kept)
-    return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias, left_out), held_out
+        folds, kind = min(FOLDS, len(y)), KFold
+    if folds < 2:
+        return held_out
+    each = np.arange(len(x)).reshape(-1, answer.size)  # rows of x of each record
+    for rest, fold in kind(folds, shuffle=True, random_state=0).split(y, y):
+        others = answer._replace(values=y[rest])
+        of_rest, bias_of_rest = _fit(x[each[known[rest]].ravel()], others)
+        rows = x[each[known[fold]].ravel()]
+        held_out[known[fold]] = (rows @ of_rest).reshape(-1, answer.size) + bias_of_rest
+    return held_out
 
 
-def _logistic(
-    x: NDArray[np.float64], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression with non-negative weights (features,) and an intercept."""
-    scale = np.maximum(x.std(axis=0), 1e-9)
+def _spread(x: Outputs, size: int) -> Outputs:
+    """Return the standard deviation of features (n x size, F) over the records, (F,).
+
+    It is the root mean square over the outputs. What all classes share has no effect.
+    """
+    each = x.reshape(-1, size, x.shape[1])
+    if size > 1:
+        each = each - each.mean(axis=1, keepdims=True)
+    found: Outputs = np.sqrt(each.var(axis=0).mean(axis=0))
+    return found
+
+
+def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:
+    """Fit a regression with non-negative weights (F,) and an intercept for each output.
+
+    Parameters
+    ----------
+    x
+        Features, (n x size, F): the outputs of network and parts, record by record.
+    answer
+        Targets of the records. If all known ones are equal, the network counts alone.
+    """
+    known, y = np.isfinite(answer.values), answer.values
+    if not known.all():
+        x, y = x[np.repeat(known, answer.size)], y[known]
+    number, size = x.shape[1], answer.size
+    if len(np.unique(y)) < 2:
+        return np.eye(number)[0], np.zeros(size)
+    scale = np.maximum(_spread(x, size), 1e-9)
     z = x / scale
+    # a class without a record would get the intercept -inf
+    ridge = PENALTY * (answer.kind == "class")
 
-    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        fitted = z @ line[:-1] + line[-1]
-        error = expit(fitted) - labels
-        value = np.sum(np.logaddexp(0, fitted) - labels * fitted) + PENALTY / 2 * (
-            line[:-1] @ line[:-1]
-        )
-        return float(value), np.append(z.T @ error + PENALTY * line[:-1], error.sum())
+    def loss(line: Outputs) -> tuple[float, Outputs]:
+        weights, bias = line[:number], line[number:]
+        value, error = _loss(answer.kind, (z @ weights).reshape(-1, size) + bias, y)
+        penalty = PENALTY / 2 * (weights @ weights) + ridge / 2 * (bias @ bias)
+        slopes = z.T @ error.ravel() + PENALTY * weights
+        return value + float(penalty), np.append(slopes, error.sum(axis=0) + ridge * bias)
 
-    start = np.append(np.ones(z.shape[1]), 0.0)
-    bounds = [(0, None)] * z.shape[1] + [(None, None)]
+    # rates are exponentials, so that their fit begins at the mean of network and parts
+    first = scale / number if answer.kind == "count" else np.ones(number)
+    bounds = [(0, None)] * number + [(None, None)] * size
+    start = np.append(first, np.zeros(size))
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return found[:-1] / scale, float(found[-1])
+    return found[:number] / scale, found[number:]
+
+
+def _loss(kind: AnswerKind, outputs: Outputs, values: Outputs) -> tuple[float, Outputs]:
+    """Return the loss of outputs (n, size) for values (n,), and its gradient (n, size)."""
+    y = values[:, None]
+    match kind:
+        case "label":
+            loss, gradient = np.logaddexp(0, outputs) - y * outputs, expit(outputs) - y
+        case "class":
+            is_class, logs = y == np.arange(outputs.shape[1]), log_softmax(outputs, axis=1)
+            loss, gradient = -logs[is_class], np.exp(logs) - is_class
+        case "number":
+            gradient = outputs - y
+            loss = gradient**2 / 2
+        case "count":
+            rates = np.exp(outputs)
+            loss, gradient = rates - y * outputs, rates - y
+    return float(np.sum(loss)), gradient

@@ -229,9 +229,9 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
     """Calibration uses held-out logits."""
     fits = []
 
-    def record(network, parts, letters, labels, fit=finalize.fit_stack):
-        fits.append((labels, fit(network, parts, letters, labels)[1]))
-        return fit(network, parts, letters, labels)
+    def record(network, parts, letters, answers, fit=finalize.fit_stack):
+        fits.append((answers[0].values, fit(network, parts, letters, answers)[1][:, 0]))
+        return fit(network, parts, letters, answers)
 
     monkeypatch.setattr(finalize, "fit_stack", record)
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail

@@ -119,7 +119,10 @@ def hypothetical_scores(
             ((one + two[::-1, ::-1]) / 2).astype(np.float32)
             for one, two in zip(scores, other, strict=True)
         ]
-    return scorer.stack.attributions(scores, letters) if scorer.stack else scores
+    if scorer.stack is None:
+        return scores
+    output, scale = target.column(scorer), target.scale(scorer)
+    return scorer.stack.attributions(scores, letters, output, scale)
 
 
 def known_positions(scorer: Scorer, letters: Ascii) -> Integers:

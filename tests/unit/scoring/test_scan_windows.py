@@ -91,7 +91,7 @@ def test_shared_stem_with_a_stack(strands):
     evaluation = config.EvaluationSection(strands=strands)
     one = scorer_of(conv().model_copy(update={"evaluation": evaluation}))
     part = LengthOfRun(Setup(SequencePolicy(DNA)))
-    scorer = replace(one, stack=Stack((part,), np.array([0.5, 0.1]), 2.0))
+    scorer = replace(one, stack=Stack((part,), np.array([[0.5], [0.1]]), np.array([2.0])))
     assert SharedStem.of(scorer, windows) is not None
     expected = one_by_one(scorer, letters, windows)[: 1 if strands == "both" else 2]
     found = strand_logits(scorer, letters, windows)

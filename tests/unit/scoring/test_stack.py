@@ -16,6 +16,7 @@ from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.model.build import build_network
+from selfattn_bio.objectives.base import Answer
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
@@ -64,6 +65,11 @@ def fitted(*names, strands="given"):
     return [BASELINES[name](setup).fit(*train, *valid) for name in names]
 
 
+def fit_labels(network, parts, letters, labels):
+    """Fit the stack of a network with logits (n,) of two classes."""
+    return fit_stack(network[:, None], parts, letters, [Answer("label", labels)])
+
+
 def run_of(reverse_complement=False):
     """Return a run file with two stacked parts."""
     text = (
@@ -78,7 +84,7 @@ def stacked(reverse_complement):
     """Return a scorer with random network weights and two stacked parts."""
     run = run_of(reverse_complement)
     parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
-    stack = Stack(tuple(parts), np.array([0.5, 2.0, 1.5]), -0.3)
+    stack = Stack(tuple(parts), np.array([[0.5], [2.0], [1.5]]), np.array([-0.3]))
     return scorer_of(run, build_network(run).eval(), stack=stack)
 
 
@@ -86,8 +92,8 @@ def test_fit_stack_prefers_the_informative_part():
     letters, labels = records(200, 2)
     rng = np.random.default_rng(0)
     (part,) = fitted("exact_positions")
-    stack, _ = fit_stack(rng.normal(size=200), [part], letters, labels)
-    size = stack.weights * [1, part.logits(letters).std()]
+    stack, _ = fit_labels(rng.normal(size=200), [part], letters, labels)
+    size = stack.weights[:, 0] * [1, part.logits(letters).std()]
     assert (stack.weights >= 0).all()
     assert size[1] > 10 * size[0]
 
@@ -97,7 +103,7 @@ def test_fit_stack_leaves_out_a_useless_part():
     (useless,) = fitted("gc")
     labels = np.random.default_rng(1).permutation(labels)
     network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
-    stack, _ = fit_stack(network, [useless], letters, labels)
+    stack, _ = fit_labels(network, [useless], letters, labels)
     assert stack.parts == ()
     assert stack.left_out == (useless,)
     assert len(stack.weights) == 1
@@ -105,7 +111,7 @@ def test_fit_stack_leaves_out_a_useless_part():
 
 def test_excluded_part_is_saved(tmp_path):
     part, useless = fitted("exact_positions", "gc")
-    Stack((part,), np.array([1.0, 1.0]), 0.0, left_out=(useless,)).save(tmp_path, "abc")
+    Stack((part,), np.ones((2, 1)), np.zeros(1), left_out=(useless,)).save(tmp_path, "abc")
     loaded = load_stack(tmp_path, run_of(), "abc")
     assert [each.name for each in loaded.parts] == ["exact_positions"]
     assert [each.name for each in loaded.left_out] == ["gc"]
@@ -125,30 +131,31 @@ def test_fit_stack_calibrates():
     rng = np.random.default_rng(1)
     truth = rng.normal(size=2000)
     labels = (rng.random(2000) < expit(truth)).astype(np.int64)
-    stack, held_out = fit_stack(3 * truth + 1, [], letters, labels)
-    assert stack.weights[0] == pytest.approx(1 / 3, rel=0.2)
-    assert np.corrcoef(held_out, truth)[0, 1] > 0.999
+    stack, held_out = fit_labels(3 * truth + 1, [], letters, labels)
+    assert stack.weights[0, 0] == pytest.approx(1 / 3, rel=0.2)
+    assert np.corrcoef(held_out[:, 0], truth)[0, 1] > 0.999
 
 
 def test_held_out_logits_do_not_see_their_label():
     """The logits of a fold come from weights fitted to the other records."""
     letters, labels = records(100, 4)
     network = labels + np.random.default_rng(5).normal(size=100)
-    _, held_out = fit_stack(network, [], letters, labels)
+    _, held_out = fit_labels(network, [], letters, labels)
     splits = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(network, labels)
     for rest, fold in splits:
-        of_rest, _ = fit_stack(network[rest], [], [letters[i] for i in rest], labels[rest])
-        np.testing.assert_allclose(held_out[fold], of_rest.logits(network[fold], fold), rtol=1e-6)
+        of_rest, _ = fit_labels(network[rest], [], [letters[i] for i in rest], labels[rest])
+        expected = of_rest.outputs(network[fold][:, None], fold)
+        np.testing.assert_allclose(held_out[fold], expected, rtol=1e-6)
 
 
 def test_weights_are_penalised_by_spread():
     letters, labels = records(40, 4)
     network = 3 * (labels + np.random.default_rng(5).normal(size=40))
-    stack, _ = fit_stack(network, [], letters, labels)
+    stack, _ = fit_labels(network, [], letters, labels)
     scaled = network[:, None] / network.std()
     expected = LogisticRegression(C=1, tol=1e-8).fit(scaled, labels)
-    assert stack.weights * network.std() == pytest.approx(expected.coef_[0], rel=1e-3)
-    assert stack.bias == pytest.approx(expected.intercept_[0], rel=1e-3)
+    assert stack.weights[0] * network.std() == pytest.approx(expected.coef_[0], rel=1e-3)
+    assert stack.bias == pytest.approx(expected.intercept_, rel=1e-3)
 
 
 def test_logits_are_the_weighted_sum():
@@ -220,9 +227,9 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
 def test_stack_round_trip(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
     stack.save(tmp_path, "abc")
-    loaded, network = load_stack(tmp_path, run_of(), "abc"), np.linspace(-1, 1, 9)
+    loaded, network = load_stack(tmp_path, run_of(), "abc"), np.linspace(-1, 1, 9)[:, None]
     np.testing.assert_allclose(
-        loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6
+        loaded.outputs(network, letters), stack.outputs(network, letters), rtol=1e-6
     )
     assert [part.setup.threads for part in loaded.parts] == [1, 1]
     assert load_stack(tmp_path / "stack", run_of(), "abc") is None
@@ -271,7 +278,7 @@ def test_foreign_part_is_refused(tmp_path, change, message):
 def test_repr_names_parts_in_use():
     scorer = stacked(False)
     assert ", stacked with kmer6_logistic, exact_positions, on cpu" in repr(scorer)
-    left_out = Stack((), np.ones(1), 0.0, left_out=scorer.stack.parts)
+    left_out = Stack((), np.ones((1, 1)), np.zeros(1), left_out=scorer.stack.parts)
     assert "stacked" not in repr(dataclasses.replace(scorer, stack=left_out))
 
 
