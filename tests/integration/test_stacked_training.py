@@ -1,18 +1,23 @@
 """Train, evaluate, score and explain a stacked model as one model."""
 
+import json
+import re
 import shutil
 import signal
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import small_task as st
 from commands import exit_code, run
 
-from selfattn_bio import load, score_sequences
+from selfattn_bio import explain, load, score_sequences
 from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import BinaryObjective, read_run_file
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
@@ -259,3 +264,99 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
 def test_parts_of_another_run_are_refused(changed, changes, message, capsys):
     assert train_second(changed(f"training.seeds = 2\n{changes}")) == 1
     assert message in capsys.readouterr().err
+
+
+OTHER = """
+data = { sequences = "r.fa", targets = "t.tsv" }
+split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.2 }
+tokens.k = 1
+stack.parts = ["exact_positions_linear", "kmer6_linear"]
+training.shift = 0
+"""
+OTHER_KINDS = {
+    "regression": "objective = { kind = 'regression', columns = ['height', 'width'] }\n",
+    "multiclass": "objective = { kind = 'multiclass', column = 'family' }\n",
+}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Train and evaluate a task of each objective; targets are sums of effects of each base."""
+    rng = np.random.default_rng(0)
+    texts = st.random_texts(rng, 200, 16)
+    codes = DNA.codes(np.array([list(text.encode()) for text in texts], np.uint8))
+    sums = rng.normal(size=(3, 16, 4))[:, np.arange(16), codes].sum(axis=2)
+    height, width, _ = sums + rng.normal(size=sums.shape)
+    family = np.array(list("xyz"))[sums.argmax(axis=0)]
+    columns = {"height": height, "width": 50 + 20 * width, "family": family}
+    table = pd.DataFrame({"id": [f"r{i}" for i in range(200)], **columns})
+    table.loc[::9, ["width", "family"]] = None
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in OTHER_KINDS}
+    for kind, folder in folders.items():
+        st.write_fasta(folder / "r.fa", texts)
+        table.to_csv(folder / "t.tsv", sep="\t", index=False)
+        (folder / "run.toml").write_text(st.small(OTHER, OTHER_KINDS[kind]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            st.run_steps("ingest split train evaluate")
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "sign"), [("regression", "mse", -1), ("multiclass", "mcc", 1)]
+)
+def test_stack_of_other_objectives(others, kind, metric, sign):
+    valid = st.read_json(others[kind] / "metrics.json")["valid"]
+    parts = ("exact_positions_linear", "kmer6_linear")
+    stack, network, *alone = (
+        sign * entry[metric]["value"]
+        for entry in (valid["model"], *(valid["baselines"][name] for name in ("network", *parts)))
+    )
+    assert len(st.read_json(others[kind] / "model/stack/weights.json")["weights"]) > 1
+    assert stack > network
+    assert stack >= max(alone)
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_other_objectives_are_scored_and_explained(others, kind):
+    """Effects are those of rescoring, in the units of the column."""
+    folder = others[kind]
+    model, letters = load(folder / "model"), st.letters_of(folder, "test")[:2]
+    found = model.outputs(letters)
+    ids = st.corpus_of(folder).records["id"].iloc[st.rows_of(folder, "test")][:2]
+    table = st.read_tsv(folder / "predictions/test.tsv").set_index("id").loc[ids]
+    predicted = model.objective.predictions(found)
+    names = model.objective.section.output_names
+    np.testing.assert_allclose(table[list(names)].astype(float), predicted, rtol=1e-4)
+    texts = [row.tobytes().decode() for row in letters]
+    explained = explain(model, texts, method=Saturation(), target=names[1])
+    for row, sequence in enumerate(letters):
+        mutants = np.tile(sequence, (len(sequence), 4, 1))
+        for position in range(len(sequence)):
+            mutants[position, :, position] = list(b"ACGT")
+        values = model.outputs(list(mutants.reshape(-1, len(sequence))))[:, 1].reshape(-1, 4)
+        values = values * model.objective.outputs[1].scale
+        expected = values - values.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(explained.hypothetical[row], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stored: stored["bias"].pop(), "weights.network has 2 values for 1 outputs"),
+        (
+            lambda stored: [each.pop() for each in (stored["bias"], *stored["weights"].values())],
+            "bias has 1 values for the 2 outputs of run.toml",
+        ),
+        (lambda stored: stored["weights"]["network"].__setitem__(1, -0.5), "weights.network.1: "),
+        (lambda stored: stored["bias"].__setitem__(0, float("inf")), "bias.0: "),
+    ],
+)
+def test_damaged_weights_of_several_outputs(others, tmp_path, change, message):
+    shutil.copytree(others["regression"] / "model", tmp_path / "model")
+    path = tmp_path / "model/stack/weights.json"
+    stored = st.read_json(path)
+    change(stored)
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ModelFolderError, match=re.escape(f"weights.json: {message}")):
+        load(tmp_path / "model")

@@ -160,8 +160,10 @@ SHARED / [training] / reverse_complement = true
     => training.reverse_complement has no effect with model.strands 'shared'
 SHARED / [variants.both_strands.training] / reverse_complement = true
     => training.reverse_complement has no effect with model.strands 'shared'
-SHARED / [stack] / parts = ['exact_positions']
-    => part 'exact_positions' reads the given strand alone
+SHARED / [stack] / parts = ['exact_positions_trees']
+    => part 'exact_positions_trees' reads the given strand alone
+SEQUENCES / MASKED / [stack] / parts = ['kmer6_linear']
+    => [stack] parts predict complete sequences, which objective 'masked' does not
 [data] / positives = 'p.fa' => [data] needs positives and negatives, or ... found positives
 [data] => [data] needs positives and negatives, or sequences, or train and ... found none of them
 sequences = 's.fa' => [data] needs positives and ... found positives, negatives, sequences

@@ -79,8 +79,8 @@ def test_shared_stem_computes_few_vectors():
 class LengthOfRun(Baseline):
     """Count the bases that equal the one before, and add the code of the first base."""
 
-    def _logits(self, letters):
-        return np.array([float((row[1:] == row[:-1]).sum()) + row[0] for row in letters])
+    def _outputs(self, letters):
+        return np.array([[float((row[1:] == row[:-1]).sum()) + row[0]] for row in letters])
 
     chosen = _fit = _effects = _state = _restore = None  # not used
 

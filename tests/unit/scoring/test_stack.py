@@ -2,12 +2,13 @@
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import StratifiedKFold
 
 from selfattn_bio.attribution.explain import explain_letters
@@ -158,6 +159,62 @@ def test_weights_are_penalised_by_spread():
     assert stack.bias == pytest.approx(expected.intercept_, rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["number", "count"])
+def test_weights_of_numbers_are_those_of_a_regression(kind):
+    """Unknown values are left out, and predicted by weights fitted to all others."""
+    rng, letters = np.random.default_rng(0), records(200, 4)[0]
+    network, part = rng.normal(size=(2, 200, 1))
+    mean = 0.8 * network[:, 0] + 0.3 * part[:, 0] - 0.5
+    values = rng.poisson(np.exp(mean)) * 1.0 if kind == "count" else mean + rng.normal(size=200)
+    values[::5] = np.nan
+    known = np.isfinite(values)
+    fixed = SimpleNamespace(outputs=lambda letters: part)
+    stack, held_out = fit_stack(network, [fixed], letters, [Answer(kind, values)])
+    x = np.concatenate([network, part], axis=1)
+    scale = x[known].std(axis=0)
+    model = Ridge() if kind == "number" else PoissonRegressor(alpha=1 / known.sum(), tol=1e-8)
+    model.fit(x[known] / scale, values[known])
+    assert stack.weights[:, 0] * scale == pytest.approx(model.coef_, rel=2e-3)
+    assert stack.bias[0] == pytest.approx(model.intercept_, abs=1e-3)
+    fitted = stack.outputs(network, letters)
+    np.testing.assert_allclose(held_out[~known], fitted[~known])
+    assert not np.isclose(held_out[known], fitted[known]).any()
+
+
+def test_classes_share_weights_and_have_intercepts():
+    rng, letters = np.random.default_rng(0), records(3000, 4)[0]
+    truth, priors = rng.normal(size=(3000, 3)), np.array([1.0, 0.0, -1.0])
+    classes = (truth + priors + rng.gumbel(size=truth.shape)).argmax(axis=1) * 1.0
+    network = 3 * np.concatenate([truth, np.full((3000, 1), -2)], axis=1)
+    answers = [Answer("class", classes, 4)]
+    stack, held_out = fit_stack(network, [], letters, answers)
+    assert stack.weights[0] == pytest.approx([1 / 3] * 4, rel=0.1)
+    assert stack.bias[:3] - stack.bias[1] == pytest.approx(priors, abs=0.2)
+    assert -10 < stack.bias[3] < -1  # there is no record of this class
+    assert np.abs(held_out - stack.outputs(network, letters)).max() < 0.3
+    shifted = network + 10 * rng.normal(size=(3000, 1))  # what classes share has no effect
+    again, _ = fit_stack(shifted, [], letters, answers)
+    assert again.weights == pytest.approx(stack.weights, rel=1e-3)
+
+
+def test_answers_have_their_own_weights():
+    """A part is left out if it helps none of them; nothing is learned from one value."""
+    rng, letters = np.random.default_rng(0), records(300, 4)[0]
+    truth = rng.normal(size=(300, 3))
+    noise, useful = (
+        SimpleNamespace(outputs=lambda letters, of=of: of)
+        for of in (rng.normal(size=(300, 3)), np.roll(truth, 1, axis=1))
+    )
+    network = truth * [1, 0, 0] + rng.normal(size=(300, 3)) * [0, 1, 1]
+    targets = [truth[:, 0], truth[:, 0], np.full(300, 2.0)]
+    answers = [Answer("number", values) for values in targets]
+    stack, _ = fit_stack(network, [noise, useful], letters, answers)
+    assert stack.parts == (useful,)
+    assert stack.left_out == (noise,)
+    assert stack.weights == pytest.approx(np.array([[1, 0, 1], [0, 1, 0]]), abs=0.1)
+    assert stack.bias[2] == 0
+
+
 def test_logits_are_the_weighted_sum():
     scorer, letters = stacked(False), records(7, 6)[0]
     network = scorer.network_outputs(letters)[:, :, 0].mean(1)
@@ -292,6 +349,13 @@ def test_unsuitable_part_is_refused():
     letters, _ = records(20, 11)
     with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
         check_parts(run, letters, SequencePolicy(DNA))
+
+
+def test_part_of_another_objective_is_refused():
+    text = RUN.replace("REVERSE_COMPLEMENT", "false").replace('"exact_positions"', '"kmer6_linear"')
+    message = "part 'kmer6_linear' cannot be fitted to objective 'binary'"
+    with pytest.raises(CorpusError, match=message):
+        check_parts(run_file_of(text, "run.toml"), records(20, 11)[0], SequencePolicy(DNA))
 
 
 def test_unaligned_records_are_refused_before_training():
