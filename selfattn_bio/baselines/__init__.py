@@ -10,16 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import (
-    ARRAYS,
-    CARD,
-    POSITION,
-    RECORD,
-    TWO_CLASSES,
-    Baseline,
-    Card,
-    Setup,
-)
+from selfattn_bio.baselines.base import ARRAYS, CARD, Baseline, Card, Setup
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration

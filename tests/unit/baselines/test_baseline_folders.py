@@ -8,14 +8,8 @@ import pytest
 from damaged_arrays import DAMAGES, damaged_files
 
 from selfattn_bio.arrays import object_array
-from selfattn_bio.baselines import (
-    BASELINES,
-    POSITION,
-    RECORD,
-    TWO_CLASSES,
-    Setup,
-    load_baseline,
-)
+from selfattn_bio.baselines import BASELINES, Setup, load_baseline
+from selfattn_bio.baselines.base import POSITION, RECORD, TWO_CLASSES
 from selfattn_bio.config import BinaryObjective, LabelsObjective, RegressionObjective
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text

@@ -221,7 +221,7 @@ def test_scores_count_as_far_as_records_confirm_them():
     raw = np.array([(row == ord("G")).sum() for row in letters], dtype=float)
     scorer = SimpleNamespace(
         objective=SimpleNamespace(has_log_odds=False),
-        network_outputs=lambda rows: np.array([[(row == ord("G")).sum()] for row in rows], float),
+        member_outputs=lambda rows: np.array([[(row == ord("G")).sum()] for row in rows], float),
     )
     output = SimpleNamespace(value=lambda outputs: outputs)
     truth = 0.25 * raw + rng.normal(0, 0.1, 200)
