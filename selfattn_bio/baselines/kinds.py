@@ -67,7 +67,8 @@ class PairBaseline(Baseline):
 
     def chosen(self) -> dict[str, Any]:
         """Return the settings of features and learner, and the number of sampled records."""
-        records = {"records": self.records} if self.features.is_sampled else {}
+        is_sampled = self.features.is_sampled or self.learner.is_sampled
+        records = {"records": self.records} if is_sampled else {}
         return self.model.chosen() | records | self.fitted.chosen()
 
     def _most(self, train: Letters) -> int:

@@ -155,6 +155,7 @@ class Linear:
     penalties: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     tolerance: float = 1e-4
     scaled: ClassVar[bool] = True  # whether the scale of the features matters
+    is_sampled: ClassVar[bool] = False  # whether `most` may limit the training records
     max_outputs: ClassVar[int] = 0  # without limit
     state: ClassVar[type[State]] = LinearState
 
@@ -333,6 +334,7 @@ class Trees:
     seeds: int = 1
     rounds: int = 1000
     scaled: ClassVar[bool] = False  # whether the scale of the features matters
+    is_sampled: ClassVar[bool] = True  # whether `most` may limit the training records
     max_outputs: ClassVar[int] = 20  # because each output has its own trees
     state: ClassVar[type[State]] = TreesState
 

@@ -27,19 +27,25 @@ if TYPE_CHECKING:
 
 PARTNER = "partner_"  # prefix of the baselines of second inputs
 NETWORK = "network"  # name of the network of a stacked model when evaluated alone
+RESERVED = (
+    *("model", NETWORK),
+    *("markov", "unigram", "kmer5_logistic"),  # baselines that are not saved
+    # other columns of the tables of predictions
+    *("id", "chrom", "start", "end", "label", "model_logit", "model_calibrated", "model_spread"),
+)
 
 
 def check_variant_name(name: str) -> str:
-    """Return the name of a variant, which must not be that of the model or of a baseline.
+    """Return the name of a variant, which must not be that of another result of `evaluate`.
 
     Raises
     ------
     ArgumentError
         If the name is taken.
     """
-    if name in ("model", NETWORK) or name.removeprefix(PARTNER) in KNOWN_BASELINES:
+    if name in RESERVED or name.removeprefix(PARTNER) in KNOWN_BASELINES:
         raise ArgumentError(
-            f"{name!r} is the name of the model or of a baseline; choose another name"
+            f"{name!r} is the name of the model, of a baseline or of a column; choose another name"
         )
     return name
 

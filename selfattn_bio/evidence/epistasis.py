@@ -68,7 +68,7 @@ def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     sites
-        name, record, start, end (0-based half-open), strand, as from `hits.find_hits`.
+        name, record, start, end (0-based half-open), strand, as from `matching.find_hits`.
 
     Returns
     -------

@@ -232,7 +232,7 @@ def add_evidence(
     records, inputs, values
         As from `read_held_out`.
     hit_p
-        As for `hits.find_hits`; `hits.default_hit_p` if not given.
+        As for `matching.find_hits`; `matching.default_hit_p` if not given.
     window, significance, seed
         As for `weigh_evidence`.
 
@@ -310,7 +310,10 @@ def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
 
 
 def _hit_p_of(ppms: Mapping[str, Floats], held_out: HeldOut) -> float:
-    """Return `hits.default_hit_p`; warn if motifs are too narrow to have a hit in long records."""
+    """Return `matching.default_hit_p`.
+
+    Warn if motifs are too narrow to have a hit in long records.
+    """
     lengths = [len(row) for row in held_out.sequences]
     hit_p = default_hit_p(lengths)
     least_width = math.ceil(math.log(1 / hit_p, len(held_out.alphabet.letters)))

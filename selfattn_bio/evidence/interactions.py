@@ -239,13 +239,13 @@ def relevant_sites(
     importance
         Function from sequences to the importance of each position, which selects the hits.
     hit_p
-        p-value threshold, as in `hits.find_hits`; `HIT_P` if not given.
+        p-value threshold, as in `matching.find_hits`; `HIT_P` if not given.
     seed
         Seed for sampling records.
 
     Returns
     -------
-    The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
+    The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
     hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
     with_two_motifs = np.flatnonzero(

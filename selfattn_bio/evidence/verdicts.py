@@ -120,7 +120,7 @@ def weigh_evidence(
     Parameters
     ----------
     ppms, num_sites, hits, hit_p
-        Arguments of `hits.find_hits` for the records, and its result.
+        Arguments of `matching.find_hits` for the records, and its result.
     scored
         The records, and a function from inputs of the model to calibrated scores, up to a constant,
         in `HeldOut.unit`, such as `Scorer.log_odds`.
@@ -275,7 +275,7 @@ def null_hits(
     held_out
         The records.
     hit_p
-        As for `hits.find_hits`.
+        As for `matching.find_hits`.
 
     Returns
     -------

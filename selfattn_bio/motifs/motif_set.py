@@ -102,7 +102,7 @@ class MotifSet:
         may be missing.
     sites
         Hits in held-out positives that the model uses, as BED6 rows with the columns p_value and
-        rank (`hits.relevant_hits`). The score is 1000 x rank. None before `with_evidence`.
+        rank (`matching.relevant_hits`). The score is 1000 x rank. None before `with_evidence`.
     curves
         Effects of the motifs alone in neutral backgrounds, by position and strand
         (`Marginals.curves`). None before `with_evidence`.

@@ -177,6 +177,8 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
             message = f"folder {name!r} contains the baseline {fitted[name].name!r}"
         elif fitted[name].setup.reading != reading:
             message = f"part {name!r} has another alphabet, soft_mask or gaps than {RUN}"
+        elif (found := fitted[name].setup.num_outputs) != outputs:
+            message = f"part {name!r} has {found} outputs; {RUN} has {outputs}"
         if message:
             raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
     parts = tuple(fitted.pop(name) for name in stored.parts)

@@ -381,7 +381,7 @@ class PeakFinder:
     repeated with the next highest. For example, with values 1, 3, 2 and 2 at positions 0, 10, 20
     and 30 and separation 15, position 10 is kept and suppresses 0 and 20, then 30 is kept.
 
-    Integers below the threshold are ignored. A gap of `separation` bp without a position above the
+    Positions below the threshold are ignored. A gap of `separation` bp without a position above the
     threshold ends a group, so memory holds one group only.
 
     Parameters
@@ -399,7 +399,7 @@ class PeakFinder:
     def add(self, positions: Integers, values: Floats) -> tuple[Integers, Floats]:
         """Add the next positions and return the peaks that are final.
 
-        Integers are in ascending order, with NaN for missing values. Peaks are in ascending order
+        Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
         too.
         """
         high = values >= self.threshold

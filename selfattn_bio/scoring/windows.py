@@ -73,13 +73,14 @@ def load_dna_model(model: Models) -> Scorer | Ensemble:
         If the model has two inputs, or is a baseline.
     """
     scorer = load(model)
+    kind = scorer.run.objective.kind  # a baseline has no run file, and raises
     check_one_input(scorer, "scoring a genome")
     place = str(scorer.members[0].folder or "")
     if scorer.alphabet.name != DNA.name:
         message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
         raise ModelFolderError(message, place=place)
     if not scorer.objective.outputs:
-        message = f"a model of objective {scorer.run.objective.kind!r} does not score sequences"
+        message = f"a model of objective {kind!r} does not score sequences"
         raise ModelFolderError(message, place=place)
     return scorer
 

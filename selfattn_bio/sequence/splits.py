@@ -1,7 +1,7 @@
 """Assign records to train, valid, test or dropped so that no sequence is in two splits.
 
 Sequences that are equal on either strand, groups, clusters and overlapping loci stay together.
-Records are rows of the corpus table; sequences are passed as the keys of `copies.strand_keys`.
+Records are rows of the corpus table; sequences are passed as the keys of `split_table.strand_keys`.
 """
 
 from __future__ import annotations

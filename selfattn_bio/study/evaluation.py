@@ -226,14 +226,16 @@ def compare(
     classifiers: dict[str, Classifier] = {}
     for name, candidate in candidates.items():
         classifiers |= _networks(objective, name, candidate, records, examples)
-    parts = fitted_parts(candidates["model"].folders[0])
+    model = candidates["model"]
+    run = model.runs()[0]
+    # the parts of a control were fitted to shuffled labels
+    parts = {} if run.is_control() else fitted_parts(model.folders[0])
     fitted = fit_baselines(objective, records, task, targets, parts)
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
     metrics = summarise(objective, classifiers, truth, task.evaluation, units)
     best = metrics["differences"]["best_baseline"]
     if objective.is_labelled:
-        run = candidates["model"].runs()[0]
         shown = {name: classifiers[name] for name in ("model", best) if name}
         metrics |= _subsets(run, records, task, shown, truth["test"], units["test"])
     tables = {

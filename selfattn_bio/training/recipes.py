@@ -131,15 +131,17 @@ def choose_recipe(
     ValueError
         If there are two classes, and the training or validation records lack one of them.
     """
-    number, longest = len(letters["train"]), max(map(len, letters["train"]))
+    train = letters["train"]
+    number, longest = len(train), max(map(len, train))
 
     def fits(name: str) -> bool:
-        # a single record can make a part unsuitable, so the sample is not enough
-        return not BASELINES[name].obstacle(setup, letters["train"])
+        # a single record can make a part unsuitable, so the sample below is not enough
+        return not BASELINES[name].obstacle(setup, train)
 
     two_classes = setup.objective.has_log_odds
     if not two_classes and fits("substitutions_linear"):
-        return variants(number, longest), []
+        stacked = filter(fits, ("substitutions_linear", "exact_positions_trees"))
+        return variants(number, longest, tuple(stacked)), []
     if setup.alphabet.name != "dna":
         return None, []
     kmers = "kmer6_positional_logistic" if two_classes else "kmer6_linear"
@@ -184,7 +186,7 @@ def learns_nothing(trials: Sequence[Trial]) -> bool:
     return bool(trials) and not any(one.beats(chance.get(one.metric, 0.0)) for one in trials)
 
 
-def variants(records: int, length: int) -> Recipe:
+def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """Return the recipe for variants of one sequence, which differ in few letters.
 
     No position is pooled, and the head has a part for each, so that the effect of a substitution
@@ -203,7 +205,7 @@ def variants(records: int, length: int) -> Recipe:
             "head": {"kind": "pooling", "parts": length},
         },
         {**_budget(records), "learning_rate": 2e-3, "shift": 0},
-        parts=("substitutions_linear", "exact_positions_trees"),
+        parts=stacked,
     )
 
 

@@ -181,9 +181,11 @@ def test_network_alone_is_that_of_the_model():
     assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
 
 
-@pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])
+@pytest.mark.parametrize(
+    "name", ["model", "network", "gc", "partner_composition", "markov", "label"]
+)
 def test_variant_with_a_reserved_name_is_refused(name):
-    with pytest.raises(ValueError, match=f"'{name}' is the name of the model or of a baseline"):
+    with pytest.raises(ValueError, match=f"'{name}' is the name of the model, of a baseline"):
         st.small_run(RUN, f"variants.{name}.training.max_steps = 5")
 
 

@@ -126,7 +126,7 @@ def test_evaluation_of_a_new_objective(tmp_path):
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
     letters = {split: [np.frombuffer(b"ACGTACGT", np.uint8)] * 2 for split in rows}
     records = EvaluationRecords(corpus, rows, letters, np.arange(2), "records")
-    model = SimpleNamespace(members=lambda: [reads], folders=[tmp_path])
+    model = SimpleNamespace(members=lambda: [reads], runs=lambda: [run], folders=[tmp_path])
     objective = objective_of(run.objective)
     found = compare(objective, {"model": model}, records, run)
     assert found.metrics["test"]["model"]["error"]["value"] == 50.0

@@ -6,6 +6,7 @@ from scipy.special import expit
 import selfattn_bio
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.scoring.windows import load_dna_model
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -81,6 +82,8 @@ def test_network_functions_refuse_a_baseline(folder):
     for ask in (selfattn_bio.explain, selfattn_bio.embed, selfattn_bio.read_attention):
         with pytest.raises(ArgumentError, match=message):
             ask(folder, SEQUENCES)
+    with pytest.raises(ArgumentError, match=message):
+        load_dna_model(folder)
     with pytest.raises(ArgumentError, match=message):
         selfattn_bio.load([folder, folder])
     with pytest.raises(ArgumentError, match="coverage"):

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from selfattn_bio.attribution.explain import explain_letters
 from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.config import RegressionObjective, RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
@@ -303,6 +303,14 @@ def test_stack_without_weights_is_refused(tmp_path):
         load_stack(tmp_path, run_of(), "abc")
 
 
+def of_two_numbers(name):
+    letters, labels = records(40, 2)
+    section = RegressionObjective(columns=("a", "b"), center=(0, 0), scale=(1, 1))
+    numbers = np.stack([labels, 1 - labels], axis=1) * 1.0
+    setup = Setup(SequencePolicy(DNA), section=section)
+    return BASELINES[name](setup).fit(letters, numbers, letters, numbers)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -317,6 +325,10 @@ def test_stack_without_weights_is_refused(tmp_path):
         (
             lambda stack, run: run.update(data=run["data"] | {"soft_mask": "hard"}),
             "part 'kmer6_logistic' has another alphabet, soft_mask or gaps than run.toml",
+        ),
+        (
+            lambda stack, run: of_two_numbers("exact_positions").save(stack / "exact_positions"),
+            "part 'exact_positions' has 2 outputs; run.toml has 1",
         ),
         (
             lambda stack, run: run.update(stack={"parts": ["exact_positions"]}),

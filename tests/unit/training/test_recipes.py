@@ -163,6 +163,12 @@ def test_only_variants_of_proteins_have_a_recipe():
     recipe, _ = choose_recipe(varied, targets, setup)
     assert recipe.name == "variants"
     assert recipe.model["head"]["parts"] == 40
+    assert recipe.parts == ("substitutions_linear", "exact_positions_trees")
+    # trees are not fitted to many outputs
+    many = RegressionObjective(columns=[f"y{number}" for number in range(21)])
+    targets = {split: rng.normal(size=(30, 21)) for split in targets}
+    recipe, _ = choose_recipe(varied, targets, Setup(SequencePolicy(PROTEIN), section=many))
+    assert recipe.parts == ("substitutions_linear",)
 
 
 def test_random_labels_give_the_simplest_recipe_and_a_warning():
