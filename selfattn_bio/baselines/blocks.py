@@ -429,8 +429,17 @@ class Variants(ExactPositions):
             return "records differ in length, so they are not variants of one sequence"
         if obstacle := super().obstacle(setup, train):
             return obstacle
-        counts = KmerSlots(setup.alphabet, 1, len(train[0]), "start").counts(train).sum(axis=0)
-        common = np.asarray(counts).reshape(len(train[0]), -1).max(axis=1).sum() / len(train)
-        if (differing := 1 - common / len(train[0])) > VARIED:
+        if (differing := fraction_varied(setup.alphabet, train)) > VARIED:
             return f"records differ in {differing:.0%} of their letters from the commonest ones"
         return ""
+
+
+def fraction_varied(alphabet: Alphabet, records: Letters) -> float:
+    """Return the fraction of letters that differ from the commonest ones at their positions.
+
+    All records have one length.
+    """
+    length = len(records[0])
+    counts = KmerSlots(alphabet, 1, length, "start").counts(records).sum(axis=0)
+    common = np.asarray(counts).reshape(length, -1).max(axis=1).sum() / len(records)
+    return 1 - common / length

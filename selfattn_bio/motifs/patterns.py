@@ -92,6 +92,8 @@ class CallerResult:
             return (
                 f"{self.num_seqlets} seqlets were found, but grouping needs at least {self.least}"
             )
+        if not self.num_seqlets:
+            return "no stretch of positions has a high attribution"
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 

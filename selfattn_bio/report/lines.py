@@ -103,14 +103,16 @@ def motif_lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs."""
     for row in table.to_dict("records"):
         measured = (
-            f"{row['effect']:+.2f} ({row['effect_low']:+.2f} to {row['effect_high']:+.2f})"
+            f"{row['effect']:+.2f} ({row['effect_low']:+.2f} to {row['effect_high']:+.2f}) "
+            f"{row['unit']}"
             if row["effect_records"] >= MIN_RECORDS
-            else "unknown"
+            else f"not measured ({counted(int(row['effect_records']), 'record')} with a site; "
+            f"{MIN_RECORDS} are needed)"
         )
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
             f"{counted(row['num_sites'], 'site')}, {_enrichment(row)} "
-            f"(q {p_value(row['enrichment_q'])}), effect {measured} {row['unit']}: {row['verdict']}"
+            f"(q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
 

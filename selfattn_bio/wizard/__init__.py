@@ -63,7 +63,7 @@ class Proposal:
 
 def propose(
     name: str,
-    files: Mapping[str, Sequence[str]],
+    files: Mapping[str, str | Sequence[str]],
     *,
     targets: str = "",
     columns: Sequence[str] = (),
@@ -83,9 +83,9 @@ def propose(
     name
         Name of the task: letters, digits, _ and -.
     files
-        Paths by kind: "positives" and "negatives"; or "sequences", tables with columns to learn, or
-        a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be how to
-        generate them instead: `["shuffled"]`, `["matched"]` or `["neighbours"]`.
+        Path or paths by kind: "positives" and "negatives"; or "sequences", tables with columns to
+        learn, or a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be
+        how to generate them instead: "shuffled", "matched" or "neighbours".
     targets
         Table with a column id and columns to learn, if the sequences have none.
     columns

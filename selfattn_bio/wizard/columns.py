@@ -131,8 +131,10 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         raise RunFileError(
             f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
         )
-    if named:
-        return named[0]
+    # the reader names the line of a wrong letter
+    usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
+    if named or len(usual) == 1:
+        return (named or usual)[0]
     raise RunFileError(
         f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
     )
@@ -249,11 +251,7 @@ def choose_targets(
         if (target := target_of(name, columns[name], lengths, alphabet))
     }
     if unfit := [name for name in wanted if name not in found]:
-        shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
-        hint = _hint_for(columns[unfit[0]])
-        raise RunFileError(
-            f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, hint=hint
-        )
+        raise _cannot_be_learned(unfit[0], columns[unfit[0]], place)
     if wanted:
         return _joined([found[name] for name in wanted], place)
     usual = [
@@ -273,14 +271,28 @@ def choose_targets(
         )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
         raise RunFileError(message, place=place, hint=f"Choose one with `columns` NAME{several}")
+    for name, texts in columns.items():
+        if _cause(texts):
+            raise _cannot_be_learned(name, texts, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     raise RunFileError(
         f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
     )
 
 
-def _hint_for(texts: Texts) -> str:
-    """Return a hint for a column that cannot be learned."""
+def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
+    """Return the error for a column that cannot be learned."""
+    shown = ", ".join(repr(text) for text, _ in Counter(texts).most_common(3))
+    hint = (
+        _cause(texts)
+        or "Choose a column of numbers, of a few classes, or of one label per position"
+    )
+    message = f"column {name!r} cannot be learned: its values are {shown}"
+    return RunFileError(message, place=place, hint=hint)
+
+
+def _cause(texts: Texts) -> str:
+    """Return how to mend a column that cannot be learned; empty if that is not clear."""
     known = {text.strip() for text in texts if text and text.strip()}
     if len(known) == 1:
         return "All values are the same"
@@ -288,7 +300,10 @@ def _hint_for(texts: Texts) -> str:
         return "Write numbers with a point, such as 0.5"
     if known & {"inf", "-inf", "Inf", "-Inf"}:
         return "Leave infinite values empty"
-    return "Choose a column of numbers, of a few classes, or of one label per position"
+    words = sorted(text for text in known if _number(text) is None and text.lower() not in MISSING)
+    if words and 2 * len(words) < len(known):
+        return f"Most values are numbers, but {words[0]!r} is not: correct it or leave it empty"
+    return ""
 
 
 def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]:

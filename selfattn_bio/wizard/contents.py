@@ -19,7 +19,7 @@ from selfattn_bio.compression import open_blocks
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
 from selfattn_bio.sequence.readers.table import rows_of_parquet, rows_of_text
@@ -67,6 +67,8 @@ class Contents:
         [data] header, the pattern of headers such as `>name|label`.
     windows
         [data] windows, for intervals; empty if they have the default.
+    are_variants
+        Whether the first records are proteins that differ from each other in few residues.
     """
 
     alphabet: Alphabet
@@ -82,6 +84,7 @@ class Contents:
     is_numbered: bool = False
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
+    are_variants: bool = False
 
     @property
     def counts(self) -> Counter[str]:
@@ -150,6 +153,9 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
         columns = corpus.summary.get("targets", {}).get("columns", ())
         targets = corpus.targets(columns)
+        are_variants = alphabet.name == "protein" and _are_variants(
+            alphabet, [corpus.letters(row) for row in range(min(HEAD, len(corpus)))]
+        )
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(
@@ -163,7 +169,17 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         columns={str(name): _texts(targets[name]) for name in targets},
         is_numbered=fields.numbered,
         header=fields.header,
+        are_variants=are_variants,
     )
+
+
+def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
+    """Return whether records have one length and differ in few letters, and are no single one."""
+    from selfattn_bio.baselines.blocks import VARIED, fraction_varied
+
+    if len(records) < 2 or len({len(record) for record in records}) > 1:
+        return False
+    return fraction_varied(alphabet, records) <= VARIED
 
 
 def _texts(column: pd.Series) -> list[Any]:

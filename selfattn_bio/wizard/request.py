@@ -61,7 +61,7 @@ class Request:
     organism: str = ""
 
     @classmethod
-    def of(cls, name: str, files: Mapping[str, Sequence[str]], **options: Any) -> Request:
+    def of(cls, name: str, files: Mapping[str, str | Sequence[str]], **options: Any) -> Request:
         """Check the options of `init` together, and group the files.
 
         Parameters
@@ -80,9 +80,9 @@ class Request:
             If they contradict each other.
         """
         given = {
-            key: list(map(str, files[key]))
+            key: [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
             for key in ("positives", "negatives", "sequences", *SPLITS)
-            if files.get(key)
+            if (paths := files.get(key))
         }
         made = (
             given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
@@ -92,12 +92,12 @@ class Request:
             made = "matched"
         if "sequences" in given:
             given = _by_split(given.pop("sequences")) | given
-        paths = [path for of in given.values() for path in of]
-        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        every = [path for of in given.values() for path in of]
+        if twice := sorted({path for path in every if every.count(path) > 1}):
             raise RunFileError(
                 "this file is given twice", place=twice[0], hint="Name each file once"
             )
-        if "-" in paths:
+        if "-" in every:
             raise RunFileError(
                 "init cannot read standard input (-), because it reads each file twice",
                 hint="Save the data in a file",

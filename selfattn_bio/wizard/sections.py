@@ -114,6 +114,11 @@ def split_lines(
         note = f"{number:,} groups; the records of a group stay together"
         line = setting("kind", "group", note)
         words = f"by group ({number:,} groups)"
+    elif contents.are_variants:
+        note = "variants of one sequence are all similar; for new positions or more substitutions "
+        note += "than in training, give your own split (docs/own_split.md)"
+        line = setting("kind", "random", note)
+        words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
         why += "records into test"

@@ -146,7 +146,7 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
     assert explanation.find_motifs().table.empty
-    assert caplog.messages[0].startswith("0 motifs from 0 seqlets of 2 sequences: no group of")
+    assert caplog.messages[0].startswith("0 motifs from 0 seqlets of 2 sequences: no stretch of")
     with pytest.raises(ValueError, match="caller modisco needs sequences with a reverse comp"):
         explanation.find_motifs(caller=Modisco())
     found = SeqletPattern(

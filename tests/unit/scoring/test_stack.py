@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from selfattn_bio.attribution.explain import explain_letters
 from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import RegressionObjective, RunFile, run_file_of
+from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
@@ -23,6 +23,7 @@ from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.study.explain import COLUMNS, _member_correlation
 from selfattn_bio.training.stacking import FOLDS, check_parts, fit_stack
 
 LENGTH = 24
@@ -238,6 +239,17 @@ def test_attributions_equal_measured_substitutions(reverse_complement):
         effects = (logits[1:] - logits[0]).reshape(LENGTH, 4)
         expected = effects - effects.mean(axis=1, keepdims=True)
         np.testing.assert_allclose(found.hypothetical[row], expected, atol=2e-4)
+
+
+def test_agreement_of_networks_leaves_out_shared_parts():
+    scorer, letters = stacked(False), records(4, 7)[0]
+    table = pd.DataFrame({"id": list("abcd")}).reindex(columns=COLUMNS)
+    (output,) = scorer.objective.outputs
+    both, alone = (
+        _member_correlation(each, output, letters, table, Interpret(method={"kind": "saturation"}))
+        for each in (scorer, dataclasses.replace(scorer, stack=None))
+    )
+    assert both == alone < 0.9
 
 
 @pytest.mark.parametrize("reverse_complement", [False, True])

@@ -128,6 +128,19 @@ def test_labels_of_residues(here):
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
 
 
+def test_variants_of_one_protein(here, capsys):
+    # one cluster, so a split by clusters would have no test records
+    rows = [list(PROTEIN * 2) for _ in range(200)]
+    for i, row in enumerate(rows):
+        row[i % 40] = PROTEIN[i // 40]
+    fitness = np.arange(200) / 7
+    pd.DataFrame({"sequence": map("".join, rows), "fitness": fitness}).to_csv("all.csv")
+    run = made("--sequences all.csv")
+    assert (run.split.kind, run.stack.parts[0]) == ("random", "substitutions_linear")
+    assert "recipe 'variants'" in capsys.readouterr().out
+    assert set(ingested()[1]) == {"train", "valid", "test"}
+
+
 def test_several_columns_are_learned_together(here):
     table(number=40, a=lambda i, _: i / 7, b=lambda i, _: -i / 3, name=lambda i, _: f"gene{i}")
     assert exit_code("init my_task --sequences all.csv") == 1

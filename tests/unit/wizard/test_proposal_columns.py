@@ -108,6 +108,8 @@ def test_target_of_second_protein():
         ({"peptide": sequences(number=20) * 3, "allele": cycle("A*02", "B*07")}, "peptide"),
         ({"barcode": sequences(length=12), "sequence": sequences(number=20) * 3}, "sequence"),
         ({"protein": cycle("CTCF", "MAX", "GATA"), "oligo": sequences()}, "oligo"),
+        # a wrong letter, which the reader will find
+        ({"name": cycle("a1", "b2"), "Sequence": ["ACGT!", *sequences()]}, "Sequence"),
     ],
 )
 def test_sequence_column_found(columns, expected):
@@ -294,8 +296,13 @@ def test_missing_and_whole_numbers_are_noted():
         (["2.5"], "All values are the same"),
         ([f"{i},5" for i in range(NUMBER)], "Write numbers with a point, such as 0.5"),
         (["inf", *(f"{i}.5" for i in range(NUMBER - 1))], "Leave infinite values empty"),
+        (
+            ["n/d", "NA", *(f"{i}.5" for i in range(NUMBER - 2))],
+            "Most values are numbers, but 'n/d' is not: correct it or leave it empty",
+        ),
     ],
 )
-def test_cause_of_a_column_that_cannot_be_learned(values, hint):
+@pytest.mark.parametrize("wanted", [("y",), ()])
+def test_cause_of_a_column_that_cannot_be_learned(values, hint, wanted):
     with pytest.raises(RunFileError, match=rf"column 'y' cannot be learned: .*\. {hint}$"):
-        chosen({"y": (values * NUMBER)[:NUMBER]}, "y")
+        chosen({"y": (values * NUMBER)[:NUMBER]}, *wanted)
