@@ -111,7 +111,7 @@ def test_smoke_metrics_format(results):
     ):
         assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
     assert "shuffled" not in test["baselines"]
-    assert set(metrics) >= {"valid", "test", "slices", "train"}
+    assert set(metrics) >= {"valid", "test", "slices", "costs"}
     assert set(metrics["costs"]["model"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
 
 
