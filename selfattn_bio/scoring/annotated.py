@@ -97,11 +97,12 @@ def open_writer(
     Raises
     ------
     OutputError
-        If the annotated VCF would replace `source`.
+        If an output would replace `source`.
     VariantFileError
         If the header already defines one of the INFO fields.
     """
-    check_not_input(f"{prefix}.annotated.vcf.gz", source.path)
+    for ending in ("annotated.vcf.gz", "effects.tsv"):
+        check_not_input(f"{prefix}.{ending}", source.path)
     fields = info_fields(units)
     for number, line in enumerate(source.header, start=1):
         if taken := [name for name in fields if line.startswith(f"##INFO=<ID={name},")]:
