@@ -269,7 +269,7 @@ def ensemble_sentence(task: RunFile) -> str:
     """Describe the number of networks that are averaged and of trainings, if it matters.
 
     Variants are listed if their numbers of networks differ. With several trainings, attributions
-    and motifs come from the first. Baselines that are fitted by `evaluate` are not networks and are left out.
+    and motifs come from the first. Baselines that `evaluate` fits are no networks and left out.
     """
     runs = task.trained
     members = {

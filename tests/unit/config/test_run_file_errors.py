@@ -64,7 +64,7 @@ ATTENTION / stem = { pool = 2 } => 6: missing key 'kind' in [model.stem]; choose
 [audit] / max_similarity = 1.2 => 5: invalid value 1.2 for key ... expected at most 1
 ATTENTION / position = { kind = 'learned' } => 6: missing key 'max_length' in [model.position]
 ATTENTION / pattern = { kind = 'strided', stride = 1 } => 6: invalid value 1 for key 'stride' in
-[variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model, of a baseline or
+[variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model,
 [variants.Bad] / training = { labels = 'shuffled' } => 4: invalid name 'Bad' in [variants]; expected
 [training] / seeds = 0 => 5: invalid value 0 for key 'seeds' in [training]; expected at least 1
 [training] / batch_size = => 5: run file is not valid TOML: Invalid value
