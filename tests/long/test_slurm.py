@@ -57,9 +57,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(tmp_path_factory):
-    """Start Slurm and yield its folder."""
+    """Start Slurm and yield its folder; it ends with the test, so that no other test meets it."""
     folder = tmp_path_factory.mktemp("slurm") / "cluster"
     try:
         subprocess.run([SCRIPTS / "start.sh", folder, "2"], check=True)
