@@ -292,7 +292,7 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
 
 
 def _cause(texts: Texts) -> str:
-    """Return how to mend a column that cannot be learned; empty if that is not clear."""
+    """Return a hint for a column that cannot be learned; empty if there is none."""
     known = {text.strip() for text in texts if text and text.strip()}
     if len(known) == 1:
         return "All values are the same"

@@ -94,7 +94,7 @@ def test_binned_is_bins_times_weights_times_bins(pattern):
 
 
 @pytest.fixture(autouse=True)
-def few_queries_at_a_time(monkeypatch):
+def few_queries_at_once(monkeypatch):
     monkeypatch.setattr(reading, "WEIGHTS", 64 * B * H * L)
 
 
