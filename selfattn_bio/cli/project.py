@@ -81,7 +81,7 @@ def init(arguments: Namespace) -> None:
     Reads the sequences and recognises the task from them: two classes (files of positives and
     negatives, or a column of two values), several classes, numbers, or one label per residue. A
     column with the split (train, valid, test) or separate files for it are used. The command prints
-    what it recognised. The run file is checked before it is written, and you can edit it.
+    what it found. The run file is checked before it is written, and you can edit it.
 
     One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed
     --genome genome.fa. Negatives can be generated with --negatives shuffled and, if there is a

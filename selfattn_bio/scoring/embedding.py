@@ -80,7 +80,8 @@ class Embeddings(TableResult):
         columns = {name: values.to_numpy() for name, values in self.positions.items()}
         columns["id"] = columns["id"].astype(str)  # arrays of objects would need pickle
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)  # type: ignore[arg-type]
+            columns["vectors"] = self.vectors
+            np.savez(file, allow_pickle=False, **columns)  # type: ignore[arg-type]
 
 
 def embed(

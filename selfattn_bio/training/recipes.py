@@ -94,7 +94,7 @@ class Trial:
         return float(np.mean(self.draws > least)) >= CONFIDENCE
 
     def __str__(self) -> str:
-        low, high = np.nanquantile(self.draws, [0.025, 0.975])
+        low, high = np.quantile(self.draws, [0.025, 0.975])
         return f"{self.name}: {title_of(self.metric)} {self.value:.3f} ({low:.3f} to {high:.3f})"
 
 
@@ -102,11 +102,14 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
     They support records with one input and scores per sequence, of at most `LONGEST` letters, and
-    `MOST` in total.
+    `MOST` in total. Proteins must have one length and not two classes, as variants of one sequence.
     """
     objective = objective_of(run.objective)
     is_scored = objective.has_scores and objective.outputs_per == "sequence"
-    return is_scored and run.partner is None and max(lengths) <= LONGEST and sum(lengths) <= MOST
+    if run.partner or not is_scored or max(lengths) > LONGEST or sum(lengths) > MOST:
+        return False
+    may_be_variants = len(set(lengths)) == 1 and not objective.has_log_odds
+    return run.data.alphabet == "dna" or may_be_variants
 
 
 def choose_recipe(

@@ -149,6 +149,16 @@ def test_long_records_have_no_recipe():
     assert not suits_recipes(run, [300, 5000])
 
 
+def test_of_proteins_only_possible_variants_are_tried():
+    text = DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }\n"
+    assert not suits_recipes(run_file_of(text, "run.toml"), [75, 75])
+    numbers = text.replace('positives = "p.fa", negatives = "n.fa"', 'sequences = "s.csv"')
+    numbers += 'objective = { kind = "regression", columns = ["y"] }'
+    numbers = run_file_of(numbers, "run.toml")
+    assert suits_recipes(numbers, [75, 75])
+    assert not suits_recipes(numbers, [75, 76])
+
+
 def test_only_variants_of_proteins_have_a_recipe():
     rng = np.random.default_rng(0)
     residues = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
