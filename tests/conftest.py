@@ -40,11 +40,3 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
     with (tmp_path_factory.getbasetemp().parent / "long-tests").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def small_gkm_svm():
-    """Fit the gapped k-mer SVM to 60 records: its time grows with the square of their number."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 60)
-        yield

@@ -58,8 +58,6 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
             place=str(folder / CARD),
         )
     kind = BASELINES[card.kind]
-    if lacking := kind.lacking():
-        raise ModelFolderError(f"this baseline cannot be loaded: {lacking}", place=str(folder))
     if card.alphabet not in kind.alphabets:
         raise ModelFolderError(
             f"{card.kind} does not read the alphabet {card.alphabet!r}",

@@ -167,11 +167,6 @@ class Baseline(ABC):
         """
         return ""
 
-    @classmethod
-    def lacking(cls) -> str:
-        """Return which package must be installed first, and how; empty if none."""
-        return ""
-
     def fit(self, train: Letters, targets: NDArray, valid: Letters, valid_targets: NDArray) -> Self:
         """Fit to the training split.
 

@@ -28,7 +28,7 @@ from selfattn_bio.baselines.features import (
     Nothing,
     Window,
 )
-from selfattn_bio.baselines.learners import Linear, LinearModel, Trees, TreesModel
+from selfattn_bio.baselines.learners import GappedLinear, Linear, LinearModel, Trees, TreesModel
 from selfattn_bio.sequence.alphabet import Letters
 
 PIECE = 1024  # records whose features are in memory together
@@ -74,7 +74,7 @@ class PairBaseline(Baseline):
     def _most(self, train: Letters) -> int:
         return min(
             self.features.most(self.setup, train),
-            self.learner.most(len(train), self.setup.num_outputs),
+            self.learner.most(train, self.setup.num_outputs),
         )
 
     def _fit(
@@ -107,14 +107,18 @@ class PairBaseline(Baseline):
         return np.stack([logits, logits])
 
     def _effects(self, letters: Letters, output: int) -> list[Array]:
+        effects = []
         pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
-        return [
-            self._rescored(record, output) if found is None else found for record, found in pairs
-        ]
+        for record, found in pairs:
+            of_record = self._rescored(record, output) if found is None else found
+            codes = self.setup.alphabet.codes(record)
+            known = np.flatnonzero(codes < of_record.shape[1])
+            of_record[known, codes[known]] = 0  # sums may differ in the last digit
+            effects.append(of_record)
+        return effects
 
     def _rescored(self, record: NDArray[np.uint8], output: int) -> Array:
         """Return the effects of substitutions by scoring every changed record, (L, A)."""
-        codes = self.setup.alphabet.codes(record)
         bases = np.frombuffer(self.setup.alphabet.letters.encode(), np.uint8)
         each = max(1, PIECE // len(bases))
         effects = np.empty((len(record), len(bases)))
@@ -124,8 +128,6 @@ class PairBaseline(Baseline):
             changed[np.arange(len(at)), at] = np.tile(bases, len(at) // len(bases))
             outputs = self._outputs([record, *changed])[:, output]
             effects[start : start + each] = (outputs[1:] - outputs[0]).reshape(-1, len(bases))
-        known = codes < len(bases)
-        effects[known, codes[known]] = 0  # sums may differ in the last digit between rows
         return effects
 
     def _state(self) -> tuple[State, ...]:
@@ -194,6 +196,15 @@ class BoostedPositions(PairBaseline):
     short_title = "positions, boosted"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
     features, learner = ExactPositions((1, 2), 5), Trees()
+
+
+class GappedKmers(PairBaseline):
+    name, title, short_title = "gapped_kmers", "linear model of gapped 8-mers", "gapped 8-mers"
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    features, learner = (
+        KmerCounts(((8, 1),)),
+        GappedLinear((0.01, 0.03, 0.1, 0.3, 1.0), tolerance=1e-3),
+    )
 
 
 class LengthAlone(PairBaseline):

@@ -6,9 +6,11 @@ Their outputs are those of a network: logits, standardised numbers or logarithms
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -34,6 +36,8 @@ PIECE = 4096  # rows of a sparse matrix that pass through the trees together
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
 SMALL = 1000  # minimum number of training records to choose the number of leaves
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
+# maximum number of gapped k-mers of all training records, which take 8 bytes each
+MAX_GAPPED = 30_000_000
 PARAMETERS: dict[str, Any] = {
     **{"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
     **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
@@ -159,9 +163,9 @@ class Linear:
     max_outputs: ClassVar[int] = 0  # without limit
     state: ClassVar[type[State]] = LinearState
 
-    def most(self, records: int, outputs: int) -> int:
+    def most(self, train: Letters, outputs: int) -> int:
         """Return the maximum number of training records."""
-        return records
+        return len(train)
 
     def fit(
         self, train: Answer, valid: Answer, x: Matrix, readings: Sequence[Matrix], threads: int
@@ -254,6 +258,58 @@ def _of_classes(
     return of_all, lowest
 
 
+@dataclass(frozen=True)
+class GappedLinear(Linear):
+    """A linear model of gapped k-mers, for counts of k-mers of DNA as features.
+
+    A gapped k-mer has `informative` bases, the first one included; the others may be any. It is
+    counted wherever a k-mer matches, so that k-mers that differ in a few bases share weights. The
+    weight of a k-mer is the sum of those of the gapped k-mers that it matches.
+
+    Attributes
+    ----------
+    k, informative
+        Length, and number of bases that are compared.
+
+    References
+    ----------
+    Ghandi et al. 2014, Enhanced regulatory sequence prediction using gapped k-mer features (with a
+    support vector machine).
+    """
+
+    k: int = 8
+    informative: int = 6
+    is_sampled: ClassVar[bool] = True
+
+    def most(self, train: Letters, outputs: int) -> int:
+        """Return the maximum number of training records."""
+        bp = sum(map(len, train)) / len(train)
+        return max(2, round(MAX_GAPPED / (bp * math.comb(self.k - 1, self.informative - 1))))
+
+    def fit(
+        self, train: Answer, valid: Answer, x: Matrix, readings: Sequence[Matrix], threads: int
+    ) -> tuple[LinearModel, float]:
+        """Fit a model of one answer; see `Linear.fit`."""
+        matched = self._matched()
+        model, found = super().fit(
+            train, valid, x @ matched, [reading @ matched for reading in readings], threads
+        )
+        return replace(model, weights=(matched @ model.weights.T).T), found
+
+    def _matched(self) -> sparse.csr_matrix:
+        """Return the gapped k-mers that each k-mer matches, (4^k, F), 1 or 0."""
+        kmers = np.arange(4**self.k)
+        digits = kmers[:, None] // 4 ** np.arange(self.k - 1, -1, -1) % 4  # (4^k, k)
+        powers = 4 ** np.arange(self.informative - 1, -1, -1)
+        at = combinations(range(1, self.k), self.informative - 1)
+        columns = np.stack([digits[:, (0, *others)] @ powers for others in at], axis=1)
+        columns += np.arange(columns.shape[1]) * 4**self.informative
+        shape = (len(kmers), columns.shape[1] * 4**self.informative)
+        rows = np.repeat(kmers, columns.shape[1])
+        ones = np.ones(columns.size, np.float32)
+        return sparse.csr_matrix((ones, (rows, columns.ravel())), shape=shape)
+
+
 class TreesState(State):
     """Number of nodes of each forest, and the nodes of all, see `Forest`."""
 
@@ -338,7 +394,7 @@ class Trees:
     max_outputs: ClassVar[int] = 20  # because each output has its own trees
     state: ClassVar[type[State]] = TreesState
 
-    def most(self, records: int, outputs: int) -> int:
+    def most(self, train: Letters, outputs: int) -> int:
         """Return the maximum number of training records."""
         return max(1, MAX_FITTED // outputs)
 

@@ -283,9 +283,8 @@ class EvaluationSection(Section):
 
 
 # The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
-# may name it. Others are slow (gkm_svm), contained in k-mers (gc), no biological signal (length,
-# first_letter), constant, or predict positions. The registry belongs to `config`, because run files
-# name baselines.
+# may name it. Others are contained in k-mers (gc), no biological signal (length, first_letter),
+# constant, or predict positions. It belongs to `config`, because run files name baselines.
 KNOWN_BASELINES = {
     "constant": ("kinds.Constant", False),
     "gc": ("kinds.Gc", False),
@@ -295,9 +294,9 @@ KNOWN_BASELINES = {
     "substitutions_linear": ("kinds.Additive", True),
     "kmer6_linear": ("kinds.LinearKmers", True),
     "exact_positions_linear": ("kinds.LinearPositions", True),
+    "gapped_kmers": ("kinds.GappedKmers", True),
     "motif_scores": ("kinds.BoostedMotifs", True),
     "kmer6_trees": ("kinds.BoostedKmers", True),
-    "gkm_svm": ("gkm_svm.GkmSvm", False),
     "length": ("kinds.LengthAlone", False),
     "first_letter": ("kinds.FirstResidueAlone", False),
     "composition": ("kinds.Composition", True),

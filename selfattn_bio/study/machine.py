@@ -57,7 +57,6 @@ PROGRAMS = {
 # optional libraries: module, extra and purpose
 LIBRARIES = {
     "papermill": ("notebooks", "It runs the notebooks at the end of a workflow"),
-    "gkmsvm": ("gkm", "It fits the baseline gkm_svm"),
     "opacus": ("privacy", "It counts the privacy that a training with [privacy] spends"),
     "snakemake_executor_plugin_slurm": ("slurm", "It submits jobs to Slurm"),
 }

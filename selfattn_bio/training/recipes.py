@@ -149,7 +149,7 @@ def choose_recipe(
         return None, []
     kmers = "kmer6_positional_logistic" if two_classes else "kmer6_linear"
     exact = "exact_positions" if two_classes else "exact_positions_linear"
-    parts = tuple(filter(fits, (kmers, "motif_scores")))
+    parts = tuple(filter(fits, (kmers, "gapped_kmers", "motif_scores")))
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
     rows = {split: sample_rows(strata[split], ENOUGH, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}

@@ -24,7 +24,7 @@ evaluation = { bootstraps = 20 }
 interpret = { database = "jaspar:insects" }
 """
 FITTED = (
-    *("exact_positions", "exact_positions_trees", "gc", "gkm_svm", "kmer6_logistic"),
+    *("exact_positions", "exact_positions_trees", "gapped_kmers", "gc", "kmer6_logistic"),
     *("kmer6_positional_logistic", "kmer6_trees", "motif_scores"),
 )
 FOLDERS = {

@@ -46,5 +46,5 @@ def test_named_extras_exist():
         for extra in found
         if extra
     }
-    assert named >= {"gkm", "privacy"}
+    assert named >= {"notebooks", "privacy"}
     assert named <= set(project["optional-dependencies"])

@@ -66,7 +66,7 @@ def fitted(tmp_path_factory):
         for record in letters[1::2]:
             record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
         # They need equal lengths
-        if name in ("gkm_svm", "substitutions_linear"):
+        if name == "substitutions_linear":
             letters = [record[:36] for record in letters]
         section = SECTIONS[BASELINES[name].suits[0]]
         setup = Setup(
@@ -106,8 +106,7 @@ def test_substitution_effects_equal_rescoring(name, strands, fitted):
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))
         changed[np.arange(len(changed)), at] = np.tile(list(alphabet.letters.encode()), len(record))
         rescored = (baseline.outputs(list(changed)) - baseline.outputs([record]))[:, output]
-        precision = 1e-4 if name == "gkm_svm" else 1e-9  # gkm_svm computes in float32
-        assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=precision)
+        assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=1e-9)
         codes = alphabet.codes(record)
         known = codes < len(alphabet.letters)
         assert (of_record[known, codes[known]] == 0).all()
@@ -196,13 +195,6 @@ def test_altered_cards_are_refused(changes, message, fitted, tmp_path):
         load_baseline(tmp_path / "b")
 
 
-def test_missing_extra_is_named(fitted, tmp_path, monkeypatch):
-    fitted["gkm_svm", "given"].save(tmp_path / "b")
-    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
-    with pytest.raises(ModelFolderError, match=r"it needs the extra gkm: pip install"):
-        load_baseline(tmp_path / "b")
-
-
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("damage", ["missing", *DAMAGES])
 def test_damaged_array_is_refused(name, damage, fitted, tmp_path):
@@ -220,6 +212,6 @@ def test_other_folders_are_not_replaced(fitted, tmp_path):
 
 def test_no_records_have_no_outputs(fitted):
     assert all(len(baseline.predictions([])) == 0 for baseline in fitted.values())
-    assert fitted["gkm_svm", "given"].substitution_effects([]) == []
+    assert fitted["gapped_kmers", "given"].substitution_effects([]) == []
     with pytest.raises(ValueError, match="window_trees has no effects on complete records"):
         fitted["window_trees", "given"].substitution_effects([])

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
-from selfattn_bio.baselines.gkm_svm import _one_hot
+from selfattn_bio.baselines.learners import GappedLinear
 from selfattn_bio.config.training import StackPart
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.motifs import meme_text
@@ -179,57 +180,52 @@ def test_motif_scores_need_a_database():
     assert obstacles["motif_scores"] == "the task names no motif database"
 
 
-def test_gkm_svm_finds_a_motif_on_either_strand():
-    def turned(n, seed):
-        letters, labels = planted(n, seed, "TATCGACAGG", lengths=(60, 61))
+def test_gapped_kmers_find_a_degenerate_motif_on_either_strand():
+    def changed(n, seed):
+        """Return records; those of label 1 have a site with a random base in the middle."""
+        letters, labels = planted(n, seed, "TATCGACA", lengths=(60, 61))
+        rng = np.random.default_rng(seed)
+        for i, record in enumerate(letters):
+            at = record.tobytes().find(b"TATCGACA")
+            if labels[i]:
+                record[at + 3 : at + 5] = rng.choice(list(b"ACGT"), 2)
         return [
             DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)
         ], labels
 
-    baseline = BASELINES["gkm_svm"](DNA_SETUP).fit(*turned(200, 0), *turned(100, 1))
-    test, labels = turned(100, 2)
-    assert roc_auc_score(labels, baseline.logits(test)) > 0.85
-    assert (
-        np.argsort(baseline.logits(test)).tolist()
-        == np.argsort(baseline.machine(_one_hot(test))[:, 0].astype(float)).tolist()
-    )
+    setup = replace(DNA_SETUP, strands="both")
+    train, valid, (test, labels) = changed(300, 0), changed(100, 1), changed(200, 2)
+    found = {
+        name: roc_auc_score(labels, BASELINES[name](setup).fit(*train, *valid).logits(test))
+        for name in ("gapped_kmers", "kmer6_logistic")
+    }
+    assert found["gapped_kmers"] > max(0.85, found["kmer6_logistic"] + 0.1)
 
 
-def test_gkm_svm_calls_the_true_number_of_positives():
-    (train, labels), valid, test = (
-        planted(240, 0, "TATCGACAGG", lengths=(60, 61)),
-        *(planted(200, s, "TATCGACAGG", lengths=(60, 61)) for s in (1, 2)),
-    )
-    # One positive per four negatives in train; balanced valid and test
-    few = np.flatnonzero((labels == 0) | (np.arange(240) < 60))
-    baseline = BASELINES["gkm_svm"](DNA_SETUP).fit([train[row] for row in few], labels[few], *valid)
-    assert 0.35 < (baseline.logits(test[0]) > 0).mean() < 0.65
-
-
-@pytest.mark.parametrize(
-    ("lengths", "installed", "reason"),
-    [
-        ((60, 61), False, "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"),
-        ((60, 80), True, "records have 60 to 79 bp; it needs one length"),
-        ((151, 152), True, "records have 151 bp; it reads 11 to 150"),
-        ((60, 61), True, ""),
-    ],
-)
-def test_gkm_svm_reports_why_it_is_skipped(lengths, installed, reason, monkeypatch):
-    if not installed:
-        monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
-    assert BASELINES["gkm_svm"].obstacle(DNA_SETUP, planted(60, 0, lengths=lengths)[0]) == reason
+def test_weights_of_kmers_are_sums_over_gapped_kmers():
+    learner = GappedLinear(k=3, informative=2)
+    matched = learner._matched().toarray()
+    gapped = [first + second for first in "ACGT" for second in "ACGT"]
+    of_kmer = {
+        "".join(kmer): {
+            *(f"{n}{gapped[i % 16]}" for n in (0, 1) for i in np.flatnonzero(row) if i // 16 == n)
+        }
+        for kmer, row in zip(product("ACGT", repeat=3), matched, strict=True)
+    }
+    assert of_kmer["ACG"] == {"0AC", "1AG"}
+    assert of_kmer["TTA"] == {"0TT", "1TA"}
+    assert (matched.sum(axis=1) == 2).all()
 
 
 def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 30)
+    monkeypatch.setattr("selfattn_bio.baselines.learners.MAX_GAPPED", 60 * 21 * 30)
     monkeypatch.setattr("selfattn_bio.baselines.features.WORK", 100 * 60 * 2 // 4)
     ppm = np.full((4, 4), 0.25)
     (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))
     setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"))
     train, valid = planted(100, 0, lengths=(60, 61)), planted(40, 1, lengths=(60, 61))
     monkeypatch.setattr("selfattn_bio.baselines.blocks.LETTERS", 60 * 50)
-    assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
+    assert BASELINES["gapped_kmers"](setup).fit(*train, *valid).chosen()["records"] == 30
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
     # 25 in proportion give 12 of each class
     assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
@@ -332,9 +328,9 @@ def test_each_alphabet_has_its_baselines():
             "kmer6_logistic",
             "kmer6_positional_logistic",
             "exact_positions",
+            "gapped_kmers",
             "motif_scores",
             "kmer6_trees",
-            "gkm_svm",
             "exact_positions_trees",
         ],
         "protein": [

@@ -93,7 +93,7 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         if "extra ==" not in each
     }
     assert not needed & {name.lower() for name in parts.index}
-    assert {"GPU", "C++ compiler", "git", "make", "Slurm", "MMseqs2", "gkmsvm"} <= set(parts.index)
+    assert {"GPU", "C++ compiler", "git", "make", "Slurm", "MMseqs2", "opacus"} <= set(parts.index)
     assert parts["found"]["MMseqs2"] == ""
     assert "not found. It clusters similar sequences by alignment" in capsys.readouterr().out
 
