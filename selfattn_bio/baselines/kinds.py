@@ -182,7 +182,7 @@ class BoostedMotifs(PairBaseline):
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
     features = MotifScores()
-    learner = Trees((15,), rate=0.05, features=0.1, seeds=3, rounds=2000)
+    learner = Trees(rate=0.05, features=0.1, seeds=3, rounds=2000)
 
 
 class BoostedKmers(PairBaseline):

@@ -33,8 +33,8 @@ Array = NDArray[np.float64]
 
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
+READ = 2000  # maximum number of features that a tree reads
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
-SMALL = 1000  # minimum number of training records to choose the number of leaves
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
 # maximum number of gapped k-mers of all training records, which take 8 bytes each
 MAX_GAPPED = 30_000_000
@@ -374,7 +374,7 @@ class Trees:
     Attributes
     ----------
     leaves
-        Numbers of leaves of a tree to choose from; the first one for small training splits.
+        Number of leaves of a tree.
     rate, features
         Learning rate, and the fraction of the features that each tree reads.
     seeds
@@ -384,7 +384,7 @@ class Trees:
         two per training record of a small split.
     """
 
-    leaves: tuple[int, ...] = (7, 31)
+    leaves: int = 15
     rate: float = 0.1
     features: float = 0.5
     seeds: int = 1
@@ -404,9 +404,8 @@ class Trees:
         """Fit a model of one answer; see `Linear.fit`."""
         known, judged = np.isfinite(train.values), np.isfinite(valid.values)
         y, y_valid = train.values[known], np.tile(valid.values[judged], len(readings))
-        best, highest = self._constant(train, x.shape[1]), -np.inf
         if len(np.unique(y)) < 2 or not len(y_valid):
-            return best, highest
+            return self._constant(train, x.shape[1]), -np.inf
         judged_readings = [reading[judged] for reading in readings]
         x_valid = (
             sparse.csr_matrix(sparse.vstack(judged_readings))
@@ -414,36 +413,34 @@ class Trees:
             else np.concatenate(judged_readings)
         )
         x = x if known.all() else x[known]
-        for leaves in self.leaves if len(y) >= SMALL else self.leaves[:1]:
-            forests = [
-                self._boosted(train, (x, y), (x_valid, y_valid), leaves, seed, threads)
-                for seed in range(self.seeds)
-            ]
-            model = TreesModel(tuple(zip(*forests, strict=True)))
-            outputs = np.mean([model.outputs(reading) for reading in readings], axis=0)
-            if (found := worth(outputs, valid)) > highest:
-                best, highest = model, found
-        return best, highest
+        forests = [
+            self._boosted(train, (x, y), (x_valid, y_valid), seed, threads)
+            for seed in range(self.seeds)
+        ]
+        model = TreesModel(tuple(zip(*forests, strict=True)))
+        outputs = np.mean([model.outputs(reading) for reading in readings], axis=0)
+        return model, worth(outputs, valid)
 
     def _boosted(
         self,
         answer: Answer,
         train: tuple[Matrix, Array],
         valid: tuple[Matrix, Array],
-        leaves: int,
         seed: int,
         threads: int,
     ) -> list[Forest]:
         import lightgbm
 
         objective, metric = OBJECTIVES[answer.kind]
+        fewest = min(20, max(1, len(train[1]) // 50))  # records of a leaf
+        useful = np.count_nonzero(np.asarray((train[0] != 0).sum(axis=0)) >= fewest)
         parameters = PARAMETERS | {
             "objective": objective,
             "metric": metric,
             "learning_rate": self.rate,
-            "num_leaves": leaves,
-            "feature_fraction": self.features,
-            "min_data_in_leaf": min(20, max(1, len(train[1]) // 50)),
+            "num_leaves": self.leaves,
+            "feature_fraction": min(self.features, READ / max(useful, 1)),
+            "min_data_in_leaf": fewest,
             "seed": seed,
             "num_threads": threads,
         }

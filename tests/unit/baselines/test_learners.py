@@ -150,7 +150,7 @@ def test_trees_need_few_outputs():
 def test_few_records_have_few_trees():
     x = np.random.default_rng(0).normal(size=(40, 3))
     answer = Answer("label", (x[:, 0] > 0).astype(float))  # separable, so it never stops early
-    model, _ = Trees(leaves=(2, 4)).fit(answer, answer, x, [x], 1)
+    model, _ = Trees(leaves=2).fit(answer, answer, x, [x], 1)
     ((forest,),) = model.forests
     assert forest.num_trees == 100
     assert np.diff(forest.roots).max() == 3  # nodes of a tree with two leaves
