@@ -433,13 +433,13 @@ class Trees:
 
         objective, metric = OBJECTIVES[answer.kind]
         fewest = min(20, max(1, len(train[1]) // 50))  # records of a leaf
-        useful = np.count_nonzero(np.asarray((train[0] != 0).sum(axis=0)) >= fewest)
+        useful = int(np.count_nonzero(np.asarray((train[0] != 0).sum(axis=0)) >= fewest))
         parameters = PARAMETERS | {
             "objective": objective,
             "metric": metric,
             "learning_rate": self.rate,
             "num_leaves": self.leaves,
-            "feature_fraction": min(self.features, READ / max(useful, 1)),
+            "feature_fraction": min(self.features, READ / max(1, useful)),
             "min_data_in_leaf": fewest,
             "seed": seed,
             "num_threads": threads,
