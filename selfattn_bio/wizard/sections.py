@@ -277,10 +277,14 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
 
 
 def stack_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [stack] for two classes of proteins; an empty list for other tasks."""
-    if objective != "binary" or contents.alphabet.name != "protein":
+    """Write [stack] for proteins with scores; an empty list for other tasks."""
+    if contents.alphabet.name != "protein" or objective == "labels":
         return []
-    return [STACK, "[stack]", setting("parts", ["composition", "kmer2_logistic"])]
+    is_binary = objective == "binary"
+    parts = (
+        ("composition", "kmer2_logistic") if is_binary else ("composition_linear", "kmer2_linear")
+    )
+    return [STACK, "[stack]", setting("parts", parts)]
 
 
 def recipe_lines(recipe: Recipe) -> list[list[str]]:
