@@ -162,7 +162,7 @@ class Tiling:
             return cls(True, BATCH_LETTERS, BATCH_LETTERS, REACH, 1, 1)
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
-        step = math.lcm(unit, *(run.pitch for run in runs))
+        step = math.lcm(unit, *(run.output_stride for run in runs))
         reaches = [
             reach * run.tokens.stride + run.tokens.k - 1
             for run in runs

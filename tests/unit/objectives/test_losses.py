@@ -249,7 +249,7 @@ def test_causal_targets_are_next_tokens():
 
 def test_bin_loss_combines_its_positions():
     """Two positions per bin; after the last complete bin of a row there are no targets."""
-    loss = BinsLoss(size=10, pitch=5)
+    loss = BinsLoss(size=10, stride=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
     rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
     batch = loss.batch(ones(2, 24), rows)
