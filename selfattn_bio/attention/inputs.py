@@ -235,7 +235,7 @@ def prepare(
         raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    terms = position.terms(q, pattern.reach(mask.length))
+    terms = position.terms(q, pattern.radius(mask.length))
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position has {len(terms.bias)} heads, but q has {heads}")
     if terms.keys is not None and terms.keys.shape[-1] != q.shape[-1]:

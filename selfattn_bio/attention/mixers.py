@@ -169,9 +169,9 @@ class _Coarse(RelativePosition):
         super().__init__()
         self.position, self.pool = position, pool
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
-        bias = self.position.terms(q, reach * self.pool).bias
-        at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
+    def terms(self, q: Tensor, radius: int) -> Terms:
+        bias = self.position.terms(q, radius * self.pool).bias
+        at = torch.arange(-radius, radius + 1, device=q.device) * self.pool
         return Terms(bias=None if bias is None else look_up(bias, at))
 
 

@@ -119,13 +119,13 @@ class Layout:
         longest = max(length - 1, 1)  # 0 to the right would mean causal attention to global keys
         self.left, self.right = min(pattern.left, longest), min(pattern.right, longest)
         self.num_keys = min(pattern.num_keys, length)
-        reach = self.left + self.right
+        width = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
-        # as long as the reach plus a tile.
-        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
+        # as long as the width of the band plus a tile.
+        self.span = _up(min(length, max(SPAN, width + tile)), tile)
         self.spans = -(-length // self.span)
         self.globals = _up(self.num_keys, tile)
-        self.band_size = tile + _up(tile + reach, tile)
+        self.band_size = tile + _up(tile + width, tile)
         self.global_size = self.globals + 2 * tile + length
         self.global_grad_size = self.globals + self.span + self.band_size - tile
 
