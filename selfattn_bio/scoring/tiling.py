@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.baselines.features import REACH
+from selfattn_bio.baselines.features import FLANK
 from selfattn_bio.scoring.loading import BaselineScorer
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 from selfattn_bio.sequence.alphabet import Ascii
@@ -90,19 +90,19 @@ def receptive_field(run: config.RunFile) -> int | None:
         return None
     match run.model:
         case config.DilatedModel() as model:
-            reach = sum(model.dilations) * (model.kernel // 2)
+            field = sum(model.dilations) * (model.kernel // 2)
         case config.AttentionModel(pattern=config.WindowPattern() as pattern) as model:
             if pattern.num_global or model.position.effect == "absolute":
                 return None
             if getattr(model.stem, "norm", "batch") == "record":
                 return None
-            reach = model.num_layers * pattern.window * pattern.dilation
+            field = model.num_layers * pattern.window * pattern.dilation
         case _:
             return None
     # from the vectors of the encoder back through the stages of the stem to the tokens
     for kernel, pool, second_kernel in reversed(_stages(model.stem)):
-        reach = (reach + second_kernel // 2 + 1) * pool - 1 + kernel // 2
-    return reach
+        field = (field + second_kernel // 2 + 1) * pool - 1 + kernel // 2
+    return field
 
 
 def _stages(stem: config.AnyStem) -> list[tuple[int, int, int]]:
@@ -159,17 +159,17 @@ class Tiling:
         overlap by a quarter on each side. A baseline reads the neighbours of each position.
         """
         if isinstance(scorer, BaselineScorer):
-            return cls(True, BATCH_LETTERS, BATCH_LETTERS, REACH, 1, 1)
+            return cls(True, BATCH_LETTERS, BATCH_LETTERS, FLANK, 1, 1)
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.output_stride for run in runs))
-        reaches = [
-            reach * run.tokens.stride + run.tokens.k - 1
+        fields = [
+            field * run.tokens.stride + run.tokens.k - 1
             for run in runs
-            if (reach := receptive_field(run)) is not None
+            if (field := receptive_field(run)) is not None
         ]
-        if len(reaches) == len(runs):
-            overlap = _round_up(max(reaches), step)
+        if len(fields) == len(runs):
+            overlap = _round_up(max(fields), step)
             size = _round_up(max(BATCH_LETTERS, 4 * overlap + step), step)
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]

@@ -270,15 +270,15 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters) -> Nats:
 
 
 def _contexts(
-    alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
+    alphabet: Alphabet, row: NDArray[np.uint8], order: int, longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
 
-    Only letters that are known and preceded by `reach` known letters are included.
+    Only letters that are known and preceded by `longest` known letters are included.
     """
     size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
-    if len(codes) <= reach:
+    if len(codes) <= longest:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, reach + 1)
-    windows = windows[(windows < size).all(axis=1)][:, reach - order :]
+    windows = np.lib.stride_tricks.sliding_window_view(codes, longest + 1)
+    windows = windows[(windows < size).all(axis=1)][:, longest - order :]
     return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]
