@@ -103,7 +103,7 @@ class Hierarchical(Mixer):
     """A window over the tokens, and all pairs of pooled tokens: out = (1 - s) near + s far.
 
     `near` attends to `window` tokens on each side, `far` to all coarse tokens. The fraction s of
-    each head is sigmoid(share), with the learned parameter `share`. A coarse token is the mean of
+    each head is sigmoid(gate), with the learned parameter `gate`. A coarse token is the mean of
     the queries, keys and values of `pool` tokens; padding is not counted. Each token gets the
     output of its coarse token. The distance of two coarse tokens is that of their first tokens.
     Rotary positions rotate tokens before they are pooled.
@@ -117,7 +117,7 @@ class Hierarchical(Mixer):
     def __init__(self, num_heads: int, window: int, pool: int) -> None:
         super().__init__()
         self.window, self.pool = Window(window), pool
-        self.share = nn.Parameter(torch.zeros(num_heads))
+        self.gate = nn.Parameter(torch.zeros(num_heads))
 
     def forward(
         self,
@@ -144,7 +144,7 @@ class Hierarchical(Mixer):
         coarse = mask.once(("coarse", self.pool), lambda: AttentionMask(count[:, 0, :, 0] > 0))
         far = attend(q, k, v, position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
         far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
-        return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
+        return near + self.gate.sigmoid().to(near.dtype)[:, None, None] * (far - near)
 
     def num_pairs(self, length: int) -> int:
         """Return the pairs of the window plus all pairs of coarse tokens."""
