@@ -17,7 +17,7 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Examples, Objective, Reader
@@ -206,7 +206,7 @@ class BinsLoss(Loss):
     def __init__(self, size: int, stride: int) -> None:
         self.size, self.positions = size, size // stride
 
-    def batch(self, tokens: Tokens, targets: NDArray[Any]) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray[Any]) -> Batch:
         """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
 
         `targets` are the `Points` of the rows.
