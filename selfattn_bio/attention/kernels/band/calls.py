@@ -57,7 +57,7 @@ def split_band(pattern: AttentionPattern, length: int) -> tuple[Banded, tuple[Pa
     return found, tuple(part for part in parts if part is not band and part not in keys)
 
 
-class View(ctypes.Structure):
+class TensorView(ctypes.Structure):
     """`View` of interface.h: a (batch, head, row, head_dim) tensor."""
 
     _fields_ = (
@@ -81,7 +81,7 @@ class Call(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in _SIZES.split()),
-        *((name, View) for name in _VIEWS.split()),
+        *((name, TensorView) for name in _VIEWS.split()),
         *((name, ctypes.c_void_p) for name in _POINTERS.split()),
         ("seed", ctypes.c_uint64),
         ("threshold", ctypes.c_uint32),
@@ -98,15 +98,12 @@ class Call(ctypes.Structure):
         """Set fields to the addresses of tensors."""
         for name, x in tensors.items():
             if x is not None:
-                setattr(
-                    self,
-                    name,
-                    View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr(),
-                )
+                at, is_view = x.data_ptr(), name in _VIEWS.split()
+                setattr(self, name, TensorView(at, *x.stride()[:3]) if is_view else at)
                 self.tensors.append(x)
 
 
-class Layout:
+class BandLayout:
     """`Shape` of interface.h, and the bias as the tiles read it.
 
     In the backward pass, rows are keys and columns are queries.
