@@ -23,7 +23,13 @@ from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
-from selfattn_bio.sequence.kmers import SPECIAL, KmerCounts, KmerTokenizer, gc_content, tokenizer_of
+from selfattn_bio.sequence.kmers import (
+    SPECIAL,
+    KmerProfiles,
+    KmerTokenizer,
+    gc_content,
+    tokenizer_of,
+)
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import EvaluationRecords
 
@@ -159,7 +165,7 @@ def bin_predictions(
     """
     bins = {split: Bins.of(of, size) for split, of in records.items()}
     around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
-    counts = KmerCounts(alphabet, K)
+    counts = KmerProfiles(alphabet, K)
     features = {
         "gc": {split: gc_content(rows)[:, None] for split, rows in around.items()},
         f"kmer{K}_logistic": {
