@@ -227,7 +227,7 @@ class Neighbours(Features):
         return sparse.csr_matrix((values, columns.ravel(), ends), (len(columns), self.size))
 
 
-class Window(FeatureSet):
+class NeighbourSet(FeatureSet):
     """The letters around each position."""
 
     is_sampled = True
