@@ -242,3 +242,8 @@ def prepare(
         raise ValueError(f"position has head_dim {terms.keys.shape[-1]}, but q has {q.shape[-1]}")
     q, k = position.rotate(q, k)
     return AttentionInputs(q, k, v, terms, mask, pattern, dropout)
+
+
+def work_dtype(x: Tensor) -> torch.dtype:
+    """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
+    return torch.promote_types(x.dtype, torch.float32)

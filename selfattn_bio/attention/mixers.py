@@ -27,7 +27,7 @@ from torch.nn.functional import pad
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
-from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
+from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare, work_dtype
 from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern, num_pairs
 from selfattn_bio.attention.positions import RelativePosition, Terms, look_up, relative_index
 
@@ -343,11 +343,6 @@ class _Tiles:
         self.blocks = torch.arange(len(counts), device=chosen.device).repeat_interleave(tiles)
         at = slot.new_zeros(len(self.blocks) * width).scatter_(0, slot, order // chosen.shape[-1])
         self.queries = at.view(-1, width)
-
-
-def work_dtype(x: Tensor) -> torch.dtype:
-    """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def build_mixer(section: config.AttentionModel) -> Mixer:

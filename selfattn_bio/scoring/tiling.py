@@ -169,8 +169,8 @@ class Tiling:
             if (field := receptive_field(run)) is not None
         ]
         if len(fields) == len(runs):
-            overlap = _round_up(max(fields), step)
-            size = _round_up(max(BATCH_LETTERS, 4 * overlap + step), step)
+            overlap = -(-max(fields) // step) * step
+            size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
         if len(lengths) < len(runs):
@@ -221,8 +221,3 @@ class Tiling:
             first, last = (tile.first - tile.start), (tile.last - tile.start)
             outputs = predict([letters[tile.start : tile.end]])[0]
             yield outputs[first // self.unit : last // self.unit]
-
-
-def _round_up(length: int, step: int) -> int:
-    """Return the smallest multiple of `step` that is at least `length`."""
-    return -(-length // step) * step

@@ -119,10 +119,10 @@ class BandLayout:
         width = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
         # as long as the width of the band plus a tile.
-        self.span = _up(min(length, max(SPAN, width + tile)), tile)
+        self.span = _round_up(min(length, max(SPAN, width + tile)), tile)
         self.spans = -(-length // self.span)
-        self.globals = _up(self.num_keys, tile)
-        self.band_size = tile + _up(tile + width, tile)
+        self.globals = _round_up(self.num_keys, tile)
+        self.band_size = tile + _round_up(tile + width, tile)
         self.global_size = self.globals + 2 * tile + length
         self.global_grad_size = self.globals + self.span + self.band_size - tile
 
@@ -151,5 +151,5 @@ class BandLayout:
         return row.masked_fill_(~allowed, float("-inf"))
 
 
-def _up(number: int, to: int) -> int:
+def _round_up(number: int, to: int) -> int:
     return -(-number // to) * to
