@@ -298,10 +298,10 @@ def rows(names: Sequence[str], trials: int | None) -> Iterator[Row]:
         for test, group in table.groupby("test", sort=False):
             called = int((group["p"] < LIMIT).sum())
             low, high = binomtest(called, len(group)).proportion_ci()
-            share = {"value": called / len(group), "low": low, "high": high}
+            fraction = {"value": called / len(group), "low": low, "high": high}
             yield {
                 "test": str(test),
-                "p < .05": interval(share),
+                "p < .05": interval(fraction),
                 "trials": str(len(group)),
                 "": "TOO OFTEN" if low > LIMIT else "",
             }

@@ -53,13 +53,13 @@ def draw(
     )
 
 
-def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, share: float) -> Letters:
+def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, fraction: float) -> Letters:
     """Substitute a fraction of the positions.
 
     DNA is then reverse-complemented.
     """
     letters, changed = alphabet.letters.encode(), row.copy()
-    for at in rng.choice(len(row), round(share * len(row)), replace=False):
+    for at in rng.choice(len(row), round(fraction * len(row)), replace=False):
         changed[at] = rng.choice([letter for letter in letters if letter != row[at]])
     return alphabet.reverse_complement(changed) if alphabet.has_complement else changed
 
@@ -101,10 +101,10 @@ def changes(
     """Return the changes made to training records before they are planted in test."""
     half, quarter = length // 2, length // 4
     replaced = {
-        f"{share:.0%} of the positions substituted": partial(
-            mutated, rng, alphabet=alphabet, share=share
+        f"{fraction:.0%} of the positions substituted": partial(
+            mutated, rng, alphabet=alphabet, fraction=fraction
         )
-        for share in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+        for fraction in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
     }
     return replaced | {
         "a window of half the length": lambda row: row[quarter : length - quarter],

@@ -23,8 +23,10 @@ def tables(results: Sequence[Result], methods: Iterable[str]) -> Iterator[Table]
     measured = {name: group for name, group in explained.items() if group and "letters" in group[0]}
     found = [Table("Models", list(model_rows(groups)))]
     for name, group in measured.items():
-        share = np.mean([each["letters"][next(iter(methods))]["share"] for each in group])
-        title = f"Positions, grammar {name} ({len(group)} models; {share:.3f} of the positions are "
+        fraction = np.mean([each["letters"][next(iter(methods))]["fraction"] for each in group])
+        title = (
+            f"Positions, grammar {name} ({len(group)} models; {fraction:.3f} of the positions are "
+        )
         found.append(Table(f"{title}planted)", list(position_rows(group, methods))))
     found += [
         Table("Motifs", list(motif_rows(measured))),

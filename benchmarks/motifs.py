@@ -288,7 +288,7 @@ def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
     return {
         "aupr": float(aupr),
         "seconds": 1000 * seconds / len(ids),
-        "share": float(mask.mean()),
+        "fraction": float(mask.mean()),
         "records": len(ids),
     }
 

@@ -40,7 +40,7 @@ def coverage_rows(model: Scorer, test: list[Record], labels: np.ndarray) -> Iter
         pairs = zip(labels, sets, strict=True)
         held = np.array([str(label) in one.split(",") for label, one in pairs])
         size = sets.map({"0": 1, "1": 1, "0,1": 2, "none": 0}).to_numpy()
-        shares = {
+        fractions = {
             "found": held,
             "of 0": held[labels == 0],
             "of 1": held[labels == 1],
@@ -48,7 +48,7 @@ def coverage_rows(model: Scorer, test: list[Record], labels: np.ndarray) -> Iter
             "both": size == 2,
             "none": size == 0,
         }
-        figures = {name: f"{share.mean():.3f}" for name, share in shares.items()}
+        figures = {name: f"{fraction.mean():.3f}" for name, fraction in fractions.items()}
         yield {"coverage": f"{coverage:.2f}", **figures}
 
 

@@ -65,7 +65,7 @@ def operation_rows(trainer: Trainer) -> Iterator[Row]:
             "operation": event.key,
             "calls per step": f"{event.count / PROFILED:.0f}",
             "ms per step": f"{event.self_cpu_time_total / PROFILED / 1e3:.2f}",
-            "share": f"{event.self_cpu_time_total / total:.1%}",
+            "fraction": f"{event.self_cpu_time_total / total:.1%}",
         }
 
 

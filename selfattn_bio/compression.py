@@ -123,7 +123,7 @@ def decompressed(raw: Iterator[bytes], name: str, error: type[SelfAttnBioError])
 
 def stream_of(blocks: Iterator[bytes]) -> io.BufferedReader:
     """Return a file object that reads an iterator of blocks."""
-    return io.BufferedReader(_Reader(blocks), BLOCK)
+    return io.BufferedReader(_BlockFile(blocks), BLOCK)
 
 
 class _DamageError(Exception):
@@ -170,7 +170,7 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
         ) from None
 
 
-class _Reader(io.RawIOBase):
+class _BlockFile(io.RawIOBase):
     """Present an iterator of blocks as a file object."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:

@@ -235,10 +235,15 @@ def prepare(
         raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    terms = position.terms(q, pattern.reach(mask.length))
+    terms = position.terms(q, pattern.radius(mask.length))
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position has {len(terms.bias)} heads, but q has {heads}")
     if terms.keys is not None and terms.keys.shape[-1] != q.shape[-1]:
         raise ValueError(f"position has head_dim {terms.keys.shape[-1]}, but q has {q.shape[-1]}")
     q, k = position.rotate(q, k)
     return AttentionInputs(q, k, v, terms, mask, pattern, dropout)
+
+
+def work_dtype(x: Tensor) -> torch.dtype:
+    """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
+    return torch.promote_types(x.dtype, torch.float32)

@@ -27,7 +27,7 @@ from torch.nn.functional import pad
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
-from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
+from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare, work_dtype
 from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern, num_pairs
 from selfattn_bio.attention.positions import RelativePosition, Terms, look_up, relative_index
 
@@ -103,7 +103,7 @@ class Hierarchical(Mixer):
     """A window over the tokens, and all pairs of pooled tokens: out = (1 - s) near + s far.
 
     `near` attends to `window` tokens on each side, `far` to all coarse tokens. The fraction s of
-    each head is sigmoid(share), with the learned parameter `share`. A coarse token is the mean of
+    each head is sigmoid(gate), with the learned parameter `gate`. A coarse token is the mean of
     the queries, keys and values of `pool` tokens; padding is not counted. Each token gets the
     output of its coarse token. The distance of two coarse tokens is that of their first tokens.
     Rotary positions rotate tokens before they are pooled.
@@ -117,7 +117,7 @@ class Hierarchical(Mixer):
     def __init__(self, num_heads: int, window: int, pool: int) -> None:
         super().__init__()
         self.window, self.pool = Window(window), pool
-        self.share = nn.Parameter(torch.zeros(num_heads))
+        self.gate = nn.Parameter(torch.zeros(num_heads))
 
     def forward(
         self,
@@ -144,7 +144,7 @@ class Hierarchical(Mixer):
         coarse = mask.once(("coarse", self.pool), lambda: AttentionMask(count[:, 0, :, 0] > 0))
         far = attend(q, k, v, position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
         far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
-        return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
+        return near + self.gate.sigmoid().to(near.dtype)[:, None, None] * (far - near)
 
     def num_pairs(self, length: int) -> int:
         """Return the pairs of the window plus all pairs of coarse tokens."""
@@ -169,9 +169,9 @@ class _Coarse(RelativePosition):
         super().__init__()
         self.position, self.pool = position, pool
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
-        bias = self.position.terms(q, reach * self.pool).bias
-        at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
+    def terms(self, q: Tensor, radius: int) -> Terms:
+        bias = self.position.terms(q, radius * self.pool).bias
+        at = torch.arange(-radius, radius + 1, device=q.device) * self.pool
         return Terms(bias=None if bias is None else look_up(bias, at))
 
 
@@ -343,11 +343,6 @@ class _Tiles:
         self.blocks = torch.arange(len(counts), device=chosen.device).repeat_interleave(tiles)
         at = slot.new_zeros(len(self.blocks) * width).scatter_(0, slot, order // chosen.shape[-1])
         self.queries = at.view(-1, width)
-
-
-def work_dtype(x: Tensor) -> torch.dtype:
-    """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def build_mixer(section: config.AttentionModel) -> Mixer:

@@ -56,8 +56,8 @@ class Band:
             (complete, rest), unbroken = divmod(length, self.block), replace(self, block=0)
             return complete * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
         steps = (length - 1) // self.dilation if length else -1
-        reaches = [min(reach, steps) for reach in (self.left, self.right)]
-        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in reaches) + length
+        sides = [min(side, steps) for side in (self.left, self.right)]
+        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in sides) + length
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class AttentionPattern(ABC):
         first `num_global` queries.
         """
 
-    def reach(self, length: int) -> int:
+    def radius(self, length: int) -> int:
         """Return an upper bound for the distance of an allowed pair, in tokens."""
         parts, longest = self.parts(length), max(length - 1, 0)
         if self.num_global:
@@ -250,8 +250,8 @@ class Strided(AttentionPattern):
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return one dilated band over all tokens with the same remainder."""
-        reach = max(length - 1, 0) // self.stride
-        return (Band(reach, reach, self.stride),)
+        steps = max(length - 1, 0) // self.stride
+        return (Band(steps, steps, self.stride),)
 
 
 @dataclass(frozen=True)

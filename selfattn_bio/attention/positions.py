@@ -101,8 +101,8 @@ class RelativePosition(nn.Module):
         """Return q and k (B, H, L, Dh) as used in the product; here unchanged."""
         return q, k
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
-        """Return the terms for distances up to `reach`; q (B, H, L, Dh) is that of `rotate`."""
+    def terms(self, q: Tensor, radius: int) -> Terms:
+        """Return the terms for distances up to `radius`; q (B, H, L, Dh) is that of `rotate`."""
         return NO_TERMS
 
 
@@ -145,23 +145,23 @@ class T5Bias(RelativePosition):
         self.table = nn.Embedding(num_buckets, num_heads)
         nn.init.normal_(self.table.weight, std=0.02)
 
-    def buckets(self, reach: int) -> Tensor:
-        """Return the bucket of each distance -reach..reach, (2 reach + 1,) int64."""
+    def buckets(self, radius: int) -> Tensor:
+        """Return the bucket of each distance -radius..radius, (2 radius + 1,) int64."""
         return _t5_buckets(
-            reach, self.num_buckets, self.max_distance, self.directions, self.table.weight.device
+            radius, self.num_buckets, self.max_distance, self.directions, self.table.weight.device
         )
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, radius: int) -> Terms:
         """Return the bias, in the precision of the table."""
-        buckets = self.buckets(min(reach, self.max_distance))
+        buckets = self.buckets(min(radius, self.max_distance))
         return Terms(bias=self.table(buckets).T)  # (2M + 1, H) -> (H, 2M + 1)
 
 
 @_shared
 def _t5_buckets(
-    reach: int, num_buckets: int, max_distance: int, directions: int, device: torch.device
+    radius: int, num_buckets: int, max_distance: int, directions: int, device: torch.device
 ) -> Tensor:
-    distance = torch.arange(-reach, reach + 1, device=device)
+    distance = torch.arange(-radius, radius + 1, device=device)
     count = num_buckets // directions  # buckets per direction
     exact = count // 2
     steps = (
@@ -190,9 +190,9 @@ class Alibi(RelativePosition):
         self.slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
         self.slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, radius: int) -> Terms:
         """Return the bias."""
-        distance = torch.arange(-reach, reach + 1, device=q.device).abs()
+        distance = torch.arange(-radius, radius + 1, device=q.device).abs()
         slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
         dtype = torch.promote_types(q.dtype, torch.float32)
         return Terms(bias=(-slopes[:, None] * distance).to(dtype))
@@ -260,7 +260,7 @@ class Shaw(RelativePosition):
             for _ in range(2)
         )
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, radius: int) -> Terms:
         """Return the unchanged queries with the learned keys and values."""
         return Terms(queries=q, keys=self.keys[None], values=self.values[None])
 
@@ -287,10 +287,10 @@ class TransformerXL(RelativePosition):
         """Return q + u and k."""
         return q + self.content.to(q.dtype), k
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, radius: int) -> Terms:
         """Return q + v, with the projected sinusoids of all distances as keys."""
-        reach, dim = min(reach, self.max_distance), self.project.in_features
-        distance = torch.arange(-reach, reach + 1, device=q.device)
+        radius, dim = min(radius, self.max_distance), self.project.in_features
+        distance = torch.arange(-radius, radius + 1, device=q.device)
         keys = self.project(sinusoids(distance, dim).to(self.project.weight.dtype))  # (2M + 1, D)
         return Terms(
             queries=q + self.place.to(q.dtype),

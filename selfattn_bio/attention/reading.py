@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.inputs import AttentionInputs, work_dtype
 from selfattn_bio.attention.kernels.reference import attention_weights
 
 WEIGHTS = 2**20  # weights computed at a time
@@ -25,7 +25,7 @@ def weight_rows(layer: AttentionInputs) -> Iterator[tuple[slice, Tensor]]:
 
     They are computed in at least float32.
     """
-    dtype, at = _work(layer.q), torch.arange(layer.length, device=layer.q.device)
+    dtype, at = work_dtype(layer.q), torch.arange(layer.length, device=layer.q.device)
     q, k = (x.detach().to(dtype) for x in (layer.q, layer.k))
     lengths, keys = layer.mask.lengths[:, None, None, None], layer.mask.keys
     step = max(1, WEIGHTS // max(1, q[:, :, 0, 0].numel() * layer.length))
@@ -48,7 +48,7 @@ def received(layer: AttentionInputs) -> Tensor:
 
     Padding queries do not count.
     """
-    ones = layer.mask.tokens.to(_work(layer.q))
+    ones = layer.mask.tokens.to(work_dtype(layer.q))
     return pushed(layer, ones[:, None].expand(-1, layer.q.shape[1], -1))
 
 
@@ -111,7 +111,7 @@ def between(layer: AttentionInputs, spans: Tensor) -> Tensor:
     spans
         (B or 1, S, L), 1 if a token belongs to a span, else 0. Other numbers weight the tokens.
     """
-    spans = spans[:, None].to(_work(layer.q))  # (B or 1, 1, S, L)
+    spans = spans[:, None].to(work_dtype(layer.q))  # (B or 1, 1, S, L)
     total = spans.new_zeros(*layer.q.shape[:2], *[spans.shape[2]] * 2)
     for rows, weights in weight_rows(layer):
         total += spans[..., rows] @ weights @ spans.transpose(-1, -2)
@@ -144,7 +144,7 @@ def top_edges(layer: AttentionInputs, count: int) -> tuple[Tensor, Tensor, Tenso
     descending order of weight.
     """
     batch, heads, length = layer.q.shape[:3]
-    best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
+    best = layer.q.new_zeros(batch, heads, count, dtype=work_dtype(layer.q))
     pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
     for rows, weights in weight_rows(layer):
         of_tokens = (weights * layer.mask.tokens[:, None, rows, None]).flatten(2)
@@ -245,8 +245,3 @@ def gradient_rollout(
     for layer, from_above in zip(reversed(layers), reversed(above), strict=True):
         mass = mass + pushed_by_gradient(layer, mass, from_above)
     return mass
-
-
-def _work(x: Tensor) -> torch.dtype:
-    """Return the precision in which weights are computed."""
-    return torch.promote_types(x.dtype, torch.float32)

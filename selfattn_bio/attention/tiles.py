@@ -133,8 +133,8 @@ class Walk:
         ):
             self.chunk = self.part.block
             self.slot_tokens = _padded(at, 0, -length % self.chunk)
-        elif isinstance(self.part, Band) and (reach := self._reach(self.part)) is not None:
-            before, after = reach
+        elif isinstance(self.part, Band) and (chunks := self._chunks_around(self.part)) is not None:
+            before, after = chunks
             self.slides, self.chunk = True, CHUNK
             classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
             self.slot_tokens = torch.cat(
@@ -158,14 +158,14 @@ class Walk:
         length = self.mask.length
         return min(self.part.count, length) if isinstance(self.part, GlobalKeys) else length
 
-    def _reach(self, part: Band) -> tuple[int, int] | None:
+    def _chunks_around(self, part: Band) -> tuple[int, int] | None:
         """Return how many chunks a chunk attends to before and after it.
 
         None if attending to all keys takes no more work.
         """
         length = self.mask.length
         in_class = -(-length // part.dilation)
-        before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
+        before, after = (-(-min(steps, in_class) // CHUNK) for steps in (part.left, part.right))
         # the tokens of each remainder fill complete chunks
         queries = part.dilation * -(-in_class // CHUNK) * CHUNK
         return None if queries * (before + 1 + after) * CHUNK >= length**2 else (before, after)

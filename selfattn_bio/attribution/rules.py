@@ -58,10 +58,10 @@ def all_outputs(outputs: Tensor, tokens: Tensor) -> Tensor:
     return outputs
 
 
-def _share(*shares: float) -> Callable[[nn.Module, Any, tuple[Tensor, ...]], None]:
+def _scaled(*factors: float) -> Callable[[nn.Module, Any, tuple[Tensor, ...]], None]:
     def rule(module: nn.Module, inputs: Any, outputs: tuple[Tensor, ...]) -> None:
-        for output, share in zip(outputs, shares, strict=True):
-            output.register_hook(lambda gradient, share=share: gradient * share)
+        for output, factor in zip(outputs, factors, strict=True):
+            output.register_hook(lambda gradient, factor=factor: gradient * factor)
 
     return rule
 
@@ -88,17 +88,17 @@ _CONSTANTS: Rules = {
     RecordNorm: _constant_spread,
     nn.GELU: _constant_gate,
 }
-_ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
+_ATTENTION, _WEIGHTS_FIXED = _scaled(1 / 4, 1 / 4, 1 / 2), _scaled(0.0, 0.0, 1.0)
 ATTNLRP: Rules = {
     QKVProjection: _ATTENTION,
     CrossProjection: _ATTENTION,
-    PoolingProjection: _share(1 / 2, 1 / 2),
+    PoolingProjection: _scaled(1 / 2, 1 / 2),
     **_CONSTANTS,
 }
 CP_LRP: Rules = {
     QKVProjection: _WEIGHTS_FIXED,
     CrossProjection: _WEIGHTS_FIXED,
-    PoolingProjection: _share(0.0, 1.0),
+    PoolingProjection: _scaled(0.0, 1.0),
     **_CONSTANTS,
 }
 PLAIN: Rules = {}  # unmodified gradient

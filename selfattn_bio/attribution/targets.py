@@ -186,8 +186,8 @@ class Target:
 
     def _positions(self, scorer: Scorer) -> tuple[int, int | None]:
         """Return the first and last (exclusive) token or encoder position of the span."""
-        pitch = scorer.tokenizer.stride * scorer.tokens_per_output
-        return (self.start or 0) // pitch, None if self.end is None else -(-self.end // pitch)
+        stride = scorer.tokenizer.stride * scorer.tokens_per_output
+        return (self.start or 0) // stride, None if self.end is None else -(-self.end // stride)
 
 
 def output_names(scorer: Scorer) -> list[str]:

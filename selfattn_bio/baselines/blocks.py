@@ -117,7 +117,7 @@ class KmerSlots:
             squares.append(of_chunk[1])
         return np.concatenate(totals), np.concatenate(squares)
 
-    def substitutions(self, record: NDArray[np.uint8]) -> Substitutions:
+    def substitutions(self, record: NDArray[np.uint8]) -> FeatureChanges:
         """Return the features that each substitution in a record removes and adds."""
         size, unknown = len(self.alphabet.letters), len(self.alphabet.letters)
         codes = self.alphabet.codes(record).astype(np.int64)
@@ -148,7 +148,7 @@ class KmerSlots:
         for offset in range(self.k):  # position i is at `offset` of window i - offset
             removed[offset : offset + number, offset] = old[:, 0]
             added[offset : offset + number, offset] = new[:, offset]
-        return Substitutions(removed[: len(record)], added[: len(record)])
+        return FeatureChanges(removed[: len(record)], added[: len(record)])
 
 
 def _totals(
@@ -172,7 +172,7 @@ def _totals(
 
 
 @dataclass(frozen=True)
-class Substitutions:
+class FeatureChanges:
     """Features that substitutions remove and add; -1 for none.
 
     Attributes
@@ -198,7 +198,7 @@ class Substitutions:
 
 
 def _squared_changes(removed: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the sum of squared changes of the counts, (L, A), for the arrays of `Substitutions`.
+    """Return the sum of squared changes of the counts, (L, A), for the arrays of `FeatureChanges`.
 
     Compiled by numba.
     """

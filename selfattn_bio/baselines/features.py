@@ -30,7 +30,7 @@ Matrix = Any  # of scipy or numpy, one row per record or per position
 WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core
 MAX_RECORDS = 100_000  # maximum number of training records whose motifs are scored
 MAX_SCORED = 20_000  # maximum length in bp of a record whose motifs are scored
-REACH = 7  # positions on each side of a position
+FLANK = 7  # positions on each side of a position
 MAX_POSITIONS = 200_000  # maximum number of training positions, sampled if there are more
 
 
@@ -210,13 +210,13 @@ class Neighbours(Features):
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        return (2 * REACH + 1) * (len(self.alphabet.letters) + 2)
+        return (2 * FLANK + 1) * (len(self.alphabet.letters) + 2)
 
     def matrix(self, letters: Letters) -> sparse.csr_matrix:
-        width, codes = 2 * REACH + 1, len(self.alphabet.letters) + 2
+        width, codes = 2 * FLANK + 1, len(self.alphabet.letters) + 2
         around = [
             np.lib.stride_tricks.sliding_window_view(
-                np.pad(self.alphabet.codes(row).astype(np.int64), REACH, constant_values=codes - 1),
+                np.pad(self.alphabet.codes(row).astype(np.int64), FLANK, constant_values=codes - 1),
                 width,
             )
             for row in letters
@@ -227,7 +227,7 @@ class Neighbours(Features):
         return sparse.csr_matrix((values, columns.ravel(), ends), (len(columns), self.size))
 
 
-class Window(FeatureSet):
+class NeighbourSet(FeatureSet):
     """The letters around each position."""
 
     is_sampled = True

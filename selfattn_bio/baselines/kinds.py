@@ -25,8 +25,8 @@ from selfattn_bio.baselines.features import (
     GcContent,
     Length,
     MotifScores,
+    NeighbourSet,
     Nothing,
-    Window,
 )
 from selfattn_bio.baselines.learners import GappedLinear, Linear, LinearModel, Trees, TreesModel
 from selfattn_bio.sequence.alphabet import Letters
@@ -280,11 +280,11 @@ class LinearWindow(PairBaseline):
     name, title = "window_logistic", "logistic regression on neighbouring positions"
     short_title = "neighbours"
     alphabets, suits = ("dna", "protein"), (POSITION,)
-    features, learner = Window(), GENERAL
+    features, learner = NeighbourSet(), GENERAL
 
 
 class BoostedWindow(PairBaseline):
     name, title = "window_trees", "gradient boosting on neighbouring positions"
     short_title = "neighbours, boosted"
     alphabets, suits = ("dna", "protein"), (POSITION,)
-    features, learner = Window(), Trees()
+    features, learner = NeighbourSet(), Trees()

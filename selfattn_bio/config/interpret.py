@@ -78,7 +78,7 @@ class AttnLRPCopiesMethod(Section):
     ----------
     copies
         backward passes
-    share
+    fraction
         fraction of positions that are resampled in each copy
     """
 
@@ -86,7 +86,7 @@ class AttnLRPCopiesMethod(Section):
     needs: ClassVar[Need] = "layers"
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = 16
-    share: Fraction = 0.1
+    fraction: Fraction = 0.1
     seed: Seed = 0
 
 

@@ -169,9 +169,9 @@ def bins_fit_the_model(run: RunFile) -> Iterator[str]:
             "with 'attention' and 'dilated'"
         )
     yield from require_dna(run, "objective 'bins'")
-    if run.objective.bin % (pitch := run.pitch):
+    if run.objective.bin % (stride := run.output_stride):
         yield (
-            f"objective.bin {run.objective.bin} is not a multiple of {pitch}, the bases "
+            f"objective.bin {run.objective.bin} is not a multiple of {stride}, the bases "
             "per position of the encoder"
         )
 

@@ -198,7 +198,7 @@ class RunFile(Section):
         )
 
     @property
-    def pitch(self) -> int:
+    def output_stride(self) -> int:
         """Return the number of positions per vector of the encoder."""
         return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
 

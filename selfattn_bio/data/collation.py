@@ -32,15 +32,15 @@ def to_device(x: Any, device: torch.device) -> Any:
     return x.pin_memory().to(device, non_blocking=True)  # only pinned memory is copied meanwhile
 
 
-class Tokens(NamedTuple):
+class TokenBatch(NamedTuple):
     """Token ids (B, N) int64, padded with 0, and the number of tokens of each row, (B,) int64."""
 
     ids: Tensor
     lengths: Tensor  # on the CPU, where masks are sampled and tokens are counted
 
-    def to(self, device: torch.device) -> Tokens:
+    def to(self, device: torch.device) -> TokenBatch:
         """Move the ids to a device."""
-        return Tokens(to_device(self.ids, device), self.lengths)
+        return TokenBatch(to_device(self.ids, device), self.lengths)
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Collation:
 
     tokenizer: KmerTokenizer
 
-    def __call__(self, sequences: Letters) -> Tokens:
+    def __call__(self, sequences: Letters) -> TokenBatch:
         """Return the tokens of B sequences without padding, on the CPU."""
         lengths = [self.tokenizer.num_tokens(len(sequence)) for sequence in sequences]
-        return Tokens(self.encode(pad_letters(sequences)), torch.tensor(lengths))
+        return TokenBatch(self.encode(pad_letters(sequences)), torch.tensor(lengths))
 
     def num_letters(self, sequences: Letters) -> int:
         """Count the letters of B sequences without padding."""
@@ -82,11 +82,11 @@ class PairCollation(Collation):
     partner: KmerTokenizer
     join: Callable[[Tensor, Tensor], Tensor]
 
-    def __call__(self, pairs: Sequence[Any]) -> Tokens:
+    def __call__(self, pairs: Sequence[Any]) -> TokenBatch:
         """Return the tokens of B `RecordPair` of sequences without padding, on the CPU."""
         first = super().__call__([pair.first for pair in pairs])
         partner = Collation(self.partner)([pair.partner for pair in pairs])
-        return Tokens(self.join(first.ids, partner.ids), first.lengths + partner.lengths)
+        return TokenBatch(self.join(first.ids, partner.ids), first.lengths + partner.lengths)
 
     def num_letters(self, pairs: Sequence[Any]) -> int:
         """Count the letters of both inputs of B pairs."""

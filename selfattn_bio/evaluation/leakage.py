@@ -200,10 +200,10 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
             starts, ends = (
                 intervals[column].to_numpy(dtype=np.int64) for column in ("start", "end")
             )
-            reach = np.maximum.accumulate(ends)
+            last_ends = np.maximum.accumulate(ends)
             for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))
-                near = overlapping(starts, reach, start, end)
+                near = overlapping(starts, last_ends, start, end)
                 shared = np.minimum(ends[near], end) - np.maximum(starts[near], start)
                 if (most := int(shared.max(initial=0))) > sizes[row]:
                     sizes[row] = most

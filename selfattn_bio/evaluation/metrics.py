@@ -349,14 +349,14 @@ def calibration_line(
     curvature = (x * (fitted * (1 - fitted))[:, None]).T @ x
     influence = (x * (labels - fitted)[:, None]) @ np.linalg.pinv(curvature)
     sums = np.stack([np.bincount(units.numbers, column) for column in influence.T])
-    reach = norm.ppf((1 + confidence) / 2) * np.sqrt((sums**2).sum(axis=1))
+    widths = norm.ppf((1 + confidence) / 2) * np.sqrt((sums**2).sum(axis=1))
     return {
         f"calibration_{name}": {
             "value": float(value),
             "low": float(value - half),
             "high": float(value + half),
         }
-        for name, value, half in zip(("slope", "intercept"), line, reach, strict=True)
+        for name, value, half in zip(("slope", "intercept"), line, widths, strict=True)
     }
 
 

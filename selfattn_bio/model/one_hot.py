@@ -80,8 +80,8 @@ class OneHotNetwork(nn.Module):
     def _kmers(self, x: Tensor) -> Tensor:
         """Return the weight of each k-mer at each token, from (B, A, L) to (B, N, A^k)."""
         stride = self.tokenizer.stride
-        reach = (self.tokenizer.num_tokens(x.shape[2]) - 1) * stride + 1
-        letters = [x[:, :, i : i + reach : stride].transpose(1, 2) for i in range(self.tokenizer.k)]
+        span = (self.tokenizer.num_tokens(x.shape[2]) - 1) * stride + 1
+        letters = [x[:, :, i : i + span : stride].transpose(1, 2) for i in range(self.tokenizer.k)]
         weights = letters[0]
         for letter in letters[1:]:
             weights = (weights[..., None] * letter[..., None, :]).flatten(2)

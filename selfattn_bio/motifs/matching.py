@@ -25,7 +25,7 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 SLIGHT = 1e-6  # bits
-Window = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
+AlleleWindow = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
 def one_hot(letters: Ascii, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
@@ -200,7 +200,7 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
 
 
 def changed_motifs(
-    ppms: Mapping[str, Floats], refs: Sequence[Window], alts: Sequence[Window]
+    ppms: Mapping[str, Floats], refs: Sequence[AlleleWindow], alts: Sequence[AlleleWindow]
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
@@ -223,7 +223,7 @@ def changed_motifs(
     return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
 
-def _touched(ppms: Mapping[str, Floats], windows: Sequence[Window]) -> list[set[str]]:
+def _touched(ppms: Mapping[str, Floats], windows: Sequence[AlleleWindow]) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []

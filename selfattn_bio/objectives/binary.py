@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
     Answer,
@@ -174,7 +174,7 @@ class BinaryLoss(Loss):
         balanced = training.class_weights == "balanced"
         self.weights = (0.5 / (1 - positive), 0.5 / positive) if balanced else (1.0, 1.0)
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         return Batch(tokens, torch.from_numpy(targets).float(), len(targets))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Examples, Objective, Reader
@@ -113,7 +113,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         return (softplus(outputs) * is_real).sum(-2).clamp(min=LEAST_RATE).log()
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
-        return BinsLoss(self.section.bin, run.pitch)
+        return BinsLoss(self.section.bin, run.output_stride)
 
     def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> list[Array]:
         """Return log rates (complete bins, 2) of points on the forward and reverse strand.
@@ -153,7 +153,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         """Return log rates of sequences, longest first, in the given direction only."""
         size = self.section.bin
         outputs = scorer.network(scorer.tokens_of(letters))  # (B, M, N, 2)
-        rates = rates_of_bins(outputs, size // scorer.run.pitch, len(letters[0]) // size)
+        rates = rates_of_bins(outputs, size // scorer.run.output_stride, len(letters[0]) // size)
         values = rates.log().mean(1).double().cpu().numpy()
         return [of_row[: len(row) // size] for of_row, row in zip(values, letters, strict=True)]
 
@@ -203,10 +203,10 @@ class BinsLoss(Loss):
     (figures: docs/decisions.md#long-sequences).
     """
 
-    def __init__(self, size: int, pitch: int) -> None:
-        self.size, self.positions = size, size // pitch
+    def __init__(self, size: int, stride: int) -> None:
+        self.size, self.positions = size, size // stride
 
-    def batch(self, tokens: Tokens, targets: NDArray[Any]) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray[Any]) -> Batch:
         """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
 
         `targets` are the `Points` of the rows.

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
     Answer,
@@ -155,7 +155,7 @@ class LabelsLoss(Loss):
     def __init__(self, objective: Labels, training: config.Training) -> None:
         self.objective, self.smoothing = objective, training.label_smoothing
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         padded = np.full(tokens.ids.shape, UNKNOWN)
         for row, labels in zip(padded, targets, strict=True):
             row[: len(labels)] = labels

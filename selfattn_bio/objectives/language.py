@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.base import Array, Objective, Predictions, Reader
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.alphabet import Letters
@@ -125,7 +125,7 @@ class LanguageLoss(Loss):
 
     @abstractmethod
     def batch(
-        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: TokenBatch, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
         """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
 
@@ -150,7 +150,7 @@ class MaskedLoss(LanguageLoss):
         self.fraction = objective.section.fraction
 
     def batch(
-        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: TokenBatch, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
         ids, k, stride = tokens.ids, self.tokenizer.k, self.tokenizer.stride
         span = 2 * k
@@ -164,7 +164,7 @@ class MaskedLoss(LanguageLoss):
         masked_tokens = torch.where(over.all(-1) & (ids != PAD) & (ids != UNK), ids, UNKNOWN)
         inputs = torch.where(over.any(-1) & (ids != PAD), MASK, ids)
         num_targets = int((masked_tokens != UNKNOWN).sum())
-        return Batch(Tokens(inputs, tokens.lengths), masked_tokens, num_targets)
+        return Batch(TokenBatch(inputs, tokens.lengths), masked_tokens, num_targets)
 
 
 class CausalLoss(LanguageLoss):
@@ -175,7 +175,7 @@ class CausalLoss(LanguageLoss):
         self.letters = tokenizer.stride
 
     def batch(
-        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: TokenBatch, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
         following = tokens.ids[:, 1:]
         next_tokens = torch.full_like(tokens.ids, UNKNOWN)

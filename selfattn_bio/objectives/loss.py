@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.data.collation import Tokens, to_device
+from selfattn_bio.data.collation import TokenBatch, to_device
 
 # Unknown class in integer targets; torch's cross-entropy ignores this value
 UNKNOWN = -100
@@ -46,7 +46,7 @@ class Batch:
         Number of terms in the loss.
     """
 
-    tokens: Tokens
+    tokens: TokenBatch
     targets: Any
     num_targets: int
 
@@ -65,7 +65,7 @@ class Loss(ABC):
     """
 
     @abstractmethod
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         """Return the inputs and targets of B records, from the rows of `Objective.targets`.
 
         All tensors are on the CPU.

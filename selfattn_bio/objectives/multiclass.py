@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
     Answer,
@@ -128,7 +128,7 @@ class MulticlassLoss(Loss):
                 counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32
             )
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         return Batch(tokens, torch.from_numpy(targets), int((targets != UNKNOWN).sum()))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:

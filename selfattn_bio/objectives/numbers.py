@@ -25,7 +25,7 @@ from torch.nn.functional import (
 
 from selfattn_bio import config
 from selfattn_bio.config import MultilabelObjective, RegressionObjective
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
     Answer,
@@ -108,7 +108,7 @@ class ColumnsLoss(Loss):
     def __init__(self, objective: Columns[Any]) -> None:
         self.objective = objective
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         scaled = torch.from_numpy(self.to_output_units(targets))
         return Batch(tokens, scaled.float(), int(np.isfinite(targets).sum()))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.base import (
     Answer,
     Array,
@@ -148,7 +148,7 @@ class SeveralLoss(Loss):
         self.weights = {name: part.weight / total for name, part in parts.items()}
         self.known = {name: count_known(targets[name]) / len(targets) for name in losses}
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         by_part = {
             name: loss.batch(tokens, targets[name]).targets for name, loss in self.losses.items()
         }

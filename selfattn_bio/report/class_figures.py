@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
 WIDE = (7.4, 1.9)  # size of the track in inches
-REACH = 5  # bins; highest distance in the figure of distances
+MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 
 
 def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
@@ -212,7 +212,7 @@ def distances_to_points(test: pd.DataFrame, size: int) -> NDArray[np.float64]:
 
 def _within(away: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the fraction of bins within 0, 1, ... bins of one with a point."""
-    return (away[:, None] <= np.arange(REACH + 1)).mean(axis=0)
+    return (away[:, None] <= np.arange(MAX_DISTANCE + 1)).mean(axis=0)
 
 
 def _highest_bins(block: pd.DataFrame) -> str:

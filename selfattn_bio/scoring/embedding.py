@@ -208,7 +208,7 @@ def _encoded(scorer: Scorer, letters: list[Ascii]) -> list[Scores]:
 def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> Integers:
     """Return the interval [start, end) of the sequence for each position, (num_positions, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
-    pool = scorer.run.pitch // tokenizer.stride
+    pool = scorer.run.output_stride // tokenizer.stride
     first = np.arange(num_positions) * pool
     last = np.minimum(first + pool, num_tokens) - 1
     return np.stack([first * tokenizer.stride, last * tokenizer.stride + tokenizer.k], axis=1)

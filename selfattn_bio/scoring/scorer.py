@@ -291,7 +291,7 @@ class Scorer:
     def tokens_per_output(self) -> int:
         """Return the number of tokens that share an output, for outputs per token or position."""
         is_position = self.run.objective.outputs_per == "position"
-        return self.run.pitch // self.tokenizer.stride if is_position else 1
+        return self.run.output_stride // self.tokenizer.stride if is_position else 1
 
     def is_real(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return which outputs per token or position are not those of padding, (B, N) bool."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.baselines.features import REACH
+from selfattn_bio.baselines.features import FLANK
 from selfattn_bio.scoring.loading import BaselineScorer
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 from selfattn_bio.sequence.alphabet import Ascii
@@ -90,19 +90,19 @@ def receptive_field(run: config.RunFile) -> int | None:
         return None
     match run.model:
         case config.DilatedModel() as model:
-            reach = sum(model.dilations) * (model.kernel // 2)
+            field = sum(model.dilations) * (model.kernel // 2)
         case config.AttentionModel(pattern=config.WindowPattern() as pattern) as model:
             if pattern.num_global or model.position.effect == "absolute":
                 return None
             if getattr(model.stem, "norm", "batch") == "record":
                 return None
-            reach = model.num_layers * pattern.window * pattern.dilation
+            field = model.num_layers * pattern.window * pattern.dilation
         case _:
             return None
     # from the vectors of the encoder back through the stages of the stem to the tokens
     for kernel, pool, second_kernel in reversed(_stages(model.stem)):
-        reach = (reach + second_kernel // 2 + 1) * pool - 1 + kernel // 2
-    return reach
+        field = (field + second_kernel // 2 + 1) * pool - 1 + kernel // 2
+    return field
 
 
 def _stages(stem: config.AnyStem) -> list[tuple[int, int, int]]:
@@ -159,18 +159,18 @@ class Tiling:
         overlap by a quarter on each side. A baseline reads the neighbours of each position.
         """
         if isinstance(scorer, BaselineScorer):
-            return cls(True, BATCH_LETTERS, BATCH_LETTERS, REACH, 1, 1)
+            return cls(True, BATCH_LETTERS, BATCH_LETTERS, FLANK, 1, 1)
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
-        step = math.lcm(unit, *(run.pitch for run in runs))
-        reaches = [
-            reach * run.tokens.stride + run.tokens.k - 1
+        step = math.lcm(unit, *(run.output_stride for run in runs))
+        fields = [
+            field * run.tokens.stride + run.tokens.k - 1
             for run in runs
-            if (reach := receptive_field(run)) is not None
+            if (field := receptive_field(run)) is not None
         ]
-        if len(reaches) == len(runs):
-            overlap = _round_up(max(reaches), step)
-            size = _round_up(max(BATCH_LETTERS, 4 * overlap + step), step)
+        if len(fields) == len(runs):
+            overlap = -(-max(fields) // step) * step
+            size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
         if len(lengths) < len(runs):
@@ -221,8 +221,3 @@ class Tiling:
             first, last = (tile.first - tile.start), (tile.last - tile.start)
             outputs = predict([letters[tile.start : tile.end]])[0]
             yield outputs[first // self.unit : last // self.unit]
-
-
-def _round_up(length: int, step: int) -> int:
-    """Return the smallest multiple of `step` that is at least `length`."""
-    return -(-length // step) * step

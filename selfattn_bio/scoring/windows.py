@@ -295,7 +295,7 @@ def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
 
 def unit(scorer: Scorer | Ensemble) -> int:
     """Return the number of bp that the stride must be a multiple of to share stem vectors."""
-    return int(np.lcm.reduce([member.run.pitch for member in scorer.members]))
+    return int(np.lcm.reduce([member.run.output_stride for member in scorer.members]))
 
 
 # ------------ threads

@@ -28,8 +28,8 @@ _BGZF = b"\x1f\x8b\x08\x04"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
-class _Row(NamedTuple):
-    """A line of the .fai file.
+class _FaiLine(NamedTuple):
+    """a line of the .fai file.
 
     `offset` is the byte of the first base in the uncompressed file; `letters` and `bytes` are the
     bases and bytes of one line.
@@ -126,7 +126,7 @@ def _cached(path: Path) -> Path:
     )
 
 
-def _rows(fai: Path) -> list[_Row]:
+def _rows(fai: Path) -> list[_FaiLine]:
     """Return the lines of a .fai file, or an empty list if one is malformed."""
     fields = [
         line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -136,10 +136,10 @@ def _rows(fai: Path) -> list[_Row]:
         for row in fields
     ):
         return []
-    return [_Row(name, *map(int, numbers)) for name, *numbers in fields]
+    return [_FaiLine(name, *map(int, numbers)) for name, *numbers in fields]
 
 
-def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
+def _why_stale(path: Path, fai: Path, rows: list[_FaiLine], zipped: bool) -> str:
     """Return why the index does not match the current file, or "" if it does."""
     indexes = [fai, _gzi(fai)] if zipped else [fai]
     if not all(index.exists() for index in indexes):
@@ -150,7 +150,7 @@ def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
     return "" if fits else "does not match the genome"
 
 
-def _fits_headers(path: Path, rows: list[_Row]) -> bool:
+def _fits_headers(path: Path, rows: list[_FaiLine]) -> bool:
     """Return whether each name precedes its bases and the last record ends the file."""
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for row in rows:
@@ -178,7 +178,7 @@ def _fits_blocks(path: Path, gzi: Path) -> bool:
         return handle.read(4) == _BGZF
 
 
-def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
+def _make(path: Path, fai: Path, zipped: bool) -> list[_FaiLine]:
     with open_uncompressed(path, GenomeError) as text:
         _check_lines(path, text)
     pysam.set_verbosity(0)  # htslib would write its messages to stderr directly

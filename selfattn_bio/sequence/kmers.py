@@ -340,7 +340,7 @@ def root_of_squares(counts: sparse.csr_matrix) -> Floats:
 
 
 @dataclass(frozen=True)
-class KmerCounts:
+class KmerProfiles:
     """Count k-mers and divide each record's counts by their Euclidean length: (n, k-mers)."""
 
     alphabet: Alphabet

@@ -145,7 +145,7 @@ class BigWig:
         return found
 
 
-class Steps:
+class IntervalTrack:
     """A track of intervals with one number each."""
 
     def __init__(
@@ -164,7 +164,7 @@ class Steps:
         return found
 
 
-def read_bedgraph(path: Path) -> Steps:
+def read_bedgraph(path: Path) -> IntervalTrack:
     """Read a bedGraph file into memory; see `read_track`."""
     rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
     for number, line in lines_of(path, IntervalError):
@@ -173,15 +173,15 @@ def read_bedgraph(path: Path) -> Steps:
             rows[chrom].append((start, end, value, number))
     if not rows:
         _fail("no intervals in the file", path)
-    return Steps(
+    return IntervalTrack(
         {chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan
     )
 
 
-def covered(intervals: pd.DataFrame) -> Steps:
+def covered(intervals: pd.DataFrame) -> IntervalTrack:
     """Return intervals as a track: 1 inside, 0 elsewhere."""
     runs = Cover(intervals).runs
-    return Steps(
+    return IntervalTrack(
         {
             chrom: (starts, ends, np.ones(len(starts), np.float32))
             for chrom, (starts, ends) in runs.items()

@@ -23,7 +23,13 @@ from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
-from selfattn_bio.sequence.kmers import SPECIAL, KmerCounts, KmerTokenizer, gc_content, tokenizer_of
+from selfattn_bio.sequence.kmers import (
+    SPECIAL,
+    KmerProfiles,
+    KmerTokenizer,
+    gc_content,
+    tokenizer_of,
+)
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import EvaluationRecords
 
@@ -159,7 +165,7 @@ def bin_predictions(
     """
     bins = {split: Bins.of(of, size) for split, of in records.items()}
     around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
-    counts = KmerCounts(alphabet, K)
+    counts = KmerProfiles(alphabet, K)
     features = {
         "gc": {split: gc_content(rows)[:, None] for split, rows in around.items()},
         f"kmer{K}_logistic": {
@@ -270,15 +276,15 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters) -> Nats:
 
 
 def _contexts(
-    alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
+    alphabet: Alphabet, row: NDArray[np.uint8], order: int, longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
 
-    Only letters that are known and preceded by `reach` known letters are included.
+    Only letters that are known and preceded by `longest` known letters are included.
     """
     size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
-    if len(codes) <= reach:
+    if len(codes) <= longest:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, reach + 1)
-    windows = windows[(windows < size).all(axis=1)][:, reach - order :]
+    windows = np.lib.stride_tricks.sliding_window_view(codes, longest + 1)
+    windows = windows[(windows < size).all(axis=1)][:, longest - order :]
     return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]

@@ -192,11 +192,11 @@ class Meter:
     def speed(self, history: History, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.
 
-        Letters and tokens are those of all processes. `gemm_share` is for this process: its
+        Letters and tokens are those of all processes. `gemm_fraction` is for this process: its
         floating-point operations per second, relative to those of a large matrix product.
         """
         return {
             "letters_per_second": history.letters / seconds,
             "tokens_per_second": history.tokens / seconds,
-            "gemm_share": self.flop.total / seconds / self._peak,
+            "gemm_fraction": self.flop.total / seconds / self._peak,
         }

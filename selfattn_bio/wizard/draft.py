@@ -59,7 +59,7 @@ def draft(
     RunFileError
         If it is not clear which column to learn.
     """
-    table = Table.of(request, contents)
+    table = TargetTable.of(request, contents)
     split = None if "train" in request.files else _split(request, contents, table)
     targets = () if request.has_classes else _targets(request, contents, table, split)
     labels = _labels(request, contents, targets)
@@ -117,7 +117,7 @@ def draft(
 
 
 @dataclass(frozen=True)
-class Table:
+class TargetTable:
     """Columns that may be learned, from `targets` or the sequence files.
 
     Parameters
@@ -135,7 +135,7 @@ class Table:
     place: str
 
     @classmethod
-    def of(cls, request: Request, contents: Contents) -> Table:
+    def of(cls, request: Request, contents: Contents) -> TargetTable:
         """Read `targets` if it is given; else take the columns of the sequence files."""
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
@@ -155,7 +155,7 @@ class Table:
         return cls(columns, [length_of[name] for name in table.index], request.targets)
 
 
-def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | None:
+def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
     """Find the column of the split, which may be the one read as chrom or group."""
     columns = {**contents.columns, **table.columns}
     for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
@@ -165,7 +165,7 @@ def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | 
 
 
 def _targets(
-    request: Request, contents: Contents, table: Table, split: SplitColumn | None
+    request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
@@ -243,7 +243,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
 def _unused(
     request: Request,
     contents: Contents,
-    table: Table,
+    table: TargetTable,
     targets: Sequence[TargetColumn],
     split: SplitColumn | None,
 ) -> Iterator[str]:

@@ -174,7 +174,7 @@ def test_gradient_scores_are_substitution_effects(k):
 
 @pytest.mark.parametrize(
     "method",
-    [AttnLRP(), AttnLRPCopies(copies=2, share=0.0), Gradient(), Saturation()],
+    [AttnLRP(), AttnLRPCopies(copies=2, fraction=0.0), Gradient(), Saturation()],
     ids=lambda each: each.name,
 )
 def test_attributions_of_other_strand_are_mirrored(method):

@@ -44,8 +44,8 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0
         allowed = allowed & mask[:, None, None, :]
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)
     if bias is not None:
-        reach = bias.shape[1] // 2
-        scores = scores + bias[:, distance.clamp(-reach, reach) + reach]
+        radius = bias.shape[1] // 2
+        scores = scores + bias[:, distance.clamp(-radius, radius) + radius]
     weights = (
         scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
         .softmax(dim=-1)
@@ -56,11 +56,11 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0
     return weights @ v
 
 
-def drawn(length, head_dim=16, batches=2, heads=2, reach=None):
+def drawn(length, head_dim=16, batches=2, heads=2, radius=None):
     """Return a projection (B, L, 3, H, Dh), a bias or None, and a gradient of the output."""
     torch.manual_seed(length)
     projection = torch.randn(batches, length, 3, heads, head_dim)
-    bias = None if reach is None else torch.randn(heads, 2 * reach + 1)
+    bias = None if radius is None else torch.randn(heads, 2 * radius + 1)
     return projection, bias, torch.randn(batches, heads, length, head_dim)
 
 

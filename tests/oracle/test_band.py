@@ -62,23 +62,23 @@ def build(request, monkeypatch):
 def test_each_build_equals_dense_attention(build, monkeypatch):
     """Repeat some of the tests below for each build."""
     assert build is None or native.library().band_tile() == build
-    for length, left, right, reach in (
+    for length, left, right, radius in (
         (1, 0, 0, 3),
         (17, 5, 40, None),
         (130, 40, 0, 40),
         (333, 128, 128, 40),
     ):
-        assert_agrees(*drawn(length, reach=reach), left=left, right=right)
+        assert_agrees(*drawn(length, radius=radius), left=left, right=right)
     monkeypatch.setattr(calls, "SPAN", 48)
     for head_dim in (16, 32, 64):
-        projection, bias, grad_out = drawn(200, head_dim, reach=12)
+        projection, bias, grad_out = drawn(200, head_dim, radius=12)
         mask = torch.rand(2, 200) < 0.7
         rule = {"left": 13, "right": 21, "num_global": 5}
         assert_agrees(projection, bias, grad_out, **rule)
         assert_agrees(projection, bias, grad_out, **rule, mask=mask)
         rule = {"left": 30, "right": 0, "num_global": 9, "mask": mask, "dropout": 0.3, "seed": 7}
         assert_agrees(projection, bias, grad_out, **rule)
-    projection, bias, grad_out = drawn(70, 32, reach=10)
+    projection, bias, grad_out = drawn(70, 32, radius=10)
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
 
 
@@ -105,15 +105,15 @@ def test_nan_is_kept_by_each_build(build):
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 130, 333])
 @each_dtype
 def test_window_with_bias(length, left, right, dtype):
-    assert_agrees(*drawn(length, reach=40), dtype, left=left, right=right)
+    assert_agrees(*drawn(length, radius=40), dtype, left=left, right=right)
 
 
 @needs_band
 @pytest.mark.parametrize("head_dim", [16, 32, 64])
-@pytest.mark.parametrize("reach", [None, 0, 3, 400])
+@pytest.mark.parametrize("radius", [None, 0, 3, 400])
 @each_dtype
-def test_head_dim_and_reach_of_the_bias(head_dim, reach, dtype):
-    assert_agrees(*drawn(150, head_dim, reach=reach), dtype, left=20, right=33)
+def test_head_dim_and_radius_of_the_bias(head_dim, radius, dtype):
+    assert_agrees(*drawn(150, head_dim, radius=radius), dtype, left=20, right=33)
 
 
 @needs_band
@@ -124,7 +124,7 @@ def test_head_dim_and_reach_of_the_bias(head_dim, reach, dtype):
 def test_global_keys_count_once(length, num_global, left, right, dtype, monkeypatch):
     monkeypatch.setattr(calls, "SPAN", 64)
     rule = {"left": left, "right": right, "num_global": num_global}
-    assert_agrees(*drawn(length, reach=30), dtype, **rule)
+    assert_agrees(*drawn(length, radius=30), dtype, **rule)
 
 
 @needs_band
@@ -132,7 +132,7 @@ def test_global_keys_count_once(length, num_global, left, right, dtype, monkeypa
 @each_dtype
 def test_more_than_one_span(span, dtype, monkeypatch):
     monkeypatch.setattr(calls, "SPAN", span)
-    assert_agrees(*drawn(333, 32, reach=20), dtype, left=13, right=21, num_global=3)
+    assert_agrees(*drawn(333, 32, radius=20), dtype, left=13, right=21, num_global=3)
 
 
 @needs_band
@@ -140,7 +140,7 @@ def test_more_than_one_span(span, dtype, monkeypatch):
 @pytest.mark.parametrize("length", [18, 190])
 @each_dtype
 def test_padding(length, num_global, dtype):
-    projection, bias, grad_out = drawn(length, reach=12)
+    projection, bias, grad_out = drawn(length, radius=12)
     mask = torch.ones(2, length, dtype=torch.bool)
     mask[0, length // 2 :] = False
     mask[1] = torch.rand(length) < 0.7
@@ -151,7 +151,7 @@ def test_padding(length, num_global, dtype):
 
 @needs_band
 def test_query_without_keys():
-    projection, bias, grad_out = drawn(40, reach=4)
+    projection, bias, grad_out = drawn(40, radius=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)
     mask[1, 5] = True  # queries 3, ..., 7 of the second sequence have one key
     out, grad_q, grad_k, grad_v, grad_bias = results(
@@ -171,7 +171,7 @@ def test_query_without_keys():
 @each_dtype
 def test_dropout(seed, dtype):
     mask, rule = torch.rand(2, 140) < 0.8, {"left": 30, "right": 18, "num_global": 4, "seed": seed}
-    assert_agrees(*drawn(140, 32, reach=9), dtype, dropout=0.3, **rule)
+    assert_agrees(*drawn(140, 32, radius=9), dtype, dropout=0.3, **rule)
     assert_agrees(*drawn(140, 32), dtype, dropout=0.6, mask=mask, **rule)
 
 
@@ -205,7 +205,7 @@ def test_dropout_mask_keeps_its_rate_along_every_axis():
 @needs_band
 @each_dtype
 def test_large_scores(dtype):
-    projection, bias, grad_out = drawn(70, 32, reach=10)
+    projection, bias, grad_out = drawn(70, 32, radius=10)
     size = 4 if dtype == torch.float32 else 1
     assert_agrees(projection * size, bias * 20, grad_out, dtype, left=8, right=8)
 
@@ -226,7 +226,7 @@ def test_strides():
 @each_dtype
 def test_results_do_not_depend_on_threads(dtype, monkeypatch):
     monkeypatch.setattr(calls, "SPAN", 32)
-    case = (*drawn(200, reach=20), dtype)
+    case = (*drawn(200, radius=20), dtype)
     rule = {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
     threads, found = torch.get_num_threads(), []
     try:
@@ -302,7 +302,7 @@ def test_interrupt_leaves_no_thread_using_freed_memory(monkeypatch, interrupts):
 
 @needs_band
 def test_bias_without_gradient():
-    projection, bias, _ = drawn(30, reach=5)
+    projection, bias, _ = drawn(30, radius=5)
     q, k, v = projection.requires_grad_().permute(2, 0, 3, 1, 4)
     band_attention(q, k, v, left=4, right=4, bias=bias).sum().backward()
     assert projection.grad is not None

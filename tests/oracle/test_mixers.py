@@ -115,15 +115,15 @@ DROPPING = [("softmax", 0), ("dynamic", 0), ("hierarchical", -99), ("hierarchica
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "share"), DROPPING)
-def test_dropout_has_its_rate_and_keeps_the_mean(name, share):
+@pytest.mark.parametrize(("name", "gate"), DROPPING)
+def test_dropout_has_its_rate_and_keeps_the_mean(name, gate):
     """Test hierarchical with each level alone.
 
     On average, the mean of 400 samples is off by 0.8 of its standard error.
     """
     mixer = make(MIXERS, name)
     if name == "hierarchical":
-        torch.nn.init.constant_(mixer.share, share)
+        torch.nn.init.constant_(mixer.gate, gate)
     q, k, v, _ = make_inputs(19, padded=False)
     whole = mixer(q, k, v, position=NoPosition())
     drawn = torch.stack([mixer(q, k, v, position=NoPosition(), dropout=0.3) for _ in range(400)])
@@ -299,8 +299,8 @@ def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
     position, mixer = make(POSITIONS, kind), make(MIXERS, "hierarchical")
     for length in LENGTHS:
         q, k, v, mask = make_inputs(length, padded)
-        shares = 1 / (1 + (-mixer.share).exp())[:, None, None]
-        expected = two_levels(q, k, v, position, mask, 2, 4, shares)
+        far = 1 / (1 + (-mixer.gate).exp())[:, None, None]
+        expected = two_levels(q, k, v, position, mask, 2, 4, far)
         found = mixer(q, k, v, position=position, mask=mask)
         assert_equal_with_gradients(
             found, expected, [q, k, v, *position.parameters(), *mixer.parameters()]
@@ -310,7 +310,7 @@ def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
 def test_hierarchical_of_single_tokens_is_full_attention():
     q, k, v, mask = make_inputs(19)
     mixer, position = Hierarchical(H, window=1, pool=1).double(), make(POSITIONS, "t5")
-    torch.nn.init.constant_(mixer.share, 100.0)
+    torch.nn.init.constant_(mixer.gate, 100.0)
     found = mixer(q, k, v, position=position, mask=mask)
     expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
     # padding queries are left out

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from selfattn_bio.attention.dropout import dropout as dropped
-from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.inputs import AttentionInputs, work_dtype
 from selfattn_bio.attention.positions import (
     NO_TERMS,
     Terms,
@@ -185,7 +185,7 @@ class _Rows(torch.autograd.Function):
     ) -> Tensor:
         (num, dim), length = q.shape[2:], k.shape[2]
         scores = (q.flip(2) * (1 / math.sqrt(dim))) @ k.transpose(-1, -2)  # (B, H, g, L)
-        scores = scores.to(torch.promote_types(q.dtype, torch.float32))
+        scores = scores.to(work_dtype(q))
         if bias is not None:
             along = look_up(bias, _distances(num, length, bias))
             scores += along.to(scores.dtype).unfold(1, length, 1)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.inputs import DROPOUT_SEEDS, AttentionInputs, Rest
+from selfattn_bio.attention.inputs import DROPOUT_SEEDS, AttentionInputs, Rest, work_dtype
 from selfattn_bio.attention.kernels.band import band_backward, band_forward, converted
 from selfattn_bio.attention.kernels.band.calls import split_band
 from selfattn_bio.attention.kernels.reference import EMPTY, NEVER, with_global_rows
@@ -72,7 +72,7 @@ class _Work:
 
     def __init__(self, walk: Walk, q: Tensor, k: Tensor, terms: Terms) -> None:
         self.scale = 1 / math.sqrt(q.shape[-1])
-        self.terms, self.dtype = terms, torch.promote_types(q.dtype, torch.float32)
+        self.terms, self.dtype = terms, work_dtype(q)
         self.q, self.k = walk.to_rows(q), walk.to_columns(k)
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
         self.relative_keys = (

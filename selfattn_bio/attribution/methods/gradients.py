@@ -93,7 +93,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
     ----------
     copies
         Number of backward passes.
-    share
+    fraction
         Fraction of the unambiguous letters that are resampled uniformly in each copy, in [0, 1).
     seed
         Seed for the substitutions.
@@ -142,7 +142,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
 
     def _copy(self, scorer: Scorer, letters: Ascii, chance: np.random.Generator) -> Ascii:
         copy, known = letters.copy(), known_positions(scorer, letters)
-        drawn = known[chance.random(len(known)) < self.share]
+        drawn = known[chance.random(len(known)) < self.fraction]
         copy[drawn] = chance.choice(ascii_letters(scorer), len(drawn))
         return copy
 

@@ -127,10 +127,10 @@ def rows_of_parquet(blocks: BlockReader) -> Iterator[Row]:
 
 def _records(rows: Iterator[Row], state: ReaderState) -> Iterator[Record]:
     line, names = next(rows)
-    columns, is_empty = _Columns(list(map(str, names)), state, at(state.name, line)), True
+    parser, is_empty = _RowParser(list(map(str, names)), state, at(state.name, line)), True
     for line, cells in rows:
         is_empty = False
-        yield columns.record(cells, line)
+        yield parser.record(cells, line)
     if is_empty:
         raise_sequence_error("the table has no rows", state.name)
 
@@ -227,8 +227,8 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip('"') for cell in line.split(separator)]
 
 
-class _Columns:
-    """The columns of one table."""
+class _RowParser:
+    """Make records of the rows of one table."""
 
     def __init__(self, names: Sequence[str], state: ReaderState, place: str) -> None:
         self._names, self._state = names, state

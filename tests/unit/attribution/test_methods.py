@@ -180,7 +180,7 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
             ]
         ) / 2
     np.testing.assert_allclose(
-        AttnLRPCopies(copies=2, share=0.0).scores(scorer, [letters], Target())[0],
+        AttnLRPCopies(copies=2, fraction=0.0).scores(scorer, [letters], Target())[0],
         expected,
         atol=1e-6,
     )
@@ -189,7 +189,7 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
 def test_copies_average_gradients_at_substituted_sequences():
     scorer = scorer_of(k=3)
     letters = ascii_of("ACGTTGCANTGCATTAGCCAT")
-    method, chance = AttnLRPCopies(copies=3, share=0.3, seed=5), generator(5, letters)
+    method, chance = AttnLRPCopies(copies=3, fraction=0.3, seed=5), generator(5, letters)
     copies = [method._copy(scorer, letters, chance) for _ in range(3)]
     assert all(copy[8] == ord("N") for copy in copies)
     assert 0 < np.mean([copy != letters for copy in copies]) < 0.4
@@ -355,7 +355,7 @@ def test_a_method_is_chosen_by_kind():
     ("cls", "wrong"),
     [
         (Guided, {"fraction": 1.5}),
-        (AttnLRPCopies, {"share": 1.0}),
+        (AttnLRPCopies, {"fraction": 1.0}),
         (IntegratedGradients, {"steps": 0}),
         (BlockOcclusion, {"by": "hand"}),
     ],

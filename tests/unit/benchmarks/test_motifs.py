@@ -115,7 +115,7 @@ def test_metrics_of_a_model():
             ]
 
     found = motifs.letters(run, Told())
-    assert (found["aupr"], found["share"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
+    assert (found["aupr"], found["fraction"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ def random(rng, alphabet=DNA, length=300):
     return letters[rng.integers(0, len(letters), length)]
 
 
-def mutated(rng, letters, share, alphabet=DNA):
+def mutated(rng, letters, fraction, alphabet=DNA):
     changed = letters.copy()
-    for at in rng.choice(len(letters), round(share * len(letters)), replace=False):
+    for at in rng.choice(len(letters), round(fraction * len(letters)), replace=False):
         others = [letter for letter in alphabet.letters.encode() if letter != letters[at]]
         changed[at] = rng.choice(others)
     return changed

@@ -137,9 +137,9 @@ def test_encode_swaps_halves_and_mirrors_positions(name):
     letters = sequences()
     forward, mask = scorer.network.encode(scorer.tokens_of(letters))
     backward, _ = scorer.network.encode(scorer.tokens_of(other_strand(letters)))
-    places = -(-90 // scorer.run.pitch)
+    places = -(-90 // scorer.run.output_stride)
     assert forward.shape == (5, places, 2 * 2 * 16)
-    assert mask.sum(1).tolist() == [-(-len(row) // scorer.run.pitch) for row in letters]
+    assert mask.sum(1).tolist() == [-(-len(row) // scorer.run.output_stride) for row in letters]
     swapped = torch.cat(backward.chunk(2, -1)[::-1], -1)
     torch.testing.assert_close(
         (forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10

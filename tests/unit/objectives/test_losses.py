@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
-from selfattn_bio.data.collation import Collation, Tokens
+from selfattn_bio.data.collation import Collation, TokenBatch
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import BinaryLoss
 from selfattn_bio.objectives.bins import BinsLoss, rates_of_bins
@@ -34,7 +34,7 @@ def tokens_of(tokenizer, *texts):
 
 
 def ones(rows, length):
-    return Tokens(torch.ones(rows, length, dtype=torch.int64), torch.full((rows,), length))
+    return TokenBatch(torch.ones(rows, length, dtype=torch.int64), torch.full((rows,), length))
 
 
 def test_binary_loss_is_cross_entropy():
@@ -191,7 +191,8 @@ def test_labels_are_padded_with_unknown():
     loss = LabelsLoss(objective_of(config.LabelsObjective(column="s", classes="HE")), PLAIN)
     targets = np.empty(2, dtype=object)
     targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
-    batch = loss.batch(Tokens(torch.tensor([[4, 5, 6], [4, 0, 0]]), torch.tensor([3, 1])), targets)
+    tokens = TokenBatch(torch.tensor([[4, 5, 6], [4, 0, 0]]), torch.tensor([3, 1]))
+    batch = loss.batch(tokens, targets)
     assert batch.targets.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
     assert batch.num_targets == 3
 
@@ -249,7 +250,7 @@ def test_causal_targets_are_next_tokens():
 
 def test_bin_loss_combines_its_positions():
     """Two positions per bin; after the last complete bin of a row there are no targets."""
-    loss = BinsLoss(size=10, pitch=5)
+    loss = BinsLoss(size=10, stride=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
     rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
     batch = loss.batch(ones(2, 24), rows)

@@ -12,7 +12,7 @@ from torch.nn.functional import l1_loss
 
 from selfattn_bio.config import Data, RunFile
 from selfattn_bio.config.objective import ObjectiveSection
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
 from selfattn_bio.objectives.loss import Batch
@@ -86,7 +86,7 @@ def test_new_objective_has_targets_loss_and_metrics():
     targets = objective.targets(TABLE, RECORDS, "table.tsv")
     objective.check_split(targets, "train", "table.tsv", "split.tsv")
     loss = objective.loss(None, tokenizer, targets)
-    tokens = Tokens(torch.ones(2, 4, dtype=torch.int64), torch.tensor([4, 4]))
+    tokens = TokenBatch(torch.ones(2, 4, dtype=torch.int64), torch.tensor([4, 4]))
     batch = loss.batch(tokens, targets)
     outputs = torch.tensor([[[1.5]], [[2.5]]], dtype=torch.float64)  # (B, M, C)
     assert float(loss.sum(outputs, batch.targets)) == pytest.approx(0.5 + 0.5)

@@ -95,7 +95,7 @@ def bins_run(tokens=None, kind="attention", **model):
     )
 
 
-LIMITED = [  # runs with a limited receptive field, and their reach in tokens
+LIMITED = [  # runs with a limited receptive field, and its size in tokens
     (labels_run(), 10),
     (labels_run(position={"kind": "rotary"}), 10),
     (labels_run(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
@@ -124,10 +124,10 @@ def record_passes(scorer, monkeypatch):
     return lengths
 
 
-@pytest.mark.parametrize(("run", "reach"), LIMITED)
-def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
+@pytest.mark.parametrize(("run", "field"), LIMITED)
+def test_tiled_scores_equal_one_pass(run, field, monkeypatch):
     """The passes are short, and without an overlap the scores differ."""
-    assert receptive_field(run) == reach
+    assert receptive_field(run) == field
     scorer, letters = scorer_of(run), random_letters(3011)
     predict = partial(scorer.objective.read, scorer)
     one_pass, table = predict([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
@@ -193,13 +193,13 @@ def test_global_model_without_training_length_is_refused(monkeypatch):
         score_sequences(scorer, ["A" * 401])
 
 
-def test_ensemble_has_largest_reach_of_members():
+def test_ensemble_has_largest_field_of_members():
     scorers = [scorer_of(bins_run()), scorer_of(bins_run(kind="dilated", dilations=(1, 3)))]
     assert Tiling.of(Ensemble(tuple(scorers))).overlap == 100
     assert not Tiling.of(Ensemble((scorers[0], scorer_of(UNLIMITED[-1])))).exact
 
 
-def test_sequence_objectives_have_no_reach():
+def test_sequence_objectives_have_no_limit():
     run = config.RunFile(
         data=config.Data(positives=("a",), negatives=("b",)),
         model=config.AttentionModel(pattern={"kind": "window"}),

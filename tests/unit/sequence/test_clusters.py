@@ -25,9 +25,9 @@ def random(alphabet, length):
     ]
 
 
-def mutated(letters, alphabet, share):
+def mutated(letters, alphabet, fraction):
     changed = letters.copy()
-    for at in RNG.choice(len(letters), round(share * len(letters)), replace=False):
+    for at in RNG.choice(len(letters), round(fraction * len(letters)), replace=False):
         changed[at] = RNG.choice(
             [letter for letter in alphabet.letters.encode() if letter != letters[at]]
         )

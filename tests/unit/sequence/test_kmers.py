@@ -5,7 +5,7 @@ import pytest
 
 from selfattn_bio.sequence import kmers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.kmers import MASK, KmerCounts, KmerTokenizer, count_kmers, gc_content
+from selfattn_bio.sequence.kmers import MASK, KmerProfiles, KmerTokenizer, count_kmers, gc_content
 
 
 def codes_of(*texts: str, alphabet=DNA) -> np.ndarray:
@@ -130,5 +130,5 @@ def test_count_kmers_of_short_and_ambiguous_records():
 
 
 def test_kmer_counts_have_unit_length():
-    counts = KmerCounts(DNA, 1)([ascii_of("AAAACCC"), ascii_of("N")]).toarray()
+    counts = KmerProfiles(DNA, 1)([ascii_of("AAAACCC"), ascii_of("N")]).toarray()
     assert counts.tolist() == [[0.8, 0.6000000000000001, 0, 0], [0, 0, 0, 0]]

@@ -85,4 +85,4 @@ def test_meter_resumes_time_and_operations():
     assert meter.state()["flop"] == 50 + 2 * 3 * (2 * 4 * 6)
     speed = meter.speed(History(letters=600, tokens=200), 200.0)
     assert (speed["letters_per_second"], speed["tokens_per_second"]) == (3.0, 1.0)
-    assert speed["gemm_share"] > 0
+    assert speed["gemm_fraction"] > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.loss import Batch
 from selfattn_bio.training.messages import named_metric
 from selfattn_bio.training.private import PrivateSteps
@@ -45,7 +45,7 @@ def test_loss_of_a_step_is_read_once(monkeypatch):
             no_backward_sync=lambda network, enabled: nullcontext(),
         ),
         network=None,
-        batch=lambda epoch, rows: (Batch(Tokens(torch.ones(1, 4), lengths), None, 1), 6),
+        batch=lambda epoch, rows: (Batch(TokenBatch(torch.ones(1, 4), lengths), None, 1), 6),
         backward=lambda batch, weight, num_targets: next(losses),
     )
     totals = Steps.add_gradients(steps, 0)
@@ -55,7 +55,7 @@ def test_loss_of_a_step_is_read_once(monkeypatch):
 
 
 def test_batch_moves_all_targets():
-    tokens, device = Tokens(torch.ones(1, 4), torch.tensor([4])), torch.device("meta")
+    tokens, device = TokenBatch(torch.ones(1, 4), torch.tensor([4])), torch.device("meta")
     moved = Batch(tokens, {"a": torch.ones(1), "b": torch.ones(1, 2)}, 1).to(device)
     assert {moved.tokens.ids.device, *(x.device for x in moved.targets.values())} == {device}
     assert moved.tokens.lengths.device.type == "cpu"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
 from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
-from selfattn_bio.attention.kernels.band.calls import Call, Layout, split_band
+from selfattn_bio.attention.kernels.band.calls import BandLayout, Call, split_band
 from selfattn_bio.attention.kernels.reference import with_global_rows
 from selfattn_bio.attention.positions import Terms
 
@@ -84,7 +84,7 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     Dao 2023 (FlashAttention-2): the softmax is kept as its log-sum-exp and computed again in the
     backward pass.
     """
-    return _Band.apply(inputs.q, inputs.k, inputs.v, inputs.terms.bias, inputs.rest)
+    return _BandAttention.apply(inputs.q, inputs.k, inputs.v, inputs.terms.bias, inputs.rest)
 
 
 def _check(inputs: AttentionInputs) -> None:
@@ -119,7 +119,7 @@ def _check(inputs: AttentionInputs) -> None:
 
 
 # ------------ autograd
-class _Band(torch.autograd.Function):
+class _BandAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rest: Rest
@@ -150,7 +150,7 @@ def band_forward(inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
     batches, heads, length, head_dim = inputs.q.shape
     out = inputs.q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
     lse = inputs.q.new_empty(batches, heads, length, dtype=torch.float32)
-    call = _call(inputs, out, lse, Layout(inputs, library().band_tile(), backward=False))
+    call = _call(inputs, out, lse, BandLayout(inputs, library().band_tile(), backward=False))
     _run("band_forward", call)
     return out, lse
 
@@ -170,7 +170,7 @@ def band_backward(
         q.new_empty(batches, length, heads, head_dim).transpose(1, 2) for _ in range(3)
     )
     grad_q.zero_()  # the kernel adds to it, and overwrites the others
-    layout = Layout(inputs, library().band_tile(), backward=True)
+    layout = BandLayout(inputs, library().band_tile(), backward=True)
     units = (batches, layout.spans, heads)
     global_grads = q.new_empty(2, *units, layout.globals, head_dim, dtype=torch.float32)
     call = _call(inputs, out, lse, layout)
@@ -206,7 +206,7 @@ def _rows_contiguous(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: Layout) -> Call:
+def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: BandLayout) -> Call:
     """Return the arguments that forward and backward have in common."""
     q, k, v = (_rows_contiguous(x) for x in (inputs.q, inputs.k, inputs.v))
     call = Call(*q.shape, layout.left, layout.right, layout.num_keys, layout.span, q.element_size())

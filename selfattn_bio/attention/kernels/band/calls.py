@@ -57,7 +57,7 @@ def split_band(pattern: AttentionPattern, length: int) -> tuple[Banded, tuple[Pa
     return found, tuple(part for part in parts if part is not band and part not in keys)
 
 
-class View(ctypes.Structure):
+class TensorView(ctypes.Structure):
     """`View` of interface.h: a (batch, head, row, head_dim) tensor."""
 
     _fields_ = (
@@ -81,7 +81,7 @@ class Call(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in _SIZES.split()),
-        *((name, View) for name in _VIEWS.split()),
+        *((name, TensorView) for name in _VIEWS.split()),
         *((name, ctypes.c_void_p) for name in _POINTERS.split()),
         ("seed", ctypes.c_uint64),
         ("threshold", ctypes.c_uint32),
@@ -98,15 +98,12 @@ class Call(ctypes.Structure):
         """Set fields to the addresses of tensors."""
         for name, x in tensors.items():
             if x is not None:
-                setattr(
-                    self,
-                    name,
-                    View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr(),
-                )
+                at, is_view = x.data_ptr(), name in _VIEWS.split()
+                setattr(self, name, TensorView(at, *x.stride()[:3]) if is_view else at)
                 self.tensors.append(x)
 
 
-class Layout:
+class BandLayout:
     """`Shape` of interface.h, and the bias as the tiles read it.
 
     In the backward pass, rows are keys and columns are queries.
@@ -119,13 +116,13 @@ class Layout:
         longest = max(length - 1, 1)  # 0 to the right would mean causal attention to global keys
         self.left, self.right = min(pattern.left, longest), min(pattern.right, longest)
         self.num_keys = min(pattern.num_keys, length)
-        reach = self.left + self.right
+        width = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
-        # as long as the reach plus a tile.
-        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
+        # as long as the width of the band plus a tile.
+        self.span = _round_up(min(length, max(SPAN, width + tile)), tile)
         self.spans = -(-length // self.span)
-        self.globals = _up(self.num_keys, tile)
-        self.band_size = tile + _up(tile + reach, tile)
+        self.globals = _round_up(self.num_keys, tile)
+        self.band_size = tile + _round_up(tile + width, tile)
         self.global_size = self.globals + 2 * tile + length
         self.global_grad_size = self.globals + self.span + self.band_size - tile
 
@@ -154,5 +151,5 @@ class Layout:
         return row.masked_fill_(~allowed, float("-inf"))
 
 
-def _up(number: int, to: int) -> int:
+def _round_up(number: int, to: int) -> int:
     return -(-number // to) * to

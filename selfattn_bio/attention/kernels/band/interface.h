@@ -41,7 +41,7 @@ namespace {
 
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// Sizes used by both directions and by `Layout` in calls.py.
+// Sizes used by both directions and by `BandLayout` in calls.py.
 struct Shape {
   int64_t before, after;  // columns go from row - before to row + after
   int64_t blocks;         // vectors of columns of a tile of the band
