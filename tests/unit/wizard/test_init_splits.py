@@ -90,7 +90,7 @@ def test_copies_are_counted(here, capsys):
 
 def test_separate_files_define_the_split(here, capsys):
     Path("a set").mkdir()
-    for name, number, end in (("train", 100, "A"), ("dev", 40, "C"), ("test", 40, "G")):
+    for name, number, end in (("train", 100, "A"), ("dev", 30, "C"), ("test", 30, "G")):
         table(path := f"a set/{name}.tsv", number=number, label=label)
         frame = pd.read_csv(path, sep="\t")
         # the same seed, so without copies between the files
@@ -100,8 +100,8 @@ def test_separate_files_define_the_split(here, capsys):
     run = made("--sequences 'a set'")
     assert run == named
     assert run.split.kind == "files"
-    assert "init: split: the files (100 train, 40 valid, 40 test)" in capsys.readouterr().out
-    assert ingested()[1] == {"train": 100, "valid": 40, "test": 40}
+    assert "init: split: the files (100 train, 30 valid, 30 test)" in capsys.readouterr().out
+    assert ingested()[1] == {"train": 100, "valid": 30, "test": 30}
     Path("a set/test.tsv").unlink()
     assert exit_code("init other --sequences 'a set'") == 1
     message = "a set: found no file names with train and test in this folder: dev.tsv, train.tsv"
