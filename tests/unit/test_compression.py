@@ -21,28 +21,15 @@ def read(path, error=IntervalError):
         return list(file)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        TEXT,
-        gzip.compress(TEXT),
-        gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]) + bytes(64),
-        zstd(TEXT),
-        zstd(TEXT[:100]) + zstd(TEXT[100:]),
-    ],
-    ids=["plain", "gz", "gz of two members and padding", "zstd", "zstd of two frames"],
-)
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
 @pytest.mark.parametrize("block", [5, 1000, 2**20])
-def test_open_uncompressed(tmp_path, monkeypatch, content, block):
+def test_open_uncompressed(tmp_path, monkeypatch, compress, block):
     monkeypatch.setattr(compression, "BLOCK", block)
-    (tmp_path / "a").write_bytes(content)
-    assert read(tmp_path / "a") == TEXT.splitlines(keepends=True)
-
-
-def test_empty_files(tmp_path):
-    for content in (b"", gzip.compress(b""), zstd(b"")):
+    padding = bytes(64) if compress is gzip.compress else b""
+    parts = compress(TEXT[:100]) + compress(TEXT[100:]) + padding  # of members or frames
+    for content, text in ((compress(TEXT), TEXT), (parts, TEXT), (compress(b""), b"")):
         (tmp_path / "a").write_bytes(content)
-        assert read(tmp_path / "a") == []
+        assert read(tmp_path / "a") == text.splitlines(keepends=True)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd])

@@ -39,12 +39,8 @@ def test_named_extras_exist():
         r"selfattn-bio\[(\w+)\]|install_command\([\"'](\w+)[\"']\)"
         r"|import_extra\(\s*\"[\w.]+\", \"(\w+)\""
     )
-    named = {
-        extra
-        for file in [*ROOT.glob("selfattn_bio/**/*.py"), *ROOT.glob("docs/*.md")]
-        for found in pattern.findall(file.read_text(encoding="utf-8"))
-        for extra in found
-        if extra
-    }
+    files = [*ROOT.glob("selfattn_bio/**/*.py"), *ROOT.glob("docs/*.md")]
+    texts = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    named = {extra for found in pattern.findall(texts) for extra in found if extra}
     assert named >= {"notebooks", "privacy"}
     assert named <= set(project["optional-dependencies"])

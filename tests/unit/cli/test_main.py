@@ -24,10 +24,8 @@ def python(*arguments):
 
 def test_module_prints_versions():
     number = r"\d+\.\d+\S*"
-    assert re.fullmatch(
-        rf"{number} \(PyTorch {number}, Python {number}\)\n",
-        python("-m", "selfattn_bio", "--version"),
-    )
+    line = rf"{number} \(PyTorch {number}, Python {number}\)\n"
+    assert re.fullmatch(line, python("-m", "selfattn_bio", "--version"))
 
 
 def test_completion_is_valid_bash(tmp_path, capsys):
@@ -41,7 +39,7 @@ def test_completion_is_valid_bash(tmp_path, capsys):
 
 
 def test_help_lists_each_command_once_below_a_heading():
-    out = python("-m", "selfattn_bio.cli.main", "--help")
+    out = cli.build_parser().format_help()
     listed = re.findall(r"^    ([a-z]+)  ", out, re.MULTILINE)
     assert listed == list(cli.COMMANDS)
     assert re.findall(r"^  ([a-z]+):$", out, re.MULTILINE) == list(cli.GROUPS)
@@ -65,20 +63,13 @@ def of_system(code):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (
-            SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?"),
-            r"a.fa:3: invalid character 'J'\. Is it protein\?",
-        ),
-        (
-            RuntimeError("cannot cache function '_fast': no locator"),
-            "numba .* Set NUMBA_CACHE_DIR.*",
-        ),
+        (SequenceFileError("no 'J'", place="a.fa:3", hint="Why?"), r"a.fa:3: no 'J'\. Why\?"),
+        (RuntimeError("cannot cache function '_fast': n"), "numba .* Set NUMBA_CACHE_DIR.*"),
         (of_system(errno.ENOSPC), "letters.bin: cannot be written: No space .*. Free some space.*"),
         (of_system(errno.EACCES), "letters.bin: cannot be written: .* or change its permissions"),
         (of_system(errno.EROFS), "letters.bin: cannot be written: .* or change its permissions"),
         (of_system(errno.EIO), "letters.bin: cannot be accessed: Input/output error"),
         (of_system(errno.ESTALE), "letters.bin: cannot be accessed: Stale file handle"),
-        (of_system(errno.ENOLCK), "letters.bin: cannot be accessed: No locks available"),
     ],
 )
 def test_known_error_is_one_line(fails_with, capsys, error, line):
@@ -104,12 +95,11 @@ def test_ctrl_c_exits_with_130(fails_with, capsys, words, line):
 
 def test_threads_are_limited_to_cores_and_sleep(command, monkeypatch):
     command()
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "999")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # removed again at the end
-    monkeypatch.delenv("NUMBA_NUM_THREADS")
+    for name in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # removed again at the end
+        monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     cli.main(["try"])
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NUMBA_NUM_THREADS"] == str(CORES)
@@ -131,14 +121,6 @@ def test_garbage_is_collected_less_in_a_process_of_its_own(command, monkeypatch)
     assert changes == []
     assert cli.main() == 0
     assert changes == [(*gc.get_threshold()[:2], 1000), gc.freeze]
-
-
-def test_unknown_command_lists_commands(command, capsys):
-    command()
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["tyr"])
-    assert exit_.value.code == 2
-    assert "invalid choice: 'tyr'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -169,7 +151,6 @@ def parsers():
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("explain --target x mine", ("mine", ["x"])),
         ("explain --target x y mine", ("mine", ["x", "y"])),
         ("explain mine --target x y", ("mine", ["x", "y"])),
         ("explain --json mine --target x y", ("mine", ["x", "y"])),
@@ -183,12 +164,12 @@ def test_last_value_of_an_option_may_be_the_task(words, found):
     assert (parsed.get("study") or parsed["name"], next(filter(None, values))) == found
 
 
-@pytest.mark.parametrize("words", ["explain --target x", "explain --json", "score --model a b"])
-def test_missing_arguments_are_named(words, capsys):
-    with pytest.raises(SystemExit) as ended:
+@pytest.mark.parametrize(
+    ("words", "missing"), [("explain --target x", "TASK"), ("score --model a b", "--output")]
+)
+def test_missing_arguments_are_named(words, missing, capsys):
+    with pytest.raises(SystemExit):
         cli.main(words.split())
-    assert ended.value.code == 2
-    missing = "TASK" if words.startswith("explain") else "--output"
     assert f"required: {missing}" in capsys.readouterr().err
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from commands import exit_code, run
@@ -31,10 +30,8 @@ def started(monkeypatch):
     )
 
     def popen(command, **options):
-        seen.append(SimpleNamespace(words=command))
-        number = next(
-            (word.removeprefix("--end=") for word in command if word.startswith("--end=")), "0"
-        )
+        seen.append(command)
+        number = next((word[6:] for word in command if word.startswith("--end=")), "0")
         return real([sys.executable, "-c", code, number, *command[3:]], **options)
 
     monkeypatch.setattr(workflow.subprocess, "Popen", popen)
@@ -43,15 +40,14 @@ def started(monkeypatch):
 
 def test_run_passes_arguments_to_snakemake(here, started):
     run("run train_mine --cores 3 --config a=b")
-    (call,) = started
     profile = ["--workflow-profile", str(ROOT / "profiles/default")]
-    assert call.words == [
+    assert started.pop() == [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflows/Snakefile")),
         *(*profile, "--cores", "all", "train_mine", "--cores", "3", "--config", "a=b"),
     ]
     assert exit_code("run --quiet --profile gpu sweep_mine --end=1") == 1
     profile += ["--profile", str(ROOT / "profiles/gpu")]
-    assert started[1].words[5:] == [*profile, "sweep_mine", "--end=1", "--quiet", "all"]
+    assert started[0][5:] == [*profile, "sweep_mine", "--end=1", "--quiet", "all"]
 
 
 def test_run_names_the_place_of_snakemake_options(here, started, capsys):
@@ -71,20 +67,16 @@ def test_run_explains_targets(here, started, capsys):
     run("run results/mine/metrics.json")
 
 
-def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
+def test_run_reports_unwritable_folders(here, started, monkeypatch, capsys):
+    Path("file").touch()
+    for place in ("/proc/nowhere", "file/below"):
+        monkeypatch.setenv("XDG_CACHE_HOME", place)
+        assert exit_code("run train_mine") == 1
+        wanted = f"error: {place}: the cache folder cannot be written: .* Set XDG_CACHE_HOME to an"
+        assert re.search(wanted, capsys.readouterr().err)
     monkeypatch.setattr(workflow.os, "access", lambda path, mode: path != ".")
     assert exit_code("run train_mine") == 1
     assert f"{Path.cwd()}: the folder cannot be written: " in capsys.readouterr().err
-    assert not started
-
-
-@pytest.mark.parametrize("place", ["/proc/nowhere", "file/below"])
-def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place):
-    Path("file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", place)
-    assert exit_code("run train_mine") == 1
-    wanted = f"error: {place}: the cache folder cannot be written: .* Set XDG_CACHE_HOME to an"
-    assert re.search(wanted, capsys.readouterr().err)
     assert not started
 
 
@@ -100,10 +92,8 @@ def test_ctrl_c_stops_run_with_130(here):
     ) as process:
         assert process.stderr.readline() == "a step begins\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
-        assert (
-            process.stderr.read()
-            == "selfattn-bio run: stopped; run the same command again to continue\n"
-        )
+        stopped = "selfattn-bio run: stopped; run the same command again to continue\n"
+        assert process.stderr.read() == stopped
     assert process.returncode == 130
 
 
@@ -112,15 +102,14 @@ def test_quiet_run_prints_only_failures(here, started, capfd):
     assert capfd.readouterr() == ("", "")
     assert exit_code("run --quiet train_mine --end=1") == 1
     out, err = capfd.readouterr()
-    assert out == ""
-    assert err.startswith("and an error")
+    assert (out, err[:12]) == ("", "and an error")
 
 
 def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
     """Snakemake prints no summary then."""
-    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv"):
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).touch()
+    for folder in ("workflows/tasks", "results/mine"):
+        Path(folder).mkdir(parents=True)
+    Path("results/mine/sweep.tsv").touch()
     Path("workflows/tasks/mine.toml").write_text('data = { positives = "p", negatives = "n" }\n')
     run("run sweep_mine '--print=Nothing to be done (all ...).'")
     wanted = "Nothing to be done (all ...).\nResults: results/mine/sweep.tsv\n"
@@ -141,16 +130,15 @@ def test_demo_copies_data_and_keeps_existing_files(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/promoter.toml").write_text("mine")
     run("demo --cores 2")
-    assert started[0].words[-3:] == ["train_promoter", "--cores", "2"]
+    assert started[0][-3:] == ["train_promoter", "--cores", "2"]
     assert Path("workflows/tasks/promoter.toml").read_text() == "mine"
     for name in ("positives", "negatives"):
         file = f"data/fly_promoters/{name}.fa.gz"
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
 
 
-@pytest.mark.parametrize("command", ["demo", "run train_smoke"])
-def test_dry_run_writes_nothing(here, capfd, command):
-    run(f"{command} --dry-run")
+def test_dry_run_writes_nothing(here, capfd):
+    run("demo --dry-run")
     out, err = capfd.readouterr()
     assert "are not in this folder; a run copies them from the package\n" in out
     assert "This was a dry-run" in out + err
@@ -172,15 +160,14 @@ def test_run_copies_shipped_task_with_data(here, started, target, there):
     run(f"run {target}")
     for file in (*there.split(), "data/README.md"):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
-    assert started[0].words[-1] == target
+    assert started[0][-1] == target
 
 
 def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypatch):
     source = tmp_path / "source"
     (source / "workflows/tasks").mkdir(parents=True)
     (source / "data").mkdir()
-    (source / "data/README.md").touch()
-    for name in ("p.fa", "n.fa"):
+    for name in ("data/README.md", "p.fa", "n.fa"):
         (source / name).touch()
     task = "[data]\npositives = 'p.fa'\nnegatives = 'n.fa'\n[transfer]\nparent = 'motifs'\n"
     (source / "workflows/tasks/mine.toml").write_text(task)

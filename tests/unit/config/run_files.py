@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selfattn_bio.config import (
-    RunFile,
-    read_run_file,
-)
+from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 # three lines: text of a test starts on line 4
@@ -26,15 +23,15 @@ def error_of(tmp_path: Path, text: str) -> str:
     return str(caught.value).removeprefix(f"{tmp_path}/")
 
 
-THREE_FILES = (
-    '[data]\ntrain = ["a.csv", "b.csv"]\nvalid = "v.csv"\ntest = "t.csv"\nlabel = "label"\n'
-)
+THREE_FILES = """[data]
+train = ["a.csv", "b.csv"]
+valid = "v.csv"
+test = "t.csv"
+label = "label"
+"""
 SEQUENCES = '[data]\nsequences = "s.fa"\n'
 TABLE = SEQUENCES + 'targets = "t.tsv"\n'
-PARTS = (
-    TABLE
-    + "[objective]\nkind = 'several'\n[objective.parts.activity]\nkind = 'regression'\ncolumns = "
-    "['liver', 'kidney']\n"
-)
+NUMBERS = "[objective.parts.activity]\nkind = 'regression'\ncolumns = ['liver', 'kidney']\n"
+PARTS = f"{TABLE}[objective]\nkind = 'several'\n{NUMBERS}"
 CLASS = "[objective.parts.class]\nkind = 'multiclass'\ncolumn = 'family'\nweight = 0.5\n"
 BINS = SEQUENCES + "[objective]\nkind = 'bins'\npoints = 'p.bed'\n"

@@ -5,25 +5,25 @@ from run_files import CLASS, DATA, PARTS, THREE_FILES, read
 
 from selfattn_bio.config import FilesSplit
 
+
+def again(tmp_path, run):
+    """Return a run file that was written and read."""
+    return read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
+
+
 SHARED = '[model]\nkind = "attention"\nstrands = "shared"\n'
 
 
 def test_separate_files_define_the_split(tmp_path):
     run = read(tmp_path, THREE_FILES)
     assert (run.split, run.variant("cnn").split) == (FilesSplit(), FilesSplit())
-    assert run.data.given_splits == {
-        "train": ("a.csv", "b.csv"),
-        "valid": ("v.csv",),
-        "test": ("t.csv",),
-    }
-    assert run.data.files == [("a.csv", None), ("b.csv", None), ("v.csv", None), ("t.csv", None)]
+    files = {"train": ("a.csv", "b.csv"), "valid": ("v.csv",), "test": ("t.csv",)}
+    assert run.data.given_splits == files
     assert run.data.inputs == ["a.csv", "b.csv", "v.csv", "t.csv"]
-    without_kind = read(
-        tmp_path, THREE_FILES.replace('valid = "v.csv"\n', "") + "[split]\nvalid_fraction = 0.1\n"
-    )
-    assert without_kind.split == FilesSplit(valid_fraction=0.1)
-    again = read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
-    assert again == run
+    assert run.data.files == [(name, None) for name in run.data.inputs]
+    other = THREE_FILES.replace('valid = "v.csv"\n', "") + "[split]\nvalid_fraction = 0.1\n"
+    assert read(tmp_path, other).split == FilesSplit(valid_fraction=0.1)
+    assert again(tmp_path, run) == run
 
 
 def test_split_values_ignore_case(tmp_path):
@@ -33,19 +33,16 @@ def test_split_values_ignore_case(tmp_path):
         **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
         **dict.fromkeys(("test", "testing", "holdout"), "test"),
     }
-    named = read(
-        tmp_path, text + 'values = { train = "fit", valid = ["Tune"], test = "1", dropped = "2" }\n'
-    ).split.values
+    text += 'values = { train = "fit", valid = ["Tune"], test = "1", dropped = "2" }\n'
+    named = read(tmp_path, text).split.values
     assert dict(named.pairs()) == {"fit": "train", "tune": "valid", "1": "test", "2": "dropped"}
 
 
 def test_data_keys_are_written_only_if_set(tmp_path):
     written = read(tmp_path, DATA).data.model_dump()
     assert not written.keys() & {"train", "valid", "test", "ids", "keep_duplicates"}
-    assert (
-        read(tmp_path, DATA + 'ids = "numbered"\nkeep_duplicates = true\n').data.model_dump()["ids"]
-        == "numbered"
-    )
+    numbered = read(tmp_path, DATA + 'ids = "numbered"\nkeep_duplicates = true\n').data
+    assert numbered.model_dump()["ids"] == "numbered"
 
 
 def test_objective_of_several_parts(tmp_path):
@@ -57,32 +54,22 @@ def test_objective_of_several_parts(tmp_path):
     assert run.objective.target_columns == ("liver", "kidney", "family")
     # classes come from the training records
     assert run.objective.output_names == ("activity.liver", "activity.kidney")
-    assert read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))) == run
-
-
-def test_interpret_window_and_caller(tmp_path):
-    run = read(
-        tmp_path, DATA + '[interpret]\nwindow = [-31, -25]\ncaller = { kind = "clusters" }\n'
-    )
-    assert run.interpret.window == (-31, -25)
-    assert run.interpret.caller.kind == "clusters"
-    assert read(tmp_path, DATA).interpret.caller is None
+    assert again(tmp_path, run) == run
 
 
 def test_shared_strands_apply_to_scores_and_variants(tmp_path):
     run = read(tmp_path, DATA + SHARED)
-    assert run.shares_strands
-    assert run.both_strands
+    assert (run.shares_strands, run.both_strands) == (True, True)
     assert run.variant("cnn").both_strands
-    given = read(
-        tmp_path, DATA + SHARED + '[variants.cnn.model]\nkind = "cnn"\nstrands = "given"\n'
-    )
-    assert not given.variant("cnn").both_strands
-    assert not read(tmp_path, DATA).shares_strands
-    assert "strands" not in read(tmp_path, DATA).model.model_dump()
+    given = '[variants.cnn.model]\nkind = "cnn"\nstrands = "given"\n'
+    assert not read(tmp_path, DATA + SHARED + given).variant("cnn").both_strands
+    default = read(tmp_path, DATA)
+    assert not default.shares_strands
+    assert "strands" not in default.model.model_dump()
 
 
 def test_protein_settings(tmp_path):
-    protein = DATA + 'alphabet = "protein"\n[tokens]\nk = 4\n'
-    run = read(tmp_path, protein + "[interpret]\ncaller = { kind = 'clusters' }\n")
+    interpret = "[interpret]\nwindow = [-31, -25]\ncaller = { kind = 'clusters' }\n"
+    run = read(tmp_path, DATA + 'alphabet = "protein"\n[tokens]\nk = 4\n' + interpret)
     assert (run.tokens.k, run.interpret.caller.kind) == (4, "clusters")
+    assert run.interpret.window == (-31, -25)

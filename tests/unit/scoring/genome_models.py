@@ -16,10 +16,9 @@ SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 def run_file(tokens=None, **model):
     """Return a run file for positive and negative DNA."""
-    kind = config.CnnModel if model.get("kind") == "cnn" else config.AttentionModel
-    section = kind(**model if model.get("kind") == "cnn" else SMALL | model)
+    section = model if model.get("kind") == "cnn" else SMALL | {"kind": "attention"} | model
     data = config.Data(positives=("a.fa",), negatives=("b.fa",), assembly="toy1")
-    return config.RunFile(data=data, tokens=config.Tokens(**tokens or {}), model=section)
+    return config.RunFile(data=data, tokens=tokens or {}, model=section)
 
 
 def scorer_of(run, seed=0):
@@ -53,7 +52,6 @@ def write_genome(path, chromosomes):
     with path.open("w") as handle:
         for name, letters in chromosomes.items():
             text = letters if isinstance(letters, str) else letters.tobytes().decode()
-            handle.write(
-                f">{name}\n" + "".join(f"{text[i : i + 50]}\n" for i in range(0, len(text), 50))
-            )
+            lines = [text[i : i + 50] for i in range(0, len(text), 50)]
+            handle.write("\n".join([f">{name}", *lines, ""]))
     return path

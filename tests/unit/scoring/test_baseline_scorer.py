@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from commands import run
 from scipy.special import expit
 
 import selfattn_bio
+from selfattn_bio import embed, explain, read_attention
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.scoring.windows import load_dna_model
@@ -38,6 +41,7 @@ def test_load_gives_a_scorer(folder):
     assert model.log_odds(letters) == pytest.approx(logits * fitted.slope + fitted.intercept)
     assert model.calibration.probabilities(logits) == pytest.approx(expit(model.log_odds(letters)))
     assert repr(model) == "BaselineScorer: logistic regression on exact positions"
+    assert len({model, selfattn_bio.load(folder)}) == 2  # compared by identity
 
 
 def test_folder_of_baselines_is_refused_with_their_names(folder):
@@ -46,22 +50,12 @@ def test_folder_of_baselines_is_refused_with_their_names(folder):
     assert f"Name one of them: {folder}" in str(refusal.value)
 
 
-def test_scorers_are_compared_by_identity(folder):
-    one, other = selfattn_bio.load(folder), selfattn_bio.load(folder)
-    assert one == one
-    assert one != other
-    assert len({one, other}) == 2
-
-
 def test_score_sequences_with_a_baseline(folder):
     model = selfattn_bio.load(folder)
     table = selfattn_bio.score_sequences(folder, SEQUENCES)
     assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
-    assert (
-        table["predicted"].tolist()
-        == (table["probability"] >= model.calibration.threshold).astype(int).tolist()
-        == [1, 0]
-    )
+    positive = table["probability"] >= model.calibration.threshold
+    assert table["predicted"].tolist() == positive.astype(int).tolist() == [1, 0]
     both = selfattn_bio.score_sequences(model, SEQUENCES, rc=True)
     assert both["logit"].tolist() != table["logit"].tolist()
 
@@ -75,16 +69,12 @@ def test_score_command_with_a_baseline(folder, capsys):
 
 
 def test_network_functions_refuse_a_baseline(folder):
-    message = (
-        r"this is a baseline \(logistic regression on exact positions\) without a network; "
-        r"only `load` and `score` accept it"
-    )
-    for ask in (selfattn_bio.explain, selfattn_bio.embed, selfattn_bio.read_attention):
-        with pytest.raises(ArgumentError, match=message):
-            ask(folder, SEQUENCES)
-    with pytest.raises(ArgumentError, match=message):
-        load_dna_model(folder)
-    with pytest.raises(ArgumentError, match=message):
-        selfattn_bio.load([folder, folder])
+    name = r"this is a baseline \(logistic regression on exact positions\) without a network"
+    for ask in (
+        *(partial(each, folder, SEQUENCES) for each in (explain, embed, read_attention)),
+        *(partial(load_dna_model, folder), partial(selfattn_bio.load, [folder, folder])),
+    ):
+        with pytest.raises(ArgumentError, match=f"{name}; only `load` and `score` accept it"):
+            ask()
     with pytest.raises(ArgumentError, match="coverage"):
         selfattn_bio.score_sequences(folder, SEQUENCES, coverage=0.9)

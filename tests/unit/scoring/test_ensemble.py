@@ -17,11 +17,7 @@ from selfattn_bio.scoring.table import score_sequences
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
 TARGETS = config.Data(sequences=("a",), targets="t.tsv")
-OBJECTIVES = {
-    "multiclass": config.MulticlassObjective(column="c", classes=("x", "y", "z")),
-    "multilabel": config.MultilabelObjective(columns=("u", "v")),
-    "regression": config.RegressionObjective(columns=("r",), center=(2.0,), scale=(3.0,)),
-}
+LABELS = config.MultilabelObjective(columns=("u", "v"))
 SEVERAL = config.SeveralObjective(
     parts={
         "family": config.MulticlassPart(column="c", classes=("x", "y", "z")),
@@ -46,9 +42,10 @@ def folders(tmp_path):
     return model_folders(tmp_path, 3)
 
 
-def test_mean_and_spread_of_members(folders):
-    table = score_sequences(folders, SEQUENCES)
-    alone = np.stack([score_sequences(folder, SEQUENCES)["logit"] for folder in folders])
+@pytest.mark.parametrize("rc", [False, True])
+def test_mean_and_spread_of_members(folders, rc):
+    table = score_sequences(folders, SEQUENCES, rc=rc)
+    alone = np.stack([score_sequences(folder, SEQUENCES, rc=rc)["logit"] for folder in folders])
     assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
     np.testing.assert_allclose(table["spread"], alone.std(axis=0, ddof=1))
@@ -57,12 +54,6 @@ def test_mean_and_spread_of_members(folders):
     assert (table["spread"] > 0).all()
     # mean of the thresholds
     assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()
-
-
-def test_both_strands_of_members(folders):
-    table = score_sequences(folders, SEQUENCES, rc=True)
-    alone = np.stack([score_sequences(folder, SEQUENCES, rc=True)["logit"] for folder in folders])
-    np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
 
 
 @pytest.mark.parametrize("path", [None, 3, "", [], [""], [None]])
@@ -78,20 +69,14 @@ def test_list_of_one_folder_is_that_model(folders):
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-@pytest.mark.parametrize(
-    ("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")]
-)
-def test_every_column_has_a_spread(tmp_path, kind, columns):
-    folders = model_folders(tmp_path, objective=OBJECTIVES[kind])
+def test_every_column_has_a_spread(tmp_path):
+    folders = model_folders(tmp_path, objective=LABELS)
     table = score_sequences(folders, SEQUENCES)
     alone = [score_sequences(folder, SEQUENCES) for folder in folders]
-    names = columns.split()
-    assert list(table) == [*alone[0], *(f"spread_{name}" for name in names)]
-    for name in names:
-        column = name if kind == "regression" else f"probability_{name}"
-        np.testing.assert_allclose(
-            table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1)
-        )
+    assert list(table) == [*alone[0], "spread_u", "spread_v"]
+    for name in "uv":
+        each = np.stack([of[f"probability_{name}"] for of in alone])
+        np.testing.assert_allclose(table[f"spread_{name}"], each.std(axis=0, ddof=1))
 
 
 def test_several_objectives_have_columns_of_each(tmp_path):
@@ -103,6 +88,8 @@ def test_several_objectives_have_columns_of_each(tmp_path):
     assert list(alone[0]) == ["id", *family, "number.r"]
     assert list(table) == ["id", *family, *spreads, "number.r", "number.spread_r"]
     np.testing.assert_allclose(table[family[1:]].sum(axis=1), 1)
+    each = np.stack([of[family[1:]] for of in alone])
+    np.testing.assert_allclose(table[spreads], each.std(axis=0, ddof=1))
     highest = table[family[1:]].to_numpy().argmax(axis=1)
     assert table["family.predicted"].tolist() == ["xyz"[i] for i in highest]
     letters = [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
@@ -114,14 +101,15 @@ def test_several_objectives_have_columns_of_each(tmp_path):
 
 
 def test_models_of_different_tasks_are_refused(tmp_path, folders):
-    (other,) = model_folders(tmp_path / "other", 1, objective=OBJECTIVES["multilabel"])
-    message = "other/0: cannot average this model with the first, whose objective is"
-    with pytest.raises(ModelFolderError, match=message):
-        load([folders[0], other])
+    (other,) = model_folders(tmp_path / "other", 1, objective=LABELS)
     data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
     language = model_folders(tmp_path / "masked", data=data, objective=objective)
-    with pytest.raises(ModelFolderError, match="objective 'masked' has no scores that could be"):
-        load(language)
+    for models, message in (
+        ([folders[0], other], "other/0: cannot average this model with the first, whose objective"),
+        (language, "objective 'masked' has no scores that could be"),
+    ):
+        with pytest.raises(ModelFolderError, match=message):
+            load(models)
 
 
 @pytest.mark.parametrize("ask", [explain, read_attention])
@@ -136,10 +124,7 @@ def test_single_model_functions_refuse_several(folders, ask):
 
 def test_score_command_with_several_folders(tmp_path, folders):
     (tmp_path / "new.fa").write_text(">s\nACGTACGT\n")
-    for models, columns in (
-        (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),
-        (folders[:1], ["file", "id", "logit", "probability", "predicted"]),
-    ):
-        output = tmp_path / "scores.tsv"
-        run(f"score --fasta {tmp_path / 'new.fa'} --output {output} --model", *models)
-        assert list(pd.read_csv(output, sep="\t")) == columns
+    output = tmp_path / "scores.tsv"
+    run(f"score --fasta {tmp_path / 'new.fa'} --output {output} --model", *folders)
+    columns = ["file", "id", "logit", "probability", "predicted", "spread"]
+    assert list(pd.read_csv(output, sep="\t")) == columns

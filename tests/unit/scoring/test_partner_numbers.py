@@ -15,24 +15,17 @@ from selfattn_bio.sequence.kmers import tokenizer_of
 def test_track_refuses_strings():
     find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
-    with pytest.raises(
-        ArgumentError,
-        match="partner of '0' is a str, but the model reads a track: pass one number per position",
-    ):
+    message = "partner of '0' is a str, but the model reads a track: pass one number per position"
+    with pytest.raises(ArgumentError, match=message):
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
 
 
 def test_partners_are_in_the_columns_of_the_training(tmp_path):
-    run = RunFile.model_validate(
-        {
-            "data": {
-                "sequences": "t.tsv",
-                "label": "label",
-                "columns": {"id": "name", "sequence": "first"},
-            },
-            "partner": {"kind": "sequence", "column": "other"},
-            "model": {"kind": "paired"},
-        }
+    columns = {"id": "name", "sequence": "first"}
+    run = RunFile(
+        data={"sequences": "t.tsv", "label": "label", "columns": columns},
+        partner={"kind": "sequence", "column": "other"},
+        model={"kind": "paired"},
     )
     scorer = PairedScorer(run, tokenizer_of(run), build_network(run))
     rows = {"name": ["a", "b"], "first": ["ACGTAC", "CCCCCC"], "other": ["GGGGGG", "TTTTTT"]}

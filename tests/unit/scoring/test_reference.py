@@ -48,15 +48,12 @@ def test_typicality_and_entropy_equal_a_loop(reference):
     rows = [np.frombuffer(b"ACGTNACGTTTGACCAGTTGA", np.uint8), *rich(np.random.default_rng(3), 3)]
     order = round(np.log(len(reference.chain)) / np.log(4))
     typical, entropy = [], []
+    number = str.maketrans("ACGT", "0123")
     for row in rows:
         text = bytes(row).decode()
-        logs = [
-            reference.chain[
-                int("".join(map(str, map("ACGT".index, text[i - order : i]))) or "0", 4)
-            ]["ACGT".index(text[i])]
-            for i in range(order, len(text))
-            if "N" not in text[i - order : i + 1]
-        ]
+        words = [text[i - order : i + 1] for i in range(order, len(text))]
+        codes = [int(word.translate(number), 4) for word in words if "N" not in word]
+        logs = reference.chain.ravel()[codes]
         typical.append((np.mean(logs, dtype=np.float64) - reference.center) * len(logs) ** 0.5)
         kmers = [text[i : i + 3] for i in range(len(text) - 2) if "N" not in text[i : i + 3]]
         numbers = np.array(list(Counter(kmers).values())) / len(kmers)
@@ -82,11 +79,10 @@ def test_each_reason_is_reported(reference):
     rng = np.random.default_rng(2)
     shuffled = reference.out_of_distribution([rng.permutation(row) for row in rich(rng, 200)])
     assert shuffled.count("composition") > 180
-    short, long = rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)
-    assert reference.out_of_distribution([short, long]) == ["length", "length"]
-    masked = rich(rng, 1)[0].copy()
+    short, long, masked = rich(rng, 3)
     masked[5] = ord("N")
-    assert reference.out_of_distribution([masked]) == ["ambiguous"]
+    reasons = reference.out_of_distribution([short[:60], np.tile(long, 2), masked])
+    assert reasons == ["length", "length", "ambiguous"]
     assert reference.out_of_distribution([]) == []
 
 
@@ -173,23 +169,24 @@ def test_rc_keeps_scores_of_both_strand_model(reference):
 
 def test_coverage_errors(tmp_path, reference):
     scorer, _, _ = scorer_with_sets(reference)
-    for coverage in (0, 1, 2.5):
-        with pytest.raises(ValueError, match=f"coverage {coverage} is not between 0 and 1"):
-            score_sequences(scorer, ["ACGT"], coverage=coverage)
-    with pytest.raises(ValueError, match="rc and coverage cannot be combined"):
-        score_sequences(scorer, ["ACGT"], coverage=0.9, rc=True)
-    with pytest.raises(ValueError, match=r"coverage needs reference\.safetensors"):
-        score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
+    old = folder_of(tmp_path / "old", None)
+    for model, coverage, rc, message in (
+        (scorer, 0, False, "coverage 0 is not between 0 and 1"),
+        (scorer, 1, False, "coverage 1 is not between 0 and 1"),
+        (scorer, 0.9, True, "rc and coverage cannot be combined"),
+        (old, 0.9, False, r"coverage needs reference\.safetensors"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            score_sequences(model, ["ACGT"], coverage=coverage, rc=rc)
 
 
 def test_reference_round_trip(tmp_path, reference):
     conformal = {"0": np.array([0.5, 1.0]), "1": np.array([0.25])}
     folder = folder_of(tmp_path / "model", dataclasses.replace(reference, conformal=conformal))
     back = load(folder).reference
-    np.testing.assert_array_equal(back.chain, reference.chain)
-    np.testing.assert_array_equal(back.limits, reference.limits)
-    for name in conformal | back.conformal:
-        np.testing.assert_array_equal(back.conformal[name], conformal[name])
+    for name in ("chain", "limits"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(reference, name))
+    np.testing.assert_equal(back.conformal, conformal)
     assert "out_of_distribution" in score_sequences(folder, ["ACGT"])
     assert "out_of_distribution" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
 

@@ -19,32 +19,32 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
 
-def conv(**stem):
-    return run_file(stem={"kind": "conv", "token_dim": 6, **stem})
+def conv(kernel=9, tokens=None, **stem):
+    return run_file(tokens, stem={"kind": "conv", "token_dim": 6, "kernel": kernel, **stem})
+
+
+def both_strands(scorer):
+    """Return the scorer with the mean of both strands as its logits."""
+    section = config.EvaluationSection(strands="both")
+    return replace(scorer, run=scorer.run.model_copy(update={"evaluation": section}))
 
 
 def one_by_one(scorer, letters, windows):
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.stack(
-        [scorer.logits(views), scorer.logits([DNA.reverse_complement(view) for view in views])]
+        [scorer.logits(each) for each in (views, [*map(DNA.reverse_complement, views)])]
     )
 
 
-PROMOTER = conv(kernel=9, pool=8, second_kernel=5)
+PROMOTER = conv(pool=8, second_kernel=5)
 SHARED = {
     "as in the promoter task": (PROMOTER, GenomeWindows(150, 24)),
     "the last vector is complete": (PROMOTER, GenomeWindows(154, 16)),
-    "a kernel wider than the pool": (
-        conv(kernel=15, pool=4, second_kernel=3),
-        GenomeWindows(100, 8),
-    ),
-    "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), GenomeWindows(61, 6)),
-    "no pooling": (conv(kernel=5, pool=1, second_kernel=5), GenomeWindows(50, 7)),
+    "a kernel wider than the pool": (conv(15, pool=4, second_kernel=3), GenomeWindows(100, 8)),
+    "no second neighbours": (conv(3, pool=2, second_kernel=1), GenomeWindows(61, 6)),
+    "no pooling": (conv(5, pool=1, second_kernel=5), GenomeWindows(50, 7)),
     "2 members": (run_file(members=2, stem={"kind": "conv"}), GenomeWindows(150, 16)),
-    "tokens 3 bp apart": (
-        run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}),
-        GenomeWindows(120, 12),
-    ),
+    "tokens 3 bp apart": (conv(pool=2, tokens={"k": 4, "stride": 3}), GenomeWindows(120, 12)),
     "a cls head and positions": (
         run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}),
         GenomeWindows(150, 8),
@@ -88,10 +88,11 @@ class LengthOfRun(Baseline):
 @pytest.mark.parametrize("strands", ["given", "both"])
 def test_shared_stem_with_a_stack(strands):
     windows, letters = GenomeWindows(150, 16), random_letters(GenomeWindows(150, 16).span(5))
-    evaluation = config.EvaluationSection(strands=strands)
-    one = scorer_of(conv().model_copy(update={"evaluation": evaluation}))
     part = LengthOfRun(Setup(SequencePolicy(DNA)))
-    scorer = replace(one, stack=Stack((part,), np.array([[0.5], [0.1]]), np.array([2.0])))
+    stack = Stack((part,), np.array([[0.5], [0.1]]), np.array([2.0]))
+    scorer = replace(scorer_of(conv()), stack=stack)
+    if strands == "both":
+        scorer = both_strands(scorer)
     assert SharedStem.of(scorer, windows) is not None
     expected = one_by_one(scorer, letters, windows)[: 1 if strands == "both" else 2]
     found = strand_logits(scorer, letters, windows)
@@ -109,16 +110,10 @@ def test_shared_stem_averages_models():
 
 @pytest.mark.parametrize("stem", [{"kind": "conv"}, {"kind": "none"}])
 def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
-    windows, both = GenomeWindows(150, 16), config.EvaluationSection(strands="both")
-    one = scorer_of(run_file(stem=stem))
-    scorer, letters = (
-        replace(one, run=one.run.model_copy(update={"evaluation": both})),
-        random_letters(windows.span(5)),
-    )
-    given, read = strand_logits(one, letters, windows), []
-    monkeypatch.setattr(
-        Scorer, "of_each", lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs)
-    )
+    windows, one = GenomeWindows(150, 16), scorer_of(run_file(stem=stem))
+    scorer, letters = both_strands(one), random_letters(windows.span(5))
+    given, read, plain = strand_logits(one, letters, windows), [], Scorer.of_each
+    monkeypatch.setattr(Scorer, "of_each", lambda *inputs: read.append(1) or plain(*inputs))
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
     np.testing.assert_allclose(found, given.mean(axis=0, keepdims=True), atol=1e-5)
@@ -126,7 +121,7 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     np.testing.assert_allclose(mixed, (given + found) / 2, atol=1e-5)
 
 
-def test_invalid_windows():
+def test_number_and_stride_of_windows():
     assert GenomeWindows(10, 3).number(9) == 0
     assert [GenomeWindows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
@@ -134,11 +129,7 @@ def test_invalid_windows():
             GenomeWindows(10, stride)
     with pytest.raises(ValueError, match="67 bases do not end with a window of 60 bp at a stride"):
         strand_logits(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
-
-
-def test_stride_unit():
-    tokens, stem = {"k": 3, "stride": 2}, {"kind": "conv", "pool": 4}
-    assert unit(scorer_of(run_file(tokens=tokens, stem=stem))) == 8
+    assert unit(scorer_of(conv(pool=4, tokens={"k": 3, "stride": 2}))) == 8
     assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1
 
 

@@ -15,7 +15,7 @@ from selfattn_bio.attribution.explain import explain_letters
 from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
-from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
+from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.scoring.paired_scorer import scorer_of
@@ -29,7 +29,6 @@ from selfattn_bio.training.stacking import FOLDS, check_parts, fit_stack
 LENGTH = 24
 RUN = """
 tokens = { k = 1 }
-stack = { parts = ["kmer6_logistic", "exact_positions"] }
 [data]
 positives = "p.fa"
 negatives = "n.fa"
@@ -42,22 +41,15 @@ num_heads = 2
 feedforward_dim = 8
 stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 2, second_kernel = 3 }
 [training]
-reverse_complement = REVERSE_COMPLEMENT
 """
 
 
 def records(number, seed):
     """Return records with TATA at position 10 in positives, and labels."""
     rng = np.random.default_rng(seed)
-    letters = [
-        np.frombuffer(bytes(rng.choice(list(b"ACGT"), LENGTH).tolist()), np.uint8).copy()
-        for _ in range(number)
-    ]
-    labels = np.arange(number) % 2
-    for row, label in zip(letters, labels, strict=True):
-        if label:
-            row[10:14] = np.frombuffer(b"TATA", np.uint8)
-    return letters, labels.astype(np.int64)
+    letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), (number, LENGTH))
+    letters[1::2, 10:14] = np.frombuffer(b"TATA", np.uint8)
+    return list(letters), np.arange(number) % 2
 
 
 def fitted(*names, strands="given"):
@@ -72,60 +64,46 @@ def fit_labels(network, parts, letters, labels):
     return fit_stack(network[:, None], parts, letters, [Answer("label", labels)])
 
 
-def run_of(reverse_complement=False):
-    """Return a run file with two stacked parts."""
-    text = (
-        RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
-    )
-    return run_file_of(
-        text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml"
-    )
+def run_of(both=False, parts=()):
+    """Return a run file with stacked parts, and the reverse complement in training if `both`."""
+    positional = "kmer6_positional_logistic" if both else "exact_positions"
+    parts = parts or ("kmer6_logistic", positional)
+    text = f"{RUN}reverse_complement = {str(both).lower()}\n[stack]\nparts = {list(parts)}\n"
+    return run_file_of(text, "run.toml")
 
 
-def stacked(reverse_complement):
+def stacked(both):
     """Return a scorer with random network weights and two stacked parts."""
-    run = run_of(reverse_complement)
-    parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
+    run = run_of(both)
+    parts = fitted(*run.stack.parts, strands="both" if both else "given")
     stack = Stack(tuple(parts), np.array([[0.5], [2.0], [1.5]]), np.array([-0.3]))
     return scorer_of(run, build_network(run).eval(), stack=stack)
 
 
 def test_fit_stack_prefers_the_informative_part():
-    letters, labels = records(200, 2)
+    letters, labels = records(400, 2)
     rng = np.random.default_rng(0)
-    (part,) = fitted("exact_positions")
-    stack, _ = fit_labels(rng.normal(size=200), [part], letters, labels)
+    part, useless = fitted("exact_positions", "gc")
+    stack, _ = fit_labels(rng.normal(size=400), [part], letters, labels)
     size = stack.weights[:, 0] * [1, part.logits(letters).std()]
     assert (stack.weights >= 0).all()
     assert size[1] > 10 * size[0]
-
-
-def test_fit_stack_leaves_out_a_useless_part():
-    letters, labels = records(400, 2)
-    (useless,) = fitted("gc")
     labels = np.random.default_rng(1).permutation(labels)
     network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
     stack, _ = fit_labels(network, [useless], letters, labels)
-    assert stack.parts == ()
-    assert stack.left_out == (useless,)
-    assert len(stack.weights) == 1
+    assert (stack.parts, stack.left_out, len(stack.weights)) == ((), (useless,), 1)
 
 
 def test_excluded_part_is_saved(tmp_path):
+    assert fitted_parts(tmp_path) == {}
     part, useless = fitted("exact_positions", "gc")
     Stack((part,), np.ones((2, 1)), np.zeros(1), left_out=(useless,)).save(tmp_path, "abc")
     loaded = load_stack(tmp_path, run_of(), "abc")
     assert [each.name for each in loaded.parts] == ["exact_positions"]
     assert [each.name for each in loaded.left_out] == ["gc"]
     assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
-    letters = records(5, 12)[0]
-    np.testing.assert_allclose(
-        fitted_parts(tmp_path)["gc"].logits(letters), useless.logits(letters), rtol=1e-6
-    )
-
-
-def test_network_alone_has_no_parts(tmp_path):
-    assert fitted_parts(tmp_path) == {}
+    found, expected = (each.logits(records(5, 12)[0]) for each in (loaded.left_out[0], useless))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_fit_stack_calibrates():
@@ -222,14 +200,13 @@ def test_logits_are_the_weighted_sum():
     kmers, positions = (part.logits(letters) for part in scorer.stack.parts)
     expected = 0.5 * network + 2.0 * kmers + 1.5 * positions - 0.3
     np.testing.assert_allclose(scorer.logits(letters), expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        scorer.member_log_odds(letters).mean(1), scorer.log_odds(letters), rtol=1e-6
-    )
+    of_members = scorer.member_log_odds(letters).mean(1)
+    np.testing.assert_allclose(of_members, scorer.log_odds(letters), rtol=1e-6)
 
 
-@pytest.mark.parametrize("reverse_complement", [False, True])
-def test_attributions_equal_measured_substitutions(reverse_complement):
-    scorer, letters = stacked(reverse_complement), records(3, 7)[0]
+@pytest.mark.parametrize("both", [False, True])
+def test_attributions_equal_measured_substitutions(both):
+    scorer, letters = stacked(both), records(3, 7)[0]
     found = explain_letters(scorer, letters, pd.DataFrame({"id": list("abc")}), method=Saturation())
     for row, sequence in enumerate(letters):
         mutants = np.tile(sequence, (LENGTH, 4, 1))
@@ -239,6 +216,10 @@ def test_attributions_equal_measured_substitutions(reverse_complement):
         effects = (logits[1:] - logits[0]).reshape(LENGTH, 4)
         expected = effects - effects.mean(axis=1, keepdims=True)
         np.testing.assert_allclose(found.hypothetical[row], expected, atol=2e-4)
+    letters[0][[0, 11]] = ord("N")
+    unknown, known = scorer.stack.attributions([np.zeros((LENGTH, 4))] * 3, letters)[:2]
+    assert not unknown[[0, 11]].any()
+    assert known[[0, 11]].any()
 
 
 def test_agreement_of_networks_leaves_out_shared_parts():
@@ -252,22 +233,8 @@ def test_agreement_of_networks_leaves_out_shared_parts():
     assert both == alone < 0.9
 
 
-@pytest.mark.parametrize("reverse_complement", [False, True])
-def test_ambiguous_bases_have_no_attribution(reverse_complement):
-    scorer, letters = stacked(reverse_complement), records(2, 7)[0]
-    letters[0][[0, 11]] = ord("N")
-    found = scorer.stack.attributions([np.zeros((LENGTH, 4))] * 2, letters)
-    assert not found[0][[0, 11]].any()
-    assert found[1][[0, 11]].any()
-
-
 def test_both_strands_have_one_score():
-    run = run_file_of(
-        RUN.replace("REVERSE_COMPLEMENT", "true").replace(
-            '["kmer6_logistic", "exact_positions"]', "[]"
-        ),
-        "run.toml",
-    )
+    run = run_file_of(f"{RUN}reverse_complement = true\n", "run.toml")
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
@@ -278,41 +245,28 @@ def test_both_strands_have_one_score():
     np.testing.assert_allclose(scorer.logits(letters), np.mean(strands, axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("reverse_complement", [False, True])
-def test_windows_have_the_logits_of_single_sequences(reverse_complement):
-    scorer = stacked(reverse_complement)
+@pytest.mark.parametrize("both", [False, True])
+def test_windows_have_the_logits_of_single_sequences(both):
+    scorer = stacked(both)
     letters = np.concatenate(records(3, 9)[0])
     found = strand_logits(scorer, letters, GenomeWindows(LENGTH, 8))
     views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
     # the shared stem adds in another order, so a logit near 0 differs by more than its own rounding
-    np.testing.assert_allclose(found[0], scorer.logits(views), rtol=1e-6, atol=1e-6)
-    if reverse_complement:  # one logit for both strands
-        assert len(found) == 1
-    else:
-        other = scorer.logits([DNA.reverse_complement(row) for row in views])
-        np.testing.assert_allclose(found[1], other, rtol=1e-6, atol=1e-6)
+    strands = [views] if both else [views, [DNA.reverse_complement(row) for row in views]]
+    expected = [scorer.logits(each) for each in strands]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_stack_round_trip(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
     stack.save(tmp_path, "abc")
     loaded, network = load_stack(tmp_path, run_of(), "abc"), np.linspace(-1, 1, 9)[:, None]
-    np.testing.assert_allclose(
-        loaded.outputs(network, letters), stack.outputs(network, letters), rtol=1e-6
-    )
+    found, expected = (each.outputs(network, letters) for each in (loaded, stack))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert [part.setup.threads for part in loaded.parts] == [1, 1]
     assert load_stack(tmp_path / "stack", run_of(), "abc") is None
-    with pytest.raises(
-        ModelFolderError, match="fitted to the network abc; the model folder holds other"
-    ):
+    with pytest.raises(ModelFolderError, match="network abc; the model folder holds other"):
         load_stack(tmp_path, run_of(), "other")
-
-
-def test_stack_without_weights_is_refused(tmp_path):
-    stacked(False).stack.save(tmp_path, "abc")
-    (tmp_path / "stack" / "weights.json").write_text("{}")
-    with pytest.raises(ModelFolderError, match=r"weights\.json: weights is missing"):
-        load_stack(tmp_path, run_of(), "abc")
 
 
 def of_two_numbers(name):
@@ -326,32 +280,33 @@ def of_two_numbers(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda part, run: shutil.rmtree(part), "no folder 'exact_positions'"),
         (
-            lambda stack, run: shutil.rmtree(stack / "exact_positions"),
-            "no folder 'exact_positions'",
+            lambda part, run: fitted("gc")[0].save(part),
+            "'exact_positions' contains the baseline 'gc'",
         ),
         (
-            lambda stack, run: fitted("gc")[0].save(stack / "exact_positions"),
-            "folder 'exact_positions' contains the baseline 'gc'",
-        ),
-        (
-            lambda stack, run: run.update(data=run["data"] | {"soft_mask": "hard"}),
+            lambda part, run: run["data"].update(soft_mask="hard"),
             "part 'kmer6_logistic' has another alphabet, soft_mask or gaps than run.toml",
         ),
         (
-            lambda stack, run: of_two_numbers("exact_positions").save(stack / "exact_positions"),
+            lambda part, run: of_two_numbers("exact_positions").save(part),
             "part 'exact_positions' has 2 outputs; run.toml has 1",
         ),
         (
-            lambda stack, run: run.update(stack={"parts": ["exact_positions"]}),
+            lambda part, run: run.update(stack={"parts": ["exact_positions"]}),
             r"'kmer6_logistic' is not in \[stack\] parts of run.toml",
+        ),
+        (
+            lambda part, run: (part.parent / "weights.json").write_text("{}"),
+            r"weights\.json: weights is missing",
         ),
     ],
 )
-def test_foreign_part_is_refused(tmp_path, change, message):
+def test_foreign_or_damaged_part_is_refused(tmp_path, change, message):
     stacked(False).stack.save(tmp_path, "abc")
     run = run_of().model_dump()
-    change(tmp_path / "stack", run)
+    change(tmp_path / "stack" / "exact_positions", run)
     with pytest.raises(ModelFolderError, match=message):
         load_stack(tmp_path, RunFile.model_validate(run), "abc")
 
@@ -363,34 +318,15 @@ def test_repr_names_parts_in_use():
     assert "stacked" not in repr(dataclasses.replace(scorer, stack=left_out))
 
 
-def test_unsuitable_part_is_refused():
-    run = run_file_of(
-        RUN.replace("REVERSE_COMPLEMENT", "false").replace(
-            '"kmer6_logistic", "exact_positions"', '"composition"'
-        ),
-        "run.toml",
-    )
-    letters, _ = records(20, 11)
-    with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
-        check_parts(run, letters, SequencePolicy(DNA))
-
-
-def test_part_of_another_objective_is_refused():
-    text = RUN.replace("REVERSE_COMPLEMENT", "false").replace('"exact_positions"', '"kmer6_linear"')
-    message = "part 'kmer6_linear' cannot be fitted to objective 'binary'"
-    with pytest.raises(CorpusError, match=message):
-        check_parts(run_file_of(text, "run.toml"), records(20, 11)[0], SequencePolicy(DNA))
-
-
-def test_unaligned_records_are_refused_before_training():
-    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false"), "run.toml")
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("composition", "part 'composition' reads protein; the records are dna"),
+        ("kmer6_linear", "part 'kmer6_linear' cannot be fitted to objective 'binary'"),
+        ("exact_positions", "part 'exact_positions' cannot be fitted: records have 5 to 24 bp"),
+    ],
+)
+def test_unsuitable_part_is_refused_before_training(part, message):
     letters = [*records(20, 11)[0], records(1, 12)[0][0][:5]]
-    with pytest.raises(
-        CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"
-    ):
-        check_parts(run, letters, SequencePolicy(DNA))
-
-
-def test_one_strand_part_is_refused_with_both_strands():
-    with pytest.raises(RunFileError, match="part 'exact_positions' reads the given strand alone"):
-        run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true"), "run.toml")
+    with pytest.raises(CorpusError, match=message):
+        check_parts(run_of(parts=[part]), letters, SequencePolicy(DNA))

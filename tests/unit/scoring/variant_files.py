@@ -23,13 +23,9 @@ def text(genome, start, end, chrom="chrA"):
     return genome.fetch(chrom, start, end).tobytes().decode()
 
 
-def write_vcf(path, rows, info="."):
-    path.write_text(
-        HEADER
-        + "".join(
-            f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t{info}\n" for chrom, pos, ref, alt in rows
-        )
-    )
+def write_vcf(path, rows):
+    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
+    path.write_text(HEADER + "".join(lines))
     return path
 
 

@@ -40,6 +40,16 @@ caller = { kind = "clusters" }
 """
 
 
+def split_study(sections=""):
+    """Add sections to the run file in the current folder; ingest and split its records."""
+    with open("run.toml", "a") as file:
+        file.write(sections)
+    study = sb.Study(".")
+    study.ingest()
+    study.split()
+    return study
+
+
 def write_run(folder):
     """Write a task to `folder`, which is the current one, and train it."""
     rng = np.random.default_rng(0)
@@ -47,15 +57,11 @@ def write_run(folder):
         lines = []
         for i in range(180):
             row, at = "".join(rng.choice(list("ACGT"), 60)), int(rng.integers(5, 40))
-            lines.append(
-                f">{name}{i} chrom=c{i % 3 + 1}\n{row[:at]}{word}{row[at + len(word) :]}\n"
-            )
+            row = f"{row[:at]}{word}{row[at + len(word) :]}"
+            lines.append(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n")
         (folder / f"{name}.fa").write_text("".join(lines))
     (folder / "run.toml").write_text(RUN_FILE)
-    study = sb.Study(".")
-    study.ingest()
-    study.split()
-    study.train(threads=1)
+    split_study().train(threads=1)
 
 
 def save_untrained(study, seed=0, slope=1.0, zero=False):

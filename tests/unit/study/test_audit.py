@@ -17,16 +17,6 @@ from selfattn_bio.sequence.policy import SequencePolicy
 
 letters_of = SequencePolicy(DNA).letters_of
 
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
-"""
-
 
 @pytest.fixture
 def texts():
@@ -35,22 +25,29 @@ def texts():
 
 
 @pytest.fixture
-def audit(here, capsys, texts):
-    """Return a function that writes, splits and audits records, and returns code and output."""
+def run_file(two_classes):
+    return (two_classes / "run.toml").read_text()
 
-    def audit(more="", run_file=RUN_FILE, headers=None, **changed):
+
+@pytest.fixture
+def audit(here, capsys, texts, run_file):
+    """Return a function that writes, splits and audits records, and returns code and output.
+
+    `sections` are added to the run file; `changed` records replace others.
+    """
+
+    def audit(options="", sections="", replaced=("", ""), headers=None, **changed):
         for name in "pn":
-            rows = [(key, {**texts, **changed}[key]) for key in texts if key[0] == name]
-            each = (
-                f">{key} {(headers or {}).get(key, f'chrom=c{i % 3 + 1} group=G{i}')}\n{row}\n"
-                for i, (key, row) in enumerate(rows)
-            )
-            (here / f"{name}.fa").write_text("".join(each))
-        (here / "run.toml").write_text(run_file)
+            lines = []
+            for i in range(30):
+                header = (headers or {}).get(f"{name}{i}", f"chrom=c{i % 3 + 1} group=G{i}")
+                lines += [f">{name}{i} {header}", {**texts, **changed}[f"{name}{i}"]]
+            (here / f"{name}.fa").write_text("\n".join(lines))
+        (here / "run.toml").write_text(run_file.replace(*replaced) + sections)
         run("ingest .")
         run("split .")
         capsys.readouterr()
-        code = exit_code(f"audit . {more}")
+        code = exit_code(f"audit . {options}")
         out, err = capsys.readouterr()
         return code, out.splitlines(), err
 
@@ -72,21 +69,19 @@ def test_audit_writes_one_line_per_test_record(audit, texts):
     assert code == 0
     assert out[0] == "audit: compared 20 test records with 20 of train"
     assert out[1].endswith(" 0.15 of the k-mers shared): 1 (5.00%), 1 of them with another label")
-    assert out[2].endswith(
-        ": 0, with an overlapping interval: 0, seen by a parent model: 0, with a group that is "
-        "also in train: 0"
-    )
+    none = ": 0, with an overlapping interval: 0, seen by a parent model: 0, with a group that is "
+    assert none in out[2]
     most = "audit: most similar: p2 shares 0.19 of its k-mers with n0 of train (strand +)"
     assert out[3] == most
-    gc = [line for line in out if line.startswith("audit: mean GC content: 0.")]
-    assert "Cohen's d" in gc[0]
+    (gc,) = [line for line in out if line.startswith("audit: mean GC content: 0.")]
+    assert "Cohen's d" in gc
     assert out[-1] == "audit: wrote audit.tsv"
     (warning,) = err.splitlines()
     assert "warning: test records with a near neighbour of another label: 1; they" in warning
     table = pd.read_csv("audit.tsv", sep="\t", keep_default_na=False)
     assert len(table) == 20
-    found = table.loc[table["neighbour"] != "", ["id", "neighbour", "of", "strand"]]
-    assert found.values.tolist() == [["p2", "n0", "train", "+"]]
+    (found,) = table[table["neighbour"] != ""].to_dict("records")
+    assert [found[key] for key in ("id", "neighbour", "of", "strand")] == ["p2", "n0", "train", "+"]
     counts = summary()
     assert (counts["near"], counts["failed"]) == (1, [])
     assert counts["records"] == {"test": 20, "train": 20}
@@ -103,12 +98,10 @@ def test_neighbours_are_counted_by_label(audit, texts):
 
 def test_unknown_labels_are_not_counted(here, capsys, texts):
     """Labels of a regression are not a column of the corpus and are not reported."""
-    splits = ("train", "valid", "test")
-    rows = [
-        f"{name},{near(texts['p0']) if name == 'p2' else row},{i / 7},{splits[i % 3]}\n"
-        for i, (name, row) in enumerate(texts.items())
-    ]
-    (here / "t.csv").write_text("id,sequence,activity,split\n" + "".join(rows))
+    texts |= {"p2": near(texts["p0"])}
+    table = pd.DataFrame({"id": texts.keys(), "sequence": texts.values()})
+    table["activity"], table["split"] = np.arange(60) / 7, ["train", "valid", "test"] * 20
+    table.to_csv("t.csv", index=False)
     (here / "run.toml").write_text(
         '[data]\nsequences = "t.csv"\n[split]\nkind = "column"\n'
         '[objective]\nkind = "regression"\ncolumns = ["activity"]\n'
@@ -128,8 +121,7 @@ def test_unknown_labels_are_not_counted(here, capsys, texts):
     ("limit", "value", "found"), [("max_near", 0.04, 0.05), ("max_similarity", 0.18, 0.1927)]
 )
 def test_exceeded_limit_fails_and_writes_table(audit, here, texts, limit, value, found):
-    section = f"[audit]\n{limit} = {value}\n"
-    code, _, err = audit(run_file=RUN_FILE + section, p2=near(texts["n0"]))
+    code, _, err = audit(sections=f"[audit]\n{limit} = {value}\n", p2=near(texts["n0"]))
     assert code == 3
     error = err.splitlines()[-1]
     assert error.startswith("selfattn-bio audit: error: split.tsv: ")
@@ -139,30 +131,26 @@ def test_exceeded_limit_fails_and_writes_table(audit, here, texts, limit, value,
 
 
 def test_kept_duplicates_are_unlimited_by_default(audit, here, texts):
-    kept = RUN_FILE.replace("[split]", "keep_duplicates = true\n[split]")
-    code, _, _ = audit(run_file=kept, p2=texts["p0"])
-    assert code == 0
+    keep = ("[split]", "keep_duplicates = true\n[split]")
+    assert audit(replaced=keep, p2=texts["p0"])[0] == 0
     study = sb.Study(".")
     leakage = study.audit()
     assert leakage.table.set_index("id")["duplicate"]["p2"] == "p0"
-    assert repr(leakage) == (
-        "Leakage of 20 test records: 1 near, 1 duplicates, 0 overlaps, 0 seen; 0 limits exceeded"
-    )
+    counts = "1 near, 1 duplicates, 0 overlaps, 0 seen; 0 limits exceeded"
+    assert repr(leakage) == f"Leakage of 20 test records: {counts}"
     read = study.leakage
     assert read.summary == leakage.summary
     pd.testing.assert_frame_equal(read.table, leakage.table, rtol=1e-3)
-    (here / "run.toml").write_text(kept + "[audit]\nmax_duplicates = 0\nmax_near = 0.0\n")
-    leakage = sb.Study(".").audit()
+    with (here / "run.toml").open("a") as file:
+        file.write("[audit]\nmax_duplicates = 0\nmax_near = 0.0\n")
     message = r"split\.tsv: .*'p2' \(p0\).*\(1 more limits exceeded\)"
     with pytest.raises(LeakageError, match=message):
-        leakage.check_limits()
+        sb.Study(".").audit().check_limits()
 
 
 def test_overlaps_and_shared_groups(audit, here):
     """p0 and n0 have the same interval; p2 and n2 share G2 with p0."""
-    place = "start=0 end=120 group=G2"
-    headers = {"p0": f"chrom=c1 {place}", "n0": f"chrom=c1 {place}"}
-    audit(headers=headers)
+    audit(headers=dict.fromkeys(("p0", "n0"), "chrom=c1 start=0 end=120 group=G2"))
     split = pd.read_csv("split.tsv", sep="\t")
     split.loc[split["id"] == "n0", "split"] = "test"
     split.to_csv("split.tsv", sep="\t", index=False)
@@ -171,7 +159,8 @@ def test_overlaps_and_shared_groups(audit, here):
     assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})
     (failed,) = counts["failed"]
     assert failed.endswith(": 1, such as 'n0' (p0); [audit] max_overlaps allows 0")
-    (here / "run.toml").write_text(RUN_FILE + "[audit]\nmax_overlaps = 1\nmax_shared = 2\n")
+    with (here / "run.toml").open("a") as file:
+        file.write("[audit]\nmax_overlaps = 1\nmax_shared = 2\n")
     assert exit_code("audit .") == 3
     (failed,) = summary()["failed"]
     assert failed.startswith("test records of a group that is also in train: 3, such as ")
@@ -193,7 +182,7 @@ def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     provenance = dict.fromkeys(("vocabulary_sha256", "weights_sha256"), "0" * 64)
     provenance["calibration"] = {"slope": 1.0, "threshold": 0.5}
     (here / "parent" / PROVENANCE).write_text(json.dumps(provenance))
-    code, _, err = audit(run_file=f'{RUN_FILE}{section}\nparent = "./parent"\n')
+    code, _, err = audit(sections=f'{section}\nparent = "./parent"\n')
     assert code == 3, err
     assert "saw: 1, such as 'p2' (parent); [audit] max_seen allows 0" in err
 
@@ -210,23 +199,18 @@ def test_pretraining_corpus_is_searched(audit, here, texts):
 @pytest.mark.parametrize("kind", ["random", "cluster"])
 def test_cluster_split_passes_where_random_fails(audit, texts, kind):
     neighbours = {f"n{i}": near(texts[f"p{i}"]) for i in range(30)}
-    split = RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\n'
-    code, _, _ = audit(run_file=split, **neighbours)
-    assert code == 0
+    split = ('"chromosome"\nvalid = ["c2"]\ntest = ["c3"]', f'"{kind}"')
+    assert audit(replaced=split, **neighbours)[0] == 0
     assert (summary()["near"] == 0) == (kind == "cluster")
 
 
-def test_audit_needs_test_records(audit):
-    audit()
-    table = pd.read_csv("split.tsv", sep="\t").assign(split="train")
-    table.to_csv("split.tsv", sep="\t", index=False)
-    with pytest.raises(CorpusError, match=r"split\.tsv: the test split has no records"):
-        sb.Study(".").audit()
-
-
-def test_truncated_audit_is_named(audit):
+def test_audit_needs_test_records_and_complete_files(audit):
     audit()
     Path("audit.json").write_text('{"records": ')
     message = r"audit\.json: cannot read this file: .*selfattn-bio audit"
     with pytest.raises(ResultsError, match=message):
         _ = sb.Study(".").leakage
+    table = pd.read_csv("split.tsv", sep="\t").assign(split="train")
+    table.to_csv("split.tsv", sep="\t", index=False)
+    with pytest.raises(CorpusError, match=r"split\.tsv: the test split has no records"):
+        sb.Study(".").audit()

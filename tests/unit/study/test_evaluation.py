@@ -29,21 +29,11 @@ evaluation = { bootstraps = 10 }
 model = { kind = "attention", embed_dim = 8, num_layers = 1, num_heads = 2, feedforward_dim = 8 }
 """
 TWO_CLASSES = COMMON + 'data = { positives = "p.fa", negatives = "n.fa" }\n'
-NUMBERS = (
-    COMMON
-    + """
-data = { sequences = "p.fa", targets = "t.tsv" }
-objective = { kind = "regression", columns = ["x"], center = [3.0], scale = [2.0] }
+NUMBERS = f"""{COMMON}
+data = {{ sequences = "p.fa", targets = "t.tsv" }}
+objective = {{ kind = "regression", columns = ["x"], center = [3.0], scale = [2.0] }}
 """
-)
 SPLITS = ["train", "valid", "test"] * 20
-
-
-def write_fasta(name: str, motif: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows = ["".join(rng.choice(list("ACGT"), 30)) + motif for _ in range(60)]
-    text = "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
-    Path(f"{name}.fa").write_text(text)
 
 
 @pytest.fixture
@@ -52,8 +42,11 @@ def untrained(here):
 
     def untrained(text: str) -> Study:
         Path("run.toml").write_text(text)
-        write_fasta("p", "TATAATTT", 0)
-        write_fasta("n", "GACCAGCA", 1)
+        rng = np.random.default_rng(0)
+        for name, motif in (("p", "TATAATTT"), ("n", "GACCAGCA")):
+            rows = ["".join(rng.choice(list("ACGT"), 30)) + motif for _ in range(60)]
+            lines = (f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
+            Path(f"{name}.fa").write_text("".join(lines))
         values = {"id": [f"p{i}" for i in range(60)], "x": np.arange(60.0)}
         pd.DataFrame(values).to_csv("t.tsv", sep="\t", index=False)
         study = Study(".")
@@ -99,11 +92,11 @@ def test_two_classes_are_evaluated_saved_and_loaded(untrained, caplog) -> None:
     compared = set(found.metrics["test"]["baselines"])
     assert {"cnn", "gc", "kmer6_logistic"} <= compared
     assert "more" not in compared
-    table = found.table.set_index(["split", "name", "metric"])
+    values = found.table.set_index(["split", "name", "metric"])["value"]
     of_gc = found.metrics["test"]["baselines"]["gc"]["auroc"]
-    assert table.loc[("test", "gc", "auroc"), "value"] == of_gc["value"]
+    assert values["test", "gc", "auroc"] == of_gc["value"]
     assert set(found.table["role"]) == {"model", "baseline"}
-    auroc = table.loc[("test", "model", "auroc")].value
+    auroc = values["test", "model", "auroc"]
     assert repr(found).startswith(f"Evaluation on 40 test records: auroc {auroc:.3f}")
     assert "<table" in found._repr_html_()
     intervals, roc, _ = found.plot().axes
@@ -193,20 +186,16 @@ def test_targets_of_test_records_choose_nothing(untrained, monkeypatch) -> None:
 
 
 def test_units_follow_the_split(tmp_path: Path) -> None:
-    starts = [0, 499_999, 500_000, 10, None, None]
-    records = pd.DataFrame(
-        {"chrom": ["c1", "c1", "c1", "c2", None, None], "start": pd.array(starts, "Int64")}
-    )
-    corpus = SimpleNamespace(records=records)
+    records = pd.DataFrame({"chrom": ["c1", "c1", "c1", "c2", None, None]})
+    records["start"] = pd.array([0, 499_999, 500_000, 10, None, None], "Int64")
     path = tmp_path / "split.tsv"
-    path.write_text(
-        "id\tsplit\treason\n" + "".join(f"r{i}\ttest\tcluster=r{i // 3} (3)\n" for i in range(6))
-    )
+    lines = (f"r{i}\ttest\tcluster=r{i // 3} (3)\n" for i in range(6))
+    path.write_text("id\tsplit\treason\n" + "".join(lines))
 
-    def units(kind: str, corpus: Any = corpus, **settings: int) -> tuple[list[int], str]:
-        task = SimpleNamespace(
-            split=SimpleNamespace(kind=kind), evaluation=config.EvaluationSection(**settings)
-        )
+    def units(kind: str, table: pd.DataFrame = records, block: int = 0) -> tuple[list[int], str]:
+        task = SimpleNamespace(split=SimpleNamespace(kind=kind))
+        task.evaluation = config.EvaluationSection(**{"block": block} if block else {})
+        corpus = SimpleNamespace(records=table)
         keys, name = _units(task, corpus, path, task.evaluation.block or Binary.block)
         return np.unique(keys, return_inverse=True)[1].tolist(), name
 
@@ -218,7 +207,7 @@ def test_units_follow_the_split(tmp_path: Path) -> None:
     assert len(set(blocks)) == 5
     other = units("random", block=400_000)[0]
     assert other[0] != other[1] == other[2]
-    bare = SimpleNamespace(records=records.assign(chrom=None, start=pd.array([None] * 6, "Int64")))
+    bare = records.assign(chrom=None, start=pd.array([None] * 6, "Int64"))
     numbers, name = units("random", bare)
     assert (len(set(numbers)), name) == (6, "records")
 
@@ -270,19 +259,17 @@ def test_models_that_cannot_be_evaluated(untrained) -> None:
         study.evaluate()
 
 
-def test_output_is_checked_before_the_evaluation(tmp_path: Path) -> None:
+def test_output_is_checked_before_the_evaluation(tmp_path, monkeypatch) -> None:
     check_evaluation_output(tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="because this is a file"):
-        check_evaluation_output(tmp_path / "file" / "folder")
     (tmp_path / "baselines").mkdir()
     (tmp_path / "baselines" / "notes.txt").write_text("")
-    with pytest.raises(OutputError, match=r"holds 'notes\.txt', which is not a baseline"):
-        check_evaluation_output(tmp_path)
-
-
-def test_output_in_a_read_only_folder_is_refused(tmp_path, monkeypatch) -> None:
+    for folder, message in (
+        (tmp_path / "baselines/notes.txt/below", "because this is a file"),
+        (tmp_path, r"holds 'notes\.txt', which is not a baseline"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            check_evaluation_output(folder)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError) as raised:
         check_evaluation_output(tmp_path / "new")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -30,11 +31,9 @@ def test_ingest_and_split_return_what_they_write(study, caplog, capsys):
     caplog.set_level("INFO", "selfattn_bio")
     corpus = study.ingest()
     split = study.split()
-    assert caplog.messages == [
-        *("read 60 records from 2 files", "kept 60 records with 1,800 bp"),
-        *(f"{name}: 20 records (10 positive)" for name in ("train", "valid", "test")),
-        "dropped: 0 records (0 positive)",
-    ]
+    messages = ["read 60 records from 2 files", "kept 60 records with 1,800 bp"]
+    messages += [f"{name}: 20 records (10 positive)" for name in ("train", "valid", "test")]
+    assert caplog.messages == [*messages, "dropped: 0 records (0 positive)"]
     assert capsys.readouterr().out == ""
     assert repr(corpus) == "Corpus of 60 records, 1,800 bp, in corpus"
     opened = study.corpus
@@ -46,40 +45,33 @@ def test_ingest_and_split_return_what_they_write(study, caplog, capsys):
     assert os.fspath(split) == "split.tsv"
     assert split.table["split"].tolist() == ["train", "valid", "test"] * 20
     pd.testing.assert_frame_equal(study.splits.table, split.table)
-
-
-def test_commands_print_what_they_did(study, capsys):
-    run("ingest .")
-    printed = "ingest: read 60 records from 2 files\ningest: kept 60 records with 1,800 bp\n"
-    assert capsys.readouterr() == (printed, "")
     run("split .")
-    out, err = capsys.readouterr()
-    assert (out.splitlines()[0], err) == ("split: train: 20 records (10 positive)", "")
+    printed = "".join(f"split: {line}\n" for line in caplog.messages[2:6])
+    assert capsys.readouterr() == (printed, "")
 
 
-@pytest.mark.parametrize(
-    ("files", "error"),
-    [
-        ('"absent.fa"', "run.toml:3: no such file: 'absent.fa'. Correct the path"),
-        ('["p.fa", "p.fa"]', "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or"),
-    ],
-)
-def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys, files, error):
-    rewrite(two_classes / "run.toml", ('positives = "p.fa"', f"positives = {files}"))
-    assert exit_code("ingest .") == 1
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith(f"selfattn-bio ingest: error: {error}")
-    assert sorted(path.name for path in two_classes.iterdir()) == ["n.fa", "p.fa", "run.toml"]
+def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys):
+    for old, files, error in (
+        ('"p.fa"', '["p.fa", "p.fa"]', "p.fa:1: record id 'p0' is used twice (first in p.fa:1). R"),
+        (
+            '["p.fa", "p.fa"]',
+            '"absent.fa"',
+            "run.toml:3: no such file: 'absent.fa'. Correct the pa",
+        ),
+    ):
+        rewrite(two_classes / "run.toml", (f"positives = {old}", f"positives = {files}"))
+        assert exit_code("ingest .") == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith(f"selfattn-bio ingest: error: {error}")
+        assert sorted(path.name for path in two_classes.iterdir()) == ["n.fa", "p.fa", "run.toml"]
 
 
 def test_unknown_column_of_the_objective_is_refused(here):
     rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
     (here / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
-    (here / "run.toml").write_text(
-        '[data]\nsequences = "t.csv"\ntargets = "t.csv"\n'
-        '[objective]\nkind = "regression"\ncolumns = ["hart"]\n'
-    )
+    objective = '[objective]\nkind = "regression"\ncolumns = ["hart"]\n'
+    (here / "run.toml").write_text(f'[data]\nsequences = "t.csv"\ntargets = "t.csv"\n{objective}')
     message = r"run.toml:6: no column 'hart' in the targets .*\. Did you mean 'heart'\?"
     with pytest.raises(CorpusError, match=message):
         sb.Study(".").ingest()
@@ -101,29 +93,25 @@ def test_ingest_files_equals_a_run_file(study):
     assert unlabelled.records["label"].isna().all()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"labels": [1]}, "2 files need 2 labels, not 1"),
-        ({"header": "("}, r"header '\(' is not a valid regular expression: missing \)"),
-    ],
-)
-def test_ingest_files_argument_errors(arguments, message):
-    with pytest.raises(ArgumentError, match=message):
-        sb.ingest_files(["p.fa", "n.fa"], "files", "dna", **arguments)
+def test_ingest_files_argument_errors():
+    files = partial(sb.ingest_files, ["p.fa", "n.fa"], "files", "dna")
+    for call, message in (
+        (partial(files, labels=[1]), "2 files need 2 labels, not 1"),
+        (partial(files, header="("), r"header '\(' is not a valid regular expression: missing \)"),
+        (partial(sb.RecordRules, DNA, min_length=9, max_length=8), "9 is larger than max_length 8"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
 
 
 def test_ingest_files_with_rules_and_columns(here):
     (here / "t.csv").write_text("id,seq,kind\na,ACGTAC,tss\nb,ACGTAC,no\nc,ACGT,no\n")
     rules = sb.RecordRules(DNA, "dm3", min_length=5, repeats="count")
-    corpus = sb.ingest_files(
-        ["t.csv"], "corpus", rules, labels="kind", positive=["tss"], sequence_column="seq"
-    )
+    labels = {"labels": "kind", "positive": ["tss"]}
+    corpus = sb.ingest_files(["t.csv"], "corpus", rules, sequence_column="seq", **labels)
     assert corpus.records["id"].tolist() == ["a", "b"]
     assert corpus.records["label"].tolist() == [1, 0]
     assert corpus.summary["assembly"] == "dm3"
-    with pytest.raises(ArgumentError, match="min_length 9 is larger than max_length 8"):
-        sb.RecordRules(DNA, min_length=9, max_length=8)
 
 
 def test_split_error_names_run_file_or_corpus(study, two_classes):
@@ -197,12 +185,9 @@ def test_split_by_missing_column_error(split_by):
 
 
 def test_steps_before_training_import_no_torch(two_classes):
-    code = (
-        "import sys; from commands import run\n"
-        "for step in ('ingest', 'split', 'audit'): run(f'{step} .')\n"
-        "assert 'torch' not in sys.modules\n"
-    )
+    code = "run('ingest .'); run('split .'); run('audit .'); assert 'torch' not in sys.modules"
     path = os.pathsep.join(filter(None, sys.path))
-    command, env = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", f"import sys; from commands import run; {code}"]
+    env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from commands import run
 from letters import ppm_of
-from small_run import WORD, save_untrained, write_run
+from small_run import WORD, save_untrained, split_study, write_run
 
 import selfattn_bio as sb
 from selfattn_bio import config
@@ -43,11 +43,7 @@ max_sequences = 12
 @pytest.fixture
 def study(two_classes):
     """Return a study with a corpus, a split and a model with random weights."""
-    with (two_classes / "run.toml").open("a") as file:
-        file.write(SECTIONS)
-    study = sb.Study(".")
-    study.ingest()
-    study.split()
+    study = split_study(SECTIONS)
     save_untrained(study)
     return study
 
@@ -82,28 +78,30 @@ def test_motifs_and_interactions_of_a_trained_model(here, capsys):
     assert motifs.table["verdict"].iloc[0] == "supported"
     assert WORD[2:-2] in motifs["motif_01"].consensus
     assert len(motifs.sites) > 0
-    read = study.motifs
-    pd.testing.assert_frame_equal(read.table, motifs.table, rtol=1e-3, check_dtype=False)
+    pd.testing.assert_frame_equal(study.motifs.table, motifs.table, rtol=1e-3, check_dtype=False)
     pd.testing.assert_frame_equal(study.interactions.table, pairs.table, check_dtype=False)
-    written = {path: path.read_bytes() for path in here.glob("motifs.*")}
+
+    def written():
+        files = *here.glob("motifs.*"), here / "interactions.tsv"
+        return {path: path.read_bytes() for path in files}
+
+    before = written()
     run("motifs .")
     assert "testing the evidence on 120 test records\n" in capsys.readouterr().out
-    assert {path: path.read_bytes() for path in here.glob("motifs.*")} == written
-    table = Path("interactions.tsv").read_bytes()
     run("interactions .")
-    assert Path("interactions.tsv").read_bytes() == table
+    assert written() == before
     study.find_interactions("motifs.meme")
-    assert Path("interactions.tsv").read_bytes() == table
+    assert written() == before
 
 
 def test_explanation_is_read_back(study):
     explained = study.explain()
     assert explained.records["score"].is_monotonic_decreasing
     # highest, middle and lowest logit
-    assert list(explained.maps) == explained.records["id"].iloc[[0, 6, 11]].tolist()
-    assert [each.score for each in explained.maps.values()] == pytest.approx(
-        explained.records["score"].iloc[[0, 6, 11]].tolist(), abs=1e-5
-    )
+    chosen = explained.records.iloc[[0, 6, 11]]
+    assert list(explained.maps) == chosen["id"].tolist()
+    scores = [each.score for each in explained.maps.values()]
+    assert scores == pytest.approx(chosen["score"].tolist(), abs=1e-5)
     assert [len(each.layers) for each in explained.maps.values()] == [1, 1, 1]
     read = study.explanation
     np.testing.assert_array_equal(read.hypothetical, explained.hypothetical)
@@ -150,11 +148,9 @@ def test_maps_of_records_named_in_run_file(study):
         np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
         assert each.score == pytest.approx(model.logits([each.letters])[0], abs=1e-5)
     named.find_motifs()
-    with pytest.raises(RunFileError) as refused:
+    message = r"maps has ids that are not in the corpus: 'p50' \(did you mean 'p5'\?\)"
+    with pytest.raises(RunFileError, match=rf"^run\.toml: \[interpret\] {message}"):
         with_interpret(study, maps=("n3", "p50")).explain()
-    assert str(refused.value).startswith(
-        "run.toml: [interpret] maps has ids that are not in the corpus: 'p50' (did you mean 'p5'?)"
-    )
 
 
 @pytest.mark.parametrize(
@@ -166,11 +162,10 @@ def test_maps_of_records_named_in_run_file(study):
             [0, 4, 8],
             "3 of 20 positives of train and valid, with log-odds from 12.00 to 20.00",
         ),
-        (9, 12, list(range(12)), "9.00 to 20.00; the model calls 9 of them positive"),
-        (9, 30, list(range(20)), "1.00 to 20.00; the model calls 9 of them positive"),
+        (9, 12, range(12), "9.00 to 20.00; the model calls 9 of them positive"),
+        (9, 30, range(20), "1.00 to 20.00; the model calls 9 of them positive"),
         (0, 2, [0, 1], "19.00 to 20.00; the model calls 0 of them positive"),
     ],
-    ids=["enough", "too few", "all", "none"],
 )
 def test_predicted_positives_are_explained_first(study, called, limit, chosen, message, caplog):
     corpus = study.corpus
@@ -193,24 +188,19 @@ def test_predicted_positives_are_explained_first(study, called, limit, chosen, m
 
 
 @pytest.mark.parametrize(
-    ("database", "line"),
+    ("database", "file", "line"),
     [
-        ("jaspar:plants", "motifs are matched with jaspar:plants, the [interpret] database"),
-        ("none", 'motifs are not matched with known ones: [interpret] database = "none"'),
+        ("mine.meme", "mine.meme", "motifs are matched with mine.meme, the [interpret] database"),
+        ("none", None, 'motifs are not matched with known ones: [interpret] database = "none"'),
     ],
 )
-def test_motifs_report_database_first(database, line, caplog):
-    explained = SimpleNamespace(
-        alphabet="dna", is_attention=False, find_motifs=lambda database, **settings: database
-    )
+def test_motifs_report_database_first(database, file, line, caplog):
+    find = lambda database, **settings: database  # noqa: E731
+    explained = SimpleNamespace(alphabet="dna", is_attention=False, find_motifs=find)
     caplog.set_level("INFO", "selfattn_bio")
-    assert _discover(explained, Interpret(database=database)) == database
+    interpret = Interpret(database=database)
+    assert (_discover(explained, interpret), interpret.database_file) == (database, file)
     assert caplog.messages == [line]
-
-
-def test_database_of_run_file_is_file_or_none():
-    assert Interpret(database="none").database_file is None
-    assert Interpret(database="mine.meme").database_file == "mine.meme"
 
 
 def test_rollout_of_run_file_finds_no_motifs(study, caplog):
@@ -253,11 +243,8 @@ def test_objective_without_one_score_is_refused(study):
 def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
     monkeypatch.setattr(interactions, "relevant_hits", lambda hits, attribution: hits)
-    seen = []
-    find = interactions.find_hits
-    monkeypatch.setattr(
-        interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments)
-    )
+    seen, find = [], interactions.find_hits
+    monkeypatch.setattr(interactions, "find_hits", lambda *each: seen.append(each) or find(*each))
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA")
     pairs = with_interpret(study, hit_p=0.2).find_interactions(meme)
@@ -267,8 +254,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: one and two"
-    read = study.interactions
-    table, curves = read.table, read.curves
+    table, curves = study.interactions.table, study.interactions.curves
     assert list(table) == ["target", *interactions.COLUMNS, *PAIR_COLUMNS]
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
     assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
@@ -289,11 +275,7 @@ def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
 def test_interactions_use_calibrated_log_odds_of_both_strands(study, monkeypatch):
     save_untrained(study, slope=0.25)
     calls, evaluate = [], interactions.evaluate_interactions
-
-    def kept(*given, **named):
-        calls.append(given)
-        return evaluate(*given, **named)
-
+    kept = lambda *each, **named: calls.append(each) or evaluate(*each, **named)  # noqa: E731
     monkeypatch.setattr(step, "evaluate_interactions", kept)
     study.find_interactions(write_motifs("none.meme"))
     ((_, letters, log_odds, _),) = calls

@@ -26,23 +26,28 @@ def cycle(*values):
     return [values[i % len(values)] for i in range(NUMBER)]
 
 
-def recognised(texts, alphabet=DNA):
-    target = target_of("x", texts, [LENGTH] * NUMBER, alphabet)
-    return target and (target.kind, target.positive or target.classes)
+BASES, PROTEINS = sequences(), sequences("ACDEFGHIKLMNPQRSTVWY")
+FLOATS = [f"{i / 7:.3f}" for i in range(NUMBER)]
+GENES = [f"gene{i}" for i in range(NUMBER)]
+BINARY = cycle("0", "1")
+
+
+def recognised(texts, alphabet=DNA, length=LENGTH):
+    target = target_of("x", texts, [length] * NUMBER, alphabet)
+    return target and (target.kind, "".join(target.positive or target.classes))
 
 
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        (cycle("0", "1"), ("binary", "")),
+        (BINARY, ("binary", "")),
         (cycle("0", "1", None), ("multilabel", "")),
-        (cycle("0.0", "1.0"), ("binary", ("1.0",))),
-        (cycle("-1", "1"), ("binary", ("1",))),
-        (cycle("yes", "no"), ("binary", ("yes",))),
-        (cycle("non-promoter", "promoter"), ("binary", ("promoter",))),
-        (cycle("background", "enhancer"), ("binary", ("enhancer",))),
-        (cycle("apple", "pear", "apple"), ("binary", ("pear",))),
-        (cycle("liver", "brain", "kidney"), ("multiclass", "")),
+        (cycle("0.0", "1.0"), ("binary", "1.0")),
+        (cycle("-1", "1"), ("binary", "1")),
+        (cycle("yes", "no"), ("binary", "yes")),
+        (cycle("non-promoter", "promoter"), ("binary", "promoter")),
+        (cycle("background", "enhancer"), ("binary", "enhancer")),
+        (cycle("apple", "pear", "apple"), ("binary", "pear")),
         (cycle("0", "1", "2"), ("multiclass", "")),
         (cycle("0", "1", "NA", "."), ("multilabel", "")),
         (cycle("nan", "1.5", "-", "2"), ("regression", "")),
@@ -50,66 +55,57 @@ def recognised(texts, alphabet=DNA):
         (cycle(*map(str, range(10))), ("multiclass", "")),
         (cycle(*map(str, range(12))), ("regression", "")),
         (cycle("0", "5", "100"), ("regression", "")),
-        ([f"{i / 7:.3f}" for i in range(NUMBER)], ("regression", "")),
-        ([None, *(f"{i / 7:.3f}" for i in range(NUMBER - 1))], ("regression", "")),
+        ([None, *FLOATS[1:]], ("regression", "")),
         ([str(3 * i) for i in range(NUMBER)], ("regression", "")),
         ([str(i) for i in range(NUMBER)], None),
-        ([f"gene{i}" for i in range(NUMBER)], None),
+        (GENES, None),
         (cycle("same"), None),
         (cycle(None), None),
         (cycle("NA", "1.5"), None),
         (sequences("01"), ("labels", "01")),
         (sequences("HEC-"), ("labels", "CEH")),
-        (sequences("ACGT"), None),
+        (BASES, None),
     ],
 )
 def test_target_of_each_kind(texts, expected):
     assert recognised(texts) == expected
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (cycle("positive", "negative"), ("binary", ("positive",))),
-        (cycle("positive", "negative", None), ("multiclass", "")),
-        (cycle("promoter", "enhancer", "silencer"), ("multiclass", "")),
-        ([f"{i / 7:.6f}" for i in range(NUMBER)], ("regression", "")),
-        (sequences("HEC-", length=8), ("labels", "CEH")),
-        (sequences("01", length=8), ("labels", "01")),
-    ],
-)
-def test_values_as_long_as_the_records(texts, expected):
-    target = target_of("x", texts, [8] * NUMBER, DNA)
-    assert (target.kind, target.positive or target.classes) == expected
-
-
-def test_target_of_second_protein():
-    assert recognised(sequences("ACDEFGHIKLMNPQRSTVWY"), PROTEIN) is None
+def test_values_as_long_as_the_records():
+    kinds = [
+        recognised(texts, length=8)
+        for texts in (
+            *(cycle("positive", "negative"), cycle("positive", "negative", None)),
+            *(cycle("promoter", "enhancer", "silencer"), [each.ljust(8, "1") for each in FLOATS]),
+            *(sequences("HEC-", length=8), sequences("01", length=8)),
+        )
+    ]
+    assert kinds == [
+        *(("binary", "positive"), ("multiclass", ""), ("multiclass", ""), ("regression", "")),
+        *(("labels", "CEH"), ("labels", "01")),
+    ]
+    assert recognised(PROTEINS, PROTEIN) is None
     assert recognised(sequences("HEC"), PROTEIN) == ("labels", "CEH")
 
 
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ({"sequence": sequences()}, "sequence"),
-        ({"Seq": sequences(), "other": sequences()}, "Seq"),
-        ({"text": sequences(), "label": cycle("0", "1")}, "text"),
-        (
-            {"promoter_region": sequences(), "kind": cycle("promoter", "enhancer")},
-            "promoter_region",
-        ),
-        ({"sequence": cycle("text of no letters", "and more"), "bases": sequences()}, "bases"),
-        ({"seq": sequences("ACDEFGHIKLMNPQRSTVWY"), "structure": sequences("HEC")}, "seq"),
+        ({"Seq": BASES, "other": BASES}, "Seq"),
+        ({"text": BASES, "label": BINARY}, "text"),
+        ({"promoters": BASES, "kind": cycle("promoter", "enhancer")}, "promoters"),
+        ({"sequence": cycle("text of no letters", "and more"), "bases": BASES}, "bases"),
+        ({"seq": PROTEINS, "structure": sequences("HEC")}, "seq"),
         # names of columns that have only letters of proteins
-        ({"sequence": sequences(), "fluorescenceintensity": cycle("1.5", "2")}, "sequence"),
-        ({"binding.affinity.score": cycle("1.5", "2"), "oligo": sequences()}, "oligo"),
+        ({"sequence": BASES, "fluorescenceintensity": cycle("1.5", "2")}, "sequence"),
+        ({"binding.affinity.score": cycle("1.5", "2"), "oligo": BASES}, "oligo"),
         # short or repeated sequences under a usual name
         ({"sequence": sequences(length=7), "activity": cycle("1.5", "2")}, "sequence"),
-        ({"peptide": sequences(number=20) * 3, "allele": cycle("A*02", "B*07")}, "peptide"),
-        ({"barcode": sequences(length=12), "sequence": sequences(number=20) * 3}, "sequence"),
-        ({"protein": cycle("CTCF", "MAX", "GATA"), "oligo": sequences()}, "oligo"),
+        ({"peptide": BASES[:20] * 3, "allele": cycle("A*02", "B*07")}, "peptide"),
+        ({"barcode": sequences(length=12), "sequence": BASES[:20] * 3}, "sequence"),
+        ({"protein": cycle("CTCF", "MAX", "GATA"), "oligo": BASES}, "oligo"),
         # a wrong letter, which the reader will find
-        ({"name": cycle("a1", "b2"), "Sequence": ["ACGT!", *sequences()]}, "Sequence"),
+        ({"name": cycle("a1", "b2"), "Sequence": ["ACGT!", *BASES]}, "Sequence"),
     ],
 )
 def test_sequence_column_found(columns, expected):
@@ -119,34 +115,24 @@ def test_sequence_column_found(columns, expected):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
+        ({"a": GENES, "b": BINARY}, ": none of the columns holds sequences: a, b. Name the column"),
+        ({"ref": BASES, "alt": BASES}, ": several columns hold sequences: ref, alt. Name the "),
         (
-            {"a": cycle("x", "y"), "b": cycle("1", "2")},
-            "a.csv: none of the columns holds sequences: a, b. Name the column",
-        ),
-        (
-            {"ref": sequences(), "alt": sequences()},
-            "a.csv: several columns hold sequences: ref, alt. Name the column",
-        ),
-        (
-            {"ACGTACGTACGTACGTA": sequences(), "1": cycle("0", "1")},
-            "a.csv:1: the first row looks like data, not like column names: ACGTACGTACGTACG",
+            {"ACGTACGTACGTACGTA": BASES, "1": BINARY},
+            ":1: the first row looks like data, not like column names: ACGTACGTACGTACG",
         ),
     ],
 )
 def test_sequence_column_unclear(columns, message):
-    with pytest.raises(RunFileError, match=message):
+    with pytest.raises(RunFileError, match=f"a.csv{message}"):
         find_sequence_column(columns, "a.csv")
 
 
 def test_split_column_by_its_values():
-    split = find_split(
-        {"label": cycle("0", "1"), "chrom": cycle("train", "valid", "test")}, "a.csv"
-    )
+    split = find_split({"label": BINARY, "chrom": cycle("train", "valid", "test")}, "a.csv")
     assert (split.column, split.counts["valid"]) == ("chrom", 20)
-    split = find_split(
-        {"other": cycle("train", "test"), "Split": cycle("Training", "DEV", "holdout", "test")},
-        "a.csv",
-    )
+    words = cycle("Training", "DEV", "holdout", "test")
+    split = find_split({"other": cycle("train", "test"), "Split": words}, "a.csv")
     assert split.column == "Split"
     assert split.counts == {"train": 15, "valid": 15, "test": 30}
     assert find_split({"half": cycle("train", "valid"), "fold": cycle(None)}, "a.csv") is None
@@ -155,22 +141,15 @@ def test_split_column_by_its_values():
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        (
-            "split",
-            ("train", "train", "holdback"),
-            "'holdback' names no split; its values are train 40, holdback 20. Rename the values",
-        ),
-        (
-            "data",
-            ("train", None, "test"),
-            "some of its cells are empty; its values are train 20, (empty) 20, test 20. ",
-        ),
-        ("set", ("train", "dev"), "no record is in test; its values are train 30, dev 30. "),
-        ("fold", ("1", "2"), "'1' names no split; its values are 1 30, 2 30. "),
+        ("split", "train train other", "'other' names no split; its values are train 40, other 20"),
+        ("data", "train - test", "some of its cells are empty; its values are train 20, (empty) "),
+        ("set", "train dev", "no record is in test; its values are train 30, dev 30. Rename the "),
+        ("fold", "1 2", "'1' names no split; its values are 1 30, 2 30. "),
     ],
 )
 def test_unusable_split_is_refused(name, values, message):
-    columns = {name: cycle(*values), "label": cycle("0", "1")}
+    values = cycle(*(None if word == "-" else word for word in values.split()))
+    columns = {name: values, "label": BINARY}
     with pytest.raises(RunFileError) as caught:
         find_split(columns, "a.csv")
     expected = f"a.csv: column {name!r} cannot be used as the split, because {message}"
@@ -180,102 +159,66 @@ def test_unusable_split_is_refused(name, values, message):
 
 
 def test_split_column_by_name():
-    columns = {
-        "a": cycle("train", "test"),
-        "b": cycle("train", "test", "dev"),
-        "c": cycle("1", "2"),
-    }
+    halves = cycle("train", "test")
+    columns = {"a": halves, "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
     assert find_split(columns, "a.csv", "b").column == "b"
-    with pytest.raises(
-        RunFileError,
-        match=r"column 'c' cannot be used as the split, because '1' names no split; its",
+    absent = r"found no column 'd' \(`split_column`\)"
+    for given, name, message in (
+        (columns, "c", "column 'c' cannot be used as the split, because '1' names no split; its"),
+        (columns, "d", f"{absent}; the columns are a, b, c$"),
+        ({}, "d", f"{absent}$"),
     ):
-        find_split(columns, "a.csv", "c")
-    with pytest.raises(
-        RunFileError, match=r"found no column 'd' \(`split_column`\); the columns are a, b, c$"
-    ):
-        find_split(columns, "a.csv", "d")
-    with pytest.raises(RunFileError, match=r"found no column 'd' \(`split_column`\)$"):
-        find_split({}, "a.csv", "d")
+        with pytest.raises(RunFileError, match=message):
+            find_split(given, "a.csv", name)
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train.csv", "train"),
-        ("my_dev.tsv.gz", "valid"),
-        ("Test-set.fa", "test"),
-        ("ts115.tsv", None),
-        ("train_test.csv", None),
-    ],
-)
-def test_split_of_file(name, split):
-    assert split_of_file(name) == split
+def test_split_of_file():
+    names = "train.csv", "my_dev.tsv.gz", "Test-set.fa", "ts115.tsv", "train_test.csv"
+    assert [split_of_file(name) for name in names] == ["train", "valid", "test", None, None]
 
 
 def chosen(columns, *wanted):
-    return [
-        (target.column, target.kind)
-        for target in choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")
-    ]
+    found = choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")
+    return [(target.column, target.kind) for target in found]
 
 
-def test_choose_the_obvious_target():
-    floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
-    assert chosen({"id": cycle("a", "b", "c"), "activity": floats}) == [("activity", "regression")]
-    assert chosen({"Label": cycle("0", "1"), "activity": floats}) == [("Label", "binary")]
-    assert chosen(
-        {"species": cycle("fly", "mouse"), "gene_id": cycle("a", "b"), "score": floats}
-    ) == [("score", "regression")]
-
-
-def test_choose_named_targets():
-    floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
-    columns = {
-        "a": floats,
-        "b": floats,
-        "c": cycle("0", "1"),
-        "d": cycle("1", "0", None),
-        "species": cycle("fly", "mouse"),
-    }
+def test_choose_obvious_or_named_targets():
+    letters, species = cycle("a", "b", "c"), cycle("fly", "mouse")
+    assert chosen({"id": letters, "activity": FLOATS}) == [("activity", "regression")]
+    assert chosen({"Label": BINARY, "activity": FLOATS}) == [("Label", "binary")]
+    columns = {"species": species, "gene_id": letters, "score": FLOATS}
+    assert chosen(columns) == [("score", "regression")]
+    columns |= {"b": FLOATS, "c": BINARY, "d": cycle("1", "0", None)}
     assert chosen(columns, "species") == [("species", "binary")]
-    assert chosen(columns, "b", "a") == [("b", "regression"), ("a", "regression")]
+    assert chosen(columns, "b", "score") == [("b", "regression"), ("score", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
 
 
+SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
+
+
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("columns", "wanted", "message"),
     [
         (
-            (),
+            SEVERAL,
+            "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
             r"Choose one with `columns` NAME, or several",
         ),
         (
-            ("a", "c"),
-            r"columns of different kinds cannot be learned together: a \(numbers\), c \(1 and 0\)",
+            SEVERAL,
+            "a c",
+            r"columns of different kinds cannot be learned together: a \(numbers\), c",
         ),
-        (("e",), r"a.csv: found no column 'e' \(`columns`\); the columns are a, b, c, text"),
-        (("text",), "a.csv: column 'text' cannot be learned: its values are 'gene0'"),
+        (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a, b, c, text"),
+        (SEVERAL, "text", "column 'text' cannot be learned: its values are 'gene0'"),
+        ({"name": GENES}, "", "none of the columns can be learned: name. Name it with"),
     ],
 )
-def test_choose_unclear_target(wanted, message):
-    floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
-    columns = {
-        "a": floats,
-        "b": floats,
-        "c": cycle("0", "1"),
-        "text": [f"gene{i}" for i in range(NUMBER)],
-    }
-    with pytest.raises(RunFileError, match=message):
-        chosen(columns, *wanted)
-
-
-def test_choose_from_no_target():
-    with pytest.raises(
-        RunFileError, match=r"a.csv: none of the columns can be learned: name. Name it with"
-    ):
-        chosen({"name": [f"gene{i}" for i in range(NUMBER)]})
+def test_choose_unclear_target(columns, wanted, message):
+    with pytest.raises(RunFileError, match=f"a.csv: {message}"):
+        chosen(columns, *wanted.split())
 
 
 def test_missing_and_whole_numbers_are_noted():
@@ -293,16 +236,16 @@ def test_missing_and_whole_numbers_are_noted():
 @pytest.mark.parametrize(
     ("values", "hint"),
     [
-        (["2.5"], "All values are the same"),
+        (["2.5"] * NUMBER, "All values are the same"),
         ([f"{i},5" for i in range(NUMBER)], "Write numbers with a point, such as 0.5"),
-        (["inf", *(f"{i}.5" for i in range(NUMBER - 1))], "Leave infinite values empty"),
+        (["inf", *FLOATS[1:]], "Leave infinite values empty"),
         (
-            ["n/d", "NA", *(f"{i}.5" for i in range(NUMBER - 2))],
+            ["n/d", "NA", *FLOATS[2:]],
             "Most values are numbers, but 'n/d' is not: correct it or leave it empty",
         ),
     ],
 )
-@pytest.mark.parametrize("wanted", [("y",), ()])
-def test_cause_of_a_column_that_cannot_be_learned(values, hint, wanted):
-    with pytest.raises(RunFileError, match=rf"column 'y' cannot be learned: .*\. {hint}$"):
-        chosen({"y": (values * NUMBER)[:NUMBER]}, *wanted)
+def test_cause_of_a_column_that_cannot_be_learned(values, hint):
+    for wanted in ([], ["y"]):
+        with pytest.raises(RunFileError, match=rf"column 'y' cannot be learned: .*\. {hint}$"):
+            chosen({"y": values}, *wanted)
