@@ -168,51 +168,6 @@ def test_stale_index_is_rebuilt(tmp_path, index, spoil, reason, caplog):
     assert caplog.messages == [f"{path}.fai: {reason}; rebuilding the index"]
 
 
-WRAP = "Wrap the lines again, e.g. seqtk seq -l 60 old.fa > new.fa"
-UNEQUAL = "unequal line lengths in a record: "
-NO_BASES = "chromosome 'b' has no sequence. Remove the header or add its sequence"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", ": the file is empty"),
-        (b"@r\nACGT\n+\nIIII\n", ": not FASTA: the file starts with character '@' instead of '>'"),
-        (b"ACGT\n>a\nACGT\n", ": not FASTA: the file starts with character 'A' instead of '>'"),
-        (b">\nACGT\n", ":1: no chromosome name after '>' in '>'"),
-        (
-            b">a\nA\n>b\nA\n>a x\nA\n",
-            ":5: duplicate chromosome name 'a' (first in line 1). Rename or remove one",
-        ),
-        (b">a\nA\n>b\n>c\nA\n", f":3: {NO_BASES}"),
-        (b">a\nA\n>b\n\n", f":3: {NO_BASES}"),
-        (b">a\nAC\nACG\n", f":3: {UNEQUAL}3 bases after a line of 2. {WRAP}"),
-        (b">a\nAC\nA\nAC\n", f":4: {UNEQUAL}2 bases after a shorter line. {WRAP}"),
-        (b">a\nAC\n\nAC\n", f":4: {UNEQUAL}2 bases after a shorter line. {WRAP}"),
-        (
-            b">a\nAC\nAC\r\nAC\n",
-            ":3: the record mixes LF and CRLF line ends. Convert it, e.g. tr -d '\\r' < old.fa > "
-            "new.fa",
-        ),
-        (
-            b">a\rAC\r",
-            ":1: lines end in CR (expected LF or CRLF). Convert it, e.g. tr '\\r' '\\n' < old.fa > "
-            "new.fa",
-        ),
-        (b">a\nA C\n", ":2: invalid character ' ' in a sequence line"),
-        (b">a\nA\0C\n", ":2: invalid byte 0x00 in a sequence line"),
-        (b">a\nAC\n>b\nAC\nA-\n", ":5: invalid character '-' in a sequence line"),
-    ],
-)
-def test_unindexable_files(tmp_path, content, message):
-    path = tmp_path / "g"
-    path.write_bytes(content)
-    with pytest.raises(GenomeError) as caught:
-        Genome(path)
-    assert str(caught.value) == f"{path}{message}"
-    assert os.listdir(tmp_path) == ["g"]
-
-
 def test_a_genome_of_protein(tmp_path):
     (tmp_path / "p.fa").write_bytes(b">a\nACGTL\n")
     message = r"invalid character 'L' at 0-based position 4 of a \(expected IUPAC DNA codes\)"
