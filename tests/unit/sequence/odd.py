@@ -1,6 +1,6 @@
 r"""Describe odd and malformed files with their expected records or one-line error.
 
-Modules `odd_KIND.py` of this folder have a list ODD_FILES of titles and files. test_odd_files.py
+Modules `odd_KIND.py` of this folder have a list ODD_FILES of titles and files. test_records.py
 reads them.
 
 Most files are lines `content => error` or `content == result` of a table. The content has escapes
