@@ -1,4 +1,6 @@
-"""Build small corpora."""
+"""Build small corpora, and read tables of errors."""
+
+import re
 
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
@@ -21,3 +23,12 @@ def fasta(path, *texts, prefix="r"):
     """Write the texts as records r0, r1, ... and return the path."""
     path.write_text("".join(f">{prefix}{i}\n{text}\n" for i, text in enumerate(texts)))
     return path
+
+
+def errors(table):
+    """Return pairs of a text and its error from lines `text => error`.
+
+    " / " separates the lines of a text; indented lines continue a case.
+    """
+    lines = re.sub("\n {4}", " ", table).strip().splitlines()
+    return [line.replace(" / ", "\n").split(" => ") for line in lines]

@@ -1,6 +1,9 @@
+"""Test padded batches of records and of pairs, and their copies to a device."""
+
 import numpy as np
 import pytest
 import torch
+from letters import ascii_of
 
 from selfattn_bio.data.collation import Collation, PairCollation, to_device
 from selfattn_bio.data.inputs import RecordPair
@@ -8,12 +11,8 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 
 
-def letters(*texts):
-    return [np.frombuffer(text.encode(), np.uint8) for text in texts]
-
-
 def test_rows_are_padded_to_the_longest():
-    tokens = Collation(KmerTokenizer(DNA, 3))(letters("ACGTA", "AAAC"))
+    tokens = Collation(KmerTokenizer(DNA, 3))([ascii_of("ACGTA"), ascii_of("AAAC")])
     assert tokens.ids.dtype == torch.int64
     assert tokens.ids.shape == (2, 3)
     assert tokens.lengths.tolist() == [3, 2]
@@ -23,16 +22,16 @@ def test_rows_are_padded_to_the_longest():
 @pytest.mark.parametrize(("k", "stride"), [(1, 1), (3, 1), (3, 3), (4, 2)])
 def test_lengths_count_the_tokens_that_are_no_padding(k, stride):
     rng = np.random.default_rng(0)
-    rows = [rng.choice(np.frombuffer(b"ACGTN", np.uint8), n) for n in (k, 9, 17, 24)]
+    rows = [rng.choice(ascii_of("ACGTN"), n) for n in (k, 9, 17, 24)]
     tokens = Collation(KmerTokenizer(DNA, k, stride))(rows)
     assert tokens.lengths.tolist() == (tokens.ids != PAD).sum(1).tolist()
 
 
 def test_pairs_are_joined():
-    collate = PairCollation(
-        KmerTokenizer(DNA, 3), KmerTokenizer(PROTEIN, 1), lambda *ids: torch.cat(ids, 1)
-    )
-    pairs = [RecordPair(*letters("ACGTA", "MK")), RecordPair(*letters("AAAC", "MKV"))]
+    tokenizers = KmerTokenizer(DNA, 3), KmerTokenizer(PROTEIN, 1)
+    collate = PairCollation(*tokenizers, lambda *ids: torch.cat(ids, 1))
+    texts = [("ACGTA", "MK"), ("AAAC", "MKV")]
+    pairs = [RecordPair(ascii_of(dna), ascii_of(protein)) for dna, protein in texts]
     tokens = collate(pairs)
     assert tokens.ids.shape == (2, 3 + 3)
     assert tokens.lengths.tolist() == [3 + 2, 2 + 3]
@@ -54,8 +53,5 @@ def test_copies_to_cuda_are_asynchronous():
 
     to_device(Stub(), device)
     assert calls == ["pin_memory", (device, True)]
-
-
-def test_batches_on_the_cpu_are_not_copied():
     x = torch.zeros(3)
     assert to_device(x, torch.device("cpu")) is x

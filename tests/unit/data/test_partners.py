@@ -1,11 +1,12 @@
 """Tests of the second of two inputs: reading, joining by id, numeric levels and error messages."""
 
+import tomllib
 from copy import copy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import run
+from small_corpus import errors
 
 import selfattn_bio as sb
 from selfattn_bio import config
@@ -26,22 +27,15 @@ def run_of(partner, **sections):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "p.fa").write_text(">a\nACGTACGT\n>b\nACGTACGT\n")
-    (tmp_path / "n.fa").write_text(">c chrom=x start=2 end=8 strand=-\nTTTTGG\n")
-    return tmp_path
+def folder(here):
+    (here / "p.fa").write_text(">a\nACGTACGT\n>b\nACGTACGT\n")
+    (here / "n.fa").write_text(">c chrom=x start=2 end=8 strand=-\nTTTTGG\n")
+    return here
 
 
 def toml(partner, data='positives = "p.fa"\nnegatives = "n.fa"'):
     lines = "\n".join(f"{key} = {value!r}" for key, value in partner.items())
     return f'[data]\n{data}\n[partner]\n{lines}\n[model]\nkind = "paired"\n'
-
-
-def ingest(folder, partner, **more):
-    (folder / "run.toml").write_text(toml(partner, **more))
-    run("ingest .")
-    return sb.Study(".").corpus
 
 
 def refused(folder, partner, message):
@@ -52,19 +46,19 @@ def refused(folder, partner, message):
 
 
 @pytest.fixture
-def tracked(folder):
+def tracked(folder, ingest):
     """Return the corpus of TRACK with the values 0 to 7, 8 to 15, and 20 to 25."""
     np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8) + 8, c=np.arange(6) + 20)
-    return ingest(folder, TRACK)
+    return ingest(toml(TRACK))
 
 
 def partners_of(corpus):
     return [corpus.partner_letters(i).tobytes() for i in range(len(corpus))]
 
 
-def test_partners_are_matched_in_any_order(folder, capsys):
-    (folder / "s.fa").write_text(">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n")
-    corpus = ingest(folder, PEPTIDE | {"files": "s.fa"})
+def test_partners_are_matched_in_any_order(folder, ingest, capsys):
+    partners = ">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n"
+    corpus = ingest(toml(PEPTIDE | {"files": "s.fa"}), s_fa=partners)
     # Record b has the same sequence as a
     assert corpus.records["id"].tolist() == ["a", "b", "c"]
     assert partners_of(corpus) == [b"MKWV", b"HHHH", b"MKWV"]
@@ -78,17 +72,17 @@ def test_records_without_a_partner_are_named(folder):
     refused(folder, SEQUENCE | {"files": "s.fa", "k": 3}, message)
 
 
-def test_partner_in_a_table_column(folder):
-    (folder / "t.csv").write_text("id,sequence,peptide,label\na,ACGT,MKW,1\nb,CCCC,HHH,0\n")
-    partner = PEPTIDE | {"column": "peptide"}
-    corpus = ingest(folder, partner, data='sequences = "t.csv"\nlabel = "label"')
+def test_partner_in_a_table_column(ingest):
+    table = "id,sequence,peptide,label\na,ACGT,MKW,1\nb,CCCC,HHH,0\n"
+    run_file = toml(PEPTIDE | {"column": "peptide"}, 'sequences = "t.csv"\nlabel = "label"')
+    corpus = ingest(run_file, t_csv=table)
     assert [corpus.letters(i).tobytes() for i in range(2)] == [b"ACGT", b"CCCC"]
     assert partners_of(corpus) == [b"MKW", b"HHH"]
 
 
-def test_a_track_of_arrays(folder, capsys):
+def test_a_track_of_arrays(folder, ingest, capsys):
     np.savez(folder / "t.npz", a=np.arange(8), b=[np.nan] * 7 + [200], c=np.full(6, 92))
-    corpus = ingest(folder, TRACK)
+    corpus = ingest(toml(TRACK))
     lines = capsys.readouterr().out
     assert "7 positions without a value (t.npz)" in lines
     assert "1 values outside 0 to 92, clipped (t.npz)" in lines
@@ -97,9 +91,9 @@ def test_a_track_of_arrays(folder, capsys):
     assert (about["low"], about["high"], about["levels"]) == (0, 92, NUM_LEVELS)
 
 
-def test_a_track_along_the_genome_is_read_on_the_strand(folder):
-    (folder / "t.bedGraph").write_text("a\t0\t8\t1\nb\t0\t4\t2\nx\t0\t4\t10\nx\t4\t8\t20\n")
-    corpus = ingest(folder, TRACK | {"path": "t.bedGraph"})
+def test_a_track_along_the_genome_is_read_on_the_strand(folder, ingest):
+    track = "a\t0\t8\t1\nb\t0\t4\t2\nx\t0\t4\t10\nx\t4\t8\t20\n"
+    corpus = ingest(toml(TRACK | {"path": "t.bedGraph"}), t_bedGraph=track)
     numbers = [Scale(0, 92).numbers(corpus.partner_letters(row)) for row in (1, 2)]
     np.testing.assert_array_equal(numbers[0], [2] * 4 + [np.nan] * 4)
     assert numbers[1].tolist() == [20] * 4 + [10] * 2  # c, on the minus strand, x:2-8
@@ -121,12 +115,10 @@ def test_numbers_that_do_not_fit(folder):
             open_numbers(f"{name}.npz")
 
 
-def test_a_partner_changes_the_fingerprint(folder):
-    fingerprints = set()
-    for letters in ("AAAA", "CCCC"):
-        (folder / "s.fa").write_text(f">a\n{letters}\n>b\nGGGG\n>c\nTTTT\n")
-        fingerprints.add(ingest(folder, SEQUENCE | {"files": "s.fa"}).fingerprint)
-    assert len(fingerprints) == 2
+def test_a_partner_changes_the_fingerprint(folder, ingest):
+    run_file = toml(SEQUENCE | {"files": "s.fa"})
+    texts = [f">a\n{letters}\n>b\nGGGG\n>c\nTTTT\n" for letters in ("AAAA", "CCCC")]
+    assert len({ingest(run_file, s_fa=text).fingerprint for text in texts}) == 2
 
 
 def test_an_altered_partner_is_noticed(tracked):
@@ -176,49 +168,35 @@ def test_levels_are_off_by_half_a_step_at_most():
     assert np.isnan(scale.numbers(np.frombuffer(b"~", np.uint8))).all()
 
 
-PAIRED, ATTENTION = {"kind": "paired"}, {"kind": "attention"}
-CLS, UNSTEMMED = {"head": {"kind": "cls"}}, {"stem": {"kind": "none"}}
+CONFLICTS = r"""
+model.kind = 'attention' => partner. cannot be used with model kind 'attention'
+training.reverse_complement = true => reverse_complement cannot be used with
+model.encoder.members = 1 => set members in .model. instead of
+model.partner_encoder.head.kind = 'cls' => set head in .model.encoder. instead of
+model.partner_encoder.stem.kind = 'none' => embeddings have 16 dimensions in encoder and 64
+model.cross_position.kind = 'shaw' => cross_position 'shaw' is not
+transfer.parent = 'x' => transfer. cannot be used with model kind 'paired'
+interpret.method.kind = 'rollout' => method 'rollout' cannot explain model
+partner = { kind = 'track', path = 't.npz', low = 9, high = 9 } => low \(9\) is not less than
+partner = { kind = 'sequence' } => needs files or column
+partner = { kind = 'sequence', column = 'x' } => column needs .data. sequences
+partner = { kind = 'sequence', files = 'x', alphabet = 'protein', k = 6 } => k 6 is too large for
+partner = { kind = 'sequence', files = 'x', k = 2, stride = 3 } => stride 3 skips positions
+objective.kind = 'masked' / data.sequences = 'x' => objective 'masked' needs model kind 'attention'
+"""
 
 
-@pytest.mark.parametrize(
-    ("sections", "message"),
-    [
-        ({"model": ATTENTION}, "partner. cannot be used with model kind 'attention'"),
-        ({"partner": None}, "model kind 'paired' needs .partner., its second input"),
-        (
-            {"training": {"reverse_complement": True}},
-            "reverse_complement cannot be used with",
-        ),
-        ({"model": PAIRED | {"encoder": {"members": 1}}}, "set members in .model. instead of "),
-        (
-            {"model": PAIRED | {"partner_encoder": CLS}},
-            "set head in .model.encoder. instead of .model.partner_encoder",
-        ),
-        (
-            {"model": PAIRED | {"partner_encoder": UNSTEMMED}},
-            "token embeddings have 16 dimensions in encoder and 64 in partner_encoder",
-        ),
-        ({"model": PAIRED | {"cross_position": {"kind": "shaw"}}}, "cross_position 'shaw' is not"),
-        ({"transfer": {"parent": "x"}}, "transfer. cannot be used with model kind 'paired'"),
-        ({"interpret": {"method": {"kind": "rollout"}}}, "method 'rollout' cannot explain model"),
-        (
-            {"partner": None, "model": ATTENTION, "training": {"pairs": "first_alone"}},
-            "training.pairs 'first_alone' cannot be used with model kind 'attention'",
-        ),
-        ({"partner": TRACK | {"low": 92.0}}, r"low \(92\) is not less than high \(92\)"),
-        ({"partner": SEQUENCE}, "needs files or column "),
-        ({"partner": SEQUENCE | {"column": "x"}}, "column needs .data. sequences"),
-        ({"partner": PEPTIDE | {"files": "x", "k": 6}}, "k 6 is too large for protein; use at"),
-        ({"partner": SEQUENCE | {"files": "x", "k": 2, "stride": 3}}, "stride 3 skips positions"),
-        (
-            {"objective": {"kind": "masked"}, "data": {"sequences": "x"}},
-            "objective 'masked' needs model kind 'attention'; kind 'paired' has no",
-        ),
-    ],
-)
-def test_conflicting_sections(sections, message):
+@pytest.mark.parametrize(("text", "message"), errors(CONFLICTS))
+def test_conflicting_sections(text, message):
+    sections = tomllib.loads(text)
+    sections["model"] = {"kind": "paired"} | sections.get("model", {})
     with pytest.raises(ValueError, match=message):
-        config.RunFile.model_validate({"data": DATA, "partner": TRACK, "model": PAIRED} | sections)
+        run_of(**{"partner": TRACK} | sections)
+
+
+def test_paired_model_needs_a_partner():
+    with pytest.raises(ValueError, match=r"model kind 'paired' needs .partner., its second input"):
+        run_of(None)
 
 
 def test_pair_variants_use_each_input_alone():
@@ -231,7 +209,7 @@ def test_pair_variants_use_each_input_alone():
 
 
 def test_run_file_of_pairs_round_trip():
-    run = run_of(TRACK, model=PAIRED | {"partner_encoder": {"num_layers": 1}}, variants={})
+    run = run_of(TRACK, model={"kind": "paired", "partner_encoder": {"num_layers": 1}}, variants={})
     assert config.RunFile.model_validate(run.model_dump(mode="json", exclude_none=True)) == run
     assert "partner" not in config.RunFile.model_validate({"data": DATA}).model_dump()
     assert "pairs" not in config.RunFile.model_validate({"data": DATA}).model_dump()["training"]

@@ -1,9 +1,12 @@
 """Test the steps from a run file with a genome to a corpus."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pyBigWig
 import pytest
-from commands import run
+from small_corpus import errors
 
 import selfattn_bio as sb
 from selfattn_bio.config import run_file_of
@@ -17,38 +20,23 @@ CHROMOSOME = {"chr1": UPPER[0], "chr2": UPPER[1]}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """Write a genome and intervals to the working directory."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "g.fa").write_bytes(
+    (here / "g.fa").write_bytes(
         b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
     )
     starts = enumerate(range(10, 16_000, 400))
     rows = [(n % 2 + 1, at, at + 40, f"p{n}", n, "+-"[n % 3 == 0]) for n, at in starts]
-    (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
-    (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
+    (here / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    (here / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
     with pyBigWig.open("t.bw", "w") as track:
         track.addHeader([("chr1", SIZE), ("chr2", SIZE)])
         track.addEntries(["chr1"] * 2, [0, 500], ends=[500, 29_000], values=[1.0, 3.0])
-    return tmp_path
-
-
-@pytest.fixture
-def ingest(folder, capsys):
-    """Return a function that ingests with a run file, and returns the corpus and its messages."""
-
-    def ingest(text):
-        (folder / "run.toml").write_text(text)
-        run("ingest .")
-        return sb.Study(".").corpus, capsys.readouterr().out
-
-    return ingest
+    return here
 
 
 def refused(text, message):
-    """Check the end of the error about a run file."""
-    with open("run.toml", "w") as file:
-        file.write(text)
+    Path("run.toml").write_text(text)
     with pytest.raises(SelfAttnBioError) as caught:
         sb.Study(".").ingest()
     assert message in str(caught.value)
@@ -60,7 +48,6 @@ def window_of(row):
 
 
 GENOME = '[data]\ngenome = "g.fa"\n'
-SCORE = 'label = { kind = "score", threshold = 1 }\n'
 CENTERED = 'windows = { kind = "centered", width = 100 }\n'
 
 
@@ -76,8 +63,9 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
         ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
     ],
 )
-def test_positives_and_negatives(ingest, negatives, number, line):
-    corpus, out = ingest(GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n")
+def test_positives_and_negatives(folder, ingest, capsys, negatives, number, line):
+    corpus = ingest(GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n")
+    out = capsys.readouterr().out
     assert (corpus.records["label"] == 1).sum() == 39
     assert (corpus.records["label"] == 0).sum() == number
     assert "ingest: 1 windows beyond the end of a chromosome, dropped (p.bed)\n" in out
@@ -100,12 +88,11 @@ def test_window_with_both_labels_names_both_intervals(folder):
     )
 
 
-def test_shuffled_negatives_of_sequence_files(folder, ingest):
-    text = UPPER[0].tobytes().decode()
+def test_shuffled_negatives_of_sequence_files(ingest, capsys):
+    text, run_file = UPPER[0].tobytes().decode(), '[data]\npositives = "p.fa"\nnegatives = '
     records = (f">r{n} chrom=chr{n % 2}\n{text[50 * n : 50 * n + 50]}\n" for n in range(20))
-    (folder / "p.fa").write_text("".join(records))
-    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n')
-    assert out.startswith("ingest: read 40 records from 2 files\n")
+    corpus = ingest(run_file + '{ kind = "shuffled", k = 3 }\n', p_fa="".join(records))
+    assert capsys.readouterr().out.startswith("ingest: read 40 records from 2 files\n")
     assert corpus.records["label"].tolist() == [1] * 20 + [0] * 20
     assert corpus.records["chrom"].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
     for i in range(20):
@@ -123,8 +110,8 @@ def test_shuffled_negatives_of_sequence_files(folder, ingest):
         ('{ kind = "overlap", files = "n.bed", fraction = 1.0 }', [2]),
     ],
 )
-def test_labels_of_windows(ingest, label, positives):
-    corpus, _ = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n')
+def test_labels_of_windows(folder, ingest, label, positives):
+    corpus = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n')
     starts = corpus.records["start"]
     expected = starts.isin([10 + 400 * n for n in positives])
     assert corpus.records["label"].tolist() == expected.astype(int).tolist()
@@ -136,7 +123,7 @@ def along(row, values, beyond):
     return values[::-1] if row.strand == "-" else values
 
 
-def test_tracks_as_targets(folder, ingest):
+def test_tracks_as_targets(folder, ingest, capsys):
     places = ("gene\t1\t5000", "exon\t801\t830", "exon\t1611\t1620")
     lines = [f"1\tf\t{place}\t.\t+\t.\tID=a\n" for place in places]
     (folder / "genes.gff3").write_text("".join(lines))
@@ -162,7 +149,8 @@ reverse_complement = false
     windows = 'windows = { kind = "centered", width = 40, at_ends = "pad" }\n'
     with (folder / "p.bed").open("a") as file:
         file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
-    corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks)
+    corpus = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks)
+    out = capsys.readouterr().out
     assert "windows beyond the end of a chromosome, padded with N (p.bed)" in out
     assert "bins_0 (empty for 21 records), bins_1 (empty for 21 records), high, parts\n" in out
     signal = np.full((2, SIZE), np.nan, np.float32)
@@ -192,9 +180,9 @@ reverse_complement = false
         ("keep", lambda letters: letters & 0xDF),
     ],
 )
-def test_soft_mask(ingest, soft_mask, expected):
-    text = f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\n' + SCORE
-    corpus, _ = ingest(GENOME + text + CENTERED.replace("100", '100, at_ends = "pad"'))
+def test_soft_mask(folder, ingest, soft_mask, expected):
+    text = f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\n{WORDS["SCORE"]}\n'
+    corpus = ingest(GENOME + text + CENTERED.replace("100", '100, at_ends = "pad"'))
     assert len(corpus) == 40
     for i, row in enumerate(corpus.records.itertuples()):
         padded = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))
@@ -208,89 +196,78 @@ def test_soft_mask(ingest, soft_mask, expected):
             np.testing.assert_array_equal(corpus.masked(i), masked)
 
 
-TRACK = 'sequences = "p.bed"\n[data.tracks.a]\nkind = "number"\n'
-PAIR = 'positives = "p.bed"\nnegatives = "n.bed"\n'
-FASTA = PAIR.replace(".bed", ".fa")
-MADE, PATH = GENOME + 'positives = "p.bed"\nnegatives = ', 'path = "t.bw"\n'
-WINDOWS = GENOME + 'sequences = "p.bed"\nwindows = '
-UNSET = "[data] genome is not set; "
+WORDS = {
+    "GENOME": "genome = 'g.fa'",
+    "INTERVALS": "genome = 'g.fa'\nsequences = 'p.bed'",
+    "POSITIVES": "genome = 'g.fa'\npositives = 'p.bed'",
+    "SCORE": "label = { kind = 'score', threshold = 1 }",
+    "UNSET": "[data] genome is not set;",
+}
+CONTRADICTIONS = r"""
+positives = 'p.bed' / negatives = 'n.bed' => [data] p.bed contains intervals; set genome to the
+POSITIVES / negatives = 'n.fa' => [data] n.fa is not an interval file; with
+POSITIVES / negatives = 'n.bed' / alphabet = 'protein' => [data] genome cannot be used with alphabet
+POSITIVES / negatives = { kind = 'same' } => unknown kind 'same' in [data.negatives]; choose one of
+POSITIVES / negatives = { seed = 1 } => missing key 'kind' in [data.negatives]; choose one of
+POSITIVES / negatives = { kind = 'matched', sed = 1 } => unknown key 'sed' in [data.negatives]; did
+positives = 'p.fa' / negatives = { kind = 'matched' } => UNSET negatives from
+sequences = 'p.fa' / windows = { kind = 'whole' } => UNSET windows cannot be used
+INTERVALS / windows = { kind = 'tiled', step = 3 } => missing key 'width' in [data.windows]
+INTERVALS / windows = { kind = 'flanked', of = 'five_prime' }
+    => [data.windows] windows around the 5' end are empty
+INTERVALS / label = 'score' => [data] a label column, header and
+sequences = 'p.fa' / SCORE => UNSET label kinds 'score' and 'overlap' can
+INTERVALS / tracks.a = { path = 't.bw' }
+    => missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'
+INTERVALS / tracks.a = { kind = 'letters', path = 't.bw', bin = 3 }
+    => unknown key 'bin' in [data.tracks.a]; known keys:
+POSITIVES / negatives = 'n.bed' / tracks.a = { kind = 'number', path = 't.bw' }
+    => [data] tracks can only be used
+"""
+UNFIT = r"""
+GENOME / sequences = 'n.bed' / SCORE => n.bed:1: the interval has no score
+POSITIVES / negatives = 'p.bed'
+    => run.toml:1: [data] positives and negatives are the same file, p.bed
+POSITIVES / negatives = { kind = 'neighbours', exclude = 'all.bed' }
+    => g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less
+INTERVALS / tracks.a = { kind = 'number', path = 't.bw', bin = 7 } / [objective] /
+    kind = 'regression' / columns = ['a_0']
+    => t.bw: windows of 40 bp cannot be divided into bins of 7 bp. Use
+INTERVALS / tracks.a = { kind = 'number', path = 'x.bdg' } / [objective] /
+    kind = 'regression' / columns = ['a']
+    => x.bdg: the track (scaffold) has no chromosome of g.fa (chr1, chr2)
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[data]\n" + PAIR, "[data] p.bed contains intervals; set genome to the FASTA file"),
-        (GENOME + PAIR.replace("n.bed", "n.fa"), "[data] n.fa is not an interval file; with"),
-        (GENOME + PAIR + 'alphabet = "protein"\n', "[data] genome cannot be used with alphabet"),
-        (MADE + '{ kind = "same" }\n', "unknown kind 'same' in [data.negatives]; choose one of 'm"),
-        (MADE + "{ seed = 1 }\n", "missing key 'kind' in [data.negatives]; choose one of 'matche"),
-        (MADE + '{ kind = "matched", sed = 1 }\n', "unknown key 'sed' in [data.negatives]; did y"),
-        ("[data]\n" + FASTA.replace('"n.fa"', '{ kind = "matched" }'), UNSET + "negatives from"),
-        ("[data]\n" + FASTA + 'windows = { kind = "whole" }\n', UNSET + "windows cannot be used"),
-        (WINDOWS + '{ kind = "tiled", step = 3 }\n', "missing key 'width' in [data.windows]"),
-        (
-            WINDOWS + '{ kind = "flanked", of = "five_prime" }\n',
-            "[data.windows] windows around the 5' end are empty",
-        ),
-        (GENOME + 'sequences = "p.bed"\nlabel = "score"\n', "[data] a label column, header and c"),
-        ('[data]\nsequences = "p.fa"\n' + SCORE, UNSET + "label kinds 'score' and 'overlap' can"),
-        (
-            GENOME + 'sequences = "p.bed"\n[data.tracks.a]\n' + PATH,
-            "missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'",
-        ),
-        (
-            GENOME + TRACK.replace("number", "letters") + PATH + "bin = 3\n",
-            "unknown key 'bin' in [data.tracks.a]; known keys: ",
-        ),
-        (
-            GENOME + PAIR + TRACK.partition("\n")[2] + PATH,
-            "[data] tracks can only be used",
-        ),
-    ],
-)
+def spelled_out(text):
+    return re.sub("[A-Z]+", lambda found: WORDS.get(found[0], found[0]), text)
+
+
+@pytest.mark.parametrize(("text", "message"), errors(CONTRADICTIONS))
 def test_run_files_that_contradict_themselves(text, message):
     with pytest.raises(RunFileError) as caught:
-        run_file_of(text, "run.toml")
-    assert caught.value.message.startswith(message)
+        run_file_of(f"[data]\n{spelled_out(text)}\n", "run.toml")
+    assert caught.value.message.startswith(spelled_out(message))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('sequences = "n.bed"\n' + SCORE, "n.bed:1: the interval has no score"),
-        (
-            'positives = "p.bed"\nnegatives = "p.bed"\n',
-            "run.toml:1: [data] positives and negatives are the same file, p.bed",
-        ),
-        (
-            'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
-            "g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less",
-        ),
-        (
-            TRACK + PATH + 'bin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
-            "t.bw: windows of 40 bp cannot be divided into bins of 7 bp. Use",
-        ),
-        (
-            TRACK + 'path = "x.bdg"\n[objective]\nkind = "regression"\ncolumns = ["a"]\n',
-            "x.bdg: the track (scaffold) has no chromosome of g.fa (chr1, chr2)",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), errors(UNFIT))
 def test_data_that_does_not_fit(folder, text, message):
     (folder / "all.bed").write_text(f"chr1\t0\t{SIZE}\nchr2\t0\t{SIZE}\nchrUn\t0\t9\n")
     (folder / "x.bdg").write_text("scaffold\t0\t9\t1\n")
-    refused(GENOME + text, message)
+    refused(f"[data]\n{spelled_out(text)}\n", message)
     assert not (folder / "corpus").exists()
 
 
-def test_dropped_generated_negatives_are_reported(folder, ingest):
+def test_dropped_generated_negatives_are_reported(ingest, capsys):
     # The third repeats the first
     letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
-    (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))
-    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n')
+    corpus = ingest(
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n',
+        p_fa="".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)),
+    )
     assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
     message = (
         "ingest: kept 3 shuffled negatives instead of 2 for 2 kept positives, because negatives "
         "are generated before duplicates and records of other lengths are dropped"
     )
-    assert message in out
+    assert message in capsys.readouterr().out

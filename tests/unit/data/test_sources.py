@@ -1,28 +1,8 @@
 """Tests of the sources of [data]: files by split, numbered ids, and splits in FASTA headers."""
 
-import pytest
-from commands import exit_code, run
+from commands import exit_code
 
-import selfattn_bio as sb
 from selfattn_bio import config
-from selfattn_bio.data.corpus import Corpus
-
-
-@pytest.fixture
-def ingest(tmp_path, monkeypatch):
-    """Write files and a run file, ingest them in their folder, and open the corpus."""
-    monkeypatch.chdir(tmp_path)
-
-    def ingest(run_file: str, **files: str) -> Corpus:
-        for name, text in files.items():
-            path = tmp_path / name.replace("__", "/").replace("_", ".")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-        (tmp_path / "run.toml").write_text(run_file)
-        run("ingest .")
-        return sb.Study(".").corpus
-
-    return ingest
 
 
 def test_files_of_each_split_may_have_different_formats(ingest, capsys):
@@ -41,7 +21,7 @@ def test_files_of_each_split_may_have_different_formats(ingest, capsys):
     assert "repeated 1: exact duplicate (kept)" in capsys.readouterr().out
 
 
-def test_windows_of_each_split(ingest, tmp_path, capsys):
+def test_windows_of_each_split(ingest, capsys):
     genome = "".join("ACGT"[i * i % 7 % 4] for i in range(90))
     corpus = ingest(
         '[data]\ngenome = "g.fa"\nids = "numbered"\ntrain = "a.bed"\ntest = "t.bed"\nlabel = { '

@@ -4,60 +4,40 @@ from __future__ import annotations
 
 import gzip
 
-from odd import (
-    EMPTY,
-    FOUR_LINES,
-    GAPS,
-    GOOD,
-    NO_ID,
-    NUMBERED,
-    A,
-    Odd,
-    Promised,
-    annotations,
-    bad,
-    counted,
-    invalid,
-    zstd,
-)
+from odd import A, Odd, annotations, cases, counted, zstd
 
-# FASTQ
+FASTQ = r"""
+@a x\nACGT\n+a x\nIIII\n == {'a': 'ACGT'}
+@a\nACGT\n+\nIIII == {'a': 'ACGT'}
+@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n == {'a': 'ACGT', 'b': 'AC'}
+@a\nACGT\n+\nIIII\n\n@b\nACGT\n+\nIIII\n\n\n == {'a': 'ACGT', 'b': 'ACGT'}
+\ufeff@a\nACGT\n+\nIIII\n == {'a': 'ACGT'}
+@a\nACGT\n+\nIII\n => 4: FASTQ record has 3 qualities for 4 bases
+@a\nACGT\n+\nIIIII\n => 4: FASTQ record has 5 qualities for 4 bases
+@a\nACGT\n+\nIIII\n@b\nACGT\n+\n => 8: FASTQ record has 0 qualities for 4 bases
+@a\nACGT\n+\nIIII\n@b\nACGT\n => 7: the file ends within a FASTQ record. Each FASTQ record has four
+    lines: header, sequence, +, qualities
+@a\nAC\nGT\n+\nIIII\n => 3: the third line of the FASTQ record is 'GT' instead of '+'. Each <...>
+@a\nACGT\n+\nIIII\n>a\nACGT\n => 5: FASTQ record starts with '>a' instead of an '@' header. <...>
+@\nACGT\n+\nIIII\n => 1: record without an id: header '@'. Write an id after '@', or <...>
+@b\n\n+\n\n => 1: record 'b' has no sequence. Remove the record or add its sequence
+@a\nACGT\n+\nIIII\n@a\nACGT\n+\nIIII\n => 5: record id 'a' is used twice (first in {path}:1). <...>
+@a\nACGT\n+\nIIII\n@b\nAC.T\n+\nIIII\n => 6: invalid character '.' in record 'b' (expected IUPAC DNA
+    codes). Remove the alignment gaps, or set gaps = "remove" in [data]
+"""
+COUNTED = r"""
+@a\r\nACGT\r\n+\r\nIIII\r\n == ('ACGT', {'CRLF': 1})
+@a\nACGN\n+\nIII!\n == ('ACGN', {'IUPAC codes': 1})
+"""
 FQ = b"@a\nACGT\n+\nIIII\n"
-NO_FASTQ = "FASTQ record starts with {!r} instead of an '@' header" + FOUR_LINES
-FASTQ = {
-    "FASTQ": Odd(FQ, A),
+PACKED = {
     "FASTQ gz": Odd(gzip.compress(FQ), A, name="odd.fq.gz"),
     "FASTQ zstd": Odd(zstd(FQ), A, name="odd.fq.zst"),
-    "FASTQ with the id again": Odd(b"@a x\nACGT\n+a x\nIIII\n", A),
-    "FASTQ without line end": Odd(FQ[:-1], A),
-    "FASTQ of CRLF": Odd(FQ.replace(b"\n", b"\r\n"), ("ACGT", {"CRLF": 1}), counted),
-    "@ as quality": Odd(b"@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n", [("a", "ACGT"), ("b", "AC")]),
-    "FASTQ, blank lines": Odd(FQ + b"\n" + FQ.replace(b"@a", b"@b") + b"\n\n", [*A, ("b", "ACGT")]),
-    "FASTQ with a byte order mark": Odd(b"\xef\xbb\xbf" + FQ, A),
-    "FASTQ with N": Odd(b"@a\nACGN\n+\nIII!\n", ("ACGN", {"IUPAC codes": 1}), counted),
-    "FASTQ attributes": Odd(b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], annotations),
-    "few qualities": bad(b"@a\nACGT\n+\nIII\n", 4, "FASTQ record has 3 qualities for 4 bases"),
-    "many qualities": bad(b"@a\nACGT\n+\nIIIII\n", 4, "FASTQ record has 5 qualities for 4 bases"),
-    "no qualities": bad(FQ + b"@b\nACGT\n+\n", 8, "FASTQ record has 0 qualities for 4 bases"),
-    "half of a FASTQ": bad(
-        FQ + b"@b\nACGT\n", 7, "the file ends within a FASTQ record" + FOUR_LINES
+    "no FASTQ in .fq": Odd(
+        b"ACGT\n", "1: FASTQ record starts with 'ACGT' instead of an '@' <...>", name="odd.fq"
     ),
-    "FASTQ of several lines": bad(
-        b"@a\nAC\nGT\n+\nIIII\n",
-        3,
-        "the third line of the FASTQ record is 'GT' instead of '+'" + FOUR_LINES,
-    ),
-    "FASTQ, FASTA": bad(FQ + GOOD, 5, NO_FASTQ.format(">a")),
-    "FASTQ without id": bad(b"@\nACGT\n+\nIIII\n", 1, NO_ID.replace(">", "@")),
-    "FASTQ without letters": bad(b"@b\n\n+\n\n", 1, EMPTY),
-    "FASTQ with the same id": Odd(
-        FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)
-    ),
-    "a letter in FASTQ": bad(FQ + b"@b\nAC.T\n+\nIIII\n", 6, invalid("character '.'", "b", GAPS)),
-    "no FASTQ in .fq": bad(b"ACGT\n", 1, NO_FASTQ.format("ACGT"), name="odd.fq"),
 }
 
-# GenBank, EMBL
 GENBANK = b"""LOCUS       X1                        20 bp    DNA     linear   INV 01-JAN-2000
 DEFINITION  Synthetic.
 ACCESSION   X1
@@ -80,35 +60,27 @@ SQ   Sequence 12 BP; 3 A; 3 C; 3 G; 3 T; 0 other;
      acgtacgtac gt                                                            12
 //
 """
-X1, X2 = [("X1.1", "ACGTACGTACGTACGTACGN")], [("X2.1", "ACGTACGTACGT")]
+X1, X2 = {"X1.1": "ACGTACGTACGTACGTACGN"}, {"X2.1": "ACGTACGTACGT"}
+ORGANISM = {"organism": "Drosophila melanogaster"}
 FEATURES, _, _ = GENBANK.partition(b"ORIGIN")
+CONTIG = GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n"
 CANNOT = "Biopython cannot read {} entry 1: <...>"
 FLAT = {
     "GenBank": Odd(GENBANK, X1, name="odd.gb"),
     "GenBank by its content": Odd(GENBANK, X1, name="odd.txt"),
     "GenBank gz": Odd(gzip.compress(GENBANK), X1, name="odd.gb.gz"),
     "GenBank of CRLF": Odd(GENBANK.replace(b"\n", b"\r\n"), X1),
-    "GenBank of two": Odd(GENBANK + GENBANK.replace(b"X1", b"X3"), [*X1, ("X3.1", X1[0][1])]),
-    "the organism of GenBank": Odd(
-        GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], annotations
-    ),
-    "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), counted),
-    "GenBank without ORIGIN": bad(
-        GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
-        0,
-        EMPTY.replace("'b'", "'X1.1'"),
-    ),
-    "GenBank twice": Odd(
-        GENBANK + GENBANK,
-        Promised("{path}: record id 'X1.1' is used twice (first in {path})" + NUMBERED),
-    ),
-    "J in GenBank": bad(GENBANK.replace(b"acgn", b"acgj"), 0, invalid("character 'J'", "X1.1")),
-    "GenBank that ends in a feature": bad(FEATURES, 0, CANNOT.format("GenBank")),
-    "GenBank of features that end early": bad(FEATURES + b"//\n", 0, CANNOT.format("GenBank")),
-    "no GenBank in .gbk": bad(b"ACGT\n", 0, "no GenBank entry in the file", name="odd.gbk"),
+    "two": Odd(GENBANK + GENBANK.replace(b"X1", b"X3"), X1 | {"X3.1": X1["X1.1"]}),
+    "the organism of GenBank": Odd(GENBANK, {"X1.1": ORGANISM}, annotations),
+    "N in GenBank": Odd(GENBANK, (X1["X1.1"], {"IUPAC codes": 1}), counted),
+    "GenBank without ORIGIN": Odd(CONTIG, "record 'X1.1' has no sequence. <...>"),
+    "twice": Odd(GENBANK + GENBANK, "record id 'X1.1' is used twice (first in {path}). <...>"),
+    "J in GenBank": Odd(GENBANK.replace(b"acgn", b"acgj"), "invalid character 'J' in record <...>"),
+    "GenBank that ends in a feature": Odd(FEATURES, CANNOT.format("GenBank")),
+    "GenBank of features that end early": Odd(FEATURES + b"//\n", CANNOT.format("GenBank")),
+    "no GenBank in .gbk": Odd(b"ACGT\n", "no GenBank entry in the file", name="odd.gbk"),
     "EMBL": Odd(EMBL, X2, name="odd.embl"),
     "EMBL by its content": Odd(EMBL, X2),
-    "EMBL without letters": bad(EMBL.partition(b"SQ")[0] + b"//\n", 0, CANNOT.format("EMBL")),
+    "EMBL without letters": Odd(EMBL.partition(b"SQ")[0] + b"//\n", CANNOT.format("EMBL")),
 }
-
-ODD_FILES: dict[str, Odd] = {**FASTQ, **FLAT}
+ODD_FILES = [*cases(FASTQ), *cases(COUNTED, counted), *PACKED.items(), *FLAT.items()]

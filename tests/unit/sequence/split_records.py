@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.split_table import find_copies, remove_copies, strand_keys
-from selfattn_bio.split_names import SPLITS
+from selfattn_bio.sequence.split_table import strand_keys
 
 
 def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
@@ -22,12 +21,3 @@ def table(labels: list[int | None], **columns: list[str | None]) -> pd.DataFrame
 
 def unique_keys(num_records: int) -> list[bytes]:
     return [hashlib.sha256(str(i).encode()).digest() for i in range(num_records)]
-
-
-def without_copies(
-    split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str
-) -> pd.DataFrame:
-    """Return the split without copies in these splits; equal keys mean equal letters."""
-    return remove_copies(
-        split, find_copies(split, keys, keys, records[["label"]]), reduced or SPLITS
-    )

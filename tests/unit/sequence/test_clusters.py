@@ -7,30 +7,26 @@ import os
 
 import numpy as np
 import pytest
+from letters import ascii_of
 
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.clusters import cluster_records, mmseqs_clusters, similar_pairs
-from selfattn_bio.sequence.kmer_numbers import LINCLUST, distinct_kmers, kmer_settings, kmers
-from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings, kmers
 
 RNG = np.random.default_rng(0)
 
 
 def random(alphabet, length):
-    return np.frombuffer(alphabet.letters.encode(), np.uint8)[
-        RNG.integers(0, len(alphabet.letters), length)
-    ]
+    return ascii_of(alphabet.letters)[RNG.integers(0, len(alphabet.letters), length)]
 
 
 def mutated(letters, alphabet, fraction):
-    changed = letters.copy()
+    changed, known = letters.copy(), ascii_of(alphabet.letters)
     for at in RNG.choice(len(letters), round(fraction * len(letters)), replace=False):
-        changed[at] = RNG.choice(
-            [letter for letter in alphabet.letters.encode() if letter != letters[at]]
-        )
+        changed[at] = RNG.choice(known[known != letters[at]])
     return changed
 
 
@@ -39,45 +35,34 @@ def pairs_of(letters, alphabet=DNA, **options):
     return [(int(a), int(b)) for a, b, _ in found.itertuples(index=False)]
 
 
-TWINS = {
+SIMILAR = {
     "the same": lambda row: row.copy(),
     "the other strand": DNA.reverse_complement,
     "a tenth mutated": lambda row: mutated(DNA.reverse_complement(row), DNA, 0.1),
     "a third of it": lambda row: row[100:200],
     "shifted by half": lambda row: np.concatenate([row[150:], random(DNA, 150)]),
     "contained": lambda row: np.concatenate([random(DNA, 20_000), row, random(DNA, 9_000)]),
+    "protein, a tenth mutated": lambda row: mutated(row, PROTEIN, 0.1),
+    "protein, seven residues": lambda row: row[9:16],
+    "protein, contained": lambda row: np.concatenate([random(PROTEIN, 500), row]),
 }
 
 
-@pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS.keys())
-def test_similar_dna_is_found_among_unrelated(twin):
-    strangers = [random(DNA, 300) for _ in range(50)]
-    assert pairs_of([*strangers, twin(strangers[7])]) == [(7, 50)]
-
-
-@pytest.mark.parametrize(
-    "twin",
-    [
-        lambda row: mutated(row, PROTEIN, 0.1),
-        lambda row: row[9:16],
-        lambda row: np.concatenate([random(PROTEIN, 500), row]),
-    ],
-)
-def test_similar_protein_is_found_among_unrelated(twin):
-    strangers = [random(PROTEIN, 30) for _ in range(50)]
-    assert pairs_of([*strangers, twin(strangers[7])], PROTEIN) == [(7, 50)]
+@pytest.mark.parametrize("kind", SIMILAR)
+def test_similar_record_is_found_among_unrelated(kind):
+    alphabet, length = (PROTEIN, 30) if kind.startswith("protein") else (DNA, 300)
+    unrelated = [random(alphabet, length) for _ in range(50)]
+    assert pairs_of([*unrelated, SIMILAR[kind](unrelated[7])], alphabet) == [(7, 50)]
 
 
 def test_similar_residues_count_as_the_same():
-    like = str.maketrans("SDEFIKL", "TNQYVRM")
-    texts = [text := "MSKDLEFIGHKLSEWDAKISLMEP", text.translate(like)]
-    assert pairs_of([SequencePolicy(PROTEIN).letters_of(each) for each in texts], PROTEIN) == [
-        (0, 1)
-    ]
+    text = "MSKDLEFIGHKLSEWDAKISLMEP"
+    other = text.translate(str.maketrans("SDEFIKL", "TNQYVRM"))
+    assert pairs_of([ascii_of(text), ascii_of(other)], PROTEIN) == [(0, 1)]
 
 
 def test_peptides_of_seven_residues_are_not_joined_by_chance():
-    peptides = [np.frombuffer(b"KLAGFW", np.uint8)[RNG.integers(0, 6, 7)] for _ in range(1000)]
+    peptides = [ascii_of("KLAGFW")[RNG.integers(0, 6, 7)] for _ in range(1000)]
     assert cluster_records(peptides, PROTEIN).max() + 1 > 990
 
 
@@ -107,7 +92,7 @@ def test_overlapping_windows_form_one_cluster():
 
 def test_kmers_use_both_strands_and_known_bases():
     settings = kmer_settings(DNA, 4)[0]
-    row = SequencePolicy(DNA).letters_of("ACGTTNACGA")
+    row = ascii_of("ACGTTNACGA")
     found = kmers(row, DNA, settings)
     assert np.flatnonzero(found >= 0).tolist() == [0, 1, 6]
     assert len(found) == 10
@@ -115,21 +100,9 @@ def test_kmers_use_both_strands_and_known_bases():
     assert kmers(row, DNA, settings, canonical=False)[0] == 0b00011011
 
 
-def test_the_reduced_alphabet_has_each_residue_once():
-    assert sorted("".join(LINCLUST).replace(" ", "")) == sorted(PROTEIN.letters)
-
-
 def test_unrelated_and_empty_records():
     assert pairs_of([]) == []
-    assert (
-        pairs_of(
-            [
-                SequencePolicy(DNA).letters_of("ACG"),
-                SequencePolicy(DNA).letters_of("NNNNNNNNNNNNNNNNNN"),
-            ]
-        )
-        == []
-    )
+    assert pairs_of([ascii_of("ACG"), ascii_of("N" * 18)]) == []
 
 
 @pytest.mark.parametrize("size", [40, 400])
@@ -140,10 +113,10 @@ def test_repeats_do_not_join_unrelated_records(monkeypatch, size):
     """
     monkeypatch.setattr(module, "PRODUCTS", 50_000)
     repeat = random(DNA, 30)
-    families = [random(DNA, 300) for _ in range(2)]
-    rows = [mutated(np.concatenate([families[i % 2], repeat]), DNA, 0.02) for i in range(size)]
-    strangers = [np.concatenate([random(DNA, 270), repeat]) for _ in range(100)]
-    found = cluster_records([*rows, *strangers], DNA)
+    families = [np.concatenate([random(DNA, 300), repeat]) for _ in range(2)]
+    rows = [mutated(families[i % 2], DNA, 0.02) for i in range(size)]
+    unrelated = [np.concatenate([random(DNA, 270), repeat]) for _ in range(100)]
+    found = cluster_records([*rows, *unrelated], DNA)
     assert [len(set(found[i:size:2].tolist())) for i in (0, 1)] == [1, 1]
     assert found.max() + 1 == 102
 
@@ -199,30 +172,19 @@ def test_missing_mmseqs_error(monkeypatch):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
 
 
-PROGRAM = """#!/bin/sh
+PROGRAM = r"""#!/bin/sh
 if [ "$1" = version ]; then echo 15; exit; fi
-{body}
+if [ $(wc -l < "$2") = 2 ]; then echo started; echo no space >&2; exit 3; fi
+printf '1\t1\n1\t3\n0\t0\n2\t2\n3\t2\n' > "$3"_cluster.tsv
 """
 
 
-@pytest.fixture
-def program(tmp_path, monkeypatch):
-    def write(body):
-        (tmp_path / "mmseqs").write_text(PROGRAM.format(body=body))
-        (tmp_path / "mmseqs").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-
-    return write
-
-
-def test_mmseqs_components_are_taken_and_its_version_is_named(program):
+def test_mmseqs_components_version_and_error(tmp_path, monkeypatch):
+    (tmp_path / "mmseqs").write_text(PROGRAM)
+    (tmp_path / "mmseqs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     # Artificial: the pairs 1-3 and 3-2 form one cluster
-    program("printf '1\\t1\\n1\\t3\\n0\\t0\\n2\\t2\\n3\\t2\\n' > \"$3\"_cluster.tsv")
     found, by = mmseqs_clusters([random(PROTEIN, 30) for _ in range(4)], PROTEIN, 0.5)
     assert (found.tolist(), by) == ([0, 1, 1, 1], "MMseqs2 15")
-
-
-def test_mmseqs_error_is_reported(program):
-    program("echo started; echo no space >&2; exit 3")
     with pytest.raises(RunFileError, match=r"^MMseqs2 failed: no space$"):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)

@@ -23,6 +23,13 @@ def arrays(intervals):
     return starts, starts + lengths
 
 
+def mask_of(intervals, size):
+    mask = np.zeros(size, bool)
+    for start, length in intervals:
+        mask[start : start + length] = True
+    return mask
+
+
 @repeated
 @given(INTERVALS, st.integers(-1, 4))
 def test_run_numbers(intervals, gap):
@@ -43,16 +50,8 @@ def test_run_numbers(intervals, gap):
 @given(INTERVALS)
 def test_merged_runs_have_the_same_positions(intervals):
     starts, ends = merge_intervals(*arrays(intervals))
-    mask = np.zeros(42, bool)
-    for start, length in intervals:
-        mask[start : start + length] = True
-    edges = np.flatnonzero(np.diff(mask, prepend=False))
+    edges = np.flatnonzero(np.diff(mask_of(intervals, 42), prepend=False))
     assert np.column_stack([starts, ends]).ravel().tolist() == edges.tolist()
-
-
-def test_merged_example():
-    starts, ends = merge_intervals(pd.Series([4, 2, 20, 9]), pd.Series([9, 5, 24, 12]))
-    assert (starts.tolist(), ends.tolist()) == ([2, 20], [12, 24])
 
 
 @repeated
@@ -66,9 +65,8 @@ def test_overlapping_range(intervals, start, length):
     assert set(overlaps) <= set(found)
     if len(found):
         assert found[0] == overlaps[0] or not len(overlaps)
-    starts, ends = merge_intervals(
-        starts, ends
-    )  # of disjoint intervals, exactly those that overlap
+    # of disjoint intervals, exactly those that overlap
+    starts, ends = merge_intervals(starts, ends)
     rows = overlapping(starts, ends, start, end)
     expected = np.flatnonzero((starts < end) & (ends > start))
     assert np.arange(len(starts))[rows].tolist() == expected.tolist()
@@ -83,9 +81,7 @@ def test_counts_before():
 @repeated
 @given(INTERVALS, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20)), max_size=5))
 def test_covered_bases_are_counted(intervals, windows):
-    mask = np.zeros(80, bool)
-    for start, length in intervals:
-        mask[start : start + length] = True
+    mask = mask_of(intervals, 80)
     starts, ends = arrays(intervals)
     cover = Cover(pd.DataFrame({"chrom": "chr1", "start": starts, "end": ends}))
     rows = [("chr1", start, start + length) for start, length in windows]

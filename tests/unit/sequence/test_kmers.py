@@ -2,28 +2,24 @@
 
 import numpy as np
 import pytest
+from letters import ascii_of
 
 from selfattn_bio.sequence import kmers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import MASK, KmerProfiles, KmerTokenizer, count_kmers, gc_content
 
 
-def codes_of(*texts: str, alphabet=DNA) -> np.ndarray:
+def codes_of(*texts: str) -> np.ndarray:
     letters = np.zeros((len(texts), max(map(len, texts))), np.uint8)
     for row, text in zip(letters, texts, strict=True):
         row[: len(text)] = list(text.encode())
-    return alphabet.codes(letters)
+    return DNA.codes(letters)
 
 
 def test_tokens_of_a_worked_batch():
     tokens = KmerTokenizer(DNA, k=3).encode(codes_of("AAACNTT", "AACG"))
     assert tokens.dtype == np.int32
     assert tokens.tolist() == [[4, 5, 3, 3, 3], [5, 4 + 6, 0, 0, 0]]
-
-
-def test_padding_wins_over_ambiguity():
-    tokens = KmerTokenizer(DNA, k=2).encode(codes_of("ACNN", "ACN"))
-    assert tokens.tolist() == [[5, 3, 3], [5, 3, 0]]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +33,7 @@ def test_spans_cover_the_bases_of_tokens(k, stride, starts):
 
 def test_vocabulary():
     assert KmerTokenizer(DNA, 8).vocabulary_size == 65536 + 4
-    assert KmerTokenizer(DNA, 8).encode(codes_of("TTTTTTTT")).tolist() == [[65536 + 3]]
-    tokens = KmerTokenizer(PROTEIN, 4).encode(codes_of("YYYY", alphabet=PROTEIN))
-    assert tokens.tolist() == [[20**4 + 3]]
+    assert KmerTokenizer(PROTEIN, 4).vocabulary_size == 20**4 + 4
     first, other, shorter = (KmerTokenizer(DNA, *each).sha256 for each in ((3, 1), (3, 3), (2,)))
     assert first == other != shorter
 
@@ -53,19 +47,18 @@ def test_decode_shows_bases_of_a_kmer():
 
 @pytest.mark.parametrize("texts", [("ACGT", "AC"), ("AC",)])
 def test_a_row_shorter_than_k_is_an_error(texts):
-    with pytest.raises(
-        ValueError, match=rf"the sequence in row {len(texts) - 1} has length 2, less than k = 3"
-    ):
+    message = rf"the sequence in row {len(texts) - 1} has length 2, less than k = 3"
+    with pytest.raises(ValueError, match=message):
         KmerTokenizer(DNA, 3).encode(codes_of(*texts))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((DNA, 0), r"k = 0 is out of range \(1 to 8\)"),
+        ((DNA, 0), "k = 0 is out of range"),
         ((DNA, 9), r"k = 9 is out of range \(1 to 8\)"),
         ((DNA, 3, 4), r"stride = 4 is out of range \(1 to k = 3\)"),
-        ((DNA, 3, 0), r"stride = 0 is out of range \(1 to k = 3\)"),
+        ((DNA, 3, 0), "stride = 0 is out of range"),
         ((PROTEIN, 5), "k = 5 gives 3200000 protein k-mers, more than the maximum of 262144"),
     ],
 )
@@ -78,13 +71,12 @@ def test_shapes_and_numbers_out_of_range():
     tokenizer = KmerTokenizer(DNA, 2)
     with pytest.raises(ValueError, match=r"codes have shape \(3,\) \(expected \(B, L\)\)"):
         tokenizer.encode(np.zeros(3, np.uint8))
-    for tokens, message in (
-        (np.zeros((2, 0), np.int32), r"have shape \(2, 0\) \(expected \(B, N\) with N >= 1\)"),
-        (np.array([[4, 20]]), r"invalid token in 4-20 \(expected 0-19 without 1, \[CLS\]\)"),
-        (np.array([[1, 4]]), r"without 1, \[CLS\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            tokenizer.decode(tokens)
+    message = r"have shape \(2, 0\) \(expected \(B, N\) with N >= 1\)"
+    with pytest.raises(ValueError, match=message):
+        tokenizer.decode(np.zeros((2, 0), np.int32))
+    for invalid in ([[4, 20]], [[1, 4]]):
+        with pytest.raises(ValueError, match=r"\(expected 0-19 without 1, \[CLS\]\)"):
+            tokenizer.decode(np.array(invalid))
 
 
 def test_complement_is_the_token_of_the_other_strand():
@@ -109,18 +101,11 @@ def test_canonical_tokens_are_one_for_both_strands():
         KmerTokenizer(PROTEIN, 1).canonical()
 
 
-def ascii_of(text):
-    return np.frombuffer(text.encode(), dtype=np.uint8)
-
-
-def test_gc_content_of_long_records(monkeypatch):
-    monkeypatch.setattr(kmers, "PIECE", 3)
-    assert gc_content([ascii_of("ACGTGGGGAA"), ascii_of("A")]).tolist() == [0.6, 0.0]
-
-
-def test_gc_content_ignores_ambiguous_bases():
-    records = [ascii_of(text) for text in ("ACGT", "GGGN", "NNRA", "N")]
-    assert gc_content(records).tolist() == [0.5, 1.0, 0.0, 0.0]
+@pytest.mark.parametrize("piece", [3, 100])
+def test_gc_content_ignores_ambiguous_bases(monkeypatch, piece):
+    monkeypatch.setattr(kmers, "PIECE", piece)
+    records = [ascii_of(text) for text in ("ACGTGGGGAA", "GGGN", "NNRA", "N")]
+    assert gc_content(records).tolist() == [0.6, 1.0, 0.0, 0.0]
 
 
 def test_count_kmers_of_short_and_ambiguous_records():

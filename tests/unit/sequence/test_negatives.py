@@ -24,10 +24,8 @@ def genome(tmp_path_factory):
     """Return two chromosomes with varying GC content and some N."""
     rng, text = np.random.default_rng(0), ""
     for name, size in SIZES.items():
-        gc = 0.45 + 0.15 * np.sin(np.arange(size) / 900)
-        letters = np.where(
-            rng.random(size) < gc, rng.choice(list("GC"), size), rng.choice(list("AT"), size)
-        )
+        gc = rng.random(size) < 0.45 + 0.15 * np.sin(np.arange(size) / 900)
+        letters = np.where(gc, rng.choice(list("GC"), size), rng.choice(list("AT"), size))
         letters[size // 2 : size // 2 + 700] = "N"
         text += f">{name}\n{''.join(letters)}\n"
     path = tmp_path_factory.mktemp("genome") / "g.fa"
@@ -140,8 +138,7 @@ def test_too_few_are_refused_or_counted(genome, positives):
         matched(positives, genome, Wanted(9), None, 0.0, Counter())
     counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
     message = (
-        r"found only 36 of 47 neighbouring windows for the negatives\. Exclude less, raise "
-        r"steps \(3\) or may_lack \(0\.01\), change distance"
+        r"found only 36 of 47 neighbouring windows .*, raise steps \(3\) or may_lack \(0\.01\)"
     )
     with pytest.raises(IntervalError, match=message):
         neighbours(positives, genome, Wanted(1), exclude, 0, 3, counts)
@@ -165,8 +162,7 @@ def test_shuffled_records():
     assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
     assert counts == {"negatives not found (of 21 shuffled sequences)": 1}
     message = (
-        r"found only 20 of 21 shuffled sequences for the negatives. Lower k \(2\) "
-        r"or per_positive \(1\), or raise may_lack"
+        r"found only 20 of 21 shuffled .* Lower k \(2\) or per_positive \(1\), or raise may_lack"
     )
     with pytest.raises(IntervalError, match=message):
         list(shuffled(poor, 2, Wanted(1), counts))

@@ -32,10 +32,7 @@ BED = (
     b"chrM\t0\t4\tp3\t1.5\t.\nMT\t30\t40\t.\t0\t+\n"
 )
 PEAKS = b"chr1\t5\t10\tp1\t7\t+\t1.5\t2\t3\t4\nchr1\t20\t44\tp2\t0\t.\t0\t-1\t-1\t-1\n"
-GFF = (
-    gff("chr1 f exon 1 9 . + . ID=a;Name=b", "chrM f exon 2 30 5 - 0 Parent=a")
-    + "##FASTA\n>x\nAC\n"
-)
+GFF = gff(r"chr1 f exon 1 9 . + . ID=a;Name=b\nchrM f exon 2 30 5 - 0 Parent=a\n##FASTA\n>x\nAC")
 GTF = gff('chr1 f exon 1 9 . + . gene_id "a"; transcript_id "b";')
 BEDGRAPH = b"track type=bedGraph\nchr1\t2\t4\t1.5\nchr1 5 6 -1e3\nchrM\t0\t9\tnan\n"
 TABLES = {"id": ["a", "b"], "sequence": ["ACGT", "ACGN"], "label": [1, 0], "x": [0.5, None]}
@@ -73,8 +70,8 @@ FILES = {  # name: (content or function that writes it, reader, rounds)
     "odd.bed": (BED, cut, 60),
     "odd.2.bed": (BED, intervals, 300),
     "odd.narrowPeak": (PEAKS, intervals, 200),
-    "odd.gff3": (GFF.encode(), intervals, 200),
-    "odd.gtf": (GTF.encode(), intervals, 200),
+    "odd.gff3": (GFF, intervals, 200),
+    "odd.gtf": (GTF, intervals, 200),
     "odd.bed.gz": (gzip.compress(BED, mtime=0), intervals, 150),
     "odd.bedGraph": (BEDGRAPH, values, 200),
     "odd.bw": (bigwig, values, 150),

@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
-from split_records import keys_of, table, unique_keys, without_copies
+from letters import ascii_of
+from split_records import keys_of, table
 
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.sequence import split_table
@@ -17,13 +18,7 @@ from selfattn_bio.sequence.split_table import (
     read_split,
     remove_copies,
 )
-from selfattn_bio.sequence.splits import split_by_chromosome
-
-
-def test_keys_are_equal_on_both_strands():
-    first, turned, other = keys_of("AACG", "CGTT", "AACC")
-    assert first == turned != other
-    assert len(set(keys_of("AACG", "CGTT", alphabet=PROTEIN))) == 2
+from selfattn_bio.split_names import SPLITS
 
 
 @pytest.mark.parametrize("piece", [1, 3, 8, 1000])
@@ -32,18 +27,10 @@ def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)]
     for text in [*texts, "ACGTACGT", "AAAAAAAAAC"]:  # ACGTACGT is its own reverse complement
-        row = np.frombuffer(text.encode(), np.uint8)
+        row = ascii_of(text)
         first = min(row.tobytes(), DNA.reverse_complement(row).tobytes())
         assert keys_of(text) == [hashlib.sha256(first).digest()]
         assert keys_of(text, alphabet=PROTEIN) == [hashlib.sha256(row.tobytes()).digest()]
-
-
-def test_copy_in_train_and_valid_leaves_train():
-    records = table([1, 0] * 3 + [0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1"])
-    keys = [*unique_keys(6), unique_keys(3)[2]]
-    split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
-    reason = "removed from train: same sequence as r2 in valid, different label"
-    assert (split["split"][6], split["reason"][6]) == ("dropped", reason)
 
 
 def test_copies_leave_train_and_valid_but_never_a_given_test():
@@ -72,6 +59,7 @@ def test_copies_leave_train_and_valid_but_never_a_given_test():
         "label",
     ]
     assert remove_copies(split, copies, []).equals(split)
+    assert remove_copies(split, copies, SPLITS)["reason"][8].startswith("removed from test: same")
 
 
 def test_reverse_complement_within_train_is_not_a_copy():
@@ -90,34 +78,27 @@ def test_copies_with_other_targets_are_counted():
     )
 
 
-def test_read_split_checks_the_records(tmp_path):
-    path = tmp_path / "split.tsv"
-    path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
-    assert read_split(path, ["NA", "b"]) == ["train", "test"]
-    with pytest.raises(CorpusError, match="no such split table"):
-        read_split(tmp_path / "absent.tsv", [])
+TABLE = "id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n",
-            r"the split table does not match the corpus \(2 and 1 records\): record ",
-        ),
-        (
-            "id\tsplit\treason\na\ttrian\tx\n",
-            r"split\.tsv:2: unknown split 'trian' \(expected train, valid, test or dropped\)",
-        ),
-        ('id\tsplit\t"rea\nson"\na\ttrain\tx\n', r"tsv:1: line break in the name of column 3"),
+        (TABLE, r"the split table does not match the corpus \(2 and 1 records\): record "),
+        (TABLE.replace("train", "trian"), "split.tsv:2: unknown split 'trian' .expected train, va"),
+        (TABLE.replace("reason", '"rea\nson"'), "tsv:1: line break in the name of column 3"),
         ("", r"not a split table \(TSV with columns id, split, reason\)"),
-        ("id,split\n", r"not a split table"),
+        ("id,split\n", "not a split table"),
+        (None, "no such split table"),
     ],
 )
-def test_unfit_split_table(tmp_path, text, message):
-    (tmp_path / "split.tsv").write_text(text)
+def test_read_split_checks_the_records(tmp_path, text, message):
+    path = tmp_path / "split.tsv"
+    path.write_text(TABLE)
+    assert read_split(path, ["NA", "b"]) == ["train", "test"]
+    path.unlink() if text is None else path.write_text(text)
     with pytest.raises((CorpusError, SequenceFileError), match=message):
-        read_split(tmp_path / "split.tsv", ["a"])
+        read_split(path, ["a"])
 
 
 def test_describe_counts_splits_and_positives():

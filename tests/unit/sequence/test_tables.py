@@ -1,5 +1,7 @@
 """Test tables of results: BED, TSV, Parquet, and coordinates on a chromosome."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,20 +14,12 @@ from selfattn_bio.sequence.tables import on_chromosome, read_bed, write_bed, wri
 
 def test_bed_has_more_columns_and_comes_back(tmp_path):
     records = pd.DataFrame({"id": ["a", "1"]} | dict.fromkeys(["chrom", "start", "end", "strand"]))
-    places = {
-        "record": [0, 1],
-        "start": [3, 0],
-        "end": [9, 6],
-        "strand": ["+", "-"],
-        "name": "m",
-        "score": [5, 1000],
-        "p_value": [1e-5, 2e-4],
-    }
+    places = {"record": [0, 1], "start": [3, 0], "end": [9, 6], "strand": ["+", "-"], "name": "m"}
+    places |= {"score": [5, 1000], "p_value": [1e-5, 2e-4]}
     rows = on_chromosome(pd.DataFrame(places), records)
     write_bed(tmp_path / "a.bed", rows, ["p_value"])
-    assert (
-        tmp_path / "a.bed"
-    ).read_text() == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
+    text = (tmp_path / "a.bed").read_text()
+    assert text == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
     found = read_bed(tmp_path / "a.bed").rename(columns={6: "p_value"})
     pd.testing.assert_frame_equal(found, rows, check_dtype=False)
     (tmp_path / "short.bed").write_text("a\t3\t9\n")
@@ -47,45 +41,24 @@ def test_bed_names_stay_text(tmp_path):
 
 def test_tables_as_tsv_and_parquet(tmp_path):
     table = pd.DataFrame({"name": ["m", "n"], "p_value": [0.25, 1e-9]})
-    write_table(tmp_path / "t.tsv", table)
-    write_table(tmp_path / "t.parquet", table)
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "t.tsv", sep="\t"), table, check_dtype=False
-    )
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table, check_dtype=False)
-    with pytest.raises(
-        OutputError, match=r"unknown table format. Use a name ending in .tsv or .parquet"
-    ):
+    for name, read in (("t.tsv", partial(pd.read_csv, sep="\t")), ("t.parquet", pd.read_parquet)):
+        write_table(tmp_path / name, table)
+        pd.testing.assert_frame_equal(read(tmp_path / name), table, check_dtype=False)
+    message = r"unknown table format. Use a name ending in .tsv or .parquet"
+    with pytest.raises(OutputError, match=message):
         write_table(tmp_path / "t.csv", table)
 
 
-def records_of(chromosome):
-    """Return one record from each strand and one without coordinates, with their bases."""
-    letters = [chromosome[20:60], DNA.reverse_complement(chromosome[50:100]), chromosome[:30]]
-    table = {
-        "id": ["a", "b", "c"],
-        "chrom": ["chr1", "chr1", None],
-        "start": [20, 50, None],
-        "end": [60, 100, None],
-        "strand": ["+", "-", None],
-    }
-    return pd.DataFrame(table).astype({"start": "Int64", "end": "Int64"}), letters
-
-
 def test_bed_intervals_match_their_sequences():
-    rng = np.random.default_rng(0)
-    chromosome = rng.choice(BASES, 120)
-    records, letters = records_of(chromosome)
-    places = pd.DataFrame(
-        {
-            "record": [0, 0, 1, 1, 2],
-            "start": [3, 10, 0, 41, 5],
-            "end": [11, 18, 8, 50, 12],
-            "strand": list("+-+-+"),
-            "name": ["p0", "p1", "p2", "p3", "p4"],
-            "score": [1, 2, 3, 4, 5],
-        }
-    )
+    chromosome = np.random.default_rng(0).choice(BASES, 120)
+    letters = [chromosome[20:60], DNA.reverse_complement(chromosome[50:100]), chromosome[:30]]
+    # one record of each strand, and one without coordinates
+    rows = [("a", "chr1", 20, 60, "+"), ("b", "chr1", 50, 100, "-"), ("c", None, None, None, None)]
+    records = pd.DataFrame(rows, columns=["id", "chrom", "start", "end", "strand"])
+    records = records.astype({"start": "Int64", "end": "Int64"})
+    columns = {"record": [0, 0, 1, 1, 2], "start": [3, 10, 0, 41, 5], "end": [11, 18, 8, 50, 12]}
+    columns |= {"strand": list("+-+-+"), "name": ["p0", "p1", "p2", "p3", "p4"], "score": 1}
+    places = pd.DataFrame(columns)
     rows = on_chromosome(places, records).set_index("name")
     for place in places.itertuples():
         read = letters[place.record][place.start : place.end]

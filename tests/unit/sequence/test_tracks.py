@@ -23,11 +23,10 @@ def track(request, tmp_path):
     path = tmp_path / request.param
     if path.suffix == ".bw":
         write_bigwig(path)
-    else:
-        text = "track type=bedGraph\n# c\n" + "".join(
-            "\t".join(map(str, row)) + "\r\n" for row in ROWS[::-1]
-        )
-        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+        return read_track(path)
+    rows = ("\t".join(map(str, row)) + "\r\n" for row in ROWS[::-1])
+    text = f"track type=bedGraph\n# c\n{''.join(rows)}".encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
     return read_track(path)
 
 

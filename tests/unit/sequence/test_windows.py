@@ -87,11 +87,9 @@ MAKERS = st.one_of(
 def test_a_reversed_genome_gives_the_same_letters(make, start, length, strand):
     size = LENGTHS["chr1"]
     mirrored = ("chr1", size - start - length, size - start, "-" if strand == "+" else "+")
-    letters = []
-    for row, chromosome in (
-        (("chr1", start, start + length, strand), LETTERS["chr1"]),
-        (mirrored, DNA.reverse_complement(LETTERS["chr1"])),
-    ):
+    letters, forward = [], ("chr1", start, start + length, strand)
+    reverse = DNA.reverse_complement(LETTERS["chr1"])
+    for row, chromosome in ((forward, LETTERS["chr1"]), (mirrored, reverse)):
         ((first, last),) = spans(make(table(row)))
         padded = np.pad(chromosome, 100, constant_values=ord("N"))
         window = padded[first + 100 : last + 100]
@@ -131,9 +129,5 @@ def test_windows_off_the_ends(genome):
 
 
 def test_windows_at_a_missing_summit():
-    message = (
-        r"x.bed:1: the interval has no summit .column 10 of narrowPeak.. Add it, or set "
-        r'center = "middle"'
-    )
-    with pytest.raises(IntervalError, match=message):
+    with pytest.raises(IntervalError, match=r"x.bed:1: the interval has no summit .column 10 of"):
         centered(table(("chr1", 0, 9, "+")), 4, "summit")
