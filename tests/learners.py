@@ -29,6 +29,10 @@ CNN = {
 }
 SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
+WINDOW_CLS = NO_STEM | {
+    "pattern": {"kind": "window", "window": 2, "num_global": 1},
+    "head": {"kind": "cls"},
+}
 
 
 def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
@@ -46,76 +50,41 @@ def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
     return Scorer(run, KmerTokenizer(get_alphabet(alphabet), k, stride), network)
 
 
+CLASSES = {"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]}
+LABELS = {"kind": "labels", "column": "c", "classes": "HEC"}
+NUMBERS = {"kind": "regression", "columns": ["a", "b"], "center": [0.0, 0.0], "scale": [1.0, 1.0]}
+PARTS = {
+    "one": {"kind": "multilabel", "columns": ["a"]},
+    "two": {"kind": "multiclass", "column": "c", "classes": ["x", "y"]},
+}
+POOLED = SMALL | {"stem": CONV}
+POOLED_WINDOW = POOLED | {"pattern": {"kind": "window", "window": 2, "num_global": 2}}
+TABLE = {"sequences": "s", "targets": "t"}
 HEADS = {
-    "class": (
-        learner(
-            {"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]},
-            sequences="s",
-            targets="t",
-        ),
-        Target("b"),
-        lambda x: x[:, 1],
-    ),
+    "class": (learner(CLASSES, **TABLE), Target("b"), lambda x: x[:, 1]),
     "label": (
-        learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3, sequences="s", targets="t"),
+        learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3, **TABLE),
         Target(1),
         lambda x: x[:, 1],
     ),
-    "number": (
-        learner(
-            {
-                "kind": "regression",
-                "columns": ["a", "b"],
-                "center": [0.0, 0.0],
-                "scale": [1.0, 1.0],
-            },
-            sequences="s",
-            targets="t",
-        ),
-        Target("a"),
-        lambda x: x[:, 0],
-    ),
+    "number": (learner(NUMBERS, **TABLE), Target("a"), lambda x: x[:, 0]),
     "part": (
-        learner(
-            {
-                "kind": "several",
-                "parts": {
-                    "one": {"kind": "multilabel", "columns": ["a"]},
-                    "two": {"kind": "multiclass", "column": "c", "classes": ["x", "y"]},
-                },
-            },
-            sequences="s",
-            targets="t",
-        ),
+        learner({"kind": "several", "parts": PARTS}, **TABLE),
         Target("two.y"),
         lambda x: x[:, 2],
     ),
     "letter of protein": (
-        learner(
-            {"kind": "labels", "column": "c", "classes": "HEC"},
-            alphabet="protein",
-            sequences="s",
-            targets="t",
-        ),
+        learner(LABELS, alphabet="protein", **TABLE),
         Target("E", 3, 5),
         lambda x: x[:, 3:5, 1].sum(1),
     ),
     "letter, pooled stem": (
-        learner(
-            {"kind": "labels", "column": "c", "classes": "HEC"},
-            SMALL | {"stem": CONV},
-            sequences="s",
-            targets="t",
-        ),
+        learner(LABELS, POOLED, **TABLE),
         Target("C", 8),
         lambda x: x[:, 8:, 2].sum(1),
     ),
     "place": (
-        learner(
-            {"kind": "bins", "points": "p.bed", "bin": 4},
-            SMALL | {"stem": CONV, "pattern": {"kind": "window", "window": 2, "num_global": 2}},
-            sequences="s",
-        ),
+        learner({"kind": "bins", "points": "p.bed", "bin": 4}, POOLED_WINDOW, sequences="s"),
         Target("-", 2, 5),
         lambda x: x[:, 1:3, 1].sum(1),
     ),
@@ -130,9 +99,7 @@ HEADS = {
 def scorer_of(model=None, alphabet="dna", k=3):
     torch.manual_seed(0)
     data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
-    run = RunFile.model_validate(
-        {"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}}
-    )
+    run = RunFile.model_validate({"data": data, "tokens": {"k": k}, "model": model or POOLED})
     letters = get_alphabet(alphabet)
     tokenizer = KmerTokenizer(letters, k)
     return Scorer(run, tokenizer, build_network(run).eval())

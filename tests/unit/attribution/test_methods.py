@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, NO_STEM, SEQUENCES, SMALL, scorer_of
+from learners import CNN, HEADS, NO_STEM, POOLED, SEQUENCES, WINDOW_CLS, scorer_of
 from letters import ascii_of
 from pydantic import TypeAdapter
 
@@ -42,10 +42,12 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import PlainMethod
 from selfattn_bio.errors import ArgumentError
 
-WINDOW_CLS = NO_STEM | {
-    "pattern": {"kind": "window", "window": 2, "num_global": 1},
-    "head": {"kind": "cls"},
-}
+METHOD = pytest.mark.parametrize(
+    "method",
+    [cls(**({"steps": 4} if cls is IntegratedGradients else {})) for cls in METHODS.values()],
+    ids=METHODS,
+)
+HEAD = pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
 
 
 def letters_for(scorer, length=12):
@@ -53,7 +55,7 @@ def letters_for(scorer, length=12):
     return list(np.random.default_rng(3).choice(known, (2, length)))
 
 
-@pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
+@HEAD
 def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
     letters = letters_for(scorer)
     target.check(scorer, [12, 12])
@@ -70,7 +72,7 @@ def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
         assert np.abs(found).max() > 1e-3
 
 
-@pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
+@HEAD
 def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     letters = letters_for(scorer)
     tokens = scorer.tokens(np.stack(letters))
@@ -81,7 +83,7 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
             for x in (scorer.network.embed(tokens), mean)
         )
     known = ascii_of(scorer.alphabet.letters)
-    scores = IntegratedGradients(steps=200).scores(scorer, letters, target)
+    scores = IntegratedGradients(steps=50).scores(scorer, letters, target)
     sums = [
         (rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)
     ]
@@ -89,7 +91,7 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     np.testing.assert_allclose(sums, (here - there).numpy(), rtol=0.02, atol=2e-3)
 
 
-@pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
+@HEAD
 def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
     letters = letters_for(scorer)
     for method in (Gradient(), AttnLRP()):
@@ -101,33 +103,24 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
         assert np.abs(expected).max() > 1e-4
 
 
-@pytest.mark.parametrize(
-    "method", [cls() for cls in METHODS.values()], ids=lambda method: method.name
-)
-@pytest.mark.parametrize(
-    "model", [SMALL | {"stem": CONV}, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"]
-)
+@METHOD
+@pytest.mark.parametrize("model", [POOLED, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"])
 def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
     if model is CNN and isinstance(method, AttentionMethod):
-        with pytest.raises(
-            ValueError, match="cannot read attention: models of kind 'cnn' have no attention"
-        ):
+        with pytest.raises(ValueError, match="models of kind 'cnn' have no attention"):
             method.attribution(scorer, letters, Target())
         return
     found = method.attribution(scorer, letters, Target())
     assert [len(row) for row in found] == [20, 10, 15]
     for row, sequence in zip(found, letters, strict=True):
-        np.testing.assert_allclose(
-            row, method.attribution(scorer, [sequence], Target())[0], atol=1e-5
-        )
+        (alone,) = method.attribution(scorer, [sequence], Target())
+        np.testing.assert_allclose(row, alone, atol=1e-5)
         assert row.min() >= 0
         assert row.max() > 0
     explanation = explain(scorer, SEQUENCES, method=method)
-    assert (explanation.method, explanation.is_attention) == (
-        method.name,
-        isinstance(method, AttentionMethod),
-    )
+    assert explanation.method == method.name
+    assert explanation.is_attention == isinstance(method, AttentionMethod)
     assert explanation.ids == ["0", "1", "2"]
     for row, of_row in enumerate(found):
         length = len(of_row)
@@ -146,9 +139,8 @@ def test_guided_attributions_are_pinned():
     scorer, rng = scorer_of(), np.random.default_rng(0)
     letters = rng.choice(ascii_of("ACGT"), (3, 240))
     guessed = gradient_scores(scorer, letters)
-    found = explain(
-        scorer, [row.tobytes().decode() for row in letters], method=Guided()
-    ).hypothetical
+    texts = [row.tobytes().decode() for row in letters]
+    found = explain(scorer, texts, method=Guided()).hypothetical
     for row, guess, scores in zip(letters, guessed, found, strict=True):
         positions = np.sort(np.argsort(-np.linalg.norm(guess, axis=-1), kind="stable")[:36])
         at, letter = np.nonzero(row[positions][:, None] != ascii_of("ACGT"))
@@ -173,17 +165,10 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
     letters = ascii_of("ACGTTGCATGCATTAGCCAT")
     expected = gradient_scores(scorer, letters[None])[0]
     if turned:
-        expected = (
-            expected
-            + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][
-                ::-1, ::-1
-            ]
-        ) / 2
-    np.testing.assert_allclose(
-        AttnLRPCopies(copies=2, fraction=0.0).scores(scorer, [letters], Target())[0],
-        expected,
-        atol=1e-6,
-    )
+        other = scorer.alphabet.reverse_complement(letters)
+        expected = (expected + gradient_scores(scorer, other[None])[0][::-1, ::-1]) / 2
+    (found,) = AttnLRPCopies(copies=2, fraction=0.0).scores(scorer, [letters], Target())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_copies_average_gradients_at_substituted_sequences():
@@ -255,24 +240,15 @@ def test_attention_methods_equal_their_formulas(pattern):
     (body,) = scorer.network.members
     kept = []
     handles = [
-        block.attention.register_forward_pre_hook(
-            lambda module, inputs: kept.append((module, *inputs))
-        )
+        part.register_forward_pre_hook(lambda module, inputs: kept.append((module, *inputs)))
         for block in body.encoder.blocks
-    ]
-    handles += [
-        block.attention.out.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-        for block in body.encoder.blocks
+        for part in (block.attention, block.attention.out)
     ]
     value = scorer.network(scorer.tokens_of(letters)).sum()
-    gradients = dict(zip((0, 1), torch.autograd.grad(value, kept[1::2]), strict=True))
+    gradients = torch.autograd.grad(value, [inputs for _, inputs in kept[1::2]])
     for handle in handles:
         handle.remove()
-    flows = {
-        "rollout": np.eye(12)[None],
-        "value_rollout": np.eye(12)[None],
-        "gradient_rollout": np.eye(12)[None],
-    }
+    flows = dict.fromkeys(("rollout", "value_rollout", "gradient_rollout"), np.eye(12)[None])
     with torch.no_grad():
         for number, (module, x, mask) in enumerate(kept[::2]):
             q, k, v = module.qkv(x)
@@ -280,55 +256,45 @@ def test_attention_methods_equal_their_formulas(pattern):
                 prepare(q, k, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
             )
             v = v.expand(-1, 2, -1, -1)
-            projected = torch.einsum(
-                "bhld,ohd->bhlo", v, module.out.weight.unflatten(1, (2, -1))
-            ).norm(dim=-1)
-            scaled = found * projected[:, :, None]
+            out = module.out.weight.unflatten(1, (2, -1))
+            scaled = found * torch.einsum("bhld,ohd->bhlo", v, out).norm(dim=-1)[:, :, None]
             scaled = (scaled / scaled.sum(-1, keepdim=True).clamp(min=1e-30)).mean(1)
-            of_weights = gradients[number].unflatten(-1, (2, -1)).transpose(1, 2) @ v.transpose(
-                -1, -2
-            )
+            of_weights = gradients[number].unflatten(-1, (2, -1)).transpose(1, 2) @ v.mT
+            positive = (found * of_weights).clamp(min=0).mean(1)
             eye = np.eye(12)
             flows["rollout"] = (found.mean(1).numpy() + eye) / 2 @ flows["rollout"]
             flows["value_rollout"] = (scaled.numpy() + eye) / 2 @ flows["value_rollout"]
-            flows["gradient_rollout"] = (
-                (found * of_weights).clamp(min=0).mean(1).numpy() + eye
-            ) @ flows["gradient_rollout"]
+            flows["gradient_rollout"] = (positive.numpy() + eye) @ flows["gradient_rollout"]
     for method in (Rollout(), ValueRollout(), GradientRollout()):
-        for row, (found, length) in enumerate(
-            zip(method.attribution(scorer, letters, Target()), (12, 6), strict=True)
-        ):
+        found = method.attribution(scorer, letters, Target())
+        for row, length in enumerate((12, 6)):
             start = (np.arange(12) < length) / length
             expected = start @ flows[method.name][row] - start * (method.name == "gradient_rollout")
-            np.testing.assert_allclose(found, expected[:length], rtol=1e-3, atol=1e-7)
+            np.testing.assert_allclose(found[row], expected[:length], rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        ("class", None, 'has 3 outputs; choose one of a, b, c. For example, add target="c"'),
+        ("class", ["a", "b"], r"target is \['a', 'b'\]; it must be one output"),
+        ("class", Target("d"), "no output 'd'; the outputs are a, b, c"),
+        ("class", Target(3), "no output 3; the outputs are numbered from 0 to 2"),
+        ("class", Target("a", 0, 3), "'multiclass' predicts complete sequences, so a target can"),
+        *(
+            ("letter of protein", Target("H", *span), "is not within the shortest sequence, which")
+            for span in ((3, 3), (0, 11), (-1, 4))
+        ),
+        ("masked k-mer", Target("ACG", 9), "contains no token of the shortest sequence, which has"),
+    ],
+)
+def test_unknown_target_is_named(name, target, message):
+    with pytest.raises(ArgumentError, match=message):
+        explain(HEADS[name][0], ["ACGTACGTAC"], target=target)
 
 
 def test_outputs_are_selected_by_name():
-    scorer, letters = HEADS["class"][0], ["ACGTACGTAC"]
-    missing = 'the model has 3 outputs; choose one of a, b, c. For example, add target="c"'
-    with pytest.raises(ArgumentError, match=missing):
-        explain(scorer, letters)
-    with pytest.raises(ArgumentError, match=r"target is \['a', 'b'\]; it must be one output"):
-        explain(scorer, letters, target=["a", "b"])
-    with pytest.raises(ArgumentError, match="no output 'd'; the outputs are a, b, c"):
-        explain(scorer, letters, target=Target("d"))
-    with pytest.raises(ValueError, match="no output 3; the outputs are numbered from 0 to 2"):
-        explain(scorer, letters, target=Target(3))
-    with pytest.raises(
-        ValueError,
-        match="objective 'multiclass' predicts complete sequences, so a target cannot have start",
-    ):
-        explain(scorer, letters, target=Target("a", 0, 3))
-    for span in ((3, 3), (0, 11), (-1, 4)):
-        with pytest.raises(
-            ValueError, match=r"is not within the shortest sequence, which has length 10"
-        ):
-            explain(HEADS["letter of protein"][0], ["ACDEFGHIKL"], target=Target("H", *span))
-    with pytest.raises(
-        ValueError, match="contains no token of the shortest sequence, which has 8 tokens"
-    ):
-        explain(HEADS["masked k-mer"][0], letters, target=Target("ACG", 9))
-    assert explain(scorer, letters, target="b").targets == ["b"]
+    assert explain(HEADS["class"][0], ["ACGTACGTAC"], target="b").targets == ["b"]
     assert str(Target("-", 2, 5)) == "-[2, 5)"
 
 
@@ -340,15 +306,8 @@ def test_a_method_is_chosen_by_kind():
         if section is not PlainMethod:
             assert build_method(section()).model_dump() == section().model_dump()
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(fraction=0.3)
-    assert build_method(config.BlocksMethod(width=5, by="random")) == BlockOcclusion(
-        width=5, by="random"
-    )
-    assert {cls.name for cls in METHODS.values() if issubclass(cls, AttentionMethod)} == {
-        "received",
-        "rollout",
-        "value_rollout",
-        "gradient_rollout",
-    }
+    blocks = config.BlocksMethod(width=5, by="random")
+    assert build_method(blocks) == BlockOcclusion(width=5, by="random")
 
 
 @pytest.mark.parametrize(
@@ -368,9 +327,7 @@ def test_settings_out_of_range(cls, wrong):
 def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     explanation = explain(scorer_of(), SEQUENCES, method=Received())
     assert explanation.hypothetical.shape == (3, 20, 0)
-    with pytest.raises(
-        ValueError, match="method 'received' reads attention weights, but motifs need attributions"
-    ):
+    with pytest.raises(ValueError, match="method 'received' reads attention weights, but motifs"):
         explanation.find_motifs()
     assert explanation.plot().axes[0].get_ylabel() == "received (raw attention)"
     explanation.save(tmp_path / "attribution")

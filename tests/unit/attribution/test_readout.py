@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from learners import CNN, SEQUENCES, SMALL, scorer_of
+from learners import CNN, NO_STEM, SEQUENCES, SMALL, WINDOW_CLS, scorer_of
 from letters import ascii_of
 
 from selfattn_bio.attention.kernels.reference import dense_weights
@@ -12,11 +12,7 @@ from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import Received
 from selfattn_bio.attribution.targets import Target
 
-NO_STEM = SMALL | {"stem": {"kind": "none"}}
-WINDOW_CLS = NO_STEM | {
-    "pattern": {"kind": "window", "window": 2, "num_global": 1},
-    "head": {"kind": "cls"},
-}
+TEXTS = ["ACGTACCATT", "ACGTAC"]
 
 
 def test_received_is_a_mean_over_layers_heads_and_tokens():
@@ -32,15 +28,9 @@ def test_received_is_a_mean_over_layers_heads_and_tokens():
 
 
 def test_received_by_head_is_read_from_the_dense_weights():
-    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
     found = reading.received_by_head()
-    assert found.shape == (
-        len(reading.layers),
-        len(reading.layers[0]),
-        reading.layers[0][0].q.shape[1],
-        2,
-        10,
-    )
+    assert found.shape == (2, 2, 2, 2, 10)  # members, layers, heads, sequences, letters
     for member, layers in enumerate(reading.layers):
         for number, layer in enumerate(layers):
             dense = dense_weights(layer).detach()
@@ -52,13 +42,11 @@ def test_received_by_head_is_read_from_the_dense_weights():
 
 def test_edges_are_the_largest_dense_weights_in_letters():
     scorer = scorer_of(WINDOW_CLS, k=3)
-    reading = read_attention(scorer, ["ACGTACCATT", "ACGTAC"])
+    reading = read_attention(scorer, TEXTS)
     edges = reading.edges(4)
     layer = reading.layers[0][1]
     dense = dense_weights(layer)
-    mine = edges[
-        (edges["id"] == "1") & (edges["member"] == 0) & (edges["layer"] == 1) & (edges["head"] == 0)
-    ]
+    mine = edges.query("id == '1' and member == 0 and layer == 1 and head == 0")
     assert len(mine) == 4
     best = dense[1, 0, :5, :5].detach().flatten().topk(4)  # [CLS] and four 3-mers
     np.testing.assert_allclose(mine["weight"], best.values)
@@ -68,10 +56,8 @@ def test_edges_are_the_largest_dense_weights_in_letters():
         for column in ("query_start", "key_start")
     ]
     assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
-    assert [
-        end is pd.NA or end - start
-        for start, end in zip(mine["key_start"], mine["key_end"], strict=True)
-    ] == [place == 0 or 3 for place in places[1]]
+    widths = (mine["key_end"] - mine["key_start"]).fillna(0)
+    assert widths.tolist() == [3 * (place > 0) for place in places[1]]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +70,12 @@ def test_every_position_is_read(position):
 
 
 def test_rollout_starts_where_the_head_reads():
-    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
     found = reading.rollout()
     assert found.shape == (2, 10)
     assert not found[1, 6:].any()
     assert 0 < found[0].sum() < 1  # the rest stays at [CLS]
-    pooled = read_attention(scorer_of(NO_STEM, k=1), ["ACGTACCATT", "ACGTAC"]).rollout()
+    pooled = read_attention(scorer_of(NO_STEM, k=1), TEXTS).rollout()
     np.testing.assert_allclose(pooled.sum(1), 1, rtol=1e-5)
 
 
@@ -111,32 +97,24 @@ def test_unreadable_models():
         read_attention(scorer_of(), [])
     with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
         read_attention(scorer_of(), ["AC"])
-    with pytest.raises(
-        ValueError, match="cannot read attention: models of kind 'cnn' have no attention"
-    ):
+    with pytest.raises(ValueError, match="models of kind 'cnn' have no attention"):
         read_attention(scorer_of(CNN), ["ACGTACGT"])
 
 
 def test_attention_between_spans_equals_dense_weights():
-    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
     spans = [np.array([[0, 3], [5, 9], [9, 10]]), np.array([[1, 2], [4, 6]])]
     first, second = reading.between(spans)
     assert (first.shape, second.shape) == ((3, 3), (2, 2))
-    dense = np.mean(
-        [
-            dense_weights(layer).detach().numpy().mean(1)
-            for layers in reading.layers
-            for layer in layers
-        ],
-        axis=0,
-    )  # (B, positions, positions), [CLS] first
+    each = [dense_weights(layer).detach() for layers in reading.layers for layer in layers]
+    dense = np.mean([of_layer.mean(1).numpy() for of_layer in each], axis=0)  # [CLS] first
     np.testing.assert_allclose(first[0, 1], dense[0, 1:4, 6:10].sum(1).mean(), rtol=1e-5)
     np.testing.assert_allclose(second[1, 0], dense[1, 5:7, 2:3].sum(1).mean(), rtol=1e-5)
     assert first[0, 2] == 0  # outside the window
 
 
 def test_map_equals_dense_weights_with_one_bin_per_token():
-    reading = read_attention(scorer_of(WINDOW_CLS, k=3), ["ACGTACCATT", "ACGTAC"])
+    reading = read_attention(scorer_of(WINDOW_CLS, k=3), TEXTS)
     layer = reading.layers[1][0]
     dense = dense_weights(layer).detach().numpy()
     whole = reading.map(1, member=1, layer=0, head=1)
@@ -151,9 +129,8 @@ def test_map_equals_dense_weights_with_one_bin_per_token():
 
 
 def test_long_map_has_only_bins():
-    found = read_attention(
-        scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1), ["ACGT" * 1500]
-    ).map(bins=50)
+    scorer = scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1)
+    found = read_attention(scorer, ["ACGT" * 1500]).map(bins=50)
     assert found.weights.shape == (50, 50)
     assert (found.edges[0], found.edges[-1], len(found.edges)) == (0, 6000, 51)
     np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-4)

@@ -13,7 +13,6 @@ from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import Guided, Saturation
 from selfattn_bio.attribution.rules import PLAIN, centred, gradient_at
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.objectives.outputs import find_output
 
@@ -24,10 +23,10 @@ RECORDS = {
 }
 
 
-def outputs_of(scorer, text):
-    """Return the outputs of each member for one sequence alone, (M, N, C)."""
+def outputs_of(scorer, *texts):
+    """Return the outputs of each member for sequences of one length, (n, M, N, C)."""
     with torch.inference_mode():
-        return scorer.network(scorer.tokens_of([ascii_of(text)]))[0].numpy()
+        return scorer.network(scorer.tokens_of([ascii_of(text) for text in texts])).numpy()
 
 
 def log_points(outputs):
@@ -35,24 +34,24 @@ def log_points(outputs):
     return np.log(np.log1p(np.exp(outputs[..., 1])).sum(-1))
 
 
-def value_of(scorer, name, text):
-    """Return the value to explain, of the mean outputs of the members."""
-    outputs = outputs_of(scorer, text).mean(0)
+def values_of(scorer, name, *texts):
+    """Return the values to explain, of the mean outputs of the members, (n,)."""
+    outputs = outputs_of(scorer, *texts).mean(1)
     if name == "place":
         return log_points(outputs)
     column = {"E": 1, "C": 2}[RECORDS[name][0]]
-    return np.mean(logit(softmax(outputs, axis=1)[:, column]))
+    return logit(softmax(outputs, axis=2)[..., column]).mean(1)
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_value_of_a_record(name):
     scorer, (target, texts) = HEADS[name][0], RECORDS[name]
     letters = [ascii_of(text) for text in texts]  # padding of the shorter one does not count
-    expected = [value_of(scorer, name, text) for text in texts]
+    expected = [values_of(scorer, name, text)[0] for text in texts]
     np.testing.assert_allclose(Target(target).values(scorer, letters), expected)
     output = find_output(scorer.objective.outputs, target)
     found = output.value(scorer.network_outputs(letters))  # (n, M)
-    of_members = [outputs_of(scorer, text) for text in texts]
+    of_members = [outputs_of(scorer, text)[0] for text in texts]
     if name == "place":
         scores = [log_points(outputs) for outputs in of_members]
     else:
@@ -73,12 +72,10 @@ def test_gradient_of_a_record_equals_differences(name):
         step = torch.zeros_like(shift)
         step[row, position, dim] = 1e-5
         with torch.inference_mode():
+            embedded = scorer.network.embed(tokens)
             up, down = (
-                chosen(
-                    scorer.network.classify(scorer.network.embed(tokens) + sign * step, tokens > 0),
-                    tokens,
-                )[row]
-                for sign in (1, -1)
+                chosen(scorer.network.classify(x, tokens > 0), tokens)[row]
+                for x in (embedded + step, embedded - step)
             )
         difference = float(up - down) / 2e-5
         assert float(gradient[row, position, dim]) == pytest.approx(difference, rel=1e-4, abs=1e-8)
@@ -89,12 +86,9 @@ def test_mutagenesis_of_a_record_equals_values_of_mutants(name):
     scorer, (target, texts) = HEADS[name][0], RECORDS[name]
     alphabet = scorer.alphabet.letters
     for text in texts:
-        values = np.array(
-            [
-                [value_of(scorer, name, text[:at] + letter + text[at + 1 :]) for letter in alphabet]
-                for at in range(len(text))
-            ]
-        )
+        places = range(len(text))
+        mutants = [text[:at] + letter + text[at + 1 :] for at in places for letter in alphabet]
+        values = values_of(scorer, name, *mutants).reshape(len(text), -1)
         (scores,) = Saturation().scores(scorer, [ascii_of(text)], Target(target))
         np.testing.assert_allclose(scores, centred(values), atol=1e-6)
         (guided,) = Guided(fraction=1.0).scores(scorer, [ascii_of(text)], Target(target))
@@ -112,7 +106,5 @@ def test_records_of_bins_and_labels_are_numbers():
     assert explain(scorer, texts, target=target).numbers == ("-",)
     assert explain(scorer, texts, target=Target("-", 2, 5)).numbers == ()
     assert explain(HEADS["masked k-mer"][0], texts, target="ACG").numbers == ()
-    with pytest.raises(ArgumentError, match="the model has 3 outputs; choose one of H, E, C"):
-        explain(HEADS["letter of protein"][0], ["ACDEFGHIKL"])
     with pytest.raises(ValueError, match="objective 'masked' has no outputs for complete sequence"):
         HEADS["masked k-mer"][0].outputs([ascii_of("ACGTACGT")])

@@ -10,11 +10,11 @@ from selfattn_bio.model.classifier import both_strands, mirrored
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.sequence.alphabet import DNA
 
-SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16}
-NO_STEM, CONV = (
-    {"kind": "none"},
-    {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3},
-)
+SIZES = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16}
+SMALL = {"kind": "attention", **SIZES}
+NO_STEM = {"kind": "none"}
+CONV = {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3}
+BIGBIRD = {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}
 MODELS = {
     "conv stem": {"stem": CONV},
     "record norm": {"stem": CONV | {"norm": "record"}},
@@ -28,10 +28,7 @@ MODELS = {
     "learned": {"stem": NO_STEM, "position": {"kind": "learned", "max_length": 96}},
     "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
     "window": {"stem": NO_STEM, "pattern": {"kind": "window", "window": 5, "num_global": 1}},
-    "bigbird": {
-        "stem": NO_STEM,
-        "pattern": {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0},
-    },
+    "bigbird": {"stem": NO_STEM, "pattern": BIGBIRD},
     **{
         mixer["kind"]: {"stem": NO_STEM, "position": {"kind": "none"}, "mixer": mixer}
         for mixer in (
@@ -44,18 +41,10 @@ MODELS = {
 
 
 def run_of(name, k=1, strands="shared"):
-    model = (
-        MODELS[name] if MODELS[name].get("kind") else {"kind": "attention"} | SMALL | MODELS[name]
-    )
-    data = {"positives": "a", "negatives": "b"}
-    return config.RunFile.model_validate(
-        {
-            "data": data,
-            "tokens": {"k": k},
-            "model": model | {"members": 2, "strands": strands},
-            "variants": {},
-        }
-    )
+    model = ({} if "kind" in MODELS[name] else SMALL) | MODELS[name]
+    model |= {"members": 2, "strands": strands}
+    sections = {"data": {"positives": "a", "negatives": "b"}, "tokens": {"k": k}, "variants": {}}
+    return config.RunFile.model_validate(sections | {"model": model})
 
 
 def trained(run):
@@ -97,21 +86,15 @@ def test_both_strands_alternate_in_the_batch():
     assert mask.sum(1).tolist() == [2, 2, 3, 3]
 
 
-@pytest.mark.parametrize(
-    ("name", "k"),
-    [
-        *((name, 1) for name in MODELS),
-        *((name, 3) for name in ("conv stem", "t5", "causal", "cnn")),
-    ],
-)
+WITH_KMERS = [(name, 3) for name in ("conv stem", "t5", "causal", "cnn")]
+
+
+@pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in MODELS), *WITH_KMERS])
 def test_output_equals_the_other_strand(name, k):
     scorer = trained(run_of(name, k))
     letters = sequences()
     assert len(list(scorer.batches(letters))) == 1  # with padding
-    forward, backward = (
-        scorer.network_outputs(letters),
-        scorer.network_outputs(other_strand(letters)),
-    )
+    forward, backward = map(scorer.network_outputs, (letters, other_strand(letters)))
     np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-10)
     alone = [scorer.network_outputs([row])[0] for row in letters]
     np.testing.assert_allclose(forward, alone, rtol=0, atol=1e-8)
@@ -126,9 +109,8 @@ def test_weights_without_sharing_depend_on_the_strand(name):
     given = scorer_of(run, plain)
     forward, backward = given.logits(sequences()), given.logits(other_strand(sequences()))
     assert np.abs(forward - backward).max() > 1e-4
-    np.testing.assert_allclose(
-        shared.logits(sequences()), (forward + backward) / 2, rtol=0, atol=1e-10
-    )
+    found = shared.logits(sequences())
+    np.testing.assert_allclose(found, (forward + backward) / 2, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["conv stem", "cls head", "window"])
@@ -141,21 +123,14 @@ def test_encode_swaps_halves_and_mirrors_positions(name):
     assert forward.shape == (5, places, 2 * 2 * 16)
     assert mask.sum(1).tolist() == [-(-len(row) // scorer.run.output_stride) for row in letters]
     swapped = torch.cat(backward.chunk(2, -1)[::-1], -1)
-    torch.testing.assert_close(
-        (forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(forward[mask], mirrored(swapped, mask)[mask], rtol=0, atol=1e-10)
     assert not torch.allclose(*forward.chunk(2, -1))
 
 
 def test_training_gradient_equals_the_other_strand():
-    run = run_of("conv stem").model_copy(
-        update={
-            "model": config.AttentionModel(
-                **SMALL, stem=config.ConvStemSection(), dropout=0, strands="shared"
-            )
-        }
-    )
-    scorer = trained(run)
+    stem = config.ConvStemSection()
+    model = config.AttentionModel(**SIZES, stem=stem, dropout=0, strands="shared")
+    scorer = trained(run_of("conv stem").model_copy(update={"model": model}))
     found = []
     for letters in (sequences(), other_strand(sequences())):
         scorer.network.zero_grad()

@@ -27,10 +27,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def rewrite(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+def rewritten(old, new):
+    """Return a function that replaces text of a file."""
+
+    def rewrite(path):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return rewrite
 
 
 def test_model_folder_round_trip(folder):
@@ -40,10 +45,7 @@ def test_model_folder_round_trip(folder):
     assert run.model == TINY.model
     assert run.tokens == TINY.tokens
     assert provenance["calibration"] == CALIBRATED
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True)
-    )
+    torch.testing.assert_close(network.state_dict(), expected.state_dict(), rtol=0, atol=0)
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert weights.metadata() == {"format": "pt"}
 
@@ -68,36 +70,15 @@ def truncate(path):
             (part, Path.unlink, f"{part} is missing")
             for part in ("model.safetensors", "run.toml", "provenance.json")
         ),
-        (
-            "model.safetensors",
-            truncate,
-            r"weights do not match provenance.json: their sha256 is \w{12}, not \w{12}",
-        ),
+        ("model.safetensors", truncate, r"provenance.json: their sha256 is \w{12}, not \w{12}"),
         (
             "run.toml",
-            lambda path: rewrite(path, "embed_dim = 8", "embed_dim = 16"),
+            rewritten("embed_dim = 8", "embed_dim = 16"),
             r"weights do not fit the network of run.toml: .* has shape \(.*\), not \(.*\)",
         ),
-        (
-            "run.toml",
-            lambda path: rewrite(path, "num_layers = 1", "num_layers = 2"),
-            r"weights do not fit the network of run.toml: .* has shape none, not \(.*\)",
-        ),
-        (
-            "run.toml",
-            lambda path: rewrite(path, "k = 2", "k = 3"),
-            r"vocabulary of run.toml \(\w{12}\) is not the one of the training \(\w{12}\)",
-        ),
-        (
-            "provenance.json",
-            lambda path: path.write_text("{"),
-            r"provenance\.json: cannot read this file",
-        ),
-        (
-            "provenance.json",
-            lambda path: rewrite(path, "calibration", "other"),
-            r"provenance\.json: calibration is missing",
-        ),
+        ("run.toml", rewritten("num_layers = 1", "num_layers = 2"), r"has shape none, not \(.*\)"),
+        ("run.toml", rewritten("k = 2", "k = 3"), r"vocabulary of run.toml \(\w{12}\) is not the"),
+        ("provenance.json", rewritten("calibration", "other"), "calibration is missing"),
     ],
 )
 def test_damaged_folder_names_the_part(folder, part, damage, message):
@@ -126,9 +107,7 @@ def test_weights_of_a_wrong_type_or_value(folder, change, message):
 def test_pickle_is_refused_with_reason(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     for path in (tmp_path, tmp_path / name):
-        with pytest.raises(
-            ModelFolderError, match=f"'{name}' is a pickle, which can run code and is not opened"
-        ):
+        with pytest.raises(ModelFolderError, match=f"'{name}' is a pickle, which can run code"):
             load_model(path)
 
 

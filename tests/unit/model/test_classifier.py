@@ -15,36 +15,29 @@ from selfattn_bio.model.stem import TowerStem
 V = 20
 SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.1}
 CONV = config.ConvStemSection(token_dim=6, kernel=5, pool=4, second_kernel=3)
+TOWER = config.TowerStemSection(
+    token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
+)
+CLS, NO_STEM = {"kind": "cls"}, {"kind": "none"}
+WINDOW = {"kind": "window", "window": 3, "num_global": 1}
 SECTIONS = {
-    "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
-    "conv, rotary, cls": config.AttentionModel(
-        **SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHeadSection()
-    ),
-    "no stem, t5, window + global, cls": config.AttentionModel(
-        **SMALL,
-        stem=config.NoStemSection(),
-        pattern=config.WindowPattern(window=3, num_global=1),
-        head=config.ClsHeadSection(),
-    ),
-    "no stem, no position, one part": config.AttentionModel(
-        **SMALL,
-        stem=config.NoStemSection(),
-        position=config.NoPositionSection(),
-        head=config.PoolingHeadSection(parts=1),
-    ),
-    "three members": config.AttentionModel(**SMALL, stem=CONV, members=3),
-    "tower, t5, pooling": config.AttentionModel(
-        **SMALL,
-        stem=config.TowerStemSection(
-            token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
-        ),
-    ),
-    "conv by the record": config.AttentionModel(
-        **SMALL, stem=CONV.model_copy(update={"norm": "record"})
-    ),
+    name: config.AttentionModel(**SMALL, **settings)
+    for name, settings in {
+        "conv, t5, pooling": {"stem": CONV},
+        "conv, rotary, cls": {"stem": CONV, "position": {"kind": "rotary"}, "head": CLS},
+        "no stem, t5, window + global, cls": {"stem": NO_STEM, "pattern": WINDOW, "head": CLS},
+        "no stem, no position, one part": {
+            **{"stem": NO_STEM, "position": {"kind": "none"}},
+            "head": {"kind": "pooling", "parts": 1},
+        },
+        "three members": {"stem": CONV, "members": 3},
+        "tower, t5, pooling": {"stem": TOWER},
+        "conv by the record": {"stem": CONV.model_copy(update={"norm": "record"})},
+    }.items()
+} | {
     "cnn": config.CnnModel(
         embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8
-    ),
+    )
 }
 
 
@@ -137,9 +130,6 @@ def test_stochastic_depth_grows_with_the_depth():
     assert [layer.p for layer in layers] == [0.2, 0.4]
 
 
-TOWER = config.TowerStemSection(
-    token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
-)
 OF_PLACES = {
     "window + global": config.AttentionModel(
         **SMALL, members=2, stem=TOWER, pattern=config.WindowPattern(window=3, num_global=2)
@@ -158,19 +148,14 @@ def test_outputs_per_position_ignore_padding(section):
     for row, of_row, places in zip(tokens, outputs, (8, 5, 3), strict=True):
         assert_close(network(row[row != 0][None])[0], of_row[:, :places], atol=1e-5, rtol=1e-5)
     network.train()(tokens).sum().backward()
-    assert all(
-        weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters()
-    )
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
 
 
 def test_tower_uses_max_pooling():
     section = config.TowerStemSection(token_dim=1, channels=(), kernels=(1,), pools=(3,))
     stem = TowerStem(section, 1, 0.0).eval()
     stem.stages[0].first.weight.data.fill_(1.0)
-    x, mask = (
-        torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]),
-        torch.tensor([[True] * 5 + [False]]),
-    )
-    found, places = stem(x, mask)
+    x = torch.tensor([1.0, 5.0, -2.0, -7.0, -3.0, 9.0])
+    found, places = stem(x[None, :, None], torch.tensor([[True] * 5 + [False]]))
     assert_close(found.flatten(), gelu(torch.tensor([5.0, -3.0])), atol=1e-3, rtol=1e-3)
     assert places.tolist() == [[True, True]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import CNN, CONV, HEADS, SMALL, learner, scorer_of
+from learners import CNN, HEADS, POOLED, learner, scorer_of
 from letters import ascii_of
 from torch import nn
 
@@ -21,10 +21,8 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.kmers import tokenizer_of
 
-CONVOLVED = SMALL | {"stem": CONV}
 
-
-def binary(model=CONVOLVED, k=1, stride=1, both=False):
+def binary(model=POOLED, k=1, stride=1, both=False):
     found = learner({"kind": "binary"}, model, k=k, stride=stride, positives="a", negatives="b")
     training = found.run.training.model_copy(update={"reverse_complement": both})
     return replace(found, run=found.run.model_copy(update={"training": training}))
@@ -32,7 +30,7 @@ def binary(model=CONVOLVED, k=1, stride=1, both=False):
 
 SCORERS = {name: scorer for name, (scorer, *_) in HEADS.items() if name != "masked k-mer"} | {
     "both strands, k-mers": binary(k=3, stride=2, both=True),
-    "shared strands": binary(CONVOLVED | {"strands": "shared"}, k=3),
+    "shared strands": binary(POOLED | {"strands": "shared"}, k=3),
     "cnn": binary(CNN),
     "stack, float32": load("promoter", device="cpu"),
 }
@@ -61,7 +59,7 @@ def test_one_hot_outputs_equal_those_of_letters(scorer):
     np.testing.assert_array_equal(scorer.network_outputs(letters).mean(1), expected)
 
 
-@pytest.mark.parametrize(("k", "stride", "model"), [(1, 1, CNN), (3, 2, CONVOLVED)])
+@pytest.mark.parametrize(("k", "stride", "model"), [(1, 1, CNN), (3, 2, POOLED)])
 def test_one_hot_gradient_is_that_of_the_embeddings(k, stride, model):
     scorer = binary(model, k, stride)
     letters = letters_of(scorer)
@@ -82,13 +80,9 @@ def test_one_hot_network_of_several_models():
 
 
 def test_one_hot_network_of_two_inputs():
-    run = config.RunFile.model_validate(
-        {
-            "data": {"sequences": "t.tsv", "label": "label"},
-            "partner": {"kind": "sequence", "column": "other"},
-            "model": {"kind": "paired"},
-        }
-    )
+    sections = {"data": {"sequences": "t.tsv", "label": "label"}, "model": {"kind": "paired"}}
+    sections["partner"] = {"kind": "sequence", "column": "other"}
+    run = config.RunFile.model_validate(sections)
     pairs = PairedScorer(run, tokenizer_of(run), build_network(run).eval())
     with pytest.raises(ArgumentError, match=r"two inputs .*of_first\(partners\)\.as_module"):
         pairs.as_module()

@@ -33,7 +33,6 @@ class Network(nn.Module):
 def build(vocabulary_size, num_outputs):
     return Network(vocabulary_size)
 """
-BUILD = "    return Network(vocabulary_size)"
 
 
 @pytest.fixture(autouse=True)
@@ -71,23 +70,16 @@ def line_of(text, part):
             SyntaxError,
         ),
         (
-            GOOD.replace("from torch", "import numpyx\nfrom torch"),
+            f"import numpyx\n{GOOD}",
             "import numpyx",
-            "importing 'broken' failed with ModuleNotFoundError: No module named 'numpyx'. Install "
-            "the missing package, or correct the import",
+            "importing 'broken' failed with ModuleNotFoundError: No module named 'numpyx'. Install",
             ModuleNotFoundError,
         ),
+        (GOOD + "1 / 0\n", "1 / 0", "importing 'broken' failed with ZeroDiv", ZeroDivisionError),
         (
-            GOOD + "x = 1 / 0\n",
-            "x = 1",
-            "importing 'broken' failed with ZeroDiv",
-            ZeroDivisionError,
-        ),
-        (
-            GOOD.replace(BUILD, "    return Net(vocabulary_size)"),
-            "    return Net(",
-            "'broken:build' failed with NameError: name 'Net' is not defined. Correct the code, or "
-            "[model] settings",
+            GOOD.replace(" Network(vocab", " Net(vocab"),
+            " Net(",
+            "'broken:build' failed with NameError: name 'Net' is not defined. Correct the code, or",
             NameError,
         ),
     ],
@@ -104,37 +96,28 @@ def test_build_error_names_the_line(folder, text, part, message, cause):
 def test_forward_error_names_the_line(folder):
     text = GOOD.replace("embeddings.mean(1)", "embeddings @ embeddings")
     network, tokens = built(text), torch.full((2, 3), 4)
-    place = f"{folder / 'broken.py'}:{line_of(text, ' @ ')}: "
-    with pytest.raises(UserModuleError) as caught:
-        network(tokens)
-    assert str(caught.value).startswith(
-        f"{place}forward of 'broken:build' failed with RuntimeError"
-    )
-    assert isinstance(caught.value.__cause__, RuntimeError)
-    with pytest.raises(UserModuleError) as caught:
-        network.classify(network.embed(tokens), tokens != 0)
-    assert str(caught.value).startswith(f"{place}classify of 'broken:build' failed with")
-    with pytest.raises(
-        UserModuleError, match=r"broken\.py:11: embed of 'broken:build' failed with"
+    for call, name, at in (
+        (lambda: network(tokens), "forward", " @ "),
+        (lambda: network.classify(network.embed(tokens), tokens != 0), "classify", " @ "),
+        (lambda: network.embed(tokens + 9), "embed", "self.embedding(tokens)"),
     ):
-        network.embed(tokens + 9)
+        with pytest.raises(UserModuleError) as caught:
+            call()
+        place = f"{folder / 'broken.py'}:{line_of(text, at)}: "
+        assert str(caught.value).startswith(f"{place}{name} of 'broken:build' failed with ")
+        assert isinstance(caught.value.__cause__, RuntimeError | IndexError)
 
 
 def test_helper_file_is_named(folder):
     with pytest.raises(UserModuleError, match=r"broken_helper\.py:2: importing 'broken' failed"):
         built(f"import broken_helper\n{GOOD}", broken_helper="\nraise ValueError\n")
-    with pytest.raises(
-        UserModuleError, match=r"broken_helper\.py:1: .*SyntaxError: invalid syntax"
-    ):
+    with pytest.raises(UserModuleError, match=r"broken_helper\.py:1: .*SyntaxError: invalid "):
         built(f"import broken_helper\n{GOOD}", broken_helper="a b\n")
 
 
 def test_package_that_cannot_be_imported_is_named(folder):
-    with pytest.raises(
-        UserModuleError,
-        match=r"broken_package/__init__\.py:1: the package of 'broken_package\.net' failed with "
-        "ModuleNotFoundError: No module named 'numpyx'",
-    ):
+    message = r"broken_package/__init__\.py:1: the package of 'broken_package\.net' failed with Mod"
+    with pytest.raises(UserModuleError, match=message):
         built(GOOD, "broken_package.net", **{"broken_package.__init__": "import numpyx\n"})
     allow_module("broken_none.net:build")
     with pytest.raises(RunFileError, match=r"there is no module 'broken_none\.net'"):

@@ -91,17 +91,12 @@ def test_renamed_checkpoint_of_other_run_is_ignored(path, caplog):
     save_steps(path, 10)
     (path / NAMES.format(10, "a")).rename(path / NAMES.format(10, "b"))
     assert latest(path, "b") is None
-    assert (
-        "checkpoint is damaged (its fingerprint is a, not b); training starts again" in caplog.text
-    )
+    assert "damaged (its fingerprint is a, not b); training starts again" in caplog.text
 
 
 def test_other_processes_read_and_do_not_write(path):
     save_steps(path, 10)
-    with (
-        CheckpointFolder(path, "a"),
-        CheckpointFolder(path, "a", writes=False) as other,
-    ):
+    with CheckpointFolder(path, "a"), CheckpointFolder(path, "a", writes=False) as other:
         other.save(20, TENSORS, {"step": 20})
         assert other.latest()[1] == {"step": 10}
 
@@ -132,10 +127,7 @@ def test_signals_are_caught_and_restored():
 def test_changed_settings_start_again_and_old_ones_resume(path, caplog):
     save_steps(path, 10, 20, 30)
     assert latest(path, "b") is None
-    assert (
-        "training starts again; 2 checkpoints of other data, settings or versions (0 MB) stay "
-        "until its model is written" in caplog.text
-    )
+    assert "training starts again; 2 checkpoints of other data, settings or ver" in caplog.text
     caplog.clear()
     save_steps(path, 1, 2, 3, fingerprint="b")
     caplog.clear()
@@ -186,19 +178,12 @@ def test_partial_files_of_killed_trainer_are_removed(path):
     assert not list(path.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize(
-    ("code", "call"),
-    [
-        (errno.ENOSPC, "pathlib.Path.write_bytes"),
-        (errno.EIO, "os.fsync"),
-        (errno.ESTALE, "os.replace"),
-    ],
-)
-def test_disk_error_names_the_checkpoint(path, monkeypatch, code, call):
+@pytest.mark.parametrize("call", ["pathlib.Path.write_bytes", "os.fsync", "os.replace"])
+def test_disk_error_names_the_checkpoint(path, monkeypatch, call):
     save_steps(path, 1)
     with monkeypatch.context() as broken:
-        broken.setattr(call, failing(code))
-        with pytest.raises(OSError, match=os.strerror(code)) as error:
+        broken.setattr(call, failing(errno.ENOSPC))
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as error:
             save_steps(path, 2)
     assert error.value.filename == str(path / NAMES.format(2, "a"))
     assert latest(path) == 1
@@ -323,18 +308,16 @@ def test_commit_of_a_package(tmp_path, monkeypatch):
     assert commit_of(package) is None
 
 
-@pytest.mark.parametrize("name", ["loop.py", "band.cpp"])
-def test_hash_of_code_covers_python_and_cpp(name, tmp_path, monkeypatch):
-    copy = tmp_path / "package"
-    shutil.copytree(
-        Path(selfattn_bio.__file__).parent,
-        copy,
-        ignore=shutil.ignore_patterns("models", "project", "*.gz", "__pycache__"),
-    )
+def test_hash_of_code_covers_python_and_cpp(tmp_path, monkeypatch):
+    copy, ignored = tmp_path / "package", ("models", "project", "*.gz", "__pycache__")
+    package = Path(selfattn_bio.__file__).parent
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns(*ignored))
     monkeypatch.setattr(resume, "__file__", str(copy / "training" / "resume.py"))
     hash_now = code_sha256.__wrapped__  # without the cache
-    before = hash_now()
-    assert before == hash_now()
-    source = next(copy.rglob(name))
-    source.write_bytes(source.read_bytes() + b"\n")
-    assert hash_now() != before
+    hashes = [hash_now()]
+    assert hash_now() == hashes[0]
+    for name in ("loop.py", "band.cpp"):
+        source = next(copy.rglob(name))
+        source.write_bytes(source.read_bytes() + b"\n")
+        hashes.append(hash_now())
+    assert len(set(hashes)) == 3

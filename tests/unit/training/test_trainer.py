@@ -10,11 +10,10 @@ import torch
 
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.loss import Batch
-from selfattn_bio.training.messages import named_metric
 from selfattn_bio.training.private import PrivateSteps
 from selfattn_bio.training.resume import StopSignals
 from selfattn_bio.training.steps import Steps
-from selfattn_bio.training.trainer import MAX_NAMED, Trainer, Validation
+from selfattn_bio.training.trainer import Trainer, Validation
 
 
 @pytest.mark.parametrize(
@@ -96,14 +95,9 @@ def test_every_process_scores_few_records(rank, monkeypatch):
     """With 9 processes and 8 records, the last process had no record and failed."""
     monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: None)
     signals = StopSignals()
-    validation = validation_of(
-        signals,
-        Rows(signals),
-        world_size=9,
-        global_rank=rank,
-        device="cpu",
-        all_reduce=lambda mine, reduce_op: {"max": mine}[reduce_op],
-    )
+    processes = {"world_size": 9, "global_rank": rank, "device": "cpu"}
+    processes["all_reduce"] = lambda mine, reduce_op: {"max": mine}[reduce_op]
+    validation = validation_of(signals, Rows(signals), **processes)
     validation.scorer = SimpleNamespace(network=torch.nn.BatchNorm1d(1))
     assert np.array_equal(validation.outputs(), 10.0 * np.arange(8)[:, None])
 
@@ -122,28 +116,3 @@ def test_lines_have_the_name_and_come_from_one_process(caplog):
         fabric = SimpleNamespace(is_global_zero=first)
         Trainer.log(SimpleNamespace(name="cnn 2", fabric=fabric), "step 1/2")
     assert caplog.messages == ["cnn 2: step 1/2"]
-
-
-def test_metrics_are_named_by_their_titles():
-    assert named_metric("worst_auroc", 0.5) == "AUROC of the worst group 0.5000"
-
-
-@pytest.mark.parametrize("number", [MAX_NAMED, MAX_NAMED + 1])
-def test_ids_of_many_records_are_written_to_a_file(tmp_path, number):
-    (tmp_path / "model.checkpoints").mkdir()
-    ids = [f"r{i}" for i in range(number)]
-    trainer = SimpleNamespace(
-        output=tmp_path / "model",
-        history=SimpleNamespace(step=6),
-        steps=SimpleNamespace(stream=SimpleNamespace(ids=lambda step: ids if step == 6 else [])),
-        fabric=SimpleNamespace(is_global_zero=True),
-    )
-    message = str(Trainer._not_finite(trainer, float("nan"), 1.5))
-    assert "not finite at step 7: loss nan, gradient norm 1.5 (records: " in message
-    path = tmp_path / "model.checkpoints" / "not-finite-000000007.txt"
-    if number > MAX_NAMED:
-        assert f"{number}, listed in {path}" in message
-        assert path.read_text().split() == ids
-    else:
-        assert "r0, r1" in message
-        assert not path.exists()

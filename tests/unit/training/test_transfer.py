@@ -79,10 +79,8 @@ def test_dilated_cnn_starts_from_embedding_and_stem(tmp_path):
     tower = config.TowerStemSection(**sizes, residual_kernel=3)
     start = MODEL.model_copy(update={"stem": tower})
     torch.manual_seed(1)
-    weights = {
-        name: weight.contiguous()
-        for name, weight in build_network(binary(start)).state_dict().items()
-    }
+    weights = build_network(binary(start)).state_dict()
+    weights = {name: weight.contiguous() for name, weight in weights.items()}
     save_model(tmp_path, binary(start), weights, {"calibration": CALIBRATED})
     objective = config.BinsObjective(points="p.bed")
     dilated = config.DilatedModel(embed_dim=SMALL["embed_dim"], stem=tower, dilations=(1,))
@@ -158,11 +156,9 @@ def test_learning_rates_by_layer_and_gradual_thawing():
     decay = config.Transfer(parent="p", layer_decay=0.5)
     assert [rate_of_layer(layer, 2, 0, decay) for layer in range(4)] == [0.125, 0.25, 0.5, 1.0]
     gradual = config.Transfer(parent="p", adapt="gradual", unfreeze_every=10)
-    moving = {
-        step: [rate_of_layer(layer, 2, step, gradual) for layer in range(4)]
-        for step in (9, 10, 25, 30)
-    }
-    assert moving == {9: [0, 0, 0, 1], 10: [0, 0, 1, 1], 25: [0, 1, 1, 1], 30: [1, 1, 1, 1]}
+    moving = {9: [0, 0, 0, 1], 10: [0, 0, 1, 1], 25: [0, 1, 1, 1], 30: [1, 1, 1, 1]}
+    for step, rates in moving.items():
+        assert [rate_of_layer(layer, 2, step, gradual) for layer in range(4)] == rates
     assert rate_of_layer(0, 2, 0, None) == 1
 
 
@@ -179,16 +175,12 @@ def test_frozen_layers_do_not_take_steps(parent):
         own = [parameter.grad for parameter, name in names.items() if factor_of(layer_of(name, 2))]
         expected = torch.stack([gradient.norm() for gradient in own]).norm()
         set_rates(optimizer, 1e-3, factor_of)
-        torch.testing.assert_close(
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9), expected
-        )
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9)
+        torch.testing.assert_close(norm, expected)
         optimizer.step()
         optimizer.zero_grad()
-        return {
-            layer_of(name, 2)
-            for name, value in network.state_dict().items()
-            if not torch.equal(value, before[name])
-        }
+        after = network.state_dict()
+        return {layer_of(name, 2) for name in after if not torch.equal(after[name], before[name])}
 
     # running statistics of the stem stay too
     assert moved_by_a_step(lambda layer: float(layer == 3)) == {3}
