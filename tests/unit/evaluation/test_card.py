@@ -56,19 +56,18 @@ def test_card_names_stack_parts(folder):
     for name in ("kmer6_logistic", "motif_scores"):
         (stacked / "stack" / name).mkdir(parents=True)
 
-    def weigh(**weights):
+    def card_of(*metrics, **weights):
         stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
         (stacked / "stack" / "weights.json").write_text(json.dumps(stored))
+        return model_card(stacked, VALID, *metrics)
 
-    weigh(network=0.08, motif_scores=1.27)
-    card = model_card(stacked, VALID)
+    card = card_of(network=0.08, motif_scores=1.27)
     times = "\N{MULTIPLICATION SIGN}"
     assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
     assert "The validation metrics below are those of the network alone." in card
-    assert "of the network alone" not in model_card(stacked, VALID, {})
-    weigh(network=1)
+    assert "of the network alone" not in card_of({}, network=0.08)
     left_out = "The simple models kmer6_logistic, motif_scores were left out"
-    assert left_out in model_card(stacked, VALID)
+    assert left_out in card_of(network=1)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):
@@ -109,6 +108,7 @@ def test_card_describes_model_folder(folder):
 
 CSV = {"sequences": ["a.csv"], "label": "label"}
 FILES = {"train": ["a.csv"], "test": ["t.csv"], "label": "label"}
+MASKED = {"data": {"sequences": ["a.fa"]}, "objective": {"kind": "masked"}}
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,13 @@ FILES = {"train": ["a.csv"], "test": ["t.csv"], "label": "label"}
         ({"data": CSV, "split": {"kind": "column"}}, "given in the data, in column `split`."),
         ({"tokens": {"k": 1}}, "reads DNA as single bases and"),
         ({"training": {"labels": "shuffled"}}, "**This model is a negative control"),
+        (MASKED, "is a language model"),
     ],
 )
 def test_card_names_settings(folder, sections, words):
-    assert words in model_card(folder(**sections), VALID)
+    card = model_card(folder(**sections), VALID)
+    assert words in card
+    assert ("at least 0.490" in card) == (sections != MASKED)
 
 
 def test_card_has_test_and_validation_metrics(folder):
@@ -136,13 +139,6 @@ def test_card_has_test_and_validation_metrics(folder):
     assert "threshold | |" not in page
     assert "no test metrics" not in page
     assert "split at random (valid 15%" in page
-
-
-def test_card_of_a_language_model(folder):
-    masked = folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"})
-    page = model_card(masked, {"valid_perplexity": 40.0})
-    assert "is a language model" in page
-    assert "threshold" not in page
 
 
 def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):

@@ -100,35 +100,24 @@ def test_the_worst_group_and_the_gap():
     assert np.isnan(worst_auroc(groups[80:], labels[80:], p[80:]))
 
 
-LENGTHS = "below 900; 900 to 1,100; 1,100 to 10,000; 10,000 and more"
-
-
-@pytest.mark.parametrize("text", [LENGTHS, "chr2; chr10; chrX", "below 0.4; 0.4 and more"])
-def test_groups_are_in_numeric_order(text):
-    names = text.split("; ")
-    size = 2 * len(names)
-    found = in_groups(sorted(names) * 2, np.arange(size) % 2, np.full(size, 0.5))
-    assert [entry["group"] for entry in found["groups"]] == names
-
-
-def test_length_groups_are_whole_numbers():
-    names = _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist()
-    assert names == ["below 1,234", "1,234 to 20,000", "20,000 and more"]
-
-
-def test_one_group_has_no_gap():
-    labels = np.tile([0, 1], 10)
-    found = in_groups(["a"] * 20, labels, labels * 0.5)
+def test_groups_are_in_numeric_order():
+    lengths = _spans(np.array([-np.inf, 900, 1234.4, 20_000.0, np.inf])).tolist()
+    assert lengths == ["below 900", "900 to 1,234", "1,234 to 20,000", "20,000 and more"]
+    for names in (lengths, ["chr2", "chr10", "chrX"], ["below 0.4", "0.4 and more"]):
+        size = 2 * len(names)
+        found = in_groups(sorted(names) * 2, np.arange(size) % 2, np.full(size, 0.5))
+        assert [entry["group"] for entry in found["groups"]] == names
+    found = in_groups(["a"] * 20, np.tile([0, 1], 10), np.full(20, 0.5))
     assert (found["worst"], found["best"], found["gap"]) == (None, None, None)
     assert len(found["groups"]) == 1
 
 
-@pytest.mark.parametrize(("number", "size"), [(3, 300), (20, 40)])
-def test_equal_groups_rarely_have_a_gap(number: int, size: int):
+@pytest.mark.parametrize(("number", "size"), [(3, 200), (20, 30)])
+def test_equal_groups_rarely_have_a_gap(number, size):
     """The highest minus the lowest group is far from 0, but p < .05 in about 5 %."""
-    found = [gaps_of(number, size, seed, worse=1.0) for seed in range(100)]
+    found = [gaps_of(number, size, seed, worse=1.0) for seed in range(60)]
     for metric in ("auroc", "accuracy"):
-        assert sum(of[metric]["p"] < 0.05 for of in found) <= 11  # binomial: P(> 11) = 0.4 %
+        assert sum(of[metric]["p"] < 0.05 for of in found) <= 8  # binomial: P(> 8) = 0.3 %
         shrunk, raw = (np.median([of[metric][key] for of in found]) for key in ("shrunk", "value"))
         assert shrunk < 0.35 * raw
 
@@ -164,41 +153,33 @@ def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
     return group_gaps(groups.astype(str).astype(object), labels, p, 0.5, SETTINGS)
 
 
-@pytest.mark.parametrize("digits", [1, 9])
-def test_group_aurocs_equal_scikit_learn(digits: int):
+def test_group_aurocs_equal_scikit_learn():
     rng = np.random.default_rng(0)
-    p = np.sort(rng.random(300).round(digits))
     groups, positive = rng.integers(4, size=300), rng.random(300) < 0.4
-    tied = np.unique(p, return_inverse=True)[1]
-    expected = [roc_auc_score(positive[groups == k], p[groups == k]) for k in range(4)]
-    np.testing.assert_allclose(_group_aurocs(groups, positive, tied), expected)
+    for digits in (1, 9):
+        p = np.sort(rng.random(300).round(digits))
+        tied = np.unique(p, return_inverse=True)[1]
+        expected = [roc_auc_score(positive[groups == k], p[groups == k]) for k in range(4)]
+        np.testing.assert_allclose(_group_aurocs(groups, positive, tied), expected)
 
 
-@pytest.mark.parametrize(
-    ("values", "inner"),
-    [(np.arange(101) / 100, [0.25, 0.5, 0.75])]
-    + [([0.0] * zeros + [1.0] * (10 - zeros), [1.0]) for zeros in (0, 1, 9)],
-)
-def test_edges_are_distinct_and_open_at_both_ends(values, inner):
-    assert quantile_edges(values, 4).tolist() == [-np.inf, *inner, np.inf]
-
-
-def in_slices(values, labels, p):
-    """Return the metrics of one model below 0.5 and from 0.5 on."""
-    edges, units = np.array([-np.inf, 0.5, np.inf]), UNITS(len(labels))
-    return slice_metrics(values, edges, np.array(labels), {"model": (p, 0.5)}, units, SETTINGS)
+def test_edges_are_distinct_and_open_at_both_ends():
+    assert quantile_edges(np.arange(101) / 100, 4).tolist() == [-np.inf, 0.25, 0.5, 0.75, np.inf]
+    for zeros in (0, 1, 9):
+        edges = quantile_edges([0.0] * zeros + [1.0] * (10 - zeros), 4)
+        assert edges.tolist() == [-np.inf, 1.0, np.inf]
 
 
 def test_each_record_is_evaluated_in_one_slice():
-    values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9])
-    p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2])  # correct below .5, wrong from .5 on
-    found = in_slices(values, [0, 1, 0, 1, 1, 0, 0, 1], p)
-    sizes = [(s["from"], s["to"], s["n"], s["positives"]) for s in found]
-    assert sizes == [(None, 0.5, 4, 2), (0.5, None, 4, 2)]
+    values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9, 1.5])
+    # correct below 0.5, wrong from 0.5 on; the last slice has one class
+    p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2, 0.9])
+    labels, edges = np.array([0, 1, 0, 1, 1, 0, 0, 1, 1]), np.array([-np.inf, 0.5, 1, np.inf])
+    *found, last = slice_metrics(values, edges, labels, {"model": (p, 0.5)}, UNITS(9), SETTINGS)
+    sizes = [(s["from"], s["to"], s["n"], s["positives"]) for s in (*found, last)]
+    assert sizes == [(None, 0.5, 4, 2), (0.5, 1, 4, 2), (1, None, 1, 1)]
     assert [s["model"]["auroc"]["value"] for s in found] == [1.0, 0.0]
-    one_class = in_slices([0.1, 0.9], [0, 1], np.array([0.1, 0.9]))  # in each slice
-    sizes = [(s["n"], s["positives"], s["model"]) for s in one_class]
-    assert sizes == [(1, 0, None), (1, 1, None)]
+    assert last["model"] is None
 
 
 def test_groups_and_slices_name_their_units():

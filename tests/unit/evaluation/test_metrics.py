@@ -47,15 +47,11 @@ def test_values_and_resamples_equal_scikit_learn(ties: bool):
         assert values == pytest.approx(expected(labels[drawn], p[drawn], 0.4))
 
 
-def test_each_resample_keeps_the_size_of_either_class():
-    labels, _ = example(n=90)
+def test_each_resample_keeps_the_size_of_either_class(monkeypatch):
+    labels, p = example(n=90)
     weights = np.concatenate(list(resamples(np.arange(90), 20, 0, labels)))
     assert (weights[:, labels == 1].sum(axis=1) == labels.sum()).all()
     assert (weights[:, labels == 0].sum(axis=1) == (1 - labels).sum()).all()
-
-
-def test_bootstrap_chunks_keep_their_number(monkeypatch):
-    labels, p = example(n=90)
     monkeypatch.setattr("selfattn_bio.evaluation.metrics.CHUNK", 90 * 7)
     assert Bootstrap(labels, draws=20).metrics(p, 0.5)["auroc"].draws.shape == (20,)
 
@@ -107,23 +103,18 @@ def test_difference_of_skewed_resamples():
     assert second.minus(first) == pytest.approx(mirrored)
 
 
-@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 2, 1], [0, 0]])
-def test_labels_must_be_both_classes(labels: list[int]):
-    with pytest.raises(ValueError, match="labels must contain both 0 and 1 and nothing else"):
-        Bootstrap(np.array(labels))
-
-
 @pytest.mark.parametrize(
-    ("p", "message"),
+    ("labels", "p", "message"),
     [
-        ([0.1, 0.2, 0.3], r"probabilities have shape \(3,\), but labels have shape \(2,\)"),
-        ([0.1, 1.5], "probability 1.5 is not between 0 and 1"),
-        ([0.1, float("nan")], "probability nan is not between 0 and 1"),
+        *((each, [], "must contain both 0 and 1 and nothing else") for each in ([1, 1], [0, 2, 1])),
+        ([0, 1], [0.1, 0.2, 0.3], r"probabilities have shape \(3,\), but labels have shape \(2,\)"),
+        ([0, 1], [0.1, 1.5], "probability 1.5 is not between 0 and 1"),
+        ([0, 1], [0.1, float("nan")], "probability nan is not between 0 and 1"),
     ],
 )
-def test_probabilities_must_fit(p: list[float], message: str):
+def test_labels_and_probabilities_must_fit(labels, p, message):
     with pytest.raises(ValueError, match=message):
-        Bootstrap(np.array([0, 1]), draws=2).metrics(p, 0.5)
+        Bootstrap(np.array(labels), draws=2).metrics(p, 0.5)
 
 
 def test_complete_units_are_resampled():
@@ -157,10 +148,9 @@ def test_few_units_are_kept_and_named():
         assert units.entry() == {"unit": name, "units": number}
 
 
-@pytest.mark.parametrize("loci", [40, 16])
-def test_intervals_over_units_cover_more_often(loci: int):
-    """Eight records of each of 40 or 16 loci have nearly the same score."""
-    held = {"records": 0, "loci": 0}
+def test_intervals_over_units_cover_more_often():
+    """Eight records of each of 16 loci have nearly the same score."""
+    held, loci = {"records": 0, "loci": 0}, 16
     units = Units.of(np.repeat(np.arange(loci), 8), "loci").numbers
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -187,9 +177,10 @@ def test_floor_is_the_error_of_a_calibrated_model():
     assert "floor" not in found["ece"].minus(found["ece"])
 
 
-@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -1.0), (2.0, 0.5)])
-@pytest.mark.parametrize("copies", [1, 4])
-def test_calibration_line_covers_the_truth(slope: float, intercept: float, copies: int):
+@pytest.mark.parametrize(
+    ("slope", "intercept", "copies"), [(1.0, 0.0, 1), (0.5, -1.0, 4), (2.0, 0.5, 4)]
+)
+def test_calibration_line_covers_the_truth(slope, intercept, copies):
     """Copies of a record form a unit, so they do not narrow the intervals."""
     held, units = [], Units.of(np.repeat(np.arange(600), copies), "loci")
     for seed in range(100):
@@ -217,28 +208,24 @@ def test_few_records_keep_the_calibration_slope(n: int, highest: float):
     assert 0.95 <= np.median(slopes) <= highest
 
 
-@pytest.mark.parametrize("p", [[0.1, 0.2, 0.2, 0.9], [0.9, 0.8, 0.8, 0.1]])
-def test_separated_labels_have_no_calibration_line(p: list[float]):
-    found = calibration_line(np.array([0, 0, 1, 1]), np.array(p), Units.single(4))
-    undefined = {"value": None, "low": None, "high": None}
-    assert found == {"calibration_slope": undefined, "calibration_intercept": undefined}
+UNDEFINED = {"value": None, "low": None, "high": None}
 
 
-def test_constant_probabilities_have_no_calibration_slope():
+def test_degenerate_probabilities_have_no_calibration_line():
+    for p in ([0.1, 0.2, 0.2, 0.9], [0.9, 0.8, 0.8, 0.1]):  # separate the labels
+        found = calibration_line(np.array([0, 0, 1, 1]), np.array(p), Units.single(4))
+        assert found == {"calibration_slope": UNDEFINED, "calibration_intercept": UNDEFINED}
     labels = (np.arange(30) % 3 == 0).astype(int)
     found = calibration_line(labels, np.full(30, 0.5), Units.single(30))
     assert found["calibration_slope"] == {"value": 0, "low": 0, "high": 0}
     assert found["calibration_intercept"]["value"] == pytest.approx(np.log(0.5), abs=0.1)
 
 
-def test_undefined_resamples_do_not_lower_p():
+def test_undefined_resamples_are_left_out():
     draws = np.r_[np.linspace(0.1, 0.3, 19), np.full(80, np.nan)]
     found = ResampledMetric(0.2, draws).minus(ResampledMetric(0.0, np.zeros(99)))
     assert found["p"] == pytest.approx(2 / 20)  # the smallest possible p of 19 resamples
-
-
-def test_undefined_metrics_have_no_interval():
     undefined = ResampledMetric(float("nan"), np.full(5, np.nan))
-    assert undefined.interval() == {"value": None, "low": None, "high": None}
+    assert undefined.interval() == UNDEFINED
     draws = np.array([0.2, np.nan, 0.4])
     assert ResampledMetric(0.3, draws).interval()["low"] == pytest.approx(0.205)

@@ -19,38 +19,31 @@ from selfattn_bio.evidence.associations import (
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
+def hits_in(records):
+    return pd.DataFrame({"record": records})
+
+
 def test_enrichment_of_worked_example():
     # positives: 0-2 with a hit, 3 without; negatives 4-7 without
-    hits = pd.DataFrame({"record": [0, 0, 1, 2]})
-    found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
+    found = enrichment(hits_in([0, 0, 1, 2]), np.array([1, 1, 1, 1, 0, 0, 0, 0]))
     assert found["enrichment_p"] == pytest.approx(4 * 1 / 56)  # C(4,3) C(4,0) / C(8,3)
     assert found["odds_ratio"] == pytest.approx(3.5 * 4.5 / (1.5 * 0.5))
-    assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (
-        3,
-        0,
-        4,
-    )
+    counts = ("positives_with_hit", "negatives_with_hit", "num_hits")
+    assert [found[name] for name in counts] == [3, 0, 4]
 
 
 def test_gc_matching_removes_gc_driven_enrichment():
     rng = np.random.default_rng(0)
     labels = np.arange(1200) % 2
-    gc = np.where(
-        labels,
-        rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]),
-        rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]),
-    )
+    gc = np.where(rng.random(1200) < 0.2 + 0.6 * labels, 0.7, 0.3)
     sequences = [rng.choice(BASES, 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]) for p in gc]
     has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
-    hits = pd.DataFrame({"record": np.flatnonzero(has)})
-    strata = strata_of(sequences, DNA)
+    hits, strata = hits_in(np.flatnonzero(has)), strata_of(sequences, DNA)
     assert enrichment(hits, labels)["enrichment_p"] < 1e-9
     found = matched_enrichment(hits, labels, strata)
     assert found["matched_p"] > 0.01
     assert 0.7 < found["matched_odds_ratio"] < 1.5
-    more = pd.DataFrame(
-        {"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))}
-    )
+    more = hits_in(np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3))))
     assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
 
 
@@ -58,7 +51,7 @@ def test_cochran_mantel_haenszel_of_worked_example():
     labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
     strata = np.array([0] * 4 + [1] * 6)
     # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
-    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})
+    hits = hits_in([0, 1, 4, 5, 7])
     # 0 to 2 of 2 hits with probabilities 1, 4, 1 (of 6), and 0 to 3 of 3 with 1, 9, 9, 1 (of 20)
     found = matched_enrichment(hits, labels, strata)
     assert found["matched_p"] == pytest.approx((4 * 1 + 1 * (9 + 1)) / (6 * 20))  # 4 or more
@@ -74,7 +67,7 @@ def test_matched_enrichment_of_one_stratum_is_fishers_test():
     rng = np.random.default_rng(0)
     for number in (20, 600, 5000):
         labels = (rng.random(number) < 0.1).astype(int)
-        hits = pd.DataFrame({"record": np.flatnonzero(rng.random(number) < 0.05 + 0.2 * labels)})
+        hits = hits_in(np.flatnonzero(rng.random(number) < 0.05 + 0.2 * labels))
         found = matched_enrichment(hits, labels, np.zeros(number, dtype=int))
         assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
 
@@ -89,7 +82,7 @@ def test_matched_enrichment_equals_enumeration():
     ]
     both = np.array([labels[records].sum() for records in arrangements])
     for records in ([0, 1, 7, 8], [0, 2, 7, 8], [0, 2, 8, 9], [2, 3, 8, 9]):
-        found = matched_enrichment(pd.DataFrame({"record": records}), labels, strata)
+        found = matched_enrichment(hits_in(records), labels, strata)
         assert found["matched_p"] == pytest.approx(np.mean(both >= labels[records].sum()))
 
 
@@ -98,7 +91,7 @@ def test_matched_enrichment_of_many_records():
     labels, strata = rng.integers(0, 2, 200_000), rng.integers(0, 30, 200_000)
     for difference, expected in ((0.02, 1e-20), (0.06, 1e-200)):
         has = rng.random(200_000) < 0.15 + difference * labels
-        found = matched_enrichment(pd.DataFrame({"record": np.flatnonzero(has)}), labels, strata)
+        found = matched_enrichment(hits_in(np.flatnonzero(has)), labels, strata)
         assert 0 < found["matched_p"] < expected
 
 
@@ -128,15 +121,8 @@ def test_strata_of_many_records_have_equal_gc():
 
 
 def places(starts, width=8, strand="+"):
-    return pd.DataFrame(
-        {
-            "record": range(len(starts)),
-            "start": starts,
-            "end": np.add(starts, width),
-            "strand": strand,
-            "p_value": 1e-5,
-        }
-    )
+    hits = hits_in(range(len(starts))).assign(start=starts, end=np.add(starts, width))
+    return hits.assign(strand=strand, p_value=1e-5)
 
 
 def anywhere(rng, number=20, records=200, length=300, width=8):
@@ -194,24 +180,15 @@ def test_position_profile_of_unequal_and_of_few_records():
 
 
 def test_one_hit_per_record_counts():
-    hits = pd.DataFrame(
-        {
-            "record": [0, 0, 1],
-            "start": [1, 5, 2],
-            "end": [9, 13, 10],
-            "strand": "+",
-            "p_value": [1e-4, 1e-6, 1e-5],
-        }
-    )
+    hits = places([1, 5, 2]).assign(record=[0, 0, 1], p_value=[1e-4, 1e-6, 1e-5])
     best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
     assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
 
 
 def test_ties_between_hits_are_random():
     rng = np.random.default_rng(0)
-    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(
-        ["record", "start"], ignore_index=True
-    )
+    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)])
+    hits = hits.sort_values(["record", "start"], ignore_index=True)
     found = position_profile(hits, anywhere(rng, 5, 200, 100), np.full(200, 100), None, rng)
     assert min(found["position_p"], found["window_p"]) > 0.01
     both = hits.assign(strand="+")

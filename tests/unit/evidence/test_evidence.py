@@ -47,21 +47,26 @@ def counting(word, weight):
     """Return a model whose log-odds are `weight` per copy of `word`, plus a little for GC."""
 
     def log_odds(sequences):
+        rows = [bytes(row) for row in sequences]
         return np.array(
-            [
-                weight * bytes(row).count(word)
-                + 0.01 * (bytes(row).count(b"G") + bytes(row).count(b"C"))
-                for row in sequences
-            ]
+            [weight * row.count(word) + 0.01 * (row.count(b"G") + row.count(b"C")) for row in rows]
         )
 
     return log_odds
 
 
-def test_used_motif_is_supported_and_ignored_is_not():
-    table = weigh(planted(), counting(WORDS["used"], 2.0))
-    assert table["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
-    used, ignored = table.loc["used"], table.loc["ignored"]
+USING = counting(WORDS["used"], 2.0)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """Return the evidence for both motifs with a model that uses the first."""
+    return weigh(planted(), USING)
+
+
+def test_used_motif_is_supported_and_ignored_is_not(usual):
+    assert usual["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
+    used, ignored = usual.loc["used"], usual.loc["ignored"]
     assert 1.4 < used["effect_low"] <= used["effect"] <= used["effect_high"] < 2.2
     assert abs(ignored["effect"]) < 0.1
     assert ignored["enrichment_q"] < 1e-6  # enriched, but not used by this model
@@ -69,9 +74,9 @@ def test_used_motif_is_supported_and_ignored_is_not():
 
 
 def test_unenriched_motif_is_not_supported():
-    table = weigh(planted(in_positives=0.4, in_negatives=0.4), counting(WORDS["used"], 2.0))
-    assert table.loc["used", "verdict"] == "inconclusive"
-    assert table.loc["used", "effect_low"] > 1
+    used = weigh(planted(in_positives=0.4, in_negatives=0.4), USING).loc["used"]
+    assert used["verdict"] == "inconclusive"
+    assert used["effect_low"] > 1
 
 
 def test_motif_lowering_the_score_is_contradicted():
@@ -100,34 +105,28 @@ def test_neighbouring_sites_are_inconclusive(weight):
 
 def test_model_failing_on_held_out_labels_supports_nothing():
     # expected by chance for a network with this spread on 5,000 validation records
-    raw, slope = counting(WORDS["used"], 2.0), 0.02
-    table = weigh(planted(), lambda sequences: raw(sequences) * slope)
-    assert table.loc["used", "effect_q"] < 1e-2  # as significant as before, but too small
-    assert table.loc["used", "verdict"] == "inconclusive"
+    used = weigh(planted(), lambda sequences: 0.02 * USING(sequences)).loc["used"]
+    assert used["effect_q"] < 1e-2  # as significant as before, but too small
+    assert used["verdict"] == "inconclusive"
 
 
 def test_general_shuffle_effect_is_not_a_motif_effect():
     held_out = planted()
     originals = {bytes(row) for row in held_out.sequences}
     table = weigh(
-        held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences])
+        held_out, lambda rows: np.array([2.0 * (bytes(row) in originals) for row in rows])
     )
     assert (table["effect"].abs() < 0.1).all()  # the control sites are shuffled as well
 
 
 def test_random_models_support_nothing():
-    supported = 0
     for seed in range(5):
-        rng = np.random.default_rng(seed)
-        weights = rng.normal(scale=0.05, size=(120, 256))
-        table = weigh(
-            planted(seed=seed),
-            lambda sequences, w=weights: np.array(
-                [w[np.arange(120), row].sum() for row in sequences]
-            ),
-        )
-        supported += (table["verdict"] == "supported").sum()
-    assert supported == 0
+        weights = np.random.default_rng(seed).normal(scale=0.05, size=(120, 256))
+
+        def log_odds(rows, weights=weights):
+            return np.array([weights[np.arange(120), row].sum() for row in rows])
+
+        assert (weigh(planted(seed=seed), log_odds)["verdict"] != "supported").all()
 
 
 def test_strands_follow_the_positives():
@@ -137,7 +136,7 @@ def test_strands_follow_the_positives():
         at = bytes(row).find(WORDS["ignored"])
         if at >= 0 and not label:
             row[at : at + 8] = DNA.reverse_complement(word)
-    ignored = weigh(held_out, counting(WORDS["used"], 2.0)).loc["ignored"]
+    ignored = weigh(held_out, USING).loc["ignored"]
     assert ignored["negatives_with_hit"] >= 10
     assert ignored["strand_plus"] > 0.95
 
@@ -146,44 +145,37 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
     rng = np.random.default_rng(0)
     found = [mean_effect(rng.normal(0.3, 1, 60), rng) for _ in range(60)]
     assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
-    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(
-        2 * 1.96 / np.sqrt(60), rel=0.1
-    )
+    width = np.mean([one["_high"] - one["_low"] for one in found])
+    assert width == pytest.approx(2 * 1.96 / np.sqrt(60), rel=0.1)
 
 
 def test_interval_of_an_effect_is_over_records():
     rng = np.random.default_rng(0)
     number, word = 100, ascii_of(WORDS["used"])
-    letters = rng.choice(BASES, (number, 120))
+    letters, sizes = rng.choice(BASES, (number, 120)), rng.normal(1, 1, number)
     letters[:, 60:68] = word
-    size = {
-        bytes(row[:10]): size for row, size in zip(letters, rng.normal(1, 1, number), strict=True)
-    }
+    size = {bytes(row[:10]): size for row, size in zip(letters, sizes, strict=True)}
     hits = pd.DataFrame({"record": range(number), "start": 60, "end": 68})
 
     def log_odds(rows):
         return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
 
     found = effect(hits, Scored(LabelledRecords(list(letters), np.ones(number)), log_odds), rng)
-    sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
+    width = 2 * 1.96 * sizes.std() / np.sqrt(number)
     for name in ("effect", "necessity"):
         assert found[name] == pytest.approx(sizes.mean())
-        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(
-            2 * 1.96 * sizes.std() / np.sqrt(number), rel=0.1
-        )
+        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(width, rel=0.1)
 
 
-def test_q_values_are_benjamini_hochberg():
-    assert q_values(np.array([0.01, np.nan, 0.04, 0.02])) == pytest.approx(
-        [0.03, np.nan, 0.04, 0.03], nan_ok=True
-    )
+def test_q_values_are_benjamini_hochberg(usual):
+    found = q_values(np.array([0.01, np.nan, 0.04, 0.02]))
+    assert found == pytest.approx([0.03, np.nan, 0.04, 0.03], nan_ok=True)
     assert np.isnan(q_values(np.full(2, np.nan))).all()
-    table = weigh(planted(), counting(WORDS["used"], 2.0))
     for test in TESTS:
-        p, q = (table[f"{test}_{kind}"].dropna().to_numpy() for kind in "pq")
+        p, q = (usual[f"{test}_{kind}"].dropna().to_numpy() for kind in "pq")
         assert q == pytest.approx(false_discovery_control(p)), test
-    assert (table["enrichment_q"] > table["enrichment_p"]).any()
+    assert (usual["enrichment_q"] > usual["enrichment_p"]).any()
 
 
 def test_few_hits_and_no_motif():
@@ -226,11 +218,8 @@ def test_shuffling_keeps_composition_and_flanks():
 
 
 def estimates(value, low, high):
-    return {
-        f"{name}{end}": each
-        for name in ("effect", "necessity")
-        for end, each in (("", value), ("_low", low), ("_high", high))
-    }
+    ends = {"": value, "_low": low, "_high": high}
+    return {f"{name}{end}": of for name in ("effect", "necessity") for end, of in ends.items()}
 
 
 DOUBTED = estimates(-0.3, -0.4, -0.2)
@@ -240,12 +229,9 @@ SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "nu
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, "supported"),
+        *((change, "supported") for change in ({}, {"null_p": 1 / 20})),
+        *(({"null_p": p}, "inconclusive") for p in (1 / 19, 2 / 21, float("nan"))),
         ({"support_q": 0.2}, "inconclusive"),
-        ({"null_p": 1 / 20}, "supported"),
-        ({"null_p": 1 / 19}, "inconclusive"),
-        ({"null_p": 2 / 21}, "inconclusive"),
-        ({"null_p": float("nan")}, "inconclusive"),
         ({"effect_low": -0.1}, "inconclusive"),
         ({"effect": 0.09}, "inconclusive"),
         ({"effect": float("nan"), "support_q": float("nan")}, "inconclusive"),
@@ -262,42 +248,35 @@ def test_each_condition_of_the_verdict(change, expected):
     assert verdict(SUPPORTED | change, LabelledRecords([], np.zeros(0)), 0.05) == expected
 
 
-def test_sufficient_motif_raises_score_of_random_sequence():
-    held_out = planted()
-    table = weigh(held_out, counting(WORDS["used"], 2.0))
-    used, ignored = table.loc["used"], table.loc["ignored"]
+def test_sufficient_motif_raises_score_of_random_sequence(usual):
+    used, ignored = usual.loc["used"], usual.loc["ignored"]
     assert 1.5 < used["sufficiency_low"] <= used["sufficiency"] <= used["sufficiency_high"] <= 2.1
     assert used["sufficiency_q"] < 0.01
     assert abs(ignored["sufficiency"]) < 0.1
     # The first word matters only together with the second: it is used, but not sufficient alone.
 
     def both(rows):
-        words = (WORDS["used"], WORDS["ignored"])
-        return np.array([2.0 * all(word in bytes(row) for word in words) for row in rows])
+        return np.array([2.0 * all(word in bytes(row) for word in WORDS.values()) for row in rows])
 
-    table = weigh(held_out, both)
-    assert table.loc["used", "effect_low"] > 0.1
-    assert abs(table.loc["used", "sufficiency"]) < 0.1
+    used = weigh(planted(), both).loc["used"]
+    assert used["effect_low"] > 0.1
+    assert abs(used["sufficiency"]) < 0.1
 
 
 def test_stability_is_fraction_of_members_with_effect():
     held_out = planted()
     hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4)
     mine = hits[hits["name"] == "used"]
-    one = counting(WORDS["used"], 2.0)
-    factors = np.array([1, 1 / 2, 0, -1 / 4])
 
     def members(rows):
-        return one(rows)[:, None] * factors
+        return USING(rows)[:, None] * [1, 1 / 2, 0, -1 / 4]
 
-    found = effect(mine, Scored(held_out, members), np.random.default_rng(0))
+    several, one = Scored(held_out, members), Scored(held_out, USING)
+    found, alone = (effect(mine, of, np.random.default_rng(0)) for of in (several, one))
     assert found["stability"] == 0.5
-    alone = effect(mine, Scored(held_out, one), np.random.default_rng(0))
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
-    assert (
-        sufficiency(mine, Scored(held_out, members), np.random.default_rng(0))["sufficiency"] > 0.4
-    )
+    assert sufficiency(mine, several, np.random.default_rng(0))["sufficiency"] > 0.4
 
 
 class Confounded(LabelledRecords):
@@ -309,7 +288,7 @@ class Confounded(LabelledRecords):
 
 def test_support_needs_all_three_tests():
     held_out = planted()
-    unmatched = weigh(Confounded(held_out.sequences, held_out.truth), counting(WORDS["used"], 2.0))
+    unmatched = weigh(Confounded(held_out.sequences, held_out.truth), USING)
     assert unmatched.loc["used", ["enrichment_p", "effect_p"]].max() < 0.001
     largest = unmatched[["enrichment_p", "matched_p", "effect_p"]].max(axis=1)
     assert unmatched["support_q"].to_numpy() == pytest.approx(q_values(largest.to_numpy()))
@@ -338,12 +317,9 @@ def test_hits_that_overlap_those_of_the_motif_are_marked():
         assert set(both["index"][overlaps]) == set(hits.index[~hits["apart"]])
 
 
-def test_random_sequence_has_as_many_hits_of_permuted_motifs():
+def test_small_sets_use_the_next_best_hits():
     own, nulls = found_in(400, 200)
     assert np.mean([len(hits) for hits in nulls]) == pytest.approx(len(own), rel=0.25)
-
-
-def test_small_sets_use_the_next_best_hits():
     _, nulls = found_in(150, 60)
     apart = [hits[hits["apart"]] for hits in nulls]
     assert all(hits["record"].nunique() >= FEWER_RECORDS for hits in apart)

@@ -1,5 +1,7 @@
 """Test epistasis, spacing and orientation on planted words, for models with known answers."""
 
+from io import StringIO
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,10 @@ A, B = WORDS["alpha"], WORDS["beta"]
 
 def sites_of(*rows):
     return pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand"])
+
+
+def table_of(text):
+    return pd.read_csv(StringIO(text), sep=r"\s+")
 
 
 def planted(num=160, length=160, seed=0, chance=1.0):
@@ -57,30 +63,34 @@ SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
 WEIGHTS = np.array([2.0, 1.5, 1.5, 1.0])
 RISING = model(lambda has: np.logaddexp(0, has @ WEIGHTS - WEIGHTS.sum() / 2))
+PAIR = model(
+    lambda has: np.logaddexp(0, has @ WEIGHTS + 1.5 * has[:, 0] * has[:, 1] - WEIGHTS.sum() / 2)
+)
 
 
 def test_adjacent_pairs_are_oriented_by_first_motif():
-    sites = sites_of(
-        ("b", 0, 20, 26, "+"),
-        ("a", 0, 4, 10, "+"),
-        ("a", 0, 24, 30, "-"),
-        ("c", 0, 40, 46, "-"),
-        ("a", 1, 30, 36, "+"),
-        ("b", 1, 9, 15, "-"),
+    found = site_pairs(
+        table_of("""
+            name record start end strand
+            b    0      20    26  +
+            a    0      4     10  +
+            a    0      24    30  -
+            c    0      40    46  -
+            a    1      30    36  +
+            b    1      9     15  -
+        """)
     )
-    found = site_pairs(sites)
-    told = found[
-        ["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]
-    ].values.tolist()
-    assert told == [
-        [0, "a", 4, "b", 20, 10, "++"],  # the other site of a overlaps b
-        [0, "a", 24, "c", 40, 10, "--"],
-        [0, "a", 4, "c", 40, 30, "+-"],
-        [0, "b", 20, "c", 40, 14, "+-"],
-        [1, "a", 30, "b", 9, 15, "-+"],  # on the other strand a comes first and is on -
-    ]
-    # ties share the first rank
-    assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]
+    # The other site of a overlaps b in the first row. In the last one, a comes first on the other
+    # strand and is on -. Ties share the first rank.
+    expected = table_of("""
+        record name_a start_a name_b start_b gap orientation closest
+        0      a      4       b      20      10  ++          0.833
+        0      a      24      c      40      10  --          0.833
+        0      a      4       c      40      30  +-          0.0
+        0      b      20      c      40      14  +-          0.333
+        1      a      30      b      9       15  -+          1.0
+    """)
+    pd.testing.assert_frame_equal(found[list(expected)].round(3), expected, check_dtype=False)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +110,6 @@ def test_epistasis_has_a_sign(log_odds, expected):
     np.testing.assert_allclose(found.loc[~mine, "epistasis"], 0, atol=1e-12)
     # random sites contain no complete word, but shuffles may contain parts
     assert abs(found["matched"]).max() < 0.6
-
-
-def test_pair_without_space_for_a_match():
-    letters = [ascii_of(A + B)]
-    sites = sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
-    found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
-    assert found["epistasis"].tolist() == [2.0]
-    assert found["matched"].isna().all()
 
 
 def no_attention(pairs):
@@ -154,57 +156,35 @@ def test_two_strong_motifs_on_a_rising_curve_are_no_interaction():
     assert table.loc[("alpha", "beta"), "epistasis"] > 0.4  # the strongest two have most
     assert (table["specific"].abs() < 0.1).all()
     assert (table["verdict"] != "supported").all()
-
-
-def test_a_pair_is_found_on_a_rising_curve():
-    def answer(has):
-        return np.logaddexp(0, has @ WEIGHTS + 1.5 * has[:, 0] * has[:, 1] - WEIGHTS.sum() / 2)
-
-    table = weigh(model(answer), chance=0.7)
+    table = weigh(PAIR, chance=0.7)
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
 
 
 def test_expected_epistasis_is_proportional_to_both_effects():
     """The factor comes from third motifs, but not from those of the same pair."""
-    effects = {"a": 1.0, "b": 2.0, "c": 3.0}
-    rows = [
-        (kind, first, second, 0.0, effects[second], effects[first], 0.0, epistasis)
-        for kind, first, second, epistasis in (
-            ("epistasis", "a", "b", 9.0),
-            ("third", "a", "c", 0.5 * 3),
-            ("third", "c", "b", 0.5 * 6),
-            ("third", "b", "a", 50.0),
-            ("matched", "a", "b", 70.0),
-        )
-    ]
-    columns = ["kind", "name_a", "name_b", "both", "only_b", "only_a", "neither", "epistasis"]
+    squares = table_of("""
+        kind      name_a name_b both only_b only_a neither epistasis
+        epistasis a      b      0    2      1      0       9
+        third     a      c      0    3      1      0       1.5
+        third     c      b      0    2      3      0       3
+        third     b      a      0    1      2      0       50
+        matched   a      b      0    2      1      0       70
+    """)
     pairs = pd.DataFrame({"name_a": ["a"], "name_b": ["b"]})
-    squares = pd.DataFrame(rows, columns=columns)
     np.testing.assert_allclose(expected_epistasis(pairs, squares), [0.5 * 1 * 2])
     assert np.isnan(expected_epistasis(pairs, squares[squares["kind"] != "third"])).all()
     assert np.isnan(expected_epistasis(pairs, squares.drop([1, 2]))).all()
 
 
-def test_sites_are_replaced_by_other_motifs():
+def test_motif_without_third_motif_or_space_has_no_match():
     letters, sites = planted(num=40)
-    pairs = site_pairs(sites)
-    seen = []
-    epistasis(
-        pairs[:1],
-        sites,
-        letters,
-        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
-        np.random.default_rng(0),
-    )
-    start, end, gone = pairs.loc[0, ["start_a", "end_a", "start_b"]]
-    assert any(
-        row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"])
-        for row in seen
-    )
-    assert bytes(letters[0]) in seen
     two = sites[sites["name"].isin(["alpha", "beta"])]
     found = epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))
     assert found["expected"].isna().all()
+    letters, sites = [ascii_of(A + B)], sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
+    found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
+    assert found["epistasis"].tolist() == [2.0]
+    assert found["matched"].isna().all()
 
 
 def test_random_positions_keep_distance_and_avoid_sites():
@@ -233,14 +213,13 @@ def test_replacement_motif_keeps_strand_and_is_new_to_record():
     pairs = site_pairs(sites)
     pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
     letters = [ascii_of(text) for text in texts]
-    epistasis(
-        pair,
-        sites,
-        letters,
-        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
-        np.random.default_rng(0),
-        draws=8,
-    )
+
+    def scores(rows):
+        seen.extend(map(bytes, rows))
+        return np.zeros(len(rows))
+
+    epistasis(pair, sites, letters, scores, np.random.default_rng(0), draws=8)
+    assert texts[0] in seen
     places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
     assert places == {48, 28 - 11}  # from the start of beta, or up to the end of alpha
     assert max(row.count(WORDS["delta"]) for row in seen) == 1  # the record already contains delta
@@ -251,32 +230,28 @@ def test_sites_are_taken_out_by_span():
     assert bytes(put(own, other, (0, 2), (4, 5))) == b"CGAACA"
 
 
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"q": 0.01, "epistasis": 0.2, "specific": 0.3}, "supported"),
-        ({"q": 0.01, "epistasis": 0.2, "specific": 0.05}, "inconclusive"),
-        ({"q": 0.01, "epistasis": -0.2, "specific": 0.3}, "inconclusive"),
-        ({"q": 0.01, "epistasis": -0.2, "specific": -0.3}, "redundant"),
-        ({"q": 0.06, "epistasis": 2.0, "specific": 2.0}, "inconclusive"),
-        ({"q": np.nan, "epistasis": np.nan, "specific": np.nan}, "inconclusive"),
-    ],
-)
-def test_the_verdict_needs_both_comparisons(row, expected):
-    assert verdict(row, 0.1, 0.05) == expected
+def test_the_verdict_needs_both_comparisons():
+    table = table_of("""
+        q    epistasis specific expected
+        0.01 0.2       0.3      supported
+        0.01 0.2       0.05     inconclusive
+        0.01 -0.2      0.3      inconclusive
+        0.01 -0.2      -0.3     redundant
+        0.06 2.0       2.0      inconclusive
+        nan  nan       nan      inconclusive
+    """)
+    found = [verdict(row, 0.1, 0.05) for row in table.to_dict("records")]
+    assert found == table["expected"].tolist()
 
 
 def test_dna_is_read_on_both_strands():
     scorer = scorer_of()
     rows = [ascii_of(b"ACGTTGCATG"), ascii_of(b"GGGTTACCAT")]
-    ways = [
-        scorer.log_odds(each)
-        for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
-    ]
+    reverse = [scorer.alphabet.reverse_complement(row) for row in rows]
+    ways = [scorer.log_odds(each) for each in (rows, reverse)]
     assert abs(ways[0] - ways[1]).max() > 1e-6
-    np.testing.assert_allclose(
-        mean_of_strands(scorer, scorer.log_odds)(rows), np.mean(ways, axis=0)
-    )
+    found = mean_of_strands(scorer, scorer.log_odds)(rows)
+    np.testing.assert_allclose(found, np.mean(ways, axis=0))
 
 
 def test_without_pairs_there_is_a_table_without_rows():
@@ -289,13 +264,9 @@ def test_without_pairs_there_is_a_table_without_rows():
 def test_pairs_with_most_attention_are_tested(monkeypatch):
     monkeypatch.setattr(interactions, "MAX_PAIRS", 2)
     table = weigh(
-        BOTH,
-        lambda pairs: np.where(
-            (pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1
-        ),
+        BOTH, lambda pairs: 0.1 + 0.2 * (pairs["name_a"] + pairs["name_b"] == "betagamma")
     )
     assert len(table) == 2
-    assert ("beta", "gamma") in table.index
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
 
 
@@ -309,11 +280,11 @@ def test_records_with_two_motifs_are_searched(monkeypatch):
     filler = b"TTTTGTTTTGTTTTG"
     texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
     letters = [ascii_of(text) for text in texts]
-    monkeypatch.setattr(
-        interactions,
-        "relevant_hits",
-        lambda hits, attribution: hits.assign(known=hits["record"].isin(attribution)),
-    )
+
+    def known(hits, attribution):
+        return hits.assign(known=hits["record"].isin(attribution))
+
+    monkeypatch.setattr(interactions, "relevant_hits", known)
     sites = interactions.relevant_sites(ppms, letters, importance, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
@@ -325,35 +296,29 @@ def test_attention_between_sites():
     scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
     letters, sites = planted(num=3)
     pairs = site_pairs(sites)
-    together = attention_between(scorer, letters)(pairs)
+    between = attention_between(scorer, letters)
+    together = between(pairs)
     assert (together > 0).all()
     for row in (0, 5, len(pairs) - 1):
-        np.testing.assert_allclose(
-            attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4
-        )
-    turned = pairs.rename(
-        columns={
-            f"{column}_{a}": f"{column}_{b}"
-            for column in ("name", "start", "end")
-            for a, b in ("ab", "ba")
-        }
-    )
+        np.testing.assert_allclose(between(pairs.iloc[[row]]), together[[row]], rtol=1e-4)
     # the order of the sites does not matter
-    np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)
+    turned = pairs.rename(
+        columns=lambda name: name[:-1] + {"_a": "b", "_b": "a"}.get(name[-2:], name[-1])
+    )
+    np.testing.assert_allclose(between(turned), together, rtol=1e-4)
     assert not attention_between(scorer_of(CNN), letters)(pairs).any()
+
+
+def sites_at(name, starts, strand="+"):
+    """Return sites of 6 bp, one per record."""
+    return sites_of(*((name, i, start, start + 6, strand) for i, start in enumerate(starts)))
 
 
 def spaced(rng, gap, strand="+", num=120):
     """Place sites of a at random, and sites of b after them by `gap(start of a)`."""
     starts = rng.integers(0, 60, num)
-    a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
-    b = sites_of(
-        *(
-            ("b", record, at := start + 6 + gap(start), at + 6, strand)
-            for record, start in enumerate(starts)
-        )
-    )
-    return spacing(a, b, np.full(num, 160), rng)
+    after = [start + 6 + gap(start) for start in starts]
+    return spacing(sites_at("a", starts), sites_at("b", after, strand), np.full(num, 160), rng)
 
 
 def test_a_kept_distance_and_orientation_are_found():
@@ -371,20 +336,11 @@ def test_common_positions_are_not_a_fixed_distance():
     found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
-    assert (
-        spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng)
-        == {}
-    )
-
-
-def test_unpermutable_distances_are_not_an_excess():
-    a, b = (
-        [(name, record, start, start + 6, "-") for record in range(30)]
-        for name, start in (("a", 10), ("b", 29))
-    )
-    found = spacing(sites_of(*a), sites_of(*b), np.full(30, 160), np.random.default_rng(0))
+    a, b = (sites_at(name, [start] * 30, "-") for name, start in (("a", 10), ("b", 29)))
+    found = spacing(a, b, np.full(30, 160), rng)  # permutations change nothing
     assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
     assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
+    assert spacing(a[:1], b[1:2], np.full(2, 160), rng) == {}  # in different records
 
 
 def test_spacing_test_uses_record_lengths():
@@ -393,14 +349,8 @@ def test_spacing_test_uses_record_lengths():
     ps = []
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        starts = rng.integers(0, lengths - 6, (2, 200))
-        a, b = (
-            sites_of(*((name, record, start, start + 6, "+") for record, start in enumerate(row)))
-            for name, row in zip("ab", starts, strict=True)
-        )
-        ps.append(
-            [spacing(a, b, known, rng)["spacing_p"] for known in (lengths, np.full(200, 150))]
-        )
+        a, b = map(sites_at, "ab", rng.integers(0, lengths - 6, (2, 200)))
+        ps.append([spacing(a, b, of, rng)["spacing_p"] for of in (lengths, np.full(200, 150))])
     known, unknown = (np.array(ps) < 0.05).sum(axis=0)
     assert known <= 1
     assert unknown >= 4

@@ -1,8 +1,10 @@
 """Small results of two classes and their page, shared by tests that change neither."""
 
 import pytest
-from pages import page_of, read
+from pages import read
 from small_results import make_results
+
+from selfattn_bio.report.page import write_page
 
 
 @pytest.fixture(scope="session")
@@ -14,4 +16,5 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def page_text(results):
-    return page_of(results.layout.folder)
+    write_page(results, "small_task")
+    return results.layout.report.read_text(encoding="utf-8")

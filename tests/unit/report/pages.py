@@ -1,16 +1,18 @@
-"""Write the page of a results folder, and read its tables as a reader does.
+"""Make the page of results, and read its tables as a reader does.
 
 Each cell is known by its row and the heading above it.
 """
 
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pytest
 from small_results import TASK
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.page import write_page
+from selfattn_bio.report.page import render
 from selfattn_bio.report.results import Results, read_results
 
 Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the heading of the column
@@ -21,10 +23,18 @@ def read(folder: Path, task: RunFile = TASK) -> Results:
     return read_results(Study(task, folder))
 
 
-def page_of(folder: Path, task: RunFile = TASK) -> str:
-    """Write the page of a results folder, and return it."""
-    write_page(read(folder, task), "small_task")
-    return (folder / "report.html").read_text(encoding="utf-8")
+def page_of(results: Results, drawn: bool = False) -> str:
+    """Return the page of results; drawing its figures takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        if not drawn:
+            patch.setattr("selfattn_bio.report.figures.draw", lambda name, *_, **__: "<svg></svg>")
+        return render(results, Path(folder), "small_task")
+
+
+def section_of(page: str, name: str) -> str:
+    """Return a section of the page, with single spaces."""
+    text = page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+    return " ".join(text.split())
 
 
 class Tables(HTMLParser):
@@ -58,9 +68,8 @@ class Tables(HTMLParser):
 
 def rows_of(text: str, section: str) -> list[list[dict[str, str]]]:
     """Return the rows of each table in a section of the page: text by heading of the column."""
-    inside = text.partition(f'<section id="{section}">')[2].partition("</section>")[0]
     found = []
-    for heads, *rows in Tables(inside).found:
+    for heads, *rows in Tables(section_of(text, section)).found:
         assert len(set(heads)) == len(heads)
         assert [head for head in heads if "_" in head] == []
         texts = [[" ".join(cell.split()) for cell in row] for row in rows]

@@ -119,6 +119,11 @@ def belonging(folder: Path) -> dict[str, str]:
     return {"corpus_fingerprint": "f" * 64, "split_sha256": sha256_of(folder / "split.tsv")}
 
 
+def edit(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 def write_evaluation(folder: Path, metrics: dict[str, Any], networks: int = 2) -> None:
     """Write metrics.json, with the costs and sizes of the networks among the classifiers."""
     costs = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}

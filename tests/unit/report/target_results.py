@@ -17,22 +17,24 @@ from selfattn_bio.objectives.base import Examples
 from selfattn_bio.report.results import Results
 
 CLASSES = ("ebox", "gaga", "none")
-UNIT = {"center": [0.0], "scale": [1.0]}
+
+
+def numbers(*columns: str) -> dict[str, Any]:
+    """Return the section of a regression of these columns."""
+    scales = {"center": [0.0] * len(columns), "scale": [1.0] * len(columns)}
+    return {"kind": "regression", "columns": columns} | scales
+
+
 OBJECTIVES: dict[str, dict[str, Any]] = {
-    "regression": {"kind": "regression", "columns": ["expression"], **UNIT},
-    "columns": {
-        "kind": "regression",
-        "columns": ["liver", "lung"],
-        "center": [0, 0],
-        "scale": [1, 1],
-    },
+    "regression": numbers("expression"),
+    "columns": numbers("liver", "lung"),
     "multiclass": {"kind": "multiclass", "column": "family", "classes": CLASSES},
     "multilabel": {"kind": "multilabel", "columns": ["acetyl", "methyl"]},
     "labels": {"kind": "labels", "column": "structure", "classes": "HE"},
     "several": {
         "kind": "several",
         "parts": {
-            "activity": {"kind": "regression", "columns": ["expression"], **UNIT},
+            "activity": numbers("expression"),
             "class": {"kind": "multiclass", "column": "family", "classes": CLASSES},
         },
     },
@@ -63,30 +65,26 @@ def noisy(objective: Any, targets: Any, noise: float, rng: np.random.Generator) 
 def make_language(folder: Path, kind: str = "causal") -> Results:
     """Write the results of a language model to `folder`, and read them."""
     make_results(folder, MOTIFS[:0])
-    objective = {"kind": kind}
     model = {"kind": "attention", "pattern": {"kind": "full", "causal": kind == "causal"}}
     model["stem"] = {"kind": "none"}
     run = RunFile.model_validate(
-        {"data": {"sequences": "s.fa"}, "objective": objective, "model": model, **PER_LETTER}
+        {"data": {"sequences": "s.fa"}, "objective": {"kind": kind}, "model": model, **PER_LETTER}
     )
-    splits = pd.read_csv(folder / "split.tsv", sep="\t")
-    rng, tokens = np.random.default_rng(0), 59
+    ids = pd.read_csv(folder / "split.tsv", sep="\t").groupby("split")[["id"]]
+    rng, tokens = np.random.default_rng(0), 59.0
 
-    def sums(split: str, mean: float, right: float) -> np.ndarray:
-        number = (splits["split"] == split).sum()
-        columns = np.full(
-            (number, 4), [tokens, right, tokens, tokens * (kind == "causal")], dtype=float
-        )
-        columns[:, 0] *= rng.normal(mean, 0.1, number)
+    def sums(size: int, mean: float, right: float) -> np.ndarray:
+        columns = np.tile([tokens, right, tokens, tokens * (kind == "causal")], (size, 1))
+        columns[:, 0] *= rng.normal(mean, 0.1, size)
         return columns
 
+    sizes = {"valid": 60, "test": 80}
     found = {
-        name: {split: [sums(split, mean, right)] for split in ("valid", "test")}
+        name: {split: [sums(size, mean, right)] for split, size in sizes.items()}
         for name, mean, right in (("model", 1.2, 20), ("markov", 1.25, np.nan))
     }
     examples = {
-        split: Examples(splits.loc[splits["split"] == split, ["id"]], np.zeros((size, 0)))
-        for split, size in (("valid", 60), ("test", 80))
+        split: Examples(ids.get_group(split), np.zeros((size, 0))) for split, size in sizes.items()
     }
     write(folder, run, found, examples)
     return read(folder, run)

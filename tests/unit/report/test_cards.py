@@ -19,6 +19,8 @@ from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
+WINDOW = "Is it enriched at 31 to 25 positions before the end?"
+STRAND = "Does it prefer a strand?"
 
 
 def test_cards_show_answer_interval_and_q_per_question(results):
@@ -34,18 +36,10 @@ def test_cards_show_answer_interval_and_q_per_question(results):
         (PERMUTED, YES, "Shuffling sites of 20 motifs"),
         (PERMUTED, YES, "lowers log-odds by 0.12 at the 95th percentile; p = 0.048."),
         (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4."),
-        (
-            "Is it enriched at 31 to 25 positions before the end?",
-            YES,
-            "9 best hits are there, 3.2 ",
-        ),
-        ("Is it enriched at 31 to 25 positions before the end?", YES, "; q = 0.008."),
-        (
-            "Does it prefer a strand?",
-            NO,
-            "60 % of the best hits are on the + strand (41 % to 77 %)",
-        ),
-        ("Does it prefer a strand?", NO, "; q = 0.3."),
+        (WINDOW, YES, "9 best hits are there, 3.2 "),
+        (WINDOW, YES, "; q = 0.008."),
+        (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
+        (STRAND, NO, "; q = 0.3."),
     ):
         assert found[question].answer == answer
         assert figures in found[question].figures
@@ -93,22 +87,16 @@ def test_undecided_tests_are_named(results):
     assert USED in last["untested"]
     assert [line.question for line in last["findings"]] == [ENRICHED]
     _, untested = findings(last, results.task, "protein")
-    assert "Does it prefer a strand?" not in untested
+    assert STRAND not in untested
     assert "Also compared with negatives matched for length?" in untested
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "name"),
-    [
-        (0.0, 10.0, "positions 1 to 10"),
-        (99, 109, "positions 100 to 109"),
-        (-31, -25, "31 to 25 positions before the end"),
-        (-31.0, 0.0, "31 to 0 positions before the end"),
-        (np.nan, np.nan, "one position"),
-    ],
-)
-def test_window_positions_count_from_1(start, end, name):
-    assert window_name({"window_start": start, "window_end": end}) == name
+def test_window_positions_count_from_1():
+    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
+    names = [window_name({"window_start": start, "window_end": end}) for start, end in windows]
+    positions = ["positions 1 to 10", "positions 100 to 109"]
+    ends = [f"31 to {end} positions before the end" for end in (25, 0)]
+    assert names == [*positions, *ends, "one position"]
 
 
 def test_match_is_aligned_on_its_best_strand():
@@ -132,17 +120,12 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     assert plotted == [{12, 47}, {12, 47}]
 
 
-def test_only_significant_match_has_a_logo(results):
+def test_only_significant_match_has_a_logo(results, tmp_path):
     assert [len(row["pair"]) for row in motif_rows(results)] == [2, 0, 2]
-
-
-def test_match_in_own_database_has_a_logo(results, tmp_path):
     interpret = results.task.interpret.model_copy(update={"database": str(tmp_path / "own.meme")})
-    own = replace(
-        results,
-        task=results.task.model_copy(update={"interpret": interpret}),
-        motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}),
-    )
+    task = results.task.model_copy(update={"interpret": interpret})
+    motifs = results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
+    own = replace(results, task=task, motifs=motifs)
     with pytest.raises(DatabaseError, match="motif database not found"):
         motif_rows(own)
     text = results.layout.matrices.read_text().replace("motif_01", "1 mine")

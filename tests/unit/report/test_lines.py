@@ -4,24 +4,12 @@ import json
 
 import pytest
 from small_results import TASK, make_results
-from target_results import PER_LETTER
+from target_results import OBJECTIVES, PER_LETTER
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report.lines import final_lines
-
-OBJECTIVES = {
-    "regression": {"columns": ["activity"]},
-    "labels": {"column": "structure", "classes": "HE"},
-    "masked": {},
-}
-
-
-def task_of(kind):
-    data = {"sequences": "a.csv", **({} if kind == "masked" else {"targets": "t.tsv"})}
-    section = {"kind": kind, **OBJECTIVES[kind]}
-    return RunFile.model_validate({"data": data, "objective": section, **PER_LETTER})
 
 
 def lines_of(folder, task=TASK):
@@ -58,15 +46,15 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "best", "title", "figures", "comparison"),
     [
-        ("regression", "kmer6_linear", "Pearson's r", (0.61, 0.5), "linear model of 6-mers: +0.11"),
-        ("labels", None, "accuracy", (0.7, 0.6), "with a baseline, because no baseline was run."),
-        ("masked", "unigram", "perplexity", (3.9, 3.99), "token frequencies: \N{MINUS SIGN}0.090"),
+        ("regression", "kmer6_linear", "Pearson's r", (0.61, 0.5), "of 6-mers: +0.11"),
+        ("labels", None, "accuracy", (0.7, 0.6), "a baseline, because no baseline was run."),
+        ("masked", "unigram", "perplexity", (3.9, 3.99), "frequencies: \N{MINUS SIGN}0.090"),
     ],
 )
-def test_other_objectives_end_with_their_main_metric(
-    tmp_path, kind, best, title, figures, comparison
-):
-    task = task_of(kind)
+def test_lines_have_the_main_metric(tmp_path, kind, best, title, figures, comparison):
+    objective = {"kind": kind} | OBJECTIVES.get(kind, {})
+    data = {"sequences": "a.csv"} | ({"targets": "t.tsv"} if kind in OBJECTIVES else {})
+    task = RunFile.model_validate({"data": data, "objective": objective, **PER_LETTER})
     metric = objective_of(task.objective).main_metric
 
     def entry(value):

@@ -204,7 +204,7 @@ def test_labels_above_chance_are_counted(results, tmp_path):
 
 def test_page_compares_with_the_best_baseline(results):
     of = results("regression")
-    page = " ".join(page_of(of.layout.folder, of.task).split())
+    page = " ".join(page_of(of).split())
     assert "Pearson&#39;s r on 80 test records" in page
     assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
     assert "Positive values favour the model (negative values for MSE)." in page

@@ -1,14 +1,14 @@
 """Test that each number of the page's tables is in the column of its heading."""
 
-import json
 from functools import partial
 
 import pytest
-from pages import read, tables_of
+from pages import page_of, read, tables_of
 from small_results import make_results
 from target_results import OBJECTIVES, make_bins, make_language, make_targets
 
-from selfattn_bio.report import page, words
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.report import words
 
 TITLES = dict(
     line.split(" | ")
@@ -85,10 +85,9 @@ def expected_performance(metrics, main):
 def make_binary(folder):
     """Write the results of two classes, in which the model has members."""
     make_results(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    return read(folder)
+    results = read(folder)
+    results.metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
+    return results
 
 
 MAKERS = {
@@ -99,21 +98,12 @@ MAKERS = {
 }
 
 
-@pytest.fixture
-def rendered(monkeypatch, tmp_path):
-    """Return a function that renders the page without most of its figures."""
-    monkeypatch.setattr(page, "draw_performance", lambda *_: [])
-    monkeypatch.setattr(page.figures, "interpretation", lambda *_: [])
-    monkeypatch.setattr(page, "marginal_section", lambda *_: {"marginal_sentence": ""})
-    return lambda results: page.render(results, tmp_path / "plots", "small")
-
-
 @pytest.mark.parametrize("kind", MAKERS)
-def test_each_metric_is_below_its_title(kind, tmp_path, rendered):
+def test_each_metric_is_below_its_title(kind, tmp_path):
     results = MAKERS[kind](tmp_path / "results")
     metrics = results.metrics
-    performance, *differences = tables_of(rendered(results), "performance")
-    main = page.objective_of(results.task.objective).main_metric
+    performance, *differences = tables_of(page_of(results), "performance")
+    main = objective_of(results.task.objective).main_metric
     assert performance == expected_performance(metrics, main)
     compared = metrics["differences"]["baselines"]
     assert differences == [

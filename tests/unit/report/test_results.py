@@ -1,9 +1,9 @@
-import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from pages import page_of, read
-from small_results import make_results
+from small_results import edit, make_results
 
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report.results import site_positions
@@ -37,57 +37,49 @@ def test_site_positions(chrom, start, end, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [("metrics.json", "evaluate"), ("split.tsv", "split")]
-)
-def test_missing_file_names_its_command(tmp_path, name, command):
-    make_results(tmp_path)
-    (tmp_path / name).unlink()
-    message = rf"{name}: not found. Run `selfattn-bio {command} "
-    with pytest.raises(ResultsError, match=message):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name", ["attribution/attribution.npz", "corpus/records.parquet", "metrics.json"]
-)
-def test_damaged_file_is_named(tmp_path, name):
-    make_results(tmp_path)
-    (tmp_path / name).write_bytes(b"no")
-    with pytest.raises(ResultsError, match=f"{name}: cannot read this file: "):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "command"),
+    ("name", "text", "message"),
     [
-        *(("model/provenance.json", "train"), ("metrics.json", "evaluate")),
-        *(("attribution", "explain"), ("motifs.json", "motifs")),
+        ("metrics.json", None, "not found. Run `selfattn-bio evaluate "),
+        ("split.tsv", None, "not found. Run `selfattn-bio split "),
+        *(
+            (name, b"no", "cannot read this file: ")
+            for name in ("metrics.json", "attribution/attribution.npz", "corpus/records.parquet")
+        ),
     ],
 )
+def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
+    make_results(tmp_path)
+    (tmp_path / name).unlink()
+    if text:
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(ResultsError, match=f"{name}: {message}"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("key", "what"), [("corpus_fingerprint", "corpus"), ("split_sha256", "split")]
+    ("name", "command", "key", "what"),
+    [
+        ("model/provenance.json", "train", "corpus_fingerprint", "corpus"),
+        ("metrics.json", "evaluate", "split_sha256", "split"),
+        ("attribution", "explain", "corpus_fingerprint", "corpus"),
+        ("motifs.json", "motifs", "split_sha256", "split"),
+    ],
 )
 def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):
     make_results(tmp_path)
     path = tmp_path / name
-    path = path / "attribution.json" if path.is_dir() else path
-    found = json.loads(path.read_text())
-    assert found[key]
-    path.write_text(json.dumps(found | {key: "0" * 64}))
+    edit(path / "attribution.json" if path.is_dir() else path, **{key: "0" * 64})
     message = f"{name}: this is the result of another {what}. Run `selfattn-bio {command} "
     with pytest.raises(ResultsError, match=message):
         read(tmp_path)
 
 
-def test_genome_is_listed_once_with_hash(tmp_path):
-    make_results(tmp_path)
-    path = tmp_path / "corpus" / "corpus.json"
-    corpus = json.loads(path.read_text())
-    for source in corpus["sources"]:
-        source["files"] = [{"path": "genome.fa", "sha256": "cd" * 32}]
-    path.write_text(json.dumps(corpus))
+def test_genome_is_listed_once_with_hash(results):
+    files = [{"path": "genome.fa", "sha256": "cd" * 32}]
+    sources = [source | {"files": files} for source in results.corpus["sources"]]
+    page = page_of(replace(results, corpus=results.corpus | {"sources": sources}))
     listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
-    assert page_of(tmp_path).count(listed) == 1
+    assert page.count(listed) == 1
 
 
 def test_names_stay_text_and_empty_figures_are_missing(tmp_path):

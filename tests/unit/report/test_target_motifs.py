@@ -1,10 +1,10 @@
 """Test that the pages of numbers and classes show motifs per output, with effects in its unit."""
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
-from pages import page_of, read
-from small_results import MOTIFS, make_results
+from pages import page_of
 from target_results import make_targets
 
 from selfattn_bio.report.cards import REVERSE, YES, findings, motif_rows, shortfall
@@ -20,23 +20,25 @@ NUMBER = {
 }
 
 
-def make_number_motifs(folder, numbers=1):
-    """Write results of a number and three classes, whose first motifs lower the number."""
-    task = make_targets("several", folder).task
-    make_results(folder / "binary")
-    for name in ("motifs.meme", "seqlets.bed", "discovery_seqlets.bed"):
-        (folder / "binary" / name).rename(folder / name)
-    table = MOTIFS.assign(target="class.ebox").astype(dict.fromkeys(LABELS, float))
-    table.loc[: numbers - 1, list(NUMBER)] = list(NUMBER.values())
-    table.to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    curves = folder / "marginals.tsv"  # of the first motif
-    pd.read_csv(curves, sep="\t").assign(unit="expression").to_csv(curves, sep="\t", index=False)
-    return task
+@pytest.fixture(scope="module")
+def several(results, tmp_path_factory):
+    """Return results of a number and classes with the motifs of two classes."""
+    of = make_targets("several", tmp_path_factory.mktemp("targets") / "several")
+    names = ("motifs", "ppms", "sites", "discovery")
+    curves = results.marginals.assign(unit="expression")  # of the first motif
+    return replace(of, marginals=curves, **{name: getattr(results, name) for name in names})
 
 
-def test_page_shows_motifs_of_each_output(tmp_path):
-    task = make_number_motifs(tmp_path)
-    page = " ".join(page_of(tmp_path, task).split())
+def with_numbers(several, number):
+    """Return results whose first motifs lower the number."""
+    table = several.motifs.assign(target="class.ebox").astype(dict.fromkeys(LABELS, float))
+    table.loc[: number - 1, list(NUMBER)] = list(NUMBER.values())
+    return replace(several, motifs=table)
+
+
+def test_page_shows_motifs_of_each_output(several):
+    of = with_numbers(several, 1)
+    page = " ".join(page_of(of).split())
     for text in (
         f"mean {MINUS}1.50 expression <small>20 of 80 records; q",
         f"{MINUS}0.90 <small>{MINUS}1.10 to {MINUS}0.70 expression; q",
@@ -47,26 +49,24 @@ def test_page_shows_motifs_of_each_output(tmp_path):
         "found and tested for activity.expression, class.ebox separately",
         "Is expression different in records with a site?",
         f"the difference of the means is {MINUS}1.50 expression;",
-        "Also compared with records matched for GC content and length?",
-        "Shuffling its sites raises expression by 0.80.",
         "Is it more frequent in positives than in negatives?",  # of the class
         "1 of 3 motifs is supported",
     ):
         assert text in page
-    row = motif_rows(read(tmp_path, task))[0]
+    row = motif_rows(of)[0]
     for effect, enrichment_q, expected in (
         (-0.9, 0.01, YES),  # as the records
         (0.9, 0.01, REVERSE),
         (0.9, 0.5, YES),  # no difference between the records
     ):
         changed = row | {"effect": effect, "necessity": effect, "enrichment_q": enrichment_q}
-        found, _ = findings(changed, task)
+        found, _ = findings(changed, of.task)
         answers = [each.answer for each in found if each.question == "Does the model use it?"]
         assert answers == [expected]
 
 
-def test_page_of_numbers_has_no_words_about_classes(tmp_path):
-    page = " ".join(page_of(tmp_path, make_number_motifs(tmp_path, numbers=3)).split())
+def test_page_of_numbers_has_no_words_about_classes(several):
+    page = page_of(with_numbers(several, 3))
     shown = page[page.index('<section id="motifs">') : page.index('<section id="performance">')]
     assert "<b>Supported</b>: test records with a site have higher or lower numbers" in shown
     assert "effect of at least 0.20 expression" in shown

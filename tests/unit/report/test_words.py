@@ -36,76 +36,72 @@ def metrics(low, high, best="gc", metric="auroc", **sizes):
     }
 
 
+ADVICE = " Use the baseline, which is saved in baselines/gc."
+CHANCE = "trained only once, so this may be chance."
+DIFFER = "; the numbers of networks differ (2 and 1) and each was"
+FIGURES = "+0.020 AUROC (95 % interval +0.010 to +0.030, p = 0.004) by paired bootstrap over "
+LOWER, UNCLEAR = "The AUROC of the model is lower than", "he model cannot be distinguished from"
+ONCE, TWO, THREE = (1, 1), (2, 1), (3, 3)  # numbers of networks and trainings
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
+    ("low", "high", "sizes", "start", "end"),
     [
-        (0.01, 0.03, "better"),
-        (-0.03, -0.01, "worse"),
-        (-0.01, 0.03, "cannot be distinguished"),
-        (0.0, 0.02, "cannot be distinguished"),
+        (
+            0.01,
+            0.03,
+            [THREE],
+            "The model is better than its best ",
+            f"{FIGURES}blocks of 500,000 bp.",
+        ),
+        (-0.03, -0.01, [THREE], "The model is worse than", f"over blocks of 500,000 bp.{ADVICE}"),
+        (-0.03, -0.01, [ONCE], LOWER, f" on only one training, so this may be chance.{ADVICE}"),
+        (-0.03, -0.01, [ONCE, ONCE], LOWER, f"bp; each was {CHANCE}"),
+        (-0.01, 0.03, [THREE], f"T{UNCLEAR} its best baseline, GC content: +0.010", "bp."),
+        (
+            0.01,
+            0.03,
+            [TWO, ONCE],
+            "The AUROC of the model is higher than that of its best ",
+            f"{DIFFER} {CHANCE}",
+        ),
+        (0.01, 0.03, [TWO, TWO], "The AUROC of the model is higher", f"bp; each was {CHANCE}"),
+        (-0.01, 0.03, [TWO, TWO], f"At equal size, t{UNCLEAR} its best baseline, CNN: +0.010", "."),
+        (-0.01, 0.03, [TWO, ONCE], f"T{UNCLEAR}", "."),
     ],
 )
-def test_the_sentence_follows_the_interval(low, high, expected):
-    assert words.baseline_sentence(metrics(low, high, model=(3, 3)))[1] == expected
-    if low > 0:
-        sentence = " ".join(words.baseline_sentence(metrics(low, high, model=(3, 3))))
-        assert sentence == (
-            "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
-            "+0.010 to +0.030, p = 0.004) by paired bootstrap over blocks of 500,000 bp."
-        )
+def test_the_sentence_follows_interval_and_sizes(low, high, sizes, start, end):
+    best = "gc" if len(sizes) == 1 else "cnn"
+    of = metrics(low, high, best, **dict(zip(("model", best), sizes, strict=False)))
+    sentence = " ".join(words.baseline_sentence(of)).replace(MINUS, "-")
+    assert sentence.startswith(start)
+    assert sentence.endswith(end)
 
 
 def test_numbers_have_their_metric_and_units():
-    of = metrics(0.01, 0.03, "kmer6_linear", "pearson", model=(3, 3))
-    assert (
-        "linear model of 6-mers: +0.020 Pearson's r" in words.baseline_sentence(of, Regression)[2]
-    )
+    of = metrics(0.01, 0.03, "kmer6_linear", "pearson", model=THREE)
+    assert "model of 6-mers: +0.020 Pearson's r" in words.baseline_sentence(of, Regression)[2]
     assert words.difference_sentence(Regression, of) == (
         "Model minus 6-mers: +0.020 (+0.010 to +0.030); the interval excludes 0."
     )
     of["differences"]["baselines"]["kmer6_linear"] = {"pearson": UNKNOWN}
     assert words.baseline_sentence(of, Regression)[1] == "not compared"
-    sentence = words.difference_sentence(Regression, of)
-    assert sentence == "The difference in Pearson's r to 6-mers is undefined."
+    undefined = "The difference in Pearson's r to 6-mers is undefined."
+    assert words.difference_sentence(Regression, of) == undefined
 
 
 def test_lower_errors_are_better():
-    once, thrice = (metrics(-0.03, -0.01, metric="mse", model=(n, n)) for n in (1, 3))
+    once, thrice = (metrics(-0.03, -0.01, metric="mse", model=of) for of in (ONCE, THREE))
     sentence = words.baseline_sentence(once, Error)
     assert sentence[:2] == ("The MSE of the model is", "lower")
     assert "Use the baseline" not in sentence[2]
     assert words.baseline_sentence(thrice, Error)[1] == "better"
 
 
-def test_better_needs_equal_sizes():
-    def expected(low, high, cnn):
-        of = metrics(low, high, "cnn", model=(2, 1), cnn=cnn)
-        return " ".join(words.baseline_sentence(of)).replace(MINUS, "-")
-
-    larger = expected(0.01, 0.03, (1, 1))
-    assert larger.startswith("The AUROC of the model is higher than that of its best baseline, CNN")
-    assert larger.endswith(
-        "; the numbers of networks differ (2 and 1) and each was trained only once, so this may be "
-        "chance."
-    )
-    assert "bp; each was trained only once, so this may be chance." in expected(0.01, 0.03, (2, 1))
-    assert expected(-0.01, 0.03, (2, 1)).startswith(
-        "At equal size, the model cannot be distinguished from its best baseline, CNN: +0.010"
-    )
-    assert expected(-0.01, 0.03, (1, 1)).startswith("The model cannot be distinguished from its")
-
-
-def test_a_saved_baseline_is_recommended_where_it_leads():
-    def last(of):
-        return words.baseline_sentence(of)[2]
-
-    advice = " Use the baseline, which is saved in baselines/gc."
-    once, thrice = (metrics(-0.03, -0.01, model=(n, n)) for n in (1, 3))
-    assert last(once).endswith(f" on only one training, so this may be chance.{advice}")
-    assert last(thrice).endswith(f"over blocks of 500,000 bp.{advice}")
-    of_cnn = metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1))
-    for of in (once | {"privacy": {}}, of_cnn):
-        assert "Use the baseline" not in last(of)
+def test_no_baseline_of_a_private_model_is_recommended():
+    worse = metrics(-0.03, -0.01, model=THREE)
+    assert words.baseline_sentence(worse)[2].endswith(ADVICE)
+    assert "Use the baseline" not in words.baseline_sentence(worse | {"privacy": {}})[2]
 
 
 def test_numbers_are_formatted():
@@ -151,19 +147,18 @@ def test_motifs_without_support_are_counted_by_their_verdicts():
     assert words.motif_sentence(found[:1]).endswith(" (contradicted: 1).")
 
 
-@pytest.mark.parametrize(
-    ("ratio", "positives", "negatives", "expected"),
-    [
-        (25921.0, 400, 1, "odds ratio 26,000"),
-        (19.24, 30, 2, "odds ratio 19"),
-        (0.512, 3, 6, "odds ratio 0.51"),
-        (25921.0, 400, 0, "positives only"),
-        (0.8, 0, 0, "no site"),
-    ],
-)
-def test_odds_have_two_digits_and_none_without_negatives(ratio, positives, negatives, expected):
-    row = {"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}
-    assert words.odds(row) == expected
+def test_odds_have_two_digits_and_none_without_negatives():
+    table = table_of("""
+        odds_ratio positives_with_hit negatives_with_hit
+        25921.0    400                1
+        19.24      30                 2
+        0.512      3                  6
+        25921.0    400                0
+        0.8        0                  0
+    """)
+    shown = [words.odds(row) for row in table.to_dict("records")]
+    numbers = ["odds ratio 26,000", "odds ratio 19", "odds ratio 0.51"]
+    assert shown == [*numbers, "positives only", "no site"]
 
 
 def test_false_positive_rate_of_permuted_motifs():
@@ -183,9 +178,7 @@ def test_averaged_networks_include_seeds():
     # The CNN has equally many networks
     assert sentence().startswith("The model was trained 3 times with different seeds. Attribution")
     fewer = sentence(variants={"cnn": {"model": {"kind": "cnn", "members": 1}}})
-    assert fewer.startswith(
-        "Numbers of networks whose scores are averaged: this model 6, CNN 3. A mean of several "
-    )
+    assert fewer.startswith("Numbers of networks whose scores are averaged: this model 6, CNN 3. ")
     assert fewer.endswith(sentence())
     assert sentence(training={"seeds": 1}, model={"kind": "attention", "members": 1}) == ""
 
@@ -210,7 +203,7 @@ def test_a_gap_is_reported_if_it_exceeds_chance():
 
 def test_calibration_is_shown_with_its_floor():
     entry = {
-        "ece": {"value": 0.017, "low": 0.01, "high": 0.02, "floor": 0.0156},
+        "ece": {"value": 0.017, "floor": 0.0156},
         "calibration_slope": {"value": 1.01, "low": 0.94, "high": 1.08},
         "calibration_intercept": {"value": -0.03, "low": -0.09, "high": 0.04},
     }
