@@ -43,8 +43,9 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def small_gkm_svm():
-    """Fit the gapped k-mer SVM to 60 records: its time grows with the square of their number."""
+def small_baselines():
+    """Fit 100 trees, and the gapped k-mer SVM, whose time is quadratic, to 60 records."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 60)
+        patch.setattr("selfattn_bio.baselines.learners.TREES_PER_RECORD", 0)
         yield

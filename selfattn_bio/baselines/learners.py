@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
+TREES_PER_RECORD = 2  # at most, but at least 100 trees
 SMALL = 1000  # minimum number of training records to choose the number of leaves
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
 PARAMETERS: dict[str, Any] = {
@@ -398,7 +399,7 @@ class Trees:
         rounds = self.rounds * 3 // (2 + answer.size)
         stop = lightgbm.early_stopping(round(PATIENCE * rounds), verbose=False)
         # Separable records never stop early, and few records need few trees
-        rounds = min(rounds, max(100, 2 * len(train[1])))
+        rounds = min(rounds, max(100, TREES_PER_RECORD * len(train[1])))
         booster = lightgbm.train(
             parameters,
             data,
