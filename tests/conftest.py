@@ -40,3 +40,11 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
     with (tmp_path_factory.getbasetemp().parent / "long-tests").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_trees():
+    """Fit at most 100 trees, which take the longest of the baselines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_bio.baselines.learners.TREES_PER_RECORD", 0)
+        yield

@@ -35,6 +35,7 @@ RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
 READ = 2000  # maximum number of features that a tree reads
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
+TREES_PER_RECORD = 2  # at most, but at least 100 trees
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
 # maximum number of gapped k-mers of all training records, which take 8 bytes each
 MAX_GAPPED = 30_000_000
@@ -451,7 +452,7 @@ class Trees:
         rounds = self.rounds * 3 // (2 + answer.size)
         stop = lightgbm.early_stopping(round(PATIENCE * rounds), verbose=False)
         # Separable records never stop early, and few records need few trees
-        rounds = min(rounds, max(100, 2 * len(train[1])))
+        rounds = min(rounds, max(100, TREES_PER_RECORD * len(train[1])))
         booster = lightgbm.train(
             parameters,
             data,
