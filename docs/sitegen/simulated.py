@@ -30,6 +30,17 @@ def plots() -> Iterator[Example]:
         {"predicted": predicted, "observed": observed, "name": "expression"},
     )
     yield (
+        "Coverage of prediction intervals",
+        "regression",
+        "Fraction of 90 % intervals with the observed value, by predicted value.",
+        "draw_coverage",
+        {
+            "predicted": predicted,
+            "inside": abs(observed - predicted) < 1.645 * np.std(observed - predicted),
+            "name": "expression",
+        },
+    )
+    yield (
         "Confusion of classes",
         "multiclass",
         "Fraction of each true class (row) that is predicted as each class (column), and counts.",

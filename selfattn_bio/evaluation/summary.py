@@ -34,6 +34,7 @@ from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Examples, Predictions, spread
 
 EVALUATED_SPLITS = ("valid", "test")
+COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
 TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 Role = Literal["model", "baseline", "control"]
 NameT = TypeVar("NameT", str, tuple[str, str])
@@ -61,6 +62,8 @@ class Classifier:
     members
         By split, the predictions of each of several models whose outputs are averaged; with
         calibration their logits (n,). Empty for a single model.
+    bounds
+        By split, columns of prediction intervals: low_COLUMN and high_COLUMN. Empty without any.
     """
 
     role: Role
@@ -70,6 +73,7 @@ class Classifier:
     calibration: Calibration | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     members: dict[str, list[Predictions]] = field(default_factory=dict)
+    bounds: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of_logits(
@@ -416,7 +420,7 @@ def predictions_table(
     under its name; with log-odds also `model_logit` and `model_calibrated` (calibrated
     probability), and `model_spread`, the standard deviation of the logits over several members.
     Otherwise, the columns of the model's predictions, those of the best baseline as BEST.COLUMN,
-    and the targets as true.COLUMN.
+    prediction intervals as low_COLUMN and high_COLUMN, and the targets as true.COLUMN.
     """
     model = classifiers["model"]
     columns: dict[str, Any] = {}
@@ -435,6 +439,7 @@ def predictions_table(
                 found = objective.prediction_columns(classifiers[name].predictions[split])
                 prefix = "" if name == "model" else f"{name}."
                 columns |= {f"{prefix}{column}": values for column, values in found.items()}
+        columns |= model.bounds.get(split, {})
         columns |= {f"{TRUE}{name}": _as_read(truth[name]) for name in truth}
     return examples.table.reset_index(drop=True).assign(**columns)
 

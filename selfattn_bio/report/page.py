@@ -173,6 +173,7 @@ def _environment() -> Environment:
     environment.globals.update(about=about, DESCRIPTIONS=tables.DESCRIPTIONS)
     # Only SVG written by this package is not escaped
     environment.filters.update(
+        estimate=words.estimate,
         figure=words.figure,
         interval=words.interval,
         p=words.p_value,

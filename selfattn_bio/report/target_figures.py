@@ -20,6 +20,7 @@ from sklearn.metrics import (
 )
 
 from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
@@ -359,10 +360,43 @@ def regression_figures(objective: Regression, tested: Tested) -> list[Drawing]:
                 finding=_deviations(tested, pairs),
                 panels=len(tested.names),
             ),
+            *_coverage(tested, column, ending, pairs["model"]),
         ]
     if len(columns) > 1:
         drawings.append(by_output(tested, "pearson", "column"))
     return drawings
+
+
+def _coverage(
+    tested: Tested, column: str, ending: str, pair: tuple[NDArray[Any], NDArray[Any]]
+) -> list[Drawing]:
+    """Draw how many prediction intervals contain the observed value, if there are intervals."""
+    test, (predicted, observed) = tested.results.test, pair
+    if f"low_{column}" not in test:
+        return []
+    known, width = np.isfinite(tested.numbers(column)), percent(COVERAGE)
+    low, high = (test[f"{end}_{column}"].to_numpy(float)[known] for end in ("low", "high"))
+    name, title = f"coverage{ending}", f"Coverage of intervals of {column}"
+    if not np.isfinite(low).all():
+        why = f"There are too few validation records for intervals with {width} coverage."
+        return [tested.skip(name, title, why)]
+    inside = (low <= observed) & (observed <= high)
+    found = plots.proportion(inside)
+    return [
+        tested.show(
+            name,
+            title,
+            f"Fraction of {width} prediction intervals (score --coverage {COVERAGE}) with the "
+            "observed value, in ten groups of records with similar predictions. Lines: 95 % "
+            f"intervals over records. Dotted line: {width}.",
+            "Uncertain predictions have intervals as wide as the others, so intervals can be too "
+            "narrow there even if the fraction of all records is right.",
+            lambda ax: plots.draw_coverage(predicted, inside, ax, column),
+            finding=f"{width} intervals, {np.median(high - low):.3g} wide, contain "
+            f"{percent(found['value'])} of the observed values ({percent(found['low'])} to "
+            f"{percent(found['high'])}).",
+        )
+    ]
 
 
 def _paint(

@@ -12,7 +12,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
+from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
     BASELINE,
@@ -68,9 +70,7 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
     residuals = y - x
     _draw_points(x, residuals, ax)
     ax.axhline(0, color=MUTED, **DOTTED)
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, PARTS + 1)))
-    part = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
-    groups = [part == i for i in range(max(len(edges) - 1, 1)) if (part == i).sum() > 1]
+    groups = similar_groups(x)
     means, halves = normal_intervals([residuals[group] for group in groups])
     ax.errorbar(
         [x[group].mean() for group in groups],
@@ -83,6 +83,46 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
         zorder=4,
     )
     ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
+
+
+def similar_groups(predicted: ArrayLike) -> list[NDArray[np.bool_]]:
+    """Return ten groups of equal size with similar predictions, as masks (n,).
+
+    Groups with equal predictions are joined, and those of a single record are left out.
+    """
+    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, PARTS + 1)))
+    last = max(len(edges) - 2, 0)
+    part = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, last)
+    return [part == i for i in range(last + 1) if (part == i).sum() > 1]
+
+
+def draw_coverage(predicted: ArrayLike, inside: ArrayLike, ax: Axes, name: str = "") -> None:
+    """Draw the fraction of prediction intervals that contain the observed value.
+
+    Dots are groups of records with similar predictions; lines are 95 % intervals.
+
+    Parameters
+    ----------
+    predicted
+        (n,), the predicted values.
+    inside
+        Whether the interval of each record contains its observed value, (n,).
+    name
+        Name of the column, for the label of the horizontal axis.
+    """
+    x, inside = np.asarray(predicted, dtype=float), np.asarray(inside)
+    groups = similar_groups(x)
+    values, ends = error_bars([proportion(inside[group]) for group in groups])
+    means = [x[group].mean() for group in groups]
+    ax.errorbar(means, values, yerr=ends, fmt="o", color=MODEL, markersize=3.5, linewidth=1.4)
+    ax.axhline(COVERAGE, color=MUTED, **DOTTED)
+    ax.set(ylim=(0, 1.02), xlabel=f"predicted {name}".strip(), ylabel="intervals with the value")
+
+
+def proportion(inside: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the fraction of true values and its 95 % interval (Wilson 1927)."""
+    found = binomtest(int(inside.sum()), len(inside)).proportion_ci(method="wilson")
+    return {"value": float(inside.mean()), "low": found.low, "high": found.high}
 
 
 def _draw_points(x: NDArray[Any], y: NDArray[Any], ax: Axes) -> None:

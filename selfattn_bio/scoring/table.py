@@ -233,8 +233,10 @@ class TableScorer:
             return objective.position_table(ids, self.tiling.read(letters, self.merged), flags)
         # (M, n, C)
         outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])
-        coverage = self.prediction_sets(outputs)
-        columns = objective.columns(outputs, self.scorer.calibration, coverage)
+        sets = {}
+        if self.coverage is not None:
+            sets = prediction_sets(self.scorer.members, outputs, self.coverage)
+        columns = objective.columns(outputs, self.scorer.calibration, sets)
         return pd.DataFrame({"id": ids, **columns, **flags})
 
     @property
@@ -275,16 +277,6 @@ class TableScorer:
             outputs = (outputs + member.outputs(reverse)) / 2
         return outputs
 
-    def prediction_sets(self, outputs: Floats) -> dict[str, Any]:
-        """Return the prediction set or interval of each record at the requested coverage."""
-        if self.coverage is None:
-            return {}
-        objective = self.scorer.objective
-        fitted = [member.reference.conformal for member in self.scorer.members if member.reference]
-        names = objective.coverage_names
-        quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
-        return objective.coverage_columns(outputs, quantiles)
-
     def flags(self, letters: Sequence[Ascii]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
@@ -302,6 +294,19 @@ class TableScorer:
 
 
 # ------------ files
+def prediction_sets(members: Sequence[Scorer], outputs: Floats, coverage: float) -> dict[str, Any]:
+    """Return the prediction set or interval of each record: columns by name, (n,).
+
+    The outputs of the members, (M, n, C), are calibrated by their validation records. Members
+    without a reference are left out.
+    """
+    objective = members[0].objective
+    fitted = [member.reference.conformal for member in members if member.reference]
+    names = objective.coverage_names
+    quantiles = np.stack([quantiles_of(of, names, coverage) for of in fitted])
+    return objective.coverage_columns(outputs, quantiles)
+
+
 @dataclass(frozen=True)
 class ScoreSummary:
     """Number of rows that `score_files` wrote, and how many differ from the training data.

@@ -29,6 +29,7 @@ from selfattn_bio.evaluation.groups import (
 )
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import (
+    COVERAGE,
     EVALUATED_SPLITS,
     Classifier,
     Role,
@@ -48,12 +49,14 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
 from selfattn_bio.objectives.base import Examples
+from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.study.baselines import fit_baselines
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords, check_candidates
@@ -284,6 +287,11 @@ def _networks(
         Calibration.mean([s.calibration for s in scorers]),
     )
     found = {name: Classifier.of_outputs(objective, role, outputs, valid, calibration)}
+    if role == "model" and isinstance(objective, Regression) and all(s.reference for s in scorers):
+        bounds = {
+            split: prediction_sets(scorers, np.stack(of), COVERAGE) for split, of in outputs.items()
+        }
+        found[name] = replace(found[name], bounds=bounds)
     if role == "model" and any(scorer.stack for scorer in scorers):
         if objective.has_log_odds:
             calibration = Calibration.fit(np.mean(alone["valid"], axis=0)[:, 0], valid)

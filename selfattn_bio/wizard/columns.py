@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from selfattn_bio.config import SplitValues
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
@@ -37,6 +39,7 @@ LONG = 15  # characters; a longer column name may be a sequence of a table witho
 MOST_CLASSES = 100  # maximum number of classes of sequences
 MOST_LABELS = 12  # maximum number of labels of positions
 MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
+FAR = 5  # robust standard deviations from the median, beyond which tails are heavy
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with `split_column` none, "
@@ -395,8 +398,9 @@ def _numeric(
     `is_complete` is whether no value is missing.
     """
     distinct, total = sorted(set(numbers.values())), values.total()
+    tails = _heavy_tails(name, [numbers[text] for text in values.elements()])
     if not all(number.is_integer() for number in distinct):
-        return TargetColumn(name, "regression", "numbers")
+        return TargetColumn(name, "regression", "numbers", notes=tails)
     if distinct == [0, 1] and not is_complete:
         return TargetColumn(name, "multilabel", "0, 1 and missing values")
     if len(distinct) == 2 and is_complete:
@@ -419,7 +423,24 @@ def _numeric(
         return TargetColumn(name, "multiclass", f"{len(distinct)} classes", notes=(note,))
     note = f"{values_are} numbers to predict; for classes, write kind = 'multiclass' and "
     note += f"column = {name!r} in [objective]"
-    return TargetColumn(name, "regression", "numbers", notes=(note,))
+    return TargetColumn(name, "regression", "numbers", notes=(note, *tails))
+
+
+def _heavy_tails(name: str, numbers: Sequence[float]) -> tuple[str, ...]:
+    """Return a message that counts the numbers far from the median, if there are any.
+
+    The robust standard deviation is 1.4826 times the median distance to the median, the standard
+    deviation of normal numbers. If most numbers are equal, it is 0, and there is no message.
+    """
+    away = np.abs(np.array(numbers) - np.median(numbers))
+    far = int((away > FAR * 1.4826 * np.median(away)).sum())
+    if not far or not np.median(away):
+        return ()
+    return (
+        f"column {name!r} has heavy tails: {far:,} of {len(numbers):,} values are more than {FAR} "
+        "robust standard deviations from the median; prefer rank metrics, such as Spearman's rho "
+        "in the report, and try loss = 'huber' in [objective]",
+    )
 
 
 def _positive_word(values: Counter[str]) -> str:

@@ -128,6 +128,8 @@ def test_regression(workshop, loss):
     assert test["model"]["pearson"]["value"] > 0.85
     assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
     assert test["baselines"]["constant"]["pearson"]["value"] is None
+    table = st.read_tsv("predictions/test.tsv")
+    assert table["true.count"].between(table["low_count"], table["high_count"]).mean() > 0.75
     scores = score([holding({}, 80), holding(dict.fromkeys((3, 23, 43), "TATCGATA"), 80)])
     assert list(scores) == ["file", "id", "count", "other", "out_of_distribution"]
     assert scores["other"][1] - scores["other"][0] > 50  # in the units of the table

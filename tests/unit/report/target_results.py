@@ -1,5 +1,6 @@
 """Write a small results folder of an objective other than two classes, for tests of its page."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from pages import read
 from small_results import MOTIFS, make_results, write_evaluation
 
 from selfattn_bio.config import EvaluationSection, RunFile
-from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.calibration import Calibration, fit_conformal, quantiles_of
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.summary import COVERAGE, Classifier, predictions_table, summarise
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.report.results import Results
@@ -106,6 +107,14 @@ def write(
         )
         for name, of in outputs.items()
     }
+    if objective.kind == "regression":
+        fitted = fit_conformal(objective, outputs["model"]["valid"][0], targets["valid"])
+        quantiles = quantiles_of(fitted, objective.coverage_names, COVERAGE)[None]
+        bounds = {
+            split: objective.coverage_columns(np.stack(of), quantiles)
+            for split, of in outputs["model"].items()
+        }
+        classifiers["model"] = dataclasses.replace(classifiers["model"], bounds=bounds)
     units = {split: Units.of(np.arange(len(of)) // block, "units") for split, of in targets.items()}
     metrics = summarise(objective, classifiers, targets, EvaluationSection(bootstraps=30), units)
     write_evaluation(folder, metrics, len(outputs["model"]["test"]))

@@ -203,6 +203,14 @@ def test_residuals_have_means_of_similar_predictions(ax):
     np.testing.assert_allclose(ax.get_lines()[-1].get_xydata(), [[0, 1], [1, 1]])
 
 
+def test_coverage_is_that_of_similar_predictions(ax):
+    predicted = np.repeat([0.0, 1.0], 50)
+    target_plots.draw_coverage(predicted, np.arange(100) % 50 < np.where(predicted, 40, 50), ax)
+    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0, 1], [1, 0.8]])
+    (bars,) = ax.collections
+    assert np.array(bars.get_segments())[0, :, 1].round(2).tolist() == [0.93, 1.0]
+
+
 def test_confusion_matrix_has_counts_and_row_fractions(ax):
     target_plots.draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], ax)
     shown = ["75 %\n3", "25 %\n1", "\N{EN DASH}", "\N{EN DASH}"]

@@ -32,8 +32,9 @@ def drawn(results, folder, findings=True):
 
 
 FIGURES = {
-    "regression": "scatter residuals",
-    "columns": "scatter_1 residuals_1 scatter_2 residuals_2 pearson_by_column",
+    "regression": "scatter residuals coverage",
+    "columns": "scatter_1 residuals_1 coverage_1 scatter_2 residuals_2 coverage_2 "
+    "pearson_by_column",
     "multiclass": "confusion f1_by_class class_roc class_precision_recall",
     "multilabel": "auroc_by_label auprc_by_label",
     "labels": "confusion f1_by_label along",
@@ -106,6 +107,22 @@ def test_finding_depends_on_the_interval(low, high, start, results, tmp_path):
     finding = drawn(changed, tmp_path)["scatter"].finding
     assert finding.startswith(start)
     assert "includes 0" not in finding
+
+
+def test_coverage_counts_intervals_with_the_observed_value(results, tmp_path):
+    of = results("regression")
+    observed = of.test["true.expression"].astype(float)
+    inside = (of.test["low_expression"] <= observed) & (observed <= of.test["high_expression"])
+    drawing = drawn(of, tmp_path)["coverage"]
+    width = (of.test["high_expression"] - of.test["low_expression"]).median()
+    start = f"90 % intervals, {width:.3g} wide, contain {100 * inside.mean():.0f} % of the observed"
+    assert drawing.finding.startswith(start)
+    infinite = dataclasses.replace(of, test=of.test.assign(low_expression=-np.inf))
+    drawing = drawn(infinite, tmp_path, findings=False)["coverage"]
+    assert drawing.means.startswith("There are too few validation records for intervals with 90 %")
+    assert drawing.svg == ""
+    earlier = dataclasses.replace(of, test=of.test.drop(columns="low_expression"))
+    assert "coverage" not in drawn(earlier, tmp_path)
 
 
 UNKNOWN = dict.fromkeys(("value", "low", "high"))
@@ -206,6 +223,7 @@ def test_page_compares_with_the_best_baseline(results):
     of = results("regression")
     page = " ".join(page_of(of).split())
     assert "Pearson&#39;s r on 80 test records" in page
+    assert page.count('<p class="range">Spearman\'s rho 0.') == 2  # of the model and the baseline
     assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
     assert "Positive values favour the model (negative values for MSE)." in page
 
