@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 PIECE = 4096  # rows of a sparse matrix that pass through the trees together
-READ = 2000  # maximum number of features that a tree reads
+READ = 1000  # maximum number of features that a tree reads
 PATIENCE = 0.05  # trees without improvement on valid before it stops, as a fraction of all
 TREES_PER_RECORD = 2  # at most, but at least 100 trees
 MAX_FITTED = 300_000  # maximum number of training records of trees, divided by the outputs
