@@ -38,6 +38,8 @@ MOST = 200_000_000  # bp of all records together that the recipes support
 # with more training records, one network is trained, to stay within 15 minutes on two cores
 MANY = 10_000
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
+# letters that a training reads, to stay within 15 minutes on two cores
+MAX_READ = 40_000_000
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
 # shipped encoder that was pretrained on the motifs of a database
 PARENTS = {"jaspar:vertebrates": "motifs"}
@@ -136,6 +138,7 @@ def choose_recipe(
     """
     train = letters["train"]
     number, longest = len(train), max(map(len, train))
+    length = math.ceil(sum(map(len, train)) / number)
 
     def fits(name: str) -> bool:
         # a single record can make a part unsuitable, so the sample below is not enough
@@ -176,11 +179,11 @@ def choose_recipe(
         trials.append(trial("exact positions", "given", exact))
     if not any(given.beats(two) for given in (one, *trials[2:])):
         parent = PARENTS.get(setup.database, "") if two_classes else ""
-        return both_strands(number, parts, parent), trials
+        return both_strands(number, length, parts, parent), trials
     if any(positions.value > one.value - MARGIN for positions in trials[2:]):
         by_position = dict.fromkeys((exact, "exact_positions_trees", *parts))
         return aligned(number, longest, tuple(filter(fits, by_position))), trials
-    return one_strand(number, parts), trials
+    return one_strand(number, length, parts), trials
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
@@ -207,7 +210,7 @@ def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe
             "stem": {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": length},
         },
-        {**_budget(records), "learning_rate": 2e-3, "shift": 0},
+        {**_budget(records, length), "learning_rate": 2e-3, "shift": 0},
         parts=stacked,
     )
 
@@ -231,12 +234,14 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
             "stem": {"kind": "conv", "kernel": 15, "pool": pool, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": parts},
         },
-        {**_budget(records), "learning_rate": 2e-3, "shift": 0},
+        {**_budget(records, length), "learning_rate": 2e-3, "shift": 0},
         parts=stacked,
     )
 
 
-def both_strands(records: int, stacked: tuple[str, ...] = (), parent: str = "") -> Recipe:
+def both_strands(
+    records: int, length: int, stacked: tuple[str, ...] = (), parent: str = ""
+) -> Recipe:
     """Return the recipe for records without a direction, such as binding sites.
 
     Their motifs may be anywhere, so training sequences are edited at random. With a parent that
@@ -258,7 +263,7 @@ def both_strands(records: int, stacked: tuple[str, ...] = (), parent: str = "") 
             "head": {"kind": "pooling", "parts": 1},
         },
         {
-            **_budget(records, epochs),
+            **_budget(records, length, epochs),
             "learning_rate": rate,
             "reverse_complement": True,
             "edits": EDITS,
@@ -268,20 +273,21 @@ def both_strands(records: int, stacked: tuple[str, ...] = (), parent: str = "") 
     )
 
 
-def one_strand(records: int, stacked: tuple[str, ...] = ()) -> Recipe:
+def one_strand(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """Return the recipe for records with a direction that are not aligned base by base."""
     return Recipe(
         "one strand",
         "k-mers of the given strand predict clearly better than those of both strands",
         model={"kind": "attention", "attention_dropout": ATTENTION_DROPOUT},
-        training=_budget(records),
+        training=_budget(records, length),
         parts=stacked,
     )
 
 
-def _budget(records: int, epochs: int = EPOCHS) -> dict[str, int]:
+def _budget(records: int, length: int, epochs: int = EPOCHS) -> dict[str, int]:
     """Return settings that train on each record `epochs` times, within limits."""
-    steps = min(MAX_STEPS, max(MIN_STEPS, round(epochs * records / BATCH)))
+    most = min(MAX_STEPS, MAX_READ // (BATCH * length))
+    steps = max(MIN_STEPS, min(most, round(epochs * records / BATCH)))
     every = max(25, steps // 10)
     return {
         "max_steps": steps,

@@ -189,7 +189,7 @@ def test_variant_without_parent_weights_is_reported(workshop, other, capsys):
 
 
 def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, other):
-    recipe = both_strands(240)
+    recipe = both_strands(240, 101)
     steps = {"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}
     run_file = config.RunFile(
         data=DATA,

@@ -127,9 +127,9 @@ def test_one_short_record_rules_out_positions(monkeypatch):
         variants(5000, 75),
         aligned(5000, 70),
         aligned(5000, 300),
-        both_strands(5000),
-        both_strands(5000, parent="motifs"),
-        one_strand(5000),
+        both_strands(5000, 101),
+        both_strands(5000, 101, parent="motifs"),
+        one_strand(5000, 300),
     ],
 )
 def test_every_recipe_is_a_run_file(recipe):
@@ -138,9 +138,18 @@ def test_every_recipe_is_a_run_file(recipe):
     assert run.both_strands == (recipe.name == "both strands")
 
 
-@pytest.mark.parametrize(("number", "steps"), [(10, MIN_STEPS), (6400, 900), (10**7, MAX_STEPS)])
-def test_steps_follow_the_number_of_records(number, steps):
-    assert one_strand(number).training["max_steps"] == steps
+@pytest.mark.parametrize(
+    ("number", "length", "steps"),
+    [
+        (10, 100, MIN_STEPS),
+        (6400, 100, 900),
+        (10**7, 100, MAX_STEPS),
+        (10**7, 250, 2500),
+        (10**7, 2000, MIN_STEPS),
+    ],
+)
+def test_steps_follow_number_and_length_of_records(number, length, steps):
+    assert one_strand(number, length).training["max_steps"] == steps
 
 
 def test_long_records_have_no_recipe():

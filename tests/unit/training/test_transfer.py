@@ -63,7 +63,7 @@ def test_weights_except_head_come_from_parent(parent, strands):
 
 @pytest.mark.parametrize("records", [1_000, 100_000])
 def test_shipped_parent_fits_the_recipe_both_strands(records):
-    recipe, transfer = both_strands(records), config.Transfer(parent="motifs")
+    recipe, transfer = both_strands(records, 101), config.Transfer(parent="motifs")
     model, tokens = config.AttentionModel(**recipe.model), config.Tokens(**recipe.tokens)
     run = binary(model, tokens=tokens)
     network = build_network(run)
