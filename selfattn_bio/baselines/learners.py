@@ -281,6 +281,7 @@ class GappedLinear(Linear):
     k: int = 8
     informative: int = 6
     is_sampled: ClassVar[bool] = True
+    max_outputs: ClassVar[int] = 20  # because a fit takes up to a minute
 
     def most(self, train: Letters, outputs: int) -> int:
         """Return the maximum number of training records."""
