@@ -32,7 +32,8 @@ RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 # Records count as aligned if exact positions lose less of the metric than this, compared with
 # k-mers.
 MARGIN = 0.02
-SHORT = 100  # bp; up to this length the stem pools by 2, above by 4
+UNPOOLED = 60  # bp; up to this length the stem of aligned records does not pool
+SHORT = 100  # bp; up to this length it pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record that the recipes support
 MOST = 200_000_000  # bp of all records together that the recipes support
 # with more training records, one network is trained, to stay within 15 minutes on two cores
@@ -220,7 +221,7 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
 
     Little pooling, and a head with one part for every few bases, let the network learn positions.
     """
-    pool = 2 if length <= SHORT else 4
+    pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
     parts = max(6, math.ceil(length / (2 * pool)))
     return Recipe(
         "aligned",

@@ -125,6 +125,7 @@ def test_one_short_record_rules_out_positions(monkeypatch):
     "recipe",
     [
         variants(5000, 75),
+        aligned(5000, 41),
         aligned(5000, 70),
         aligned(5000, 300),
         both_strands(5000, 101),
