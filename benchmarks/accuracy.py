@@ -1,9 +1,10 @@
 """Measure the default model on practice sets: `init`, `train` and `evaluate`, nothing by hand.
 
-Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The
-published sets that `make bench-accuracy` measures are not part of the project. They are looked for
-in --bench DIR, in the environment variable SELFATTN_BENCH, and in ../shared/bench. The tasks of the
-project are measured next to them.
+Any folder of train, dev and test tables that `init --sequences FOLDER` understands can be measured,
+if every record has classes, labels or numbers. The metric is MCC for one column of classes,
+otherwise the main metric of the objective. The published sets that `make bench-accuracy` measures
+are not part of the project. They are looked for in --bench DIR, in the environment variable
+SELFATTN_BENCH, and in ../shared/bench. The tasks of the project are measured next to them.
 
 Three trainings with different seeds are scored on the test records: the complete model, its network
 alone, its stack without the network, and the simple baseline with the best test figure, which is
@@ -14,7 +15,7 @@ Results stay in results/bench_accuracy/SET. A training is repeated only if its r
 code changed.
 
     python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
-    python benchmarks/accuracy.py path/to/folder             # a folder of your own
+    python benchmarks/accuracy.py path/to/folder --seeds 1   # a folder of your own, one training
 """
 
 from __future__ import annotations
@@ -43,15 +44,16 @@ from comparison import (
 from harness import Row, Table, option, run
 from protein_ss3 import Chains
 from runs import prepared, records_of, seconds_of, settings_in, train_all, with_training
-from scipy.special import expit
 from tss import TASKS, BinsTask
 
 from selfattn_bio import propose
+from selfattn_bio.config import EvaluationSection
+from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
-from selfattn_bio.objectives.base import Answer
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, Units, title_of
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, resampled_metrics
+from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.training.stacking import fit_stack
 
@@ -87,30 +89,33 @@ class PracticeSet(Protocol):
 
 @dataclass(frozen=True)
 class TableSet:
-    """A folder of train, dev and test tables with two classes of DNA.
+    """A folder of train, dev and test tables.
 
     Parameters
     ----------
     organism
         Chooses the motif database, as `init --organism`.
     metric
-        Name in metrics.json.
+        Name in metrics.json; empty for the default of `compare_records`.
     """
 
     organism: str = "vertebrates"
     published: str = ""
-    metric: str = "mcc"
+    metric: str = ""
     seeds: int = SEEDS
     reason: str = ""
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Propose the run file as `init` does, train and compare."""
-        return compare_classes(self.proposed(folder), FOLDER / name, seeds, self.metric)
+        return compare_records(self.proposed(folder), FOLDER / name, seeds, self.metric)
 
     def proposed(self, folder: Path) -> dict[str, Any]:
-        """Return the content of the run file that `init` would write."""
-        files = {split: [str(find_table(folder, *names))] for split, names in TABLES.items()}
-        return tomllib.loads(propose("task", files, organism=self.organism).text)
+        """Return the content of the run file that `init` would write; end the process if none."""
+        try:
+            proposal = propose("task", {"sequences": str(folder)}, organism=self.organism)
+        except SelfAttnBioError as error:
+            sys.exit(f"error: {error}")
+        return tomllib.loads(proposal.text)
 
 
 @dataclass(frozen=True)
@@ -125,10 +130,9 @@ class ProjectTask:
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train and compare."""
         values = settings_in(TASKS / f"{name}.toml")
-        return compare_classes(values, FOLDER / name, seeds, self.metric)
+        return compare_records(values, FOLDER / name, seeds, self.metric)
 
 
-TABLES = {"train": ("train",), "valid": ("dev", "valid", "val", "validation"), "test": ("test",)}
 SETS: dict[str, PracticeSet] = {
     "gue_tf1": TableSet(published="DNABERT-2 .761"),
     "gue_tf4": TableSet(published="DNABERT-2 .774"),
@@ -136,6 +140,10 @@ SETS: dict[str, PracticeSet] = {
     "gue_core_tata": TableSet(published="DNABERT-3mer .782"),
     "ecoli70": TableSet("bacteria", "CNNProm .84 (another split)"),
     "arabidopsis_tata": TableSet("plants", "iPTT-CNN .937 (10-fold)"),
+    "fly6ma": TableSet("insects"),
+    "ncrna": TableSet(published="nRC accuracy .74 (with structure)"),
+    "thermo": TableSet("bacteria", metric="spearman"),
+    "pab1": TableSet(metric="spearman"),
     "protein_ss3": Chains(published="ProtT5 .87 (pretrained)"),
     "promoter": ProjectTask(),
     "amp": ProjectTask(),
@@ -143,59 +151,59 @@ SETS: dict[str, PracticeSet] = {
 }
 OF_BENCH = (TableSet, Chains)  # their data are not part of the project
 LEGEND = """\
-Means over seeds on test. Calls are made at thresholds from the validation records, as `score` makes
-them. 95 % intervals are by bootstrap over test records, chains or blocks of a chromosome. They
-leave out the luck of a training: see the lowest and highest seed. Figures on validation are too
-high, because stack and threshold are fitted there. Parts alone: the stack without the network,
-fitted again. Seconds are those of the first training with one thread and of fitting its stack, for
-tss also those of training its parent. Not counted are init and the baselines."""
+Means over seeds on test. Two classes are called at thresholds from the validation records, as
+`score` calls them. 95 % intervals are by bootstrap over test records, chains or blocks of a
+chromosome. They leave out the luck of a training: see the lowest and highest seed. Figures on
+validation are too high, because stack and threshold are fitted there. Parts alone: the stack
+without the network, fitted again. Seconds are those of the first training with one thread and of
+fitting its stack, for tss also those of training its parent. Not counted are init and the
+baselines."""
 
 
-def find_table(folder: Path, *names: str) -> Path:
-    """Return the table of one of these names in a folder; the process ends if there is none."""
-    for name in names:
-        for suffix in (".csv", ".csv.gz", ".tsv", ".tsv.gz"):
-            if (path := folder / f"{name}{suffix}").is_file():
-                return path
-    sys.exit(f"error: {folder}: no table named {' or '.join(names)} (.csv or .tsv, also .gz)")
+def compare_records(
+    values: Mapping[str, Any], place: Path, seeds: int, metric: str = ""
+) -> Comparison:
+    """Train a run file of an objective with scores per record, and compare it.
 
-
-def compare_classes(values: Mapping[str, Any], place: Path, seeds: int, metric: str) -> Comparison:
-    """Train a run file of two classes and compare it.
-
-    Models and baselines call records by thresholds from the validation records, as `score` does.
+    Models and baselines of two classes call records by thresholds from the validation records, as
+    `score` does. The default metric is MCC for two classes, otherwise the main metric of the
+    objective. The process ends if the outputs belong to positions of a record.
     """
     study = prepared(place, with_training({**values, "variants": {}}, seeds=seeds))
+    if (section := study.run.objective).outputs_per != "sequence":
+        sys.exit(f"error: {place}: objective {section.kind!r} has no scores of complete records")
     train_all(study.members, code_hash())
     study.evaluate()  # fits the baselines
-    records = records_of(study)
-    letters, labels = records.letters, records.labels()
-    bootstrap = Bootstrap(labels["test"], DRAWS, units=records.units()["test"].numbers)
-
-    def on_test(logits: np.ndarray, threshold: float) -> dict[str, ResampledMetric]:
-        return bootstrap.metrics(expit(logits), threshold)
-
     models = [each.files.model for each in study.members]
-    scorers = [load(model) for model in models]
-    tests = [logits_of(scorer, letters["test"]) for scorer in scorers]
-    valids = [logits_of(scorer, letters["valid"]) for scorer in scorers]
-    thresholds = [scorer.calibration.uncalibrated_threshold for scorer in scorers]
-    networks = [choose_threshold(expit(network), labels["valid"]) for network, _ in valids]
-    complete = [
-        on_test(both, threshold) for (_, both), threshold in zip(tests, thresholds, strict=True)
-    ]
-    alone = [
-        on_test(network, threshold) for (network, _), threshold in zip(tests, networks, strict=True)
-    ]
+    scorers, records = [load(model) for model in models], records_of(study)
+    objective, letters, units = scorers[0].objective, records.letters, records.units()
+    _, targets = records.targets(study.run.model_copy(update={"objective": objective.section}))
+    metric = metric or ("mcc" if objective.has_calls else objective.main_metric)
+
+    def measured(
+        outputs: np.ndarray, threshold: float, split: str = "test", draws: int = DRAWS
+    ) -> dict[str, ResampledMetric]:
+        return sampled(objective, outputs, threshold, targets[split], units[split], draws)
+
+    complete, alone, valid = [], [], []
+    for scorer in scorers:
+        network = {
+            split: scorer.network_outputs(letters[split]).mean(axis=1) for split in EVALUATED_SPLITS
+        }
+        both = {split: scorer.stacked(of, letters[split]) for split, of in network.items()}
+        threshold = scorer.calibration.uncalibrated_threshold
+        complete.append(measured(both["test"], threshold))
+        valid.append(measured(both["valid"], threshold, "valid", draws=1)[metric].value)
+        threshold = threshold_of(objective, network["valid"], targets["valid"])
+        alone.append(measured(network["test"], threshold))
     baselines = {}
     for folder in sorted(study.root.baselines.iterdir()):
         baseline = load(folder)
-        baselines[folder.name] = on_test(
-            baseline.logits(letters["test"]),
-            baseline.calibration.uncalibrated_threshold,
+        baselines[folder.name] = measured(
+            baseline.outputs(letters["test"]), baseline.calibration.uncalibrated_threshold
         )
     stack = scorers[0].stack
-    parts = on_test(*parts_alone(models[0], letters, labels["valid"])) if stack else {}
+    parts = measured(*parts_alone(models[0], objective, letters, targets["valid"])) if stack else {}
 
     def scores(of: str) -> dict[str, Any]:
         return {
@@ -205,14 +213,11 @@ def compare_classes(values: Mapping[str, Any], place: Path, seeds: int, metric: 
             "baselines": {name: each[of] for name, each in baselines.items()},
         }
 
-    has_calls = metric == "mcc"
+    has_calls = objective.has_calls and metric == "mcc"
     return Comparison(
-        metric=metric.upper(),
+        metric=title_of(metric),
         by_seed=[each[metric].value for each in complete],
-        valid=mean(
-            Bootstrap(labels["valid"], 1).metrics(expit(both), threshold)[metric].value
-            for (_, both), threshold in zip(valids, thresholds, strict=True)
-        ),
+        valid=mean(valid),
         seconds=seconds_of(study),
         stacked_with=[part.name for part in stack.parts] if stack else [],
         at_half=Scores(**scores("mcc_at_half")) if has_calls else None,
@@ -221,30 +226,52 @@ def compare_classes(values: Mapping[str, Any], place: Path, seeds: int, metric: 
     )
 
 
+def sampled(
+    objective: Objective[Any],
+    outputs: np.ndarray,
+    threshold: float,
+    targets: np.ndarray,
+    units: Units,
+    draws: int,
+) -> dict[str, ResampledMetric]:
+    """Compute all metrics of outputs (n, C); only two classes have the threshold."""
+    predictions = objective.predictions(outputs)
+    if objective.has_calls:
+        bootstrap = Bootstrap(targets, draws, units=units.numbers)
+        return bootstrap.metrics(predictions[:, 0], threshold)
+    settings = EvaluationSection(bootstraps=draws)
+    return resampled_metrics(objective.measurer(predictions, targets), units, settings)
+
+
+def threshold_of(objective: Objective[Any], outputs: np.ndarray, valid: np.ndarray) -> float:
+    """Choose the threshold of outputs on validation, (n, C); 0.5 except for two classes."""
+    if not objective.has_calls:
+        return 0.5
+    return choose_threshold(objective.predictions(outputs)[:, 0], valid)
+
+
 def parts_alone(
-    model: Path, letters: Mapping[str, Sequence[np.ndarray]], valid: np.ndarray
+    model: Path,
+    objective: Objective[Any],
+    letters: Mapping[str, Sequence[np.ndarray]],
+    valid: np.ndarray,
 ) -> tuple[np.ndarray, float]:
-    """Return the logits of a stack without its network on test, and their threshold.
+    """Return the outputs of a stack without its network on test, and their threshold.
 
     Weights and threshold are fitted on validation, as those of the complete stack.
     """
-    none = {split: np.zeros((len(of_split), 1)) for split, of_split in letters.items()}
-    parts, answers = list(fitted_parts(model).values()), [Answer("label", valid)]
+    width = len(objective.section.output_names)
+    none = {split: np.zeros((len(of_split), width)) for split, of_split in letters.items()}
+    parts, answers = list(fitted_parts(model).values()), objective.answers(valid)
     stack, held_out = fit_stack(none["valid"], parts, letters["valid"], answers)
-    logits = stack.outputs(none["test"], letters["test"])[:, 0]
-    return logits, choose_threshold(expit(held_out[:, 0]), valid)
+    outputs = stack.outputs(none["test"], letters["test"])
+    return outputs, threshold_of(objective, held_out, valid)
 
 
 def own_name(folder: Path) -> str:
     """Name a folder that is not one of the sets; other folders have other names."""
     path = folder.resolve()
     return f"{path.name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-
-def logits_of(scorer: Scorer, letters: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits of the network alone and of the complete model, (n,) each."""
-    network = scorer.network_outputs(letters).mean(axis=1)
-    return network[:, 0], scorer.stacked(network, letters)[:, 0]
 
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:

@@ -75,8 +75,12 @@ class Scores:
 
     @property
     def best(self) -> str:
-        """The simple baseline with the best test figure, which makes the comparison hardest."""
-        return max(self.baselines, key=lambda name: self.baselines[name].value)
+        """The simple baseline with the best test figure, which makes the comparison hardest.
+
+        A constant has no correlation, so it is never the best.
+        """
+        known = [name for name, of in self.baselines.items() if np.isfinite(of.value)]
+        return max(known, key=lambda name: self.baselines[name].value)
 
     @property
     def lead(self) -> dict[str, float]:

@@ -13,13 +13,12 @@ from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives.loss import UNKNOWN
 
 
-def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
-    import accuracy
+def test_folder_without_tables_is_an_error(tmp_path: Path) -> None:
+    from accuracy import TableSet
 
     (tmp_path / "dev.csv.gz").touch()
-    assert accuracy.find_table(tmp_path, "dev", "valid").name == "dev.csv.gz"
-    with pytest.raises(SystemExit, match="no table named test"):
-        accuracy.find_table(tmp_path, "test")
+    with pytest.raises(SystemExit, match=r"^error: .*no file names with train and test"):
+        TableSet().proposed(tmp_path)
 
 
 def test_own_folders_have_their_own_results(tmp_path: Path) -> None:

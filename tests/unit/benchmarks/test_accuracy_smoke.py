@@ -33,6 +33,14 @@ CLASSES = {
     "evaluation": {"bootstraps": 20},
     "interpret": {"database": "none"},
 }
+NUMBERS = {
+    **CLASSES,
+    "data": {"sequences": "table.csv"},
+    "split": {"kind": "column"},
+    "objective": {"kind": "regression", "columns": ["strength"]},
+    "training": TRAINING,
+    "stack": {"parts": ["exact_positions_linear"]},
+}
 TOWERED = {"tokens": {"k": 1}, "model": NETWORK | {"stem": TOWER}, "training": TRAINING}
 DILATED = {"kind": "dilated", "embed_dim": 8, "stem": TOWER, "dilations": [1]}
 PARENT = {**CLASSES, **TOWERED, "stack": {"parts": []}, "variants": {}}
@@ -99,7 +107,7 @@ def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
     def compare(seeds: int) -> Comparison:
         thresholds.clear()
-        return accuracy.compare_classes(CLASSES, Path("set"), seeds, "mcc")
+        return accuracy.compare_records(CLASSES, Path("set"), seeds, "mcc")
 
     monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
     found = compare(2)
@@ -136,6 +144,35 @@ def test_two_classes(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     permuted = compare(1)
     assert thresholds == chosen
     assert permuted.model.value < one.model.value - 0.3
+
+
+def test_numbers(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import accuracy
+
+    from selfattn_bio import Study
+
+    monkeypatch.setattr(accuracy, "DRAWS", 20)
+    rng = np.random.default_rng(0)
+    rows = ["".join(rng.choice(list("ACGT"), 20)) for _ in range(90)]
+    lines = [
+        f"{row},{row[5:15].count('A')},{('train', 'valid', 'test')[i % 3]}\n"
+        for i, row in enumerate(rows)
+    ]
+    Path("table.csv").write_text("sequence,strength,split\n" + "".join(lines))
+    found = accuracy.compare_records(NUMBERS, Path("set"), 1, "spearman")
+    test = Study("set").evaluation.metrics["test"]
+    assert found.model.value == pytest.approx(test["model"]["spearman"]["value"])
+    assert found.network.value == pytest.approx(test["baselines"]["network"]["spearman"]["value"])
+    assert found.parts
+    # the number is a sum over positions, which a network does not learn in 4 steps
+    assert found.parts.value > found.network.value + 0.3
+    assert found.best != "constant"  # which has no correlation
+    for name, baseline in found.baselines.items():
+        if name != "constant":
+            assert baseline.value == pytest.approx(test["baselines"][name]["spearman"]["value"])
+    row = found.row("set", "1", "")
+    assert row["metric"] == "Spearman's rho"
+    assert row["at 0.5: model - baseline"] == row["AUROC: model - baseline"] == "-"
 
 
 def test_bins_of_a_chromosome(trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
