@@ -168,7 +168,7 @@ def test_modisco_exchange_round_trip(explained, tmp_path):
     explained[0].to_npz(tmp_path / "npz")
     files = "motifs -s npz/ohe.npz -a npz/attributions.npz -o out.h5"
     words = [Path(sys.executable).parent / "modisco", *files.split()]
-    words += "-n 400 -w 100 -z 11 -t 20 -f 5 -g 5".split()
+    words += shlex.split("-n 400 -w 100 -z 11 -t 20 -f 5 -g 5")
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     patterns = list(_patterns_of(tmp_path / "out.h5"))
     assert len(patterns) >= 3
