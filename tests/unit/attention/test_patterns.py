@@ -32,40 +32,26 @@ PATTERNS += [CausalPattern(pattern) for pattern in PATTERNS]
 
 
 def shown(pattern, length):
-    mask = pattern.dense_mask(length)
-    return ["".join("x" if allowed else "." for allowed in row) for row in mask.tolist()]
+    mask = pattern.dense_mask(length).tolist()
+    return " ".join("".join("x" if allowed else "." for allowed in row) for row in mask)
 
 
 def test_masks_of_worked_examples():
-    assert shown(Window(1), 4) == ["xx..", "xxx.", ".xxx", "..xx"]
-    assert shown(Window(1) | Global(1), 4) == ["xxxx", "xxx.", "xxxx", "x.xx"]
-    assert shown(Window(1, dilation=2), 5) == ["x.x..", ".x.x.", "x.x.x", ".x.x.", "..x.x"]
-    assert shown(Strided(3), 5) == ["x..x.", ".x..x", "..x..", "x..x.", ".x..x"]
-    assert shown(BlockLocal(2), 5) == ["xx...", "xx...", "..xx.", "..xx.", "....x"]
-    assert shown(CausalPattern(Full()), 3) == ["x..", "xx.", "xxx"]
-    assert shown(CausalPattern(Window(1) | Global(1)), 4) == ["x...", "xx..", "xxx.", "x.xx"]
-    assert shown(Full(), 2) == ["xx", "xx"]
+    assert shown(Window(1), 4) == "xx.. xxx. .xxx ..xx"
+    assert shown(Window(1) | Global(1), 4) == "xxxx xxx. xxxx x.xx"
+    assert shown(Window(1, dilation=2), 5) == "x.x.. .x.x. x.x.x .x.x. ..x.x"
+    assert shown(Strided(3), 5) == "x..x. .x..x ..x.. x..x. .x..x"
+    assert shown(BlockLocal(2), 5) == "xx... xx... ..xx. ..xx. ....x"
+    assert shown(CausalPattern(Full()), 3) == "x.. xx. xxx"
+    assert shown(CausalPattern(Window(1) | Global(1)), 4) == "x... xx.. xxx. x.xx"
+    assert shown(Full(), 2) == "xx xx"
 
 
 def test_random_patterns_are_pinned():
-    assert shown(RandomBlocks(1, block=2, seed=3), 7) == [
-        "..xx...",
-        "..xx...",
-        "....xx.",
-        "....xx.",
-        "..xx...",
-        "..xx...",
-        "....xx.",
-    ]
-    assert shown(CausalPattern(RandomBlocks(2, block=1)), 6) == [
-        "x.....",
-        "x.....",
-        "x.....",
-        "..x...",
-        "x...x.",
-        "..xx..",
-    ]
-    assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # two blocks
+    blocks, causal = RandomBlocks(1, block=2, seed=3), CausalPattern(RandomBlocks(2, block=1))
+    assert shown(blocks, 7) == "..xx... ..xx... ....xx. ....xx. ..xx... ..xx... ....xx."
+    assert shown(causal, 6) == "x..... x..... x..... ..x... x...x. ..xx.."
+    assert shown(blocks, 3) == "..x ..x xx."  # two blocks
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -80,20 +66,20 @@ def test_block_mask_summarises_dense_mask(pattern, length, block):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("rule", "arguments", "message"),
     [
-        (lambda: Window(-1), "window is -1; expected at least 0"),
-        (lambda: Window(3, 0), "dilation is 0; expected at least 1"),
-        (lambda: Strided(0), "stride is 0; expected at least 1"),
-        (lambda: BlockLocal(0), "block is 0; expected at least 1"),
-        (lambda: Global(-1), "num_global is -1; expected at least 0"),
-        (lambda: RandomBlocks(0), "count is 0; expected at least 1"),
-        (lambda: RandomBlocks(2, 0), "block is 0; expected at least 1"),
+        (Window, (-1,), "window is -1; expected at least 0"),
+        (Window, (3, 0), "dilation is 0; expected at least 1"),
+        (Strided, (0,), "stride is 0"),
+        (BlockLocal, (0,), "block is 0"),
+        (Global, (-1,), "num_global is -1; expected at least 0"),
+        (RandomBlocks, (0,), "count is 0"),
+        (RandomBlocks, (2, 0), "block is 0"),
     ],
 )
-def test_rules_out_of_range_are_refused(make, message):
+def test_rules_out_of_range_are_refused(rule, arguments, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        rule(*arguments)
 
 
 def test_random_blocks_depend_on_seed_and_length():
@@ -106,7 +92,7 @@ def test_random_blocks_depend_on_seed_and_length():
     assert int(each.max()) <= 3  # blocks per query
     assert float(each.float().mean()) > 2.9  # few of 100 are sampled twice
     # number of query blocks that sampled each block; 3 expected
-    received = drawn(1, 8000).unflatten(1, (1000, 8)).any(-1).float()[::8].sum(0)
+    received = drawn(1, 4000).unflatten(1, (500, 8)).any(-1).float()[::8].sum(0)
     assert abs(float(received.var()) - 3) < 1  # variance of a Poisson distribution
 
 
@@ -145,8 +131,3 @@ def test_each_kind_is_built(section, expected):
 def test_pairs_of_a_part_are_counted(pattern, length):
     (part,) = pattern.parts(length)
     assert part.num_pairs(length) == pattern.dense_mask(length).sum()
-
-
-def test_patterns_combine_only_with_patterns():
-    with pytest.raises(TypeError, match="unsupported operand"):
-        Window(2) | 3

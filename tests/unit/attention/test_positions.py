@@ -26,19 +26,14 @@ from selfattn_bio.errors import SelfAttnBioError
 def test_invalid_positions_are_refused():
     with pytest.raises(ValueError, match="head_dim is 7; rotary positions need an even number"):
         Rotary(7)
-    with pytest.raises(
-        ValueError, match="max_distance is 4; with num_buckets = 32 it must be larger than 8"
+    for settings, message in (
+        ({"num_buckets": 32, "max_distance": 4}, "with num_buckets = 32 it must be larger than 8"),
+        ({"num_buckets": 32, "max_distance": 16, "symmetric": True}, "it must be larger than 16"),
+        ({"num_buckets": 7}, "num_buckets is 7; expected an even number of at least 4"),
     ):
-        T5Bias(2, num_buckets=32, max_distance=4)
-    with pytest.raises(
-        ValueError, match="max_distance is 16; with num_buckets = 32 it must be larger than 16"
-    ):
-        T5Bias(2, num_buckets=32, max_distance=16, symmetric=True)
-    with pytest.raises(ValueError, match="num_buckets is 7; expected an even number of at least 4"):
-        T5Bias(2, num_buckets=7)
-    with pytest.raises(
-        SelfAttnBioError, match=r"a sequence has 4 tokens, more than model.position.max_length = 3"
-    ):
+        with pytest.raises(ValueError, match=message):
+            T5Bias(2, **settings)
+    with pytest.raises(SelfAttnBioError, match=r"a sequence has 4 tokens, more than model\.pos"):
         Learned(2, 3)(torch.zeros(1, 4, 2))
 
 
@@ -76,9 +71,7 @@ def test_sinusoids_of_a_worked_example():
 
 def test_learned_positions_are_rows_of_the_table():
     position, x = Learned(4, 9), torch.randn(2, 3, 4)
-    assert torch.equal(
-        position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]])
-    )
+    assert torch.equal(position(x), x + position.table[:3])
     position(x).sum().backward()
     assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once per sequence
 
@@ -92,13 +85,9 @@ def test_effect_of_section_is_that_of_module(section):
         assert (section.effect, position(torch.zeros(1, 6, 16)).shape) == ("absolute", (1, 6, 16))
         return
     terms = position.terms(q, 5)
-    if terms.keys is not None:
-        effect = "own_keys"
-    elif terms.bias is not None:
-        effect = "bias"
-    else:
-        effect = "none" if torch.equal(position.rotate(q, q)[0], q) else "rotation"
-    assert section.effect == effect
+    effects = {"own_keys": terms.keys is not None, "bias": terms.bias is not None}
+    effects |= {"rotation": not torch.equal(position.rotate(q, q)[0], q), "none": True}
+    assert section.effect == next(effect for effect, is_true in effects.items() if is_true)
 
 
 @pytest.mark.parametrize("position", [Rotary(8), Alibi(2)], ids=["rotary", "alibi"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from damaged_arrays import DAMAGES, damaged_files
+from letters import ascii_of
 
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline
@@ -24,32 +25,25 @@ SECTIONS = {
     RECORD: RegressionObjective(columns=("a", "b"), center=(0.5, 1.0), scale=(1.0, 2.0)),
     POSITION: LabelsObjective(column="labels", classes="XYZ"),
 }
-CASES = [
-    (name, strands)
+CASES = [(name, "given") for name in BASELINES]
+CASES += [
+    (name, "both")
     for name, kind in BASELINES.items()
-    for strands in (
-        "given",
-        *(["both"] if kind.alphabets[0] == "dna" and kind.reads_strands else []),
-    )
+    if kind.alphabets[0] == "dna" and kind.reads_strands
 ]
+CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
 
 def records(alphabet, lengths, seed):
     rng = np.random.default_rng(seed)
-    return [
-        rng.choice(np.frombuffer(READABLE[alphabet].encode(), np.uint8), length)
-        for length in lengths
-    ]
+    return [rng.choice(ascii_of(READABLE[alphabet]), length) for length in lengths]
 
 
 def odd_records(alphabet):
     """Return short, repetitive, ambiguous and ordinary records."""
     letters = READABLE[alphabet]
     repeats = [letters[0] * 20, letters[:2] * 10, letters[-1] * 8 + letters[:8]]
-    return [
-        *records(alphabet, [38, 36, 5, 3, 1], 1),
-        *(np.frombuffer(text.encode(), np.uint8) for text in repeats),
-    ]
+    return [*records(alphabet, [38, 36, 5, 3, 1], 1), *map(ascii_of, repeats)]
 
 
 @pytest.fixture(scope="module")
@@ -64,30 +58,21 @@ def fitted(tmp_path_factory):
         labels = np.arange(200) % 2
         letters = records(alphabet, rng.integers(36, 40, 200).tolist(), 2)
         for record in letters[1::2]:
-            record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
+            record[10:16] = ascii_of(PLANTED[alphabet])
         # They need equal lengths
         if name == "substitutions_linear":
             letters = [record[:36] for record in letters]
         section = SECTIONS[BASELINES[name].suits[0]]
-        setup = Setup(
-            SequencePolicy(get_alphabet(alphabet), gaps="remove"),
-            strands,
-            str(path) if alphabet == "dna" else "none",
-            threads=1,
-            section=section,
-        )
-        targets = {
-            "binary": labels,
-            "regression": np.stack(
-                [labels, np.where(labels + rng.integers(4, size=200), labels, np.nan)], 1
-            ),
-            "labels": object_array(
-                [np.where(record == 67, UNKNOWN, record.astype(int) % 3) for record in letters]
-            ),
-        }[section.kind]
-        found[name, strands] = BASELINES[name](setup).fit(
-            letters[:140], targets[:140], letters[140:], targets[140:]
-        )
+        policy = SequencePolicy(get_alphabet(alphabet), gaps="remove")
+        database = str(path) if alphabet == "dna" else "none"
+        setup = Setup(policy, strands, database, threads=1, section=section)
+        if section.kind == "regression":
+            labels = np.stack([labels, np.where(rng.integers(4, size=200), labels, np.nan)], 1)
+        elif section.kind == "labels":
+            classes = (np.where(row == 67, UNKNOWN, row.astype(int) % 3) for row in letters)
+            labels = object_array(list(classes))
+        train, valid = (letters[:140], labels[:140]), (letters[140:], labels[140:])
+        found[name, strands] = BASELINES[name](setup).fit(*train, *valid)
     return found
 
 
@@ -131,36 +116,25 @@ def test_saved_baselines_load_unchanged(name, strands, fitted, tmp_path):
 
 
 def card_with(folder, **changes):
-    card = json.loads((folder / "baseline.json").read_text())
-    (folder / "baseline.json").write_text(json.dumps(card | changes))
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | changes))
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("file", "content", "message"),
     [
-        (lambda folder: (folder / "baseline.json").unlink(), "baseline.json: file not found"),
-        (lambda folder: (folder / "baseline.json").write_text("{}"), "version is missing"),
-        (
-            lambda folder: (folder / "arrays.safetensors").unlink(),
-            "file 'arrays.safetensors' of the baseline is missing",
-        ),
-        (
-            lambda folder: (folder / "arrays.safetensors").write_bytes(b"x"),
-            "the file differs from its sha256 in baseline.json",
-        ),
-        (lambda folder: card_with(folder, version=2), "version: Input should be 3"),
-        (
-            lambda folder: card_with(folder, kind="oracle"),
-            "unknown baseline 'oracle'; known: constant, ",
-        ),
-        (lambda folder: card_with(folder, settings={}), "labels is missing"),
-        (lambda folder: card_with(folder, kind="exact_positions"), "blocks is missing"),
+        (CARD, None, "baseline.json: file not found"),
+        (CARD, b"{}", "version is missing"),
+        (ARRAYS, None, "file 'arrays.safetensors' of the baseline is missing"),
+        (ARRAYS, b"x", r"the file differs from its sha256 in baseline\.json"),
     ],
 )
-def test_damaged_folders_are_refused(damage, message, fitted, tmp_path):
-    fitted["motif_scores", "given"].save(tmp_path / "b")
-    damage(tmp_path / "b")
-    with pytest.raises(ModelFolderError, match=message.replace("(", r"\(")):
+def test_damaged_folders_are_refused(file, content, message, fitted, tmp_path):
+    fitted["gc", "given"].save(tmp_path / "b")
+    (tmp_path / "b" / file).unlink()
+    if content:
+        (tmp_path / "b" / file).write_bytes(content)
+    with pytest.raises(ModelFolderError, match=message):
         load_baseline(tmp_path / "b")
 
 
@@ -174,16 +148,14 @@ def test_damaged_folders_are_refused(damage, message, fitted, tmp_path):
         ({"settings": {}}, "penalties is missing"),
         ({"objective": {"kind": "regression"}}, r"objective\.regression\.columns is missing"),
         ({"objective": SECTIONS[RECORD].model_dump()}, "there are 1 biases for 2 outputs"),
+        ({"version": 2}, "version: Input should be 3"),
+        ({"kind": "oracle"}, "unknown baseline 'oracle'; known: constant, "),
+        ({"kind": "exact_positions"}, "blocks is missing"),
         *(
             ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, r"calibration\.\w+: Input")
             for wrong in (
-                {"slope": "a"},
-                {"slope": -1},
-                {"slope": 0},
-                {"intercept": float("inf")},
-                {"positive_fraction": 1.5},
-                {"threshold": 1.1},
-                {"slope": float("nan")},
+                *({"slope": slope} for slope in ("a", -1, 0, float("nan"))),
+                *({"intercept": float("inf")}, {"positive_fraction": 1.5}, {"threshold": 1.1}),
             )
         ),
     ],

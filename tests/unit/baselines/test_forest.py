@@ -1,10 +1,13 @@
-"""Check that trees give LightGBM's predictions, and their changes for changed records."""
+"""Check trees against LightGBM, also for changed records, and sums of k-mers against counts."""
 
 import lightgbm
 import numpy as np
 import pytest
+from letters import ascii_of
 
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.forest import LEAF, MOST_LEAVES, TILE, Forest
+from selfattn_bio.sequence.alphabet import DNA
 
 
 def boosted(leaves=15, x=None, **parameters):
@@ -71,3 +74,15 @@ def test_changes_of_trees_without_splits_are_0():
 def test_wrong_trees_are_refused(features, message):
     with pytest.raises(ValueError, match=message):
         Forest(2, np.array(features), np.zeros(len(features)))
+
+
+@pytest.mark.parametrize(("slots", "align"), [(1, "parts"), (3, "parts"), (9, "start"), (9, "end")])
+def test_totals_equal_counts(slots, align):
+    rng, block = np.random.default_rng(0), KmerSlots(DNA, 2, slots, align)
+    bases = ascii_of("ACGT" * 6 + "N")
+    letters = [rng.choice(bases, length) for length in (30, 1, 2, 12, 50)]
+    values, counts = rng.normal(size=block.size), block.counts(letters).toarray()
+    totals, squares = block.totals(letters, values)
+    np.testing.assert_allclose(totals, counts @ values, atol=1e-9)
+    np.testing.assert_array_equal(squares, (counts**2).sum(axis=1))
+    assert squares.max() > 1

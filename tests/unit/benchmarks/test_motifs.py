@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES, ascii_of
 
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import open_database
@@ -39,18 +40,18 @@ def test_planted_positions_of_named_records():
 def test_true_pairs_cover_both_halves():
     from planted_sites import true_pairs
 
-    truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30)).assign(
-        pair=["p", "p", "", "q", "q"]
-    )
-    pairs = pd.DataFrame(
-        {
-            "record": [0, 0, 0, 1, 1, 0],
-            "start_a": [1, 0, 0, 22, 0, 2],
-            "end_a": [9, 10, 10, 30, 10, 8],
-            "start_b": [18, 50, 40, 0, 0, 0],
-            "end_b": [28, 60, 45, 12, 10, 9],
-        }
-    )
+    truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30))
+    truth["pair"] = ["p", "p", "", "q", "q"]
+    rows = [
+        "0 1 9 18 28",
+        "0 0 10 50 60",
+        "0 0 10 40 45",
+        "1 22 30 0 12",
+        "1 0 10 0 10",
+        "0 2 8 0 9",
+    ]
+    names = ["record", "start_a", "end_a", "start_b", "end_b"]
+    pairs = pd.DataFrame([map(int, row.split()) for row in rows], columns=names)
     assert true_pairs(pairs, ["a", "b"], truth).tolist() == [True, False, False, True, False, False]
 
 
@@ -63,12 +64,8 @@ def test_matrices_found_counts_and_precision():
     database = open_database(DATABASE)
     ctcf, other = database["CTCF (MA0139.2)"], database["PAX6 (MA0069.1)"]
     found = matrices({"m1": ctcf, "m2": ctcf[::-1, ::-1], "m3": other}, grammar)
-    assert found == {
-        "wanted": 5,
-        "found": 1,
-        "matrix_precision": pytest.approx(2 / 3),
-        "motifs_each": 2.0,
-    }
+    counts = {"wanted": 5, "found": 1, "motifs_each": 2.0}
+    assert found == counts | {"matrix_precision": pytest.approx(2 / 3)}
     assert matrices({}, grammar)["found"] == 0
 
 
@@ -81,9 +78,9 @@ def test_final_grammars_are_pinned_and_use_new_motifs(tmp_path):
     check_pinned(grammars / "final")
     assert set(PINNED) == set(NAMES)
     for name in NAMES:
-        assert not set(read_grammar(grammars / "development" / f"{name}.toml").motifs) & set(
-            read_grammar(grammars / "final" / f"{name}.toml").motifs
-        )
+        files = (grammars / kind / f"{name}.toml" for kind in ("development", "final"))
+        first, second = (set(read_grammar(file).motifs) for file in files)
+        assert not first & second
         (tmp_path / f"{name}.toml").write_text("records = 4\n")
     with pytest.raises(SystemExit, match=r"sha256 .* is not the pinned"):
         check_pinned(tmp_path)
@@ -93,14 +90,9 @@ def test_metrics_of_a_model():
     import motifs
 
     records = pd.DataFrame({"id": list("abcd"), "label": [1, 0, 1, 1]})
-    sequences = [
-        np.frombuffer(text, dtype=np.uint8)
-        for text in (b"AACGTAAA", b"ACGTAAAA", b"AAAACGTA", b"ACGTACGT")
-    ]
-    scorer = SimpleNamespace(
-        logits=lambda rows: np.arange(4.0),
-        calibration=SimpleNamespace(probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2])),
-    )
+    sequences = [ascii_of(text) for text in ("AACGTAAA", "ACGTAAAA", "AAAACGTA", "ACGTACGT")]
+    calibration = SimpleNamespace(probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2]))
+    scorer = SimpleNamespace(logits=lambda rows: np.arange(4.0), calibration=calibration)
     run = motifs.Run("development", "five", 0)
     truth = places(("a", 2, 5), ("c", 4, 7), ("b", 0, 4))
     for name, value in {"test": (records, sequences), "scorer": scorer, "truth": truth}.items():
@@ -109,10 +101,8 @@ def test_metrics_of_a_model():
 
     class Told(motifs.AttnLRP):
         def attribution(self, scorer, letters, target):
-            return [
-                np.isin(np.arange(8), np.arange(3) + bytes(row).index(b"CGT")).astype(float)
-                for row in letters
-            ]
+            starts = [bytes(row).index(b"CGT") for row in letters]
+            return [np.isin(np.arange(8), np.arange(3) + at).astype(float) for at in starts]
 
     found = motifs.letters(run, Told())
     assert (found["aupr"], found["fraction"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
@@ -128,9 +118,8 @@ def test_gate_applies_to_models_not_controls(monkeypatch, auroc, labels, explain
 
     asked = []
     monkeypatch.setattr(motifs, "train", lambda *given: None)
-    monkeypatch.setattr(
-        motifs.Run, "kept", lambda self, name, *given: asked.append(name) or {"auroc": auroc}
-    )
+    found = {"auroc": auroc}
+    monkeypatch.setattr(motifs.Run, "kept", lambda self, name, *_: asked.append(name) or found)
     run = motifs.Run("development", "five", 0, labels)
     run.__dict__["rules"] = SimpleNamespace(pairs={"p": None})
     run.__dict__["study"] = SimpleNamespace(files=Layout(Path()))
@@ -145,12 +134,9 @@ def test_other_strand_is_reversed():
     class Letter(motifs.AttnLRP):
         def scores(self, scorer, letters, target):
             return [
-                (row[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8))
-                * np.arange(1.0, 1 + len(row))[:, None]
-                for row in letters
+                (row[:, None] == BASES) * np.arange(1.0, 1 + len(row))[:, None] for row in letters
             ]
 
-    (found,) = motifs.BothStrands(Letter()).scores(
-        SimpleNamespace(alphabet=DNA), [np.frombuffer(b"AAC", dtype=np.uint8)], None
-    )
+    scorer = SimpleNamespace(alphabet=DNA)
+    (found,) = motifs.BothStrands(Letter()).scores(scorer, [ascii_of("AAC")], None)
     assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]

@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import warnings
-from types import ModuleType
 
 import pytest
 import torch
@@ -23,14 +22,14 @@ pytestmark = [
 ]
 
 
-def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script(name, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(variable, "1")  # the script may set it; restored after the test
     with warnings.catch_warnings(action="ignore"):
         return importlib.import_module(name)
 
 
-def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agreement_fails_above_tolerance(monkeypatch):
     agreement = script("agreement", monkeypatch)
     (table,) = agreement.measure(None)
     rows = list(table.rows)
@@ -38,27 +37,19 @@ def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
     measured = agreement.measure(None)
     assert list(next(measured).rows) == rows
-    with pytest.raises(
-        SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "
-    ):
+    with pytest.raises(SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Huggi"):
         next(measured)
 
 
-def test_reachable_speed_counts_all_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable_speed_counts_all_operations(monkeypatch):
     peers, report = script("peers", monkeypatch), script("speed_targets", monkeypatch)
-    length, qkv, out = (
-        64,
-        torch.nn.Linear(peers.DIM, 3 * peers.DIM),
-        torch.nn.Linear(peers.DIM, peers.DIM),
-    )
+    length, qkv, out = 64, *(torch.nn.Linear(peers.DIM, n * peers.DIM) for n in (3, 1))
     x = torch.randn(1, length, peers.DIM, requires_grad=True)
+    mask = torch.ones(length, length, dtype=torch.bool)
     with FlopCounterMode(display=False) as counter:
-        peers.dense_oracle(
-            x, qkv, out, torch.ones(length, length, dtype=torch.bool)
-        ).sum().backward()
-    assert counter.get_total_flops() == length * (
-        report.PROJECTIONS + report.pairs(report.keys_of_window(length))
-    )
+        peers.dense_oracle(x, qkv, out, mask).sum().backward()
+    of_token = report.PROJECTIONS + report.pairs(report.keys_of_window(length))
+    assert counter.get_total_flops() == length * of_token
     allowed = peers.build_pattern(peers.WINDOWED).dense_mask(300)
     assert report.keys_of_window(300) == pytest.approx(int(allowed.sum()) / 300)
     row = report.Target("layer", 4, True, {"a": 3.0, "b": 2.0}, {"a": 3.5, "b": 2.5}).row()

@@ -1,6 +1,9 @@
-"""Test the figures of `make style` on a small package."""
+"""Test the figures of `make style` on a small package, and the imports of all benchmarks."""
 
+import ast
 from pathlib import Path
+
+import pytest
 
 MODULE = '''"""Text
 of a module."""
@@ -14,7 +17,7 @@ lines"""
 '''
 
 
-def figures_of(root: Path, texts: dict[str, str]):
+def figures_of(root, texts):
     """Return the figures of files with these texts by name."""
     from structure import figures
 
@@ -24,7 +27,7 @@ def figures_of(root: Path, texts: dict[str, str]):
     return {each.name: each for each in figures(root, [root / name for name in texts])}
 
 
-def test_figures_of_small_package(tmp_path: Path) -> None:
+def test_figures_of_small_package(tmp_path):
     from structure import CODE_LINES, FILE_LINES
 
     long = "x = 1\n" * (FILE_LINES + 1)
@@ -37,14 +40,14 @@ def test_figures_of_small_package(tmp_path: Path) -> None:
     assert (code.value, code.limit, code.is_over) == (4, CODE_LINES, False)
 
 
-def test_arguments_are_counted_without_self() -> None:
+def test_arguments_are_counted_without_self():
     from structure import argument_counts
 
     assert list(argument_counts(MODULE)) == [(6, "add_arguments", 4)]
     assert list(argument_counts("class A:\n    def run(self, x, /, y): ...\n")) == [(2, "run", 2)]
 
 
-def test_questions_about_the_kind_are_found(tmp_path: Path) -> None:
+def test_questions_about_the_kind_are_found(tmp_path):
     text = """
 if run.objective.kind == "binary" or MAIN[objective.kind] or isinstance(x, BinsObjective):
     print(f"{run.objective.kind!r}")
@@ -59,3 +62,15 @@ match run.objective:
     assert lines == [":2", ":2", ":2", ":5"]
     assert figure.is_over
     assert figure.row.endswith("  OVER")
+
+
+SCRIPTS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_benchmark_imports_exist(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "selfattn_bio":
+            names = {}
+            exec(ast.unparse(node), names)
+            assert {each.asname or each.name for each in node.names} <= names.keys()

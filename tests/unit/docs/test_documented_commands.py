@@ -66,13 +66,8 @@ def test_documented_commands_parse(page, capsys):
 
 def test_wrong_documented_commands_are_found(capsys):
     good = "    selfattn-bio score --model m --fasta a.fa \\\n      --output b.tsv  # scores\n"
-    assert [words for _, words in commands_of(good)] == [
-        ["score", "--model", "m", "--fasta", "a.fa", "--output", "b.tsv"]
-    ]
+    ((_, words),) = commands_of(good)
+    assert words == ["score", "--model", "m", "--fasta", "a.fa", "--output", "b.tsv"]
     assert mistakes(good + "`selfattn-bio score --model` and `embed --output x`", capsys) == []
-    wrong = (
-        "selfattn-bio score --modle m --fasta a.fa --output b.tsv\n"
-        "selfattn-bio scores\n"
-        "`init task --positive a.fa`"
-    )
-    assert len(mistakes(wrong, capsys)) == 3
+    wrong = "selfattn-bio score --modle m --fasta a.fa --output b.tsv\nselfattn-bio scores\n"
+    assert len(mistakes(wrong + "`init task --positive a.fa`", capsys)) == 3

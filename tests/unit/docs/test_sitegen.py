@@ -97,16 +97,13 @@ def test_plots_of_other_objectives_are_drawn():
 
 
 def test_notebook_becomes_markdown(tmp_path, monkeypatch):
-    import nbformat.v4 as v4
+    import nbformat
+    from nbformat import v4
 
     image = v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo=", "text/plain": "<Figure>"})
     table = v4.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "t"})
-    cells = [
-        v4.new_markdown_cell("# Title\n\nText"),
-        v4.new_code_cell("x = 1", outputs=[image, table]),
-    ]
-    import nbformat
-
+    code = v4.new_code_cell("x = 1", outputs=[image, table])
+    cells = [v4.new_markdown_cell("# Title\n\nText"), code]
     nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
     monkeypatch.setattr(notebooks, "RESULTS", tmp_path)
     text = sitegen.part("notebook motifs")
@@ -115,13 +112,10 @@ def test_notebook_becomes_markdown(tmp_path, monkeypatch):
     assert "```python\nx = 1\n```" in text
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in text
     assert "<table></table>" in text
-    cells[1].outputs = [v4.new_output("error", ename="ValueError", evalue="no")]
+    code.outputs = [v4.new_output("error", ename="ValueError", evalue="no")]
     nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
     with pytest.raises(ValueError, match="a cell failed: ValueError: no"):
         sitegen.part("notebook motifs")
-
-
-def test_unknown_part_is_an_error():
     with pytest.raises(ValueError, match="no generated part 'comands'"):
         sitegen.complete("page", "<!-- generated: comands -->")
 

@@ -30,9 +30,8 @@ def as_svg(plot, height=60):
     colours = {path.getAttribute("id"): path for path in root.getElementsByTagName("path")}
     found = []
     for use in root.getElementsByTagName("use"):
-        _, _, _, tall, x, foot = map(
-            float, re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix"))
-        )
+        numbers = re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix"))
+        _, _, _, tall, x, foot = map(float, numbers)
         colour = colours[use.getAttribute("href")[1:]].getAttribute("fill")
         bottom = plot.limits[1] - foot * plot.span / height
         top = bottom - tall * plot.span / height

@@ -55,15 +55,13 @@ def test_counts_come_back_and_biopython_reads_them(tmp_path, name, suffix):
 
 def test_names_in_other_databases(tmp_path):
     (tmp_path / "a.jaspar").write_text(">MA0004.1 Arnt\nA [ 4 19 ]\nC [16 0 ]\nG [0 1]\nT [0 0]\n")
-    (tmp_path / "a.transfac").write_text(
-        "VV  a\nXX\n//\nAC  M00001\nXX\nID  V$MYOD_01\nXX\nP0      A      C      G      T\n01      "
-        "1      2      2      0      S\nXX\n//\n"
-    )
+    motif = "AC  M00001\nXX\nID  V$MYOD_01\nXX\nP0      A      C      G      T\n"
+    motif += "01      1      2      2      0      S\nXX\n//\n"
+    (tmp_path / "a.transfac").write_text(f"VV  a\nXX\n//\n{motif}")
     assert list(read_motifs(tmp_path / "a.jaspar")) == ["Arnt (MA0004.1)"]
-    assert list(open_database(str(tmp_path / "a.transfac"))) == ["V$MYOD_01 (M00001)"]
-    np.testing.assert_allclose(
-        read_motifs(tmp_path / "a.transfac")["V$MYOD_01 (M00001)"], [[0.2, 0.4, 0.4, 0]]
-    )
+    ((name, ppm),) = open_database(str(tmp_path / "a.transfac")).items()
+    assert name == "V$MYOD_01 (M00001)"
+    np.testing.assert_allclose(ppm, [[0.2, 0.4, 0.4, 0]])
 
 
 @pytest.mark.parametrize(
@@ -71,16 +69,10 @@ def test_names_in_other_databases(tmp_path):
     [
         ("hello\n", r":1: not a motif database in MEME, .* format: it starts with 'hello'"),
         ("", r":1: not a motif database in MEME, .* format: it starts with ''"),
-        (
-            ">a\nA [1 2]\nC [1 2]\nG [1 2]\n",
-            "1 of 1 motifs is incomplete: JASPAR needs 4 lines of counts per motif",
-        ),
+        (">a\nA [1 2]\nC [1 2]\nG [1 2]\n", "1 of 1 motifs is incomplete: JASPAR needs 4 lines of"),
         (">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n", "a position of motif 'a' has no counts"),
         (">a\nA [nan]\nC [1]\nG [1]\nT [1]\n", "a count of motif 'a' is not a number"),
-        (
-            ">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n",
-            "two motifs are named 'a'",
-        ),
+        (2 * ">a\nA [1]\nC [1]\nG [1]\nT [1]\n", "two motifs are named 'a'"),
         ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "cannot read this file as TRANSFAC: "),
         ("XX\n//\n", "the motif database contains no motif"),
     ],
@@ -98,18 +90,13 @@ def test_protein_goes_as_meme_only(tmp_path):
     path = tmp_path / "p.meme"
     path.write_text(meme_text({"motif_01": ppm}, {"motif_01": 9}, PROTEIN))
     np.testing.assert_allclose(read_motifs(path, PROTEIN)["motif_01"], ppm, atol=1e-5)
-    with pytest.raises(
-        DatabaseError, match="expected ALPHABET= ACGT, found 'ALPHABET= ACDEFGHIKLMNPQRSTVWY'"
-    ):
+    with pytest.raises(DatabaseError, match="expected ALPHABET= ACGT, found 'ALPHABET= ACDEF"):
         read_meme(path)
     (tmp_path / "a.jaspar").write_text(jaspar_text(PFMS))
     with pytest.raises(DatabaseError, match="not a motif database in MEME format"):
         read_motifs(tmp_path / "a.jaspar", PROTEIN)
-    found = SeqletPattern(
-        np.eye(20, dtype=int)[:4],
-        pd.DataFrame(columns=["record", "start", "end", "strand"]),
-        alphabet=PROTEIN,
-    )
+    seqlets = pd.DataFrame(columns=["record", "start", "end", "strand"])
+    found = SeqletPattern(np.eye(20, dtype=int)[:4], seqlets, alphabet=PROTEIN)
     for write in ("to_jaspar", "to_transfac"):
         with pytest.raises(ValueError, match=r"\w+ stores DNA motifs only, not motifs of protein"):
             getattr(build_motifs([found], pd.DataFrame(), {}), write)()
@@ -121,23 +108,18 @@ def explained():
     letters, scores, _ = planted_words(WORDS, num=240)
     records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "target": "positive"})
     records["length"] = letters.shape[1]
-    explanation = Explanation(
-        records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna"
-    )
+    attention = np.zeros(letters.shape, dtype=np.float32)
+    explanation = Explanation(records, letters, scores, attention, "dna")
     return explanation, explanation.find_motifs("none", caller=Clusters())
 
 
 def test_a_set_of_motifs_writes_all(explained, tmp_path):
     _, motifs = explained
     assert len(motifs) == 3
-    for write, name in (
-        (motifs.to_meme, "m.meme"),
-        (motifs.to_jaspar, "m.jaspar"),
-        (motifs.to_transfac, "m.transfac"),
-    ):
-        text = write(tmp_path / name)
-        assert (tmp_path / name).read_text() == text
-        found = read_motifs(tmp_path / name)
+    for name in ("meme", "jaspar", "transfac"):
+        path = tmp_path / f"m.{name}"
+        assert getattr(motifs, f"to_{name}")(path) == path.read_text()
+        found = read_motifs(path)
         for motif in motifs:
             np.testing.assert_allclose(found[motif.name], motif.ppm, atol=1e-5)
 
@@ -164,10 +146,8 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         assert len(found.pfm) == widest
         first = (widest - len(motif.pfm)) // 2
         np.testing.assert_array_equal(found.pfm[first : first + len(motif.pfm)], motif.pfm)
-        assert (
-            found.seqlets[["record", "strand"]].to_numpy().tolist()
-            == motif.seqlets[["record", "strand"]].to_numpy().tolist()
-        )
+        columns = ["record", "strand"]
+        np.testing.assert_array_equal(found.seqlets[columns], motif.seqlets[columns])
         last = widest - len(motif.pfm) - first
         before = np.where(motif.seqlets["strand"] == "-", last, first)
         np.testing.assert_array_equal(found.seqlets["start"] + before, motif.seqlets["start"])
@@ -175,10 +155,9 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
     with h5py.File(tmp_path / "m.h5") as file:
         group = file["pos_patterns/pattern_0"]
         # The scores of the sites, read on their strands, are highest for the observed base.
-        first = (widest - len(motifs.motifs[0].pfm)) // 2
-        best = group["hypothetical_contribs"][:].argmax(axis=1)[
-            first : first + len(motifs.motifs[0].pfm)
-        ]
+        width = len(motifs.motifs[0].pfm)
+        first = (widest - width) // 2
+        best = group["hypothetical_contribs"][first : first + width].argmax(axis=1)
         np.testing.assert_array_equal(best, motifs.motifs[0].pfm.argmax(axis=1))
         each = group["seqlets/contrib_scores"][:]
         assert each.shape == (motifs.motifs[0].num_sites, widest, 4)
@@ -186,14 +165,11 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
 
 
 def test_modisco_exchange_round_trip(explained, tmp_path):
-    explanation, _ = explained
-    explanation.to_npz(tmp_path / "npz")
-    program = Path(sys.executable).parent / "modisco"
-    options = shlex.split("-n 400 -w 100 -z 11 -t 20 -f 5 -g 5 -o out.h5")
-    files = ["-s", "npz/ohe.npz", "-a", "npz/attributions.npz"]
-    subprocess.run(
-        [program, "motifs", *files, *options], cwd=tmp_path, check=True, capture_output=True
-    )
+    explained[0].to_npz(tmp_path / "npz")
+    files = "motifs -s npz/ohe.npz -a npz/attributions.npz -o out.h5"
+    words = [Path(sys.executable).parent / "modisco", *files.split()]
+    words += shlex.split("-n 400 -w 100 -z 11 -t 20 -f 5 -g 5")
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     patterns = list(_patterns_of(tmp_path / "out.h5"))
     assert len(patterns) >= 3
     best = {bytes(BASES[pattern.pfm.argmax(axis=1)]) for pattern in patterns}
@@ -223,9 +199,8 @@ PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
 
 @pytest.mark.parametrize("suffix", ["meme", "meme.gz"])
 def test_meme_round_trip(tmp_path, suffix):
-    text = meme_text(
-        {"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}, {"motif_01": 12, "MA0001.1 Abc d": 7}
-    )
+    ppms = {"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}
+    text = meme_text(ppms, dict.fromkeys(ppms, 12))
     path = tmp_path / f"motifs.{suffix}"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     found = read_meme(path)
@@ -242,29 +217,20 @@ def test_memelite_reads_what_we_write(tmp_path):
     np.testing.assert_allclose(theirs(str(path))["motif_01"], PPM.T, atol=1e-6)
 
 
-HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\n"
+HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\nletter-probability matrix:"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: not a MEME file: it does not start with 'MEME version'"),
         (">x\nACGT\n", ":1: not a MEME file: it does not start with 'MEME version'"),
         ("MEME version 4\n", ": the motif database contains no motif"),
         ("MEME version 4\nALPHABET= ACDE\n", ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'"),
-        (
-            HEAD + "letter-probability matrix: w= 2\n.5 .5 0 0\n",
-            ":6: the motif has 1 row instead of 2 (w=)",
-        ),
-        (
-            HEAD + "letter-probability matrix: w= 1\n.5 .5 0\n",
-            ":7: [0.5, 0.5, 0.0] are not 4 probabilities that sum to 1",
-        ),
-        (
-            HEAD + "letter-probability matrix:\n1 1 0 0\n",
-            ":7: [1.0, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1",
-        ),
-        (HEAD + "letter-probability matrix:\n1 0 0 0\n\nMOTIF a\n", ":9: two motifs are named 'a'"),
+        (HEAD + " w= 2\n.5 .5 0 0\n", ":6: the motif has 1 row instead of 2 (w=)"),
+        (HEAD + "\n.5 .5 0\n", ":7: [0.5, 0.5, 0.0] are not 4 probabilities that sum to 1"),
+        (HEAD + "\n1 1 0 0\n", ":7: [1.0, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1"),
+        (HEAD + "\nnan 1 0 0\n", ":7: [nan, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1"),
+        (HEAD + "\n1 0 0 0\n\nMOTIF a\n", ":9: two motifs are named 'a'"),
     ],
 )
 def test_meme_errors_name_the_line(tmp_path, text, message):
@@ -275,13 +241,9 @@ def test_meme_errors_name_the_line(tmp_path, text, message):
     assert str(error.value) == f"{path}{message}"
 
 
-def test_meme_ignores_leading_lines_and_refuses_nan(tmp_path):
-    text = meme_text({"m": np.eye(4)}, {"m": 10})
-    (tmp_path / "a.meme").write_text(f"\n{text}")
+def test_meme_ignores_leading_lines(tmp_path):
+    (tmp_path / "a.meme").write_text("\n" + meme_text({"m": np.eye(4)}, {"m": 10}))
     np.testing.assert_array_equal(read_meme(tmp_path / "a.meme")["m"], np.eye(4))
-    (tmp_path / "b.meme").write_text(text.replace("1.000000 0.000000", "1.000000 nan", 1))
-    with pytest.raises(DatabaseError, match="are not 4 probabilities that sum to 1"):
-        read_meme(tmp_path / "b.meme")
 
 
 def test_missing_binary_and_truncated_databases(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from letters import ascii_of
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
@@ -30,7 +31,7 @@ CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b",
 
 
 def tokens_of(tokenizer, *texts):
-    return Collation(tokenizer)([np.frombuffer(text.encode(), np.uint8) for text in texts])
+    return Collation(tokenizer)([ascii_of(text) for text in texts])
 
 
 def ones(rows, length):
@@ -111,16 +112,14 @@ def test_regression_on_standardised_numbers(loss, target, output, expected):
     assert_close(found, torch.tensor(float(expected)))
 
 
+NUMBERS = {"columns": ("x", "y"), "center": (0.0, 0.0), "scale": (1.0, 2.0)}
+PARTS = {
+    "class": config.MulticlassPart(column="c", classes=("a", "b", "c"), weight=1),
+    "activity": config.RegressionPart(**NUMBERS, weight=3),
+}
 SEVERAL = config.RunFile(
     data=config.Data(sequences=("s.fa",), targets="t.tsv"),
-    objective=config.SeveralObjective(
-        parts={
-            "class": config.MulticlassPart(column="c", classes=("a", "b", "c"), weight=1),
-            "activity": config.RegressionPart(
-                columns=("x", "y"), center=(0.0, 0.0), scale=(1.0, 2.0), weight=3
-            ),
-        }
-    ),
+    objective=config.SeveralObjective(parts=PARTS),
     training=PLAIN,
 )
 
@@ -181,10 +180,9 @@ def test_losses_of_partial_batches_add_up(seed, cut):
     batches = [loss.batch(ones(len(part), 4), targets[part]) for part in parts]
     whole = loss.batch(ones(12, 4), targets)
     assert sum(batch.num_targets for batch in batches) == whole.num_targets
-    sums = [
-        loss.sum(outputs[part], batch.targets) for part, batch in zip(parts, batches, strict=True)
-    ]
-    assert_close(sum(sums), loss.sum(outputs, whole.targets))
+    each = zip(parts, batches, strict=True)
+    total = sum(loss.sum(outputs[part], batch.targets) for part, batch in each)
+    assert_close(total, loss.sum(outputs, whole.targets))
 
 
 def test_labels_are_padded_with_unknown():
