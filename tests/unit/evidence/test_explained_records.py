@@ -58,25 +58,22 @@ def test_motifs_that_raise_or_lower_a_number(effect):
     assert table["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
     used = table.loc["used"]
     assert used["effect"] == pytest.approx(effect, abs=0.2)
-    assert used["difference"] == pytest.approx(effect, abs=0.4)
-    assert used["matched_difference"] == pytest.approx(effect, abs=0.4)
+    for name in ("difference", "matched_difference"):
+        assert used[name] == pytest.approx(effect, abs=0.4)
     assert abs(used["null_necessity"]) < 0.3
     assert used["unit"] == "height"
     assert np.isnan(used["odds_ratio"])
 
 
-def test_model_against_the_numbers_is_contradicted():
-    assert weigh(planted(2.0), -2.0).loc["used", "verdict"] == "contradicted"
-
-
-def test_effect_below_a_tenth_of_the_spread_is_inconclusive():
-    held_out = planted(2.0)
-    assert weigh(held_out, 0.9 * held_out.least).loc["used", "verdict"] == "inconclusive"
-    assert weigh(held_out, 1.3 * held_out.least).loc["used", "verdict"] == "supported"
-
-
-def test_numbers_without_the_motif_are_inconclusive():
-    assert weigh(planted(0.0), 2.0).loc["used", "verdict"] == "inconclusive"
+def test_verdict_needs_numbers_and_effects():
+    held_out, least = planted(2.0), planted(2.0).least
+    for records, weight, expected in (
+        (held_out, -2.0, "contradicted"),  # the model changes the numbers the other way
+        (held_out, 0.9 * least, "inconclusive"),
+        (held_out, 1.3 * least, "supported"),
+        (planted(0.0), 2.0, "inconclusive"),  # the numbers do not depend on the motif
+    ):
+        assert weigh(records, weight).loc["used", "verdict"] == expected
 
 
 def test_rank_shift_is_a_two_sided_mann_whitney_test():
@@ -107,29 +104,27 @@ def test_matched_shift_ignores_differences_between_strata():
 
 
 def test_matched_shift_has_uniform_p_values():
-    rng = np.random.default_rng(2)
-    strata = np.repeat(np.arange(4), 30)
-    p = [
-        matched_rank_shift(
-            hits_in(np.flatnonzero(rng.random(120) < 0.3)),
-            rng.integers(0, 4, 120).astype(float),  # with many equal numbers
-            strata,
-        )["matched_p"]
-        for _ in range(400)
-    ]
+    rng, strata, p = np.random.default_rng(2), np.repeat(np.arange(4), 30), []
+    for _ in range(400):
+        values = rng.integers(0, 4, 120).astype(float)  # with many equal numbers
+        hits = hits_in(np.flatnonzero(rng.random(120) < 0.3))
+        p.append(matched_rank_shift(hits, values, strata)["matched_p"])
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.025)
 
 
 def test_records_follow_the_output():
-    rows = [BASES] * 3
+    rows, values = [BASES] * 4, np.array([1.0, 0.0, 1.0, 0.0])
     one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
-    labelled = held_out_records(one, rows, np.array([1.0, 0.0, 1.0]), DNA)
+    labelled = held_out_records(one, rows, values, DNA)
     assert isinstance(labelled, LabelledRecords)
-    assert (len(labelled.described), labelled.least) == (2, 0.1)
+    assert (labelled.described.tolist(), labelled.least) == ([0, 2], 0.1)
+    assert labelled.neutral.tolist() == [1, 3]  # the negatives
+    assert LabelledRecords(rows[:2], np.ones(2)).neutral.tolist() == [0, 1]
     number = NumberOutput("x", 0, truth=np.asarray, value=np.asarray, unit="x", scale=5.0)
-    measured = held_out_records(number, rows, np.array([1.0, 0.0, 1.0]), DNA)
+    measured = held_out_records(number, rows, values, DNA)
     assert isinstance(measured, MeasuredRecords)
-    assert (len(measured.described), measured.least, measured.unit) == (3, 0.5, "x")
+    assert (len(measured.described), measured.least, measured.unit) == (4, 0.5, "x")
+    assert measured.neutral.tolist() == [0, 1, 2, 3]
 
 
 def test_slope_confirms_scores():
@@ -207,15 +202,6 @@ def test_direction_is_that_of_ranks_and_means():
         assert held_out.direction(row) == expected
 
 
-def test_neutral_records_are_negatives():
-    rows = [BASES] * 4
-    labelled = LabelledRecords(rows, np.array([1, 0, 1, 0]))
-    assert labelled.neutral.tolist() == [1, 3]
-    assert labelled.described.tolist() == [0, 2]
-    assert LabelledRecords(rows[:2], np.ones(2)).neutral.tolist() == [0, 1]
-    assert MeasuredRecords(rows, np.arange(4.0)).neutral.tolist() == [0, 1, 2, 3]
-
-
 def test_strata_weigh_by_the_reciprocal_of_their_size():
     values = np.array([1.0, 2, 9, 4, 5, 6, 7, 8, 3])
     strata, hits = np.repeat([0, 1], [3, 6]), hits_in([0, 5, 7])
@@ -230,6 +216,11 @@ def test_strata_weigh_by_the_reciprocal_of_their_size():
 
 WORD, LENGTH, NUM = b"GGTCACACTG", 60, 90
 INPUTS = pytest.mark.parametrize("name", ["first", "partner"])
+OTHER = {"first": "partner", "partner": "first"}
+
+
+def letters_of(pair, name):
+    return getattr(pair, name).tobytes()
 
 
 def pairs_with_word(name):
@@ -242,7 +233,7 @@ def pairs_with_word(name):
         letters[start : start + len(WORD)] = ascii_of(WORD)
         other = ascii_of(b"MKV"[: 1 + record % 3] + b"%d" % record)
         pair = RecordPair(letters, letters)
-        pairs.append(pair._replace(**{"partner" if name == "first" else "first": other}))
+        pairs.append(pair._replace(**{OTHER[name]: other}))
         spans.append((record, start, start + len(WORD)))
     hits = pd.DataFrame(spans, columns=["record", "start", "end"])
     hits = hits.assign(name="word", strand="+", p_value=1e-6)
@@ -254,27 +245,16 @@ def held_out_of(pairs, name):
     return LabelledRecords(letters, np.arange(NUM) % 2, pairs=pairs, input=name)
 
 
-def score_with(name):
-    """Return a score of 2 for the word if the other input of the pair starts with M only."""
-    other = "partner" if name == "first" else "first"
-
-    def scores(pairs):
-        return np.array(
-            [
-                2.0 * (WORD in getattr(pair, name).tobytes())
-                if not getattr(pair, other).tobytes().startswith(b"MK")
-                else 0.0
-                for pair in pairs
-            ]
-        )
-
-    return scores
-
-
 @INPUTS
 def test_effects_depend_on_the_other_input_of_the_record(name):
     pairs, hits = pairs_with_word(name)
-    scored, rng = Scored(held_out_of(pairs, name), score_with(name)), np.random.default_rng(0)
+
+    def scores(pairs):  # 2 for the word if the other input of the pair starts with M only
+        one = np.array([WORD in letters_of(pair, name) for pair in pairs])
+        other = [letters_of(pair, OTHER[name]).startswith(b"MK") for pair in pairs]
+        return 2.0 * (one & ~np.array(other))
+
+    scored, rng = Scored(held_out_of(pairs, name), scores), np.random.default_rng(0)
     for rows, expected in ((hits["record"] % 3 == 0, 2.0), (hits["record"] % 3 > 0, 0.0)):
         some = hits[rows]
         assert mean_necessity(some, scored, rng) == pytest.approx(expected, abs=0.1)
@@ -288,19 +268,12 @@ def test_effects_depend_on_the_other_input_of_the_record(name):
 def test_backgrounds_keep_the_other_input_of_the_record(name):
     pairs, _ = pairs_with_word(name)
     held_out = held_out_of(pairs, name)
-    other = "partner" if name == "first" else "first"
-    contents = {
-        getattr(pair, other).tobytes(): sorted(getattr(pair, name).tobytes()) for pair in pairs
-    }
+
+    def contents(pairs):  # the other input, and the bases of this one
+        return [(letters_of(pair, OTHER[name]), sorted(letters_of(pair, name))) for pair in pairs]
 
     def same_record(given):
-        return np.array(
-            [
-                [sorted(getattr(pair, name)) == contents[getattr(pair, other).tobytes()]]
-                for pair in given
-            ],
-            dtype=float,
-        )
+        return np.array([[each in contents(pairs)] for each in contents(given)], dtype=float)
 
     backgrounds = neutral_backgrounds(held_out, same_record, seed=0)
     assert backgrounds.before.tolist() == [1.0] * 30

@@ -48,9 +48,8 @@ def test_spacing_of_two_motifs():
     found = sb.marginalize_spacing(scorer_of(), TEXTS, WORD, "GGTCACAC", distances=[0, 4])
     assert found.table["orientation"].tolist() == ["++", "+-", "-+", "--"]
     assert found.curves["distance"].tolist() == [0, 4] * 4
-    np.testing.assert_allclose(
-        found.curves["both"] - found.curves["alone"], found.curves["epistasis"], atol=1e-9
-    )
+    difference = found.curves["both"] - found.curves["alone"]
+    np.testing.assert_allclose(difference, found.curves["epistasis"], atol=1e-9)
     assert isinstance(found.plot(), Figure)
     assert repr(found) == "MarginalSpacing in 30 backgrounds, 4 orientations"
 
@@ -58,14 +57,12 @@ def test_spacing_of_two_motifs():
 def test_ablation_of_an_interval():
     scorer = scorer_of()
     found = sb.ablate(scorer, TEXTS, 10, 40, shuffles=3)
-    letters = [ascii_of(text) for text in TEXTS]
-    np.testing.assert_allclose(found.table["score"], scorer.log_odds(letters))
-    np.testing.assert_allclose(
-        found.table["effect"], found.table["score"] - found.table["shuffled"]
-    )
+    table = found.table
+    np.testing.assert_allclose(table["score"], scorer.log_odds([ascii_of(text) for text in TEXTS]))
+    np.testing.assert_allclose(table["effect"], table["score"] - table["shuffled"])
     assert found.low <= found.effect <= found.high
-    assert found.effect == pytest.approx(found.table["effect"].mean())
-    assert (found.table["effect"].abs() > 1e-6).all()
+    assert found.effect == pytest.approx(table["effect"].mean())
+    assert (table["effect"].abs() > 1e-6).all()
     alike = sb.ablate(scorer, ["ACGT" + "A" * 20] * 2, [4, 6], [20, 24])
     assert alike.table["effect"].tolist() == pytest.approx([0, 0], abs=1e-6)  # equal letters
     assert repr(alike).startswith("Ablation in 2 sequences: effect ")

@@ -30,20 +30,19 @@ def padded(word, before, after):
 @pytest.fixture
 def fasta(tmp_path):
     path = tmp_path / "x.fa.gz"
-    text = (
-        f">r1\n{padded(WORD, 5, 20)}\n>r2 chrom=chr2 start=100 end=140 "
-        f"strand=-\n{padded(WORD, 11, 20)}\n>r3\n{padded(TURNED, 2, 40)}\n"
-    )
-    path.write_bytes(gzip.compress(text.encode()))
+    place = "chrom=chr2 start=100 end=140 strand=-"
+    text = f">r1\n{padded(WORD, 5, 20)}\n>r2 {place}\n{padded(WORD, 11, 20)}\n"
+    path.write_bytes(gzip.compress(f"{text}>r3\n{padded(TURNED, 2, 40)}\n".encode()))
     return path
+
+
+def places(hits):
+    return hits[["chrom", "start", "end", "strand"]].to_numpy().tolist()
 
 
 def test_strings():
     found = selfattn_bio.hits({"m": PPM}, [padded(WORD, 5, 20), padded(TURNED, 3, 5)], hit_p=1e-5)
-    assert found[["chrom", "start", "end", "name", "strand"]].to_numpy().tolist() == [
-        ["0", 5, 14, "m", "+"],
-        ["1", 3, 12, "m", "-"],
-    ]
+    assert places(found) == [["0", 5, 14, "+"], ["1", 3, 12, "-"]]
     assert list(found) == ["chrom", "start", "end", "name", "score", "strand", "p_value"]
     assert (found["p_value"] < 1e-5).all()
     assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
@@ -51,7 +50,7 @@ def test_strings():
 
 def test_motif_as_consensus():
     table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
-    assert table[["chrom", "start", "strand"]].to_numpy().tolist() == [["0", 3, "+"]]
+    assert places(table) == [["0", 3, 11, "+"]]
     for wrong in "!X":
         with pytest.raises(ArgumentError, match=f"invalid character '{wrong}' in motif"):
             selfattn_bio.hits({"T": f"TA{wrong}"}, ["ACGT"])
@@ -63,9 +62,8 @@ def test_motif_as_consensus():
 
 def test_a_file_with_coordinates(fasta):
     found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
-    rows = found[["chrom", "start", "end", "strand"]].to_numpy().tolist()
     # positions 11 to 20 of 40, from the other strand
-    assert rows == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]
+    assert places(found) == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]
 
 
 def test_chunks_change_nothing(fasta, monkeypatch):
@@ -92,43 +90,50 @@ def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, s
 def test_a_database_that_ships_is_named_as_in_the_run_file(fasta):
     found = selfattn_bio.hits("jaspar:insects", fasta, hit_p=1e-5)
     assert "M1BP (MA1459.2)" in found["name"].tolist()  # TGGTCACACTG
-    with pytest.raises(
-        DatabaseError, match=r"unknown motif database 'jaspar:insect'\. Choose jaspar:fungi, "
-    ):
+    with pytest.raises(DatabaseError, match=r"database 'jaspar:insect'\. Choose jaspar:fungi, "):
         selfattn_bio.hits("jaspar:insect", fasta)
 
 
 def test_protein(tmp_path):
     ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "HPDRCC"]]
     (tmp_path / "p.meme").write_text(meme_text({"m": ppm}, {"m": 100}, PROTEIN))
-    found = selfattn_bio.hits(
-        tmp_path / "p.meme", ["MKVLHPDRCCMK", "CCRDPH"], alphabet="protein", hit_p=1e-5
-    )
-    assert found[["chrom", "start", "end", "strand"]].to_numpy().tolist() == [["0", 4, 10, "+"]]
+    letters = ["MKVLHPDRCCMK", "CCRDPH"]
+    found = selfattn_bio.hits(tmp_path / "p.meme", letters, alphabet="protein", hit_p=1e-5)
+    assert places(found) == [["0", 4, 10, "+"]]
 
 
-def test_scan_refusals(fasta, tmp_path, capsys):
-    with pytest.raises(ValueError, match=r"hit_p is 1.5; choose a value between 0 and 1"):
-        selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
-    with pytest.raises(
-        ValueError, match=r"have shape \(9, 4\) instead of \(width, 20\) for protein"
-    ):
-        selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
+@pytest.mark.parametrize(
+    ("motifs", "options", "message"),
+    [
+        ({"m": PPM}, {"hit_p": 1.5}, r"hit_p is 1.5; choose a value between 0 and 1"),
+        (
+            {"m": PPM},
+            {"alphabet": "protein"},
+            r"shape \(9, 4\) instead of \(width, 20\) for protein",
+        ),
+        ("none.meme", {}, "motif database not found"),
+        (
+            "own.fa",
+            {},
+            r"own.fa:2: this is a FASTA file of sequences, not a JASPAR motif database$",
+        ),
+    ],
+)
+def test_scan_refusals(fasta, tmp_path, motifs, options, message):
+    (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
+    with pytest.raises((ValueError, DatabaseError), match=message):
+        selfattn_bio.hits(motifs if options else tmp_path / motifs, fasta, **options)
+
+
+def test_refusals_of_the_command(fasta, capsys):
     with pytest.raises(ValueError, match="no such file: 'ACGTACGTACGT"):
         selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
-    with pytest.raises(DatabaseError, match="motif database not found"):
-        selfattn_bio.hits(tmp_path / "none.meme", fasta)
-    (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
-    with pytest.raises(
-        DatabaseError,
-        match=r"own.fa:2: this is a FASTA file of sequences, not a JASPAR motif database$",
+    for options, message in (
+        ("hits.txt", "the output file must end with .bed, .tsv or .parquet"),
+        ("hits.bed --hit-p 2", "hit_p is 2.0; choose a value between 0 and 1"),
     ):
-        selfattn_bio.hits(tmp_path / "own.fa", fasta)
-    command = f"hits --motifs m.meme --fasta {fasta} --output"
-    assert exit_code(f"{command} hits.txt") == 1
-    assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
-    assert exit_code(f"{command} hits.bed --hit-p 2") == 1
-    assert "hit_p is 2.0; choose a value between 0 and 1" in capsys.readouterr().err
+        assert exit_code(f"hits --motifs m.meme --fasta {fasta} --output {options}") == 1
+        assert message in capsys.readouterr().err
 
 
 def test_scan_files_takes_one_path(fasta, tmp_path):
