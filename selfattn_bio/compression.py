@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, cast
 
 from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 
@@ -25,6 +25,8 @@ _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
 _GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
 HEAD = 4096  # uncompressed bytes from which callers recognise the format
 STANDARD_INPUT = "standard input"
+
+raise_sequence_error = SequenceFileError.fail
 
 
 @contextmanager
@@ -186,11 +188,6 @@ class _BlockFile(io.RawIOBase):
         buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]
         return size
-
-
-def raise_sequence_error(message: str, place: str, hint: str = "") -> NoReturn:
-    """Raise a `SequenceFileError`; `place` is the path, or `path:line`."""
-    raise SequenceFileError(message, place=place, hint=hint) from None
 
 
 def display_path(path: Path) -> str:

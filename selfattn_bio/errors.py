@@ -5,6 +5,9 @@ Python call is a `ValueError`, or `ArgumentError` if an option of a command may 
 errors are `assert`. This module imports nothing else from the package.
 """
 
+from pathlib import Path
+from typing import NoReturn
+
 
 class SelfAttnBioError(Exception):
     """An error in an input, with its location and a hint.
@@ -31,6 +34,11 @@ class SelfAttnBioError(Exception):
         super().__init__(
             ". ".join(part for part in (f"{place}: {message}" if place else message, hint) if part)
         )
+
+    @classmethod
+    def fail(cls, message: str, place: str | Path, hint: str = "") -> NoReturn:
+        """Raise this error without the exception that is being handled."""
+        raise cls(message, place=str(place), hint=hint) from None
 
 
 class OutputError(SelfAttnBioError):

@@ -23,13 +23,15 @@ from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import printable
 
+_fail = GenomeError.fail
+
 _BGZF = b"\x1f\x8b\x08\x04"
 # The empty block at the end of every bgzip file.
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 class _FaiLine(NamedTuple):
-    """a line of the .fai file.
+    """A line of the .fai file.
 
     `offset` is the byte of the first base in the uncompressed file; `letters` and `bytes` are the
     bases and bytes of one line.
@@ -65,10 +67,6 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
             fai = adjacent if os.access(path.parent, os.W_OK) else cached
             rows = _make(path, fai, zipped)
         return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
-
-
-def _fail(message: str, place: str | Path, hint: str = "") -> NoReturn:
-    raise GenomeError(message, place=str(place), hint=hint) from None
 
 
 @contextmanager

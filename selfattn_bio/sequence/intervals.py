@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 from selfattn_bio.sequence.alphabet import control_in
+
+_fail = IntervalError.fail
 
 LOCUS = ["chrom", "start", "end"]  # columns of an interval, 0-based half-open
 _NUMBER = re.compile(r"[0-9]{1,15}")
@@ -128,10 +130,6 @@ def whole_number(text: str, what: str, place: str) -> int:
         hint = "Put # before a header line" if text.isalpha() else ""
         _fail(f"invalid {what} {text[:30]!r} (expected a whole number, 0 or more)", place, hint)
     return int(text)
-
-
-def _fail(message: str, place: str, hint: str = "") -> NoReturn:
-    raise IntervalError(message, place=place, hint=hint) from None
 
 
 def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ from selfattn_bio.sequence.intervals import (
     read_intervals,
     whole_number,
 )
+
+_fail = IntervalError.fail
 
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
@@ -188,10 +190,6 @@ def covered(intervals: pd.DataFrame) -> IntervalTrack:
         },
         0,
     )
-
-
-def _fail(message: str, place: str | Path, hint: str = "") -> NoReturn:
-    raise IntervalError(message, place=str(place), hint=hint) from None
 
 
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from selfattn_bio.compression import lines_of, open_uncompressed
 from selfattn_bio.errors import GenomeError, VariantFileError
 from selfattn_bio.sequence.genome import Genome
+
+_fail = VariantFileError.fail
 
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 NO_LETTERS = (".", "*")  # no alternative allele; an allele removed by the deletion of another line
@@ -164,7 +165,3 @@ def _check_allele(allele: str, place: str) -> None:
         place,
         hint,
     )
-
-
-def _fail(message: str, place: str, hint: str = "") -> NoReturn:
-    raise VariantFileError(message, place=place, hint=hint) from None
