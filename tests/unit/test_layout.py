@@ -14,13 +14,3 @@ def test_layout_file_has_a_path_and_a_command():
     mine = Layout(Path("results/mine"))
     assert all(getattr(mine, name) == mine.folder / file.name for name, file in files.items())
     assert (Layout.corpus.step, Layout.ranking.step) == ("ingest", "sweep")
-
-
-def test_layouts_are_inside_that_of_their_task():
-    mine = Layout(Path("results/mine"))
-    assert mine.member(1) == mine
-    assert mine.member(2).model == Path("results/mine/members/2/model")
-    cnn = mine.variant("cnn")
-    assert cnn.member(3).attribution == Path("results/mine/variants/cnn/members/3/attribution")
-    assert cnn.job("0a").history == Path("results/mine/variants/cnn/sweep/0a/model/history.csv")
-    assert cnn.of_partner().motifs == Path("results/mine/variants/cnn/partner/motifs.tsv")

@@ -52,11 +52,9 @@ ATTENTION / stem = { kind = 'conv', kernl = 5 } => 6: unknown key 'kernl' in [mo
 [tokens] / k = 9 / [training] / seed = -1
     => 5: invalid value 9 for key 'k' in [tokens]; expected at most 8. The file has 1 more error
 tokens.k = 0 => 4: unknown key 'tokens' in [data]; did you mean 'test'?
-[partner] / kind = 'sequence' / files = 's.fa' / k = 9 => 7: invalid value 9 for key 'k' in
 [split] / valid = ['a'] => 4: missing key 'kind' in [split]; choose one of 'chromosome', 'region'
 ATTENTION / stem = { pool = 2 } => 6: missing key 'kind' in [model.stem]; choose one of 'none'
 [split] / kind = 'chromosome' / valid = ['a'] => 4: missing key 'test' in [split]
-ATTENTION / position = { kind = 'learned' } => 6: missing key 'max_length' in [model.position]
 [variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model,
 [variants.Bad] / training = { labels = 'shuffled' } => 4: invalid name 'Bad' in [variants]; expected
 [training] / batch_size = x => 5: run file is not valid TOML: Invalid value (at line 5, column 14)
@@ -159,7 +157,6 @@ SEQUENCES / [objective] / kind = 'regression' / columns = ['x']
 TABLE / MASKED => [data] targets cannot be used with objective 'masked'; remove targets
 [data] / genome = 'g.fa' / sequences = 's.bed' / tracks.t = { kind = 'number', path = 't.bw' } /
     MASKED => [data] tracks cannot be used with objective 'masked'; remove tracks
-TABLE / [objective] / kind = 'multiclass' / class = 'x' => unknown key 'class' in [objective]; did
 SEQUENCES / MASKED / [model] / kind = 'cnn' => objective 'masked' needs model kind 'attention'; kind
 SEQUENCES / CAUSAL => objective 'causal' needs stem kind 'none'; kind 'conv' sees later tokens
 SEQUENCES / CAUSAL / ATTENTION / stem = {kind = 'none'} / pattern = {kind = 'full', causal =
@@ -184,9 +181,6 @@ PARTS / [objective.parts.class] / kind = 'multiclass' / column = 'liver' / weigh
     => [objective] several parts use column liver; keep it in one part
 PARTS / [objective.parts.class] / kind = 'labels' / column = 'family' / weight = 0.5
     => 10: unknown kind 'labels' in [objective.parts.class]; choose one of 'multiclass'
-SEQUENCES / [objective] / kind = 'several' / [objective.parts.activity] / kind = 'regression' /
-    columns = ['liver', 'kidney'] / CLASS
-    => [data] needs targets, a table with the columns of objective 'several'
 PARTS / CLASS / [training] / labels = 'shuffled' => training.labels 'shuffled' cannot be used with
 [model] / kind = 'cnn' / [transfer] / parent = 'p' => [transfer] cannot be used with ... remove it
 BINS / DILATED / [transfer] / parent = 'p' / adapt = 'lora'
@@ -206,7 +200,6 @@ SEQUENCES / MASKED / [training.edits] / per_record = 1
 SEQUENCES / MASKED / [training] / seeds = 2 => 'regression', 'several', 'labels' and 'bins'
 PROTEIN / [tokens] / canonical = true => tokens.canonical cannot be used with protein, which has no
 PROTEIN / [training] / reverse_complement = true => training.reverse_complement cannot be used with
-PROTEIN / [variants.both.training] / reverse_complement = true => used with protein; remove it
 PROTEIN / [tokens] / k = 5 => tokens.k 5 is too large for protein (3,200,000 k-mers); use at most 4
 PROTEIN / [variants.cnn] / tokens = { k = 5 } => tokens.k 5 is too large for protein
 PROTEIN / [interpret] / caller = { kind = 'modisco' } => finds motifs in DNA, but the records are
@@ -228,7 +221,6 @@ PROTEIN / [variants.b] / training = { reverse_complement = true } => 5: [variant
 [model] / kind = 'cnn' / [transfer] / parent = 'p' / [variants.slow.training] / learning_rate = 1e-5
     => 6: [transfer] cannot be used with model kind 'cnn'; remove it
 [sweep] / 'training.lerning_rate' = [1] => 5: unknown key 'lerning_rate' in [sweep.training]; did
-[sweep] / 'trainig.seed' = [1] => 5: unknown key 'trainig' in [sweep]; did you mean 'training'?
 [sweep] / 'model.stem' = [{ kind = 'conv', kernl = 3 }] => 5: unknown key 'kernl' in [sweep.model.st
 [sweep] / 'training.learning_rate' = [1e-3, -1] => 5: invalid value -1 for key 'learning_rate' in
 [sweep] / 'training.learning_rate' = 1e-3 => 5: invalid value 0.001 for key ... expected a list

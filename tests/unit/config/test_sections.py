@@ -1,6 +1,13 @@
 """Test tables of the run file and their combinations: data, split, objective, model, interpret."""
 
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
 import tomli_w
+from commands import run as run_command
 from run_files import CLASS, DATA, PARTS, THREE_FILES, read
 
 from selfattn_bio.config import FilesSplit
@@ -11,6 +18,7 @@ def again(tmp_path, run):
     return read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
 
 
+TASKS = Path(__file__).parents[3] / "workflows/tasks"
 SHARED = '[model]\nkind = "attention"\nstrands = "shared"\n'
 
 
@@ -73,3 +81,26 @@ def test_protein_settings(tmp_path):
     run = read(tmp_path, DATA + 'alphabet = "protein"\n[tokens]\nk = 4\n' + interpret)
     assert (run.tokens.k, run.interpret.caller.kind) == (4, "clusters")
     assert run.interpret.window == (-31, -25)
+
+
+# ------------ JSON Schema
+@pytest.fixture(scope="module")
+def validator(tmp_path_factory):
+    path = tmp_path_factory.mktemp("schema") / "schema.json"
+    run_command("schema --output", path)
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", sorted(TASKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_tasks_follow_schema(validator, path):
+    task = tomllib.loads(path.read_text(encoding="utf-8"))
+    validator.validate(task)
+    with pytest.raises(jsonschema.ValidationError, match="learning_rat"):
+        validator.validate(task | {"training": {"learning_rat": 1e-3}})
+
+
+def test_schema_has_ranges_defaults_and_texts(validator):
+    size = validator.schema["$defs"]["Training"]["properties"]["batch_size"]
+    assert (size["minimum"], size["default"], size["description"]) == (1, 64, "records per batch")

@@ -1,4 +1,4 @@
-"""Create small untrained models, their folders, and a simulated genome of two chromosomes."""
+"""Create small untrained models, their folders, genomes, intervals and variants."""
 
 import numpy as np
 import torch
@@ -8,9 +8,18 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 CALIBRATION = Calibration(slope=0.5, intercept=0.2, positive_fraction=0.25)
+CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
+BED = "chr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\t.\t0\t.\n"
+BED = f"# simulated\ntrack name=x\n{BED}"
+HEADER = (
+    '##fileformat=VCFv4.2\n##INFO=<ID=DP,Number=1,Type=Integer,Description="d">\n'
+    "##contig=<ID=chrA>\n##contig=<ID=A>\n"
+)
+HEADER += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 
@@ -55,3 +64,35 @@ def write_genome(path, chromosomes):
             lines = [text[i : i + 50] for i in range(0, len(text), 50)]
             handle.write("\n".join([f">{name}", *lines, ""]))
     return path
+
+
+def write_intervals(tmp_path):
+    """Write genome.fa and sites.bed; return the path of the genome."""
+    lines = (f">{name}\n{of[:60]}\n{of[60:].lower()}\n" for name, of in CHROMOSOMES.items())
+    (tmp_path / "genome.fa").write_text("".join(lines))
+    (tmp_path / "sites.bed").write_text(BED)
+    return tmp_path / "genome.fa"
+
+
+RUN = run_file(stem={"kind": "conv", "pool": 4})
+
+
+def open_genome(tmp_path):
+    """Write and open toy1.fa, which has ambiguous bases at chrA:151-153."""
+    letters = random_letters(400, 3)
+    letters[150:154] = np.frombuffer(b"NNRA", np.uint8)
+    return Genome(write_genome(tmp_path / "toy1.fa", {"chrA": letters, "tiny": "ACGTACGTAC"}))
+
+
+def text(genome, start, end, chrom="chrA"):
+    return genome.fetch(chrom, start, end).tobytes().decode()
+
+
+def write_vcf(path, rows):
+    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
+    path.write_text(HEADER + "".join(lines))
+    return path
+
+
+def other(letter, number=0):
+    return [x for x in "ACGT" if x != letter][number]

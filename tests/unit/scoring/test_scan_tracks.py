@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
-from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
+from genome_models import RUN, random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit, logit
 
 from selfattn_bio import config, log
@@ -17,12 +17,11 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileErr
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.regions import parse_region, read_regions
+from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.scoring.tracks import PeakFinder, Scan, _open_track, score_genome, unsuppressed
 from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
 from selfattn_bio.sequence.genome import Genome
 
-RUN = run_file(stem={"kind": "conv", "pool": 4})
 WINDOW, STRIDE = 60, 8
 SCAN = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, separation=50)
 
@@ -143,8 +142,8 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     scanned(scorer, genome, tmp_path / "some", regions=bed)
     zipped = tmp_path / "some.BED.gz"
     zipped.write_bytes(gzip.compress(bed.read_bytes()))
-    assert read_regions(str(zipped), genome) == read_regions([bed], genome)
-    assert read_regions("B", genome) == read_regions(["B"], genome)
+    assert module._wanted(str(zipped), genome) == module._wanted([bed], genome)
+    assert module._wanted("B", genome) == [("chrB", 0, 333)]
     named = ["chrA:1,001-1,100", "chrA:301-301", "chrA:306-400", "B"]
     scanned(scorer, genome, tmp_path / "named", regions=named)
     for strand in ("plus", "minus"):

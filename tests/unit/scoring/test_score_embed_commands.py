@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from genome_models import run_file, write_model
-from interval_inputs import BED, CHROMOSOMES, write_intervals
-from variant_files import HEADER
+from genome_models import BED, CHROMOSOMES, HEADER, run_file, write_intervals, write_model
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.sources import sources_of
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.errors import OutputError
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.table import score_files, score_sequences
@@ -118,21 +115,6 @@ def test_summary_of_scored_files(here):
     assert len(read_scores(score_files("promoter", "new.fa", "one.tsv").path)) == 2
 
 
-# embeddings
-def test_saved_embeddings(model, tmp_path):
-    found = embed(model, ["ACGTTGCAACGGT", "TTTT"], per_token=True)
-    assert repr(found) == f"Embeddings: {len(found)} vectors of size 16"
-    found.save(tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), found.table)
-    found.save(tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as arrays:
-        assert np.array_equal(arrays["vectors"], found.vectors)
-        for name in ("id", "start", "end"):
-            assert np.array_equal(arrays[name], found.positions[name])
-    with pytest.raises(OutputError, match=r"must end with .parquet or .npz"):
-        found.save(tmp_path / "a.csv")
-
-
 def test_embeddings_do_not_depend_on_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
     together = embed(model, sequences)
@@ -147,6 +129,7 @@ def test_embeddings_do_not_depend_on_batch(model):
 def test_embeddings_per_token_average_to_sequence(model):
     text = "ACGTTGCAAC" * 5
     found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)
+    assert repr(found) == "Embeddings: 9 vectors of size 16"
     assert found.positions["id"].tolist() == ["0"] * 6 + ["1", "2", "2"]
     spans = [[start, min(start + 8 + 2, 50)] for start in range(0, 48, 8)]
     spans += [[0, 4], [0, 10], [8, 11]]  # the last has 9 tokens: 8 and 1
@@ -161,7 +144,9 @@ def test_embed_command_writes_vectors(model, suffix, monkeypatch, capsys):
     out, expected = f"vectors.{suffix}", embed(model, "genome.fa", per_token=True)
     run(f"embed --fasta genome.fa --per-token --output {out} --model", model)
     if suffix == "parquet":
-        pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table, check_dtype=False)
+        expected.save("own.parquet")
+        for path in (out, "own.parquet"):
+            pd.testing.assert_frame_equal(pd.read_parquet(path), expected.table, check_dtype=False)
     else:
         with np.load(out) as arrays:
             np.testing.assert_array_equal(arrays["vectors"], expected.vectors)
@@ -192,7 +177,11 @@ def test_intervals_without_genome_error(model, here, capsys, text, command, outp
 )
 def test_unsupported_options_are_one_line(here, kind, rc, message, capsys):
     inputs = {"sequences": ("a",)} if kind == "masked" else {"positives": "a", "negatives": "b"}
-    changes = {"data": config.Data(alphabet="protein", **inputs), "objective": {"kind": kind}}
+    changes = {
+        "data": config.Data(alphabet="protein", **inputs),
+        "objective": {"kind": kind},
+        "variants": {},
+    }
     task = config.RunFile(**dict(run_file({"k": 1})) | changes)
     write_model(here / "m", task)
     (here / "new.fa").write_text(">a\nACGT\n")

@@ -2,24 +2,27 @@
 
 import dataclasses
 import gzip
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from genome_models import run_file, scorer_of, write_model
-from interval_inputs import BED, CHROMOSOMES, write_intervals
+from genome_models import BED, CHROMOSOMES, run_file, scorer_of, write_intervals, write_model
 
 from selfattn_bio import config
 from selfattn_bio.attribution.explain import explain
-from selfattn_bio.errors import ModelFolderError, SequenceFileError
+from selfattn_bio.errors import ArgumentError, ModelFolderError, RecordIdError, SequenceFileError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring import scorer as scorer_module
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.paired_scorer import PairedScorer, _numbers, read_partners
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 from selfattn_bio.sequence.readers import read_records
 
@@ -126,7 +129,7 @@ def test_intervals_of_bed_files_and_tables(genome, tmp_path):
         (TABLE, "no column 'start'; intervals need chrom, start and end"),
         (["ACGT"], "with a genome, pass a BED file or a table of intervals, not a list"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((SequenceFileError, ValueError), match=message):
             texts(intervals, genome)
 
 
@@ -239,3 +242,35 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
     message = "gapless: cannot average this model with the first, whose soft_mask is 'hard'"
     with pytest.raises(ModelFolderError, match=message):
         load(folders)
+
+
+# ------------ partners passed from Python
+def test_track_refuses_strings():
+    find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
+    assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
+    message = "partner of '0' is a str, but the model reads a track: pass one number per position"
+    with pytest.raises(ArgumentError, match=message):
+        find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
+
+
+def test_partners_are_in_the_columns_of_the_training(tmp_path):
+    columns = {"id": "name", "sequence": "first"}
+    run = config.RunFile(
+        data={"sequences": "t.tsv", "label": "label", "columns": columns},
+        partner={"kind": "sequence", "column": "other"},
+        model={"kind": "paired"},
+    )
+    scorer = PairedScorer(run, tokenizer_of(run), build_network(run))
+    rows = {"name": ["a", "b"], "first": ["ACGTAC", "CCCCCC"], "other": ["GGGGGG", "TTTTTT"]}
+    table = pd.DataFrame(rows)
+    table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    for partner in (table, tmp_path / "t.tsv"):
+        of = read_partners(scorer, partner)
+        assert of is not None
+        assert of(SimpleNamespace(id="b")).tobytes() == b"TTTTTT"  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="two partners have the id 'b'"):
+        read_partners(scorer, pd.concat([table, table[1:]]))
+    with (tmp_path / "t.tsv").open("a") as file:
+        file.write("b\tCCCCCC\tAAAAAA\n")
+    with pytest.raises(RecordIdError, match=r"t\.tsv:4: record id 'b' is used twice"):
+        read_partners(scorer, tmp_path / "t.tsv")

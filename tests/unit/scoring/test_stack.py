@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from genome_models import run_file
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import StratifiedKFold
@@ -14,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from selfattn_bio.attribution.explain import explain_letters
 from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
+from selfattn_bio.config import Interpret, RegressionObjective, RunFile
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
@@ -27,21 +28,7 @@ from selfattn_bio.study.explain import COLUMNS, _member_correlation
 from selfattn_bio.training.stacking import FOLDS, check_parts, fit_stack
 
 LENGTH = 24
-RUN = """
-tokens = { k = 1 }
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[model]
-kind = "attention"
-members = 2
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 2, second_kernel = 3 }
-[training]
-"""
+STEM = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
 
 
 def records(number, seed):
@@ -64,12 +51,12 @@ def fit_labels(network, parts, letters, labels):
     return fit_stack(network[:, None], parts, letters, [Answer("label", labels)])
 
 
-def run_of(both=False, parts=()):
+def run_of(both=False, parts=None):
     """Return a run file with stacked parts, and the reverse complement in training if `both`."""
-    positional = "kmer6_positional_logistic" if both else "exact_positions"
-    parts = parts or ("kmer6_logistic", positional)
-    text = f"{RUN}reverse_complement = {str(both).lower()}\n[stack]\nparts = {list(parts)}\n"
-    return run_file_of(text, "run.toml")
+    if parts is None:
+        parts = "kmer6_logistic", "kmer6_positional_logistic" if both else "exact_positions"
+    changes = {"stack": {"parts": parts}, "training": {"reverse_complement": both}}
+    return RunFile(**dict(run_file({"k": 1}, members=2, stem=STEM)) | changes)
 
 
 def stacked(both):
@@ -234,7 +221,7 @@ def test_agreement_of_networks_leaves_out_shared_parts():
 
 
 def test_both_strands_have_one_score():
-    run = run_file_of(f"{RUN}reverse_complement = true\n", "run.toml")
+    run = run_of(both=True, parts=())
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)

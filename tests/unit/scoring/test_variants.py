@@ -6,9 +6,18 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from genome_models import random_letters, scorer_of, write_genome, write_model
+from genome_models import (
+    RUN,
+    open_genome,
+    other,
+    random_letters,
+    scorer_of,
+    text,
+    write_genome,
+    write_model,
+    write_vcf,
+)
 from scipy.special import expit
-from variant_files import RUN, open_genome, other, text, write_vcf
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, VariantFileError
@@ -26,7 +35,7 @@ from selfattn_bio.scoring.variants import (
     windows_of,
 )
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.vcf import VcfFile, VcfVariant
+from selfattn_bio.sequence.vcf import VcfVariant
 
 
 @pytest.fixture
@@ -175,17 +184,6 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
     assert len(list(tmp_path.glob("b.saturation.*.svg"))) == 6
 
 
-def test_several_alternatives_equal_separate_lines(genome, tmp_path):
-    ref = text(genome, 99, 102)
-    alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
-    tables = [
-        score_variants(scorer_of(RUN), genome, path, VariantOptions(60))
-        for named in ([",".join(alts)], alts)
-        for path in [write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, alt) for alt in named])]
-    ]
-    pd.testing.assert_frame_equal(*tables)
-
-
 def test_unscored_variants_have_a_status(genome, tmp_path):
     ref = text(genome, 199, 200)
     rows = [("chrA", 200, ref, f"*,{other(ref)},.")] * 20
@@ -219,20 +217,6 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
     with pytest.raises(VariantFileError, match="REF differs from the genome in 1 of 4 lines"):
         score_variants(scorer, soft, wrong, VariantOptions(60))
-
-
-def test_genome_of_other_assembly_is_refused(genome, tmp_path):
-    wrong = ("chrA", 200, other(text(genome, 199, 200)), "ACGT")
-    right = ("chrA", 300, text(genome, 299, 300), "ACGT")
-    path = write_vcf(tmp_path / "a.vcf", [right, wrong, right, right])
-    message = (
-        rf"1 of 4 lines, more than 5%; the first is .*:7: REF is {wrong[2]}, but the genome has"
-    )
-    with pytest.raises(
-        VariantFileError, match=rf"a\.vcf: REF differs from the genome in {message}"
-    ):
-        score_variants(scorer_of(RUN), genome, path, VariantOptions(60))
-    assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
 
 
 def test_ambiguous_bases_match_any_reference(genome):

@@ -8,9 +8,19 @@ import pandas as pd
 import pysam
 import pytest
 from commands import exit_code, run
-from genome_models import random_letters, scorer_of, write_genome, write_model
+from genome_models import (
+    HEADER,
+    RUN,
+    open_genome,
+    other,
+    random_letters,
+    scorer_of,
+    text,
+    write_genome,
+    write_model,
+    write_vcf,
+)
 from letters import ppm_of
-from variant_files import HEADER, RUN, open_genome, other, text, write_vcf
 
 from selfattn_bio.evidence.variants import annotate_variants
 from selfattn_bio.motifs import meme_text
@@ -68,7 +78,8 @@ def test_reference_mismatches_are_reported(genome, tmp_path, capsys, caplog):
     path = write_vcf(tmp_path / "a.vcf", [right, wrong])
     assert exit_code(f"{VARIANTS} --vcf a.vcf") == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "a.vcf: REF differs from the genome in 1 of 2 lines, more than 5%" in error
+    message = "in 1 of 2 lines, more than 5%; the first is a.vcf:7: REF is"
+    assert f"a.vcf: REF differs from the genome {message} {wrong[2]}" in error
     assert list(tmp_path.glob("a.*")) == [path]
     caplog.set_level("INFO", "selfattn_bio")
     counts = annotate_variants("./model", genome, path, "a", mismatches=0.5)

@@ -11,14 +11,7 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 
 WORD = "GGTCACACTGTA"
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
+MODEL = """
 [model]
 kind = "attention"
 members = 1
@@ -27,6 +20,16 @@ num_layers = 1
 num_heads = 2
 feedforward_dim = 16
 dropout = 0.0
+"""
+RUN_FILE = f"""
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+{MODEL}
 [training]
 max_steps = 60
 warmup_steps = 10
@@ -36,7 +39,7 @@ learning_rate = 0.01
 [interpret]
 max_sequences = 120
 database = "none"
-caller = { kind = "clusters" }
+caller = {{ kind = "clusters" }}
 """
 
 

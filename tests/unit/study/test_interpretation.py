@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from commands import run
 from letters import ppm_of
-from small_run import WORD, save_untrained, split_study, write_run
+from small_run import MODEL, WORD, save_untrained, split_study, write_run
 
 import selfattn_bio as sb
 from selfattn_bio import config
@@ -27,23 +27,11 @@ from selfattn_bio.study import motifs as step
 from selfattn_bio.study.explain import choose_recognised
 from selfattn_bio.study.motifs import _discover
 
-SECTIONS = """
-[model]
-kind = "attention"
-members = 1
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-[interpret]
-max_sequences = 12
-"""
-
 
 @pytest.fixture
 def study(two_classes):
     """Return a study with a corpus, a split and a model with random weights."""
-    study = split_study(SECTIONS)
+    study = split_study(f"{MODEL}[interpret]\nmax_sequences = 12\n")
     save_untrained(study)
     return study
 

@@ -69,16 +69,6 @@ def trained(objective, target, data=TARGETS, training="max_steps = 250", train=s
     return study
 
 
-def numbers():
-    """Return a task whose number rises with one word and falls with another."""
-
-    def target(names, noise):
-        return 3 * ("raises" in names) - 3 * ("lowers" in names) + 10 + noise / 2, noise
-
-    objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
-    return trained(objective, target, TARGETS + '\ncolumns = { sequence = "Seq" }')
-
-
 def classes(known="", **options):
     """Return a task with three classes. Two of them have a word."""
 
@@ -126,14 +116,6 @@ def held_out():
     return pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
 
 
-def report(study):
-    """Evaluate and audit a study with motifs, test their pairs, and return the report."""
-    study.find_interactions()
-    study.evaluate()
-    study.audit()
-    return study.write_report().read_text()
-
-
 def consensus_with(table, name):
     """Return the rows of motifs that have the middle of a word, on either strand."""
     word = WORDS[name][2:-2]
@@ -157,7 +139,13 @@ def verdicts_of_words(target):
 
 @pytest.mark.slow
 def test_motifs_of_a_number_have_its_unit(here):
-    study = numbers()
+    objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
+
+    def number(names, noise):
+        """Return a number that rises with one word and falls with another."""
+        return 3 * ("raises" in names) - 3 * ("lowers" in names) + 10 + noise / 2, noise
+
+    study = trained(objective, number, TARGETS + '\ncolumns = { sequence = "Seq" }')
     explained = study.explain()
     scores = explained.records["score"]
     assert explained.targets == ["y"]
@@ -231,13 +219,6 @@ def test_motifs_of_labels_change_percentages(here, capsys):
     assert raising["difference"] == pytest.approx(20, abs=3)
     assert not (consensus_with(table, "decoy")["verdict"] == "supported").any()
 
-    own = study.explanation.find_motifs(None, caller=Clusters())
-    own.with_evidence("model", held_out()).save("python")
-    assert Path("python/motifs.tsv").read_bytes() == Path("motifs.tsv").read_bytes()
-    page = report(study)
-    assert "effect of at least 1.00 % of positions in H" in page
-    assert "Shuffling its sites lowers % of positions in H by" in page
-
 
 @pytest.mark.slow
 def test_motifs_of_bins_change_the_number_of_points(here, monkeypatch):
@@ -263,7 +244,11 @@ def test_motifs_of_bins_change_the_number_of_points(here, monkeypatch):
     # the page of a run file that names the strand
     text = Path("run.toml").read_text().replace("[interpret]", '[interpret]\ntargets = ["+"]')
     Path("plus.toml").write_text(text + "[evaluation]\nblock = 2000\nbootstraps = 20\n")
-    assert "effect of at least 0.10 log of points on +" in report(sb.Study("plus.toml", "."))
+    named = sb.Study("plus.toml", ".")
+    named.find_interactions()
+    named.evaluate()
+    named.audit()
+    assert "effect of at least 0.10 log of points on +" in named.write_report().read_text()
     monkeypatch.setattr("selfattn_bio.study.explain.MOST_POSITIONS", 10 * LENGTH)
     assert len(study.explain(targets=["+"])) == 10
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from small_run import split_study
+from small_run import MODEL, split_study
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ModelFolderError, ResultsError, RunFileError, TrainingError
@@ -11,23 +11,18 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.study import training
 
-SECTIONS = """
+SECTIONS = f"""
 [tokens]
 k = 1
-[model]
-kind = "attention"
-embed_dim = 8
-num_layers = 1
-num_heads = 1
-feedforward_dim = 8
-stem = { kind = "none" }
+{MODEL}
+stem.kind = "none"
 [training]
 max_steps = 2
 batch_size = 8
 evaluate_every = 2
 matmul = "medium"
-[variants.shuffled]
-training = { labels = "shuffled" }
+[variants]
+shuffled.training.labels = "shuffled"
 """
 
 
@@ -69,7 +64,7 @@ def test_train_a_variant(study, caplog):
 
 
 def test_members_and_finished_trainings_are_reported(study, caplog):
-    study = with_section("[variants.twice]\ntraining = { seeds = 2 }\n").variant("twice")
+    study = with_section("twice.training.seeds = 2\n").variant("twice")
     caplog.set_level("INFO", "selfattn_bio")
     study.train(threads=1)
     assert caplog.messages[0] == "twice: member 1 of 2; then train variants/twice/members/2"
