@@ -1,7 +1,6 @@
 """Test the steps from a run file with a genome to a corpus."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pyBigWig
@@ -33,13 +32,6 @@ def folder(here):
         track.addHeader([("chr1", SIZE), ("chr2", SIZE)])
         track.addEntries(["chr1"] * 2, [0, 500], ends=[500, 29_000], values=[1.0, 3.0])
     return here
-
-
-def refused(text, message):
-    Path("run.toml").write_text(text)
-    with pytest.raises(SelfAttnBioError) as caught:
-        sb.Study(".").ingest()
-    assert message in str(caught.value)
 
 
 def window_of(row):
@@ -79,26 +71,21 @@ def test_positives_and_negatives(folder, ingest, capsys, negatives, number, line
     assert [len(each["files"]) for each in sources] == [1, 1 + (number == 78)]
 
 
-def test_window_with_both_labels_names_both_intervals(folder):
-    (folder / "n.bed").write_text("chr1\t20000\t20100\tn\t0\t+\n1\t810\t850\tp2\t2\t+\n")
-    refused(
-        GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n',
-        "n.bed:2: window chr1:780-880(+) is both a positive and a negative. Remove it here or in "
-        "p.bed:3",
-    )
-
-
 def test_shuffled_negatives_of_sequence_files(ingest, capsys):
     text, run_file = UPPER[0].tobytes().decode(), '[data]\npositives = "p.fa"\nnegatives = '
-    records = (f">r{n} chrom=chr{n % 2}\n{text[50 * n : 50 * n + 50]}\n" for n in range(20))
+    texts = [text[50 * n : 50 * n + 50] for n in (*range(20), 0)]  # the last is a duplicate
+    records = (f">r{n} chrom=chr{n % 2}\n{each}\n" for n, each in enumerate(texts))
     corpus = ingest(run_file + '{ kind = "shuffled", k = 3 }\n', p_fa="".join(records))
-    assert capsys.readouterr().out.startswith("ingest: read 40 records from 2 files\n")
-    assert corpus.records["label"].tolist() == [1] * 20 + [0] * 20
-    assert corpus.records["chrom"].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
+    out = capsys.readouterr().out
+    assert out.startswith("ingest: read 42 records from 2 files\n")
+    assert "ingest: kept 21 shuffled negatives instead of 20 for 20 kept positives, because" in out
+    assert corpus.records["label"].tolist() == [1] * 20 + [0] * 21
+    assert corpus.records["chrom"][:40].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
     for i in range(20):
         assert sorted(corpus.letters(i)) == sorted(corpus.letters(i + 20))
         assert corpus.letters(i).tobytes() != corpus.letters(i + 20).tobytes()
-    assert corpus.summary["sources"][1]["made"]["kind"] == "shuffled"
+    positives, negatives = corpus.summary["sources"]
+    assert (negatives["made"]["kind"], positives["kept"], negatives["kept"]) == ("shuffled", 20, 21)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +215,9 @@ UNFIT = r"""
 GENOME / sequences = 'n.bed' / SCORE => n.bed:1: the interval has no score
 POSITIVES / negatives = 'p.bed'
     => run.toml:1: [data] positives and negatives are the same file, p.bed
+POSITIVES / negatives = 'both.bed'
+    => both.bed:2: window chr1:810-850(+) is both a positive and a negative. Remove it here or in
+    p.bed:3
 POSITIVES / negatives = { kind = 'neighbours', exclude = 'all.bed' }
     => g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less
 INTERVALS / tracks.a = { kind = 'number', path = 't.bw', bin = 7 } / [objective] /
@@ -253,21 +243,9 @@ def test_run_files_that_contradict_themselves(text, message):
 @pytest.mark.parametrize(("text", "message"), errors(UNFIT))
 def test_data_that_does_not_fit(folder, text, message):
     (folder / "all.bed").write_text(f"chr1\t0\t{SIZE}\nchr2\t0\t{SIZE}\nchrUn\t0\t9\n")
+    (folder / "both.bed").write_text("chr1\t20000\t20100\tn\t0\t+\n1\t810\t850\tp2\t2\t+\n")
     (folder / "x.bdg").write_text("scaffold\t0\t9\t1\n")
-    refused(f"[data]\n{spelled_out(text)}\n", message)
+    (folder / "run.toml").write_text(f"[data]\n{spelled_out(text)}\n")
+    with pytest.raises(SelfAttnBioError, match=re.escape(message)):
+        sb.Study(".").ingest()
     assert not (folder / "corpus").exists()
-
-
-def test_dropped_generated_negatives_are_reported(ingest, capsys):
-    # The third repeats the first
-    letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
-    corpus = ingest(
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n',
-        p_fa="".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)),
-    )
-    assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
-    message = (
-        "ingest: kept 3 shuffled negatives instead of 2 for 2 kept positives, because negatives "
-        "are generated before duplicates and records of other lengths are dropped"
-    )
-    assert message in capsys.readouterr().out

@@ -4,7 +4,7 @@ Modules `odd_KIND.py` of this folder have a list ODD_FILES of titles and files. 
 reads them.
 
 Most files are lines `content => error` or `content == result` of a table. The content has escapes
-as in Python; \udcff is the byte 0xFF. Indented lines continue a case.
+as in Python; \udcff is the byte 0xFF. Indented lines continue a case. [NAME] starts a section.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,24 +23,34 @@ import pyarrow
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.records import Fields, ReadSummary
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 
 IN_DNA, PLAIN = SequencePolicy(DNA), Fields()
 
 
+def records(
+    path: Path, policy: SequencePolicy, fields: Fields = PLAIN, summary: ReadSummary | None = None
+) -> Iterator[Record]:
+    """Yield the records of a file; each has an id, and letters of the alphabet."""
+    known = policy.alphabet.readable.upper()
+    for record in SequenceFile(path, None, fields).records(policy, summary or ReadSummary()):
+        assert record.id
+        assert len(record.letters)
+        assert not record.letters.tobytes().translate(None, known)
+        yield record
+
+
 def read(path: Path, policy: SequencePolicy = IN_DNA, fields: Fields = PLAIN) -> dict[str, str]:
     """Return the letters by id."""
-    return {
-        record.id: record.letters.tobytes().decode()
-        for record in SequenceFile(path, None, fields).records(policy, ReadSummary())
-    }
+    found = records(path, policy, fields)
+    return {record.id: record.letters.tobytes().decode() for record in found}
 
 
 def counted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str, int]]:
-    """Return the letters of the only record, and the counts."""
+    """Return the letters of all records, and the counts."""
     summary = ReadSummary()
-    (record,) = SequenceFile(path).records(policy, summary)
-    return record.letters.tobytes().decode(), dict(+summary.counts)
+    letters = [record.letters.tobytes() for record in records(path, policy, summary=summary)]
+    return b" ".join(letters).decode(), dict(+summary.counts)
 
 
 def annotations(path: Path, fields: Fields = PLAIN) -> dict[str, dict[str, Any]]:
@@ -49,14 +59,14 @@ def annotations(path: Path, fields: Fields = PLAIN) -> dict[str, dict[str, Any]]
     return {
         record.id: {name: value for name in names if (value := getattr(record, name)) is not None}
         | dict(record.targets or {})
-        for record in SequenceFile(path, None, fields).records(IN_DNA, ReadSummary())
+        for record in records(path, IN_DNA, fields)
     }
 
 
 def masked(path: Path) -> list[list[list[int]]]:
     """Return the intervals of lower case."""
-    records = SequenceFile(path).records(SequencePolicy(DNA, "keep"), ReadSummary())
-    return [record.masked.tolist() for record in records if record.masked is not None]
+    found = records(path, SequencePolicy(DNA, "keep"))
+    return [record.masked.tolist() for record in found if record.masked is not None]
 
 
 class Odd(NamedTuple):
@@ -73,26 +83,36 @@ class Odd(NamedTuple):
     read: Callable[[Path], Any] = read
     name: str = "odd.fa"
 
+    def create(self, folder: Path) -> Path:
+        path = folder / self.name
+        self.content(path) if callable(self.content) else path.write_bytes(self.content)
+        return path
+
 
 def unescaped(text: str) -> bytes:
     escaped = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
     return escaped.encode("utf-8", "surrogateescape")
 
 
-def cases(
-    table: str,
-    read: Callable[[Path], Any] = read,
-    name: str = "odd.fa",
-    content_of: Callable[[str], bytes] = unescaped,
-) -> list[tuple[str, Odd]]:
-    """Return the files of a table with their titles."""
-    found = []
-    for line in table.replace("\n    ", " ").splitlines():
-        if not line:
+class Section(NamedTuple):
+    """Reader, name and function that turns text into bytes, of the files of a section."""
+
+    read: Callable[[Path], Any]
+    name: str = "odd.fa"
+    content_of: Callable[[str], bytes] = unescaped
+
+
+def cases(table: str, sections: dict[str, tuple[Any, ...]]) -> list[tuple[str, Odd]]:
+    """Return the files of a table with their titles; `sections` has the arguments of Section."""
+    found, section = [], ""
+    for line in filter(None, table.replace("\n    ", " ").splitlines()):
+        if line.startswith("["):
+            section = line[1:-1]
             continue
+        reader, name, content_of = Section(*sections[section])
         text, kind, expected = re.split(" (==|=>) ", line, maxsplit=1)
         result = ast.literal_eval(expected) if kind == "==" else expected
-        found.append((text, Odd(content_of(text), result, read, name)))
+        found.append((f"{section}: {text}", Odd(content_of(text), result, reader, name)))
     return found
 
 

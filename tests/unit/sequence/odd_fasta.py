@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from functools import partial
 
 from odd import A, Odd, annotations, cases, counted, kinds, labelled, masked, numbered, read
@@ -11,7 +10,8 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import Fields
 
-LINES = r"""
+TABLE = r"""
+[read]
 >a\nACGT == {'a': 'ACGT'}
 \n\n>a\nACGT\n == {'a': 'ACGT'}
 >a\nAC GT\t\n == {'a': 'ACGT'}
@@ -28,18 +28,14 @@ LINES = r"""
 ; old style\n>a\nACGT\n => 1: no '>' header before '; old style'. Put '>' and an id on a line before
     each sequence
 \nACGT\n>a\nACGT\n => 2: no '>' header before 'ACGT'. <...>
-ACGT\n => 1: no '>' header before 'ACGT'. <...>
 >a\nACGT\n>b\n>c\nA\n => 3: record 'b' has no sequence. Remove the record or add its sequence
 >a\nAC\n\n>b\n\n => 4: record 'b' has no sequence. <...>
->b\n => 1: record 'b' has no sequence. <...>
 >a\nAC\n>b => 3: record 'b' has no sequence. <...>
 > => 1: record without an id: header '>'. Write an id after '>', or number the records: ids =
     "numbered" in [data]
 >a\nAC\n>b\nAC\n>a x\nGG\n => 5: record id 'a' is used twice (first in {path}:1). Rename or remove
     one, or number the records: ids = "numbered" in [data]
 >a \udce9\nACGT\n => 1: invalid byte 0xE9 in the header (expected UTF-8)
-"""
-LETTERS = r"""
 >a\nACGT\n>b\nACGT\nACJT\n => 5: invalid character 'J' in record 'b' <...>
 >b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n => 4: invalid character '?' and 1 more in record <...>
 >a\nACéGT\n => 2: invalid byte 0xC3 and 1 more in record 'a' (expected IUPAC <...>
@@ -50,16 +46,23 @@ LETTERS = r"""
     alphabet = "protein" in [data], or in [partner] for a second input
 >a\nACGT*\n => 2: invalid character '*' in record 'a' (expected IUPAC DNA codes). Remove the stop
     signs; only one at the end of a protein is removed automatically
-"""
-COUNTED = r"""
+[numbered]
+> 6400\nACGT\n>\nAC\n == {'odd_1': 'ACGT', 'odd_2': 'AC'}
+>DNA\nACGT\n>DNA\nAC\n == {'odd_1': 'ACGT', 'odd_2': 'AC'}
+[counted]
 >a\r\nAC\r\nGT\r\n == ('ACGT', {'CRLF': 1})
->a\r\nACGT\n == ('ACGT', {'CRLF': 1})
 >a\nAC\rGT\n == ('ACGT', {'CRLF': 1})
 >a\nacGT\n == ('ACGT', {'lower case': 1})
 >a\nACGU\n == ('ACGT', {'U in DNA': 1})
 >a\nACGNRY\n == ('ACGNRY', {'IUPAC codes': 1})
-"""
-ATTRIBUTES = r"""
+[without gaps]
+>a\nA-C--GT.\n == ('ACGT', {'gaps (removed)': 1})
+>b\n----\n => 1: record 'b' has no sequence. <...>
+[masked]
+>a\nacGTac\nGtt\n>b\nACGT\n>c\nacgt\n == [[[0, 2], [4, 6], [7, 9]], [], [[0, 4]]]
+[hard]
+>a\nacGTnu\n == ('NNGTNN', {'lower case': 1, 'U in DNA': 1, 'IUPAC codes': 1})
+[annotations]
 >a chrom=c2 start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n == {'a': {'chrom': 'c2',
     'start': 7, 'end': 11, 'strand': '-', 'group': 'g1'}, 'b': {}}
 >a\tchrom=c\tstart=2\tend=6\nACGT\n == {'a': {'chrom': 'c', 'start': 2, 'end': 6}}
@@ -70,18 +73,24 @@ ATTRIBUTES = r"""
 >a chrom= x\nACGT\n => 1: invalid chrom '' in the header (expected a name)
 >a start=1 end=4\nACGT\n => 1: end - start in the header is 3, but the sequence has length 4.
     Coordinates are 0-based half-open
-"""
-LABELS = r"""
+[labelled]
 >a label=1\nAC\n>b label=0\nGT\n == {'a': {'label': 1}, 'b': {'label': 0}}
 >a\nA\n>b label=1\nGT\n => 1: no label in the header '>a' (expected label=...)
 >a label=2\nAC\n => 1: label '2' in 'label' is neither 1 <...>
 >a label= x\nAC\n => 1: the label 'label' is empty
-"""
-PATTERN = r"""
+[kinds]
+>a kind=tss\nAC\n == {'a': {'label': 1}}
+[class]
 >a class:x\nAC\n == {'a': {'label': 'x'}}
 >a\nAC\n => 1: header '>a' does not match 'class:(\\w+)'. Change header in [data], or the record
-"""
-PROTEINS = r"""
+[label of class]
+>a class:x\nAC\n>b class:y\nGT\n == {'a': {'label': 1}, 'b': {'label': 0}}
+[positions]
+>x chr2:4-6(+) 37C\nAC\n == {'x': {'chrom': 'chr2', 'start': 4, 'end': 6, 'strand': '+',
+    'temperature': '37'}}
+[id]
+>sp|P1|X\nAC\n == {'P1': {}}
+[protein]
 >p\nACDEFGHIKLMNPQRSTVWY\n == ('ACDEFGHIKLMNPQRSTVWY', {})
 >p\nMKUO\n == ('MKUO', {'selenocysteine or pyrrolysine (U, O)': 1})
 >p\nMKBZJX\n == ('MKBZJX', {'ambiguous residues (B, Z, J, X)': 1})
@@ -92,68 +101,41 @@ PROTEINS = r"""
 >p\nMKVL**\n => 2: invalid character '*' and 1 more in record <...>. Remove the stop signs; <...>
 >b\n*\n => 1: record 'b' has no sequence. <...>
 >p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps, <...>
+[hard protein]
+>p\nmkVL\n == ('XXVL', {'lower case': 1})
 """
-M, HALF_M = b"ACGT" * 700_000, "A" * (2**20 - 5)  # more than a block, and nearly a block
-WITHOUT_GAPS = SequencePolicy(DNA, gaps="remove")
 POSITIONS = r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) (?P<temperature>\d+)C"
-PLACED = {"chrom": "chr2", "start": 4, "end": 6, "strand": "+", "temperature": "37"}
-HARD = ("NNGTNN", {"lower case": 1, "U in DNA": 1, "IUPAC codes": 1})
-
-
-def with_header(pattern: str, *label: object) -> object:
-    return partial(annotations, fields=Fields(*label, header=pattern))
-
-
+SECTIONS = {
+    "read": (read,),
+    "numbered": (numbered,),
+    "counted": (counted,),
+    "without gaps": (partial(counted, policy=SequencePolicy(DNA, gaps="remove")),),
+    "masked": (masked,),
+    "hard": (partial(counted, policy=SequencePolicy(DNA, "hard")),),
+    "annotations": (annotations,),
+    "labelled": (labelled,),
+    "kinds": (kinds,),
+    "class": (partial(annotations, fields=Fields(header=r"class:(\w+)")),),
+    "label of class": (partial(annotations, fields=Fields("label", ("x",), r"class:(\w+)")),),
+    "positions": (partial(annotations, fields=Fields(header=POSITIONS)),),
+    "id": (partial(annotations, fields=Fields(header=r"sp\|(?P<id>\w+)")),),
+    "protein": (partial(counted, policy=SequencePolicy(PROTEIN)),),
+    "hard protein": (partial(counted, policy=SequencePolicy(PROTEIN, "hard")),),
+}
+M, HALF_M = b"ACGT" * 700_000, b"A" * (2**20 - 5)  # more than a block, and nearly a block
+TWO = {"a": HALF_M.decode(), "b": "AC"}
+NUL = b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n"
+LATE = b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n"
 OTHERS = {
-    "a byte order mark in a gz": Odd(gzip.compress(b"\xef\xbb\xbf>a\nACGT\n"), A),
-    "a NUL in the id": Odd(
-        b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", "3: invalid byte 0x00 in the record id"
-    ),
+    "a NUL in the id": Odd(NUL, "3: invalid byte 0x00 in the record id"),
     "a header of a mebibyte": Odd(
         b">" + b"x" * 3 * 2**20,
         "1: header '>xxxxxxxxxxxxxxxxxxx'... is longer than 1,048,576 bytes",
     ),
     "a long header": Odd(b">a " + b"x" * 100_000 + b"\nACGT\n", A),
-    "a late letter": Odd(
-        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n", "300002: invalid character '!' <...>"
-    ),
+    "a late letter": Odd(LATE, "300002: invalid character '!' <...>"),
     "a long record": Odd(b">a\n" + M + b"\n>b\nAC\n", {"a": M.decode(), "b": "AC"}),
-    "a header at the border of a block": Odd(
-        f">a\n{HALF_M}\n>b\nAC\n".encode(), {"a": HALF_M, "b": "AC"}
-    ),
-    "gaps that are removed": Odd(
-        b">a\nA-C--GT.\n", ("ACGT", {"gaps (removed)": 1}), partial(counted, policy=WITHOUT_GAPS)
-    ),
-    "gaps alone, removed": Odd(
-        b">b\n----\n", "1: record 'b' has no sequence. <...>", partial(read, policy=WITHOUT_GAPS)
-    ),
-    "lower case as a mask": Odd(
-        b">a\nacGTac\nGtt\n>b\nACGT\n>c\nacgt\n", [[[0, 2], [4, 6], [7, 9]], [], [[0, 4]]], masked
-    ),
+    "a header at the border of a block": Odd(b">a\n" + HALF_M + b"\n>b\nAC\n", TWO),
     "a mask over blocks": Odd(b">a\nAC" + b"g" * 3_000_000 + b"T\n", [[[2, 3_000_002]]], masked),
-    "lower case as N": Odd(
-        b">a\nacGTnu\n", HARD, partial(counted, policy=SequencePolicy(DNA, "hard"))
-    ),
-    "residues in lower case as X": Odd(
-        b">p\nmkVL\n", {"p": "XXVL"}, partial(read, policy=SequencePolicy(PROTEIN, "hard"))
-    ),
-    "another attribute": Odd(b">a kind=tss\nAC\n", {"a": {"label": 1}}, kinds),
-    "a pattern that holds the label": Odd(
-        b">a class:x\nAC\n>b class:y\nGT\n",
-        {"a": {"label": 1}, "b": {"label": 0}},
-        with_header(r"class:(\w+)", "label", ("x",)),
-    ),
-    "a pattern of names": Odd(b">x chr2:4-6(+) 37C\nAC\n", {"x": PLACED}, with_header(POSITIONS)),
-    "a pattern of the id": Odd(b">sp|P1|X\nAC\n", {"P1": {}}, with_header(r"sp\|(?P<id>\w+)")),
 }
-ODD_FILES = [
-    *cases(LINES + LETTERS),
-    *cases(r"> 6400\nACGT\n>\nAC\n == {'odd_1': 'ACGT', 'odd_2': 'AC'}", numbered),
-    *cases(r">DNA\nACGT\n>DNA\nAC\n == {'odd_1': 'ACGT', 'odd_2': 'AC'}", numbered),
-    *cases(COUNTED, counted),
-    *cases(ATTRIBUTES, annotations),
-    *cases(LABELS, labelled),
-    *cases(PATTERN, with_header(r"class:(\w+)")),
-    *cases(PROTEINS, partial(counted, policy=SequencePolicy(PROTEIN))),
-    *OTHERS.items(),
-]
+ODD_FILES = [*cases(TABLE, SECTIONS), *OTHERS.items()]

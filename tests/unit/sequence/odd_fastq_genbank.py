@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 
-from odd import A, Odd, annotations, cases, counted, zstd
+from odd import A, Odd, annotations, cases, counted, read, zstd
 
 FASTQ = r"""
+[read]
 @a x\nACGT\n+a x\nIIII\n == {'a': 'ACGT'}
 @a\nACGT\n+\nIIII == {'a': 'ACGT'}
 @a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n == {'a': 'ACGT', 'b': 'AC'}
@@ -24,18 +25,24 @@ FASTQ = r"""
 @a\nACGT\n+\nIIII\n@a\nACGT\n+\nIIII\n => 5: record id 'a' is used twice (first in {path}:1). <...>
 @a\nACGT\n+\nIIII\n@b\nAC.T\n+\nIIII\n => 6: invalid character '.' in record 'b' (expected IUPAC DNA
     codes). Remove the alignment gaps, or set gaps = "remove" in [data]
-"""
-COUNTED = r"""
+[counted]
 @a\r\nACGT\r\n+\r\nIIII\r\n == ('ACGT', {'CRLF': 1})
 @a\nACGN\n+\nIII!\n == ('ACGN', {'IUPAC codes': 1})
+[fq]
+ACGT\n => 1: FASTQ record starts with 'ACGT' instead of an '@' header. <...>
+[gbk]
+ACGT\n => no GenBank entry in the file
 """
+SECTIONS = {
+    "read": (read,),
+    "counted": (counted,),
+    "fq": (read, "odd.fq"),
+    "gbk": (read, "odd.gbk"),
+}
 FQ = b"@a\nACGT\n+\nIIII\n"
 PACKED = {
     "FASTQ gz": Odd(gzip.compress(FQ), A, name="odd.fq.gz"),
     "FASTQ zstd": Odd(zstd(FQ), A, name="odd.fq.zst"),
-    "no FASTQ in .fq": Odd(
-        b"ACGT\n", "1: FASTQ record starts with 'ACGT' instead of an '@' <...>", name="odd.fq"
-    ),
 }
 
 GENBANK = b"""LOCUS       X1                        20 bp    DNA     linear   INV 01-JAN-2000
@@ -78,9 +85,8 @@ FLAT = {
     "J in GenBank": Odd(GENBANK.replace(b"acgn", b"acgj"), "invalid character 'J' in record <...>"),
     "GenBank that ends in a feature": Odd(FEATURES, CANNOT.format("GenBank")),
     "GenBank of features that end early": Odd(FEATURES + b"//\n", CANNOT.format("GenBank")),
-    "no GenBank in .gbk": Odd(b"ACGT\n", "no GenBank entry in the file", name="odd.gbk"),
     "EMBL": Odd(EMBL, X2, name="odd.embl"),
     "EMBL by its content": Odd(EMBL, X2),
     "EMBL without letters": Odd(EMBL.partition(b"SQ")[0] + b"//\n", CANNOT.format("EMBL")),
 }
-ODD_FILES = [*cases(FASTQ), *cases(COUNTED, counted), *PACKED.items(), *FLAT.items()]
+ODD_FILES = [*cases(FASTQ, SECTIONS), *PACKED.items(), *FLAT.items()]

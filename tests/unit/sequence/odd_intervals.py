@@ -36,9 +36,10 @@ def intervals(path: Path, feature: str = "") -> list[tuple[Any, ...]]:
 
 
 def genome_beside(path: Path) -> Genome:
-    """Write the genome of these tests to the file's folder and open it."""
+    """Write the genome of these tests to the file's folder, unless it is there, and open it."""
     genome = path.with_name("g.fa")
-    genome.write_text(GENOME)
+    if not genome.exists():
+        genome.write_text(GENOME)
     return Genome(genome)
 
 
@@ -49,9 +50,7 @@ def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> dict[st
         rows = windows.centered(rows, width) if width else rows
         rows = windows.within(rows, genome, at_ends, Counter())
         records = [record for _, record in windows.cut(rows, genome)]
-    found = {record.id: record.letters.tobytes().decode() for record in records}
-    assert len(found) == len(records)
-    return found
+    return {record.id: record.letters.tobytes().decode() for record in records}
 
 
 def values(path: Path) -> list[float | None]:
@@ -94,7 +93,30 @@ def bigwig(path: Path) -> None:
         track.addEntries(["chr1"], [2], ends=[5], values=[1.5])
 
 
-BED = r"""
+def packed(text: str) -> bytes:
+    return gzip.compress(unescaped(text))
+
+
+CUT, AGAIN = gzip.compress(b"chr1\t1\t2\n" * 99)[:-12], ". Download or copy it again"
+GTF_GZ = gzip.compress(b"#!x\n" + gff('chr1 . gene 99 121 . + . gene_id "g; 1"; x y;'))
+COVERED = [0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
+OTHERS = {
+    "truncated gz": Odd(CUT, "gz file is truncated" + AGAIN, intervals, "odd.bed.gz"),
+    "ending in capitals": Odd(b"chr1\t1\t2\n", [("chr1", 1, 2)], intervals, "ODD.BED"),
+    "folder": Odd(Path.mkdir, "this is a folder, not a file", intervals, "odd.bed"),
+    "symlink loop": Odd(lambda path: path.symlink_to(path), "no such file", intervals, "odd.bed"),
+    "GTF off the end": Odd(
+        GTF_GZ, "2: interval [98, 121) ends beyond chr1 of <...>", cut, "odd.gtf.gz"
+    ),
+    "bigWig": Odd(bigwig, [None, None, *[1.5] * 3, *[None] * 5], values, "odd.bw"),
+    "BED as a track": Odd(b"chr1\t2\t4\nchr1\t3\t6\n", COVERED, values, "odd.bed"),
+    "empty genome": Odd(b"", "the file is empty", genome),
+    "cut bgzip": Odd(
+        compressed(GENOME, -30), "bgzip file is truncated" + AGAIN, genome, "odd.fa.gz"
+    ),
+}
+TABLE = r"""
+[bed]
 browser x\n => no intervals in the file
 chrom\tstart\tend\nchr1\t1\t2\n => 1: invalid start 'start' (expected a whole number, 0 or more).
     Put # before a header line
@@ -125,15 +147,21 @@ chr1\t1\t2\tx\thigh\n => 1: invalid score 'high' (expected a number or .)
 chr1\t1\t2\tx\tnan\n => 1: invalid score 'nan' (expected a number or .)
 chr1\t1\t2\tx\t0\t1\n => 1: invalid strand '1' (expected +, - or .)
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t4\n == [('chr1', 1, 9, 'x', 0.0, 4)]
-"""
-PEAKS = r"""
+[bed.gz]
+chr1\t5\t10\tp q\t7.5\t-\r\n == [('chr1', 5, 10, '-', 'p q', 7.5)]
+chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n == [('chr1', 5, 10, 'n', 100)]
+[packed bed]
+chr1\t1\t2\n == [('chr1', 1, 2)]
+[txt]
+ => unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf, also
+    with .gz)
+[narrowPeak]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t3\n == [('chr1', 1, 9, 'x', 0.0, 3)]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t-1\n == [('chr1', 1, 9, 'x', 0.0)]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t8\n => 1: summit 8 (column 10) is outside the peak, which is 8 bp
     long
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t-2\n => 1: invalid summit (column 10) '-2' (expected <...>
-"""
-GFF = r"""
+[gff3]
 chr1 . gene 1 9 . + . ID=g%201;Name=x\nchr1 . gene 8 11 . - . Parent=g; ID=e1; == [('chr1', 0, 9,
     '+', 'g%201'), ('chr1', 7, 11, '-', 'e1')]
 chr1 . gene 0 9 . + . ID=g => 1: start is 0, but GFF coordinates start at 1
@@ -143,18 +171,17 @@ chr1,gene => 1: GFF line has 1 columns (expected 9, separated by tabs)
 chr1 . gene 1 9 . + . ID=g\n##FASTA\n>chr1\nACGT == [('chr1', 0, 9, '+', 'g')]
 c . gene 1 9 . + . ID=g\nc . exon 2 9 . + . ID=e\nc . gene 3 9 . - . ID=h => the file has several
     types of lines: gene (2), exon (1). Choose one, e.g. feature = "gene"
-"""
-GTF = r"""
+[gtf]
 chr1 . exon 1 9 5 - 0 gene_id "a;b"; note "x y" ;;transcript_id\nchr1 . exon 1 9 . - . gene_id a ==
     [('chr1', 0, 9, '-', 'a;b', 5.0), ('chr1', 0, 9, '-')]
 chr1 . exon 1 9 . + .  == [('chr1', 0, 9, '+')]
-"""
-GENES = r"""
+[genes]
 c . gene 1 9 . + . ID=g\nc . exon 2 9 . + . ID=e\nc . gene 3 9 . - . ID=h == [('c', 0, 9, '+', 'g'),
     ('c', 2, 9, '-', 'h')]
 c . exon 2 9 . + . ID=e => no lines of type 'gene' (the file has exon (1))
-"""
-PLACED = r"""
+[genes in bed]
+c\t1\t2\n => feature 'gene' applies only to GFF and GTF files
+[placed]
 chr1\t0\t2\nchr1\t117\t120\n == {'chr1:0-2(+)': 'AC', 'chr1:117-120(+)': 'TAC'}
 track\n\nchr1\t1\t2\nchr1 100 121\n => 4: interval [100, 121) ends beyond chr1 of {folder}/g.fa (120
     bp). Is it the same assembly?
@@ -164,8 +191,14 @@ chr9\t1\t2\n => 1: no chromosome 'chr9' in the genome (it has chr1, chrM): {fold
 MT\t0\t4\n == {'chrM:0-4(+)': 'GATT'}
 chr1\t0\t4\nchr1\t0\t4\n == {'chr1:0-4(+)': 'ACGT'}
 chr1 0 3 . 0 +\nchr1 0 3 . 0 -\n == {'chr1:0-3(+)': 'ACG', 'chr1:0-3(-)': 'CGT'}
-"""
-TRACKS = r"""
+[centered]
+chr1\t1\t2\nchr1\t8\t9\n == {'chr1:5-11(+)': 'CGTACA'}
+chrM\t1\t2\n => no window is left: all 1 extend beyond their chromosome
+[padded]
+chr1\t1\t2\nchrM\t38\t40\n == {'chr1:-2-4(+)': 'NNACGT', 'chrM:36-42(+)': 'AGATNN'}
+[refused]
+chr1\t1\t2\n => 1: window [-2, 4) extends beyond chr1 (120 bp). Set at_ends = "drop" or "pad"
+[bedGraph]
 track type=bedGraph\n#\nchr1\t2\t4\t1.5\nchr1 5 6 -1\n == [None, None, 1.5, 1.5, None, -1, None,
     None, None, None]
 track type=bedGraph\n => no intervals in the file
@@ -175,8 +208,13 @@ chr1\t2\t4\tinf\n => 1: invalid value 'inf' (expected a finite number or nan)
 chr1\t2\t4\tnan\nchr1\t4\t5\t1\n == [None, None, None, None, 1, None, None, None, None, None]
 chr1\t5\t9\t1\nchr1\t2\t6\t2\n => 1: interval [5, 9) of chr1 overlaps [2, 6) in line 2
 chr1\t9\t4\t1\n => 1: start is not before end in [9, 4) (0-based half-open)
-"""
-GENOMES = r"""
+[bigWig]
+chr1\t => damaged bigWig file: unexpected end of file. Download or copy it again
+a text that is longer than the header of a bigWig file, which has 64 bytes, and something more =>
+    damaged bigWig file: not in bigWig format. <...>
+[wig]
+ => unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED or GFF)
+[genome]
 >a\nacgu\nRyNn\nAC == {'a': 'ACGTRYNNAC'}
 @r\nACGT\n+\nIIII\n => not FASTA: the file starts with character '@' instead of '>'
 ACGT\n>a\nACGT\n => not FASTA: the file starts with character 'A' instead of '>'
@@ -194,80 +232,29 @@ ACGT\n>a\nACGT\n => not FASTA: the file starts with character 'A' instead of '>'
 >a\nA C\n => 2: invalid character ' ' in a sequence line
 >a\nA\0C\n => 2: invalid byte 0x00 in a sequence line
 >a\nAC\n>b\nAC\nA-\n => 5: invalid character '-' in a sequence line
-"""
-PACKED = r"""
-chr1\t5\t10\tp q\t7.5\t-\r\n == [('chr1', 5, 10, '-', 'p q', 7.5)]
-chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n == [('chr1', 5, 10, 'n', 100)]
-"""
-CENTERED = r"""
-chr1\t1\t2\nchr1\t8\t9\n == {'chr1:5-11(+)': 'CGTACA'}
-chrM\t1\t2\n => no window is left: all 1 extend beyond their chromosome
-"""
-PADDED = r"""
-chr1\t1\t2\nchrM\t38\t40\n == {'chr1:-2-4(+)': 'NNACGT', 'chrM:36-42(+)': 'AGATNN'}
-"""
-REFUSED = r"""
-chr1\t1\t2\n => 1: window [-2, 4) extends beyond chr1 (120 bp). Set at_ends = "drop" or "pad"
-"""
-NO_TYPE = r"""
- => unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf, also
-    with .gz)
-"""
-NO_TRACK = r"""
- => unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED or GFF)
-"""
-BIGWIGS = r"""
-chr1\t => damaged bigWig file: unexpected end of file. Download or copy it again
-a text that is longer than the header of a bigWig file, which has 64 bytes, and something more =>
-    damaged bigWig file: not in bigWig format. <...>
-"""
-GZ_GENOME = r"""
+[gz genome]
 >a\nACGT\n => the genome is gz but not bgzip, so it has no random access. Compress it with bgzip:
     gzip -dc {path} | bgzip > odd.fa.bgz, or use the unpacked file
 """
-
-
-def packed(text: str) -> bytes:
-    return gzip.compress(unescaped(text))
-
-
-CUT, AGAIN = gzip.compress(b"chr1\t1\t2\n" * 99)[:-12], ". Download or copy it again"
-GTF_GZ = gzip.compress(b"#!x\n" + gff('chr1 . gene 99 121 . + . gene_id "g; 1"; x y;'))
-COVERED = [0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
-OTHERS = {
-    "truncated gz": Odd(CUT, "gz file is truncated" + AGAIN, intervals, "odd.bed.gz"),
-    "ending in capitals": Odd(b"chr1\t1\t2\n", [("chr1", 1, 2)], intervals, "ODD.BED"),
-    "folder": Odd(Path.mkdir, "this is a folder, not a file", intervals, "odd.bed"),
-    "symlink loop": Odd(lambda path: path.symlink_to(path), "no such file", intervals, "odd.bed"),
-    "GTF off the end": Odd(
-        GTF_GZ, "2: interval [98, 121) ends beyond chr1 of <...>", cut, "odd.gtf.gz"
-    ),
-    "bigWig": Odd(bigwig, [None, None, *[1.5] * 3, *[None] * 5], values, "odd.bw"),
-    "BED as a track": Odd(b"chr1\t2\t4\nchr1\t3\t6\n", COVERED, values, "odd.bed"),
-    "empty genome": Odd(b"", "the file is empty", genome),
-    "cut bgzip": Odd(
-        compressed(GENOME, -30), "bgzip file is truncated" + AGAIN, genome, "odd.fa.gz"
-    ),
-}
 of_genes = partial(intervals, feature="gene")
-ODD_FILES = [
-    *cases(BED, intervals, "odd.bed"),
-    *cases(PACKED, intervals, "odd.bed.gz", packed),
-    *cases(r"chr1\t1\t2\n == [('chr1', 1, 2)]", intervals, "odd.bed", packed),
-    *cases(NO_TYPE, intervals, "odd.txt"),
-    *cases(PEAKS, intervals, "odd.narrowPeak"),
-    *cases(GFF, intervals, "odd.gff3", gff),
-    *cases(GTF, intervals, "odd.gtf", partial(gff, end="\r\n")),
-    *cases(GENES, of_genes, "odd.gff", gff),
-    *cases(r"c\t1\t2\n => feature 'gene' applies only to GFF and GTF files", of_genes, "odd.bed"),
-    *cases(PLACED, cut, "odd.bed"),
-    *cases(CENTERED, partial(cut, width=6), "odd.bed"),
-    *cases(PADDED, partial(cut, width=6, at_ends="pad"), "odd.bed"),
-    *cases(REFUSED, partial(cut, width=6, at_ends="error"), "odd.bed"),
-    *cases(TRACKS, values, "odd.bedGraph"),
-    *cases(BIGWIGS, values, "odd.bw"),
-    *cases(NO_TRACK, values, "odd.wig"),
-    *cases(GENOMES, genome),
-    *cases(GZ_GENOME, genome, "odd.fa.gz", packed),
-    *OTHERS.items(),
-]
+SECTIONS = {
+    "bed": (intervals, "odd.bed"),
+    "bed.gz": (intervals, "odd.bed.gz", packed),
+    "packed bed": (intervals, "odd.bed", packed),
+    "txt": (intervals, "odd.txt"),
+    "narrowPeak": (intervals, "odd.narrowPeak"),
+    "gff3": (intervals, "odd.gff3", gff),
+    "gtf": (intervals, "odd.gtf", partial(gff, end="\r\n")),
+    "genes": (of_genes, "odd.gff", gff),
+    "genes in bed": (of_genes, "odd.bed"),
+    "placed": (cut, "odd.bed"),
+    "centered": (partial(cut, width=6), "odd.bed"),
+    "padded": (partial(cut, width=6, at_ends="pad"), "odd.bed"),
+    "refused": (partial(cut, width=6, at_ends="error"), "odd.bed"),
+    "bedGraph": (values, "odd.bedGraph"),
+    "bigWig": (values, "odd.bw"),
+    "wig": (values, "odd.wig"),
+    "genome": (genome,),
+    "gz genome": (genome, "odd.fa.gz", packed),
+}
+ODD_FILES = [*cases(TABLE, SECTIONS), *OTHERS.items()]

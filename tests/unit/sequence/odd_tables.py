@@ -14,7 +14,8 @@ from odd import A, Odd, annotations, cases, kinds, labelled, numbered, read
 
 from selfattn_bio.sequence.records import Fields
 
-TEXTS = r"""
+TABLE = r"""
+[csv]
 id,sequence\na,ACGT\n == {'a': 'ACGT'}
 id,sequence\na,ACGT == {'a': 'ACGT'}
 id\tsequence\na\tACGT\n == {'a': 'ACGT'}
@@ -44,13 +45,13 @@ id,sequence\n\udce9,ACGT\n => 1: invalid byte 0xE9 in the table (expected UTF-8)
     UTF-8
 id,sequence\n"a\nb",ACGT\n => 3: line break in the record id
 id,sequence\na\u202eb,ACGT\n => 2: invalid character U+202E in the record id
-"""
-COLUMNS = r"""
+[numbered]
+id,sequence\na,AC\na,GT\n,G\n == {'odd_1': 'AC', 'odd_2': 'GT', 'odd_3': 'G'}
+[annotations]
 id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n == {'a': {'chrom':
     'c', 'start': 2, 'end': 6, 'strand': '-', 'group': 'g', 'height': '1.5', 'kind': None}}
 id,sequence,chrom,group\na,ACGT,,\n == {'a': {}}
-"""
-LABELS = r"""
+[labelled]
 id,sequence,label\na,AC,1\nb,GT,0\n == {'a': {'label': 1}, 'b': {'label': 0}}
 id,sequence,label\na,AC,yes\n => 2: label 'yes' in 'label' is neither 1 nor 0. Name the positive
     labels, e.g. positive = "yes" in [data]
@@ -59,16 +60,43 @@ id,sequence\na,AC\n => 1: no column 'label' in the table (columns: 'id', 'sequen
     "NAME" in [data]
 id,sequence,labels\na,AC,1\n => 1: no column 'label' in the table (columns: 'id', 'sequence',
     'labels'). Did you mean 'labels'? Set label = "labels" in [data]
-"""
-CHROMOSOME = r"""
+[kinds]
+id,sequence,kind\na,AC,tss\nb,GT,exon\n == {'a': {'label': 1}, 'b': {'label': 0}}
+[columns]
+name,seq\na,ACGT\n == {'a': 'ACGT'}
+[chromosome]
 sequence,chr\nACGT,1\n => 1: no column 'chromosome' in the table (columns: 'sequence', 'chr').
     Rename the column, or set columns = { chrom = "NAME" } in [data]
+[tsv]
+id\tsequence\na\tACGT\n == {'a': 'ACGT'}
+[any]
+id,sequence\na,ACGT\n == {'a': 'ACGT'}
+text,label,Seq\nACGT,1,AC\n => 1: no column 'sequence' in the table (columns: 'text', 'label',
+    'Seq'). Did you mean 'Seq' or 'text'? Rename the column, or set columns = { sequence = "Seq" }
+    in [data]
+[parquet]
+PAR1 is no Parquet => cannot read the Parquet file: <...>. Download or write it again
+ACGT\n => cannot read the Parquet file: <...>. Download or write it again
 """
-NO_PARQUET = "cannot read the Parquet file: <...>. Download or write it again"
+SECTIONS = {
+    "csv": (read, "odd.csv"),
+    "numbered": (numbered, "odd.csv"),
+    "annotations": (annotations, "odd.csv"),
+    "labelled": (labelled, "odd.csv"),
+    "kinds": (kinds, "odd.csv"),
+    "columns": (partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})), "odd.csv"),
+    "chromosome": (partial(read, fields=Fields(columns={"chrom": "chromosome"})), "odd.csv"),
+    "tsv": (read, "odd.tsv"),
+    "any": (read, "odd.txt"),
+    "parquet": (read, "odd.parquet"),
+}
 ROWS = b"".join(b"r%d,ACGT\n" % i for i in range(600))
 TYPES = {"sequence": ["AC", "GT"], "start": [1, None], "end": [3, None], "label": [1, 0]}
-csv = partial(Odd, name="odd.csv")
-columns = partial(cases, name="odd.csv")
+TYPES |= {"x": [0.5, None], "yes": [True, None]}
+TYPED = {
+    "odd_1": {"start": 1, "end": 3, "label": 1, "x": "0.5", "yes": "1"},
+    "odd_2": {"label": 0, "x": None, "yes": None},
+}
 in_parquet = partial(Odd, name="odd.parquet")
 
 
@@ -87,38 +115,14 @@ def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 
 
 OTHERS = {
-    "CSV by its content": Odd(b"id,sequence\na,ACGT\n", A, name="odd"),
-    "TSV": Odd(b"id\tsequence\na\tACGT\n", A, name="odd.tsv"),
-    "columns of other names": csv(
-        b"name,seq\na,ACGT\n",
-        A,
-        partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})),
-    ),
-    "a label of words": csv(
-        b"id,sequence,kind\na,AC,tss\nb,GT,exon\n", {"a": {"label": 1}, "b": {"label": 0}}, kinds
-    ),
-    "several columns that may be the sequence": Odd(
-        b"text,label,Seq\nACGT,1,AC\n",
-        "1: no column 'sequence' in the table (columns: 'text', 'label', 'Seq'). Did you mean "
-        "'Seq' or 'text'? Rename the column, or set columns = { sequence = \"Seq\" } in [data]",
-        name="odd.txt",
-    ),
-    "ids, numbered": csv(
-        b"id,sequence\na,AC\na,GT\n,G\n", {"odd_1": "AC", "odd_2": "GT", "odd_3": "G"}, numbered
-    ),
-    "a NUL": csv(
-        b"id,sequence\n" + ROWS + b"b\x00,AC\n", "602: invalid byte 0x00 in the record id"
+    "a NUL": Odd(
+        b"id,sequence\n" + ROWS + b"b\x00,AC\n",
+        "602: invalid byte 0x00 in the record id",
+        name="odd.csv",
     ),
     "Parquet": in_parquet(parquet(id=["a"], sequence=["ACGT"]), A),
     "Parquet by its content": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd"),
-    "the types of Parquet": in_parquet(
-        parquet(**TYPES, x=[0.5, None], yes=[True, None]),
-        {
-            "odd_1": {"start": 1, "end": 3, "label": 1, "x": "0.5", "yes": "1"},
-            "odd_2": {"label": 0, "x": None, "yes": None},
-        },
-        labelled,
-    ),
+    "the types of Parquet": in_parquet(parquet(**TYPES), TYPED, labelled),
     "Parquet without the column": in_parquet(
         parquet(id=["a"], seq=["ACGT"]),
         "no column 'sequence' in the table (columns: 'id', 'seq'). Did you mean 'seq'? <...>",
@@ -133,19 +137,13 @@ OTHERS = {
     "Parquet of numbers": in_parquet(
         parquet(sequence=[7]), "invalid character '7' in record 'odd_1' <...>"
     ),
-    "Parquet that is none": in_parquet(b"PAR1 is no Parquet", NO_PARQUET),
-    "a text that is called Parquet": in_parquet(b"ACGT\n", NO_PARQUET),
-    "truncated Parquet": in_parquet(changed(lambda content: content[:100]), NO_PARQUET),
+    "truncated Parquet": in_parquet(
+        changed(lambda content: content[:100]), "cannot read the Parquet file: <...>"
+    ),
     "Parquet in gz": Odd(
         changed(gzip.compress),
         "Parquet cannot be read from a pipe or a compressed file. Unpack it, or save it as a file",
         name="odd.parquet.gz",
     ),
 }
-ODD_FILES = [
-    *columns(TEXTS),
-    *columns(COLUMNS, annotations),
-    *columns(LABELS, labelled),
-    *columns(CHROMOSOME, partial(read, fields=Fields(columns={"chrom": "chromosome"}))),
-    *OTHERS.items(),
-]
+ODD_FILES = [*cases(TABLE, SECTIONS), *OTHERS.items()]
