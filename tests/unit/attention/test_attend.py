@@ -35,7 +35,7 @@ from selfattn_bio.attention.positions import (
     T5Bias,
     build_position,
 )
-from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED, Capabilities
+from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
 from selfattn_bio.errors import KernelError
 
 needs_band = pytest.mark.skipif(
@@ -157,23 +157,12 @@ def test_the_run_file_names_the_kernels_of_the_table():
     assert get_args(config.AttentionModel.model_fields["kernel"].annotation) == ("auto", *KERNELS)
 
 
-PATTERNS = [
-    {"kind": kind} | more
-    for kind, more in [
-        ("full", {}),
-        ("full", {"causal": True}),
-        ("window", {}),
-        ("window", {"dilation": 2}),
-        ("window", {"num_global": 2, "causal": True}),
-        ("strided", {"stride": 9}),
-        ("block_local", {}),
-        ("bigbird", {}),
-        ("bigbird", {"num_global": 0}),
-        ("bigbird", {"causal": True}),
-        ("strided", {"causal": True, "num_global": 2}),
-        ("block_local", {"causal": True, "num_global": 2}),
-    ]
-]
+GLOBAL, CAUSAL = {"num_global": 2}, {"causal": True}
+PATTERNS = [{"kind": kind} for kind in ("full", "window", "block_local", "bigbird")]
+PATTERNS += [{"kind": kind, **CAUSAL} for kind in ("full", "bigbird")]
+PATTERNS += [{"kind": kind, **CAUSAL, **GLOBAL} for kind in ("window", "strided", "block_local")]
+PATTERNS += [{"kind": "window", "dilation": 2}, {"kind": "strided", "stride": 9}]
+PATTERNS += [{"kind": "bigbird", "num_global": 0}]
 POSITIONS = ("none", "t5", "alibi", "rotary", "shaw", "transformer_xl", "sinusoidal")
 
 
@@ -195,20 +184,6 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
             relative = NoPosition()
         inputs = inputs_of(build_pattern(settings.pattern), relative, head_dim=head_dim)
         assert is_refused == (why_unsupported(kernel, inputs) is not None), position
-
-
-def test_kernel_is_a_file_and_a_line_in_the_table(tmp_path, monkeypatch):
-    """A new kernel is found by its name, and the table lists its capabilities."""
-    (tmp_path / "mean.py").write_text(
-        "def run(inputs):\n    return inputs.v.mean(2, keepdim=True).expand_as(inputs.q)\n"
-    )
-    monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, str(tmp_path)])
-    monkeypatch.setitem(KERNELS, "mean", Capabilities("mean of the values", dropout=False))
-    q, k, v = torch.randn(3, 1, 2, 5, 4)
-    arguments = {"pattern": Full(), "position": NoPosition(), "kernel": "mean"}
-    assert torch.equal(attend(q, k, v, **arguments), v.mean(2, keepdim=True).expand_as(q))
-    with pytest.raises(KernelError, match="'mean' cannot handle this request: it does not support"):
-        attend(q, k, v, dropout=0.5, **arguments)
 
 
 def test_attend_without_pattern_and_position_is_full_attention():

@@ -60,15 +60,6 @@ def test_edges_are_the_largest_dense_weights_in_letters():
     assert widths.tolist() == [3 * (place > 0) for place in places[1]]
 
 
-@pytest.mark.parametrize(
-    "position", [{"kind": kind} for kind in ("t5", "rotary", "shaw", "transformer_xl")], ids=str
-)
-def test_every_position_is_read(position):
-    reading = read_attention(scorer_of(WINDOW_CLS | {"position": position}, k=1), ["ACGTACCATT"])
-    assert reading.received().shape == (1, 10)
-    assert len(reading.edges(2)) > 0
-
-
 def test_rollout_starts_where_the_head_reads():
     reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
     found = reading.rollout()
@@ -126,11 +117,3 @@ def test_map_equals_dense_weights_with_one_bin_per_token():
     np.testing.assert_allclose(two.weights, blocks, rtol=1e-5)
     with pytest.raises(ValueError, match=r"^bins is 0; choose at least 1$"):
         reading.map(bins=0)
-
-
-def test_long_map_has_only_bins():
-    scorer = scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1)
-    found = read_attention(scorer, ["ACGT" * 1500]).map(bins=50)
-    assert found.weights.shape == (50, 50)
-    assert (found.edges[0], found.edges[-1], len(found.edges)) == (0, 6000, 51)
-    np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-4)

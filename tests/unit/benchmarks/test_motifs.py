@@ -1,4 +1,4 @@
-"""Test the benchmark of explanations: its metrics, and that the final grammars are pinned."""
+"""Test the benchmark of explanations: its metrics, simulated sequences, and pinned grammars."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from letters import BASES, ascii_of
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
@@ -42,16 +43,9 @@ def test_true_pairs_cover_both_halves():
 
     truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30))
     truth["pair"] = ["p", "p", "", "q", "q"]
-    rows = [
-        "0 1 9 18 28",
-        "0 0 10 50 60",
-        "0 0 10 40 45",
-        "1 22 30 0 12",
-        "1 0 10 0 10",
-        "0 2 8 0 9",
-    ]
+    rows = "0 1 9 18 28  0 0 10 50 60  0 0 10 40 45  1 22 30 0 12  1 0 10 0 10  0 2 8 0 9"
     names = ["record", "start_a", "end_a", "start_b", "end_b"]
-    pairs = pd.DataFrame([map(int, row.split()) for row in rows], columns=names)
+    pairs = pd.DataFrame(np.fromstring(rows, int, sep=" ").reshape(-1, 5), columns=names)
     assert true_pairs(pairs, ["a", "b"], truth).tolist() == [True, False, False, True, False, False]
 
 
@@ -133,10 +127,61 @@ def test_other_strand_is_reversed():
 
     class Letter(motifs.AttnLRP):
         def scores(self, scorer, letters, target):
-            return [
-                (row[:, None] == BASES) * np.arange(1.0, 1 + len(row))[:, None] for row in letters
-            ]
+            (row,) = letters
+            return [(row[:, None] == BASES) * np.arange(1.0, 1 + len(row))[:, None]]
 
     scorer = SimpleNamespace(alphabet=DNA)
     (found,) = motifs.BothStrands(Letter()).scores(scorer, [ascii_of("AAC")], None)
     assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]
+
+
+def simulated(name, records=400):
+    from harness import ROOT
+    from simulation import read_grammar, simulate
+
+    grammar = read_grammar(ROOT / f"benchmarks/grammars/development/{name}.toml")
+    return grammar, *simulate(grammar, 1, records)
+
+
+@pytest.mark.parametrize("name", ["five", "pair", "unlearnt"])
+def test_sites_are_apart_and_possible(name):
+    from simulation import DATABASE
+
+    ppms = open_database(DATABASE)
+    _, ids, letters, truth = simulated(name)
+    row_of = {record: row for row, record in enumerate(ids)}
+    assert ids.str.startswith("positive").sum() == 200
+    for record, sites in truth.groupby("id"):
+        assert (sites["start"].to_numpy()[1:] >= sites["end"].to_numpy()[:-1]).all()
+        for site in sites.itertuples():
+            found = letters[row_of[record], site.start : site.end]
+            codes = DNA.codes(DNA.reverse_complement(found) if site.strand == "-" else found)
+            assert (ppms[site.motif][np.arange(len(codes)), codes] > 0).all()
+    assert not truth["id"].str.startswith("shuffled").any()
+
+
+def test_pairs_and_negatives_follow_the_grammar():
+    grammar, _, _, truth = simulated("pair")
+    seconds = {name: rule["second"] for name, rule in grammar.pairs.items()}
+    assert not truth.loc[~truth["id"].str.startswith("positive"), "pair"].any()
+    halves = truth[truth["pair"] != ""].groupby("id")
+    assert len(halves) == 200
+    for _, sites in halves:
+        left, right = sites.to_dict("records")
+        assert 5 <= right["start"] - left["end"] <= 15
+        assert left["strand"] == right["strand"]
+        assert (right if left["strand"] == "+" else left)["motif"] == seconds[left["pair"]]
+    swapped = truth[truth["id"].str.startswith("swapped")].groupby("id")["motif"].agg(set)
+    pairs = [{rule["first"], rule["second"]} for rule in grammar.pairs.values()]
+    assert len(swapped) == 100
+    assert not any(pair <= motifs for motifs in swapped for pair in pairs)
+
+
+def test_settings_are_a_run_file_of_the_written_data(tmp_path):
+    from harness import ROOT
+    from simulation import read_grammar, settings_of, write_data
+
+    grammar = read_grammar(ROOT / "benchmarks/grammars/development/twenty.toml")
+    write_data(grammar, tmp_path / "data", records=8)
+    for path, _ in RunFile.model_validate(settings_of(grammar, tmp_path / "data")).data.files:
+        assert Path(path).exists()

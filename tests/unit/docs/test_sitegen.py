@@ -1,23 +1,39 @@
-"""Test the generated parts of the documentation site, without Sphinx."""
+"""Test the generated parts of the documentation site, and parse all commands of the documentation.
+
+tests/integration/test_docs_blocks.py runs most blocks; others would take too long there.
+"""
 
 import inspect
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import selfattn_bio
-from selfattn_bio.cli.main import COMMANDS
+from selfattn_bio.cli.main import COMMANDS, build_parser
 from selfattn_bio.config import AnyMixer, AnyModel, AnyObjective, RunFile
 from selfattn_bio.report import plots, target_plots
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
+PAGES = [
+    path
+    for folder in (".", "data", "docs", "workflows")
+    for path in ROOT.glob(f"{folder}/*.md")
+    if path.name not in ("CHANGELOG.md", "decisions.md")  # which also name what was removed
+]
+# a line that starts with the command, with the lines that continue it
+LINE = re.compile(r"^ *selfattn-bio ((?:[^\n\\]|\\\n|\\.)+)", re.MULTILINE)
+INLINE = re.compile(rf"`(?:selfattn-bio )?((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`")
 sys.path.insert(0, str(DOCS))
 
 import sitegen  # noqa: E402
 from sitegen import commands, gallery, index, notebooks, run_file, simulated, support  # noqa: E402
+
+MODULES = ("class_figures", "figures", "performance")  # figures of the smoke task
 
 
 def test_every_key_of_the_run_file_is_described():
@@ -72,11 +88,8 @@ def test_support_tables_list_every_kind():
 def test_gallery_shows_every_plot():
     shown = {name for _, _, _, name, _ in simulated.plots()}
     assert {name for name in dir(target_plots) if name.startswith("draw_")} <= shown
-    # modules with figures of the smoke task, which has two classes
-    modules = [
-        *(ROOT / f"selfattn_bio/report/{name}.py" for name in ("class_figures", "figures")),
-        *(ROOT / "selfattn_bio/report/performance.py", DOCS / "sitegen/gallery.py"),
-    ]
+    report = (ROOT / f"selfattn_bio/report/{name}.py" for name in MODULES)
+    modules = [*report, DOCS / "sitegen/gallery.py"]
     drawn = "".join(path.read_text(encoding="utf-8") for path in modules)
     functions = {name for name in dir(plots) if name.startswith("draw_")} - shown
     assert [name for name in functions if f"plots.{name}" not in drawn] == []
@@ -139,3 +152,52 @@ def test_start_has_the_first_sections_of_readme():
     assert "## Train on your own sequences" in text
     assert "## How good is it?" not in text
     assert "](docs/" not in text
+
+
+def words_of(line: str) -> list[str]:
+    """Split a line of shell into words, up to a pipe, a redirection or another command."""
+    words = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    found = list(words)
+    ends = [index for index, word in enumerate(found) if set(word) <= set("|&;<>")]
+    return found[: ends[0]] if ends else found
+
+
+def commands_of(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each complete command with the number of its line."""
+    for match in LINE.finditer(text):
+        yield text[: match.start()].count("\n") + 1, words_of(match[1])
+
+
+def mistakes(text: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the errors of complete commands, and the unknown options of inline code."""
+    found = []
+    parser = build_parser()
+    (choices,) = [each.choices for each in parser._actions if each.dest == "command"]
+    for line, words in commands_of(text):
+        try:
+            parser.parse_args(words)
+        except SystemExit as stopped:
+            if stopped.code:  # --help and --version exit with 0
+                found.append(f"line {line}: {capsys.readouterr().err}")
+    for match in INLINE.finditer(text):
+        name, *words = match[1].split()
+        known = {option for each in choices[name]._actions for option in each.option_strings}
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if name != "run" and options - known:  # `run` passes options to Snakemake
+            found.append(f"{match[0]}: no option {options - known}")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_documented_commands_parse(page, capsys):
+    assert mistakes(page.read_text(encoding="utf-8"), capsys) == []
+
+
+def test_wrong_documented_commands_are_found(capsys):
+    good = "    selfattn-bio score --model m --fasta a.fa \\\n      --output b.tsv  # scores\n"
+    ((_, words),) = commands_of(good)
+    assert words == ["score", "--model", "m", "--fasta", "a.fa", "--output", "b.tsv"]
+    assert mistakes(good + "`selfattn-bio score --model` and `embed --output x`", capsys) == []
+    wrong = "selfattn-bio score --modle m --fasta a.fa --output b.tsv\nselfattn-bio scores\n"
+    assert len(mistakes(wrong + "`init task --positive a.fa`", capsys)) == 3

@@ -47,13 +47,9 @@ def test_numbers_have_the_unit_of_their_column():
 
 
 def test_outputs_of_parts_are_named_after_them():
-    part = {"weight": 1.0}
-    section = sections.SeveralObjective(
-        parts={
-            "level": sections.RegressionPart(**REGRESSION.model_dump() | part),
-            "kind": sections.MulticlassPart(**MULTICLASS.model_dump() | part),
-        }
-    )
+    level = sections.RegressionPart(**REGRESSION.model_dump() | {"weight": 1.0})
+    kind = sections.MulticlassPart(**MULTICLASS.model_dump() | {"weight": 1.0})
+    section = sections.SeveralObjective(parts={"level": level, "kind": kind})
     outputs = objective_of(section).outputs
     names = ["level.x", "level.y", "kind.a", "kind.b", "kind.c"]
     assert [output.name for output in outputs] == names
@@ -87,6 +83,16 @@ def test_bins_have_logarithms_of_points():
 def test_every_objective_has_outputs_or_a_reason():
     has_reason = {name for name, kind in OBJECTIVES.items() if kind.no_motifs}
     assert has_reason == {"masked", "causal"}
+
+
+def test_kind_cannot_be_registered_twice():
+    before = OBJECTIVES["binary"]
+    with pytest.raises(ValueError, match="objective 'binary' exists already: Binary"):
+
+        class Other(before, kind="binary"):
+            pass
+
+    assert OBJECTIVES["binary"] is before
 
 
 def test_unknown_output_names_the_others():

@@ -98,11 +98,7 @@ def test_words_for_missing_numbers():
         (NUMBERS, {"x": ["1.5", "many"]}, "invalid value 'many' in column 'x'; use a finite"),
         (NUMBERS, {"x": ["1.5", "-inf"]}, "invalid value '-inf' in column 'x'"),
         (COUNTS, {"x": ["1", "-1"]}, "invalid value '-1' in column 'x'; use a count of 0 or more"),
-        (
-            SEVERAL,
-            dict(zip("cxyz", (["a"], ["2"], ["1"], ["1"]), strict=True)),
-            "'2' in column 'x'",
-        ),
+        (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "'2' in column 'x'"),
         (LETTERS, {"s": ["HEQ"]}, "'Q' in column 's' of record 'r0'; the labels are H, E and -"),
         (LETTERS, {"s": ["HEH", "H"]}, "record 'r1' has 2 positions, but labels for 1"),
     ],

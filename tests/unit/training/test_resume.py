@@ -237,19 +237,13 @@ def test_fingerprint_changes_with_what_affects_weights(run, corpus, monkeypatch)
         return {section: getattr(run, section).model_copy(update=values)}
 
     transfer = config.Transfer(parent="motifs")
-    found = [
-        print_of(),
-        print_of(**changed("training", seed=7)),
-        print_of(**changed("training", learning_rate=0.5)),
-        print_of(**changed("tokens", k=2)),
-        print_of(**changed("model", dropout=0.123)),
-        print_of(evaluation=config.EvaluationSection(strands="both")),
-        print_of(transfer=transfer),
-        print_of(transfer=transfer.model_copy(update={"adapt": "frozen"})),
-        print_of(split_sha256="6" * 64),
-        print_of(processes=2),
-        print_of(corpus=SimpleNamespace(fingerprint="other")),
-    ]
+    sections = [{}, changed("training", seed=7), changed("training", learning_rate=0.5)]
+    sections += [changed("tokens", k=2), changed("model", dropout=0.123), {"transfer": transfer}]
+    sections += [{"evaluation": config.EvaluationSection(strands="both")}]
+    sections += [{"transfer": transfer.model_copy(update={"adapt": "frozen"})}]
+    found = [print_of(**each) for each in sections]
+    found += [print_of(split_sha256="6" * 64), print_of(processes=2)]
+    found += [print_of(corpus=SimpleNamespace(fingerprint="other"))]
     assert print_of(**changed("interpret", max_sequences=9)) == found[0]
     monkeypatch.setattr(resume, "code_sha256", lambda: "other")
     found.append(print_of())

@@ -35,14 +35,11 @@ def test_loss_of_a_step_is_read_once(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "item", lambda x: reads.append(x) or item(x))
     losses = iter([torch.tensor(part) for part in parts])
     lengths = torch.tensor([4])
+    fabric = SimpleNamespace(world_size=1, global_rank=0, device=torch.device("cpu"))
+    fabric.no_backward_sync = lambda network, enabled: nullcontext()
     steps = SimpleNamespace(
         stream=SimpleNamespace(batches=lambda step: [(0, np.array([row])) for row in range(3)]),
-        fabric=SimpleNamespace(
-            world_size=1,
-            global_rank=0,
-            device=torch.device("cpu"),
-            no_backward_sync=lambda network, enabled: nullcontext(),
-        ),
+        fabric=fabric,
         network=None,
         batch=lambda epoch, rows: (Batch(TokenBatch(torch.ones(1, 4), lengths), None, 1), 6),
         backward=lambda batch, weight, num_targets: next(losses),

@@ -1,14 +1,21 @@
-"""Test which weights move in a network that starts from a parent, and how fast."""
+"""Test the optimizer, and which weights move in a network that starts from a parent."""
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError, RunFileError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.training.optimizer import build_optimizer, set_rates
+from selfattn_bio.training.optimizer import (
+    build_optimizer,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+    set_rates,
+)
 from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import (
     freeze_batchnorm,
@@ -118,7 +125,7 @@ def test_frozen_weights_do_not_move(parent, adapt, moving):
     all_names = {name for name, _ in network.named_parameters()}
     assert names == {n for n in all_names if moving is None or any(part in n for part in moving)}
     freeze_batchnorm(network.train())
-    norms = [each for each in network.modules() if isinstance(each, torch.nn.BatchNorm1d)]
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm1d)]
     # fixed layers keep their running statistics
     assert [each.training for each in norms] == [moving is None] * 2
     optimizer = build_optimizer(network, config.Training())
@@ -131,7 +138,7 @@ def test_lora_starts_as_parent_and_merges(parent):
     torch.testing.assert_close(plain(tokens), adapted(tokens))
     for name, parameter in adapted.named_parameters():
         if name.endswith(".up"):
-            torch.nn.init.normal_(parameter, std=0.1)
+            nn.init.normal_(parameter, std=0.1)
     moved = adapted(tokens)
     assert not torch.allclose(plain(tokens), moved, atol=1e-4)
     again = build_network(binary()).eval()
@@ -175,7 +182,7 @@ def test_frozen_layers_do_not_take_steps(parent):
         own = [parameter.grad for parameter, name in names.items() if factor_of(layer_of(name, 2))]
         expected = torch.stack([gradient.norm() for gradient in own]).norm()
         set_rates(optimizer, 1e-3, factor_of)
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), 1e9)
         torch.testing.assert_close(norm, expected)
         optimizer.step()
         optimizer.zero_grad()
@@ -187,3 +194,66 @@ def test_frozen_layers_do_not_take_steps(parent):
     assert {layer_of(names[parameter], 2) for parameter in optimizer.state} == {3}
     assert moved_by_a_step(lambda layer: 1.0) == {0, 1, 2, 3}
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
+
+
+TRAINING = config.Training(learning_rate=0.1, warmup_steps=10, max_steps=110)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("cosine", [0.1, 0.05, 0.0]),
+        ("linear", [0.1, 0.05, 0.0]),
+        ("inverse_sqrt", [0.1 * (10 / step) ** 0.5 for step in (11, 61, 111)]),
+        ("constant", [0.1, 0.1, 0.1]),
+    ],
+)
+def test_schedules_after_the_warm_up(schedule, expected):
+    training = TRAINING.model_copy(update={"schedule": schedule})
+    rates = [learning_rate(step, training) for step in (0, 4, 9)]
+    assert rates == pytest.approx([0.01, 0.05, 0.1])
+    assert [learning_rate(step, training) for step in (10, 60, 110)] == pytest.approx(expected)
+    no_warmup = training.model_copy(update={"warmup_steps": 0})
+    assert learning_rate(0, no_warmup) == pytest.approx(0.1)
+
+
+def test_adam_decays_by_the_gradient():
+    layer = nn.Linear(2, 1)
+    optimizer = build_optimizer(layer, config.Training(optimizer="adam", weight_decay=0.5))
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_only_weights_of_layers_decay():
+    layers = (nn.Linear(4, 4), nn.Conv1d(4, 4, 3), nn.Conv2d(4, 4, (1, 3)))
+    network = nn.Sequential(*layers, nn.Embedding(5, 4), nn.LayerNorm(4))
+    decayed, others = build_optimizer(network, TRAINING).param_groups
+    assert [id(p) for p in decayed["params"]] == [id(layer.weight) for layer in layers]
+    assert decayed["weight_decay"] == 0.01
+    assert others["weight_decay"] == 0
+    assert len(others["params"]) == 6
+
+
+def test_optimizer_resumes_exactly():
+    def fresh():
+        torch.manual_seed(0)
+        network = nn.Linear(3, 1)
+        return network, build_optimizer(network, TRAINING)
+
+    def step(network, optimizer, seed):
+        torch.manual_seed(seed)
+        network(torch.randn(8, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    network, optimizer = fresh()
+    step(network, optimizer, 1)
+    kept = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    step(network, optimizer, 2)
+
+    other, other_optimizer = fresh()
+    other.load_state_dict(weights)
+    restore_optimizer(other_optimizer, kept)
+    step(other, other_optimizer, 2)
+    assert torch.equal(other.weight, network.weight)
