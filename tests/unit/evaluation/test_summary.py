@@ -9,10 +9,13 @@ from sklearn import metrics as sk
 from selfattn_bio import config
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.derived import NETWORK
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
 from selfattn_bio.evaluation.metrics import OF_CALLS, Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.verdict import ClassifierSize as Size
+from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
 
@@ -235,3 +238,45 @@ def test_thresholds_do_not_depend_on_test_labels():
         assert (entry["threshold"], entry["mcc"]["value"]) == pytest.approx(expected(p))
     difference = found["differences"]["first_member"]["other"]["mcc"]["value"]
     assert difference == pytest.approx(expected(first)[1] - expected(scores["other"])[1])
+
+
+ABOVE, BELOW = {"low": 0.01, "high": 0.03}, {"low": -0.03, "high": -0.01}
+REGRESSION = Size()
+
+
+ONCE, NETWORKS = "each was trained only once", "the numbers of networks differ"
+PARTS = "they are combined with different numbers of simple models (2 and 0)"
+
+
+@pytest.mark.parametrize(
+    ("model", "other", "reason"),
+    [
+        (Size(2, 1), Size(1, 1), f"{NETWORKS} (2 and 1) and {ONCE}"),
+        (Size(2, 1, parts=2), Size(1, 1), f"{NETWORKS} (2 and 1), {PARTS} and {ONCE}"),
+        (Size(2, 1), Size(2, 1), ONCE),
+        (Size(4, 2), Size(4, 2), "each was trained only twice"),
+        (Size(1, 1), REGRESSION, "the comparison is based on only one training"),
+        (Size(2, 2), REGRESSION, "the comparison is based on only two trainings"),
+        (Size(3, 3), Size(3, 1), "one of them was trained only once"),
+        (Size(6, 3), Size(3, 3), f"{NETWORKS} (6 and 3)"),
+        (Size(3, 3), Size(3, 3), ""),
+        (Size(6, 3), REGRESSION, ""),
+        (Size(3, 3, parts=2), REGRESSION, ""),
+        (Size(3, 3, parts=2), Size(3, 3), PARTS),
+    ],
+)
+def test_better_needs_equal_size_and_three_trainings(model, other, reason):
+    assert caveat(model, other) == reason
+    found = verdict(ABOVE, model, other), verdict(BELOW, model, other)
+    assert found == (("higher", "lower") if reason else ("better", "worse"))
+    for low, high in ((-0.01, 0.03), (0.0, 0.02)):
+        assert verdict({"low": low, "high": high}, model, other) == "not distinguishable"
+
+
+def test_sizes_are_read_from_metrics():
+    model = {"networks": 2, "trainings": 1, "parts": 3}
+    metrics = {"sizes": {"model": model, "cnn": {"networks": 2, "trainings": 1}}}
+    found = sizes_of(metrics, "model", "cnn", "gc")
+    assert found == [Size(2, 1, 3), Size(2, 1), REGRESSION]
+    with pytest.raises(ResultsError, match="lacks the number of networks"):
+        sizes_of({"test": {}}, "model")

@@ -1,16 +1,20 @@
-"""Test that curves of inserted motifs recover planted dependences, and are flat without them."""
+"""Test that inserted motifs recover planted dependences, and the functions that insert them."""
 
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from letters import BASES, ascii_of
+from learners import scorer_of
+from letters import BASES, ascii_of, ppm_of
+from matplotlib.figure import Figure
 
+import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.marginals import (
     COLUMNS,
     DISTANCES,
+    NUM_BACKGROUNDS,
     NUM_POSITIONS,
     PAIR_COLUMNS,
     Backgrounds,
@@ -26,10 +30,6 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 WORD, OTHER = b"TACCGTTAGG", b"GGTCACACTG"
 REVERSE, OTHER_REVERSE = (bytes(DNA.reverse_complement(ascii_of(word))) for word in (WORD, OTHER))
 LENGTH, NUM = 120, 30
-
-
-def ppm(word):
-    return (ascii_of(word)[:, None] == BASES).astype(float)
 
 
 def backgrounds(score, seed=0, length=LENGTH):
@@ -51,7 +51,7 @@ def late(row):
 
 
 def curve_of(score, **options):
-    curves, table = position_curves({"word": ppm(WORD)}, backgrounds(score), **options)
+    curves, table = position_curves({"word": ppm_of(WORD)}, backgrounds(score), **options)
     return curves, table.iloc[0]
 
 
@@ -96,7 +96,7 @@ def test_intervals_hold_the_mean():
     held = []
     for seed in range(40):
         each = backgrounds(lambda row: 1.5 * (WORD in row), seed=seed)
-        curves, _ = position_curves({"word": ppm(WORD)}, each, starts=[50], seed=seed)
+        curves, _ = position_curves({"word": ppm_of(WORD)}, each, starts=[50], seed=seed)
         held.append(curves.loc[0, "effect_low"] <= 1.5 <= curves.loc[0, "effect_high"])
     assert 0.85 <= np.mean(held) < 1
 
@@ -125,7 +125,7 @@ def test_sites_are_sampled_from_the_matrix():
 
 
 def test_motif_wider_than_the_backgrounds_is_left_out():
-    motifs = {"wide": np.full((200, 4), 0.25), "word": ppm(WORD)}
+    motifs = {"wide": np.full((200, 4), 0.25), "word": ppm_of(WORD)}
     curves, table = position_curves(motifs, backgrounds(late))
     assert table["name"].tolist() == ["wide", "word"]
     assert list(table) == ["name", *COLUMNS]
@@ -140,7 +140,7 @@ def close(row):
 
 
 def by_distance(score, words=(WORD, OTHER), orientation="++", distances=DISTANCES):
-    ppms, rng = tuple(map(ppm, words)), np.random.default_rng(0)
+    ppms, rng = tuple(map(ppm_of, words)), np.random.default_rng(0)
     return distance_curve(ppms, backgrounds(score), orientation, distances, rng)
 
 
@@ -177,7 +177,7 @@ def test_pairs_that_do_not_fit_are_missing():
         columns=["name_a", "name_b", "orientation"],
         index=[5, 7, 9],
     )
-    ppms = {"a": ppm(WORD), "b": ppm(OTHER), "wide": np.full((115, 4), 0.25)}
+    ppms = {"a": ppm_of(WORD), "b": ppm_of(OTHER), "wide": np.full((115, 4), 0.25)}
     curves, table = pair_curves(pairs, ppms, backgrounds(close))
     assert list(table) == PAIR_COLUMNS
     assert table.index.tolist() == [5, 7, 9]
@@ -214,3 +214,91 @@ def test_sites_are_put_at_their_starts():
         [b"ACGAA", b"AATTA"],
     ]
     assert bytes(letters[0]) == b"AAAAA"
+
+
+TEXT = "TATCGATA"
+TEXTS = ["".join(np.random.default_rng(seed).choice(list("ACGT"), 60)) for seed in range(5)]
+
+
+def test_effect_is_the_difference_of_scores():
+    scorer = scorer_of()
+    found = sb.marginalize(scorer, TEXTS, TEXT, starts=[10, 30], shuffle=False)
+    assert found.num_backgrounds == 5
+    inserted = [text[:30] + TEXT + text[38:] for text in TEXTS]
+    rows = [[ascii_of(text) for text in each] for each in (TEXTS, inserted)]
+    expected = (scorer.log_odds(rows[1]) - scorer.log_odds(rows[0])).mean()
+    curve = found.curves.set_index(["strand", "start"]).loc[("+", 30)]
+    assert curve["effect"] == pytest.approx(expected)
+    assert curve["effect_low"] <= curve["effect"] <= curve["effect_high"]
+    assert curve["unit"] == "log-odds"
+    assert found.table["name"].tolist() == [TEXT]
+    assert repr(found) == "Marginals of 1 motif in 5 backgrounds"
+    assert isinstance(found.plot(), Figure)
+    assert "marginal_peak" in found._repr_html_()
+
+
+def test_motifs_and_defaults():
+    motifs = {"word": TEXT, "matrix": np.full((6, 4), 0.25)}
+    found = sb.marginalize(scorer_of(), TEXTS, motifs)
+    assert found.num_backgrounds == NUM_BACKGROUNDS
+    assert len(found.curves) == 2 * 2 * NUM_POSITIONS
+    again = sb.marginalize(scorer_of(), TEXTS, motifs)
+    pd.testing.assert_frame_equal(found.curves, again.curves)
+    assert found.plot("matrix").axes[0].get_title() == "matrix"
+    with pytest.raises(ArgumentError, match="no curve of 'other'; there are those of"):
+        found.plot("other")
+
+
+def test_spacing_of_two_motifs():
+    found = sb.marginalize_spacing(scorer_of(), TEXTS, TEXT, "GGTCACAC", distances=[0, 4])
+    assert found.table["orientation"].tolist() == ["++", "+-", "-+", "--"]
+    assert found.curves["distance"].tolist() == [0, 4] * 4
+    difference = found.curves["both"] - found.curves["alone"]
+    np.testing.assert_allclose(difference, found.curves["epistasis"], atol=1e-9)
+    assert isinstance(found.plot(), Figure)
+    assert repr(found) == "MarginalSpacing in 30 backgrounds, 4 orientations"
+
+
+def test_ablation_of_an_interval():
+    scorer = scorer_of()
+    found = sb.ablate(scorer, TEXTS, 10, 40, shuffles=3)
+    table = found.table
+    np.testing.assert_allclose(table["score"], scorer.log_odds([ascii_of(text) for text in TEXTS]))
+    np.testing.assert_allclose(table["effect"], table["score"] - table["shuffled"])
+    assert found.low <= found.effect <= found.high
+    assert found.effect == pytest.approx(table["effect"].mean())
+    assert (table["effect"].abs() > 1e-6).all()
+    alike = sb.ablate(scorer, ["ACGT" + "A" * 20] * 2, [4, 6], [20, 24])
+    assert alike.table["effect"].tolist() == pytest.approx([0, 0], abs=1e-6)  # equal letters
+    assert repr(alike).startswith("Ablation in 2 sequences: effect ")
+    assert alike.unit == "log-odds"
+    assert isinstance(alike.plot(), Figure)
+    with pytest.raises(ArgumentError, match=r"\[10, 70\) is not an interval of sequence '0'"):
+        sb.ablate(scorer, TEXTS, 10, 70)
+    with pytest.raises(ArgumentError, match="there are no sequences"):
+        sb.ablate(scorer, [], 0, 4)
+
+
+def test_target_chooses_the_output():
+    scorer = scorer_of()
+    found = sb.marginalize(scorer, TEXTS, TEXT, starts=[5], shuffle=False, target=0)
+    assert found.curves["unit"].tolist() == ["log-odds"] * 2
+    default = sb.marginalize(scorer, TEXTS, TEXT, starts=[5], shuffle=False)
+    ratio = default.curves["effect"] / found.curves["effect"]
+    np.testing.assert_allclose(ratio, scorer.calibration.slope, rtol=1e-4)
+    with pytest.raises(ValueError, match="no output 'helix'"):
+        sb.marginalize(scorer, TEXTS, TEXT, target="helix")
+
+
+@pytest.mark.parametrize(
+    ("motif", "options", "message"),
+    [
+        ("TATX", {}, r"invalid character 'X' in motif 'TATX' \(expected IUPAC"),
+        ("", {}, "a motif is empty text"),
+        (TEXT, {"starts": [53]}, "of width 8 does not fit into backgrounds of 60 at starts"),
+        ({"a": np.ones((5, 20))}, {}, r"have shape \(5, 20\) instead of \(width, 4\) for dna"),
+    ],
+)
+def test_wrong_motifs_are_refused(motif, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        sb.marginalize(scorer_of(), TEXTS, motif, **options)

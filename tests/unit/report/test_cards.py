@@ -1,7 +1,12 @@
+"""Test the cards of motifs, and the page of motifs of numbers with effects in their unit."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from pages import page_of
+from small_results import TASK
+from target_results import make_targets
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.report import plots
@@ -23,9 +28,28 @@ WINDOW = "Is it enriched at 31 to 25 positions before the end?"
 STRAND = "Does it prefer a strand?"
 
 
-def test_cards_show_answer_interval_and_q_per_question(results):
-    first = motif_rows(results)[0]
-    found = {line.question: line for line in first["findings"]}
+LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
+NUMBER = {
+    **{"target": "activity.expression", "unit": "expression", "min_effect": 0.2},
+    **{"difference": -1.5, "matched_difference": -1.25, "records_with_hit": 20, "records": 80},
+    **{"effect": -0.9, "effect_low": -1.1, "effect_high": -0.7},
+    **{"necessity": -0.8, "necessity_low": -1.0, "necessity_high": -0.6},
+    **dict.fromkeys((*LABELS, "odds_ratio", "matched_odds_ratio"), np.nan),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(results):
+    return motif_rows(results)
+
+
+def lines_of(row, **changes):
+    """Return the lines of the card of a motif by question."""
+    return {line.question: line for line in findings(row | changes, TASK)[0]}
+
+
+def test_cards_show_answer_interval_and_q_per_question(rows):
+    found = lines_of(rows[0])
     matched = "Also compared with negatives matched for GC content and length?"
     assert list(found)[:2] == [ENRICHED, matched]
     for question, answer, figures in (
@@ -43,50 +67,50 @@ def test_cards_show_answer_interval_and_q_per_question(results):
     ):
         assert found[question].answer == answer
         assert figures in found[question].figures
-    assert first["untested"] == []
+    assert rows[0]["untested"] == []
 
 
-def test_small_and_negative_effects(results):
-    row = motif_rows(results)[0]
-
-    def answer(effect, necessity=None):
-        of_both = {"effect": effect, "necessity": effect if necessity is None else necessity}
-        lines, _ = findings(row | of_both, results.task)
-        return next(line.answer for line in lines if line.question == USED)
-
-    assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
-    assert answer(-0.3, 0.01) == NO  # effect relative to nearby sites
+def test_small_and_negative_effects(rows):
+    for effect, necessity, expected in (
+        *((0.3, 0.3, YES), (0.05, 0.05, NO), (-0.3, -0.3, REVERSE)),
+        (-0.3, 0.01, NO),  # effect relative to nearby sites
+    ):
+        assert lines_of(rows[0], effect=effect, necessity=necessity)[USED].answer == expected
 
 
-def test_motif_that_lowers_a_number(results):
-    row = motif_rows(results)[0] | {"unit": "liver expr", "min_effect": 0.09, "difference": -1.03}
-    row |= {"matched_difference": -1.0, "records_with_hit": 47, "records": 97}
-    row |= {"effect": -0.91, "necessity": -0.87, "null_necessity": -0.03}
-
-    def found(sufficiency):
-        changes = {"sufficiency": sufficiency, "sufficiency_q": 0.001}
-        return {line.question: line for line in findings(row | changes, results.task)[0]}
-
-    assert [found(value)[ENOUGH].answer for value in (-0.77, 0.77)] == [YES, REVERSE]
-    lines = found(-0.77)
-    assert f"changes its liver expr by {MINUS}0.77" in lines[ENOUGH].figures
-    used = lines[USED].figures
-    assert used.startswith("Shuffling its sites raises liver expr by 0.87. Effect of the sites, ")
-    assert f"nearby bases: {MINUS}0.91" in used
-    permuted = lines[PERMUTED].figures
-    assert "raises liver expr by 0.03 at the 95th percentile" in permuted
-    assert "Is liver expr different in records with a site?" in lines
+def test_motif_that_lowers_a_number(rows):
+    number = NUMBER | {"null_necessity": -0.03, "sufficiency": -0.77, "sufficiency_q": 0.001}
+    lines = lines_of(rows[0], **number)
     matched = "Also compared with records matched for GC content and length?"
-    assert lines[matched].answer == YES
-    row |= {"difference": 1.03}
-    assert found(-0.77)[matched].answer == REVERSE
+    for question, answer, *figures in (
+        (
+            "Is expression different in records with a site?",
+            YES,
+            f"means is {MINUS}1.50 expression;",
+        ),
+        (matched, YES),
+        (USED, YES, "Shuffling its sites raises expression by 0.80.", f"bases: {MINUS}0.90 ("),
+        (PERMUTED, YES, "raises expression by 0.03 at the 95th percentile"),
+        (ENOUGH, YES, f"changes its expression by {MINUS}0.77"),
+    ):
+        assert lines[question].answer == answer
+        for text in figures:
+            assert text in lines[question].figures
+    for question, expected, changes in (
+        (ENOUGH, REVERSE, {"sufficiency": 0.77}),
+        (matched, REVERSE, {"difference": 1.5}),
+        (USED, REVERSE, {"effect": 0.9, "necessity": 0.9}),
+        # no difference between the records
+        (USED, YES, {"effect": 0.9, "necessity": 0.9, "enrichment_q": 0.5}),
+    ):
+        assert lines_of(rows[0], **number | changes)[question].answer == expected
 
 
-def test_undecided_tests_are_named(results):
-    last = motif_rows(results)[-1]
+def test_undecided_tests_are_named(rows):
+    last = rows[-1]
     assert USED in last["untested"]
     assert [line.question for line in last["findings"]] == [ENRICHED]
-    _, untested = findings(last, results.task, "protein")
+    _, untested = findings(last, TASK, "protein")
     assert STRAND not in untested
     assert "Also compared with negatives matched for length?" in untested
 
@@ -120,8 +144,8 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     assert plotted == [{12, 47}, {12, 47}]
 
 
-def test_only_significant_match_has_a_logo(results, tmp_path):
-    assert [len(row["pair"]) for row in motif_rows(results)] == [2, 0, 2]
+def test_only_significant_match_has_a_logo(results, rows, tmp_path):
+    assert [len(row["pair"]) for row in rows] == [2, 0, 2]
     interpret = results.task.interpret.model_copy(update={"database": str(tmp_path / "own.meme")})
     task = results.task.model_copy(update={"interpret": interpret})
     motifs = results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
@@ -131,6 +155,14 @@ def test_only_significant_match_has_a_logo(results, tmp_path):
     text = results.layout.matrices.read_text().replace("motif_01", "1 mine")
     (tmp_path / "own.meme").write_text(text)
     assert [len(row["pair"]) for row in motif_rows(own)] == [2, 0, 0]
+
+
+INCONCLUSIVE = {
+    **{"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01},
+    **{"effect": 0.5, "effect_low": 0.4, "effect_high": 0.6, "min_effect": 0.1},
+    **{"necessity": 0.5, "necessity_low": 0.4, "necessity_high": 0.6, "difference": np.nan},
+    **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21},
+}
 
 
 @pytest.mark.parametrize(
@@ -148,11 +180,56 @@ def test_only_significant_match_has_a_logo(results, tmp_path):
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
+        (NUMBER | {"null_p": 0.5}, "permuted motifs have such effects"),
+        (NUMBER | {"necessity": -0.1}, "effect smaller than 0.2"),
+        (NUMBER | {"necessity_high": 0.1}, "interval of the effect includes 0"),
+        (
+            NUMBER | {"matched_difference": 1.25, "null_p": np.nan},
+            "unclear whether records with a site have higher or lower numbers",
+        ),
     ],
 )
 def test_inconclusive_motif_names_what_is_missing(changes, expected):
-    row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
-    row |= {"effect": 0.5, "effect_low": 0.4, "necessity": 0.5, "necessity_low": 0.4}
-    row |= {"effect_high": 0.6, "necessity_high": 0.6, "min_effect": 0.1, "difference": np.nan}
-    row |= {"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21}
-    assert shortfall(row | changes, 0.05) == expected
+    assert shortfall(INCONCLUSIVE | changes, 0.05) == expected
+
+
+@pytest.fixture(scope="module")
+def several(results, tmp_path_factory):
+    """Return results of a number and classes with the motifs of two classes."""
+    of = make_targets("several", tmp_path_factory.mktemp("targets") / "several")
+    names = ("motifs", "ppms", "sites", "discovery")
+    curves = results.marginals.assign(unit="expression")  # of the first motif
+    return replace(of, marginals=curves, **{name: getattr(results, name) for name in names})
+
+
+def with_numbers(several, number):
+    """Return results whose first motifs lower the number."""
+    table = several.motifs.assign(target="class.ebox").astype(dict.fromkeys(LABELS, float))
+    table.loc[: number - 1, list(NUMBER)] = list(NUMBER.values())
+    return replace(several, motifs=table)
+
+
+def test_page_shows_motifs_of_each_output(several):
+    page = " ".join(page_of(with_numbers(several, 1)).split())
+    for text in (
+        f"mean {MINUS}1.50 expression <small>20 of 80 records; q",
+        f"{MINUS}0.90 <small>{MINUS}1.10 to {MINUS}0.70 expression; q",
+        "sites, for activity.expression</small>",
+        "sites, for class.ebox</small>",
+        "<b>Supported</b> (expression): test records with a site have higher or",
+        "<b>Supported</b>: sites are more frequent in positives than in negatives",
+        "found and tested for activity.expression, class.ebox separately",
+        "Is expression different in records with a site?",
+        ENRICHED,  # of the class
+        "1 of 3 motifs is supported",
+    ):
+        assert text in page
+
+
+def test_page_of_numbers_has_no_words_about_classes(several):
+    page = page_of(with_numbers(several, 3))
+    shown = page[page.index('<section id="motifs">') : page.index('<section id="performance">')]
+    assert "<b>Supported</b>: test records with a site have higher or lower numbers" in shown
+    assert "effect of at least 0.20 expression" in shown
+    for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):
+        assert word not in shown

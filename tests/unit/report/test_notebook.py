@@ -25,11 +25,7 @@ CNN = {
     **{"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3]},
     **{"pools": [2, 2, 2], "hidden_dim": 4},
 }
-MODELS = {
-    "dna": ("dna", ATTENTION),
-    "protein": ("protein", ATTENTION),
-    "no attention": ("dna", CNN),
-}
+MODELS = {"protein": ("protein", ATTENTION), "no attention": ("dna", CNN)}
 SEQUENCES = {
     "dna": ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"],
     "protein": ["MKVLAAGIVGLLLAWC", "MKVLWWHK"],
@@ -97,7 +93,7 @@ def modelled(request, tmp_path):
     return folder, alphabet, model["kind"]
 
 
-def test_attention_is_plotted_by_layer_and_head(modelled, monkeypatch):
+def test_attention_and_scores_are_plotted(modelled, monkeypatch):
     folder, alphabet, kind = modelled
     said = run_notebook("attention", folder, monkeypatch)
     maps = [title for title in said["titles"] if title.startswith("layer")]
@@ -109,10 +105,6 @@ def test_attention_is_plotted_by_layer_and_head(modelled, monkeypatch):
         assert maps == [f"layer {layer}, {of}" for layer in (1, 2) for of in shown]
         assert len(said["shown"][1]) == 2 * 2 * 3
     assert said["length"] == len(SEQUENCES[alphabet][0])
-
-
-def test_scores_are_plotted_and_computed(modelled, monkeypatch):
-    said = run_notebook("scoring", modelled[0], monkeypatch)
-    worst, scored = said["shown"][1:]
+    worst, scored = run_notebook("scoring", folder, monkeypatch)["shown"][1:]
     assert len(worst) == 10
     assert scored["probability"].between(0, 1).tolist() == [True, True]
