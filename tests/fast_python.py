@@ -15,7 +15,8 @@ import sys
 from typing import NoReturn
 
 LIBRARIES = (
-    *("lightning_fabric", "matplotlib.figure", "pandas", "pyarrow.parquet", "pydantic"),
+    *("jupytext", "lightgbm", "lightning_fabric", "matplotlib.figure"),
+    *("modiscolite", "pandas", "papermill.cli", "pyarrow.parquet", "pydantic", "pysam"),
     *("scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "snakemake.cli"),
 )
 

@@ -51,11 +51,16 @@ def command(*arguments: str, python: str = sys.executable) -> list[str]:
 
 def start(project: Path, *arguments: str) -> subprocess.Popen:
     """Start Snakemake and its commands in forks, with output and errors as one stream."""
-    shell_function = f'() {{ "{fast_python()}" -m selfattn_bio.cli.main "$@"; }}'
+    modules = {"selfattn-bio": "selfattn_bio.cli.main"}
+    modules |= {name: name for name in ("jupytext", "papermill")}
+    functions = {
+        f"BASH_FUNC_{name}%%": f'() {{ "{fast_python()}" -m {module} "$@"; }}'
+        for name, module in modules.items()
+    }
     return subprocess.Popen(
         command(*arguments, python=fast_python()),
         cwd=project,
-        env=os.environ | {"BASH_FUNC_selfattn-bio%%": shell_function},
+        env=os.environ | functions,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

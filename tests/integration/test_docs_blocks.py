@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fast_python import fast_python
+from projects import replace
 from small_task import random_texts, run_steps, small, write_fasta
 
 from selfattn_bio.config import read_run_file
@@ -44,6 +45,11 @@ data = { positives = "a.fa", negatives = "b.fa" }
 split = { kind = "chromosome", valid = ["chrB"], test = ["chrC"] }
 training = { max_steps = 30, warmup_steps = 5, evaluate_every = 30 }
 """
+SHORTER = {  # of the smoke task
+    "max_steps = 100": "max_steps = 50",
+    "bootstraps = 200": "bootstraps = 20",
+    "max_sequences = 200": "max_sequences = 40",
+}
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,9 @@ def made_folder(tmp_path_factory):
     """Create the files that pages use: sequences, a genome, windows, variants and a tiny model."""
     folder, rng = tmp_path_factory.mktemp("docs") / "folder", np.random.default_rng(0)
     folder.mkdir()
+    rows_of = {}
     for name, planted in (("a", "TATCGATA"), ("b", "")):
-        rows = []
+        rows = rows_of[name] = []
         for number, text in enumerate(random_texts(rng, 60, 60 - len(planted))):
             start = number * 100
             where = f"chrom=chr{'ABC'[number // 20]} start={start} end={start + 60} strand=+"
@@ -98,8 +105,9 @@ def made_folder(tmp_path_factory):
     for name in ("p", "q"):
         peptides = random_texts(rng, 40, 30, letters="ACDEFGHIKLMNPQRSTVWY")
         write_fasta(folder / f"{name}.fa", peptides)
-    for name, source in (("positives.fa", "a.fa"), ("negatives.fa", "b.fa"), ("new.fa", "a.fa")):
+    for name, source in (("positives.fa", "a.fa"), ("negatives.fa", "b.fa")):
         shutil.copy(folder / source, folder / name)
+    (folder / "new.fa").write_text("".join(rows_of["a"][:30]))
     genome = dict(zip(("chr1", "chr2"), random_texts(rng, 2, 3000), strict=True))
     lines = {name: re.sub("(.{60})", r"\1\n", text) for name, text in genome.items()}
     (folder / "genome.fa").write_text("".join(f">{name}\n{text}" for name, text in lines.items()))
@@ -116,7 +124,10 @@ def made_folder(tmp_path_factory):
     )
     (folder / "variants.vcf").write_text(head + "".join(calls))
     shutil.copytree(ROOT / "workflows", folder / "workflows")
-    (folder / "workflows/tasks/promoter.toml").write_text(small(TASK))
+    tasks = folder / "workflows/tasks"
+    (tasks / "promoter.toml").write_text(small(TASK))
+    for old, new in SHORTER.items():
+        replace(tasks / "smoke.toml", old, new)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run_steps("ingest split train", "promoter")

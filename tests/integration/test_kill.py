@@ -5,17 +5,16 @@ import math
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import small_task as st
 import torch
-from commands import PROCESSES
-from fast_python import fast_python
+from commands import PROCESSES, exit_code, run
 
 from selfattn_bio import files
 from selfattn_bio.config import read_run_file
@@ -32,7 +31,7 @@ feedforward_dim = 8
 dropout = 0.3
 stem = { kind = "conv", token_dim = 4, kernel = 5, pool = 4, second_kernel = 3 }
 [training]
-max_steps = 40
+max_steps = 24
 batch_size = 8
 accumulate = 2
 evaluate_every = 8
@@ -43,11 +42,15 @@ ema_decay = 0.9
 top = 3
 matmul = "highest"
 """
-MOMENTS = {  # maximum number of calls before the kill; all are within the first 21 of 40 steps
+MOMENTS = {  # maximum number of calls before the kill; all are within the first 21 of 24 steps
     "in a step": 20,
     "in accumulation": 40,
     "in an evaluation": 2,
     "in a save": 6,
+}
+WRITES = {
+    **{"in an evaluation": 2, "in a save": 4, "in a flush": 3},
+    **{"between two renames": 1, "at the end": 1},
 }
 ASKED = 128 + signal.SIGTERM
 
@@ -198,18 +201,9 @@ def test_killed_at_five_random_steps(prepared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "count"),
-    [
-        ("in an evaluation", 2),
-        ("in a save", 4),
-        ("in a flush", 3),
-        ("between two renames", 1),
-        ("at the end", 1),
-    ],
-)
-def test_killed_in_evaluation_or_write(prepared, moment, count):
-    kill(prepared, moment, count)
+@pytest.mark.parametrize("moment", WRITES)
+def test_killed_in_evaluation_or_write(prepared, moment):
+    kill(prepared, moment, WRITES[moment])
     assert (prepared / "model").exists() == (moment != "between two renames")
     resume(prepared)
 
@@ -225,8 +219,8 @@ def test_sigterm_in_evaluation_saves_and_resumes(prepared):
 
 @pytest.mark.slow
 def test_killed_in_float16_keeps_loss_scale(tmp_path):
-    prepare(tmp_path, 1, RUN + 'precision = "16-mixed"\n')
-    kill(tmp_path, "in a step", 12)
+    prepare(tmp_path, 1, RUN.replace("= 24", "= 12") + 'precision = "16-mixed"\n')
+    kill(tmp_path, "in a step", 8)
     resume(tmp_path)
 
 
@@ -287,39 +281,14 @@ def test_sigterm_to_one_of_two_processes(tmp_path):
     resume(tmp_path, 2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_saves_and_resumes(prepared, number):
-    stopped = prepared / "stopped"
-    shutil.rmtree(stopped, ignore_errors=True)
-    shutil.copytree(prepared / "corpus", stopped / "corpus")
-    shutil.copy(prepared / "split.tsv", stopped)
-    text = RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000")
-    (stopped / "run.toml").write_text(st.small(text))
-
-    def train(python):
-        return subprocess.Popen(
-            [python, *["-m", "selfattn_bio.cli.main", "train", "stopped", "--threads", "1"]],
-            cwd=prepared,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    first = train(sys.executable)
-    for line in first.stdout:
-        if "step 8/40" in line:
-            break
-    first.send_signal(number)
-    rest, _ = first.communicate()
-    if first.returncode == 0:  # it finished before the signal arrived
-        pytest.fail("the training ended before it was stopped: make the test's run longer")
-    assert first.returncode == 128 + number
-    assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]
-    second = train(fast_python())
-    said, _ = second.communicate()
-    assert second.returncode == 0
-    assert "resuming from the checkpoint of step" in said
-    shutil.rmtree(prepared / "model", ignore_errors=True)
-    (stopped / "model").rename(prepared / "model")
-    same_as_expected(prepared)
+def test_signal_saves_and_resumes(prepared, tmp_path, monkeypatch, capsys, number):
+    monkeypatch.chdir(st.copy_task(prepared, tmp_path / "task"))
+    Path("run.toml").write_text(st.small(RUN, "training.checkpoint_every = 1000000"))
+    with st.after_step(12, lambda: signal.raise_signal(number)):
+        assert exit_code("train . --threads 1") == 128 + number
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"training was stopped by {number.name} at step 12" in said
+    run("train . --threads 1")
+    assert "resuming from the checkpoint of step 12" in capsys.readouterr().out
+    same_as_expected(tmp_path / "task")

@@ -15,9 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(
-    folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bool = True
-) -> list[str]:
+def run(folder, apt_works=True, has_slurm=False, npm_works=True):
     """Return the output of .ci/run with substitutes for make, apt-get, npm and dpkg-query.
 
     `make` prints its arguments; apt-get and npm write down what they install.
@@ -36,19 +34,13 @@ def run(
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / "bin" / name).chmod(0o755)
     variables = {"PATH": os.pathsep.join([str(folder / "bin"), "/usr/bin", "/bin"])}
-    done = subprocess.run(
-        [folder / ".ci/run"],
-        env=variables,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=True,
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run([folder / ".ci/run"], env=variables, check=True, **options)
     return done.stdout.splitlines()
 
 
-def test_ci_installs_slurm_and_tests_it_last(tmp_path: Path) -> None:
-    said = run(tmp_path, apt_works=True)
+def test_ci_installs_slurm_and_tests_it_last(tmp_path):
+    said = run(tmp_path)
     assert said == [
         "Installing chromium",
         f"Installing {SLURM}",
@@ -59,20 +51,20 @@ def test_ci_installs_slurm_and_tests_it_last(tmp_path: Path) -> None:
     assert f"install -y -qq --no-install-recommends {SLURM}" in installed
 
 
-def test_ci_skips_installed_programs(tmp_path: Path) -> None:
-    assert run(tmp_path, apt_works=True, has_slurm=True)[0].startswith("make check")
+def test_ci_skips_installed_programs(tmp_path):
+    assert run(tmp_path, has_slurm=True)[0].startswith("make check")
     assert not (tmp_path / "apt.txt").exists()
 
 
-def test_ci_without_apt_runs_the_rest(tmp_path: Path) -> None:
+def test_ci_without_apt_runs_the_rest(tmp_path):
     said = run(tmp_path, apt_works=False)
     assert "Chromium could not be installed: the tests of the page in it are skipped" in said
     assert "Slurm could not be installed: the test that starts one is skipped" in said
     assert said[-1].startswith("make test-long")
 
 
-def test_ci_passes_axe_and_removes_it(tmp_path: Path) -> None:
-    run(tmp_path, apt_works=True)
+def test_ci_passes_axe_and_removes_it(tmp_path):
+    run(tmp_path)
     named = set((tmp_path / "axe.txt").read_text().splitlines())
     (axe,) = {Path(line) for line in named}
     assert axe.parts[-3:] == ("node_modules", "axe-core", "axe.min.js")
@@ -80,8 +72,8 @@ def test_ci_passes_axe_and_removes_it(tmp_path: Path) -> None:
     assert not axe.parents[2].exists()
 
 
-def test_ci_without_axe_runs_the_rest(tmp_path: Path) -> None:
-    said = run(tmp_path, apt_works=True, npm_works=False)
+def test_ci_without_axe_runs_the_rest(tmp_path):
+    said = run(tmp_path, npm_works=False)
     assert "axe-core could not be fetched: the test of the page with it is skipped" in said
     assert set((tmp_path / "axe.txt").read_text().splitlines()) == {""}
     assert said[-1].startswith("make test-long")

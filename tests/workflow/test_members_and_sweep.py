@@ -33,10 +33,8 @@ def results(finished) -> Path:
 
 
 def test_members_have_separate_folders_and_are_averaged(finished, results):
-    runs = [
-        tomllib.loads((results / place / "model" / "run.toml").read_text())
-        for place in (".", "members/2")
-    ]
+    files = (results / "model/run.toml", results / "members/2/model/run.toml")
+    runs = [tomllib.loads(file.read_text()) for file in files]
     assert [run["training"]["seed"] for run in runs] == [0, 1]
     assert not any({"seeds", "sweep"} & {*run, *run["training"]} for run in runs)
     metrics = json.loads((results / "metrics.json").read_text())
@@ -55,17 +53,14 @@ def test_sweep_ranks_on_validation_without_test_records(finished, results):
     assert sorted(ranking["training.learning_rate"]) == [1e-3, 1e-2]
     assert (ranking["steps"] == 4).all()
     histories = [
-        pd.read_csv(results / "sweep" / job / "model" / "history.csv")["valid_auroc"].max()
+        pd.read_csv(results / "sweep" / job / "model/history.csv")["valid_auroc"].max()
         for job in ranking["job"]
     ]
-    assert ranking["valid_auroc"].tolist() == pytest.approx(
-        sorted(histories, reverse=True), abs=1e-6
-    )
+    assert ranking["valid_auroc"].tolist() == pytest.approx(sorted(histories)[::-1], abs=1e-6)
     assert "Results: results/tiny/sweep.tsv" in finished[1].splitlines()
 
-    whole, hidden = (
-        pd.read_csv(results / folder / "split.tsv", sep="\t") for folder in (".", "sweep")
-    )
+    files = (results / "split.tsv", results / "sweep/split.tsv")
+    whole, hidden = (pd.read_csv(file, sep="\t") for file in files)
     assert hidden["id"].equals(whole["id"])
     assert np.array_equal(hidden["split"], whole["split"].replace("test", "dropped"))
     assert (whole["split"] == "test").sum() == 160
@@ -81,36 +76,22 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     replace(task, "[1e-3, 1e-2]", "[5e-3, 1e-3, 1e-2]")
     replace(task, "variants = {}", 'variants.cnn.model = { kind = "cnn" }')
     replace(task, "[sweep]", '[sweep]\nof = ["model", "cnn"]')
-    # one job per value for the CNN, as for the model
-    assert planned(project, "sweep_tiny") == {
-        "train": 1,
-        "train_variant": 3,
-        "sweep": 1,
-        "sweep_tiny": 1,
-    }
-    replace(task, "seeds = 2", "seeds = 3")
-    # a third model, three CNNs
-    assert planned(project, "results/tiny/metrics.json") == {
-        "train": 1,
-        "train_variant": 3,
-        "evaluate": 1,
-    }
+    trainings = {"train": 1, "train_variant": 3}  # one job per value for the CNN, as for the model
+    assert planned(project, "sweep_tiny") == trainings | {"sweep": 1, "sweep_tiny": 1}
+    replace(task, "seeds = 2", "seeds = 3")  # a third model, three CNNs
+    assert planned(project, "results/tiny/metrics.json") == trainings | {"evaluate": 1}
 
 
 def test_report_compares_motifs_of_all_members(finished):
     jobs = planned(finished[0], "results/tiny/report.html")
-    members = finished[0] / "workflows" / "tasks" / "tiny.toml"
-    seeds = tomllib.loads(members.read_text())["training"]["seeds"]
+    text = (finished[0] / "workflows/tasks/tiny.toml").read_text()
+    seeds = tomllib.loads(text)["training"]["seeds"]
     assert (jobs["explain"], jobs["motifs"], jobs["interactions"]) == (seeds, seeds, 1)
 
 
 def test_task_without_sweep_error(finished):
-    result = snakemake(finished[0], "sweep_smoke")
-    assert result.returncode == 1
-    assert (
-        result.stdout.splitlines()[-1]
-        == "error: workflows/tasks/smoke.toml: the run file has no [sweep]"
-    )
+    last = snakemake(finished[0], "sweep_smoke").stdout.splitlines()[-1]
+    assert last == "error: workflows/tasks/smoke.toml: the run file has no [sweep]"
 
 
 def test_further_members_reuse_parts_of_first(finished):

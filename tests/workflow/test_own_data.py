@@ -5,10 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
-from projects import copy_project, replace, snakemake
+from projects import copy_project, planned, replace, snakemake
 
 GENBANK = """LOCUS       X{0}                        20 bp    DNA     linear   INV 01-JAN-2000
 VERSION     X{0}.1
@@ -46,6 +47,11 @@ TASKS = {  # [data] and the text after it
         'alphabet = "protein"\nsequences = "p.fa"\ngaps = "remove"\n',
         '[objective]\nkind = "masked"\n',
     ),
+    "genome": (
+        'genome = "g.fa"\npositives = "peaks.bed"\nwindows = { kind = "centered", width = 60 }\n'
+        'negatives = { kind = "matched", exclude = "gaps.bed", tolerance = 0.1 }\n',
+        "",
+    ),
 }
 
 
@@ -66,6 +72,11 @@ def write_files(project: Path) -> None:
     )
     (project / "a.fa").write_text(">a class:x\nacGT\n>b class:y\nACGG\n")
     (project / "p.fa").write_text(">a\nMK-VL*\n")
+    letters = "".join(np.random.default_rng(0).choice(list("ACGT"), 20_000))
+    (project / "g.fa").write_text(f">chr1\n{letters}\n")
+    peaks = (f"chr1\t{at}\t{at + 20}\n" for at in range(100, 10_000, 500))
+    (project / "peaks.bed").write_text("".join(peaks))
+    (project / "gaps.bed").write_text("chr1\t15000\t20000\n")
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +104,10 @@ def test_every_input_kind_becomes_a_corpus(project):
         for name, table in records.items()
         if table["label"].notna().all()
     }
-    assert labels == {"files": [1, 0, 1, 0], "fastq": [1, 0], "csv": [1, 0], "header": [1, 0]}
+    two = {name: [1, 0] for name in ("fastq", "csv", "header")}
+    assert labels == two | {"files": [1, 0, 1, 0], "genome": [1] * 20 + [0] * 20}
     assert records["csv"]["id"].tolist() == ["a_1", "a_2"]
+    assert (records["genome"]["end"][20:] <= 15_000).all()
     columns = {name: list(table.columns) for name, table in targets.items()}
     assert columns == {
         "files": ["file_split"],
@@ -106,29 +119,32 @@ def test_every_input_kind_becomes_a_corpus(project):
     assert targets["zstd"]["x"].isna().tolist() == [False, True]
     summary = json.loads((corpora["protein"] / "corpus.json").read_text())
     assert summary["num_letters"] == 4
-    assert set(summary["noted"]) == {
-        "gaps (removed)",
-        "a stop sign at the end (removed)",
-    }
+    assert set(summary["noted"]) == {"gaps (removed)", "a stop sign at the end (removed)"}
     assert (corpora["header"] / "masked.bin").stat().st_size == 16
 
 
 @pytest.mark.slow
-def test_missing_data_file_error(project):
-    (project / "n.fq.gz").rename(project / "away")
-    result = snakemake(project, "results/fastq/corpus")
-    (project / "away").rename(project / "n.fq.gz")
+@pytest.mark.parametrize(("task", "file"), [("fastq", "n.fq.gz"), ("genome", "g.fa")])
+def test_missing_data_file_error(project, task, file):
+    (project / file).rename(project / "away")
+    result = snakemake(project, f"results/{task}/corpus")
+    (project / "away").rename(project / file)
     assert result.returncode == 1
     last = result.stdout.splitlines()[-1]
-    assert re.match(r"error: workflows/tasks/fastq.toml:\d+: no such file: 'n.fq.gz'", last)
+    assert re.match(rf"error: workflows/tasks/{task}.toml:\d+: no such file: '{file}'", last)
+
+
+@pytest.mark.slow
+def test_changed_files_are_read_again(project):
+    assert planned(project, "results/genome/corpus") == {}
+    (project / "gaps.bed").write_text("chr1\t0\t9\n")
+    assert planned(project, "results/genome/corpus") == {"ingest": 1}
 
 
 @pytest.mark.slow
 def test_table_error_names_line(project):
     replace(project / "a.csv", "ACGG,exon", "ACGG,exon,9")
     result = snakemake(project, "results/csv/corpus")
-    replace(project / "a.csv", "ACGG,exon,9", "ACGG,exon")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[-1].startswith(
-        "selfattn-bio ingest: error: a.csv:3: row has 3 cells, but the table has 2 columns"
-    )
+    message = "selfattn-bio ingest: error: a.csv:3: row has 3 cells, but the table has 2 columns"
+    assert result.stdout.splitlines()[-1].startswith(message)

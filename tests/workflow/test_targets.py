@@ -24,9 +24,8 @@ def fresh(tmp_path) -> Path:
 # tasks and errors
 STEPS = dict.fromkeys(["ingest", "split", "audit", "train", "evaluate", "report"], 1)
 MOTIFS = dict.fromkeys(["explain", "motifs", "interactions"], 1)
-TWO_CLASSES = (
-    'data = { positives = "data/smoke/positives.fa", negatives = "data/smoke/negatives.fa" }'
-)
+FILES = 'positives = "data/smoke/positives.fa", negatives = "data/smoke/negatives.fa"'
+TWO_CLASSES = f"data = {{ {FILES} }}"
 TARGETS = 'data = { sequences = "data/smoke/positives.fa", targets = "t.tsv" }'
 BINS = """data.sequences = "data/smoke/positives.fa"
 objective = { kind = "bins", points = "data/smoke/negatives.fa" }
@@ -61,31 +60,17 @@ def test_data_file_named_like_a_target(fresh):
     assert planned(fresh, "results/smoke/corpus") == {"ingest": 1}
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("train_min", r"unknown task 'min'; did you mean 'mine'\?"),
-        ("sweep_grib", r"unknown task 'grib'; did you mean 'grid'\?"),
-    ],
-)
-def test_unknown_task_error(fresh, target, message):
-    result = snakemake(fresh, target)
+def test_unknown_task_error(fresh):
+    result = snakemake(fresh, "sweep_grib")
     assert result.returncode == 1
-    tasks = r"Tasks in workflows/tasks/: .*\bmine\b.*"
-    assert re.fullmatch(f"error: {message} {tasks}", result.stdout.splitlines()[-1]), result.stdout
+    message = r"error: unknown task 'grib'; did you mean 'grid'\? Tasks in .*\bmine\b.*"
+    assert re.fullmatch(message, result.stdout.splitlines()[-1]), result.stdout
 
 
 def test_missing_extra_is_reported_before_training(fresh):
-    start = (
-        "import sys; sys.modules['papermill'] = None; import snakemake.cli; snakemake.cli.main()"
-    )
-    done = subprocess.run(
-        [fast_python(), "-c", start, "--cores", "1", "train_smoke"],
-        cwd=fresh,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    start = "import sys; sys.modules['papermill'] = None; import snakemake.cli as s; s.main()"
+    words = [fast_python(), "-c", start, "--cores", "1", "train_smoke"]
+    done = subprocess.run(words, cwd=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "error: notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
@@ -96,37 +81,16 @@ def test_missing_extra_is_reported_before_training(fresh):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (
-            "max_motifs = 5",
-            "max_motfis = 5",
-            r"smoke\.toml:\d+: unknown key 'max_motfis' in \[interpret\]; did you mean "
-            r"'max_motifs'\?",
-        ),
-        (
-            "max_steps = ",
-            "max_steps = -",
-            r"smoke\.toml:\d+: invalid value -\d+ for key 'max_steps' in \[training\]; expected at "
-            r"least 1",
-        ),
-        (
-            "smoke/positives.fa",
-            "smoke/none.fa",
-            r"smoke\.toml:\d+: no such file: '.*none\.fa'\. Correct the path, which .*",
-        ),
-        (
-            'database = "jaspar:insects"',
-            'database = "none.meme"',
-            r"smoke\.toml:\d+: no such file: 'none\.meme'\. Correct the path, which .*",
-        ),
+        ("max_motifs", "max_motfis", r"unknown key 'max_motfis' in \[interpret\]; did you mean .*"),
+        ("jaspar:insects", "none.meme", r"no such file: 'none\.meme'\. Correct the path, which .*"),
     ],
 )
 def test_run_file_error_is_one_line(fresh, old, new, message):
     replace(fresh / "workflows/tasks/smoke.toml", old, new)
     result = snakemake(fresh, "train_smoke")
     assert result.returncode == 1
-    assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), (
-        result.stdout
-    )
+    message = rf"error: workflows/tasks/smoke\.toml:\d+: {message}"
+    assert re.fullmatch(message, result.stdout.splitlines()[-1]), result.stdout
     assert "Traceback" not in result.stdout
     # nothing is locked, and a broken file does not stop other tasks
     assert planned(fresh, "train_mine")
@@ -136,12 +100,7 @@ def test_run_file_error_is_one_line(fresh, old, new, message):
     ("parent", "task", "message"),
     [
         ("motifs", "", ""),
-        (
-            "motifs",
-            "motifs",
-            "transfer.parent 'motifs' is both a model that ships and a task; name its model by the "
-            "path results/motifs/model",
-        ),
+        ("motifs", "motifs", "transfer.parent 'motifs' is both a model that ships and a task"),
         ("motives", "", "transfer.parent 'motives' is not a task, a folder or 'motifs'"),
     ],
 )
@@ -159,19 +118,13 @@ def test_bad_sequence_file_error_names_line(fresh):
     replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
     result = snakemake(fresh, "results/smoke/split.tsv")
     assert result.returncode == 1
-    line = next(
-        line
-        for line in result.stdout.splitlines()
-        if line.startswith("selfattn-bio ingest: error: ")
-    )
+    (line,) = set(re.findall("^selfattn-bio ingest: error: .*", result.stdout, re.MULTILINE))
     assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
     assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
-    kept = (
-        "Finished steps are kept. Run the same command again to continue. Logs: "
-        "results/smoke/logs/ingest.log"
-    )
-    assert result.stdout.splitlines()[-2:] == [kept, line]
-    between = result.stdout.partition(line)[2].partition(kept)[0].splitlines()
+    before, last = result.stdout.splitlines()[-2:]
+    assert last == line
+    assert re.fullmatch("Finished steps are kept. .* Logs: results/smoke/logs/ingest.log", before)
+    between = result.stdout.partition(line)[2].partition(before)[0].splitlines()
     assert len(between) <= 14, result.stdout  # of Snakemake
     assert "CalledProcessError" not in result.stdout
     assert not (fresh / "results/smoke/corpus").exists()
@@ -182,17 +135,13 @@ def test_bad_sequence_file_error_names_line(fresh):
 # a stop
 def test_kill_9_names_unlock_and_training_resumes(fresh):
     run_file = fresh / "workflows/tasks/smoke.toml"
-    longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
-    run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 200", longer))
+    replace(run_file, "checkpoint_every = 50", "checkpoint_every = 5")
+    replace(run_file, 'parts = ["kmer6_positional_logistic"]', "parts = []")
     assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
     checkpoints = fresh / "results/smoke/model.checkpoints"
-    process = subprocess.Popen(
-        command("results/smoke/model"),
-        cwd=fresh,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = command("results/smoke/model")
+    process = subprocess.Popen(words, cwd=fresh, start_new_session=True, **silent)
     # complete: it is written under another name first
     wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
     os.killpg(process.pid, signal.SIGKILL)
