@@ -1,8 +1,8 @@
-"""Write the table of README.md with the steps that work for each objective and alphabet.
+"""Write the table of README.md with what works for each objective and alphabet.
 
 Each cell is tried: a tiny model of the objective is trained for two steps, and every step is run on
 it. A step that refuses with an error of the package does not work; any other failure ends the
-script.
+script. Baselines are strong if one of them is gradient boosting.
 
     python docs/make_support.py            # writes the table into README.md
     python docs/make_support.py --check    # fails if README.md has another table
@@ -22,7 +22,10 @@ import numpy as np
 
 import selfattn_bio
 from selfattn_bio.attribution.targets import Target
+from selfattn_bio.baselines.learners import Trees
+from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.training.recipes import suits_recipes
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = (
@@ -45,6 +48,7 @@ OBJECTIVES = {
     "masked language model (`masked`)": 'kind = "masked"',
     "causal language model (`causal`)": 'kind = "causal"',
 }
+STACK = '[stack]\nparts = ["exact_positions_trees"]\n'
 MODEL = "embed_dim = 8\nnum_layers = 1\nnum_heads = 2\nfeedforward_dim = 8\nmembers = 1"
 
 
@@ -135,9 +139,21 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         return {}
     outputs = model.run.objective.output_names
     output = outputs[0] if len(outputs) > 1 or "labels" in objective else None
+    baselines: list[object] = []
+
+    def evaluate() -> None:
+        baselines.extend(study.evaluate().baselines.values())
+
+    def train_stack() -> None:
+        text = run_file(alphabet, objective) + STACK
+        stacked = selfattn_bio.Study(run_file_of(text, Path("run.toml")), "stacked")
+        stacked.ingest()
+        stacked.split()
+        stacked.train(threads=1)
+
     return {
         "train": True,
-        "evaluate": worked(study.evaluate),
+        "evaluate": worked(evaluate),
         "score": worked(lambda: selfattn_bio.score_files(model, "all.fa", "scores.tsv")),
         "embed": worked(lambda: selfattn_bio.embed(model, "all.fa")),
         "variants": worked(lambda: selfattn_bio.score_variants(model, "genome.fa", "a.vcf")),
@@ -145,6 +161,11 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
         ),
         "motifs with evidence": worked(study.explain, study.find_motifs),
+        "recipe": suits_recipes(study.task, [LENGTH]),
+        "strong baselines": any(
+            isinstance(getattr(each, "learner", None), Trees) for each in baselines
+        ),
+        "stack": worked(train_stack),
     }
 
 

@@ -29,6 +29,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
+SEARCHED = ("name", "target", "consensus", "verdict")  # columns, in addition to the match
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
 HEIGHT = 44  # px
@@ -75,11 +76,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
             "examples": examples.get(row["name"], []),
-            "search": " ".join(
-                str(row[key]) for key in ("name", "target", "consensus", "verdict")
-            ).lower()
-            + " "
-            + _known(row).lower(),
+            "search": " ".join([*(str(row[key]) for key in SEARCHED), _known(row)]).lower(),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
             "shortfall": shortfall(row, results.task.interpret.significance),
@@ -335,10 +332,6 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     letters = get_alphabet(results.corpus["alphabet"]).letters
     discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
     found = site_positions(discovery, explained.records)
-    found = found.assign(
-        end=found["position"]
-        + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
-    )
     # a record may be explained for several targets; the motif belongs to one
     own = found["name"].map(results.motifs.set_index("name")["target"]).to_numpy()
     found = found[
@@ -403,13 +396,12 @@ def attention_figures(results: Results) -> list[MapFigure]:
         .reset_index(drop=True)
     )
     sites = site_positions(results.discovery, records)
-    widths = (results.discovery["end"] - results.discovery["start"]).to_numpy(dtype=int)
     figures = []
     for row, (name, mapped) in enumerate(results.explained.maps.items()):
         here = sites[sites["record"] == row].sort_values("position")
         in_record = [
-            (str(n), int(p), int(p + widths[s]))
-            for n, s, p in here[["name", "site", "position"]].itertuples(index=False)
+            (str(n), int(start), int(end))
+            for n, start, end in here[["name", "position", "end"]].itertuples(index=False)
         ]
         letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= MAX_SEQUENCE else ""
         layers = [_shades(layer.weights) for layer in mapped.layers]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from selfattn_bio.report.performance import Tested
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
+QUANTILES = " Boundaries are quantiles of the training set, so subsets differ in size."
 WIDE = (7.4, 1.9)  # size of the track in inches
 MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 
@@ -97,8 +98,7 @@ def slice_figures(tested: Tested) -> list[Drawing]:
     metrics = tested.results.metrics
     if "slices" not in metrics:
         return []
-    best = metrics["differences"]["best_baseline"]
-    names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
+    names = (tested.names["model"], tested.names.get(tested.baseline, ""))
     return [
         tested.show(
             f"slices_{name}",
@@ -106,16 +106,21 @@ def slice_figures(tested: Tested) -> list[Drawing]:
             f"AUROC in subsets of the test set, by {SLICES[name]}. A model that uses only this "
             "property has an AUROC near 0.5 within each subset.",
             "Each subset has fewer records, so its interval is wider."
-            + (
-                ""
-                if name == "begins_with_m"
-                else " Boundaries are quantiles of the training set, so subsets differ in size."
+            f"{QUANTILES * (name != 'begins_with_m')}",
+            partial(
+                target_plots.draw_pairs, rows, names, label="AUROC", references=[0.5] * len(rows)
             ),
-            partial(plots.draw_slices, entries, names, label=SLICES[name]),
             finding=_read_slices(entries),
         )
         for name, entries in metrics["slices"].items()
+        for rows in [[_by_classifier(entry, tested.baseline) for entry in entries]]
     ]
+
+
+def _by_classifier(entry: Mapping[str, Any], baseline: str) -> tuple[str, Any, Any]:
+    """Return the name of a slice, and the AUROC of model and baseline, None with one class."""
+    of_model, of_baseline = ((entry.get(name) or {}).get("auroc") for name in ("model", baseline))
+    return plots.slice_name(entry), of_model, of_baseline
 
 
 def _read_slices(entries: list[dict[str, Any]]) -> str:

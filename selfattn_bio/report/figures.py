@@ -223,8 +223,7 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     """
     test = results.records[results.records["split"] == "test"]
     found = site_positions(results.sites, test)
-    widths = (results.sites["end"] - results.sites["start"]).to_numpy(dtype=int)
-    found = found.assign(middle=found["position"] + widths[found["site"].to_numpy(dtype=int)] // 2)
+    found = found.assign(middle=(found["position"] + found["end"]) // 2)
     length = int(test["length"].max())
     windows = motifs.set_index("name")[["window_start", "window_end"]]
     drawings = {}

@@ -33,11 +33,8 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     metrics
         The content of metrics.json.
     """
-    test, main, best = (
-        metrics["test"],
-        objective.main_metric,
-        metrics["differences"]["best_baseline"],
-    )
+    test, main = metrics["test"], objective.main_metric
+    best = metrics["differences"]["best_baseline"]
     for role, name, entry in words.ranked(test, objective):
         title = classifier_name(name)
         shown = name if role == "model" or name == title else f"{name} ({title})"
@@ -48,14 +45,10 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
         yield f"test {words.calibration(calibrated)}  model, calibrated"
     for by, found in metrics.get("groups", {}).items():
         if gap := found["gap"]:
-            auroc = {
-                entry["group"]: entry["model"]["auroc"]["value"]
-                for entry in found["groups"]
-                if entry["model"]
-            }
+            (worst,) = (of["model"] for of in found["groups"] if of["group"] == found["worst"])
             yield (
                 f"AUROC by {words.GROUPS.get(by, by)}: worst {found['worst']!r} "
-                f"{auroc[found['worst']]:.3f}, {words.gap(gap['auroc'])}"
+                f"{worst['auroc']['value']:.3f}, {words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics, objective))
     yield from _members(test)

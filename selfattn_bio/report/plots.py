@@ -27,6 +27,7 @@ INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
 COLOURS = {"model": MODEL, "baseline": BASELINE, "control": CONTROL}  # by role of a classifier
 DOTTED: Any = {"linewidth": 0.8, "linestyle": ":"}  # of reference lines
+DOTS: Any = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}  # with intervals
 ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}  # legend above the axes
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
 PALETTE = (MODEL, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # the model is first
@@ -208,22 +209,8 @@ def draw_intervals(
         Position of a dotted line, such as 0.5 for the AUROC of chance or 0 for no effect.
     """
     for y, (_, interval, colour) in enumerate(rows):
-        ax.plot(
-            [interval["low"], interval["high"]],
-            [y, y],
-            color=colour,
-            linewidth=2.2,
-            solid_capstyle="round",
-        )
-        ax.plot(
-            interval["value"],
-            y,
-            "o",
-            color=colour,
-            markersize=5,
-            markeredgecolor="white",
-            markeredgewidth=0.8,
-        )
+        value, ends = error_bars([interval])
+        ax.errorbar(value, y, xerr=ends, fmt="o", color=colour, linewidth=2.2, mec="white")
     if reference is not None:
         ax.axvline(reference, color=MUTED, **DOTTED)
     name_rows([name for name, _, _ in rows], ax)
@@ -245,44 +232,6 @@ def error_bars(intervals: Sequence[Mapping[str, float]]) -> tuple[list[float], N
     values = [of["value"] for of in intervals]
     ends = [[of["value"] - of["low"], of["high"] - of["value"]] for of in intervals]
     return values, np.maximum(np.reshape(ends, (-1, 2)), 0).T
-
-
-def draw_slices(
-    slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], ax: Axes, label: str
-) -> None:
-    """Draw the AUROC of each classifier with its interval within each slice.
-
-    Slices that lack a class stay empty.
-
-    Parameters
-    ----------
-    slices
-        Slices of the test set from metrics.json. Each has the keys from and to, and per classifier
-        `{"auroc": {value, low, high}}`. Classifiers are missing or None if the slice lacks a class.
-    names
-        Key of each classifier in a slice -> name in the legend; the first is drawn as the model.
-    label
-        Label of the horizontal axis.
-    """
-    for i, (key, name) in enumerate(names.items()):
-        measured = [j for j, entry in enumerate(slices) if entry.get(key)]
-        values, ends = error_bars([slices[j][key]["auroc"] for j in measured])
-        ax.errorbar(
-            np.array(measured) + (i - (len(names) - 1) / 2) * 0.22,
-            values,
-            yerr=ends,
-            fmt="o",
-            color=PALETTE[i % len(PALETTE)],
-            markersize=4.5,
-            linewidth=1.6,
-            label=name,
-        )
-    ax.set_xticks(range(len(slices)), [slice_name(entry) for entry in slices])
-    ax.tick_params(axis="x", labelsize=mpl.rcParams["font.size"] * 0.85)
-    ax.set_xlim(-0.6, len(slices) - 0.4)
-    ax.grid(axis="x", visible=False)
-    ax.set(xlabel=label, ylabel="AUROC")
-    ax.legend(**ABOVE, ncols=len(names))
 
 
 def draw_track(table: pd.DataFrame, ax: Axes) -> None:

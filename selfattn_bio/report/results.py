@@ -210,8 +210,8 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     One row per site and record that contains it completely: name, site (row of `sites`), record
-    (row of `records`), position (first base, 0-based, in the orientation of the record), and strand
-    (+ is the strand of the record).
+    (row of `records`), position and end (0-based half-open, in the orientation of the record), and
+    strand (+ is the strand of the record).
     """
     located = records["chrom"].notna() & (records["chrom"] != "") & records["start"].notna()
     frame = pd.DataFrame(
@@ -223,7 +223,7 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
             "is_reversed": (located & (records["strand"] == "-")).astype(bool),
         }
     )
-    columns = ["name", "site", "record", "position", "strand"]
+    columns = ["name", "site", "record", "position", "end", "strand"]
     pairs = []
     for chrom, group in sites.assign(site=np.arange(len(sites))).groupby("chrom"):
         here = frame[frame["chrom"] == chrom].sort_values("first")
@@ -237,7 +237,11 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         position = np.where(
             is_reversed[record], last[record] - end[site], start[site] - first[record]
         )
-        found = group.iloc[site].assign(record=here["row"].to_numpy()[record], position=position)
+        found = group.iloc[site].assign(
+            record=here["row"].to_numpy()[record],
+            position=position,
+            end=position + (end - start)[site],
+        )
         pairs.append(
             found.assign(strand=np.where((found["strand"] == "-") == is_reversed[record], "+", "-"))
         )

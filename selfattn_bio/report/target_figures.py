@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
+MOST_FREQUENT = " Shown are the {} most frequent classes of the test set."
 MAX_COLUMNS = 3  # columns with a scatter plot
 TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
 Pairs = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # classifier -> predicted, observed
@@ -67,12 +68,7 @@ def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit
             f" The most frequent error: {wrong[row, column]:,} of {merged[row].sum():,} {unit} of "
             f"class {shown[row]} are predicted as {shown[column]}."
         )
-    rule = (
-        f" Shown are the {MAX_CLASSES - 1} most frequent classes of the test set; the others are "
-        "merged."
-        if OTHERS in shown
-        else ""
-    )
+    rule = f"{MOST_FREQUENT.format(MAX_CLASSES - 1)} The others are merged." * (OTHERS in shown)
     side = SIZE[0] if len(shown) <= 6 else 4.6
     return tested.show(
         "confusion",
@@ -122,11 +118,7 @@ def _curves(
     for name in list(pairs)[:MAX_CURVES]:
         rocs[f"{name} ({aurocs[name]:.3f})"] = roc_curve(*pairs[name])[:2]
         recalls[f"{name} ({precisions[name]:.3f})"] = precision_recall_curve(*pairs[name])[1::-1]
-    rule = (
-        f" Shown are the {MAX_CURVES} most frequent classes of the test set."
-        if len(chosen) > MAX_CURVES
-        else ""
-    )
+    rule = MOST_FREQUENT.format(MAX_CURVES) * (len(chosen) > MAX_CURVES)
     return [
         tested.show(
             "class_roc",
@@ -279,13 +271,10 @@ def by_output(
         return tested.skip(f"{metric}_by_{what}", f"{title} of each {what}", why)
     known.sort(key=lambda name: -model[name][metric]["value"])
     half = MAX_ROWS // 2
-    shown = known if len(known) <= MAX_ROWS else [*known[:half], *known[-half:]]
-    rule = (
-        f" Shown are the {half} with the highest and the {half} with the lowest values of "
-        f"{len(known)}."
-        if len(known) > MAX_ROWS
-        else ""
-    )
+    shown, rule = known, ""
+    if len(known) > MAX_ROWS:
+        shown = [*known[:half], *known[-half:]]
+        rule = f" Shown are the {half} highest and the {half} lowest values of {len(known)}."
     rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
     ticks = [chance[name] for name in shown] if chance else []
     names = (tested.names["model"], tested.names.get(tested.baseline, ""))

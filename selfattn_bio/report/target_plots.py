@@ -18,6 +18,7 @@ from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
     BASELINE,
+    DOTS,
     DOTTED,
     MODEL,
     MUTED,
@@ -72,16 +73,8 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
     ax.axhline(0, color=MUTED, **DOTTED)
     groups = similar_groups(x)
     means, halves = normal_intervals([residuals[group] for group in groups])
-    ax.errorbar(
-        [x[group].mean() for group in groups],
-        means,
-        yerr=halves,
-        fmt="o",
-        color=VERDICTS["contradicted"],
-        markersize=3.5,
-        linewidth=1.4,
-        zorder=4,
-    )
+    middles, colour = [x[group].mean() for group in groups], VERDICTS["contradicted"]
+    ax.errorbar(middles, means, yerr=halves, ls="", color=colour, zorder=4, **DOTS)
     ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
 
 
@@ -113,8 +106,8 @@ def draw_coverage(predicted: ArrayLike, inside: ArrayLike, ax: Axes, name: str =
     x, inside = np.asarray(predicted, dtype=float), np.asarray(inside)
     groups = similar_groups(x)
     values, ends = error_bars([proportion(inside[group]) for group in groups])
-    means = [x[group].mean() for group in groups]
-    ax.errorbar(means, values, yerr=ends, fmt="o", color=MODEL, markersize=3.5, linewidth=1.4)
+    middles = [x[group].mean() for group in groups]
+    ax.errorbar(middles, values, yerr=ends, ls="", color=MODEL, **DOTS)
     ax.axhline(COVERAGE, color=MUTED, **DOTTED)
     ax.set(ylim=(0, 1.02), xlabel=f"predicted {name}".strip(), ylabel="intervals with the value")
 
@@ -258,16 +251,8 @@ def draw_along(
     """
     for i, (name, parts) in enumerate(accuracies.items()):
         means, halves = normal_intervals(parts)
-        ax.errorbar(
-            (np.arange(len(parts)) + 0.5) / len(parts),
-            means,
-            yerr=halves,
-            marker="o",
-            color=MODEL if i == 0 else BASELINE,
-            markersize=3.5,
-            linewidth=1.6 if i == 0 else 1.0,
-            label=name,
-        )
+        middles = (np.arange(len(parts)) + 0.5) / len(parts)
+        ax.errorbar(middles, means, yerr=halves, color=PALETTE[i], label=name, **DOTS)
     ax.set(xlim=(0, 1), xlabel=f"position in the record (0: first {unit}, 1: last)", ylabel=label)
     ax.legend(**ABOVE, ncols=2)
 

@@ -232,10 +232,9 @@ class TableScorer:
         if self.per_position:
             return objective.position_table(ids, self.tiling.read(letters, self.merged), flags)
         # (M, n, C)
-        outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])
-        sets = {}
-        if self.coverage is not None:
-            sets = prediction_sets(self.scorer.members, outputs, self.coverage)
+        members = self.scorer.members
+        outputs = np.stack([self.outputs(member, inputs) for member in members])
+        sets = {} if self.coverage is None else prediction_sets(members, outputs, self.coverage)
         columns = objective.columns(outputs, self.scorer.calibration, sets)
         return pd.DataFrame({"id": ids, **columns, **flags})
 
