@@ -83,7 +83,7 @@ def similar_groups(predicted: ArrayLike) -> list[NDArray[np.bool_]]:
 
     Groups with equal predictions are joined, and those of a single record are left out.
     """
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, PARTS + 1)))
+    edges = np.unique(np.quantile(np.asarray(predicted), np.linspace(0, 1, PARTS + 1)))
     last = max(len(edges) - 2, 0)
     part = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, last)
     return [part == i for i in range(last + 1) if (part == i).sum() > 1]
