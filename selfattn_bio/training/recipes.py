@@ -36,11 +36,11 @@ UNPOOLED = 60  # bp; up to this length the stem of aligned records does not pool
 SHORT = 100  # bp; up to this length it pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record that the recipes support
 MOST = 200_000_000  # bp of all records together that the recipes support
-# with more training records, one network is trained, to stay within 15 minutes on two cores
-MANY = 10_000
+MANY = 10_000  # with more training records, the recipe "both strands" has one network
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
-# letters that a training reads, to stay within 15 minutes on two cores
+# letters that all networks together read, to stay within 15 minutes on two cores
 MAX_READ = 40_000_000
+MOST_NETWORKS = 4
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
 # shipped encoder that was pretrained on the motifs of a database
 PARENTS = {"jaspar:vertebrates": "motifs"}
@@ -199,19 +199,20 @@ def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe
     No position is pooled, and the head has a part for each, so that the effect of a substitution
     can depend on its position.
     """
+    budget = _budget(records, length)
     return Recipe(
         "variants",
         "the records are variants of one sequence",
         {"k": 1},
         {
             "kind": "attention",
-            "members": 1 if records > MANY else 2,
+            "members": _members(budget, length),
             "dropout": 0.1,
             "attention_dropout": ATTENTION_DROPOUT,
             "stem": {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": length},
         },
-        {**_budget(records, length), "learning_rate": 2e-3, "shift": 0},
+        {**budget, "learning_rate": 2e-3, "shift": 0},
         parts=stacked,
     )
 
@@ -222,20 +223,20 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     Little pooling, and a head with one part for every few bases, let the network learn positions.
     """
     pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
-    parts = max(6, math.ceil(length / (2 * pool)))
+    parts, budget = max(6, math.ceil(length / (2 * pool))), _budget(records, length)
     return Recipe(
         "aligned",
         "the direction of the records matters, and so do the exact positions of their bases",
         {"k": 1},
         {
             "kind": "attention",
-            "members": 4 if length <= SHORT else 2,
+            "members": _members(budget, length),
             "dropout": 0.3,
             "attention_dropout": ATTENTION_DROPOUT,
             "stem": {"kind": "conv", "kernel": 15, "pool": pool, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": parts},
         },
-        {**_budget(records, length), "learning_rate": 2e-3, "shift": 0},
+        {**budget, "learning_rate": 2e-3, "shift": 0},
         parts=stacked,
     )
 
@@ -283,6 +284,11 @@ def one_strand(records: int, length: int, stacked: tuple[str, ...] = ()) -> Reci
         training=_budget(records, length),
         parts=stacked,
     )
+
+
+def _members(budget: Mapping[str, int], length: int) -> int:
+    """Return how many networks can be averaged: each reads every batch."""
+    return max(1, min(MOST_NETWORKS, MAX_READ // (BATCH * length * budget["max_steps"])))
 
 
 def _budget(records: int, length: int, epochs: int = EPOCHS) -> dict[str, int]:

@@ -199,4 +199,9 @@ def _choose_recipe(task: RunFile) -> Recipe | None:
         LOG.info("no simple model is above chance, so perhaps nothing can be learned")
     if recipe:
         LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
+        if (members := recipe.model.get("members", 1)) > 1:
+            LOG.info(
+                f"{members} networks are averaged, which is more accurate than one and takes "
+                f"{members} times as long ([model] members)"
+            )
     return recipe

@@ -153,6 +153,14 @@ def test_steps_follow_number_and_length_of_records(number, length, steps):
     assert one_strand(number, length).training["max_steps"] == steps
 
 
+@pytest.mark.parametrize(
+    ("number", "length", "members"), [(5000, 75, 4), (30_000, 75, 2), (30_000, 237, 1)]
+)
+def test_networks_share_a_budget(number, length, members):
+    assert variants(number, length).model["members"] == members
+    assert aligned(number, length).model["members"] == members
+
+
 def test_long_records_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
     assert suits_recipes(run, [300, 200])
