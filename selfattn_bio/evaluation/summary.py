@@ -203,106 +203,113 @@ def summarise(
     network. `outputs` has the test metrics of each class, label or column, of the model and the
     best baseline.
     """
+    evaluator = _Evaluator(objective, targets, settings, units)
     summary: dict[str, Any] = {
         "objective": objective.kind,
         "bootstraps": settings.bootstraps,
         "confidence": settings.confidence,
     }
-
-    def sampled_on(split: str, classifier: Classifier, predictions: Predictions) -> Sampled:
-        if classifier.threshold is not None:
-            return _bootstrap(targets, settings, units, split).metrics(
-                predictions, classifier.threshold
-            )
-        return resampled_metrics(
-            objective.measurer(predictions, targets[split]), units[split], settings
-        )
-
-    sampled: dict[str, Sampled] = {}  # of the test split in the end
+    sampled: dict[str, Sampled] = {}
     for split in EVALUATED_SPLITS:
-        of_split: dict[str, Any] = {"n": len(targets[split]), **units[split].entry()}
-        if objective.has_calls:
-            of_split["positives"] = int(targets[split].sum())
-        of_split |= {"baselines": {}, "controls": {}}
-        for name, classifier in classifiers.items():
-            sampled[name] = sampled_on(split, classifier, classifier.predictions[split])
-            entry = _entry(classifier, sampled[name], targets, split, units, settings)
-            if classifier.role == "model":
-                of_split["model"] = entry
-            else:
-                of_split[f"{classifier.role}s"][name] = entry
-            if classifier.members:
-                of_split.setdefault("members", {})[name] = _members_entry(
-                    objective, classifier.members[split], targets[split]
-                )
-        summary[split] = of_split
-    baselines = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    best = _best_baseline(objective, {name: sampled[name] for name in baselines})
+        sampled = {
+            name: evaluator.sampled(split, classifier, classifier.predictions[split])
+            for name, classifier in classifiers.items()
+        }
+        summary[split] = evaluator.of_split(split, classifiers, sampled)
+    baselines = {
+        name: sampled[name]
+        for name, classifier in classifiers.items()
+        if classifier.role == "baseline"
+    }
+    best = _best_baseline(objective, baselines)
     summary["differences"] = {
         "best_baseline": best,
-        "baselines": _differences(sampled["model"], sampled, baselines, settings),
+        "baselines": _differences(sampled["model"], baselines, settings),
     }
     model = classifiers["model"]
     if model.members and not objective.has_log_odds:
         first = {split: of[0] for split, of in model.members.items()}
         alone = Classifier.of_predictions(objective, "model", first, targets["valid"])
         summary["differences"]["first_member"] = _differences(
-            sampled_on("test", alone, first["test"]), sampled, baselines, settings
+            evaluator.sampled("test", alone, first["test"]), baselines, settings
         )
-    outputs = {
-        name: _by_output(
-            resampled_metrics(
-                objective.output_measurer(classifiers[name].predictions["test"], targets["test"]),
-                units["test"],
-                settings,
-            ),
-            settings.confidence,
-        )
-        for name in ("model", best)
-        if name
-    }
+    outputs = {name: evaluator.by_output(classifiers[name]) for name in ("model", best) if name}
     return summary | ({"outputs": outputs} if outputs["model"] else {})
 
 
-def _bootstrap(
-    targets: Mapping[str, NDArray],
-    settings: EvaluationSection,
-    units: Mapping[str, Units],
-    split: str,
-) -> Bootstrap:
-    return Bootstrap(
-        targets[split],
-        settings.bootstraps,
-        settings.seed,
-        settings.calibration_bins,
-        units[split].numbers,
-    )
+@dataclass(frozen=True)
+class _Evaluator:
+    """Evaluate predictions; the attributes are arguments of `summarise`."""
 
+    objective: Objective[Any]
+    targets: Mapping[str, NDArray]
+    settings: EvaluationSection
+    units: Mapping[str, Units]
 
-def _entry(
-    classifier: Classifier,
-    sampled: Sampled,
-    targets: Mapping[str, NDArray],
-    split: str,
-    units: Mapping[str, Units],
-    settings: EvaluationSection,
-) -> dict[str, Any]:
-    """Return the metrics of a classifier on a split with intervals, threshold and calibration."""
-    confidence, labels, of_units = settings.confidence, targets[split], units[split]
-    entry: dict[str, Any] = intervals(sampled, confidence)
-    if classifier.threshold is not None:
-        entry["threshold"] = classifier.threshold
-    if classifier.chosen:
-        entry["chosen"] = classifier.chosen
-    if classifier.calibration is not None and classifier.threshold is not None:
-        before, after = np.asarray(classifier.predictions[split]), classifier.calibrated(split)
-        entry |= calibration_line(labels, before, of_units, confidence)
-        bootstrap = _bootstrap(targets, settings, units, split)
-        found = intervals(bootstrap.metrics(after, classifier.threshold), confidence)
-        # calibration does not change the other metrics
-        entry["calibrated"] = {metric: found[metric] for metric in ("brier", "ece")}
-        entry["calibrated"] |= calibration_line(labels, after, of_units, confidence)
-    return entry
+    def bootstrap(self, split: str) -> Bootstrap:
+        return Bootstrap(
+            self.targets[split],
+            self.settings.bootstraps,
+            self.settings.seed,
+            self.settings.calibration_bins,
+            self.units[split].numbers,
+        )
+
+    def sampled(self, split: str, classifier: Classifier, predictions: Predictions) -> Sampled:
+        """Return the metrics of predictions on a split, with the classifier's threshold."""
+        if classifier.threshold is not None:
+            return self.bootstrap(split).metrics(predictions, classifier.threshold)
+        measurer = self.objective.measurer(predictions, self.targets[split])
+        return resampled_metrics(measurer, self.units[split], self.settings)
+
+    def of_split(
+        self, split: str, classifiers: Mapping[str, Classifier], sampled: Mapping[str, Sampled]
+    ) -> dict[str, Any]:
+        """Return the entry of a split."""
+        found: dict[str, Any] = {"n": len(self.targets[split]), **self.units[split].entry()}
+        if self.objective.has_calls:
+            found["positives"] = int(self.targets[split].sum())
+        found |= {"baselines": {}, "controls": {}}
+        for name, classifier in classifiers.items():
+            entry = self.entry(split, classifier, sampled[name])
+            if classifier.role == "model":
+                found["model"] = entry
+            else:
+                found[f"{classifier.role}s"][name] = entry
+            if classifier.members:
+                found.setdefault("members", {})[name] = _members_entry(
+                    self.objective, classifier.members[split], self.targets[split]
+                )
+        return found
+
+    def entry(self, split: str, classifier: Classifier, sampled: Sampled) -> dict[str, Any]:
+        """Return the metrics of a classifier with intervals, threshold and calibration."""
+        confidence, labels = self.settings.confidence, self.targets[split]
+        entry: dict[str, Any] = intervals(sampled, confidence)
+        if classifier.threshold is not None:
+            entry["threshold"] = classifier.threshold
+        if classifier.chosen:
+            entry["chosen"] = classifier.chosen
+        if classifier.calibration is not None and classifier.threshold is not None:
+            before, after = np.asarray(classifier.predictions[split]), classifier.calibrated(split)
+            entry |= calibration_line(labels, before, self.units[split], confidence)
+            metrics = self.bootstrap(split).metrics(after, classifier.threshold)
+            found = intervals(metrics, confidence)
+            # calibration does not change the other metrics
+            entry["calibrated"] = {metric: found[metric] for metric in ("brier", "ece")}
+            entry["calibrated"] |= calibration_line(labels, after, self.units[split], confidence)
+        return entry
+
+    def by_output(self, classifier: Classifier) -> dict[str, dict[str, Any]]:
+        """Return the test metrics of each output, `{output: {metric: {value, low, high}}}`."""
+        found: dict[str, dict[str, Any]] = {}
+        measurer = self.objective.output_measurer(
+            classifier.predictions["test"], self.targets["test"]
+        )
+        sampled = resampled_metrics(measurer, self.units["test"], self.settings)
+        for (output, metric), of in sampled.items():
+            found.setdefault(output, {})[metric] = of.interval(self.settings.confidence)
+        return found
 
 
 def _members_entry(
@@ -342,23 +349,10 @@ def _best_baseline(objective: Objective[Any], sampled: Mapping[str, Sampled]) ->
 
 
 def _differences(
-    model: Sampled,
-    sampled: Mapping[str, Sampled],
-    names: Sequence[str],
-    settings: EvaluationSection,
+    model: Sampled, others: Mapping[str, Sampled], settings: EvaluationSection
 ) -> dict[str, Any]:
-    """Return the model minus each of these classifiers."""
-    return {name: differences(model, sampled[name], settings.confidence) for name in names}
-
-
-def _by_output(
-    sampled: Mapping[tuple[str, str], ResampledMetric], confidence: float
-) -> dict[str, dict[str, Any]]:
-    """Return `{output: {metric: {value, low, high}}}`."""
-    found: dict[str, dict[str, Any]] = {}
-    for (output, metric), of in sampled.items():
-        found.setdefault(output, {})[metric] = of.interval(confidence)
-    return found
+    """Return the model minus each of the others."""
+    return {name: differences(model, of, settings.confidence) for name, of in others.items()}
 
 
 def resampled_metrics(

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby
-from operator import attrgetter
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -201,12 +201,7 @@ def score_genome(
     read = "one score for both" if scorer.both_strands else "scored on both"
     LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
-        fraction = scorer.calibration.positive_fraction
-        known = "" if fraction is None else f" ({fraction:.1%})"
-        LOG.warning(
-            f"no prior: scores assume that as many windows are positive as in validation{known}, "
-            "but in a genome far fewer are"
-        )
+        _warn_without_prior(scorer)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
     assembly = assembly or assembly_of(genome)
@@ -217,9 +212,7 @@ def score_genome(
     if not stretches:
         message = f"no window of {windows.size} bp fits into the chromosomes or regions to scan"
         raise GenomeError(message, place=str(genome.path))
-    best, found, number_scored, progress = -np.inf, [], 0, Progress()
-    number = sum(stretch.end - stretch.start for stretch in stretches)
-    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
+    best, found = -np.inf, []
     name = f"{output}.{assembly}"
     for ending in ("peaks.bed", "summits.bed"):
         check_not_input(f"{name}.{ending}", *listed(regions or ()))
@@ -228,20 +221,16 @@ def score_genome(
             strand: files.enter_context(_open_track(f"{name}{word}.bw", genome))
             for strand, word in strands.items()
         }
-        for chrom, of_chrom in groupby(stretches, key=attrgetter("chrom")):
+        scored = _scored(scorer, genome, stretches, windows, shift)
+        for chrom, of_chrom in groupby(scored, key=itemgetter(0)):
             separation = scan.separation or windows.size
             finders = {strand: PeakFinder(logit(threshold), separation) for strand in strands}
-            for starts, log_odds in chain.from_iterable(
-                blocks(scorer, genome, stretch, windows, shift) for stretch in of_chrom
-            ):
+            for _, starts, log_odds in of_chrom:
                 for strand, values in zip(strands, log_odds, strict=True):
                     at = starts + scan.bins(windows, strand)
                     tracks[strand](chrom, at, windows.stride, values)
                     found.append((chrom, strand, *finders[strand].add(starts, values)))
                 best = np.fmax.reduce(log_odds, axis=None, initial=best)
-                number_scored += len(starts)
-                report = partial(text, chrom, starts[-1], number_scored, number)
-                progress.update(report, number_scored / number)
             found += [(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
         table = _peaks(found, genome, scan, windows)
         summits = table.assign(start=table["summit"], end=table["summit"] + 1)
@@ -253,6 +242,34 @@ def score_genome(
     )
     LOG.info(f"wrote {name}.*")
     return table
+
+
+def _warn_without_prior(scorer: Scorer | Ensemble) -> None:
+    fraction = scorer.calibration.positive_fraction
+    known = "" if fraction is None else f" ({fraction:.1%})"
+    LOG.warning(
+        f"no prior: scores assume that as many windows are positive as in validation{known}, "
+        "but in a genome far fewer are"
+    )
+
+
+def _scored(
+    scorer: Scorer | Ensemble,
+    genome: Genome,
+    stretches: Sequence[Region],
+    windows: GenomeWindows,
+    shift: float,
+) -> Iterator[tuple[str, Integers, Floats]]:
+    """Yield chromosome, starts and log-odds of blocks of windows, and report the progress."""
+    number_scored, progress = 0, Progress()
+    number = sum(stretch.end - stretch.start for stretch in stretches)
+    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
+    for stretch in stretches:
+        for starts, log_odds in blocks(scorer, genome, stretch, windows, shift):
+            yield stretch.chrom, starts, log_odds
+            number_scored += len(starts)
+            report = partial(text, stretch.chrom, starts[-1], number_scored, number)
+            progress.update(report, number_scored / number)
 
 
 def blocks(

@@ -92,6 +92,22 @@ def test_slab_and_sdpa_equal_reference(pattern, make, length, padded):
             assert_close(one, other, **EXACT)
 
 
+@pytest.mark.parametrize("make", [lambda: Shaw(DH, 20), lambda: TransformerXL(H, DH, 30)])
+@pytest.mark.parametrize("frozen", [slice(3), slice(3, None)], ids=["inputs", "position"])
+def test_frozen_tensors_do_not_change_other_gradients(make, frozen):
+    torch.manual_seed(0)
+    position, (qkv, upstream, _) = make().double(), batch(150, False)
+    expected = results("reference", qkv, position, upstream, pattern=Window(20))[1:]
+    tensors = [*qkv, *position.parameters()]
+    for x in tensors[frozen]:
+        x.requires_grad_(False)
+    learned = [number for number, x in enumerate(tensors) if x.requires_grad]
+    out = attend(*qkv, pattern=Window(20), position=position, kernel="slab")
+    found = torch.autograd.grad(out, [tensors[number] for number in learned], upstream)
+    for number, gradient in zip(learned, found, strict=True):
+        assert_close(gradient, expected[number], **EXACT)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     pattern=patterns,

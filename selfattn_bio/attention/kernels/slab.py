@@ -116,6 +116,20 @@ class _Work:
             scores += look_up(self.terms.bias, tile.index()).to(scores.dtype)
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
+    def relative_backward(
+        self, d_scores: Tensor, tile: AttentionTile, d_keys: Tensor | None
+    ) -> Tensor:
+        """Return the gradient of the queries of the relative term, and add that of its keys."""
+        assert self.relative is not None
+        assert self.relative_keys is not None
+        # (b, H, G, c, 2M + 1)
+        by_distance = collect(d_scores, tile.index(), self.relative_keys.shape[-2])
+        if d_keys is not None:
+            products = by_distance.transpose(-1, -2) @ tile.rows(self.relative)
+            found = products.sum((0, 2)) * self.scale  # (H, 2M + 1, Dh)
+            d_keys.add_(found if len(d_keys) > 1 else found.sum(0, keepdim=True))
+        return by_distance @ self.relative_keys
+
     def softmax(self, scores: Tensor) -> Tensor:
         """Return the softmax over the keys of the tile.
 
@@ -206,7 +220,6 @@ class _Slab(torch.autograd.Function):
         fractions, terms = saved[: ctx.num_parts], Terms(*saved[ctx.num_parts :])
         inputs = AttentionInputs(q, k, v, terms, *ctx.rest)
         banded = _banded(inputs) if ctx.joint else None
-        scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(fractions[0].dtype) * out.to(fractions[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
         needed = ctx.needs_input_grad[5:]
@@ -222,81 +235,71 @@ class _Slab(torch.autograd.Function):
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, fractions = d_terms._replace(bias=d_bias), fractions[1:]
         for (seed, walk), fraction in zip(_walks(inputs, banded), fractions, strict=True):
-            work, values = _Work(walk, q, k, terms), walk.to_columns(v)
-            # The weights of a row are its softmax within the part times the fraction of the part.
-            # The gradient from above is multiplied by this fraction.
-            above, delta_rows = (
-                walk.to_rows(d_out * fraction.to(d_out.dtype)),
-                walk.to_rows(delta * fraction),
-            )
-            d_rows = q.new_empty(work.q.shape)
-            d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
-            d_relative = (
-                None
-                if work.relative is None or d_terms.queries is None
-                else q.new_empty(work.relative.shape)
-            )
-            for tile in walk:
-                weights = work.softmax(work.scores(tile))
-                from_above, keys = tile.rows(above), tile.columns(work.k)
-                d_weights = work.product(
-                    "d_weights", from_above, tile.columns(values).transpose(-1, -2)
-                ).to(weights.dtype)
-                if terms.values is not None:
-                    by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
-                    d_weights += spread(by_distance, tile.index(), weights.shape)
-                used = weights
-                if (kept := work.kept(inputs.dropout, seed, tile, weights)) is not None:
-                    d_weights *= kept
-                    used = kept.mul_(weights)
-                used = used.to(v.dtype)
-                tile.add_columns(
-                    d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above)
-                )
-                if d_terms.values is not None:
-                    by_distance = collect(used, tile.index(), d_terms.values.shape[-2])
-                    d_terms.values.add_((by_distance.transpose(-1, -2) @ from_above).sum((0, 1, 2)))
-                d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
-                if d_terms.bias is not None:
-                    over_batch = d_scores.sum(0)  # (H, G, c, K)
-                    at = relative_index(tile.index(), d_terms.bias.shape[-1])
-                    d_terms.bias.scatter_add_(
-                        1,
-                        at.expand_as(over_batch).flatten(1),
-                        over_batch.flatten(1).to(d_terms.bias.dtype),
-                    )
-                d_scores = d_scores.to(q.dtype)
-                tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, scale))
-                tile.add_columns(
-                    d_k_columns,
-                    work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q), scale),
-                )
-                if (
-                    d_relative is not None
-                    and work.relative is not None
-                    and work.relative_keys is not None
-                    and d_terms.keys is not None
-                ):
-                    # (b, H, G, c, 2M + 1)
-                    by_distance = collect(d_scores, tile.index(), work.relative_keys.shape[-2])
-                    tile.rows(d_relative).copy_(by_distance @ work.relative_keys)
-                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum(
-                        (0, 2)
-                    ) * scale  # (H, 2M + 1, Dh)
-                    d_terms.keys.add_(
-                        d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True)
-                    )
-            found.append(
-                (
-                    walk.from_rows(d_rows),
-                    walk.from_columns(d_k_columns),
-                    walk.from_columns(d_v_columns),
-                )
-            )
-            if d_relative is not None and d_terms.queries is not None:
-                d_terms.queries.add_(walk.from_rows(d_relative))
+            found.append(_walk_backward(inputs, walk, seed, fraction, d_out, delta, d_terms))
         (d_q, d_k, d_v), *others = found
         for more in others:
             for total, x in zip((d_q, d_k, d_v), more, strict=True):
                 total += x
         return None, None, d_q, d_k, d_v, *d_terms
+
+
+def _walk_backward(
+    inputs: AttentionInputs,
+    walk: Walk,
+    seed: int,
+    fraction: Tensor,
+    d_out: Tensor,
+    delta: Tensor,
+    d_terms: Terms,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of q, k and v by one part, and add those of the terms to `d_terms`."""
+    q, k, v, terms = inputs.q, inputs.k, inputs.v, inputs.terms
+    work, values = _Work(walk, q, k, terms), walk.to_columns(v)
+    # The weights of a row are its softmax within the part times the fraction of the part.
+    # The gradient from above is multiplied by this fraction.
+    above = walk.to_rows(d_out * fraction.to(d_out.dtype))
+    delta_rows = walk.to_rows(delta * fraction)
+    d_rows = q.new_empty(work.q.shape)
+    d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
+    d_relative = None if work.relative is None else q.new_empty(work.relative.shape)
+    for tile in walk:
+        weights = work.softmax(work.scores(tile))
+        from_above, keys = tile.rows(above), tile.columns(work.k)
+        d_weights = work.product(
+            "d_weights", from_above, tile.columns(values).transpose(-1, -2)
+        ).to(weights.dtype)
+        if terms.values is not None:
+            by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
+            d_weights += spread(by_distance, tile.index(), weights.shape)
+        used = weights
+        if (kept := work.kept(inputs.dropout, seed, tile, weights)) is not None:
+            d_weights *= kept
+            used = kept.mul_(weights)
+        used = used.to(v.dtype)
+        tile.add_columns(d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above))
+        if d_terms.values is not None:
+            by_distance = collect(used, tile.index(), d_terms.values.shape[-2])
+            d_terms.values.add_((by_distance.transpose(-1, -2) @ from_above).sum((0, 1, 2)))
+        d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
+        if d_terms.bias is not None:
+            _add_bias_gradient(d_terms.bias, d_scores, tile)
+        d_scores = d_scores.to(q.dtype)
+        tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, work.scale))
+        tile.add_columns(
+            d_k_columns,
+            work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q), work.scale),
+        )
+        if d_relative is not None:
+            tile.rows(d_relative).copy_(work.relative_backward(d_scores, tile, d_terms.keys))
+    if d_relative is not None and d_terms.queries is not None:
+        d_terms.queries.add_(walk.from_rows(d_relative))
+    return walk.from_rows(d_rows), walk.from_columns(d_k_columns), walk.from_columns(d_v_columns)
+
+
+def _add_bias_gradient(d_bias: Tensor, d_scores: Tensor, tile: AttentionTile) -> None:
+    """Add the gradient of the bias, (H, 2M + 1), from that of the scores of a tile."""
+    over_batch = d_scores.sum(0)  # (H, G, c, K)
+    at = relative_index(tile.index(), d_bias.shape[-1])
+    d_bias.scatter_add_(
+        1, at.expand_as(over_batch).flatten(1), over_batch.flatten(1).to(d_bias.dtype)
+    )
