@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from split_records import table, unique_keys
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.split_table import describe
@@ -17,6 +16,17 @@ from selfattn_bio.sequence.splits import (
     split_by_group,
     split_by_region,
 )
+
+
+def table(labels, **columns):
+    unplaced = {"id": [f"r{i}" for i in range(len(labels))], "chrom": None, "start": pd.NA}
+    unplaced |= {"end": pd.NA, "label": pd.array(labels, dtype="Int8")}
+    return pd.DataFrame(unplaced | columns)
+
+
+def unique_keys(num_records):
+    return [str(i).encode() for i in range(num_records)]
+
 
 GIVEN = {"train": "train", "dev": "valid", "valid": "valid", "test": "test", "unused": "dropped"}
 
