@@ -25,9 +25,7 @@ LENGTHS = {"min_length": 6, "max_length": 8}
 
 def test_dna_among_proteins_is_refused(tmp_path):
     files = [fasta(tmp_path / "p.fa", "MKVLAAG"), fasta(tmp_path / "n.fa", "ACGTT" * 6, prefix="n")]
-    message = (
-        rf"n.fa: this file is DNA \(only A, C, G, T, U and N\), but {files[0]} is protein\. Use"
-    )
+    message = rf"n.fa: this file is DNA \(only A, C, G, T, U and N\), but {files[0]} is protein"
     with pytest.raises(SequenceFileError, match=message):
         ingested(files, tmp_path / "corpus", alphabet=PROTEIN)
     for text, number in ((">n\nACGTACGTTACGTACGTTACGT\n>m\nMKV\n", 3), (">n\nGAAGA\n", 2)):

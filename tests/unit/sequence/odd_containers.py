@@ -43,11 +43,6 @@ PATHS = {
     "a link": Odd(link, A),
     "a socket": Odd(listen, DEVICE),
     "a device": Odd(lambda path: path.symlink_to("/dev/null"), DEVICE),
-    "a file in a file": Odd(
-        GOOD,
-        "{path}/b.fa: cannot open the file: Not a directory",
-        lambda path: read(path / "b.fa"),
-    ),
     "a name that is too long": Odd(
         nothing,
         "{folder}/" + "x" * 300 + ": cannot open the file: File name too long",

@@ -171,13 +171,6 @@ def test_a_genome_of_protein(tmp_path):
         Genome(tmp_path / "p.fa").fetch("a", 2, 5)
 
 
-def test_a_missing_genome(tmp_path):
-    with pytest.raises(GenomeError, match=r"g.fa: no such file$"):
-        Genome(tmp_path / "g.fa")
-    with pytest.raises(GenomeError, match=r"this is a folder, not a FASTA file$"):
-        Genome(tmp_path)
-
-
 def test_a_damaged_block(tmp_path):
     path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS))
     content = bytearray(path.read_bytes())

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from letters import BASES
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
@@ -131,9 +132,7 @@ def test_too_few_are_refused_or_counted(genome, positives):
     with pytest.raises(IntervalError, match=message):
         matched(positives, genome, Wanted(9), None, 0.0, Counter())
     counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
-    message = (
-        r"found only 36 of 47 neighbouring windows .*, raise steps \(3\) or may_lack \(0\.01\)"
-    )
+    message = r"found only 36 of 47 neighbouring windows .*, raise steps \(3\) or may_lack \(0\.01"
     with pytest.raises(IntervalError, match=message):
         neighbours(positives, genome, Wanted(1), exclude, 0, 3, counts)
     assert len(neighbours(positives, genome, Wanted(1, may_lack=0.3), exclude, 0, 3, counts)) == 36
@@ -141,12 +140,8 @@ def test_too_few_are_refused_or_counted(genome, positives):
 
 
 def test_shuffled_records():
-    rng = np.random.default_rng(0)
-    records = [
-        Record(f"r{n}", rng.choice(list(b"ACGT"), 50).astype(np.uint8), "chr1", 7, 57, "-", "g")
-        for n in range(20)
-    ]
-    counts = Counter()
+    letters, place = np.random.default_rng(0).choice(BASES, (20, 50)), ("chr1", 7, 57, "-", "g")
+    records, counts = [Record(f"r{n}", row, *place) for n, row in enumerate(letters)], Counter()
     made = list(shuffled(records, 2, Wanted(2), counts))
     assert [record.id for record in made[:3]] == ["r0/shuffled1", "r0/shuffled2", "r1/shuffled1"]
     assert {record[2:7] for record in made} == {("chr1", None, None, None, "g")}
@@ -155,8 +150,6 @@ def test_shuffled_records():
     poor = [*records, Record("a", np.full(50, ord("A"), np.uint8))]
     assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
     assert counts == {"negatives not found (of 21 shuffled sequences)": 1}
-    message = (
-        r"found only 20 of 21 shuffled .* Lower k \(2\) or per_positive \(1\), or raise may_lack"
-    )
+    message = r"found only 20 of 21 shuffled .* Lower k \(2\) or per_positive \(1\), or raise"
     with pytest.raises(IntervalError, match=message):
         list(shuffled(poor, 2, Wanted(1), counts))

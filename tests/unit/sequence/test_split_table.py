@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import ascii_of
-from split_records import keys_of, table
 
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.sequence import split_table
@@ -17,8 +16,13 @@ from selfattn_bio.sequence.split_table import (
     find_copies,
     read_split,
     remove_copies,
+    strand_keys,
 )
 from selfattn_bio.split_names import SPLITS
+
+
+def keys_of(*texts, alphabet=DNA):
+    return strand_keys(map(ascii_of, texts), alphabet)
 
 
 @pytest.mark.parametrize("piece", [1, 3, 8, 1000])
@@ -37,8 +41,8 @@ def test_copies_leave_train_and_valid_but_never_a_given_test():
     assigned = ["train"] * 4 + ["valid"] * 3 + ["test"] * 2 + ["dropped"]
     texts = ["ACAA", "AACA", "AAAC", "AAAC", "TTGT", "AACA", "AACA", "ACAA", "ACAA", "ACAA"]
     split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": assigned, "reason": "set"})
-    records = table([1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
-    copies = find_copies(split, keys_of(*texts), texts, records[["label"]])
+    labels = pd.DataFrame({"label": [1, 1, 0, 1, 1, 1, 1, 1, 0, 1]})
+    copies = find_copies(split, keys_of(*texts), texts, labels)
     assert copies.index.tolist() == [0, 1, 3, 4, 6, 8]
     removed = remove_copies(split, copies, ["train", "valid"])
     expected = "dropped dropped train dropped dropped valid dropped test test dropped"
@@ -65,7 +69,7 @@ def test_copies_leave_train_and_valid_but_never_a_given_test():
 def test_reverse_complement_within_train_is_not_a_copy():
     split = pd.DataFrame({"id": ["a", "b"], "split": ["train", "train"], "reason": "set"})
     texts = ["ACAA", "TTGT"]
-    assert find_copies(split, keys_of(*texts), texts, table([1, 1])[["label"]]).empty
+    assert find_copies(split, keys_of(*texts), texts, pd.DataFrame({"label": [1, 1]})).empty
 
 
 def test_copies_with_other_targets_are_counted():
@@ -73,9 +77,8 @@ def test_copies_with_other_targets_are_counted():
     answers = pd.DataFrame({"y": ["1", None, None, "2"], "z": ["0"] * 4})
     copies = find_copies(split, [b"x", b"y", b"y", b"x"], list("xyyx"), answers)
     assert copies["different"].to_dict() == {0: True, 2: False}
-    assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith(
-        "same sequence as d in test, different targets"
-    )
+    reason = remove_copies(split, copies, ["train"], "targets")["reason"][0]
+    assert reason.endswith("same sequence as d in test, different targets")
 
 
 TABLE = "id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n"
@@ -103,7 +106,5 @@ def test_read_split_checks_the_records(tmp_path, text, message):
 
 def test_describe_counts_splits_and_positives():
     split = pd.DataFrame({"split": ["train", "train", "test"]})
-    assert describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))[::2] == [
-        "train: 2 records (1 positive)",
-        "test: 1 record (1 positive)",
-    ]
+    train, _, test, _ = describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))
+    assert (train, test) == ("train: 2 records (1 positive)", "test: 1 record (1 positive)")

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from split_records import table, unique_keys
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.split_table import describe
@@ -17,6 +16,17 @@ from selfattn_bio.sequence.splits import (
     split_by_group,
     split_by_region,
 )
+
+
+def table(labels, **columns):
+    unplaced = {"id": [f"r{i}" for i in range(len(labels))], "chrom": None, "start": pd.NA}
+    unplaced |= {"end": pd.NA, "label": pd.array(labels, dtype="Int8")}
+    return pd.DataFrame(unplaced | columns)
+
+
+def unique_keys(num_records):
+    return [str(i).encode() for i in range(num_records)]
+
 
 GIVEN = {"train": "train", "dev": "valid", "valid": "valid", "test": "test", "unused": "dropped"}
 
@@ -56,8 +66,7 @@ def test_unknown_split_values_are_counted():
     values = given("train", "fold1", "fold1", None, "test")
     message = (
         "unknown values in the split column 'set': 'fold1' (2 records), '(empty)' (1 records) "
-        "(known: train, dev, valid, test, unused). Map them in [split], e.g. values = { test = "
-        '["fold1"] }'
+        "(known: train, dev, valid, test, unused). Map them in [split], e.g. values = {"
     )
     with pytest.raises(CorpusError, match=re.escape(message)):
         split_as_given(table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, 0.1, 0)
@@ -111,12 +120,7 @@ def test_unknown_chromosome_is_named():
     [
         ([1] * 9, unique_keys(9), 0.2, "all 9 records have label 1. Add the other class"),
         ([1, 0, None, None], unique_keys(4), 0.2, "2 of 4 records have no label"),
-        (
-            [1, 1, 1, 0, 0],
-            [b"same"] * 5,
-            0.2,
-            "labels: train 2 of label 0, 3 of label 1; valid 0 of",
-        ),
+        ([1, 1, 1, 0, 0], [b"same"] * 5, 0.2, "train 2 of label 0, 3 of label 1; valid 0 of"),
         ([None] * 2, unique_keys(2), 0.2, "test need records: 1 train, 1 valid, 0 test"),
         ([0, 1], unique_keys(2), 0.5, "0.5 and test_fraction 0.5 leave nothing to train"),
     ],
@@ -135,18 +139,13 @@ def test_records_without_labels_are_split_too():
 
 def placed(*places: tuple[str, int, int]) -> pd.DataFrame:
     chrom, start, end = zip(*places, strict=True)
-    return (
-        table([i % 2 for i in range(len(places))], chrom=list(chrom))
-        .assign(start=start, end=end)
-        .astype({"start": "Int64", "end": "Int64"})
-    )
+    records = table([i % 2 for i in range(len(places))], chrom=chrom, start=start, end=end)
+    return records.astype({"start": "Int64", "end": "Int64"})
 
 
 def test_region_split_drops_records_across_a_border():
     starts = [0, 60, 81, 100, 120, 161, 199, 200, 220, 260, 261, 300]
-    records = placed(
-        *(("c", start, start + 40) for start in starts), ("d", 110, 150), ("d", 110, 150)
-    )
+    records = placed(*(("c", start, start + 40) for start in starts), *[("d", 110, 150)] * 2)
     split = split_by_region(records, valid=[("c", 100, 200)], test=[("c", 200, 300)])
     assert " ".join(split["split"]) == (
         "train train dropped valid valid dropped dropped test test test dropped train train train"

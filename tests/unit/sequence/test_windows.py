@@ -1,6 +1,7 @@
 """Test windows on worked examples, on a reverse-complemented genome, and at chromosome ends."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -65,18 +66,11 @@ def test_tiles():
     assert tiles["line"].tolist() == [1, 1, 1, 3]
 
 
+CENTERS, ORIGINS = (st.sampled_from([each, "five_prime"]) for each in ("middle", "interval"))
+UPSTREAM, DOWNSTREAM = st.integers(0, 20), st.integers(1, 20)
 MAKERS = st.one_of(
-    st.builds(
-        lambda width, center: lambda rows: centered(rows, width, center),
-        st.integers(1, 40),
-        st.sampled_from(["middle", "five_prime"]),
-    ),
-    st.builds(
-        lambda up, down, of: lambda rows: flanked(rows, up, down, of),
-        st.integers(0, 20),
-        st.integers(1, 20),
-        st.sampled_from(["interval", "five_prime"]),
-    ),
+    st.builds(partial, st.just(centered), width=st.integers(1, 40), center=CENTERS),
+    st.builds(partial, st.just(flanked), upstream=UPSTREAM, downstream=DOWNSTREAM, of=ORIGINS),
 )
 
 
