@@ -31,6 +31,9 @@ CASES += [
     for name, kind in BASELINES.items()
     if kind.alphabets[0] == "dna" and kind.reads_strands
 ]
+CALIBRATED = {"slope": 1, "threshold": 0.5}
+UNCALIBRATED = [{"slope": slope} for slope in ("a", -1, 0, float("nan"))]
+UNCALIBRATED += [{"intercept": float("inf")}, {"positive_fraction": 1.5}, {"threshold": 1.1}]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
 
@@ -152,11 +155,8 @@ def test_damaged_folders_are_refused(file, content, message, fitted, tmp_path):
         ({"kind": "oracle"}, "unknown baseline 'oracle'; known: constant, "),
         ({"kind": "exact_positions"}, "blocks is missing"),
         *(
-            ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, r"calibration\.\w+: Input")
-            for wrong in (
-                *({"slope": slope} for slope in ("a", -1, 0, float("nan"))),
-                *({"intercept": float("inf")}, {"positive_fraction": 1.5}, {"threshold": 1.1}),
-            )
+            ({"calibration": CALIBRATED | each}, r"calibration\.\w+: Input")
+            for each in UNCALIBRATED
         ),
     ],
 )

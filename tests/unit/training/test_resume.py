@@ -252,11 +252,10 @@ def test_fingerprint_changes_with_what_affects_weights(run, corpus, monkeypatch)
 
 def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     run = run.model_copy(update={"transfer": config.Transfer(parent=f"{tmp_path}/")})
-    calibration = {"slope": 1.0, "threshold": 0.5}
+    entries = {"calibration": {"slope": 1.0, "threshold": 0.5}, "vocabulary_sha256": "0" * 64}
     prints = set()
     for weights in ("a", "b", "b"):
-        checksums = {"vocabulary_sha256": "0" * 64, "weights_sha256": 64 * weights}
-        entries = checksums | {"calibration": calibration}
+        entries["weights_sha256"] = 64 * weights
         (tmp_path / "provenance.json").write_text(json.dumps(entries))
         prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(prints) == 2
