@@ -5,11 +5,11 @@ Convolutions by lookup equal those of embeddings, and pooling ignores padding.
 
 import pytest
 import torch
+from learners import scorer_of
 from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import Encoder, Global, Learned, Rotary, Sinusoidal, T5Bias, Window, config
-from selfattn_bio.model.build import build_network
 from selfattn_bio.model.convolution import (
     EmbeddedTokens,
     TokenConv,
@@ -112,12 +112,6 @@ def tokens_with_padding(size, length=45):
     return tokens
 
 
-def network_of(model, k=3):
-    torch.manual_seed(0)
-    run = {"data": {"positives": "a", "negatives": "b"}, "tokens": {"k": k}, "model": model}
-    return build_network(config.RunFile.model_validate(run)).double()
-
-
 @pytest.mark.parametrize("bias", [False, True])
 def test_lookup_equals_convolution_and_its_gradient(bias):
     torch.manual_seed(0)
@@ -135,7 +129,7 @@ def test_lookup_equals_convolution_and_its_gradient(bias):
 
 @pytest.mark.parametrize("model", [{"kind": "attention", "dropout": 0.0}, {"kind": "cnn"}])
 def test_outputs_of_tokens_equal_those_of_embeddings(model):
-    network, tokens = network_of(model).eval(), tokens_with_padding(68)
+    network, tokens = scorer_of(model).network.double(), tokens_with_padding(68)
     assert isinstance(network.inputs(tokens), EmbeddedTokens)
     found = []
     for outputs in (network(tokens).mean(1), network.classify(network.embed(tokens), tokens != 0)):
@@ -147,7 +141,7 @@ def test_outputs_of_tokens_equal_those_of_embeddings(model):
 
 
 def test_large_vocabularies_are_embedded():
-    network = network_of({"kind": "attention"}, k=6)
+    network = scorer_of({"kind": "attention"}, k=6).network
     assert isinstance(network.inputs(tokens_with_padding(4000)), torch.Tensor)
 
 

@@ -101,16 +101,9 @@ def test_other_processes_read_and_do_not_write(path):
         assert other.latest()[1] == {"step": 10}
 
 
-@pytest.fixture
-def interruptible():
-    """Restore the default handler of Ctrl-C, which shells ignore for background jobs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_signals_are_caught_and_restored():
+    # shells ignore Ctrl-C for background jobs
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopSignals() as signals:
         assert signals.received == 0
@@ -122,6 +115,7 @@ def test_signals_are_caught_and_restored():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    signal.signal(signal.SIGINT, ignored)
 
 
 def test_changed_settings_start_again_and_old_ones_resume(path, caplog):
