@@ -31,6 +31,9 @@ CASES += [
     for name, kind in BASELINES.items()
     if kind.alphabets[0] == "dna" and kind.reads_strands
 ]
+CALIBRATED = {"slope": 1, "threshold": 0.5}
+UNCALIBRATED = [{"slope": slope} for slope in ("a", -1, 0, float("nan"))]
+UNCALIBRATED += [{"intercept": float("inf")}, {"positive_fraction": 1.5}, {"threshold": 1.1}]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
 
@@ -55,8 +58,8 @@ def fitted(tmp_path_factory):
     found = {}
     for name, strands in CASES:
         alphabet = BASELINES[name].alphabets[0]
-        labels = np.arange(200) % 2
-        letters = records(alphabet, rng.integers(36, 40, 200).tolist(), 2)
+        labels = np.arange(120) % 2
+        letters = records(alphabet, rng.integers(36, 40, 120).tolist(), 2)
         for record in letters[1::2]:
             record[10:16] = ascii_of(PLANTED[alphabet])
         # They need equal lengths
@@ -67,11 +70,11 @@ def fitted(tmp_path_factory):
         database = str(path) if alphabet == "dna" else "none"
         setup = Setup(policy, strands, database, threads=1, section=section)
         if section.kind == "regression":
-            labels = np.stack([labels, np.where(rng.integers(4, size=200), labels, np.nan)], 1)
+            labels = np.stack([labels, np.where(rng.integers(4, size=120), labels, np.nan)], 1)
         elif section.kind == "labels":
             classes = (np.where(row == 67, UNKNOWN, row.astype(int) % 3) for row in letters)
             labels = object_array(list(classes))
-        train, valid = (letters[:140], labels[:140]), (letters[140:], labels[140:])
+        train, valid = (letters[:84], labels[:84]), (letters[84:], labels[84:])
         found[name, strands] = BASELINES[name](setup).fit(*train, *valid)
     return found
 
@@ -152,11 +155,8 @@ def test_damaged_folders_are_refused(file, content, message, fitted, tmp_path):
         ({"kind": "oracle"}, "unknown baseline 'oracle'; known: constant, "),
         ({"kind": "exact_positions"}, "blocks is missing"),
         *(
-            ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, r"calibration\.\w+: Input")
-            for wrong in (
-                *({"slope": slope} for slope in ("a", -1, 0, float("nan"))),
-                *({"intercept": float("inf")}, {"positive_fraction": 1.5}, {"threshold": 1.1}),
-            )
+            ({"calibration": CALIBRATED | each}, r"calibration\.\w+: Input")
+            for each in UNCALIBRATED
         ),
     ],
 )

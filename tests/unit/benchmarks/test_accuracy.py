@@ -220,6 +220,7 @@ def test_two_classes(trained, monkeypatch):
         return accuracy.compare_records(CLASSES, Path("set"), seeds, "mcc")
 
     monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
+    monkeypatch.setattr(accuracy, "DRAWS", 50)
     found = compare(2)
     assert {"exact_positions", "gc", "kmer6_logistic"} <= found.baselines.keys()
     assert found.stacked_with == ["exact_positions"]

@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from learners import scorer_of
 
 from selfattn_bio import config
 from selfattn_bio.attribution.capture import has_attention, read_attention
@@ -17,10 +18,7 @@ from selfattn_bio.evaluation.card import _words
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import build_encoder
-from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import receptive_field
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.training.history import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
@@ -43,12 +41,6 @@ def run_of(section, **sections):
     data = config.Data(positives=("a.fa",), negatives=("b.fa",))
     sections |= {"data": data, "tokens": config.Tokens(k=1), "variants": {}}
     return config.RunFile(model=section, **sections)
-
-
-def scorer_of(section):
-    run = run_of(section)
-    torch.manual_seed(0)
-    return Scorer(run, KmerTokenizer(DNA, 1), build_network(run).double().eval())
 
 
 def sequences(*lengths):
@@ -111,7 +103,7 @@ def test_attention_methods_refuse_mixers():
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixers_are_explained_by_gradients(kind):
-    scorer = scorer_of(model(kind))
+    scorer = scorer_of(model(kind), k=1)
     assert not has_attention(scorer)
     with pytest.raises(ValueError, match=f"mixer '{kind}' does not compute attention weights"):
         read_attention(scorer, sequences(30))

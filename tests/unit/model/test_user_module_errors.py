@@ -61,34 +61,19 @@ def line_of(text, part):
 
 
 @pytest.mark.parametrize(
-    ("text", "part", "message", "cause"),
+    ("text", "part", "step", "cause"),
     [
-        (
-            GOOD + "def f(:\n",
-            "def f(:",
-            "importing 'broken' failed with SyntaxError: ",
-            SyntaxError,
-        ),
-        (
-            f"import numpyx\n{GOOD}",
-            "import numpyx",
-            "importing 'broken' failed with ModuleNotFoundError: No module named 'numpyx'. Install",
-            ModuleNotFoundError,
-        ),
-        (GOOD + "1 / 0\n", "1 / 0", "importing 'broken' failed with ZeroDiv", ZeroDivisionError),
-        (
-            GOOD.replace(" Network(vocab", " Net(vocab"),
-            " Net(",
-            "'broken:build' failed with NameError: name 'Net' is not defined. Correct the code, or",
-            NameError,
-        ),
+        (GOOD + "def f(:\n", "def f(:", "importing 'broken'", SyntaxError),
+        (f"import numpyx\n{GOOD}", "import numpyx", "importing 'broken'", ModuleNotFoundError),
+        (GOOD + "1 / 0\n", "1 / 0", "importing 'broken'", ZeroDivisionError),
+        (GOOD.replace(" Network(voc", " Net(voc"), " Net(", "'broken:build'", NameError),
     ],
 )
-def test_build_error_names_the_line(folder, text, part, message, cause):
+def test_build_error_names_the_line(folder, text, part, step, cause):
     with pytest.raises(UserModuleError) as caught:
         built(text)
     place = f"{folder / 'broken.py'}:{line_of(text, part)}"
-    assert str(caught.value).startswith(f"{place}: {message}")
+    assert str(caught.value).startswith(f"{place}: {step} failed with {cause.__name__}: ")
     assert isinstance(caught.value.__cause__, cause)
     assert "\n" not in str(caught.value)
 
@@ -116,7 +101,9 @@ def test_helper_file_is_named(folder):
 
 
 def test_package_that_cannot_be_imported_is_named(folder):
-    message = r"broken_package/__init__\.py:1: the package of 'broken_package\.net' failed with Mod"
+    message = (
+        r"broken_package/__init__\.py:1: the package of 'broken_package\.net' failed with .*Inst"
+    )
     with pytest.raises(UserModuleError, match=message):
         built(GOOD, "broken_package.net", **{"broken_package.__init__": "import numpyx\n"})
     allow_module("broken_none.net:build")

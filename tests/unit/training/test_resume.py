@@ -101,16 +101,9 @@ def test_other_processes_read_and_do_not_write(path):
         assert other.latest()[1] == {"step": 10}
 
 
-@pytest.fixture
-def interruptible():
-    """Restore the default handler of Ctrl-C, which shells ignore for background jobs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_signals_are_caught_and_restored():
+    # shells ignore Ctrl-C for background jobs
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopSignals() as signals:
         assert signals.received == 0
@@ -122,6 +115,7 @@ def test_signals_are_caught_and_restored():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    signal.signal(signal.SIGINT, ignored)
 
 
 def test_changed_settings_start_again_and_old_ones_resume(path, caplog):
@@ -252,11 +246,10 @@ def test_fingerprint_changes_with_what_affects_weights(run, corpus, monkeypatch)
 
 def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     run = run.model_copy(update={"transfer": config.Transfer(parent=f"{tmp_path}/")})
-    calibration = {"slope": 1.0, "threshold": 0.5}
+    entries = {"calibration": {"slope": 1.0, "threshold": 0.5}, "vocabulary_sha256": "0" * 64}
     prints = set()
     for weights in ("a", "b", "b"):
-        checksums = {"vocabulary_sha256": "0" * 64, "weights_sha256": 64 * weights}
-        entries = checksums | {"calibration": calibration}
+        entries["weights_sha256"] = 64 * weights
         (tmp_path / "provenance.json").write_text(json.dumps(entries))
         prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(prints) == 2
