@@ -110,7 +110,7 @@ def test_leak_of_intervals(test, train, start, strand, letters):
 
 
 def test_the_largest_overlap_is_named(test, train):
-    """Check that a record that began long before is found if it has the longest overlap."""
+    """The record that began long before has the longest overlap."""
     train.records.loc[0, ["start", "end"]] = [0, 40_000]
     test.records.loc[7, ["chrom", "start", "end"]] = ["c1", 20_250, 20_550]
     leaks = leaks_of(test, train)

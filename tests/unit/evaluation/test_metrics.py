@@ -8,7 +8,6 @@ from selfattn_bio.evaluation.metrics import (
     Units,
     calibration_line,
     ece_floor,
-    intervals,
     resamples,
 )
 
@@ -34,7 +33,7 @@ def expected(labels: np.ndarray, p: np.ndarray, threshold: float) -> dict[str, f
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_values_and_resamples_equal_scikit_learn(ties: bool):
+def test_values_and_resamples_equal_scikit_learn(ties):
     labels, p = example(n=90, ties=ties)
     found = Bootstrap(labels, draws=3, seed=4).metrics(p, 0.4)
     values = {name: metric.value for name, metric in found.items() if name != "ece"}
@@ -72,24 +71,6 @@ def test_intervals_have_nominal_coverage():
         found = Bootstrap(labels, draws=200, seed=seed).metrics(p, 0.5)["auroc"].interval(0.9)
         held += found["low"] <= 0.7602 <= found["high"]
     assert 0.83 <= held / 200 <= 0.96
-
-
-def test_every_value_lies_in_its_interval_and_range():
-    labels, p = example(separation=4.0)
-    for name, found in intervals(Bootstrap(labels, draws=200).metrics(p, 0.5)).items():
-        assert found["low"] <= found["value"] <= found["high"], name
-        assert found["low"] >= -1, name
-        assert found["high"] <= 1, name
-
-
-def test_a_paired_difference_is_narrower_than_an_unpaired_one():
-    labels, p = example(n=600)
-    worse = np.clip(p + np.random.default_rng(2).normal(0, 0.08, len(p)), 0, 1)
-    a, b = (Bootstrap(labels, draws=400).metrics(x, 0.5)["auroc"] for x in (p, worse))
-    paired = a.minus(b)
-    shuffled = a.minus(ResampledMetric(b.value, np.random.default_rng(3).permutation(b.draws)))
-    assert paired["high"] - paired["low"] < 0.5 * (shuffled["high"] - shuffled["low"])
-    assert paired["value"] == pytest.approx(a.value - b.value)
 
 
 def test_difference_of_skewed_resamples():
@@ -195,17 +176,16 @@ def test_calibration_line_covers_the_truth(slope, intercept, copies):
     assert 0.91 <= np.mean(held) <= 0.99
 
 
-@pytest.mark.parametrize(("n", "highest"), [(40, 1.35), (100, 1.15)])
-def test_few_records_keep_the_calibration_slope(n: int, highest: float):
-    """Smoothed labels would give medians of 0.7 and 0.85."""
-    slopes = []
+def test_few_records_keep_the_calibration_slope():
+    """Smoothed labels would give a median of 0.85."""
+    n, slopes = 100, []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         p = 1 / (1 + np.exp(-rng.normal(0, 4, n)))
         labels = (rng.random(n) < p).astype(int)
         found = calibration_line(labels, p, Units.single(n))["calibration_slope"]["value"]
         slopes.append(np.inf if found is None else found)
-    assert 0.95 <= np.median(slopes) <= highest
+    assert 0.95 <= np.median(slopes) <= 1.15
 
 
 UNDEFINED = {"value": None, "low": None, "high": None}

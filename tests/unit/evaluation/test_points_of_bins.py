@@ -8,7 +8,6 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.points import Bins, chance, check_judged, measure_bins, points_of
 from selfattn_bio.sequence.alphabet import DNA
@@ -128,15 +127,6 @@ def test_points_of_one_block_have_no_interval():
     for starts in ([0], [0, 90]):
         with pytest.raises(CorpusError, match=message):
             units_of(*starts)
-
-
-def test_block_bootstrap_has_both_labels():
-    """With two blocks of points among sixty, a seventh of the resamples would contain neither."""
-    labels = np.zeros(600, dtype=np.int64)
-    labels[[5, 105]] = 1
-    bootstrap = Bootstrap(labels, 200, units=np.repeat(np.arange(60), 10))
-    p = np.random.default_rng(0).random(600)
-    assert all(np.isfinite(metric.draws).all() for metric in bootstrap.metrics(p, 0.5).values())
 
 
 def planted():

@@ -63,15 +63,6 @@ def test_cochran_mantel_haenszel_of_worked_example():
     assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
 
 
-def test_matched_enrichment_of_one_stratum_is_fishers_test():
-    rng = np.random.default_rng(0)
-    for number in (20, 600, 5000):
-        labels = (rng.random(number) < 0.1).astype(int)
-        hits = hits_in(np.flatnonzero(rng.random(number) < 0.05 + 0.2 * labels))
-        found = matched_enrichment(hits, labels, np.zeros(number, dtype=int))
-        assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
-
-
 def test_matched_enrichment_equals_enumeration():
     labels = np.array([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
     strata = np.repeat([0, 1], [7, 5])
@@ -84,6 +75,11 @@ def test_matched_enrichment_equals_enumeration():
     for records in ([0, 1, 7, 8], [0, 2, 7, 8], [0, 2, 8, 9], [2, 3, 8, 9]):
         found = matched_enrichment(hits_in(records), labels, strata)
         assert found["matched_p"] == pytest.approx(np.mean(both >= labels[records].sum()))
+    # one stratum is Fisher's test
+    labels = (np.arange(600) % 10 == 0).astype(int)
+    hits = hits_in(np.flatnonzero(np.arange(600) % 7 < 1 + labels))
+    found = matched_enrichment(hits, labels, np.zeros(600, dtype=int))
+    assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
 
 
 def test_matched_enrichment_of_many_records():

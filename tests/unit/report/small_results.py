@@ -124,14 +124,23 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def write_files(folder: Path, contents: dict[str, Any]) -> None:
+    """Write tables as TSV (CSV by name), and other values as JSON."""
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, pd.DataFrame):
+            content.to_csv(folder / name, sep="," if ".csv" in name else "\t", index=False)
+        else:
+            (folder / name).write_text(json.dumps(content))
+
+
 def write_evaluation(folder: Path, metrics: dict[str, Any], networks: int = 2) -> None:
     """Write metrics.json, with the costs and sizes of the networks among the classifiers."""
     costs = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
-    metrics["sizes"] = {
-        name: {"networks": networks, "trainings": 1} for name in ("model", "cnn", "shuffled")
-    }
+    size = {"networks": networks, "trainings": 1}
+    metrics["sizes"] = dict.fromkeys(("model", "cnn", "shuffled"), size)
     metrics |= {"costs": {"model": costs}} | belonging(folder)
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write_files(folder, {"metrics.json": metrics})
 
 
 def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r") -> None:
@@ -144,8 +153,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     records["end"] = records["start"] + LENGTH
     records["strand"], records["length"] = np.tile(["+", "+", "-", "-"], n // 4), LENGTH
     split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
-    for part in ("corpus", "model", "predictions", "attribution"):
-        (folder / part).mkdir(parents=True)
+    (folder / "corpus").mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
     corpus = {
@@ -154,10 +162,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         "noted": {"lower case letters": 12},
         "sources": [source, source | {"made": {"kind": "shuffled"}}],
     }
-    (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
-    (folder / "audit.json").write_text(json.dumps(AUDIT))
-    table = pd.DataFrame({"id": records["id"], "split": split, "reason": "random"})
-    table.to_csv(folder / "split.tsv", sep="\t", index=False)
+    table = records[["id"]].assign(split=split, reason="random")
+    write_files(folder, {"corpus/corpus.json": corpus, "audit.json": AUDIT, "split.tsv": table})
 
     labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
     logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
@@ -176,10 +182,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     objective, settings = objective_of(TASK.objective), TASK.evaluation
     units = {s: Units.single(len(labels[s])) for s in ("valid", "test")}
     metrics = summarise(objective, classifiers, labels, settings, units)
-    of_test = {
-        name: (classifiers[name].predictions["test"], classifiers[name].threshold)
-        for name in ("model", "cnn")
-    }
+    two = {name: classifiers[name] for name in ("model", "cnn")}
+    of_test = {name: (of.predictions["test"], of.threshold) for name, of in two.items()}
     given = labels["test"], of_test, units["test"], settings
     edges = quantile_edges(gc["train"], settings.gc_slices)
     metrics["slices"] = {"gc": slice_metrics(gc["test"], edges, *given)}
@@ -188,24 +192,18 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     for s in ("valid", "test"):
         examples = objective.examples_of(labels[s], records[split == s])
         table = predictions_table(objective, classifiers, examples, s, "cnn", pd.DataFrame())
-        table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
-    (folder / "model" / "run.toml").write_text('title = "A small task"\n')
+        write_files(folder, {f"predictions/{s}.tsv": table})
     provenance = {
         **{"vocabulary_sha256": "c" * 64, "num_train": 40, "versions": {"torch": "2.13.0"}},
         "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
         **belonging(folder),
     }
-    (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
     steps = np.arange(1, 9) * 250
     history = pd.DataFrame({"step": steps, "epoch": steps / 260})
     history["train_loss"] = 0.7 / np.sqrt(1 + steps / 400)
     history["valid_loss"] = 0.69 - 0.2 * (1 - np.exp(-steps / 500))
     history["valid_auroc"] = 0.85 - 0.2 * np.exp(-steps / 600)
     history["learning_rate"], history["seconds"] = 1e-3, steps / 20
-    history.to_csv(folder / "model" / "history.csv", index=False)
-
-    motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    (folder / "motifs.json").write_text(json.dumps(belonging(folder)))
     curves = table_of("""
         name     strand start end unit     effect effect_low effect_high
         motif_01 +      0     40  log-odds 0.1    0.0        0.2
@@ -213,22 +211,24 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         motif_01 -      0     40  log-odds 0.1    0.0        0.2
         motif_01 -      40    45  log-odds 1.25   1.15       1.35
     """)
-    curves.to_csv(folder / "marginals.tsv", sep="\t", index=False)
-    PAIRS.to_csv(folder / "interactions.tsv", sep="\t", index=False)
     by_distance = table_of("""
         name_a   name_b   orientation distance epistasis unit     epistasis_low epistasis_high
         motif_01 motif_02 +-          0        0.0       log-odds -0.1          1.0
         motif_01 motif_02 +-          10       0.9       log-odds -0.1          1.0
         motif_01 motif_02 +-          20       0.1       log-odds -0.1          1.0
     """)
-    by_distance.to_csv(folder / "interactions.distances.tsv", sep="\t", index=False)
+    model = {"model/provenance.json": provenance, "model/history.csv": history}
+    write_files(folder, model | {"motifs.tsv": motifs, "motifs.json": belonging(folder)})
+    pairs = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
+    write_files(folder, pairs | {"marginals.tsv": curves})
+    (folder / "model" / "run.toml").write_text('title = "A small task"\n')
     ppms = dict.fromkeys(motifs["name"], PPM)
     (folder / "motifs.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 20)))
     test = records[split == "test"]
     test = test[test["label"] == 1].assign(start=lambda of: of["start"] + 10, score=900, strand="+")
-    test = test.assign(end=test["start"] + 5)
-    sites = [test.assign(name=name) for name in motifs["name"][:2]]
-    write_bed(folder / "seqlets.bed", pd.concat(sites or [test.assign(name="")[:0]]))
+    first = motifs[["name"]][:2]
+    sites = first.merge(test.assign(end=test["start"] + 5), how="cross")
+    write_bed(folder / "seqlets.bed", sites)
     explained = records[records["label"] == 1].head(20)
     explained = explained.assign(split="train", target="positive", score=np.linspace(3, 1, 20))
     attribution = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
@@ -238,20 +238,13 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
     attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
     edges = np.arange(0, LENGTH + 1, 4)
-    maps = {
-        explained["id"].iloc[row]: MappedSequence(
-            letters[row],
-            explained["score"].iloc[row],
-            [AttentionMap(edges, rng.dirichlet(np.ones(15), 15)) for _ in range(2)],
-        )
-        for row in (0, 10)
-    }
+    maps = {}
+    for row in (0, 10):
+        layers = [AttentionMap(edges, rng.dirichlet(np.ones(15), 15)) for _ in range(2)]
+        one = explained.iloc[row]
+        maps[one["id"]] = MappedSequence(letters[row], one["score"], layers)
     found = Explanation(explained, letters, attribution, attention, "dna", maps=maps)
     dataclasses.replace(found, source=belonging(folder)).save(folder / "attribution")
-    places = pd.DataFrame(
-        {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
-    )
-    built = pd.concat(
-        [places.assign(name=name) for name in motifs["name"][:2]] or [places.assign(name="")[:0]]
-    )
-    write_bed(folder / "discovery_seqlets.bed", on_chromosome(built, explained))
+    places = pd.DataFrame({"record": range(20)}).assign(start=20, end=25, strand="+", score=1000)
+    built = on_chromosome(first.merge(places, how="cross"), explained)
+    write_bed(folder / "discovery_seqlets.bed", built)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pages import read
-from small_results import MOTIFS, make_results, write_evaluation
+from small_results import MOTIFS, make_results, write_evaluation, write_files
 
 from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.calibration import Calibration, fit_conformal, quantiles_of
@@ -57,10 +57,9 @@ def noisy(objective: Any, targets: Any, noise: float, rng: np.random.Generator) 
             known = [np.maximum(row, 0) for row in targets]
             return [np.eye(2)[row] + rng.normal(0, noise, (len(row), 2)) for row in known]
         case _:
-            parts = [
-                noisy(part, targets[name], noise, rng) for name, part in objective.parts.items()
-            ]
-            return np.concatenate(parts, axis=1)
+            parts = objective.parts.items()
+            each = [noisy(part, targets[name], noise, rng) for name, part in parts]
+            return np.concatenate(each, axis=1)
 
 
 def make_language(folder: Path, kind: str = "causal") -> Results:
@@ -97,16 +96,10 @@ def write(
     """Evaluate outputs by name and split, one per member, and write the results."""
     objective = objective_of(run.objective)
     targets = {split: of.targets for split, of in examples.items()}
-    classifiers = {
-        name: Classifier.of_outputs(
-            objective,
-            "model" if name == "model" else "baseline",
-            of,
-            targets["valid"],
-            Calibration(),
-        )
-        for name, of in outputs.items()
-    }
+    classifiers = {}
+    for name, of in outputs.items():
+        role, known = "model" if name == "model" else "baseline", targets["valid"]
+        classifiers[name] = Classifier.of_outputs(objective, role, of, known, Calibration())
     if objective.kind == "regression":
         fitted = fit_conformal(objective, outputs["model"]["valid"][0], targets["valid"])
         quantiles = quantiles_of(fitted, objective.coverage_names, COVERAGE)[None]
@@ -122,7 +115,7 @@ def write(
     for split, of in examples.items():
         of_split = pd.DataFrame() if truth is None else truth[split]
         table = predictions_table(objective, classifiers, of, split, best, of_split)
-        table.to_csv(folder / "predictions" / f"{split}.tsv", sep="\t", index=False)
+        write_files(folder, {f"predictions/{split}.tsv": table})
     finish(folder, objective.main_metric)
 
 
@@ -137,9 +130,9 @@ def make_bins(folder: Path) -> Results:
     table["label"] = (np.arange(60) % 3 == 0).astype(int)
     labels = table["label"].to_numpy()
     p = np.clip(0.3 * labels + rng.uniform(0, 0.7, (2, 60)), 1e-9, 1 - 1e-9)
-    rates = {"model": p, "gc": rng.uniform(0, 1, (1, 60))}
     outputs = {}
-    for name, of in rates.items():  # half of the rate on each strand
+    for name, of in {"model": p, "gc": rng.uniform(0, 1, (1, 60))}.items():
+        # half of the rate on each strand
         each = [np.tile(np.log(-np.log1p(-one) / 2), (2, 1)).T for one in of]
         outputs[name] = {"valid": each, "test": each}
     examples = Examples(table.assign(end=table["start"] + 200), labels)
@@ -152,9 +145,8 @@ def finish(folder: Path, metric: str) -> None:
     records = pd.read_parquet(folder / "corpus" / "records.parquet")
     records.assign(label=np.nan).to_parquet(folder / "corpus" / "records.parquet")
     history = pd.read_csv(folder / "model" / "history.csv")
-    history.rename(columns={"valid_auroc": f"valid_{metric}"}).to_csv(
-        folder / "model" / "history.csv", index=False
-    )
+    history = history.rename(columns={"valid_auroc": f"valid_{metric}"})
+    write_files(folder, {"model/history.csv": history})
     for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "interactions.tsv", "audit.json"):
         (folder / name).unlink()
 
@@ -165,15 +157,9 @@ def make_targets(kind: str, folder: Path) -> Results:
     The model has less noise than its baseline "worse".
     """
     make_results(folder, MOTIFS[:0])
-    run = RunFile.model_validate(
-        {
-            "title": f"A task of {kind}",
-            "data": {"sequences": "s.fa", "targets": "t.tsv"},
-            "objective": OBJECTIVES[kind],
-            **PER_LETTER,
-            "interpret": {"database": "jaspar:insects"},
-        }
-    )
+    data, database = {"sequences": "s.fa", "targets": "t.tsv"}, {"database": "jaspar:insects"}
+    sections = {"data": data, "objective": OBJECTIVES[kind], "interpret": database, **PER_LETTER}
+    run = RunFile.model_validate({"title": f"A task of {kind}", **sections})
     rng, objective = np.random.default_rng(0), objective_of(run.objective)
     splits = pd.read_csv(folder / "split.tsv", sep="\t")
     records = pd.read_parquet(folder / "corpus" / "records.parquet")
@@ -201,9 +187,9 @@ def make_targets(kind: str, folder: Path) -> Results:
         name: {split: [noisy(objective, of, noise, rng)] for split, of in targets.items()}
         for name, noise in (("model", 0.4), ("worse", 1.5))
     }
-    examples = {
-        split: objective.examples_of(of, records.iloc[rows[split]]) for split, of in targets.items()
-    }
-    truth = {split: table.iloc[of] for split, of in rows.items()}
+    examples, truth = {}, {}
+    for split, of in rows.items():
+        examples[split] = objective.examples_of(targets[split], records.iloc[of])
+        truth[split] = table.iloc[of]
     write(folder, run, outputs, examples, truth)
     return read(folder, run)

@@ -22,15 +22,14 @@ def test_examples_show_sites_of_highest_attribution(results):
     assert first.position == "positions 21 to 25 of r0, + strand, train"
     assert re.findall(r">(-?\d+)</text>", first.svg) == ["-5", "0", "5", "10"]
     assert f'<rect x="{FLANK * WIDTH}" width="{5 * WIDTH}"' in first.svg
-
-
-def test_overlapping_sites_are_shown_once_per_record(results):
-    sites = results.discovery
+    sites = results.discovery  # overlapping sites are shown once per record
     shifted = sites.assign(start=sites["start"] + 1, end=sites["end"] + 1)
     twice = replace(results, discovery=pd.concat([sites, shifted], ignore_index=True))
-    found = example_sites(twice)["motif_01"]
-    records = [example.position.split(" of ")[1] for example in found]
-    assert len(set(records)) == len(records) == COUNT
+    records = {each.position.split(" of ")[1] for each in example_sites(twice)["motif_01"]}
+    assert len(records) == COUNT
+    empty = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
+    for explained in (empty, None):  # there are no scores per base
+        assert example_sites(replace(results, explained=explained)) == {}
 
 
 def test_examples_on_other_strand_and_at_record_ends(results):
@@ -55,17 +54,14 @@ def test_examples_on_other_strand_and_at_record_ends(results):
     assert '<rect x="0" width="30"' in example.svg
 
 
-def test_examples_need_scores_per_base(results):
-    empty = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
-    for explained in (empty, None):
-        assert example_sites(replace(results, explained=explained)) == {}
-
-
 def test_maps_store_weights_bases_and_sites(results):
     explained = results.explained
     weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
     edges = np.array([0, 30, 60])
     mapped = MappedSequence(explained.letters[1], 1.5, [AttentionMap(edges, weights[0])])
+    scores = [figure.score for figure in attention_figures(results)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 2
     some = replace(explained, maps={"r2": mapped})
     (figure,) = attention_figures(replace(results, explained=some))
     assert (figure.id, figure.of, figure.score, figure.layers) == ("r2", "positive, train", 1.5, 1)
@@ -99,12 +95,6 @@ def test_a_chosen_record_need_not_be_explained(results):
     page = page_of(some)
     assert "Records listed under <code>maps</code> in [interpret] of the run file" in page
     assert f'aria-label="attention map of {name}"' in page
-
-
-def test_sequences_are_sorted_by_score(results):
-    logits = [figure.score for figure in attention_figures(results)]
-    assert len(logits) == 2
-    assert logits == sorted(logits, reverse=True)
 
 
 @pytest.mark.parametrize(

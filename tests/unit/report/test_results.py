@@ -3,37 +3,31 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from pages import page_of, read
-from small_results import edit, make_results
+from small_results import edit, make_results, table_of
 
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report.results import site_positions
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_table
 
-RECORDS = pd.DataFrame(
-    [
-        ("a", "chr2R", 100, 200, "-", 100),
-        ("b", "chr2R", 150, 250, "+", 100),
-        ("c", None, None, None, None, 80),
-    ],
-    columns=["id", "chrom", "start", "end", "strand", "length"],
-).astype({"start": "Int64", "end": "Int64"})
 
-
-@pytest.mark.parametrize(
-    ("chrom", "start", "end", "expected"),
-    [
+def test_site_positions():
+    records = table_of("""
+        id chrom start end strand length
+        a  chr2R 100   200 -      100
+        b  chr2R 150   250 +      100
+        c  nan   nan   nan nan    80
+    """).astype({"start": "Int64", "end": "Int64"})
+    for chrom, start, end, expected in (
         ("chr2R", 110, 120, [80]),  # from the first base of the strand
         ("chr2R", 185, 190, [10, 35]),  # in two records
         ("c", 7, 12, [7]),  # a record without coordinates is its chromosome
         ("chr2R", 90, 110, []),
         ("chrX", 100, 110, []),
-    ],
-)
-def test_site_positions(chrom, start, end, expected):
-    site = pd.DataFrame([(chrom, start, end, "m", 0, "+")], columns=BED_COLUMNS)
-    found = site_positions(site, RECORDS)
-    assert sorted(found["position"]) == expected
-    assert set(found["name"]) <= {"m"}
+    ):
+        site = pd.DataFrame([(chrom, start, end, "m", 0, "+")], columns=BED_COLUMNS)
+        found = site_positions(site, records)
+        assert sorted(found["position"]) == expected
+        assert set(found["name"]) <= {"m"}
 
 
 @pytest.mark.parametrize(
