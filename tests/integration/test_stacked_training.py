@@ -181,14 +181,6 @@ def test_network_alone_is_that_of_the_model():
     assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
 
 
-@pytest.mark.parametrize(
-    "name", ["model", "network", "gc", "partner_composition", "markov", "label"]
-)
-def test_variant_with_a_reserved_name_is_refused(name):
-    with pytest.raises(ValueError, match=f"'{name}' is the name of the model, of a baseline"):
-        st.small_run(RUN, f"variants.{name}.training.max_steps = 5")
-
-
 def test_part_with_other_settings_is_fitted_again(task):
     run = read_run_file(task / "run.toml")
     rng = np.random.default_rng(0)
