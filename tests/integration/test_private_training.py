@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 40), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
+    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 20), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
 def test_early_stop_spends_full_epsilon(private_task, epsilon, delta, steps):
     run = st.private_run(
