@@ -66,26 +66,20 @@ def blocks_of(page: Path) -> list[Block]:
     """Return the blocks of a page in order."""
     text, found = page.read_text(encoding="utf-8"), []
     for match in BLOCK.finditer(text):
-        code = match["setup"] if match["kind"] is None else match["code"]
-        line = text[: match.start("setup" if match["kind"] is None else "code")].count("\n") + 1
-        found.append(
-            Block(line, "setup" if match["kind"] is None else match["kind"], code, match["reason"])
-        )
+        kind, of = ("setup", "setup") if match["kind"] is None else (match["kind"], "code")
+        line = text[: match.start(of)].count("\n") + 1
+        found.append(Block(line, kind, match[of], match["reason"]))
     return found
 
 
 def run_file(block: Block, page: str) -> None:
     """Read a toml block as a run file; write it to the file its first line names."""
     tables = set(re.findall(r"^\[(\w+)\]", block.code, re.MULTILINE))
-    whole = (
-        block.code
-        if "data" in tables
-        else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
-    )
+    data = "" if "data" in tables else '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
     named = re.match(r"# (\S+\.toml)\n", block.code)
     path = Path(named[1] if named else f"{page}-{block.line}.toml")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(whole, encoding="utf-8")
+    path.write_text(f"{block.code}\n{data}", encoding="utf-8")
     read_run_file(path)
 
 
@@ -118,10 +112,8 @@ def made_folder(tmp_path_factory):
     head = "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=3000>\n"
     head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     bases = {p: genome["chr1"][p - 1] for p in (500, 1000, 2000)}
-    calls = (
-        f"chr1\t{p}\t.\t{base}\t{'CGTA'['ACGT'.index(base)]}\t.\t.\t.\n"
-        for p, base in bases.items()
-    )
+    other = dict(zip("ACGT", "CGTA", strict=True))
+    calls = (f"chr1\t{p}\t.\t{base}\t{other[base]}\t.\t.\t.\n" for p, base in bases.items())
     (folder / "variants.vcf").write_text(head + "".join(calls))
     shutil.copytree(ROOT / "workflows", folder / "workflows")
     tasks = folder / "workflows/tasks"
@@ -157,14 +149,9 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
     here = tmp_path / "reader"
     shutil.copytree(made_folder, here, symlinks=True)
     monkeypatch.chdir(here)
-    bin_folders = os.pathsep.join(
-        [str(here / ".bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-    )
-    env = os.environ | {
-        "PATH": bin_folders,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
+    paths = [here / ".bin", Path(sys.executable).parent, os.environ["PATH"]]
+    env = os.environ | {"PATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks_of(page):
         if block.kind not in RUN or block.reason is not None:
@@ -174,16 +161,10 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
         elif block.kind == "python":
             exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
         else:
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block.code],
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, (
-                f"{page.name}:{block.line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-            )
+            words = ["bash", "-euo", "pipefail", "-c", block.code]
+            done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+            said = done.stdout[-2000:] + done.stderr[-2000:]
+            assert done.returncode == 0, f"{page.name}:{block.line}: {said}"
 
 
 def test_blocks_not_run_have_a_reason():

@@ -28,7 +28,6 @@ label_smoothing = 0.0
 def plant(row, word, rng):
     at = rng.integers(0, len(row) - len(word))
     row[at : at + len(word)] = list(word)
-    return at
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_multilabel_with_missing_labels(workshop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["mse", "huber", "poisson"])
+@pytest.mark.parametrize("loss", ["huber", "poisson"])  # mse is that of several objectives
 def test_regression(workshop, loss):
     rng = np.random.default_rng(2)
     rows, counts = random_rows(450, rng, 80), rng.integers(0, 4, 450)

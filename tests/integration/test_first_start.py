@@ -1,5 +1,7 @@
 """Test which settings the first start of a training chooses, and that a resumed run keeps them."""
 
+import contextlib
+
 import pytest
 import torch
 from small_task import assert_same_weights, fit, read_json, small_run, stopped, write_task
@@ -26,10 +28,6 @@ def threads_of(folder):
     return read_json(folder / "provenance.json")["threads"]
 
 
-def precision_of(folder):
-    return read_run_file(folder / "run.toml").training.precision
-
-
 def test_measuring_threads_does_not_change_the_training(train, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     train("one")
@@ -50,20 +48,13 @@ def test_a_resumed_run_keeps_its_threads(train, tmp_path, monkeypatch):
     assert threads_of(tmp_path / "model") == 2
 
 
-def test_the_chosen_precision_is_printed_and_recorded(train, tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
-    monkeypatch.setattr(hardware, "fast_precision", lambda: "bf16-mixed")
-    train("model")
-    assert precision_of(tmp_path / "model") == "bf16-mixed"
-    assert "precision bf16-mixed on " in caplog.text
-
-
 def test_a_resumed_run_keeps_its_precision(train, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    monkeypatch.setattr(hardware, "fast_precision", lambda: "bf16-mixed")
-    with stopped(2):
-        train("model")
-    monkeypatch.setattr(hardware, "fast_precision", lambda: "32-true")
-    train("model")
-    assert precision_of(tmp_path / "model") == "bf16-mixed"
+    for precision in ("bf16-mixed", "32-true"):
+        monkeypatch.setattr(hardware, "fast_precision", lambda precision=precision: precision)
+        with stopped(2) if precision == "bf16-mixed" else contextlib.nullcontext():
+            train("model")
+    run_file = read_run_file(tmp_path / "model/run.toml")
+    assert run_file.training.precision == "bf16-mixed"
+    assert caplog.text.count("precision bf16-mixed on ") == 2
     assert "resuming from the checkpoint of step 2" in caplog.text

@@ -46,12 +46,12 @@ def steps(tmp_path, monkeypatch, capsys):
     """
     monkeypatch.chdir(tmp_path)
 
-    def steps(run_file: str, audit: int = 0) -> tuple[list[str], pd.DataFrame]:
-        (tmp_path / "run.toml").write_text(run_file)
+    def steps(run_file):
+        Path("run.toml").write_text(run_file)
         run("ingest .")
         capsys.readouterr()
         run("split .")
-        assert exit_code("audit .") == audit
+        run("audit .")
         out, err = capsys.readouterr()
         return [*out.splitlines(), *err.splitlines()], read_tsv("split.tsv")
 
@@ -68,16 +68,14 @@ REMOVED = [
 ]
 
 
-def check(lines: list[str], split: pd.DataFrame) -> None:
+def check(lines, split):
     assert split["split"].value_counts().to_dict() == COUNTS
     assert lines[:3] == REMOVED
     assert "split: train: 20 records (10 positive)" in lines
     assert "split: test: 12 records (5 positive)" in lines
     assert "audit: compared 12 test records with 20 of train" in lines
     reasons = split[split["split"] == "dropped"]["reason"]
-    assert reasons.str.startswith(
-        ("removed from train: same sequence as ", "removed from valid: same sequence as ")
-    ).all()
+    assert reasons.str.match("removed from (train|valid): same sequence as ").all()
     assert reasons.str.endswith(", different label").sum() == 1
     audit, numbers = read_json("audit.json"), {"test": 12, "train": 20}
     assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, numbers, [])
@@ -97,24 +95,17 @@ def test_split_column_with_other_values(table, steps):
 
 def test_split_attribute_in_headers(table, steps):
     for label, name in enumerate(("n.fa", "p.fa")):
-        rows = table[table["label"] == label]
-        text = "".join(
-            f">{name[0]}{i} split={row.split}\n{row.sequence}\n"
-            for i, row in enumerate(rows.itertuples())
-        )
-        Path(name).write_text(text)
+        rows = table[table["label"] == label].reset_index().itertuples()
+        lines = (f">{name[0]}{row.Index} split={row.split}\n{row.sequence}\n" for row in rows)
+        Path(name).write_text("".join(lines))
     check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + COLUMN))
 
 
 def test_split_column_of_targets(table, steps):
-    Path("s.fa").write_text(
-        "".join(
-            f">r{i} label={row.label}\n{row.sequence}\n" for i, row in enumerate(table.itertuples())
-        )
-    )
-    table.assign(id=[f"r{i}" for i in range(len(table))], y=table["label"] + 0.5)[
-        ["id", "split", "y"]
-    ].to_csv("t.tsv", sep="\t", index=False)
+    lines = (f">r{row.Index} label={row.label}\n{row.sequence}\n" for row in table.itertuples())
+    Path("s.fa").write_text("".join(lines))
+    targets = table.assign(id=[f"r{i}" for i in table.index], y=table["label"] + 0.5)
+    targets[["id", "split", "y"]].to_csv("t.tsv", sep="\t", index=False)
     objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
     lines, split = steps(f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n{COLUMN}{objective}')
     assert split["split"].value_counts().to_dict() == COUNTS
@@ -131,10 +122,8 @@ def test_split_in_three_files(table, steps):
 def test_split_without_validation(table, steps):
     table[table["split"] == "train"].to_csv("train.csv", index=False)
     table[table["split"] == "test"].to_csv("test.csv", index=False)
-    lines, split = steps(
-        '[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction '
-        "= 0.25\n"
-    )
+    files = '[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n'
+    lines, split = steps(f"{files}[split]\nvalid_fraction = 0.25\n")
     assert lines[0].startswith("split: the data have no validation records; 6 are sampled from")
     assert split["split"].value_counts()["test"] == 12
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
@@ -149,18 +138,9 @@ def test_split_can_keep_duplicates(table, steps):
     assert any(warning in line for line in lines)
 
 
-def test_audit_limits_kept_duplicates(table, steps):
-    table.to_csv("all.csv", index=False)
-    limit = "[audit]\nmax_duplicates = 0\n"
-    lines, _ = steps(f"{TABLE}keep_duplicates = true\n{COLUMN}{limit}", audit=3)
-    assert "test records with the same sequence in train or pretraining: 1, such as" in lines[-1]
-
-
 def test_duplicate_pairs_match_in_both_inputs(table, steps):
-    table["other"] = [
-        f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}"
-        for i in range(len(table))
-    ]
+    four = ["ACGT"[i] * 8 for i in range(4)]
+    table["other"] = [four[i % 4] + four[i // 4 % 4] + four[i // 16] for i in table.index]
     # only the first copy has the partner of its original
     table.loc[0, "other"] = table.loc[32, "other"]
     table.to_csv("all.csv", index=False)
@@ -203,10 +183,7 @@ def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, ca
     Path("run.toml").write_text(TABLE + COLUMN)
     ingest_files("all.csv", "corpus", "dna", labels="label")
     assert exit_code("split .") == 1
-    message = (
-        "corpus: 6 records with a repeated sequence were dropped by ingest, before the "
-        "split was known; some may be in test. "
-    )
+    message = "corpus: 6 records with a repeated sequence were dropped by ingest, before the split"
     assert message in capsys.readouterr().err
     ingest_files("all.csv", "corpus", RecordRules(DNA, repeats="keep"), labels="label")
     run("split .")

@@ -34,7 +34,7 @@ MODELS = ["model", "members/2/model"]
 
 
 @pytest.fixture(params=OBJECTIVES)
-def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def kind(request, tmp_path, monkeypatch):
     """Write a task of each kind to the folder "both", and train two members."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -55,14 +55,14 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return request.param
 
 
-def judged(folder: str) -> tuple[dict, pd.DataFrame]:
+def judged(folder):
     """Return the test metrics and predictions of `evaluate`."""
     run("evaluate", folder)
     table = st.read_tsv(f"{folder}/predictions/test.tsv")
     return st.read_json(f"{folder}/metrics.json")["test"], table.set_index("id")
 
 
-def alone(folder: str) -> str:
+def alone(folder):
     """Copy the task with one of its members as its only model."""
     copy = st.copy_task(Path("both"), Path(folder.replace("/", "-")), Path("both") / folder)
     shutil.rmtree(copy / "members")
@@ -70,9 +70,7 @@ def alone(folder: str) -> str:
     return str(copy)
 
 
-def test_members_are_averaged_in_evaluate_and_score(
-    kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_members_are_averaged_in_evaluate_and_score(kind, capsys):
     test, table = judged("both")
     printed = capsys.readouterr().out
     each = [judged(alone(model)) for model in MODELS]
@@ -100,13 +98,11 @@ def test_members_are_averaged_in_evaluate_and_score(
         "labels": (["predicted"], ["predicted"]),
         "several": (["mark.u", "number.v"], ["mark.probability_u", "number.v"]),
     }[kind]
-    for judged_as, scored_as in zip(of_table, of_scores, strict=True):
-        if kind == "labels":
-            assert table[judged_as][both].tolist() == scores[scored_as][both].tolist()
-        else:
-            np.testing.assert_allclose(
-                table[judged_as][both], scores[scored_as][both], rtol=1e-4, atol=1e-5
-            )
+    judged_as, scored_as = table.loc[both, of_table], scores.loc[both, of_scores]
+    if kind == "labels":
+        assert judged_as.equals(scored_as)
+    else:
+        np.testing.assert_allclose(judged_as, scored_as, rtol=1e-4, atol=1e-5)
     if kind == "binary":
         threshold = Study("both").model.calibration.threshold
         assert test["model"]["chosen"]["calibrated_threshold"] == threshold

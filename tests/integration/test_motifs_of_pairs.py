@@ -85,12 +85,9 @@ def test_motif_of_the_first_input_is_supported(records):
     assert len(own)
     assert (own["effect_low"] > 0.5).all()
     assert not has_word(used["consensus"], DECOY).any()
-
-
-def test_no_motif_of_the_partner_is_supported(records):
-    motifs = MotifSet.load("partner")
-    assert set(motifs.table.get("input", [])) <= {"partner"}
-    assert not (motifs.table["verdict"] == "supported").any()
+    of_partner = MotifSet.load("partner").table
+    assert set(of_partner.get("input", [])) <= {"partner"}
+    assert not (of_partner["verdict"] == "supported").any()
 
 
 def test_decoy_is_not_supported_in_either_input(records):
@@ -160,14 +157,10 @@ def test_errors_about_motifs_of_pairs(records):
     with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one"):
         motifs.with_evidence("model/", table, labels)
     trained = [records[name] for name in explained.ids[:3]]
+    # another partner makes another record
+    others = [trained[0][2], trained[1][2], partners["sequence"][0]]
     with pytest.raises(ArgumentError, match="trained or selected on 2 of the 3 sequences"):
-        motifs.with_evidence(
-            "model/",
-            [of[1] for of in trained],
-            [1, 1, 1],
-            # another partner makes another record
-            partner=[trained[0][2], trained[1][2], partners["sequence"][0]],
-        )
+        motifs.with_evidence("model/", [of[1] for of in trained], [1] * 3, partner=others)
     other = decoys(explained.partner, [(0, 0)])
     with pytest.raises(ArgumentError, match="those of a second input, but the model has only one"):
         other.with_evidence("promoter", ["ACGT" * 75], [1])

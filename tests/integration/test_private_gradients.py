@@ -13,6 +13,7 @@ from selfattn_bio.training.transfer import LowRank
 pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
+BY_RECORD = config.ConvStemSection(token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record")
 KINDS = {
     "t5": {},
     "t5 in a window": {
@@ -29,11 +30,7 @@ KINDS = {
     "rotary, few keys": {"position": config.RotaryPosition(), "num_kv_heads": 1},
     "bigbird": {"pattern": config.BigBirdPattern(window=4, block=4, random_blocks=1, num_global=2)},
     "members": {"members": 2},
-    "stem by the record": {
-        "stem": config.ConvStemSection(
-            token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record"
-        )
-    },
+    "stem by the record": {"stem": BY_RECORD},
     "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
 }
@@ -58,32 +55,24 @@ def test_private_gradients_equal_per_record_loop(private_task, kind, canonical):
     run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})
     trainer = trainer_of(private_task, run)
     if kind == "lora":
-        for module in [
-            each
-            for each in trainer.bare.members[0].encoder.modules()
-            if isinstance(each, torch.nn.Linear)
-        ]:
-            register_parametrization(module, "weight", LowRank(module.weight, 2))
+        for module in [*trainer.bare.members[0].encoder.modules()]:
+            if isinstance(module, torch.nn.Linear):
+                register_parametrization(module, "weight", LowRank(module.weight, 2))
     with torch.no_grad():  # tables start at 0, where some gradients would be 0 too
         for parameter in trainer.bare.parameters():
-            parameter.add_(
-                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-            )
+            generator = torch.Generator().manual_seed(1)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
     # All records in one padded batch, without privacy.
     batch, _ = trainer.steps.batch(0, rows)
-    (
-        trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets)
-        / run.training.batch_size
-    ).backward()
+    total = trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets)
+    (total / run.training.batch_size).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
     # Record by record.
     max_norm, lengths = 0.5, []
-    wanted = {
-        name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
-    }
+    wanted = {name: torch.zeros_like(of) for name, of in trainer.bare.named_parameters()}
     for row in rows:
         batch, _ = trainer.steps.batch(0, np.array([row]))
         loss = trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets)
@@ -107,9 +96,8 @@ def test_private_gradients_equal_opacus(private_task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
-    trainer = trainer_of(
-        private_task, private_run(training={"shift": 0}, position=config.NoPositionSection())
-    )
+    run = private_run(training={"shift": 0}, position=config.NoPositionSection())
+    trainer = trainer_of(private_task, run)
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     batch, _ = trainer.steps.batch(0, rows)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
@@ -128,12 +116,8 @@ def test_private_gradients_equal_opacus(private_task):
 
 
 def test_private_gradients_are_independent_per_record(private_task, monkeypatch):
-    run = private_run(
-        training={"shift": 3, "reverse_complement": True},
-        dropout=0.3,
-        attention_dropout=0.3,
-        stochastic_depth=0.2,
-    )
+    dropped = {"dropout": 0.3, "attention_dropout": 0.3, "stochastic_depth": 0.2}
+    run = private_run(training={"shift": 3, "reverse_complement": True}, **dropped)
     trainer = trainer_of(private_task, run)
     (_, rows), *_ = trainer.steps.stream.batches(0)
 
@@ -185,9 +169,8 @@ def test_noise_and_batches_use_distinct_seeds(private_task, monkeypatch):
 def test_noise_scales_with_clipping_norm(private_task):
     of = []
     for length in (1.0, 0.25):
-        trainer = trainer_of(
-            private_task, private_run(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
-        )
+        privacy = PRIVACY.model_copy(update={"max_grad_norm": length})
+        trainer = trainer_of(private_task, private_run(privacy=privacy))
         trainer.steps.secret = 42
         trainer.steps.finish_gradients(None, 0)
         of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))

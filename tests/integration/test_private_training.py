@@ -1,7 +1,6 @@
 """Test private training: its budget, resuming, its model folder, and refused settings."""
 
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 40), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
+    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 20), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
 def test_early_stop_spends_full_epsilon(private_task, epsilon, delta, steps):
     run = st.private_run(
@@ -150,40 +149,6 @@ def test_trainer_refuses_hidden_batch_norm(private_task):
     message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
     with pytest.raises(TrainingError, match=message):
         st.trainer_of(private_task, run)
-
-
-NUMBERS = 'data = { sequences = "a", targets = "t.tsv" }'
-REFUSED = {
-    'model = { kind = "cnn" }': "model.kind 'cnn' cannot be used with [privacy], because its batch",
-    'model.stem.kind = "conv"': (
-        "model.stem kind 'conv' cannot be used with [privacy], because its batch norm mixes the "
-        "records of a batch. Use model.stem = "
-    ),
-    'model.stem.kind = "tower"': "model.stem kind 'tower' cannot be used",
-    "training.seeds = 2": "training.seeds cannot be used with [privacy], because each member would",
-    "training.accumulate = 4": "training.accumulate cannot be used with [privacy]",
-    "training.clip_norm = 2.0": "training.clip_norm cannot be used with [privacy]",
-    'training.class_weights = "balanced"': "training.class_weights cannot be used with [privacy]",
-    'training.precision = "16-mixed"': "training.precision '16-mixed' cannot be used with [",
-    'transfer = { parent = "other", adapt = "gradual" }': (
-        "transfer.adapt 'gradual' cannot be used with [privacy]"
-    ),
-    f'{NUMBERS}\nobjective = {{ kind = "multiclass", column = "c" }}': (
-        "objective.classes is required with [privacy]"
-    ),
-    f'{NUMBERS}\nobjective = {{ kind = "regression", columns = ["c"] }}': (
-        "objective.center is required with [privacy]"
-    ),
-    'data.sequences = "a"\nobjective.kind = "masked"\ntraining.window = 64': (
-        "training.window cannot be used with [privacy]"
-    ),
-}
-
-
-@pytest.mark.parametrize(("changes", "message"), REFUSED.items())
-def test_private_run_file_refusals(changes, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        st.small_run("privacy = { epsilon = 8.0, delta = 1e-3 }", changes)
 
 
 def test_private_run_has_no_default_variants():

@@ -1,12 +1,13 @@
-"""Two processes started by torchrun train like one process with the same batches."""
+"""Two processes train like one process with the same batches, also with other mixers."""
 
 import shutil
 import subprocess
 
 import pandas as pd
 import pytest
+import small_task as st
+from commands import words_of
 from fast_python import fast_python
-from small_task import copy_task, gradients_of, history, small, weights_of, write_task
 from torch.testing import assert_close
 
 from selfattn_bio.errors import TrainingError
@@ -28,7 +29,7 @@ precision = "32-true"
 def task(tmp_path_factory):
     """Create a run file, a corpus and a split, and train with one process."""
     folder = tmp_path_factory.mktemp("processes")
-    splits = write_task(folder, small(RUN), 43, 44)
+    splits = st.write_task(folder, st.small(RUN), 43, 44)
     # the last batch of an epoch has fewer records than processes
     assert splits.count("train") % 16 == 1
     train(folder)
@@ -38,38 +39,29 @@ def task(tmp_path_factory):
 def train(folder, *options, processes=1):
     torchrun = ["-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={processes}"]
     command = [fast_python(), *torchrun] if processes > 1 else []
-    command += [
-        fast_python(),
-        *["-m", "selfattn_bio.cli.main", "train", ".", "--threads", "1"],
-        *options,
-    ]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    command += [fast_python(), "-m", "selfattn_bio.cli.main", *words_of("train . --threads 1")]
+    command += options
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, check=False, **streams)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
 def assert_close_models(first, second):
-    pd.testing.assert_frame_equal(history(first), history(second), rtol=1e-4)
-    weights = weights_of(second)
-    for name, weight in weights_of(first).items():
-        assert_close(weights[name], weight, rtol=1e-3, atol=1e-4)
+    pd.testing.assert_frame_equal(st.history(first), st.history(second), rtol=1e-4)
+    assert_close(st.weights_of(first), st.weights_of(second), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["whole", "sharded"])
 def test_two_processes_have_losses_of_one(task, tmp_path, options):
-    two = copy_task(task, tmp_path / "two")
+    two = st.copy_task(task, tmp_path / "two")
     said = train(two, *options, processes=2)
     assert "2 processes, each with 1 thread;" in said
     assert said.count("model in model") == 1  # only the first process prints
     assert_close_models(task / "model", two / "model")
+    if not options:  # long tests of kills resume it
+        return
     shutil.rmtree(two / "model")
     max((two / "model.checkpoints").glob("step-*")).unlink()
     assert "resuming from the checkpoint of step 12" in train(two, *options, processes=2)
@@ -84,9 +76,34 @@ def test_two_processes_have_losses_of_one(task, tmp_path, options):
 )
 def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
     # Weights would not show a constant factor, which AdamW divides out of the gradients.
-    expected = gradients_of(task)
+    assert_same_gradients(task, **otherwise)
+
+
+def assert_same_gradients(task, **otherwise):
+    expected = st.gradients_of(task)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
-    assert_close(gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
+    assert_close(st.gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
+
+
+MIXERS = {
+    "dynamic": 'kind = "dynamic", block = 4, top = 1',
+    "hierarchical": 'kind = "hierarchical", window = 4, pool = 4',
+}
+STEPS = "training = { max_steps = 8, evaluate_every = 4, checkpoint_every = 4 }\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MIXERS)
+def test_mixers_on_two_processes_and_resumed(tmp_path, kind):
+    mixer = f'model.position.kind = "none"\nmodel.mixer = {{ {MIXERS[kind]} }}\n'
+    st.write_task(tmp_path, st.small(STEPS, mixer))
+    assert_same_gradients(tmp_path, processes=2)
+    dropout = "model = { dropout = 0.1, attention_dropout = 0.1 }\n"
+    run_file = st.small_run(STEPS, dropout, mixer)
+    whole = st.fit(tmp_path, run_file, "whole")
+    with st.stopped(3):
+        st.fit(tmp_path, run_file, "again")
+    st.assert_same_weights(whole, st.fit(tmp_path, run_file, "again"))
 
 
 def test_sharding_needs_several_processes():

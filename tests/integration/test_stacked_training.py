@@ -82,11 +82,11 @@ def test_stack_beats_untrained_network(task):
 
 
 def test_evaluate_saves_stack_parts_as_baselines(task):
-    part, baseline = (
-        st.read_json(task / folder / "baseline.json")
-        for folder in ("model/stack/exact_positions", "baselines/exact_positions")
-    )
+    files = [task / of / "exact_positions/baseline.json" for of in ("model/stack", "baselines")]
+    part, baseline = map(st.read_json, files)
     assert part["arrays_sha256"] == baseline["arrays_sha256"]
+    number = st.read_json(task / "model/provenance.json")["num_train"]
+    assert {part.records for part in fitted_parts(task / "model").values()} == {number}
 
 
 def test_scores_and_predictions_use_the_stack(task):
@@ -101,11 +101,6 @@ def test_scores_and_predictions_use_the_stack(task):
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences]
     np.testing.assert_allclose(scores, model.logits(letters), rtol=1e-6)
     assert scores[0] > scores[1]
-
-
-def test_parts_are_fitted_to_training_records(task):
-    number = st.read_json(task / "model/provenance.json")["num_train"]
-    assert {part.records for part in fitted_parts(task / "model").values()} == {number}
 
 
 def test_explain_includes_stack_parts(task):
@@ -130,11 +125,9 @@ def test_stop_between_parts_keeps_checkpoint(task, changed, monkeypatch):
     assert not (folder / "model").exists()
     st.run_steps("train", folder)
     assert fitted[1:] == ["kmer6_logistic", "exact_positions"]
-    again, first = (
-        st.read_json(of / "model/provenance.json")["calibration"] for of in (folder, task)
-    )
-    assert again == first
-    assert again["strands"] == "given"
+    again, first = (st.read_json(of / "model/provenance.json") for of in (folder, task))
+    assert again["calibration"] == first["calibration"]
+    assert first["calibration"]["strands"] == "given"
 
 
 def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
@@ -181,21 +174,11 @@ def test_network_alone_is_that_of_the_model():
     assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
 
 
-@pytest.mark.parametrize(
-    "name", ["model", "network", "gc", "partner_composition", "markov", "label"]
-)
-def test_variant_with_a_reserved_name_is_refused(name):
-    with pytest.raises(ValueError, match=f"'{name}' is the name of the model, of a baseline"):
-        st.small_run(RUN, f"variants.{name}.training.max_steps = 5")
-
-
 def test_part_with_other_settings_is_fitted_again(task):
     run = read_run_file(task / "run.toml")
     rng = np.random.default_rng(0)
-    letters = {
-        split: list(rng.choice(np.frombuffer(b"ACGT", np.uint8), (40, 24)))
-        for split in ("train", "valid", "test")
-    }
+    bases, splits = np.frombuffer(b"ACGT", np.uint8), ("train", "valid", "test")
+    letters = {split: list(rng.choice(bases, (40, 24))) for split in splits}
     labels = {split: np.arange(40) % 2 for split in letters}
     given, both = (
         BASELINES["kmer6_logistic"](Setup(SequencePolicy(DNA), strands)).fit(
@@ -259,16 +242,16 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
     assert stored == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
 
 
+STACK, POSITIONAL = 'stack.parts = ["kmer6_logistic"', "kmer6_positional_logistic"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ('training.labels = "shuffled"', "fitted with another value of training.labels"),
+        (f'{STACK}, "{POSITIONAL}"]', f"its stack has no part '{POSITIONAL}'"),
         (
-            'stack.parts = ["kmer6_logistic", "kmer6_positional_logistic"]',
-            "its stack has no part 'kmer6_positional_logistic'",
-        ),
-        (
-            'stack.parts = ["kmer6_logistic"]\nevaluation.strands = "both"',
+            f'{STACK}]\nevaluation.strands = "both"',
             "part 'kmer6_logistic' of its stack was fitted with other strands",
         ),
     ],
@@ -353,22 +336,22 @@ def test_other_objectives_are_scored_and_explained(others, kind):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("damage", "message"),
     [
-        (lambda stored: stored["bias"].pop(), "weights.network has 2 values for 1 outputs"),
+        ("stored['bias'].pop()", "weights.network has 2 values for 1 outputs"),
         (
-            lambda stored: [each.pop() for each in (stored["bias"], *stored["weights"].values())],
+            "for each in (stored['bias'], *stored['weights'].values()): each.pop()",
             "bias has 1 values for the 2 outputs of run.toml",
         ),
-        (lambda stored: stored["weights"]["network"].__setitem__(1, -0.5), "weights.network.1: "),
-        (lambda stored: stored["bias"].__setitem__(0, float("inf")), "bias.0: "),
+        ("stored['weights']['network'][1] = -0.5", "weights.network.1: "),
+        ("stored['bias'][0] = float('inf')", "bias.0: "),
     ],
 )
-def test_damaged_weights_of_several_outputs(others, tmp_path, change, message):
+def test_damaged_weights_of_several_outputs(others, tmp_path, damage, message):
     shutil.copytree(others["regression"] / "model", tmp_path / "model")
     path = tmp_path / "model/stack/weights.json"
     stored = st.read_json(path)
-    change(stored)
+    exec(damage, {"stored": stored})
     path.write_text(json.dumps(stored))
     with pytest.raises(ModelFolderError, match=re.escape(f"weights.json: {message}")):
         load(tmp_path / "model")

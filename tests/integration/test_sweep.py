@@ -19,7 +19,7 @@ sweep."training.learning_rate" = [1e-3, 1e-2]
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(tmp_path, monkeypatch):
     """Write a corpus and its split to the current folder."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -30,13 +30,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     return Study(".")
 
 
-def test_sweep_never_reads_test_records(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: set[int] = set()
-    letters = Corpus.letters
+def test_sweep_never_reads_test_records(study, monkeypatch, capsys):
+    asked, letters = set(), Corpus.letters
 
-    def noted(self: Corpus, row: int) -> np.ndarray:
+    def noted(self, row):
         asked.add(int(row))
         return letters(self, row)
 

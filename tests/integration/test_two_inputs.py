@@ -15,7 +15,7 @@ from paired_tasks import explain_both, held_out, motif_and_peak, two_motifs, wri
 from sklearn.metrics import average_precision_score
 
 import selfattn_bio
-from selfattn_bio import Study, config
+from selfattn_bio import config
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.methods import (
     CPLRP,
@@ -95,28 +95,21 @@ def test_scores_equal_evaluate_in_any_order(here):
     expected = pytest.approx(told["model_logit"].to_numpy(), abs=1e-4)
     assert scored.loc[told.index, "logit"].to_numpy() == expected
     names = list(told.index[:5])
-    pairs = [here[name][1:3] for name in names]
-    table = selfattn_bio.score_sequences(
-        "model/", [first for first, _ in pairs], partner=[partner for _, partner in pairs]
-    )
-    assert table["logit"].to_numpy() == pytest.approx(
-        scored.loc[names, "logit"].to_numpy(), abs=1e-4
-    )
-    both = selfattn_bio.score_sequences(["model/", "model/"], [pairs[0][0]], partner=[pairs[0][1]])
+    first, partner = ([here[name][i] for name in names] for i in (1, 2))
+    table = selfattn_bio.score_sequences("model/", first, partner=partner)
+    expected = pytest.approx(scored.loc[names, "logit"].to_numpy(), abs=1e-4)
+    assert table["logit"].to_numpy() == expected
+    both = selfattn_bio.score_sequences(["model/"] * 2, first[:1], partner=partner[:1])
     assert both["spread"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        CPLRP(),
-        AttnLRPCopies(copies=2),
-        IntegratedGradients(steps=3),
-        Guided(),
-        Saturation(),
-        BlockOcclusion(draws=1),
-    ],
+PAIR_METHODS = (
+    *(CPLRP(), AttnLRPCopies(copies=2), IntegratedGradients(steps=3), Guided(), Saturation()),
+    BlockOcclusion(draws=1),
 )
+
+
+@pytest.mark.parametrize("method", PAIR_METHODS)
 def test_attribution_methods_explain_both_inputs(here, method):
     names = ["r0", "r1", "r2"]
     first, partner = ([here[name][i] for name in names] for i in (1, 2))
@@ -128,17 +121,15 @@ def test_attribution_methods_explain_both_inputs(here, method):
 
 def test_saved_explanation_of_two_inputs(here, tmp_path):
     explanation = Explanation.load("attribution")
-    explanation.save(tmp_path / "again")
-    again = Explanation.load(tmp_path / "again")
+    explanation.save(tmp_path)
+    again = Explanation.load(tmp_path)
     np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
 
 
 @pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout"])
 def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):
-        selfattn_bio.explain(
-            "model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]()
-        )
+        selfattn_bio.explain("model/", ["ACGT"], partner=["ACGT"], method=METHODS[name]())
 
 
 TAKES_ONE = "does not support models with two inputs"
@@ -183,21 +174,17 @@ def test_two_input_scoring_errors(here):
         load(["model/", "promoter"])
 
 
-def test_two_input_training_resumes_bit_for_bit(here, tmp_path, monkeypatch):
+def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     """A training that stops after a checkpoint and resumes has the same losses, bit for bit."""
-    text = Path("run.toml").read_text()
-    text = text.replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
-    for name in ("whole", "parts"):
-        st.copy_task(Path(), tmp_path / name)
-        file = tmp_path / name / "run.toml"
-        file.write_text(text.replace("evaluate_every = 50", "evaluate_every = 4"))
-    monkeypatch.chdir(tmp_path)
-    st.run_steps("train", "whole")
+    run_file = config.read_run_file("run.toml")
+    changes = {"max_steps": 8, "checkpoint_every": 4, "evaluate_every": 4}
+    training = run_file.training.model_copy(update=changes)
+    run_file = run_file.model_copy(update={"training": training})
+    whole, parts = (st.copy_task(Path(), tmp_path / name) for name in ("whole", "parts"))
+    model = st.fit(whole, run_file)
     with st.crashed(6):
-        Study("parts").train(threads=1)
-    st.run_steps("train", "parts")
-    weights = [Path(name, "model/model.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert weights[0] == weights[1]
+        st.fit(parts, run_file)
+    st.assert_same_weights(model, st.fit(parts, run_file))
 
 
 def test_track_as_partner(tmp_path, monkeypatch):

@@ -33,6 +33,9 @@ WORDS = {
     "PAIRED": "[partner]\nkind = 'sequence'\nfiles = 's.fa'\n[model]\nkind = 'paired'",
     "MASKED": "[objective]\nkind = 'masked'",
     "CAUSAL": "[objective]\nkind = 'causal'",
+    "PRIVACY": "[privacy]\nepsilon = 8.0\ndelta = 1e-3",
+    "NO_STEM": "[model]\nkind = 'attention'\nstem = { kind = 'none' }",
+    "BALANCE": "balance = { kind = 'sample', by = 'gc' }",
 }
 BEGINNINGS = ("[data]", "EMPTY", "FILES", "SEQUENCES", "TABLE", "PARTS", "BINS", "PROTEIN")
 # mistakes in single keys
@@ -56,6 +59,10 @@ tokens.k = 0 => 4: unknown key 'tokens' in [data]; did you mean 'test'?
 ATTENTION / stem = { pool = 2 } => 6: missing key 'kind' in [model.stem]; choose one of 'none'
 [split] / kind = 'chromosome' / valid = ['a'] => 4: missing key 'test' in [split]
 [variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model,
+[variants.network] / training = { labels = 'shuffled' } => 'network' is the name of the model, of a
+[variants.markov] / training = { labels = 'shuffled' } => 'markov' is the name of the model, of a
+[variants.partner_composition] / training = { labels = 'shuffled' }
+    => 'partner_composition' is the name of the model, of a baseline
 [variants.Bad] / training = { labels = 'shuffled' } => 4: invalid name 'Bad' in [variants]; expected
 [training] / batch_size = x => 5: run file is not valid TOML: Invalid value (at line 5, column 14)
 [interpret] / database = "C:\my\mine.meme" => 5: run file is not valid TOML: Unescaped '\' in a
@@ -207,6 +214,35 @@ PROTEIN / [interpret] / caller = { kind = 'modisco' } => finds motifs in DNA, bu
     [interpret] / caller = { kind = 'modisco' }
     => finds motifs in DNA, but the partners are protein; use 'clusters'
 PAIRED / encoder = { strands = 'shared' } => strands 'shared' cannot be used in the encoders of
+PRIVACY / [model] / kind = 'cnn'
+    => model.kind 'cnn' cannot be used with [privacy], because its batch
+PRIVACY / ATTENTION / stem = { kind = 'conv' } => model.stem kind 'conv' cannot be used with
+    [privacy], because its batch norm mixes the records of a batch. Use model.stem =
+PRIVACY / ATTENTION / stem = { kind = 'tower' } => model.stem kind 'tower' cannot be used
+PRIVACY / NO_STEM / [training] / seeds = 2
+    => training.seeds cannot be used with [privacy], because each member would
+PRIVACY / NO_STEM / [training] / accumulate = 4 => training.accumulate cannot be used with [privacy]
+PRIVACY / NO_STEM / [training] / clip_norm = 2.0 => training.clip_norm cannot be used with [privacy]
+PRIVACY / NO_STEM / [training] / class_weights = 'balanced'
+    => training.class_weights cannot be used with [privacy]
+PRIVACY / NO_STEM / [training] / precision = '16-mixed'
+    => training.precision '16-mixed' cannot be used with [
+PRIVACY / NO_STEM / [transfer] / parent = 'other' / adapt = 'gradual'
+    => transfer.adapt 'gradual' cannot be used with [privacy]
+PRIVACY / NO_STEM / [training] / BALANCE => training.balance cannot be used with [privacy], because
+    records must be sampled and weighted equally; remove it
+TABLE / PRIVACY / NO_STEM / [objective] / kind = 'multiclass' / column = 'c'
+    => objective.classes is required with [privacy]
+TABLE / PRIVACY / NO_STEM / [objective] / kind = 'regression' / columns = ['c']
+    => objective.center is required with [privacy]
+SEQUENCES / MASKED / PRIVACY / NO_STEM / [training] / window = 64
+    => training.window cannot be used with [privacy]
+[training] / BALANCE / class_weights = 'balanced' => training.class_weights cannot be used with
+    training.balance, which already balances the labels of each group; remove it
+SEQUENCES / MASKED / [training] / BALANCE
+    => training.balance cannot be used with objective 'masked', only with 'binary'
+SEQUENCES / MASKED / [evaluation] / groups = ['a']
+    => evaluation.groups cannot be used with objective 'masked', only with 'binary'
 [interpret] / window = [5, 5] => 5: [interpret] window [5, 5] is empty or combines both ends of a
 [interpret] / window = [-5, 5] => 5: [interpret] window [-5, 5] is empty or combines both ends
 """
