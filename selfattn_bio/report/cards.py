@@ -132,11 +132,8 @@ def findings(
         For protein, GC content and strand are left out.
     """
     matched = "GC content and length" if alphabet == "dna" else "length"
-    letters, unit = "bases" if alphabet == "dna" else "residues", row["unit"]
+    letters = "bases" if alphabet == "dna" else "residues"
     level = task.interpret.significance
-
-    def span(name: str) -> str:
-        return words.interval(words.of_row(row, name), 2, sign=True)
 
     def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:
         clear = row[f"{name}_q"] < level and abs(value) >= least
@@ -145,49 +142,12 @@ def findings(
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
-    def when_shuffled(loss: float) -> str:
-        return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
-
-    effect = min(row["effect"], row["necessity"], key=abs)
-    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
-    if pd.notna(row["difference"]):
-        # the reverse of the records only if these differ clearly
-        effect = direction * effect if row["enrichment_q"] < level else abs(effect)
     # Required column, question, function that returns answer and text
     lines: list[tuple[str, str, Any]] = [
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
-        ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", effect, row["min_effect"]),
-            f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
-            f"with nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
-            f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
-        ("null_p", "Does it use it more than permuted motifs?", lambda: (
-            YES if row["null_p"] <= NULL_P else NO,
-            f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
-            f"{when_shuffled(row['null_necessity'])} at the 95th percentile; "
-            f"p = {words.p_value(row['null_p'])}.")),
-        ("sufficiency_q", "Is one site sufficient?", lambda: (
-            answer("sufficiency", direction * row["sufficiency"]),
-            f"Inserting one site into a shuffled record changes its {unit} by "
-            f"{words.figure(row['sufficiency'], 2, sign=True)} "
-            f"({span('sufficiency')}); {q('sufficiency')}.")),
-        ("stability", "Do all networks of the model use it?", lambda: (
-            "", f"{words.percent(row['stability'])} of them, each tested alone.")),
-        ("position_q", "Does it prefer a position?", lambda: (
-            answer("position"),
-            "Positions of the best hits compared with those of permuted motifs: "
-            f"{q('position')}.")),
-        ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
-            answer("window"),
-            f"{row['window_hits']:.0f} best hits are there, "
-            f"{words.figure(row['window_expected'], 1)} are expected from permuted motifs; "
-            f"{q('window')}.")),
-        ("strand_q", "Does it prefer a strand?", lambda: (
-            (YES if row["strand_q"] < level else NO),
-            f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
-            f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
-            f"{q('strand')}.")),
-    ]  # fmt: skip
+        *_of_use(row, letters, level, answer, q),
+        *_of_sites(row, answer, q),
+    ]
     tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
     ]
@@ -232,6 +192,70 @@ def _of_numbers(
             f"difference of the means is {shift('difference')}; {q('enrichment')}.")),
         ("matched_q", f"Also compared with records matched for {matched}?", lambda: (
             answer("matched", agreement), f"{shift('matched_difference')}; {q('matched')}.")),
+    ]  # fmt: skip
+
+
+def _of_use(
+    row: Mapping[Any, Any],
+    letters: str,
+    level: float,
+    answer: Callable[..., str],
+    q: Callable[[str], str],
+) -> list[tuple[str, str, Any]]:
+    """Return the lines about the use of a motif by the model."""
+    unit = row["unit"]
+    effect = min(row["effect"], row["necessity"], key=abs)
+    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
+    if pd.notna(row["difference"]):
+        # the reverse of the records only if these differ clearly
+        effect = direction * effect if row["enrichment_q"] < level else abs(effect)
+
+    def span(name: str) -> str:
+        return words.interval(words.of_row(row, name), 2, sign=True)
+
+    def when_shuffled(loss: float) -> str:
+        return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
+
+    return [
+        ("effect_q", "Does the model use it?", lambda: (
+            answer("effect", effect, row["min_effect"]),
+            f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
+            f"with nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
+            f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
+        ("null_p", "Does it use it more than permuted motifs?", lambda: (
+            YES if row["null_p"] <= NULL_P else NO,
+            f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
+            f"{when_shuffled(row['null_necessity'])} at the 95th percentile; "
+            f"p = {words.p_value(row['null_p'])}.")),
+        ("sufficiency_q", "Is one site sufficient?", lambda: (
+            answer("sufficiency", direction * row["sufficiency"]),
+            f"Inserting one site into a shuffled record changes its {unit} by "
+            f"{words.figure(row['sufficiency'], 2, sign=True)} "
+            f"({span('sufficiency')}); {q('sufficiency')}.")),
+        ("stability", "Do all networks of the model use it?", lambda: (
+            "", f"{words.percent(row['stability'])} of them, each tested alone.")),
+    ]  # fmt: skip
+
+
+def _of_sites(
+    row: Mapping[Any, Any], answer: Callable[..., str], q: Callable[[str], str]
+) -> list[tuple[str, str, Any]]:
+    """Return the lines about position and strand of the sites of a motif."""
+    return [
+        ("position_q", "Does it prefer a position?", lambda: (
+            answer("position"),
+            "Positions of the best hits compared with those of permuted motifs: "
+            f"{q('position')}.")),
+        ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
+            answer("window"),
+            f"{row['window_hits']:.0f} best hits are there, "
+            f"{words.figure(row['window_expected'], 1)} are expected from permuted motifs; "
+            f"{q('window')}.")),
+        ("strand_q", "Does it prefer a strand?", lambda: (
+            answer("strand"),
+            f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
+            f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
+            f"{q('strand')}.")),
     ]  # fmt: skip
 
 
