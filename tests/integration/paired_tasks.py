@@ -9,21 +9,15 @@ from selfattn_bio.attribution.methods import AttnLRP
 
 DNA_MOTIFS, DOMAIN, PROTEIN = ("TGACTCAT", "CACGTGGC"), "HWKCNR", "ACDEFGHIKLMNPQRSTVWY"
 RUN = """
-[data]
-positives = "positives.fa"
-negatives = "negatives.fa"
-
+data = {{ positives = "positives.fa", negatives = "negatives.fa" }}
+tokens.k = 1
+evaluation.bootstraps = 50
 [partner]
 {partner}
-
-[tokens]
-k = 1
-
 [model]
 kind = "paired"
 members = 1
 {more}
-
 [model.encoder]
 embed_dim = 32
 num_layers = 1
@@ -32,16 +26,11 @@ feedforward_dim = 64
 dropout = 0.1
 attention_dropout = 0.1
 head = {{ kind = "pooling", parts = 1 }}
-
 [training]
 max_steps = {steps}
 warmup_steps = 30
 evaluate_every = 50
 label_smoothing = 0.0
-
-[evaluation]
-bootstraps = 50
-
 [interpret]
 max_sequences = 64
 method = {{ kind = "attnlrp" }}
@@ -104,9 +93,8 @@ def write_pairs(folder, kind, sample, number, steps):
     rng = np.random.default_rng(0)
     records = {f"r{i}": (i % 2, *sample(rng, i % 2)) for i in range(number)}
     for label, name in ((1, "positives"), (0, "negatives")):
-        (folder / f"{name}.fa").write_text(
-            "".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label)
-        )
+        lines = (f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label)
+        (folder / f"{name}.fa").write_text("".join(lines))
     partners = {key: records[key][2] for key in list(records)[::-1]}  # may come in any order
     if kind == "track":
         np.savez(folder / "partners.npz", **partners)

@@ -6,6 +6,7 @@ import pytest
 import small_task as st
 import torch
 from commands import run
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.data.batches import BalancedOrder
@@ -43,11 +44,9 @@ def task(tmp_path_factory):
         rows.append((f"r{i}", "".join(letters), label, "minor" if minor else "major", split))
     table = pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
     table.drop(columns="split").to_csv(folder / "records.csv", index=False)
-    text = (
-        f'[data]\nsequences = "{folder}/records.csv"\nlabel = "label"\n[evaluation]\ngroups = '
-        '["origin"]\nbootstraps = 50\n[variants]\n'
-    )
-    (folder / "run.toml").write_text(text)
+    data = f'[data]\nsequences = "{folder}/records.csv"\nlabel = "label"\n'
+    evaluation = '[evaluation]\ngroups = ["origin"]\nbootstraps = 50\n[variants]\n'
+    (folder / "run.toml").write_text(data + evaluation)
     run("ingest", folder)
     ids = st.corpus_of(folder).records["id"]
     st.write_split(folder, table.set_index("id").loc[ids, "split"].values)
@@ -72,10 +71,8 @@ def judged(task, model):
     logits = load(model).logits(st.letters_of(task, "test"))
     labels = corpus.records["label"].to_numpy(dtype=int)[rows]
     origin = corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows]
-    each = [
-        worst_auroc(origin[of], labels[of], logits[of])
-        for of in (origin == "major", origin == "minor")
-    ]
+    groups = (origin == "major", origin == "minor")
+    each = [worst_auroc(origin[of], labels[of], logits[of]) for of in groups]
     of_all = worst_auroc(np.full(len(rows), ""), labels, logits)
     return of_all, worst_auroc(origin, labels, logits), abs(each[0] - each[1])
 
@@ -112,9 +109,8 @@ def test_best_step_is_chosen_by_worst_group(models):
 
 
 def test_weights_and_samples_balance_group_and_label(task):
-    reweighting, sampling = (
-        st.trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
-    )
+    ways = ("reweight", "sample")
+    reweighting, sampling = (st.trainer_of(task, run_file(way)).steps for way in ways)
     corpus, train = reweighting.data.corpus, reweighting.data.train
     origin = corpus.targets(["origin"])["origin"].to_numpy()[train.rows]
     labels, weights = reweighting.stream.split.targets.T
@@ -135,14 +131,11 @@ def test_loss_multiplies_records_by_weight(task):
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
     trainer = st.trainer_of(task, run)
     trainer.bare.eval()  # use the running statistics of batch norm
-    outputs, targets = (
-        torch.randn(5, 1, 1),
-        torch.tensor([[0.0, 2.0], [1.0, 0.5], [1.0, 3.0], [0.0, 1.0], [1.0, 0.0]]),
-    )
-    plain = torch.nn.functional.binary_cross_entropy_with_logits(
-        outputs[:, 0, 0], targets[:, 0], reduction="none"
-    )
-    assert torch.allclose(trainer.steps.loss.sum(outputs, targets), (plain * targets[:, 1]).sum())
+    outputs, labels = torch.randn(5, 1, 1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    weights = torch.tensor([2.0, 0.5, 3.0, 1.0, 0.0])
+    expected = binary_cross_entropy_with_logits(outputs[:, 0, 0], labels, weights, reduction="sum")
+    found = trainer.steps.loss.sum(outputs, torch.stack([labels, weights], 1))
+    assert torch.allclose(found, expected)
     trainer.steps.add_gradients(0)
     assert any(bool(each.grad.any()) for each in trainer.bare.parameters() if each.grad is not None)
 

@@ -31,12 +31,12 @@ shift = 0
 """
 
 
-def peptides(number: int, alphabet: str, first: str, rng: np.random.Generator) -> list[str]:
+def peptides(number, alphabet, first, rng):
     return [first + "".join(rng.choice(list(alphabet), rng.integers(8, 30))) for _ in range(number)]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("protein"), np.random.default_rng(0)
     classes = {
         "positives": peptides(80, "KRLAGIKK", "", rng),
@@ -52,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_protein_shortcut_baselines_are_reported(results: Path) -> None:
+def test_protein_shortcut_baselines_are_reported(results):
     metrics = read_json(results / "metrics.json")
     baselines = metrics["test"]["baselines"]
     shown = ["length", "first_letter", "composition", "kmer2_logistic", "kmer2_trees"]
@@ -63,7 +63,7 @@ def test_protein_shortcut_baselines_are_reported(results: Path) -> None:
     assert metrics["test"]["model"]["auroc"]["value"] > 0.9
 
 
-def test_protein_slices_omit_gc(results: Path) -> None:
+def test_protein_slices_omit_gc(results):
     slices = read_json(results / "metrics.json")["slices"]
     assert list(slices) == ["length", "begins_with_m"]
     without, with_m = slices["begins_with_m"]
@@ -72,14 +72,14 @@ def test_protein_slices_omit_gc(results: Path) -> None:
     assert without["model"]["auroc"]["value"] > 0.9
 
 
-def test_protein_residues_have_attributions(results: Path) -> None:
+def test_protein_residues_have_attributions(results):
     with np.load(results / "attribution" / "attribution.npz") as arrays:
         assert arrays["hypothetical"].shape[2] == 20
         there = arrays["letters"] > 0
         assert (np.abs(arrays["hypothetical"]).sum(axis=2)[there] > 0).mean() > 0.9
 
 
-def test_protein_motifs_have_no_match(results: Path) -> None:
+def test_protein_motifs_have_no_match(results):
     page, motifs = (results / "report.html").read_text(), read_tsv(results / "motifs.tsv")
     assert motifs["match"].isna().all()
     assert words.motif_sentence(motifs) in page

@@ -50,11 +50,8 @@ def steps_of(folder):
 def test_other_output_folder_is_refused_before_training(task):
     (task / "model").mkdir()
     (task / "model" / "thesis.tex").write_text("years")
-    wanted = (
-        r"model: the folder is not replaced: it contains 'thesis\.tex', which is not part of the "
-        r"model"
-    )
-    with pytest.raises(OutputError, match=wanted):
+    message = r"model: the folder is not replaced: it contains 'thesis\.tex', which is not part of"
+    with pytest.raises(OutputError, match=message):
         fit(task)
     assert (task / "model" / "thesis.tex").read_text() == "years"
     assert not (task / "model.checkpoints").exists()
@@ -154,9 +151,8 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, caplog, monkey
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA comes first")
 def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
-    monkeypatch.setattr(
-        "lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True
-    )
+    accelerator = "lightning_fabric.accelerators.mps.MPSAccelerator"
+    monkeypatch.setattr(f"{accelerator}.is_available", lambda: True)
     assert open_fabric("32-true").device.type == "cpu"
 
 
@@ -166,7 +162,9 @@ def test_float16_is_not_sharded():
         check_shardable(run_file(precision="16-mixed"))
 
 
-def test_float16_gradients_may_overflow(task):
+def test_only_float16_gradients_may_overflow(task):
+    with pytest.raises(TrainingError, match=r"step 1: loss 0\.5, gradient norm inf"):
+        trainer_of(task)._check_finite(0.5, math.inf)
     trainer = trainer_of(task, precision="16-mixed")
     for norms in ([math.inf] * (OVERFLOWS - 1), [1.0], [math.nan] * (OVERFLOWS - 1)):
         for norm in norms:
@@ -189,8 +187,3 @@ def test_float16_endless_overflow_stops_training(task):
     with pytest.raises(TrainingError, match=message):
         trainer.take_step()
     assert torch.equal(weight, before)  # none of those steps changed the weights
-
-
-def test_float32_infinite_gradient_stops_training(task):
-    with pytest.raises(TrainingError, match=r"step 1: loss 0\.5, gradient norm inf"):
-        trainer_of(task)._check_finite(0.5, math.inf)

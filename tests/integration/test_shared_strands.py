@@ -8,16 +8,10 @@ import torch
 from commands import run
 
 from selfattn_bio import config, load, score_sequences
+from selfattn_bio.attribution import methods
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.attribution.methods import (
-    AttnLRP,
-    AttnLRPCopies,
-    Gradient,
-    GradientRollout,
-    Received,
-    Saturation,
-)
+from selfattn_bio.attribution.methods import Gradient, Saturation
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.embedding import embed
@@ -99,9 +93,7 @@ def test_commands_train_and_evaluate_the_model(task):
 def test_scores_equal_the_other_strand(task, folders):
     model = load([task / folder for folder in folders])
     assert model.both_strands
-    given, other = (
-        score_sequences(model, texts) for texts in (sequences(), other_strand(sequences()))
-    )
+    given, other = (score_sequences(model, of(sequences())) for of in (list, other_strand))
     np.testing.assert_allclose(given["logit"], other["logit"], rtol=0, atol=1e-5)
     assert given["logit"].std() > 1e-3
     pd.testing.assert_frame_equal(given, score_sequences(model, sequences(), rc=True))
@@ -119,9 +111,8 @@ def test_explain_command_finds_the_motif(task):
 
 
 def test_embeddings_swap_halves(task):
-    given, other = (
-        embed(task / "model", texts).vectors for texts in (sequences(), other_strand(sequences()))
-    )
+    both = (sequences(), other_strand(sequences()))
+    given, other = (embed(task / "model", texts).vectors for texts in both)
     assert given.shape == (6, 2 * 2 * 8)
     np.testing.assert_allclose(given, np.roll(other, 16, axis=1), rtol=0, atol=1e-5)
     assert embed(task / "model", []).vectors.shape == (0, 32)
@@ -164,33 +155,27 @@ def test_gradient_scores_are_substitution_effects(k):
     """With small embeddings the network is linear in them, so both methods must agree."""
     scorer = network_of(k, embedding=1e-5)
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences(2)]
-    for found, measured in zip(
-        *(method.scores(scorer, letters, Target()) for method in (Gradient(), Saturation())),
-        strict=True,
-    ):
+    each = (method.scores(scorer, letters, Target()) for method in (Gradient(), Saturation()))
+    for found, measured in zip(*each, strict=True):
         np.testing.assert_allclose(found, measured, rtol=0, atol=0.01 * np.abs(measured).max())
         assert measured.std() > 1e-8
 
 
-@pytest.mark.parametrize(
-    "method",
-    [AttnLRP(), AttnLRPCopies(copies=2, fraction=0.0), Gradient(), Saturation()],
-    ids=lambda each: each.name,
-)
+COPIES = methods.AttnLRPCopies(copies=2, fraction=0.0)
+
+
+@pytest.mark.parametrize("method", [methods.AttnLRP(), COPIES, Gradient(), Saturation()])
 def test_attributions_of_other_strand_are_mirrored(method):
     scorer = network_of(3)
-    given, other = (
-        explain(scorer, texts, method=method).hypothetical
-        for texts in (sequences(), other_strand(sequences()))
-    )
+    both = (sequences(), other_strand(sequences()))
+    given, other = (explain(scorer, texts, method=method).hypothetical for texts in both)
     for row, text in enumerate(sequences()):
-        np.testing.assert_allclose(
-            given[row, : len(text)], other[row, : len(text)][::-1, ::-1], rtol=0, atol=1e-6
-        )
+        mirrored = other[row, : len(text)][::-1, ::-1]
+        np.testing.assert_allclose(given[row, : len(text)], mirrored, rtol=0, atol=1e-6)
     assert np.abs(given).max() > 1e-3
 
 
-@pytest.mark.parametrize("method", [Received(), GradientRollout()], ids=lambda each: each.name)
+@pytest.mark.parametrize("method", [methods.Received(), methods.GradientRollout()])
 def test_attention_is_read_on_the_given_strand(method):
     scorer = network_of(num_layers=1)
     given = scorer.run.model.model_copy(update={"strands": "given"})
@@ -206,14 +191,9 @@ def test_attention_is_read_on_the_given_strand(method):
 
 
 def test_score_reads_each_sequence_once(monkeypatch):
-    scorer, read = network_of(), []
-    monkeypatch.setattr(
-        Scorer,
-        "of_each",
-        lambda *inputs, plain=Scorer.of_each: read.append(1) or plain(*inputs),
-    )
+    scorer, read, plain = network_of(), [], Scorer.of_each
+    monkeypatch.setattr(Scorer, "of_each", lambda *inputs: read.append(1) or plain(*inputs))
     text = np.frombuffer(sequences()[0].encode(), np.uint8)
-    np.testing.assert_allclose(
-        scorer.logits([text]), scorer.logits([DNA.reverse_complement(text)]), rtol=0, atol=1e-10
-    )
+    given, other = (scorer.logits([each]) for each in (text, DNA.reverse_complement(text)))
+    np.testing.assert_allclose(given, other, rtol=0, atol=1e-10)
     assert len(read) == 2

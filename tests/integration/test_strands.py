@@ -12,11 +12,8 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import tokenizer_of
 
-SYMMETRIC = {
-    "t5": {"kind": "t5", "symmetric": True},
-    "alibi": {"kind": "alibi"},
-    "none": {"kind": "none"},
-}
+SYMMETRIC = {name: {"kind": name} for name in ("t5", "alibi", "none")}
+SYMMETRIC["t5"]["symmetric"] = True
 
 
 needs_band = pytest.mark.skipif(
@@ -26,22 +23,14 @@ needs_band = pytest.mark.skipif(
 
 def scorer_of(position, canonical=True, pattern=None, kernel="auto", dtype=torch.float64):
     torch.manual_seed(0)
-    run = config.RunFile.model_validate(
-        {
-            "data": {"positives": "a", "negatives": "b"},
-            "tokens": {"k": 3, "canonical": canonical},
-            "model": {
-                "kind": "attention",
-                # the fused kernels need heads of size 16
-                "embed_dim": 16 if dtype == torch.float64 else 64,
-                "stem": {"kind": "none"},
-                "position": position,
-                "pattern": pattern or {"kind": "full"},
-                "head": {"kind": "pooling", "parts": 1},
-                "kernel": kernel,
-            },
-        }
-    )
+    model = {"kind": "attention", "stem": {"kind": "none"}, "position": position}
+    model |= {"pattern": pattern or {"kind": "full"}, "kernel": kernel}
+    # the fused kernels need heads of size 16
+    model["embed_dim"] = 16 if dtype == torch.float64 else 64
+    model["head"] = {"kind": "pooling", "parts": 1}
+    sections = {"data": {"positives": "a", "negatives": "b"}, "model": model}
+    sections["tokens"] = {"k": 3, "canonical": canonical}
+    run = config.RunFile.model_validate(sections)
     network = build_network(run).to(dtype).eval()
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -54,9 +43,8 @@ def both_strands(scorer):
         rng.choice(np.frombuffer(b"ACGTN", dtype=np.uint8), length, p=[0.24] * 4 + [0.04])
         for length in (30, 90, 200)
     ]
-    return scorer.logits(sequences), scorer.logits(
-        [DNA.reverse_complement(sequence) for sequence in sequences]
-    )
+    other = [DNA.reverse_complement(sequence) for sequence in sequences]
+    return scorer.logits(sequences), scorer.logits(other)
 
 
 PATTERNS = {
@@ -82,14 +70,14 @@ def test_both_strands_score_the_same(position, pattern, kernel):
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
 def test_both_strands_score_the_same_in_float32(position, name, kernel):
-    forward, backward = both_strands(
-        scorer_of(position, pattern=PATTERNS[name], kernel=kernel, dtype=torch.float32)
-    )
+    settings = {"pattern": PATTERNS[name], "kernel": kernel, "dtype": torch.float32}
+    forward, backward = both_strands(scorer_of(position, **settings))
     np.testing.assert_allclose(forward, backward, rtol=1e-5, atol=1e-6)
     assert np.ptp(forward) > 0.01
 
 
 WINDOW = {"kind": "window", "window": 20}
+BIGBIRD = {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}
 DIRECTIONAL = {
     "T5 of both directions": ({"kind": "t5"}, True, None),
     "Shaw": ({"kind": "shaw"}, True, None),
@@ -97,10 +85,7 @@ DIRECTIONAL = {
     "causal": (SYMMETRIC["t5"], True, WINDOW | {"causal": True}),
     "global tokens": (SYMMETRIC["t5"], True, WINDOW | {"num_global": 1}),
     "blocks": (SYMMETRIC["t5"], True, {"kind": "block_local", "block": 16}),
-    "BigBird": (
-        *(SYMMETRIC["t5"], True),
-        {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0},
-    ),
+    "BigBird": (SYMMETRIC["t5"], True, BIGBIRD),
 }
 
 
@@ -115,8 +100,7 @@ def test_directional_models_score_strands_differently(position, canonical, patte
 def test_attributions_of_other_strand_are_reversed():
     scorer = scorer_of(SYMMETRIC["t5"])
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), (1, 40))
-    forward, backward = (
-        gradient_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters))
-    )
+    both = (letters, DNA.reverse_complement(letters))
+    forward, backward = (gradient_scores(scorer, x) for x in both)
     np.testing.assert_allclose(forward[0], backward[0, ::-1, ::-1], atol=1e-6)
     assert np.abs(forward).max() > 1e-3

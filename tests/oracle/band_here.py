@@ -1,5 +1,6 @@
 """Call the band kernel with plain arguments; skip tests where it cannot be compiled."""
 
+import functools
 import math
 
 import numpy as np
@@ -46,11 +47,8 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0
     if bias is not None:
         radius = bias.shape[1] // 2
         scores = scores + bias[:, distance.clamp(-radius, radius) + radius]
-    weights = (
-        scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
-        .softmax(dim=-1)
-        .masked_fill(~allowed, 0.0)
-    )
+    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(dim=-1)
+    weights = weights.masked_fill(~allowed, 0.0)
     if dropout:
         weights = weights * dropout_mask(seed, dropout, *q.shape[:3]) / (1 - dropout)
     return weights @ v
@@ -72,11 +70,8 @@ def results(attention, projection, bias, grad_out, dtype=torch.float32, **rule):
     q, k, v = projection.permute(2, 0, 3, 1, 4)  # (B, H, L, Dh) each, strided
     out = attention(q, k, v, bias=bias, **rule)
     out.backward(grad_out.to(dtype))
-    return [
-        out.detach(),
-        *projection.grad.permute(2, 0, 3, 1, 4),
-        *([] if bias is None else [bias.grad]),
-    ]
+    gradients = [*projection.grad.permute(2, 0, 3, 1, 4), *([] if bias is None else [bias.grad])]
+    return [out.detach(), *gradients]
 
 
 def assert_agrees(projection, bias, grad_out, dtype=torch.float32, **rule):
@@ -88,18 +83,11 @@ def assert_agrees(projection, bias, grad_out, dtype=torch.float32, **rule):
         # The bias gradient is a sum of terms of about 1 that may cancel, so its error is relative
         # to the largest value or to the square root of the number of terms.
         terms = math.sqrt(projection.shape[0] * projection.shape[1])
-        if (
-            dtype == torch.bfloat16
-        ):  # each term has an error from the rounded output, of Dh products
+        if dtype == torch.bfloat16:  # each term has an error of the rounded output
             terms *= math.sqrt(projection.shape[-1] / 16)
         size = max(float(y.abs().max()), terms if name == "grad of bias" else 1.0)
-        assert_close(
-            x.double(),
-            y,
-            atol=ERRORS[dtype] * size,
-            rtol=0,
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
+        named = functools.partial("{}: {}".format, name)
+        assert_close(x.double(), y, atol=ERRORS[dtype] * size, rtol=0, msg=named)
 
 
 def dropout_mask(seed, dropout, batches, heads, length):
@@ -107,17 +95,13 @@ def dropout_mask(seed, dropout, batches, heads, length):
 
     Rows are queries.
     """
-    low, high = (
-        np.array([seed & 0xFFFFFFFF], dtype=np.uint32),
-        np.array([seed >> 32], dtype=np.uint32),
-    )
+    low, high = (np.array([part], np.uint32) for part in (seed & 0xFFFFFFFF, seed >> 32))
     of_head = _mixed(_mixed(low ^ _mixed(high)) + np.arange(batches * heads, dtype=np.uint32))
     at = np.arange(length, dtype=np.uint32)
     of_query = _mixed(of_head[:, None] + at)
     hashed = _mixed(of_query[:, :, None] ^ (at * np.uint32(0x9E3779B9)))
-    return torch.from_numpy(hashed >= np.uint32(min(round(dropout * 2**32), 2**32 - 1))).reshape(
-        batches, heads, length, length
-    )
+    kept = hashed >= np.uint32(min(round(dropout * 2**32), 2**32 - 1))
+    return torch.from_numpy(kept).reshape(batches, heads, length, length)
 
 
 def _mixed(x):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from kernel_cases import filled, gradients, three_heads
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
@@ -169,48 +170,19 @@ def attention_by_loops(q, k, v, pattern, position, mask):
     return torch.stack(out).view(q.shape)
 
 
-def make_position(kind):
-    torch.manual_seed(1)
-    position = POSITIONS[kind]().double()
-    for table in position.parameters():
-        torch.nn.init.normal_(table)
-    return position
-
-
-def make_inputs(length, padded):
-    torch.manual_seed(length)
-    q, k, v = (
-        torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3)
-    )
-    mask = torch.ones(B, length, dtype=torch.bool)
-    if padded:
-        mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
-        if length > 2:
-            mask[0, 1] = False  # padding inside, which does not shorten the sequence
-    return q, k, v, mask
-
-
-def gradients(out, leaves, upstream):
-    return torch.autograd.grad(out, leaves, upstream, allow_unused=True, materialize_grads=True)
-
-
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.parametrize("pattern", [*PATTERNS, *map(CausalPattern, PATTERNS)], ids=str)
 def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
-    position = make_position(kind)
+    position = filled(POSITIONS, kind)
     for length in LENGTHS if kind == "none" else (7,):
-        q, k, v, mask = make_inputs(length, padded)
+        q, k, v, mask = three_heads(length, padded)
         leaves, upstream = [q, k, v, *position.parameters()], torch.randn(q.shape, dtype=q.dtype)
         found = attend(q, k, v, pattern=pattern, position=position, mask=mask, kernel="reference")
         expected = attention_by_loops(q, k, v, pattern, position, mask)
         assert_close(found, expected, rtol=1e-10, atol=1e-12)
-        wanted = (
-            gradients(expected, leaves, upstream)
-            if expected.requires_grad
-            else [torch.zeros_like(leaf) for leaf in leaves]
-        )
-        for one, other in zip(gradients(found, leaves, upstream), wanted, strict=True):
+        both = (gradients(out, leaves, upstream) for out in (found, expected))
+        for one, other in zip(*both, strict=True):
             assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
@@ -222,12 +194,7 @@ def test_grouped_queries_share_keys_and_values(heads):
     found = attend(q, k, v, pattern=Window(3), position=NoPosition())
     for h in range(4):
         shared = h * heads // 4
-        alone = attend(
-            q[:, h : h + 1],
-            k[:, shared : shared + 1],
-            v[:, shared : shared + 1],
-            pattern=Window(3),
-            position=NoPosition(),
-        )
+        own = (q[:, h : h + 1], k[:, shared : shared + 1], v[:, shared : shared + 1])
+        alone = attend(*own, pattern=Window(3), position=NoPosition())
         assert_close(found[:, h : h + 1], alone)
     assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape

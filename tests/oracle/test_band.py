@@ -62,12 +62,8 @@ def build(request, monkeypatch):
 def test_each_build_equals_dense_attention(build, monkeypatch):
     """Repeat some of the tests below for each build."""
     assert build is None or native.library().band_tile() == build
-    for length, left, right, radius in (
-        (1, 0, 0, 3),
-        (17, 5, 40, None),
-        (130, 40, 0, 40),
-        (333, 128, 128, 40),
-    ):
+    cases = (1, 0, 0, 3), (17, 5, 40, None), (130, 40, 0, 40), (333, 128, 128, 40)
+    for length, left, right, radius in cases:
         assert_agrees(*drawn(length, radius=radius), left=left, right=right)
     monkeypatch.setattr(calls, "SPAN", 48)
     for head_dim in (16, 32, 64):
@@ -309,17 +305,12 @@ def test_bias_without_gradient():
     assert bias.grad is None
 
 
+DOUBLE, OTHER = torch.zeros(1, 2, 9, 16).double(), torch.zeros(1, 2, 8, 16)
 WRONG = [
     ({"left": -1}, "left is -1; expected at least 0"),
     ({"num_global": -2}, "num_keys is -2; expected at least 0"),
-    (
-        {"v": torch.zeros(1, 2, 9, 16).double()},
-        "v is torch.float64 on cpu; expected float32 on the CPU",
-    ),
-    (
-        {"k": torch.zeros(1, 2, 8, 16)},
-        "k has shape (1, 2, 8, 16); expected that of q, (1, 2, 9, 16)",
-    ),
+    ({"v": DOUBLE}, "v is torch.float64 on cpu; expected float32 on the CPU"),
+    ({"k": OTHER}, "k has shape (1, 2, 8, 16); expected that of q, (1, 2, 9, 16)"),
     ({"bias": torch.zeros(2, 4)}, "bias has shape (2, 4); expected (H, 2 M + 1) with H = 2"),
 ]
 

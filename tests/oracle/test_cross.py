@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from kernel_cases import gradients
 from torch.testing import assert_close
 
 from selfattn_bio import config
@@ -80,21 +81,12 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
     mask[2] = False  # a partner that is all padding
     weighed = torch.randn(B, H, length, DH, dtype=torch.float64)
     learned = [q, k, v, *position.parameters()]
-    found, wanted = (
-        cross_attention(q, k, v, position=position, mask=mask),
-        oracle(q, k, v, position, mask),
-    )
+    found = cross_attention(q, k, v, position=position, mask=mask)
+    wanted = oracle(q, k, v, position, mask)
     assert_close(found, wanted)
     assert not found[2].any()
-    for one, other in zip(
-        *(
-            torch.autograd.grad(
-                (out * weighed).sum(), learned, allow_unused=True, materialize_grads=True
-            )
-            for out in (found, wanted)
-        ),
-        strict=True,
-    ):
+    both = (gradients(out, learned, weighed) for out in (found, wanted))
+    for one, other in zip(*both, strict=True):
         assert one.isfinite().all()
         assert_close(one, other)
 
@@ -102,30 +94,16 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
 # ------------ the network
 def network_of(cross_position="none", partner="sequence", **encoder):
     torch.manual_seed(0)
-    model = {
-        "kind": "paired",
-        "members": 2,
-        "cross_layers": 2,
-        "cross_position": {"kind": cross_position},
+    small = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16}
+    encoder = small | {"dropout": 0.0} | encoder
+    model = {"kind": "paired", "members": 2, "cross_layers": 2, "encoder": encoder}
+    model |= {"cross_position": {"kind": cross_position}}
+    second = {
+        "track": {"kind": "track", "path": "a.npz", "low": 0, "high": 1},
+        "sequence": {"kind": "sequence", "files": "c", "k": 2},
     }
-    encoder = {
-        "embed_dim": 16,
-        "num_heads": 2,
-        "num_layers": 1,
-        "feedforward_dim": 16,
-        "dropout": 0.0,
-        **encoder,
-    }
-    second = (
-        {"kind": "track", "path": "a.npz", "low": 0, "high": 1}
-        if partner == "track"
-        else {"kind": "sequence", "files": "c", "k": 2}
-    )
-    sections = {
-        "data": {"positives": "a", "negatives": "b"},
-        "partner": second,
-        "model": model | {"encoder": encoder},
-    }
+    sections = {"data": {"positives": "a", "negatives": "b"}, "partner": second[partner]}
+    sections |= {"model": model}
     return build_network(config.RunFile.model_validate(sections)).double().eval()
 
 
@@ -143,16 +121,9 @@ def test_padding_of_either_input_changes_nothing(position, head):
     network = network_of(position, head=head)
     first, partner = tokens(network)
     together = network(network.joined(first, partner))
-    alone = [
-        network(
-            network.joined(
-                first[i : i + 1, : (first[i] > 0).sum()],
-                partner[i : i + 1, : (partner[i] > 0).sum()],
-            )
-        )
-        for i in range(3)
-    ]
-    assert_close(together, torch.cat(alone))
+    for i in range(3):
+        bare = (x[i : i + 1, : (x[i] > 0).sum()] for x in (first, partner))
+        assert_close(together[i : i + 1], network(network.joined(*bare)))
 
 
 def test_both_inputs_change_the_output():
@@ -165,11 +136,8 @@ def test_both_inputs_change_the_output():
 
 def test_weights_of_cross_attention_are_dropped_in_training_only():
     block = network_of(attention_dropout=0.5).members[0].cross[0]
-    x, partner, mask = (
-        torch.randn(1, 9, 16).double(),
-        torch.randn(1, 7, 16).double(),
-        torch.ones(1, 7, dtype=torch.bool),
-    )
+    x, partner = (torch.randn(1, length, 16).double() for length in (9, 7))
+    mask = torch.ones(1, 7, dtype=torch.bool)
     assert not torch.equal(block.train()(x, partner, mask), block(x, partner, mask))
     assert torch.equal(block.eval()(x, partner, mask), block(x, partner, mask))
 
@@ -180,13 +148,11 @@ def test_fixed_input_gives_network_of_the_other(partner):
     first, second = tokens(network)
     view = OneInput(network, first if partner else network.of_partner(second), partner=partner)
     own = second if partner else first
-    assert_close(view(own), network(network.joined(first, second)))
-    assert_close(
-        view.classify(view.embed(own), own != 0), network(network.joined(first, second)).mean(1)
-    )
-    with pytest.raises(
-        ValueError, match="the fixed input has 3 rows; expected 1, or one for each of the 2 rows"
-    ):
+    together = network(network.joined(first, second))
+    assert_close(view(own), together)
+    assert_close(view.classify(view.embed(own), own != 0), together.mean(1))
+    message = "the fixed input has 3 rows; expected 1, or one for each of the 2 rows"
+    with pytest.raises(ValueError, match=message):
         view(own[:2])
 
 
@@ -212,10 +178,8 @@ def test_attributions_of_both_inputs_sum_to_output():
         if name.endswith("bias"):
             parameter.data.zero_()
     first, partner = tokens(network)
-    found = [
-        attribution.sum((1, 2))
-        for attribution in attribution_of_each(network, CP_LRP, first, partner)
-    ]
+    each = attribution_of_each(network, CP_LRP, first, partner)
+    found = [attribution.sum((1, 2)) for attribution in each]
     assert_close(sum(found), network(network.joined(first, partner)).mean(1)[:, 0])
     assert all(attribution.abs().min() > 1e-8 for attribution in found)
 

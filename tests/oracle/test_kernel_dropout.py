@@ -73,13 +73,8 @@ def test_every_kernel_drops_weights_at_its_rate(kernel):
     for name, part in parts.items():
         pairs = (allowed & part).expand(8, 2, -1, -1)
         assert abs(float((kept[pairs] == 0).float().mean()) - share) < 0.04, name
-        ratio = kept[pairs] / whole[pairs]
-        assert_close(
-            ratio[kept[pairs] != 0],
-            torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)),
-            rtol=1e-4,
-            atol=1e-4,
-        )
+        ratio = (kept[pairs] / whole[pairs])[kept[pairs] != 0]
+        assert_close(ratio, torch.full_like(ratio, 1 / (1 - share)), rtol=1e-4, atol=1e-4)
     assert not torch.equal(kept, again)  # sampled again at each call
     zeros = (kept == 0) & allowed
     for one in range(8):  # and for each sequence and head
@@ -91,10 +86,8 @@ def kept_by_slab(pattern, length):
     """Return which weights are kept with dropout 0.5, (L, L)."""
     torch.manual_seed(0)
     q, v = torch.zeros(1, 1, length, length), torch.eye(length)[None, None]
-    return (
-        attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=0.5, kernel="slab")[0, 0]
-        > 0
-    )
+    rule = {"position": NoPosition(), "dropout": 0.5, "kernel": "slab"}
+    return attend(q, q, v, pattern=pattern, **rule)[0, 0] > 0
 
 
 def test_tiles_of_slab_are_dropped_apart(monkeypatch):
@@ -109,15 +102,8 @@ def test_parts_of_slab_are_dropped_apart():
     """Parts whose tiles have the same shape and position drop different weights."""
     length, at = 640, torch.arange(640)
     kept = kept_by_slab(BlockLocal(64) | RandomBlocks(1, 64), length)
-    # (L,) block sampled for each query
-    drawn = (
-        RandomBlocks(1, 64)
-        .dense_mask(length)
-        .unflatten(1, (-1, 64))
-        .any(-1)
-        .to(torch.int64)
-        .argmax(1)
-    )
+    blocks = RandomBlocks(1, 64).dense_mask(length).unflatten(1, (-1, 64)).any(-1)
+    drawn = blocks.to(torch.int64).argmax(1)  # (L,) block sampled for each query
     by_block = kept.unflatten(1, (-1, 64))  # (L, blocks, 64)
     own, other = by_block[at, at // 64], by_block[at, drawn]
     elsewhere = drawn != at // 64
@@ -150,9 +136,5 @@ def test_shaw_values_are_dropped_with_their_weights():
     gradients = torch.autograd.grad(out, [*qkv, position.keys, position.values], upstream)
     for number, gradient in enumerate(gradients):
         high, low = (run(number, sign * 1e-6).detach() for sign in (1, -1))
-        assert_close(
-            ((high - low) * upstream).sum() / 2e-6,
-            (gradient * directions[number]).sum(),
-            rtol=1e-5,
-            atol=1e-5,
-        )
+        found, expected = ((high - low) * upstream).sum() / 2e-6, gradient * directions[number]
+        assert_close(found, expected.sum(), rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from band_here import needs_band
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DH, EXACT, H, batch
+from kernel_cases import DH, EXACT, H, batch, gradients
 from torch.testing import assert_close
 
 from selfattn_bio import config
@@ -66,9 +66,7 @@ lengths = st.sampled_from([1, 2, 63, 64, 129, 200, 330])
 
 def results(kernel, qkv, position, upstream, **arguments):
     out = attend(*qkv, position=position, kernel=kernel, **arguments)
-    return out, *torch.autograd.grad(
-        out, [*qkv, *position.parameters()], upstream, allow_unused=True, materialize_grads=True
-    )
+    return out, *gradients(out, [*qkv, *position.parameters()], upstream)
 
 
 def able(names, qkv, pattern, position):
@@ -150,16 +148,16 @@ def test_queries_without_keys_have_zero_output_and_gradient(make, dtype, kernel)
     qkv, upstream, _ = batch(150, False, dtype=dtype, head_dim=16)
     mask = torch.zeros(2, 150, dtype=torch.bool)
     mask[1, :70] = True
-    out, *gradients = results(kernel, qkv, make().to(dtype), upstream, pattern=pattern, mask=mask)
-    for x in (out, gradients[0]):
+    out, *grads = results(kernel, qkv, make().to(dtype), upstream, pattern=pattern, mask=mask)
+    for x in (out, grads[0]):
         assert not x[0].any()
         assert not x[1, :, 79:].any()
         # query 78 has a single key, so its gradient is 0
         assert x[1, :, :78].any(-1).all()
-    for x in gradients[1:3]:
+    for x in grads[1:3]:
         assert not x[0].any()
         assert not x[1, :, 70:].any()
-    assert all(bool(x.isfinite().all()) for x in gradients)
+    assert all(bool(x.isfinite().all()) for x in grads)
 
 
 def precision(kernel):
@@ -180,20 +178,11 @@ BESIDE = (
 
 def served(*patterns):
     """Return parameters (kernel, pattern) of the CPU kernels and the patterns they support."""
-    known = {
-        "reference": patterns,
-        "sdpa": patterns,
-        "slab": patterns,
-        "band": WINDOWS,
-        "joint": BESIDE,
-    }
+    known = dict.fromkeys(("reference", "sdpa", "slab"), patterns)
+    known |= {"band": WINDOWS, "joint": BESIDE}
+    marks = {"band": needs_band, "joint": needs_band}
     return [
-        pytest.param(
-            kernel,
-            pattern,
-            marks=needs_band if kernel in ("band", "joint") else (),
-            id=f"{kernel}-{pattern}",
-        )
+        pytest.param(kernel, pattern, marks=marks.get(kernel, ()), id=f"{kernel}-{pattern}")
         for kernel, some in known.items()
         for pattern in some
         if pattern in patterns
@@ -240,12 +229,8 @@ def test_two_runs_are_bit_equal(kernel):
 @pytest.mark.parametrize("shape", [(0, H, 5, 16), (2, H, 0, 16)])
 def test_empty_sequences(shape):
     q = torch.zeros(shape)
-    assert (
-        attend(
-            q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab"
-        ).shape
-        == shape
-    )
+    rule = {"pattern": Window(3) | RandomBlocks(1), "position": NoPosition(), "kernel": "slab"}
+    assert attend(q, q, q, **rule).shape == shape
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,9 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
 
 
 @needs_band
-@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/below"])
-def test_unwritable_cache_error_has_a_hint(fresh, folder):
-    fresh.setenv("XDG_CACHE_HOME", folder)
-    assert unavailable_reason().startswith(f"cannot write to {folder}/selfattn_bio: ")
+def test_unwritable_cache_error_has_a_hint(fresh):
+    fresh.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert unavailable_reason().startswith("cannot write to /proc/nowhere/selfattn_bio: ")
     assert unavailable_reason().endswith(". Set XDG_CACHE_HOME to a writable folder")
 
 
@@ -59,16 +58,15 @@ def small(fresh, tmp_path):
     """Use a source that compiles quickly."""
     source = tmp_path / "band.cpp"
     size = ctypes.sizeof(Call)
-    source.write_text(
-        'extern "C" int band_tile() { return 8; }\n'
-        f'extern "C" long long band_call_size() {{ return {size}; }}\n'
-    )
+    functions = {"int band_tile": 8, "long long band_call_size": size}
+    lines = (f'extern "C" {name}() {{ return {of}; }}\n' for name, of in functions.items())
+    source.write_text("".join(lines))
     fresh.setattr(native, "SOURCE", source)
 
 
 @needs_band
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("rest", [0, 100, -1], ids=["nothing", "100 bytes", "all but a byte"])
+@pytest.mark.parametrize("rest", [0, -1], ids=["nothing", "all but a byte"])
 def test_partial_library_is_rebuilt(rest):
     assert unavailable_reason() is None
     _, path = native._recipe()
@@ -176,7 +174,5 @@ def test_missing_cpu_features_are_reported(fresh, tmp_path):
     assert unavailable_reason() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
     native._load.cache_clear()
     fresh.setattr(native, "CPU_INFO", tmp_path / "none")
-    assert (
-        unavailable_reason()
-        == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
-    )
+    message = f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
+    assert unavailable_reason() == message

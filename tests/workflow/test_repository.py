@@ -71,6 +71,13 @@ def test_shipped_run_files_are_valid_and_have_data(path):
     assert [file for file, _ in run.data.files if not (ROOT / file).is_file()] == []
 
 
+@pytest.mark.long
+def test_readme_support_matrix_is_current():
+    command = [sys.executable, "-W", "ignore", ROOT / "docs/make_support.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
 def test_sweep_docs_show_jobs_of_task():
     page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
     shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)

@@ -1,5 +1,6 @@
-"""Test targets and errors of a project in which nothing has run yet, and a killed run."""
+"""Test targets and errors of a project in which nothing has run yet, and runs that meet or stop."""
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fast_python import fast_python
-from projects import command, copy_project, planned, replace, snakemake
+from projects import TINY, command, copy_project, planned, replace, snakemake, start
 
 pytestmark = pytest.mark.slow
 
@@ -166,3 +167,39 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None
         assert process.poll() is None, "the run ended before it could be stopped"
         assert time.monotonic() < end, f"nothing after {seconds} s"
         time.sleep(0.1)
+
+
+def write_twins(project: Path) -> list[str]:
+    """Write two tasks with equal settings; return the names of their metrics."""
+    for name in ("first", "second"):
+        (project / f"workflows/tasks/{name}.toml").write_text(TINY)
+    return ["results/first/metrics.json", "results/second/metrics.json"]
+
+
+@pytest.mark.long
+def test_two_tasks_at_the_same_time_end_as_usual(fresh):
+    targets = write_twins(fresh)
+    runs = [start(fresh, target) for target in targets]
+    outputs = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    results = [json.loads((fresh / target).read_text()) for target in targets]
+    for metrics in results:
+        del metrics["costs"]  # time and memory
+    assert results[0] == results[1]
+    assert [planned(fresh, target) for target in targets] == [{}, {}]
+
+
+@pytest.mark.long
+def test_second_run_of_a_task_stops_with_one_sentence(fresh):
+    target = write_twins(fresh)[0]
+    first = start(fresh, target)
+    wait_for(lambda: any((fresh / ".snakemake/locks").glob("*")), first)
+    second = start(fresh, target)
+    last = second.communicate()[0].splitlines()[-1]
+    assert second.returncode == 1
+    assert last.startswith("error: another run in this folder makes the same results. Wait until ")
+    assert last.endswith("run `snakemake --unlock` and the command again")
+    assert first.poll() is None
+    text = first.communicate()[0]
+    assert first.returncode == 0, text
+    assert planned(fresh, target) == {}
