@@ -22,7 +22,7 @@ import numpy as np
 
 import selfattn_bio
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.baselines.learners import Trees
+from selfattn_bio.baselines.trees import Trees
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.training.recipes import suits_recipes

@@ -46,5 +46,5 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
 def few_trees():
     """Fit at most 100 trees, which take the longest of the baselines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.baselines.learners.TREES_PER_RECORD", 0)
+        patch.setattr("selfattn_bio.baselines.trees.TREES_PER_RECORD", 0)
         yield

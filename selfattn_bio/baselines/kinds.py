@@ -28,7 +28,8 @@ from selfattn_bio.baselines.features import (
     NeighbourSet,
     Nothing,
 )
-from selfattn_bio.baselines.learners import GappedLinear, Linear, LinearModel, Trees, TreesModel
+from selfattn_bio.baselines.learners import GappedLinear, Linear, LinearModel
+from selfattn_bio.baselines.trees import Trees, TreesModel
 from selfattn_bio.sequence.alphabet import Letters
 
 PIECE = 1024  # records whose features are in memory together

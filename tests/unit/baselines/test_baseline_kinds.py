@@ -229,7 +229,7 @@ def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
     # 25 in proportion give 12 of each class
     assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
-    monkeypatch.setattr("selfattn_bio.baselines.learners.MAX_FITTED", 40)
+    monkeypatch.setattr("selfattn_bio.baselines.trees.MAX_FITTED", 40)
     assert BASELINES["kmer6_trees"](setup).fit(*train, *valid).chosen()["records"] == 40
 
 

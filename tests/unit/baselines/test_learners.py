@@ -9,7 +9,7 @@ import pytest
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, suitable
-from selfattn_bio.baselines.learners import Trees
+from selfattn_bio.baselines.trees import Trees
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
