@@ -349,18 +349,16 @@ def regression_figures(objective: Regression, tested: Tested) -> list[Drawing]:
                 finding=_deviations(tested, pairs),
                 panels=len(tested.names),
             ),
-            *_coverage(tested, column, ending, pairs["model"]),
+            *_coverage(tested, column, ending, pairs),
         ]
     if len(columns) > 1:
         drawings.append(by_output(tested, "pearson", "column"))
     return drawings
 
 
-def _coverage(
-    tested: Tested, column: str, ending: str, pair: tuple[NDArray[Any], NDArray[Any]]
-) -> list[Drawing]:
+def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Drawing]:
     """Draw how many prediction intervals contain the observed value, if there are intervals."""
-    test, (predicted, observed) = tested.results.test, pair
+    test, (predicted, observed) = tested.results.test, pairs["model"]
     if f"low_{column}" not in test:
         return []
     known, width = np.isfinite(tested.numbers(column)), percent(COVERAGE)
@@ -411,7 +409,10 @@ def _relation(tested: Tested, column: str, pair: tuple[NDArray[Any], NDArray[Any
         return f"Spearman's {RHO} is undefined, because the {which} are constant."
     found = f"Spearman's {RHO} {estimate(rho, 2)}"
     if rho["low"] > 0:
-        return f"The predictions follow the observed values: {found}{_against(tested, column)}."
+        other = tested.outputs(tested.baseline)[column]["spearman"] if tested.baseline else {}
+        if other.get("value") is not None:
+            found += f", against {estimate(other, 2)} of {tested.names[tested.baseline]}"
+        return f"The predictions follow the observed values: {found}."
     if rho["high"] < 0:
         return f"The predictions are inverted, high where the observed values are low: {found}."
     return f"The predictions cannot be distinguished from no relation: {found}."
@@ -445,11 +446,3 @@ def _points(pairs: Pairs) -> str:
 
 def _fit(entry: dict[str, Any]) -> str:
     return f"{RHO} {estimate(entry['spearman'], 2)}\nR² {estimate(entry['r2'], 2)}"
-
-
-def _against(tested: Tested, column: str) -> str:
-    """Return the correlation of the baseline; empty without a baseline, or if it is undefined."""
-    other = tested.outputs(tested.baseline)[column]["spearman"] if tested.baseline else {}
-    if other.get("value") is None:
-        return ""
-    return f", against {estimate(other, 2)} of {tested.names[tested.baseline]}"

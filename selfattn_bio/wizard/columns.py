@@ -1,4 +1,4 @@
-"""Recognise the columns of a table by their content: the sequence, the split and the targets."""
+"""Recognise the split and the targets of a table by the content of its columns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from selfattn_bio.config import SplitValues
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
-from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING, SEQUENCE_NAMES
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
 Texts = Sequence[str | None]
@@ -34,8 +34,6 @@ NEGATIVE_WORDS = (
     *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
     *("background", "control", "random", "none", "other"),
 )
-SHORT = 8  # characters; a column whose median is shorter has no sequences
-LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 MOST_CLASSES = 100  # maximum number of classes of sequences
 MOST_LABELS = 12  # maximum number of labels of positions
 MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
@@ -96,65 +94,6 @@ class SplitColumn:
 
     column: str
     counts: Counter[str]
-
-
-def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
-    """Return the column with the sequences, recognised by its name or else by its content.
-
-    Raises
-    ------
-    RunFileError
-        If there is none, or if several fit.
-    """
-    fit = [name for name, texts in columns.items() if _are_sequences(texts)]
-    named = [
-        name
-        for known in SEQUENCE_NAMES
-        for name, texts in columns.items()
-        if name.strip().lower() == known and _are_letters(texts)
-    ]
-    data = [name for name in columns if len(name) > LONG and _are_sequences([name])]
-    if data and not named and set(fit) <= set(data):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
-        raise RunFileError(
-            f"the first row looks like data, not like column names: {shown}",
-            place=f"{place}:1",
-            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
-            "the sequences with `sequence_column`",
-        )
-    # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
-    # short or repeated ones.
-    certain = [name for name in named if name in fit or "seq" in name.lower()]
-    if certain or len(fit) == 1:
-        return (certain or fit)[0]
-    hint = "Name the column of the sequences with `sequence_column`"
-    if fit:
-        raise RunFileError(
-            f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
-        )
-    # the reader names the line of a wrong letter
-    usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
-    if named or len(usual) == 1:
-        return (named or usual)[0]
-    raise RunFileError(
-        f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
-    )
-
-
-def _are_sequences(texts: Texts) -> bool:
-    """Return whether most texts are different, have sequence letters only, and are long enough."""
-    known = [text.strip() for text in texts if text and text.strip()]
-    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
-        return False  # words such as `promoter` are repeated; sequences are not
-    return sorted(map(len, known))[len(known) // 2] >= SHORT
-
-
-def _are_letters(texts: Texts) -> bool:
-    """Return whether all texts have only the letters of sequences, whatever their length."""
-    letters = set("".join(text.strip().upper() for text in texts if text))
-    return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
 
 
 def no_column(name: str, option: str, columns: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
-from selfattn_bio.sequence.readers.table import rows_of_parquet, rows_of_text
+from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.sequence.tables import check_names
@@ -30,7 +30,7 @@ from selfattn_bio.wizard.columns import (
     NO_SPLIT,
     REPEATED,
     SPLIT_WORDS,
-    find_sequence_column,
+    Texts,
     no_column,
 )
 from selfattn_bio.wizard.request import Request
@@ -41,6 +41,8 @@ HEADERS = (
     rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # headers of iLearn
     r"\|(?P<label>[^|\s]+)$",
 )
+SHORT = 8  # characters; a column whose median is shorter has no sequences
+LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
 SHOWN = 12  # characters of a sequence in a message
 
@@ -141,6 +143,65 @@ def _read_sequences(request: Request) -> Contents:
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
     return replace(contents, sequence_column=column, is_table=bool(heads))
+
+
+def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
+    """Return the column with the sequences, recognised by its name or else by its content.
+
+    Raises
+    ------
+    RunFileError
+        If there is none, or if several fit.
+    """
+    fit = [name for name, texts in columns.items() if _are_sequences(texts)]
+    named = [
+        name
+        for known in SEQUENCE_NAMES
+        for name, texts in columns.items()
+        if name.strip().lower() == known and _are_letters(texts)
+    ]
+    data = [name for name in columns if len(name) > LONG and _are_sequences([name])]
+    if data and not named and set(fit) <= set(data):
+        shown = ", ".join(
+            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
+        )
+        raise RunFileError(
+            f"the first row looks like data, not like column names: {shown}",
+            place=f"{place}:1",
+            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
+            "the sequences with `sequence_column`",
+        )
+    # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
+    # short or repeated ones.
+    certain = [name for name in named if name in fit or "seq" in name.lower()]
+    if certain or len(fit) == 1:
+        return (certain or fit)[0]
+    hint = "Name the column of the sequences with `sequence_column`"
+    if fit:
+        raise RunFileError(
+            f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
+        )
+    # the reader names the line of a wrong letter
+    usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
+    if named or len(usual) == 1:
+        return (named or usual)[0]
+    raise RunFileError(
+        f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
+    )
+
+
+def _are_sequences(texts: Texts) -> bool:
+    """Return whether most texts are different, have sequence letters only, and are long enough."""
+    known = [text.strip() for text in texts if text and text.strip()]
+    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
+        return False  # words such as `promoter` are repeated; sequences are not
+    return sorted(map(len, known))[len(known) // 2] >= SHORT
+
+
+def _are_letters(texts: Texts) -> bool:
+    """Return whether all texts have only the letters of sequences, whatever their length."""
+    letters = set("".join(text.strip().upper() for text in texts if text))
+    return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
 
 
 def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
