@@ -102,7 +102,7 @@ TABLE = r"""
 >b\n*\n => 1: record 'b' has no sequence. <...>
 >p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps, <...>
 [hard protein]
->p\nmkVL\n == ('XXVL', {'lower case': 1})
+>p\nmkVLz\n == ('XXVLX', {'lower case': 1, 'ambiguous residues (B, Z, J, X)': 1})
 """
 POSITIONS = r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) (?P<temperature>\d+)C"
 SECTIONS = {
