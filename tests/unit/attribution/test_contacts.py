@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from learners import CONV, SMALL, scorer_of
+from learners import NO_STEM, POOLED, scorer_of
 from letters import ascii_of
 
 import selfattn_bio as sb
@@ -22,7 +22,7 @@ from selfattn_bio.attribution.contacts import (
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.model.checkpoint import save_model
 
-CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}
+CLS = NO_STEM | {"head": {"kind": "cls"}}
 AMINO = "ACDEFGHIKLMNPQRSTVWY"
 PROTEIN = ascii_of(b"MKVLAAGIWQERTYHDNSCP")
 
@@ -32,9 +32,8 @@ def test_correction_removes_row_and_column_effects():
     sums, total = np.array([3.0, 5.0, 4.0]), 12.0
     expected = [[maps[i, j] - sums[i] * sums[j] / total for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(average_product_corrected(maps), expected)
-    np.testing.assert_allclose(
-        average_product_corrected(np.stack([maps, 2 * maps]))[1], 2 * np.array(expected)
-    )
+    both = average_product_corrected(np.stack([maps, 2 * maps]))
+    np.testing.assert_allclose(both[1], 2 * np.array(expected))
     # only row and column effects
     np.testing.assert_allclose(average_product_corrected(np.outer(sums, sums)), 0, atol=1e-12)
     assert not average_product_corrected(np.zeros((2, 2))).any()
@@ -53,7 +52,7 @@ def test_a_head_is_its_dense_weights_both_ways_without_cls():
 def test_pooled_positions_have_no_contacts():
     message = "contacts need one residue per position of the encoder, but a position has 2"
     with pytest.raises(ValueError, match=message):
-        head_maps(scorer_of(SMALL | {"stem": CONV}, "protein", k=1), PROTEIN)
+        head_maps(scorer_of(POOLED, "protein", k=1), PROTEIN)
 
 
 def test_precision_counts_the_l_best_pairs_of_each_range():

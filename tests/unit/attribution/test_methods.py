@@ -85,10 +85,8 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     tokens = scorer.tokens(np.stack(letters))
     mean = embedding_table(scorer)[FIRST_KMER:].mean(0).expand(*tokens.shape, -1)
     with torch.no_grad():
-        here, there = (
-            picked(scorer.network.classify(x, tokens != 0))
-            for x in (scorer.network.embed(tokens), mean)
-        )
+        ends = scorer.network.embed(tokens), mean
+        here, there = (picked(scorer.network.classify(x, tokens != 0)) for x in ends)
     known = ascii_of(scorer.alphabet.letters)
     scores = IntegratedGradients(steps=50).scores(scorer, letters, target)
     sums = [

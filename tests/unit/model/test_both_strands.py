@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from letters import ascii_of
 
 from selfattn_bio import config
 from selfattn_bio.model.build import build_network
@@ -14,6 +15,7 @@ SIZES = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16
 SMALL = {"kind": "attention", **SIZES}
 NO_STEM = {"kind": "none"}
 CONV = {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3}
+MIXED = {"stem": NO_STEM, "position": {"kind": "none"}}
 BIGBIRD = {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}
 MODELS = {
     "conv stem": {"stem": CONV},
@@ -29,13 +31,8 @@ MODELS = {
     "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
     "window": {"stem": NO_STEM, "pattern": {"kind": "window", "window": 5, "num_global": 1}},
     "bigbird": {"stem": NO_STEM, "pattern": BIGBIRD},
-    **{
-        mixer["kind"]: {"stem": NO_STEM, "position": {"kind": "none"}, "mixer": mixer}
-        for mixer in (
-            {"kind": "dynamic", "block": 4, "top": 2},
-            {"kind": "hierarchical", "window": 4, "pool": 4},
-        )
-    },
+    "dynamic": MIXED | {"mixer": {"kind": "dynamic", "block": 4, "top": 2}},
+    "hierarchical": MIXED | {"mixer": {"kind": "hierarchical", "window": 4, "pool": 4}},
     "cnn": {"kind": "cnn", "channels": [4, 4, 4], "kernels": [5, 3, 3], "hidden_dim": 8},
 }
 
@@ -62,10 +59,7 @@ def trained(run):
 def sequences(lengths=(30, 37, 44, 61, 90)):
     """Records of odd and even lengths with some N."""
     rng = np.random.default_rng(0)
-    return [
-        rng.choice(np.frombuffer(b"ACGTN", np.uint8), length, p=[0.24] * 4 + [0.04])
-        for length in lengths
-    ]
+    return [rng.choice(ascii_of("ACGT" * 6 + "N"), length) for length in lengths]
 
 
 def other_strand(letters):

@@ -83,13 +83,10 @@ def test_mixer_positions_can_be_built(kind):
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_conflicts_with_settings(kind):
-    for settings, name in (
-        ({"pattern": config.WindowPattern()}, "pattern"),
-        ({"pattern": config.FullPattern(causal=True)}, "pattern"),
-        ({"kernel": "slab"}, "kernel"),
-    ):
+    patterns = config.WindowPattern(), config.FullPattern(causal=True)
+    for name, value in (*(("pattern", each) for each in patterns), ("kernel", "slab")):
         with pytest.raises(ValueError, match=f"mixer '{kind}' has no {name}; remove model.{name}"):
-            model(kind, **settings)
+            model(kind, **{name: value})
     for method in ("received", "rollout"):
         message = rf"'{method}' needs the attention weights of mixer 'softmax'; mixer '{kind}' has"
         with pytest.raises(ValueError, match=message):

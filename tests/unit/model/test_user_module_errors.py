@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -114,11 +115,7 @@ def test_package_that_cannot_be_imported_is_named(folder):
 def test_errors_of_memory_and_of_the_package_keep_their_type():
     network, tokens = built(GOOD), torch.full((2, 3), 4)
     for error in (MemoryError(), torch.OutOfMemoryError("CUDA"), ArgumentError("width is 0")):
-
-        def fail(*_, error=error):
-            raise error
-
-        network.members[0].forward = fail
+        network.members[0].forward = Mock(side_effect=error)
         with pytest.raises(type(error)) as caught:
             network(tokens)
         assert caught.value is error

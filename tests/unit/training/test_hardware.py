@@ -18,12 +18,10 @@ from selfattn_bio.training.hardware import (
 )
 from selfattn_bio.training.memory import is_out_of_memory, words_of
 
-DATA = {"positives": "a", "negatives": "b"}
 
-
-def run_file(precision, **model):
-    sections = {"data": DATA, "training": {"precision": precision}}
-    return config.RunFile.model_validate(sections | ({"model": model} if model else {}))
+def run_file(precision, **sections):
+    data = config.Data(positives=("a",), negatives=("b",))
+    return config.RunFile(data=data, training={"precision": precision}, **sections)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the rule for CPUs")
@@ -42,7 +40,7 @@ def test_named_precision_and_own_networks_ignore_the_machine(monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.hardware.fast_precision", lambda: "bf16-mixed")
     named = run_file("32-true")
     assert with_precision(named) is named
-    own = run_file("auto", kind="module", module="mine:build")
+    own = run_file("auto", model=config.ModuleModel(module="mine:build"))
     assert with_precision(own).training.precision == "32-true"
 
 
