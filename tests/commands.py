@@ -11,7 +11,8 @@ from pathlib import Path
 from selfattn_bio.cli.main import main
 
 PROCESSES = multiprocessing.get_context("forkserver")  # libraries are imported once for all
-PROCESSES.set_forkserver_preload(["selfattn_bio.cli.main", "selfattn_bio.training.loop"])
+PRELOADED = ("cli.main", "study.evaluation", "study.explain", "study.motifs", "training.loop")
+PROCESSES.set_forkserver_preload([f"selfattn_bio.{name}" for name in PRELOADED])
 # VmHWM is the peak of this process; ru_maxrss begins with that of its parent
 MEASURED = """
 import re, sys

@@ -22,7 +22,6 @@ training = { seed = 7, seeds = 2, max_steps = 2, shift = 0 }
 TARGETS = 'data = { sequences = "positives.fa", targets = "t.tsv" }\n'
 OBJECTIVES = {
     "binary": "",
-    "multilabel": f'{TARGETS}objective = {{ kind = "multilabel", columns = ["u", "v"] }}',
     "labels": f'{TARGETS}objective = {{ kind = "labels", column = "w", classes = "io" }}',
     "several": f"""{TARGETS}
 objective.kind = "several"
@@ -94,7 +93,6 @@ def test_members_are_averaged_in_evaluate_and_score(kind, capsys):
     predicted = ["model_logit", "model_calibrated", "model_spread"]
     of_table, of_scores = {
         "binary": (predicted, ["logit", "probability", "spread"]),
-        "multilabel": (["u", "v"], ["probability_u", "probability_v"]),
         "labels": (["predicted"], ["predicted"]),
         "several": (["mark.u", "number.v"], ["mark.probability_u", "number.v"]),
     }[kind]

@@ -212,21 +212,7 @@ def test_second_member_of_numbers_reuses_parts(others, tmp_path, monkeypatch):
 
 
 def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
-    monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
-    folder = changed("training.seeds = 2")
-    assert train_second(folder) == 0
-    message = "stack: reusing logistic regression on exact positions of another member"
-    assert message in capsys.readouterr().out
-    models = [folder / "model", folder / "members/2/model"]
-    first, second = map(fitted_parts, models)
-    assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
-    assert all(first[name].logits(LETTERS) == second[name].logits(LETTERS) for name in first)
-    networks = {st.read_json(model / "provenance.json")["weights_sha256"] for model in models}
-    assert len(networks) == 2
-
-
-def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
-    """Calibration uses held-out logits."""
+    """Settings that parts ignore may differ; calibration uses held-out logits."""
     fits = []
 
     def record(network, parts, letters, answers, fit=finalize.fit_stack):
@@ -237,9 +223,16 @@ def test_settings_that_parts_ignore_may_differ(changed, monkeypatch):
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
     folder = changed("training.seeds = 2\nevaluation.bootstraps = 30")
     assert train_second(folder) == 0
+    message = "stack: reusing logistic regression on exact positions of another member"
+    assert message in capsys.readouterr().out
+    models = [folder / "model", folder / "members/2/model"]
+    first, second = map(fitted_parts, models)
+    assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
+    assert all(first[name].logits(LETTERS) == second[name].logits(LETTERS) for name in first)
+    one, two = (st.read_json(model / "provenance.json") for model in models)
+    assert one["weights_sha256"] != two["weights_sha256"]
     [(labels, held_out)] = fits
-    stored = st.read_json(folder / "members/2/model/provenance.json")["calibration"]
-    assert stored == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
+    assert two["calibration"] == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
 
 
 STACK, POSITIONAL = 'stack.parts = ["kmer6_logistic"', "kmer6_positional_logistic"

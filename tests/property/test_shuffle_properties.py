@@ -1,7 +1,6 @@
 """Test that shuffles preserve k-lets, are uniform over all arrangements, and depend on the seed."""
 
 from collections import Counter
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -41,20 +40,11 @@ def test_k_lets_are_kept(text, k, seed):
     ("text", "k"), [("ACAGATACCA", 2), ("AACAGAAACA", 2), ("ACACAGACATAC", 3), ("AACG", 1)]
 )
 def test_all_arrangements_are_equally_likely(text, k):
-    possible = (
-        {
-            "".join(letters)
-            for letters in permutations(text)
-            if k_lets("".join(letters), k) == k_lets(text, k)
-        }
-        if len(text) < 9
-        else None
-    )
     counts, draws, rng = Counter(), 6_000, np.random.default_rng(0)
     letters = np.frombuffer(text.encode(), np.uint8)
     for _ in range(draws):
         counts[shuffle_letters(letters, k, rng).tobytes().decode()] += 1
-    arrangements = possible or set(_arrangements(text, k))
+    arrangements = set(_arrangements(text, k))
     assert set(counts) == arrangements
     expected = draws / len(arrangements)
     chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
