@@ -6,13 +6,8 @@ import pytest
 
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.wizard.columns import (
-    choose_targets,
-    find_sequence_column,
-    find_split,
-    split_of_file,
-    target_of,
-)
+from selfattn_bio.wizard import columns as module
+from selfattn_bio.wizard.columns import find_split, target_of
 
 NUMBER, LENGTH = 60, 30
 
@@ -109,7 +104,7 @@ def test_values_as_long_as_the_records():
     ],
 )
 def test_sequence_column_found(columns, expected):
-    assert find_sequence_column(columns, "a.csv") == expected
+    assert module.find_sequence_column(columns, "a.csv") == expected
 
 
 @pytest.mark.parametrize(
@@ -125,7 +120,7 @@ def test_sequence_column_found(columns, expected):
 )
 def test_sequence_column_unclear(columns, message):
     with pytest.raises(RunFileError, match=f"a.csv{message}"):
-        find_sequence_column(columns, "a.csv")
+        module.find_sequence_column(columns, "a.csv")
 
 
 def test_split_column_by_its_values():
@@ -174,11 +169,11 @@ def test_split_column_by_name():
 
 def test_split_of_file():
     names = "train.csv", "my_dev.tsv.gz", "Test-set.fa", "ts115.tsv", "train_test.csv"
-    assert [split_of_file(name) for name in names] == ["train", "valid", "test", None, None]
+    assert [module.split_of_file(name) for name in names] == ["train", "valid", "test", None, None]
 
 
 def chosen(columns, *wanted):
-    found = choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")
+    found = module.choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")
     return [(target.column, target.kind) for target in found]
 
 
