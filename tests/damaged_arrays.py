@@ -17,19 +17,16 @@ OTHER = {"float32": "float64", "float64": "float32", "int64": "int32", "uint8": 
 VALUES = {"i": 1_000_000_000, "u": 255, "f": np.nan}
 
 
-def _with_first(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def change(array: np.ndarray) -> np.ndarray:
-        changed = array.copy()
-        changed.flat[0] = value
-        return changed
-
-    return change
+def _with_first(array: np.ndarray, value: float) -> np.ndarray:
+    changed = array.copy()
+    changed.flat[0] = value
+    return changed
 
 
 DAMAGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # integers out of range, or NaN
-    "value": lambda array: _with_first(VALUES[array.dtype.kind])(array),
-    "negative integer": lambda array: _with_first(-5)(array.astype(np.int64)),
+    "value": lambda array: _with_first(array, VALUES[array.dtype.kind]),
+    "negative integer": lambda array: _with_first(array.astype(np.int64), -5),
     "infinite": lambda array: np.full(array.shape, np.inf),
     "shorter": lambda array: array[:-1],
     "empty": lambda array: array[:0],

@@ -12,21 +12,10 @@ from fast_python import fast_python
 ROOT = Path(__file__).parents[1]
 TINY = """
 variants = {}
-[data]
-positives = "data/smoke/positives.fa"
-negatives = "data/smoke/negatives.fa"
-[split]
-kind = "chromosome"
-valid = ["chrB"]
-test = ["chrC"]
-[model]
-kind = "attention"
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
-[evaluation]
-bootstraps = 20
+data = { positives = "data/smoke/positives.fa", negatives = "data/smoke/negatives.fa" }
+split = { kind = "chromosome", valid = ["chrB"], test = ["chrC"] }
+model = { kind = "attention", embed_dim = 8, num_layers = 1, num_heads = 2, feedforward_dim = 8 }
+evaluation.bootstraps = 20
 [training]
 max_steps = 4
 evaluate_every = 2

@@ -10,14 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from selfattn_bio import files
 from selfattn_bio.errors import OutputError, ResultsError
-from selfattn_bio.files import (
-    check_creatable,
-    check_replaceable,
-    read_json,
-    whole_file,
-    whole_folder,
-)
+from selfattn_bio.files import check_replaceable, read_json, whole_file, whole_folder
 
 KILLED = """if True:
     import os, signal, sys
@@ -203,7 +198,7 @@ def test_path_below_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("")
     path = tmp_path / below
     message = rf"file: cannot create {path}, because this is a file\. Choose another output"
-    for write in (check, check_creatable):
+    for write in (check, files.check_creatable):
         with pytest.raises(OutputError, match=message):
             write(path)
     for whole in (whole_file, whole_folder):

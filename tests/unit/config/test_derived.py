@@ -105,13 +105,6 @@ def test_variant_of_other_network_has_no_parent(tmp_path):
     assert run.transfer.folder == Path("results/pretrained/model")
     assert run.variant("cnn").transfer is None
     assert run.variant("shuffled").transfer == run.transfer
-    shipped = Path(__file__).parents[3] / "selfattn_bio/models/motifs"
-    for parent, folder in (("there/model", Path("there/model")), ("motifs", shipped)):
-        run = read(tmp_path, f"{DATA}[transfer]\nparent = '{parent}'\n")
-        assert run.transfer.folder == folder
-
-
-def test_variant_of_other_model_uses_own_parent(tmp_path):
     text = """
         [model]
         kind = 'attention'
@@ -126,6 +119,10 @@ def test_variant_of_other_model_uses_own_parent(tmp_path):
     run = read(tmp_path, BINS + text)
     parents = [run.variant(name).transfer for name in "abc"]
     assert parents == [None, Transfer(parent="q"), Transfer(parent="p")]
+    shipped = Path(__file__).parents[3] / "selfattn_bio/models/motifs"
+    for parent, folder in (("there/model", Path("there/model")), ("motifs", shipped)):
+        run = read(tmp_path, f"{DATA}[transfer]\nparent = '{parent}'\n")
+        assert run.transfer.folder == folder
 
 
 def test_variants_have_members_of_model(tmp_path):

@@ -42,7 +42,6 @@ BEGINNINGS = ("[data]", "EMPTY", "FILES", "SEQUENCES", "TABLE", "PARTS", "BINS",
 KEYS = r"""
 [trainig] / seed = 1 => 4: unknown key 'trainig'; did you mean 'training'?
 [training] / seed = 1 / lerning_rate = 1 => 6: unknown key 'lerning_rate' in [training]; did you
-[tokens] / embed_dim = 3 => 5: unknown key 'embed_dim' in [tokens]; known keys: canonical, k, stride
 ATTENTION / [model.stem] / kind = 'conv' / kernl = 4 => 8: unknown key 'kernl' in [model.stem]
 ATTENTION / stem = { kind = 'conv', kernl = 5 } => 6: unknown key 'kernl' in [model.stem]; did you
 [training] / learning_rate = -1 => 5: invalid value -1 for key ... expected a number greater than 0
@@ -52,18 +51,19 @@ ATTENTION / stem = { kind = 'conv', kernl = 5 } => 6: unknown key 'kernl' in [mo
 [training] / balance = 3 => 5: invalid value 3 for key 'balance' in [training]; expected a table
 [transfer] / parent = 3 => 5: invalid value 3 for key 'parent' in ... expected text in quotes
 [training] / learning_rate = inf => 5: invalid value inf for key ... expected a finite number
+[tokens] / embed_dim = 3 => 5: unknown key 'embed_dim' in [tokens]; known keys: canonical, k, stride
 [tokens] / k = 9 / [training] / seed = -1
     => 5: invalid value 9 for key 'k' in [tokens]; expected at most 8. The file has 1 more error
 tokens.k = 0 => 4: unknown key 'tokens' in [data]; did you mean 'test'?
 [split] / valid = ['a'] => 4: missing key 'kind' in [split]; choose one of 'chromosome', 'region'
 ATTENTION / stem = { pool = 2 } => 6: missing key 'kind' in [model.stem]; choose one of 'none'
 [split] / kind = 'chromosome' / valid = ['a'] => 4: missing key 'test' in [split]
-[variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model,
 [variants.network] / training = { labels = 'shuffled' } => 'network' is the name of the model, of a
 [variants.markov] / training = { labels = 'shuffled' } => 'markov' is the name of the model, of a
 [variants.partner_composition] / training = { labels = 'shuffled' }
     => 'partner_composition' is the name of the model, of a baseline
 [variants.Bad] / training = { labels = 'shuffled' } => 4: invalid name 'Bad' in [variants]; expected
+[variants.gc] / training = { labels = 'shuffled' } => 4: [variants] 'gc' is the name of the model,
 [training] / batch_size = x => 5: run file is not valid TOML: Invalid value (at line 5, column 14)
 [interpret] / database = "C:\my\mine.meme" => 5: run file is not valid TOML: Unescaped '\' in a
 """
@@ -119,7 +119,6 @@ PAIRED / cross_position = { kind = 'shaw' } => 7: [model] cross_position 'shaw' 
 [training] / seeds = 2 / seed = 4294967295 => 4: [training] seed 4294967295 is too large for 2
 EMPTY => 1: missing key 'data'
 [data] / negatives = 'n' => 1: [data] needs positives and negatives, or ... found negatives
-[data] / positives = [] / negatives = 'n' => 2: invalid value [] for key 'positives' in [data]
 [data] / positives = 3 / negatives = 'n' => 2: invalid value 3 for key ... expected a list
 [data] / positives = 'p' / negatives = 'n' / min_length = 9 / max_length = 5
     => 1: [data] min_length 9 is greater than max_length 5
@@ -150,7 +149,6 @@ SHARED / [stack] / parts = ['exact_positions_trees']
 SEQUENCES / MASKED / [stack] / parts = ['kmer6_linear']
     => [stack] parts predict complete sequences, which objective 'masked' does not
 [data] => [data] needs positives and negatives, or sequences, or train and ... found none of them
-sequences = 's.fa' => [data] needs positives and ... found positives, negatives, sequences
 targets = 't.tsv' => [data] targets can only be used with sequences, not with positives and
 label = 'x' => [data] label can only be used with sequences, not with positives and negatives
 SEQUENCES / positive = 'x' => [data] positive needs label, the column or attribute with the labels
@@ -161,7 +159,6 @@ SEQUENCES => [data] sequences have no labels for ... add label, or choose anothe
 MASKED => [data] positives and negatives cannot be used with objective ... use sequences instead
 SEQUENCES / [objective] / kind = 'regression' / columns = ['x']
     => [data] needs targets, a table with the columns of objective 'regression'
-TABLE / MASKED => [data] targets cannot be used with objective 'masked'; remove targets
 [data] / genome = 'g.fa' / sequences = 's.bed' / tracks.t = { kind = 'number', path = 't.bw' } /
     MASKED => [data] tracks cannot be used with objective 'masked'; remove tracks
 SEQUENCES / MASKED / [model] / kind = 'cnn' => objective 'masked' needs model kind 'attention'; kind
@@ -198,8 +195,6 @@ PROTEIN_BINS / DILATED => objective 'bins' needs DNA; [data] alphabet is 'protei
 BINS / bin = 210 / DILATED => objective.bin 210 is not a multiple of 50, the bases per position of
 BINS / ATTENTION / stem = {kind = 'none'} / pattern = {kind = 'window', causal = true}
     => objective 'bins' cannot be used with a causal pattern; remove causal from model.pattern
-BINS / DILATED / stem = { kind = 'tower', kernels = [5, 4], channels = [8], pools = [5, 10] }
-    => [model.stem] kernels 4 is even; use an odd number
 SEQUENCES / MASKED / ATTENTION / stem = { kind = 'tower' }
     => model.stem kind 'tower' cannot be used with objective 'masked', which has one output per
 SEQUENCES / MASKED / [training.edits] / per_record = 1

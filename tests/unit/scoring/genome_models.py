@@ -8,7 +8,6 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.kmers import tokenizer_of
 
 CALIBRATION = Calibration(slope=0.5, intercept=0.2, positive_fraction=0.25)
@@ -75,24 +74,3 @@ def write_intervals(tmp_path):
 
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
-
-
-def open_genome(tmp_path):
-    """Write and open toy1.fa, which has ambiguous bases at chrA:151-153."""
-    letters = random_letters(400, 3)
-    letters[150:154] = np.frombuffer(b"NNRA", np.uint8)
-    return Genome(write_genome(tmp_path / "toy1.fa", {"chrA": letters, "tiny": "ACGTACGTAC"}))
-
-
-def text(genome, start, end, chrom="chrA"):
-    return genome.fetch(chrom, start, end).tobytes().decode()
-
-
-def write_vcf(path, rows):
-    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
-    path.write_text(HEADER + "".join(lines))
-    return path
-
-
-def other(letter, number=0):
-    return [x for x in "ACGT" if x != letter][number]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
+from commands import exit_code, run
 from genome_models import RUN, random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit, logit
 
@@ -257,8 +258,6 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
         ("chrA:0-5", "region chrA:0-5 is not within chrA:1-1500"),
         ("chrA:x-y", "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
         ("chrShort", "no window of 60 bp fits into the chromosomes or regions to scan"),
-        ("track name=x\n", r"some\.bed: no intervals in the file"),
-        ("chrA\t1\t20\nchrA\tx\t2\n", r"some\.bed:2: invalid start 'x'"),
         ("chrZ\t1\t2\n", r"some\.bed:1: no chromosome 'chrZ' in the genome"),
         ("chrA\t1\t2\nchrA\t1\t1501\n", r"some\.bed:2: interval \[1, 1501\) ends beyond chrA"),
         ("absent.bed", r"absent\.bed: no such file"),
@@ -359,3 +358,60 @@ def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.undo()
     write_track(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["scan.bw"]
+
+
+# ------------ command
+COMMAND = "scan --model model --genome toy1.fa --output out"
+
+
+@pytest.fixture
+def folder(here):
+    """Change to a folder with a genome and a model."""
+    write_genome(here / "toy1.fa", {"chrA": random_letters(800)})
+    write_model(here / "model", RUN, length=60)
+    return here
+
+
+def test_scan_without_prior_warns(folder, capsys):
+    run(f"{COMMAND} --threshold 0.4")
+    printed = capsys.readouterr()
+    assert "warning: no prior: scores assume that as many windows are positive" in printed.err
+    assert "validation (25.0%)" in printed.err
+    first = "scan: windows of 60 bp, one every 4 bp, scored on both strands\n"
+    assert printed.out.startswith(first)
+    number = len((folder / "out.toy1.peaks.bed").read_text().splitlines())
+    assert f"scan: {number} peaks with a probability of at least 0.4" in printed.out
+    assert number > 1
+
+
+def test_scan_with_prior_reports_highest_score(folder, capsys):
+    run(f"{COMMAND} --prior 0.001")
+    printed = capsys.readouterr()
+    assert "prior" not in printed.err
+    assert "0 peaks with a probability of at least 0.5; the best window has 0.00" in printed.out
+
+
+def test_scan_of_regions_reports_other_assembly(folder, capsys):
+    (folder / "toy1.fa").rename("toy2.fa")
+    (folder / "sites.bed").write_text("chrA\t0\t90\nchrA\t300\t340\n")
+    run("scan --model model --genome toy2.fa --region sites.bed A:701-800 --prior 0.1 --output out")
+    printed = capsys.readouterr()
+    assert "the model was trained on 'toy1', but the genome is named 'toy2'" in printed.err
+    (track,) = folder.glob("out.toy2.plus.bw")
+    assert track.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--prior 1", "prior 1.0 is not between 0 and 1"),
+        ("--region A:1-3", "no window of 60 bp fits into the chromosomes or regions to scan"),
+        ("--genome absent.fa", "absent.fa: "),
+    ],
+)
+def test_scan_errors_are_one_line(folder, options, message, capsys):
+    assert exit_code(f"{COMMAND} {options}") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("selfattn-bio scan: error: ")
+    assert message in last
+    assert not list(folder.glob("out*"))

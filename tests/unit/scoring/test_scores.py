@@ -62,11 +62,8 @@ def test_strings_give_table_in_order(scorer):
     log_odds = table["logit"] / 2 + 0.2
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-log_odds)))
     assert table["logit"].nunique() == 4
-    turned = [DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)) for text in SEQUENCES]
-    one, other = (
-        score_sequences(scorer, texts, rc=True)["logit"]
-        for texts in (SEQUENCES, [row.tobytes().decode() for row in turned])
-    )
+    strands = SEQUENCES, [turned(text) for text in SEQUENCES]
+    one, other = (score_sequences(scorer, of, rc=True)["logit"] for of in strands)
     np.testing.assert_allclose(one, other, rtol=1e-6)
     letters = [np.frombuffer(text.encode(), dtype=np.uint8) for text in SEQUENCES]
     np.testing.assert_allclose(scorer.log_odds(letters), log_odds)
@@ -197,7 +194,6 @@ def test_unscorable_files(scorer, tmp_path):
     short.write_text(">long\nACGT\n>short\nAC\n")
     for path, message in (
         (short, r"short\.fa: record 'short' has length 2"),
-        (tmp_path / "absent.fa", r"absent\.fa: no such file"),
         ("absent.fa", r"absent\.fa: no such file"),
     ):
         with pytest.raises(SequenceFileError, match=message):

@@ -21,7 +21,6 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
-from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.study.explain import COLUMNS, _member_correlation
@@ -79,18 +78,6 @@ def test_fit_stack_prefers_the_informative_part():
     network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
     stack, _ = fit_labels(network, [useless], letters, labels)
     assert (stack.parts, stack.left_out, len(stack.weights)) == ((), (useless,), 1)
-
-
-def test_excluded_part_is_saved(tmp_path):
-    assert fitted_parts(tmp_path) == {}
-    part, useless = fitted("exact_positions", "gc")
-    Stack((part,), np.ones((2, 1)), np.zeros(1), left_out=(useless,)).save(tmp_path, "abc")
-    loaded = load_stack(tmp_path, run_of(), "abc")
-    assert [each.name for each in loaded.parts] == ["exact_positions"]
-    assert [each.name for each in loaded.left_out] == ["gc"]
-    assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
-    found, expected = (each.logits(records(5, 12)[0]) for each in (loaded.left_out[0], useless))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_fit_stack_calibrates():
@@ -232,25 +219,18 @@ def test_both_strands_have_one_score():
     np.testing.assert_allclose(scorer.logits(letters), np.mean(strands, axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_windows_have_the_logits_of_single_sequences(both):
-    scorer = stacked(both)
-    letters = np.concatenate(records(3, 9)[0])
-    found = strand_logits(scorer, letters, GenomeWindows(LENGTH, 8))
-    views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
-    # the shared stem adds in another order, so a logit near 0 differs by more than its own rounding
-    strands = [views] if both else [views, [DNA.reverse_complement(row) for row in views]]
-    expected = [scorer.logits(each) for each in strands]
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-
-
 def test_stack_round_trip(tmp_path):
-    stack, letters = stacked(False).stack, records(9, 10)[0]
+    assert fitted_parts(tmp_path) == {}
+    (useless,), letters = fitted("gc"), records(9, 10)[0]
+    stack = dataclasses.replace(stacked(False).stack, left_out=(useless,))
     stack.save(tmp_path, "abc")
     loaded, network = load_stack(tmp_path, run_of(), "abc"), np.linspace(-1, 1, 9)[:, None]
     found, expected = (each.outputs(network, letters) for each in (loaded, stack))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert [part.setup.threads for part in loaded.parts] == [1, 1]
+    assert list(fitted_parts(tmp_path)) == ["exact_positions", "gc", "kmer6_logistic"]
+    found, expected = (each.logits(letters) for each in (*loaded.left_out, useless))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert load_stack(tmp_path / "stack", run_of(), "abc") is None
     with pytest.raises(ModelFolderError, match="network abc; the model folder holds other"):
         load_stack(tmp_path, run_of(), "other")

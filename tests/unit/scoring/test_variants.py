@@ -1,46 +1,60 @@
-"""Test effects of variants: windows of both alleles, placements, status, several models."""
+"""Test effects of variants: windows, placements, status, several models, and the command."""
 
+import gzip
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from genome_models import (
-    RUN,
-    open_genome,
-    other,
-    random_letters,
-    scorer_of,
-    text,
-    write_genome,
-    write_model,
-    write_vcf,
-)
+from commands import exit_code, run
+from genome_models import HEADER, RUN, random_letters, scorer_of, write_genome, write_model
+from letters import ppm_of
 from scipy.special import expit
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.annotated import info_fields
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble
-from selfattn_bio.scoring.variants import (
-    VariantOptions,
-    mismatch,
-    score_variants,
-    substitutions,
-    windows_of,
-)
+from selfattn_bio.scoring.variants import VariantOptions, score_variants
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import VcfVariant
+
+VARIANTS = "variants --model model --genome toy1.fa --output a"
 
 
 @pytest.fixture
-def genome(tmp_path):
-    return open_genome(tmp_path)
+def genome(here):
+    """Change to a folder with a model and toy1.fa, which is ambiguous at chrA:151-153."""
+    write_model(here / "model", RUN, length=60)
+    letters = random_letters(400, 3)
+    letters[150:154] = np.frombuffer(b"NNRA", np.uint8)
+    return Genome(write_genome(here / "toy1.fa", {"chrA": letters, "tiny": "ACGTACGTAC"}))
+
+
+def text(genome, start, end, chrom="chrA"):
+    return genome.fetch(chrom, start, end).tobytes().decode()
+
+
+def write_vcf(path, rows):
+    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
+    path.write_text(HEADER + "".join(lines))
+    return path
+
+
+def other(letter, number=0):
+    return [x for x in "ACGT" if x != letter][number]
+
+
+def read_effects(prefix):
+    return pd.read_csv(f"{prefix}.effects.tsv", sep="\t")
 
 
 def variant_at(start, ref, alt="A", chrom="chrA"):
@@ -68,7 +82,7 @@ def variant_at(start, ref, alt="A", chrom="chrA"):
     ],
 )
 def test_windows_of_both_alleles(genome, start, ref, alt, first, size, windows):
-    pair = windows_of(genome, variant_at(start, ref, alt, "tiny"), alt, [first], size)
+    pair = module.windows_of(genome, variant_at(start, ref, alt, "tiny"), alt, [first], size)
     found = "" if pair is None else b" ".join([*pair.ref, *pair.alt]).decode()
     assert found == windows[:-2]
     assert pair is None or pair.positions.tolist() == [int(windows[-1])]
@@ -222,12 +236,12 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
 def test_ambiguous_bases_match_any_reference(genome):
     variants = variant_at(150, "ACGA"), variant_at(153, "N"), variant_at(153, "C")
     # the genome has NNRA
-    assert [mismatch(genome, variant) for variant in variants] == [None, None, "A"]
+    assert [module.mismatch(genome, variant) for variant in variants] == [None, None, "A"]
 
 
 def test_random_substitutions_are_elsewhere_in_all_windows(genome):
     variant = variant_at(160, text(genome, 160, 162))
-    pair = windows_of(genome, variant, "A", [130, 135], 40)
+    pair = module.windows_of(genome, variant, "A", [130, 135], 40)
     mutants = module.random_substitutions(pair, 2, 1000, np.random.default_rng(0))
     assert len(np.unique(mutants.reshape(len(mutants), -1), axis=0)) == len(mutants)
     changed = mutants != pair.ref
@@ -265,7 +279,7 @@ def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, op
 
 
 def test_substitutions_of_a_region(genome):
-    found = list(substitutions(genome, Region("chrA", 148, 156)))
+    found = list(module.substitutions(genome, Region("chrA", 148, 156)))
     assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR is skipped
     for variant in found:
         assert variant.ref == text(genome, variant.start, variant.start + 1)
@@ -274,8 +288,7 @@ def test_substitutions_of_a_region(genome):
 
 def test_substitutions_are_saved_and_plotted(genome, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    model = write_model(tmp_path / "model", RUN, length=60)
-    found = score_substitutions(model, genome, "chrA:201-203")
+    found = score_substitutions("./model", genome, "chrA:201-203")
     assert len(found.table) == 9
     assert caplog.messages == ["chrA:201-203: 3 bp, all in one window"]
     assert repr(found) == "Substitutions in chrA:201-203: 9 alleles scored"
@@ -286,3 +299,103 @@ def test_substitutions_are_saved_and_plotted(genome, tmp_path, caplog):
     found.save(tmp_path / "a")
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t").dropna(axis=1, how="all")
     pd.testing.assert_frame_equal(table, found.table[table.columns], rtol=1e-4)
+
+
+# ------------ command
+def test_annotated_vcf_adds_info_fields(genome, tmp_path, capsys):
+    lines = []
+    for pos, alts, info in ((300, "{},*", "DP=1"), (100, ".", "DP=2;X"), (200, "{},{}", ".")):
+        ref = text(genome, pos - 1, pos)
+        alt = alts.format(other(ref), other(ref, 1))
+        lines.append(f"chrA\t{pos}\trs{pos}\t{ref}\t{alt}\t{pos}.50\tPASS\t{info}")
+    (tmp_path / "a.vcf").write_text(HEADER + "\n".join(lines) + "\n")
+    run("variants --model model --genome toy1.fa --vcf a.vcf --output out/a")
+    table, expected = read_effects("out/a"), score_variants("./model", genome, "a.vcf")
+    pd.testing.assert_frame_equal(table, expected, rtol=1e-4, check_dtype=False)
+    annotated = tmp_path / "out" / "a.annotated.vcf.gz"
+    written = gzip.decompress(annotated.read_bytes()).decode().splitlines()
+    before = [line for line in written if not line.startswith("##INFO=<ID=SAB")]
+    assert before[:-3] == HEADER.splitlines()
+    assert written[-2] == lines[1]  # not scored
+    plain = [re.sub(";?SAB_LOGIT_REF.*", "", line) for line in written[-3:]]
+    assert plain == [lines[0], lines[1], lines[2][:-1]]
+    with pysam.VariantFile(str(annotated)) as file:
+        read = list(file)
+    effects = [x for record in (read[0], read[2]) for x in record.info["SAB_EFFECT"]]
+    found = np.array(effects, float)  # None becomes NaN
+    np.testing.assert_allclose(found, table["effect"][[0, 1, 3, 4]], rtol=1e-4)
+    printed = capsys.readouterr().out
+    assert "variants: 3 lines, every REF agrees with the genome\n" in printed
+    assert "variants: 3 alleles scored\nvariants: 2 alleles not scored: ALT is . or *\n" in printed
+    assert exit_code(f"{VARIANTS} --vcf out/a.annotated.vcf.gz") == 1
+    assert "a.annotated.vcf.gz:5: the header already defines" in capsys.readouterr().err
+
+
+def test_reference_mismatches_are_reported(genome, tmp_path, capsys, caplog):
+    right = ("A", 300, text(genome, 299, 300), "ACGT")
+    wrong = ("A", 200, other(text(genome, 199, 200)), "ACGT")
+    path = write_vcf(tmp_path / "a.vcf", [right, wrong])
+    assert exit_code(f"{VARIANTS} --vcf a.vcf") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    message = "in 1 of 2 lines, more than 5%; the first is a.vcf:7: REF is"
+    assert f"a.vcf: REF differs from the genome {message} {wrong[2]}" in error
+    assert list(tmp_path.glob("a.*")) == [path]
+    caplog.set_level("INFO", "selfattn_bio")
+    counts = annotate_variants("./model", genome, path, "a", mismatches=0.5)
+    assert counts == {"scored": 1, "reference_mismatch": 1}
+    assert f"REF differs from the genome in 1: {path}:7: REF is {wrong[2]}" in caplog.text
+
+
+def test_empty_files_and_regions_are_refused(genome, tmp_path, capsys):
+    path = write_vcf(tmp_path / "a.vcf", [])
+    symbolic = [("chrA", 200, text(genome, 199, 200), "<DEL>")]
+    write_vcf(tmp_path / "symbolic.vcf", symbolic)
+    for option, message in (
+        ("--vcf a.vcf", "error: a.vcf: the VCF has a header but no variants\n"),
+        ("--vcf symbolic.vcf", "error: symbolic.vcf:6: unsupported symbolic ALT '<DEL>'"),
+        ("--region chrA:151-153", "151-153: the region has no A, C, G or T that the model reads"),
+    ):
+        assert exit_code(f"{VARIANTS} {option}") == 1
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.glob("a.*")) == [path]
+
+
+def test_other_assembly_is_reported(genome, tmp_path, capsys):
+    run(f"{VARIANTS} --region chrA:201-203")
+    assert "trained on" not in capsys.readouterr().err
+    (tmp_path / "toy2.fa").write_bytes(genome.path.read_bytes())
+    run("variants --model model --genome toy2.fa --region chrA:201-203 --output a")
+    message = "the model was trained on 'toy1', but the genome is named 'toy2'\n"
+    assert message in capsys.readouterr().err
+
+
+def test_saturation_of_a_region_is_plotted(genome, tmp_path, capsys):
+    run(f"{VARIANTS} --region A:201-230 --rc")
+    table = read_effects("a")
+    assert len(table) == 3 * 30
+    assert len(set(table["logit_ref"])) == 1
+    window = genome.fetch("chrA", 215 - 30, 215 + 30)
+    expected = scorer_of(RUN).logits([window, DNA.reverse_complement(window)]).mean()
+    assert table["logit_ref"][0] == pytest.approx(expected, abs=1e-5)
+    assert (tmp_path / "a.saturation.svg").read_text().startswith("<?xml")
+    assert "variants: chrA:201-230: 30 bp, all in one window\n" in capsys.readouterr().out
+    run(f"{VARIANTS} --region chrA:201-270")
+    assert read_effects("a")["logit_ref"].nunique() == 70
+    assert "70 bp, each in its own window\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
+    letters = random_letters(400, 3)
+    letters[200:208] = np.frombuffer(b"TATCGATA", np.uint8)
+    letters[100:108] = np.frombuffer(b"TATCGGTA", np.uint8)
+    own = Genome(write_genome(tmp_path / "own.fa", {"chrA": letters}))
+    ppm = ppm_of("TATCGATA")
+    ppms = {"dre": ppm, "gc": ppm[:, [1, 0, 3, 2]]}
+    (tmp_path / "m.meme").write_text(meme_text(ppms, {"dre": 50, "gc": 50}))
+    rows = [("chrA", 205, "G", "A,G"), ("chrA", 106, "G", "*,A")]
+    write_vcf(tmp_path / "a.vcf", [*rows, ("chrA", 300, text(own, 299, 300), "*")])
+    run("variants --model model --genome own.fa --vcf a.vcf --motifs m.meme --output a")
+    table = pd.read_csv("a.effects.tsv", sep="\t", keep_default_na=False)
+    assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
+    assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]

@@ -22,13 +22,10 @@ feedforward_dim = 16
 dropout = 0.0
 """
 RUN_FILE = f"""
+split = {{ kind = "chromosome", valid = ["c2"], test = ["c3"] }}
 [data]
 positives = "p.fa"
 negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
 {MODEL}
 [training]
 max_steps = 60

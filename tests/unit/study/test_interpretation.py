@@ -175,20 +175,17 @@ def test_predicted_positives_are_explained_first(study, called, limit, chosen, m
     assert line.endswith(message)
 
 
-@pytest.mark.parametrize(
-    ("database", "file", "line"),
-    [
-        ("mine.meme", "mine.meme", "motifs are matched with mine.meme, the [interpret] database"),
-        ("none", None, 'motifs are not matched with known ones: [interpret] database = "none"'),
-    ],
-)
-def test_motifs_report_database_first(database, file, line, caplog):
+def test_motifs_report_database_first(caplog):
     find = lambda database, **settings: database  # noqa: E731
     explained = SimpleNamespace(alphabet="dna", is_attention=False, find_motifs=find)
     caplog.set_level("INFO", "selfattn_bio")
-    interpret = Interpret(database=database)
-    assert (_discover(explained, interpret), interpret.database_file) == (database, file)
-    assert caplog.messages == [line]
+    for database, file in (("mine.meme", "mine.meme"), ("none", None)):
+        interpret = Interpret(database=database)
+        assert (_discover(explained, interpret), interpret.database_file) == (database, file)
+    assert caplog.messages == [
+        "motifs are matched with mine.meme, the [interpret] database",
+        'motifs are not matched with known ones: [interpret] database = "none"',
+    ]
 
 
 def test_rollout_of_run_file_finds_no_motifs(study, caplog):

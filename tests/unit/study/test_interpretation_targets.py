@@ -1,5 +1,6 @@
 """Test attribution, motifs and evidence of all kinds of outputs on words with a known effect."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -77,38 +78,6 @@ def classes(known="", **options):
 
     objective = f'[objective]\nkind = "multiclass"\ncolumn = "y"\n{known}'
     return trained(objective, target, **options)
-
-
-def labels():
-    """Return a task with a label per base. A word begins a stretch of H."""
-
-    def target(starts, noise):
-        text = "C" * LENGTH
-        for name, label in (("raises", "H"), ("lowers", "E")):
-            if name in starts:
-                text = text[: starts[name]] + label * 16 + text[starts[name] + 16 :]
-        return text, noise
-
-    objective = '[objective]\nkind = "labels"\ncolumn = "y"\nclasses = "HEC"\n'
-    return trained(objective + PER_BASE.format(pool=1), target, training=UNSHIFTED)
-
-
-def bins():
-    """Return a task with bins. A word marks points on +, another those on -."""
-    points = []
-
-    def target(starts, noise):
-        number = len(points)
-        points.append("")
-        for name, strand in (("raises", "+"), ("lowers", "-")):
-            if name in starts:
-                at = number * LENGTH + starts[name] + 5
-                points[-1] += f"c{number % 3 + 1}\t{at}\t{at + 1}\tp\t0\t{strand}\n"
-        Path("points.bed").write_text("".join(points))
-        return noise, noise
-
-    objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
-    return trained(objective + PER_BASE.format(pool=5), target, "", UNSHIFTED)
 
 
 def held_out():
@@ -204,7 +173,16 @@ def test_motifs_of_each_class(here, capsys):
 
 @pytest.mark.slow
 def test_motifs_of_labels_change_percentages(here, capsys):
-    study = labels()
+    def stretches(starts, noise):
+        """Return a label per base. A word begins a stretch of H, another one of E."""
+        text = "C" * LENGTH
+        for name, label in (("raises", "H"), ("lowers", "E")):
+            if name in starts:
+                text = text[: starts[name]] + label * 16 + text[starts[name] + 16 :]
+        return text, noise
+
+    objective = '[objective]\nkind = "labels"\ncolumn = "y"\nclasses = "HEC"\n'
+    study = trained(objective + PER_BASE.format(pool=1), stretches, training=UNSHIFTED)
     run("explain . --target H")
     assert "of 'H' of train and valid, with % of positions in H from" in capsys.readouterr().out
     study.find_motifs()
@@ -222,7 +200,20 @@ def test_motifs_of_labels_change_percentages(here, capsys):
 
 @pytest.mark.slow
 def test_motifs_of_bins_change_the_number_of_points(here, monkeypatch):
-    study = bins()
+    lines, numbers = [], count()
+
+    def points(starts, noise):
+        """Let a word mark points on +, another those on -."""
+        number = next(numbers)
+        for name, strand in (("raises", "+"), ("lowers", "-")):
+            if name in starts:
+                at = number * LENGTH + starts[name] + 5
+                lines.append(f"c{number % 3 + 1}\t{at}\t{at + 1}\tp\t0\t{strand}\n")
+        Path("points.bed").write_text("".join(lines))
+        return noise, noise
+
+    objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
+    study = trained(objective + PER_BASE.format(pool=5), points, "", UNSHIFTED)
     study.explain(targets=["+"])
     motifs = study.find_motifs()
     table = motifs.table

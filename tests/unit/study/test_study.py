@@ -108,7 +108,6 @@ def test_parts_have_their_run_and_share_the_folder(tasks):
     [
         ("mein", r"unknown task 'mein'\. Did you mean 'mine'\? Name a task"),
         ("another", r"unknown task 'another'\. Tasks in workflows/tasks/: mine\. Name a task, a "),
-        ("results", "unknown task 'results'"),
         ("absent.toml", "absent.toml: "),
         ("mine/variants/CNN", f"{MINE}: unknown variant 'CNN'; known variants: cnn, shuffled"),
         ("mine/variant/cnn", r"task 'mine' has no part 'variant/cnn'\. Its parts are variants/N"),
