@@ -188,7 +188,7 @@ def representatives(motifs: Motifs, pool: int, rng: np.random.Generator) -> Moti
 
 def run_file(labels: list[str], targets: Targets, steps: int) -> RunFile:
     """Describe the parent as a model with one number per matrix and quantile."""
-    model = dict(both_strands(0).model) | {"members": 1, "dropout": 0.05}
+    model = dict(both_strands(0, max(LENGTHS)).model) | {"members": 1, "dropout": 0.05}
     names = [f"{label} above {100 * level:.0f} %" for level in QUANTILES for label in labels]
     return RunFile(
         title="Best hits of JASPAR 2026 vertebrate matrices",
@@ -376,7 +376,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     database = open_database(DATABASE)
     motifs = dict(list(database.items())[: arguments.motifs])
-    pool = both_strands(0).model["stem"]["pool"]
+    pool = both_strands(0, max(LENGTHS)).model["stem"]["pool"]
     kept = representatives(motifs, pool, rng)
     plain = background(rng, CALIBRATION, 128)
     planted = plant(rng, background(rng, CALIBRATION, 128), kept)
