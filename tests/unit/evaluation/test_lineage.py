@@ -77,6 +77,10 @@ def test_intervals_seen_by_parent_are_refused(child, start, end, overlaps):
         assert refused(child, "TTTTT", chrom, start, end) == overlaps
         assert refused(child, "TTTTT", chrom, start, end, assembly="") == overlaps
         assert not refused(child, "TTTTT", chrom, start, end, assembly="dm6")
+    table = seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "", None)
+    parents = [{"folder": "parent"}]
+    unnamed = folder_of(child.parent / "unnamed", table.assign(by_parent=True), parents)
+    assert refused(unnamed, "TTTTT", "chr2", start, end) == overlaps
 
 
 def test_own_training_records_are_not_checked(child, tmp_path):
