@@ -212,8 +212,7 @@ def score_genome(
     if not stretches:
         message = f"no window of {windows.size} bp fits into the chromosomes or regions to scan"
         raise GenomeError(message, place=str(genome.path))
-    best, found = -np.inf, []
-    name = f"{output}.{assembly}"
+    best, found, name = -np.inf, [], f"{output}.{assembly}"
     for ending in ("peaks.bed", "summits.bed"):
         check_not_input(f"{name}.{ending}", *listed(regions or ()))
     with ExitStack() as files:
@@ -261,15 +260,13 @@ def _scored(
     shift: float,
 ) -> Iterator[tuple[str, Integers, Floats]]:
     """Yield chromosome, starts and log-odds of blocks of windows, and report the progress."""
-    number_scored, progress = 0, Progress()
-    number = sum(stretch.end - stretch.start for stretch in stretches)
+    done, progress, number = 0, Progress(), sum(each.end - each.start for each in stretches)
     text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
     for stretch in stretches:
         for starts, log_odds in blocks(scorer, genome, stretch, windows, shift):
             yield stretch.chrom, starts, log_odds
-            number_scored += len(starts)
-            report = partial(text, stretch.chrom, starts[-1], number_scored, number)
-            progress.update(report, number_scored / number)
+            done += len(starts)
+            progress.update(partial(text, stretch.chrom, starts[-1], done, number), done / number)
 
 
 def blocks(
