@@ -81,7 +81,7 @@ def test_tables_kept_in_inference_mode_can_be_trained_with():
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-def test_dropout_has_its_rate_and_keeps_the_mean(p):
+def test_dropout_of_a_tensor_keeps_the_mean(p):
     torch.manual_seed(0)
     x = torch.ones(1_000_003)
     y = dropout(x, p)

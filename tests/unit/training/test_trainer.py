@@ -1,4 +1,4 @@
-"""Test steps, validation and messages of a training with stubs, and what it counts."""
+"""Test steps, validation, messages and counters of a training, with stubs."""
 
 import math
 import signal
