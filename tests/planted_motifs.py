@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from letters import ascii_of, ppm_of
+from letters import BASES, ascii_of, ppm_of
 
 from selfattn_bio.evidence.records import Scored
 from selfattn_bio.evidence.verdicts import weigh_evidence
@@ -12,6 +12,19 @@ from selfattn_bio.sequence.alphabet import DNA
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
 PPMS = {name: ppm_of(word) for name, word in WORDS.items()}
 SITES = dict.fromkeys(WORDS, 100)
+
+
+def plant(words, num, length, seed=0, chance=1.0):
+    """Return records that have each word, of 8 bp, with this chance at random, and the sites."""
+    rng = np.random.default_rng(seed)
+    letters, rows = rng.choice(BASES, (num, length)), []
+    for record, of_record in enumerate(np.broadcast_to(chance, num)):
+        starts = rng.permutation(np.arange(0, length - 8, 9)) + rng.integers(0, 2)
+        for (name, word), start in zip(words.items(), starts.tolist(), strict=False):
+            if rng.random() < of_record:
+                letters[record, start : start + 8] = ascii_of(word)
+                rows.append((name, record, start, start + 8, "+"))
+    return list(letters), pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand"])
 
 
 def weigh(held_out, scores, ppms=PPMS):

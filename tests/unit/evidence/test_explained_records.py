@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import BASES, ascii_of
-from planted_motifs import WORDS
+from planted_motifs import WORDS, plant
 from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
@@ -30,18 +30,12 @@ def hits_in(records):
     return pd.DataFrame({"record": records})
 
 
-def planted(effect, num=300, length=120, seed=0):
+def planted(effect):
     """Return records with both words, whose numbers change by `effect` with the used word."""
-    rng = np.random.default_rng(seed)
-    letters = rng.choice(BASES, (num, length))
-    values = rng.normal(0, 0.5, num)
-    for row, letters_of_row in enumerate(letters):
-        for at, (name, word) in zip((10, 60), WORDS.items(), strict=True):
-            if rng.random() < 0.4:
-                start = at + rng.integers(0, 30)
-                letters_of_row[start : start + len(word)] = ascii_of(word)
-                values[row] += effect * (name == "used")
-    return MeasuredRecords(list(letters), values, scale=float(values.std()), unit="height")
+    letters, sites = plant(WORDS, 300, 120, chance=0.4)
+    values = np.random.default_rng(0).normal(0, 0.5, 300)
+    values[sites.loc[sites["name"] == "used", "record"]] += effect
+    return MeasuredRecords(letters, values, scale=float(values.std()), unit="height")
 
 
 def counting(weight):

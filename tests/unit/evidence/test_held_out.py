@@ -9,6 +9,7 @@ import pytest
 from learners import CONV, HEADS, SEQUENCES, SMALL
 from learners import scorer_of as model_of
 from letters import BASES, ascii_of
+from planted_motifs import plant
 
 from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
@@ -47,18 +48,14 @@ def motif_set(word=WORD):
 
 
 def planted(num=240, length=100):
-    """Return letters with the word in most positives and few negatives, labels, and positions."""
-    rng = np.random.default_rng(0)
-    letters = rng.choice(BASES, (num, length))
-    labels, at = (np.arange(num) % 3 == 0).astype(int), {}
-    for row in np.flatnonzero(rng.random(num) < np.where(labels, 0.9, 0.3)):
-        at[int(row)] = int(rng.integers(0, length - 8))
-        letters[row, at[row] : at[row] + 8] = ascii_of(WORD)
-    return letters, labels, at
+    """Return letters with the word in most positives and few negatives, labels, and sites."""
+    labels = (np.arange(num) % 3 == 0).astype(int)
+    letters, sites = plant({"": WORD}, num, length, chance=np.where(labels, 0.9, 0.3))
+    return letters, labels, sites
 
 
 def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
-    letters, labels, at = planted()
+    letters, labels, planted_sites = planted()
 
     def importance_of_word(method, scorer, sequences, target):
         found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
@@ -77,13 +74,15 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     )
     records = pd.DataFrame({"id": map(str, range(len(letters)))})
     records = records.reindex(columns=held_out.RECORD_COLUMNS)
-    found = held_out.add_evidence(motif_set(), scorer, records, list(letters), labels, hit_p=1e-4)
+    found = held_out.add_evidence(motif_set(), scorer, records, letters, labels, hit_p=1e-4)
     (row,), sites = found.table.to_dict("records"), found.sites
     assert row["verdict"] == "supported"
     assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives
     assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
-    wanted = {(record, start) for record, start in at.items() if labels[record]}
-    assert wanted <= set(zip(sites["chrom"].astype(int), sites["start"], strict=True))
+    wanted = planted_sites[labels[planted_sites["record"]] == 1]
+    assert set(zip(wanted["record"], wanted["start"], strict=True)) <= set(
+        zip(sites["chrom"].astype(int), sites["start"], strict=True)
+    )
     assert labels[sites["chrom"].astype(int)].all()
     assert row["marginal"] == pytest.approx(1.0, abs=0.2)  # 2 on +, and 0 on -
     assert row["marginal_strand"] == "+"

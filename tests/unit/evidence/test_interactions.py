@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from learners import CNN, SMALL, scorer_of
-from letters import BASES, ascii_of
+from letters import ascii_of
+from planted_motifs import plant
 
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
@@ -33,19 +34,8 @@ def table_of(text):
     return pd.read_csv(StringIO(text), sep=r"\s+")
 
 
-def planted(num=160, length=160, seed=0, chance=1.0):
-    """Return records that have each word with this chance at a random position, and the sites."""
-    rng = np.random.default_rng(seed)
-    letters = rng.choice(BASES, (num, length))
-    rows = []
-    for record, row in enumerate(letters):
-        places = rng.permutation(np.arange(0, length - 8, 9))[: len(WORDS)] + rng.integers(0, 2)
-        for (name, word), start in zip(WORDS.items(), places, strict=True):
-            if chance < 1 and rng.random() >= chance:
-                continue
-            row[start : start + 8] = ascii_of(word)
-            rows.append((name, record, int(start), int(start) + 8, "+"))
-    return list(letters), sites_of(*rows)
+def planted(num=160, chance=1.0):
+    return plant(WORDS, num, 160, chance=chance)
 
 
 def model(answer):

@@ -106,17 +106,9 @@ def test_protein(tmp_path):
     ("motifs", "options", "message"),
     [
         ({"m": PPM}, {"hit_p": 1.5}, r"hit_p is 1.5; choose a value between 0 and 1"),
-        (
-            {"m": PPM},
-            {"alphabet": "protein"},
-            r"shape \(9, 4\) instead of \(width, 20\) for protein",
-        ),
+        ({"m": PPM}, {"alphabet": "protein"}, r"shape \(9, 4\) instead of \(width, 20\) for prot"),
         ("none.meme", {}, "motif database not found"),
-        (
-            "own.fa",
-            {},
-            r"own.fa:2: this is a FASTA file of sequences, not a JASPAR motif database$",
-        ),
+        ("own.fa", {}, "own.fa:2: this is a FASTA file of sequences, not a JASPAR motif database$"),
     ],
 )
 def test_scan_refusals(fasta, tmp_path, motifs, options, message):

@@ -3,6 +3,8 @@
 Each cell is known by its row and the heading above it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +25,17 @@ def read(folder: Path, task: RunFile = TASK) -> Results:
     return read_results(Study(task, folder))
 
 
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Leave figures empty, because drawing them takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_bio.report.figures.draw", lambda name, *_, **__: "<svg></svg>")
+        yield
+
+
 def page_of(results: Results, drawn: bool = False) -> str:
-    """Return the page of results; drawing its figures takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        if not drawn:
-            patch.setattr("selfattn_bio.report.figures.draw", lambda name, *_, **__: "<svg></svg>")
+    """Return the page of results."""
+    with nullcontext() if drawn else without_drawing(), TemporaryDirectory() as folder:
         return render(results, Path(folder), "small_task")
 
 

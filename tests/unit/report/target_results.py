@@ -1,6 +1,7 @@
-"""Write a small results folder of an objective other than two classes, for tests of its page."""
+"""Write a small results folder of any objective, for tests of its page."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,18 @@ def make_targets(kind: str, folder: Path) -> Results:
         truth[split] = table.iloc[of]
     write(folder, run, outputs, examples, truth)
     return read(folder, run)
+
+
+def make_binary(folder: Path) -> Results:
+    """Write the results of two classes, in which the model has members, and read them."""
+    make_results(folder)
+    results = read(folder)
+    results.metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
+    return results
+
+
+MAKERS = {
+    **{"binary": make_binary, "bins": make_bins},
+    **{kind: partial(make_targets, kind) for kind in OBJECTIVES},
+    **{kind: partial(make_language, kind=kind) for kind in ("masked", "causal")},
+}

@@ -6,27 +6,17 @@ import numpy as np
 import pytest
 from pages import page_of
 from small_results import TASK
-from target_results import make_targets
 
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.report import plots
-from selfattn_bio.report.cards import (
-    NO,
-    REVERSE,
-    YES,
-    aligned,
-    findings,
-    motif_rows,
-    shortfall,
-    window_name,
-)
+from selfattn_bio.report import cards, plots
+from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows, shortfall
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
 WINDOW = "Is it enriched at 31 to 25 positions before the end?"
 STRAND = "Does it prefer a strand?"
-
+DIFFERENT = "Is expression different in records with a site?"
 
 LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
 NUMBER = {
@@ -83,11 +73,7 @@ def test_motif_that_lowers_a_number(rows):
     lines = lines_of(rows[0], **number)
     matched = "Also compared with records matched for GC content and length?"
     for question, answer, *figures in (
-        (
-            "Is expression different in records with a site?",
-            YES,
-            f"means is {MINUS}1.50 expression;",
-        ),
+        (DIFFERENT, YES, f"means is {MINUS}1.50 expression;"),
         (matched, YES),
         (USED, YES, "Shuffling its sites raises expression by 0.80.", f"bases: {MINUS}0.90 ("),
         (PERMUTED, YES, "raises expression by 0.03 at the 95th percentile"),
@@ -117,7 +103,8 @@ def test_undecided_tests_are_named(rows):
 
 def test_window_positions_count_from_1():
     windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
-    names = [window_name({"window_start": start, "window_end": end}) for start, end in windows]
+    rows = [dict(zip(("window_start", "window_end"), ends, strict=True)) for ends in windows]
+    names = [cards.window_name(row) for row in rows]
     positions = ["positions 1 to 10", "positions 100 to 109"]
     ends = [f"31 to {end} positions before the end" for end in (25, 0)]
     assert names == [*positions, *ends, "one position"]
@@ -127,7 +114,7 @@ def test_match_is_aligned_on_its_best_strand():
     rng = np.random.default_rng(0)
     motif = rng.dirichlet(np.full(4, 0.1), size=6)
     longer = np.concatenate([rng.dirichlet(np.full(4, 5.0), size=2), motif])
-    ours, theirs = aligned(motif, longer[::-1, ::-1])
+    ours, theirs = cards.aligned(motif, longer[::-1, ::-1])
     assert ours.shape == theirs.shape == (8, 4)
     np.testing.assert_allclose(ours[2:], motif)
     np.testing.assert_allclose(ours[:2], 0.25)
@@ -163,6 +150,7 @@ INCONCLUSIVE = {
     **{"necessity": 0.5, "necessity_low": 0.4, "necessity_high": 0.6, "difference": np.nan},
     **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21},
 }
+UNCLEAR = "unclear whether records with a site have higher or lower numbers"
 
 
 @pytest.mark.parametrize(
@@ -183,23 +171,20 @@ INCONCLUSIVE = {
         (NUMBER | {"null_p": 0.5}, "permuted motifs have such effects"),
         (NUMBER | {"necessity": -0.1}, "effect smaller than 0.2"),
         (NUMBER | {"necessity_high": 0.1}, "interval of the effect includes 0"),
-        (
-            NUMBER | {"matched_difference": 1.25, "null_p": np.nan},
-            "unclear whether records with a site have higher or lower numbers",
-        ),
+        (NUMBER | {"matched_difference": 1.25, "null_p": np.nan}, UNCLEAR),
     ],
 )
 def test_inconclusive_motif_names_what_is_missing(changes, expected):
     assert shortfall(INCONCLUSIVE | changes, 0.05) == expected
 
 
-@pytest.fixture(scope="module")
-def several(results, tmp_path_factory):
+@pytest.fixture
+def several(results, make):
     """Return results of a number and classes with the motifs of two classes."""
-    of = make_targets("several", tmp_path_factory.mktemp("targets") / "several")
-    names = ("motifs", "ppms", "sites", "discovery")
+    shared = ("motifs", "ppms", "sites", "discovery")
+    values = {name: getattr(results, name) for name in shared}
     curves = results.marginals.assign(unit="expression")  # of the first motif
-    return replace(of, marginals=curves, **{name: getattr(results, name) for name in names})
+    return replace(make("several"), marginals=curves, **values)
 
 
 def with_numbers(several, number):
@@ -219,7 +204,7 @@ def test_page_shows_motifs_of_each_output(several):
         "<b>Supported</b> (expression): test records with a site have higher or",
         "<b>Supported</b>: sites are more frequent in positives than in negatives",
         "found and tested for activity.expression, class.ebox separately",
-        "Is expression different in records with a site?",
+        DIFFERENT,
         ENRICHED,  # of the class
         "1 of 3 motifs is supported",
     ):

@@ -97,21 +97,19 @@ def test_a_chosen_record_need_not_be_explained(results):
     assert f'aria-label="attention map of {name}"' in page
 
 
+DYNAMIC = {"position": {"kind": "none"}, "mixer": {"kind": "dynamic"}}
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (
-            {"kind": "attention"},
-            "There are no maps yet. Run <code>selfattn-bio explain small_task<",
-        ),
+        ({}, "There are no maps yet. Run <code>selfattn-bio explain small_task<"),
         ({"kind": "cnn"}, "There are no maps, because models of kind &#39;cnn&#39; have no"),
-        (
-            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "dynamic"}},
-            "There are no maps, because models with the mixer &#39;dynamic&#39; have no",
-        ),
+        (DYNAMIC, "There are no maps, because models with the mixer &#39;dynamic&#39; have no"),
     ],
 )
 def test_missing_map_has_a_reason(results, model, reason):
+    model = {"kind": "attention"} | model
     run = RunFile.model_validate(results.task.model_dump() | {"model": model})
     without = replace(results, task=run, explained=replace(results.explained, maps={}))
     assert reason in section_of(page_of(without), "attention")

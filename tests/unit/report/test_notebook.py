@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from learners import CNN, SMALL
 from small_results import make_results
 
 from selfattn_bio.attribution.explain import explain
@@ -17,21 +18,9 @@ from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
-ATTENTION = {
-    **{"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2},
-    "feedforward_dim": 8,
-}
-CNN = {
-    **{"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3]},
-    **{"pools": [2, 2, 2], "hidden_dim": 4},
-}
-MODELS = {"protein": ("protein", ATTENTION), "no attention": ("dna", CNN)}
-SEQUENCES = {
-    "dna": ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"],
-    "protein": ["MKVLAAGIVGLLLAWC", "MKVLWWHK"],
-}
-
-
+MODELS = {"protein": ("protein", SMALL | {"members": 1}), "no attention": ("dna", CNN)}
+DNA, PROTEIN = ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"], ["MKVLAAGIVGLLLAWC", "MKVLWWHK"]
+SEQUENCES = {"dna": DNA, "protein": PROTEIN}
 RUN_FILE = """
 data = {positives = "p.fa", negatives = "n.fa"}
 interpret = {database = "jaspar:insects"}

@@ -1,15 +1,15 @@
 """Test that each objective's figures show its predictions, and that captions state what follows."""
 
 import dataclasses
-from functools import cache
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
-from pages import page_of
+from pages import page_of, without_drawing
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
-from target_results import CLASSES, make_language, make_targets
+from target_results import CLASSES
 
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import performance
@@ -18,17 +18,19 @@ from selfattn_bio.report.page import render
 from selfattn_bio.report.performance import draw_performance
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Return a function that returns the results of an objective, which are made once."""
-    return cache(lambda kind: make_targets(kind, tmp_path_factory.mktemp(kind) / kind))
+@pytest.fixture
+def drawn(tmp_path):
+    """Return a function that returns the figures of results by name, with SVG if `svg`."""
 
+    def drawn(results, findings=True, svg=False):
+        with nullcontext() if svg else without_drawing():
+            objective = objective_of(results.task.objective)
+            drawings = draw_performance(objective, results, tmp_path)
+        assert len({drawing.name for drawing in drawings}) == len(drawings)
+        assert not findings or all(drawing.finding for drawing in drawings)
+        return {drawing.name: drawing for drawing in drawings}
 
-def drawn(results, folder, findings=True):
-    drawings = draw_performance(objective_of(results.task.objective), results, folder)
-    assert len({drawing.name for drawing in drawings}) == len(drawings)
-    assert not findings or all(drawing.finding for drawing in drawings)
-    return {drawing.name: drawing for drawing in drawings}
+    return drawn
 
 
 FIGURES = {
@@ -44,8 +46,8 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-def test_each_objective_has_its_figures(kind, results, tmp_path):
-    page = render(results(kind), tmp_path, kind)
+def test_each_objective_has_its_figures(kind, make, tmp_path):
+    page = render(make(kind), tmp_path, kind)
     files = {path.stem for path in tmp_path.iterdir()}
     # the fixture has attributions, but no motifs
     assert files == {"comparison", *FIGURES[kind].split(), "learning", "attention"}
@@ -57,9 +59,9 @@ def test_each_objective_has_its_figures(kind, results, tmp_path):
     assert '<th scope="col">records</th>' in page  # there are no positives to count
 
 
-def test_language_models_have_a_report(tmp_path):
-    of = make_language(tmp_path / "causal")
-    drawings = drawn(of, tmp_path / "plots")
+def test_language_models_have_a_report(make, drawn):
+    of = make("causal")
+    drawings = drawn(of)
     assert list(drawings) == ["comparison", "losses", "learning"]
     mean = np.log(of.metrics["test"]["baselines"]["markov"]["perplexity"]["value"])
     below = 100 * (of.test["nats_per_token"] < mean).mean()
@@ -69,9 +71,10 @@ def test_language_models_have_a_report(tmp_path):
     assert drawings["learning"].finding.startswith(lowest)
 
 
-def test_scatter_states_the_correlation(results, tmp_path):
-    of = results("regression")
-    drawing = drawn(of, tmp_path)["scatter"]
+def test_scatter_states_the_correlation(make, drawn):
+    of = make("regression")
+    drawings = drawn(of, svg=True)
+    drawing = drawings["scatter"]
     rho = {
         name: spearmanr(of.test[column], of.test["true.expression"].astype(float)).statistic
         for name, column in (("model", "expression"), ("worse", "worse.expression"))
@@ -81,7 +84,7 @@ def test_scatter_states_the_correlation(results, tmp_path):
     # both panels, with the same scale
     assert drawing.svg.count(f"{rho['model']:.2f} (") == 1
     assert drawing.svg.count(f"{rho['worse']:.2f} (") == 1
-    residuals = drawn(of, tmp_path)["residuals"]
+    residuals = drawings["residuals"]
     left = np.std(of.test["true.expression"].astype(float) - of.test["expression"])
     assert f"{left:.3g} after subtracting the predictions" in residuals.finding
 
@@ -101,28 +104,28 @@ def with_entry(of, **changes):
         (-0.1, 0.4, "The predictions cannot be distinguished from no relation: Spearman's"),
     ],
 )
-def test_finding_depends_on_the_interval(low, high, start, results, tmp_path):
+def test_finding_depends_on_the_interval(low, high, start, make, drawn):
     rho = {"value": (low + high) / 2, "low": low, "high": high}
-    changed = with_entry(results("regression"), spearman=rho)
-    finding = drawn(changed, tmp_path)["scatter"].finding
+    changed = with_entry(make("regression"), spearman=rho)
+    finding = drawn(changed)["scatter"].finding
     assert finding.startswith(start)
     assert "includes 0" not in finding
 
 
-def test_coverage_counts_intervals_with_the_observed_value(results, tmp_path):
-    of = results("regression")
+def test_coverage_counts_intervals_with_the_observed_value(make, drawn):
+    of = make("regression")
     observed = of.test["true.expression"].astype(float)
     inside = (of.test["low_expression"] <= observed) & (observed <= of.test["high_expression"])
-    drawing = drawn(of, tmp_path)["coverage"]
+    drawing = drawn(of)["coverage"]
     width = (of.test["high_expression"] - of.test["low_expression"]).median()
     start = f"90 % intervals, {width:.3g} wide, contain {100 * inside.mean():.0f} % of the observed"
     assert drawing.finding.startswith(start)
     infinite = dataclasses.replace(of, test=of.test.assign(low_expression=-np.inf))
-    drawing = drawn(infinite, tmp_path, findings=False)["coverage"]
+    drawing = drawn(infinite, findings=False)["coverage"]
     assert drawing.means.startswith("There are too few validation records for intervals with 90 %")
     assert drawing.svg == ""
     earlier = dataclasses.replace(of, test=of.test.drop(columns="low_expression"))
-    assert "coverage" not in drawn(earlier, tmp_path)
+    assert "coverage" not in drawn(earlier)
 
 
 UNKNOWN = dict.fromkeys(("value", "low", "high"))
@@ -132,16 +135,16 @@ UNKNOWN = dict.fromkeys(("value", "low", "high"))
     ("column", "value", "which"),
     [("expression", 1.0, "predictions"), ("true.expression", "1.0", "observed values")],
 )
-def test_undefined_correlation_has_its_reason(column, value, which, results, tmp_path):
-    of = with_entry(results("regression"), spearman=UNKNOWN)
+def test_undefined_correlation_has_its_reason(column, value, which, make, drawn):
+    of = with_entry(make("regression"), spearman=UNKNOWN)
     constant = dataclasses.replace(of, test=of.test.assign(**{column: value}))
-    finding = drawn(constant, tmp_path)["scatter"].finding
+    finding = drawn(constant)["scatter"].finding
     assert finding.endswith(f" is undefined, because the {which} are constant.")
 
 
 @pytest.mark.parametrize("known", [0, 1, 2])
-def test_few_known_values_have_no_scatter(known, results, tmp_path):
-    of = results("regression")
+def test_few_known_values_have_no_scatter(known, make, tmp_path):
+    of = make("regression")
     values = of.test["true.expression"].where(np.arange(len(of.test)) < known, "")
     few = dataclasses.replace(of, test=of.test.assign(**{"true.expression": values}))
     page = render(few, tmp_path, "regression")
@@ -150,43 +153,42 @@ def test_few_known_values_have_no_scatter(known, results, tmp_path):
     assert (tmp_path / "residuals.svg").exists() == (known == 2)
 
 
-def test_unknown_values_have_no_figure(results, tmp_path):
-    unknown = with_entry(results("multilabel"), auroc=UNKNOWN)
-    drawings = drawn(unknown, tmp_path, findings=False)
+def test_unknown_values_have_no_figure(make, drawn):
+    unknown = with_entry(make("multilabel"), auroc=UNKNOWN)
+    drawings = drawn(unknown, findings=False)
     assert drawings["auroc_by_label"].means == "No label has a known AUROC."
-    of = results("multiclass")
+    of = make("multiclass")
     unknown = dataclasses.replace(of, test=of.test.assign(**{"true.family": ""}))
-    drawings = drawn(unknown, tmp_path, findings=False)
+    drawings = drawn(unknown, findings=False)
     assert drawings["confusion"].means == "No class of the test records is known."
-    of = results("labels")
+    of = make("labels")
     names = ["true.structure", "predicted", "worse.predicted"]
     short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
-    drawings = drawn(dataclasses.replace(of, test=short), tmp_path, findings=False)
+    drawings = drawn(dataclasses.replace(of, test=short), findings=False)
     assert drawings["along"].means.startswith("Fewer than two test records have known labels in")
     assert drawings["along"].svg == ""
-    assert not (tmp_path / "along.svg").exists()
 
 
-def test_skipped_figure_names_its_part(results, tmp_path):
-    tested = performance.Tested(results("several"), tmp_path, "class")
+def test_skipped_figure_names_its_part(make, tmp_path):
+    tested = performance.Tested(make("several"), tmp_path, "class")
     drawing = tested.skip("roc", "ROC", "None is known.")
     assert (drawing.name, drawing.title) == ("class_roc", "class: ROC")
     assert (drawing.means, drawing.svg) == ("None is known.", "")
 
 
-def test_scatter_leaves_out_unknown_values(results, tmp_path):
-    of = results("columns")
+def test_scatter_leaves_out_unknown_values(make, drawn):
+    of = make("columns")
     known = int((of.test["true.lung"] != "").sum())
     assert known < len(of.test)
-    assert f"One dot for each of {known} test records." in drawn(of, tmp_path)["scatter_2"].means
+    assert f"One dot for each of {known} test records." in drawn(of)["scatter_2"].means
 
 
-def test_confusion_matrix_counts_records(results, tmp_path):
-    of = results("multiclass")
+def test_confusion_matrix_counts_records(make, drawn):
+    of = make("multiclass")
     called = of.test[list(CLASSES)].to_numpy().argmax(axis=1)
     truth = of.test["true.family"].map({name: i for i, name in enumerate(CLASSES)})
     counts = confusion_matrix(truth, called)
-    drawings = drawn(of, tmp_path)
+    drawings = drawn(of, svg=True)
     finding = drawings["confusion"].finding
     assert f"{100 * np.trace(counts) / counts.sum():.1f} % of the 80 records" in finding
     wrong = counts - np.diag(np.diag(counts))
@@ -203,24 +205,24 @@ def test_confusion_matrix_counts_records(results, tmp_path):
     assert f"F1 is highest for {CLASSES[best]}, {f1[best]:.2f} (" in drawings["f1_by_class"].finding
 
 
-def test_labels_are_compared_by_position(results, tmp_path):
-    of = results("labels")
+def test_labels_are_compared_by_position(make, drawn):
+    of = make("labels")
     pairs = zip(of.test["true.structure"].sum(), of.test["predicted"].sum(), strict=True)
     right = [true == called for true, called in pairs if true != "-"]
-    finding = drawn(of, tmp_path)["confusion"].finding
+    finding = drawn(of)["confusion"].finding
     assert finding.startswith(f"{100 * np.mean(right):.1f} % of the {len(right):,} positions have")
 
 
-def test_labels_above_chance_are_counted(results, tmp_path):
-    of = results("multilabel")
-    found = drawn(of, tmp_path)
+def test_labels_above_chance_are_counted(make, drawn):
+    of = make("multilabel")
+    found = drawn(of)
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
 
 
-def test_page_compares_with_the_best_baseline(results):
-    of = results("regression")
+def test_page_compares_with_the_best_baseline(make):
+    of = make("regression")
     page = " ".join(page_of(of).split())
     assert "Pearson&#39;s r on 80 test records" in page
     assert page.count('<p class="range">Spearman\'s rho 0.') == 2  # of the model and the baseline

@@ -1,11 +1,8 @@
 """Test that each number of the page's tables is in the column of its heading."""
 
-from functools import partial
-
 import pytest
-from pages import page_of, read, tables_of
-from small_results import make_results
-from target_results import OBJECTIVES, make_bins, make_language, make_targets
+from pages import page_of, tables_of
+from target_results import MAKERS
 
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import words
@@ -82,25 +79,9 @@ def expected_performance(metrics, main):
     return rows
 
 
-def make_binary(folder):
-    """Write the results of two classes, in which the model has members."""
-    make_results(folder)
-    results = read(folder)
-    results.metrics["test"]["members"] = {"model": {"metric": "auroc", "each": [0.91, 0.87]}}
-    return results
-
-
-MAKERS = {
-    "binary": make_binary,
-    "bins": make_bins,
-    **{kind: partial(make_targets, kind) for kind in OBJECTIVES},
-    **{kind: partial(make_language, kind=kind) for kind in ("masked", "causal")},
-}
-
-
 @pytest.mark.parametrize("kind", MAKERS)
-def test_each_metric_is_below_its_title(kind, tmp_path):
-    results = MAKERS[kind](tmp_path / "results")
+def test_each_metric_is_below_its_title(kind, make):
+    results = make(kind)
     metrics = results.metrics
     performance, *differences = tables_of(page_of(results), "performance")
     main = objective_of(results.task.objective).main_metric

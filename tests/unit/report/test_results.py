@@ -35,10 +35,9 @@ def test_site_positions():
     [
         ("metrics.json", None, "not found. Run `selfattn-bio evaluate "),
         ("split.tsv", None, "not found. Run `selfattn-bio split "),
-        *(
-            (name, b"no", "cannot read this file: ")
-            for name in ("metrics.json", "attribution/attribution.npz", "corpus/records.parquet")
-        ),
+        ("metrics.json", b"no", "cannot read this file: "),
+        ("attribution/attribution.npz", b"no", "cannot read this file: "),
+        ("corpus/records.parquet", b"no", "cannot read this file: "),
     ],
 )
 def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):

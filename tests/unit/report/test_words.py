@@ -41,38 +41,28 @@ CHANCE = "trained only once, so this may be chance."
 DIFFER = "; the numbers of networks differ (2 and 1) and each was"
 FIGURES = "+0.020 AUROC (95 % interval +0.010 to +0.030, p = 0.004) by paired bootstrap over "
 LOWER, UNCLEAR = "The AUROC of the model is lower than", "he model cannot be distinguished from"
+HIGHER = "The AUROC of the model is higher"
+ABOVE, BELOW, AROUND = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.03)
 ONCE, TWO, THREE = (1, 1), (2, 1), (3, 3)  # numbers of networks and trainings
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "sizes", "start", "end"),
+    ("ends", "sizes", "start", "end"),
     [
-        (
-            0.01,
-            0.03,
-            [THREE],
-            "The model is better than its best ",
-            f"{FIGURES}blocks of 500,000 bp.",
-        ),
-        (-0.03, -0.01, [THREE], "The model is worse than", f"over blocks of 500,000 bp.{ADVICE}"),
-        (-0.03, -0.01, [ONCE], LOWER, f" on only one training, so this may be chance.{ADVICE}"),
-        (-0.03, -0.01, [ONCE, ONCE], LOWER, f"bp; each was {CHANCE}"),
-        (-0.01, 0.03, [THREE], f"T{UNCLEAR} its best baseline, GC content: +0.010", "bp."),
-        (
-            0.01,
-            0.03,
-            [TWO, ONCE],
-            "The AUROC of the model is higher than that of its best ",
-            f"{DIFFER} {CHANCE}",
-        ),
-        (0.01, 0.03, [TWO, TWO], "The AUROC of the model is higher", f"bp; each was {CHANCE}"),
-        (-0.01, 0.03, [TWO, TWO], f"At equal size, t{UNCLEAR} its best baseline, CNN: +0.010", "."),
-        (-0.01, 0.03, [TWO, ONCE], f"T{UNCLEAR}", "."),
+        (ABOVE, [THREE], "The model is better than its best ", f"{FIGURES}blocks of 500,000 bp."),
+        (BELOW, [THREE], "The model is worse than", f"over blocks of 500,000 bp.{ADVICE}"),
+        (BELOW, [ONCE], LOWER, f" on only one training, so this may be chance.{ADVICE}"),
+        (BELOW, [ONCE, ONCE], LOWER, f"bp; each was {CHANCE}"),
+        (AROUND, [THREE], f"T{UNCLEAR} its best baseline, GC content: +0.010", "bp."),
+        (ABOVE, [TWO, ONCE], f"{HIGHER} than that of its best ", f"{DIFFER} {CHANCE}"),
+        (ABOVE, [TWO, TWO], HIGHER, f"bp; each was {CHANCE}"),
+        (AROUND, [TWO, TWO], f"At equal size, t{UNCLEAR} its best baseline, CNN: +0.010", "."),
+        (AROUND, [TWO, ONCE], f"T{UNCLEAR}", "."),
     ],
 )
-def test_the_sentence_follows_interval_and_sizes(low, high, sizes, start, end):
+def test_the_sentence_follows_interval_and_sizes(ends, sizes, start, end):
     best = "gc" if len(sizes) == 1 else "cnn"
-    of = metrics(low, high, best, **dict(zip(("model", best), sizes, strict=False)))
+    of = metrics(*ends, best, **dict(zip(("model", best), sizes, strict=False)))
     sentence = " ".join(words.baseline_sentence(of)).replace(MINUS, "-")
     assert sentence.startswith(start)
     assert sentence.endswith(end)
