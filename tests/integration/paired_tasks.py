@@ -12,6 +12,8 @@ RUN = """
 data = {{ positives = "positives.fa", negatives = "negatives.fa" }}
 tokens.k = 1
 evaluation.bootstraps = 50
+interpret = {{ max_sequences = 64, method = {{ kind = "attnlrp" }} }}
+training = {{ max_steps = {steps}, warmup_steps = 30, evaluate_every = 50, label_smoothing = 0.0 }}
 [partner]
 {partner}
 [model]
@@ -26,22 +28,12 @@ feedforward_dim = 64
 dropout = 0.1
 attention_dropout = 0.1
 head = {{ kind = "pooling", parts = 1 }}
-[training]
-max_steps = {steps}
-warmup_steps = 30
-evaluate_every = 50
-label_smoothing = 0.0
-[interpret]
-max_sequences = 64
-method = {{ kind = "attnlrp" }}
 """
+TRACK = 'kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5'
 PARTNERS = {  # by kind of the partner: its section, and more settings of the model
     "dna": ('kind = "sequence"\nfiles = "partners.fa"\nk = 1', ""),
     "protein": ('kind = "sequence"\nalphabet = "protein"\nfiles = "partners.fa"\nk = 1', ""),
-    "track": (
-        'kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5',
-        'cross_position = { kind = "t5" }',
-    ),
+    "track": (TRACK, 'cross_position = { kind = "t5" }'),
 }
 
 

@@ -32,6 +32,9 @@ from selfattn_bio.training.trainer import Trainer
 TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_fraction", "peak_memory_mb"]
 DATA = {"positives": "positives.fa", "negatives": "negatives.fa"}
 SMALL = """
+variants = {}
+evaluation.bootstraps = 20
+training = { max_steps = 4, batch_size = 16, evaluate_every = 2 }
 [model]
 kind = "attention"
 members = 1
@@ -41,13 +44,6 @@ num_heads = 2
 feedforward_dim = 16
 dropout = 0.0
 stem.kind = "none"
-[training]
-max_steps = 4
-batch_size = 16
-evaluate_every = 2
-[evaluation]
-bootstraps = 20
-[variants]
 """
 
 

@@ -16,11 +16,8 @@ from selfattn_bio.scoring.loading import load
 
 MODEL = config.AttentionModel(**st.LEARNER | {"dropout": 0.2})
 TRAINING = st.FAST | {"max_steps": 160, "evaluate_every": 40, "shift": 0}
-WAYS = {
-    "plain": None,
-    "reweight": config.ReweightBalance(by="origin"),
-    "sample": config.SampleBalance(by="origin"),
-}
+WAYS = {"plain": None, "reweight": config.ReweightBalance(by="origin")}
+WAYS["sample"] = config.SampleBalance(by="origin")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +141,5 @@ def test_balance_needs_several_groups(task, tmp_path):
     balance = config.SampleBalance(by="length")
     training = config.Training(**TRAINING, balance=balance)
     run = run_file("plain").model_copy(update={"training": training})
-    message = "all training records have the same 'length', '60 and more'"
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(CorpusError, match="all training records have the same 'length', '60"):
         st.fit(task, run, tmp_path / "model")

@@ -16,6 +16,7 @@ RUN = f"""
 data.sequences = "s.fa"
 split = {{ kind = "chromosome", valid = ["c1"], test = ["c2"] }}
 tokens.k = 1
+evaluation = {{ bootstraps = 50, block = BLOCK }}
 objective = {{ kind = "bins", points = "points.bed", bin = 20 }}
 [model]
 num_heads = 1
@@ -32,9 +33,6 @@ evaluate_every = 50
 ema_decay = 0.9
 shift = 19
 reverse_complement = true
-[evaluation]
-bootstraps = 50
-block = BLOCK
 """
 
 

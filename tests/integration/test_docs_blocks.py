@@ -45,11 +45,9 @@ data = { positives = "a.fa", negatives = "b.fa" }
 split = { kind = "chromosome", valid = ["chrB"], test = ["chrC"] }
 training = { max_steps = 30, warmup_steps = 5, evaluate_every = 30 }
 """
-SHORTER = {  # of the smoke task
-    "max_steps = 100": "max_steps = 50",
-    "bootstraps = 200": "bootstraps = 20",
-    "max_sequences = 200": "max_sequences = 40",
-}
+# of the smoke task
+SHORTER = {"max_steps = 100": "max_steps = 50", "bootstraps = 200": "bootstraps = 20"}
+SHORTER["max_sequences = 200"] = "max_sequences = 40"
 
 
 @dataclass(frozen=True)
@@ -137,14 +135,11 @@ def runs(page):
     return any(block.kind in RUN and block.reason is None for block in blocks_of(page))
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
-        for page in PAGES
-        if runs(page)
-    ],
-)
+def param_of(page):
+    return pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
+
+
+@pytest.mark.parametrize("page", [param_of(page) for page in PAGES if runs(page)])
 def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
     here = tmp_path / "reader"
     shutil.copytree(made_folder, here, symlinks=True)

@@ -62,14 +62,9 @@ def test_extension_is_one_file_and_one_registration(title, package):
             new.append(path)
     assert len(new) == 2  # with try.py
     assert len(changed) <= 1
-    done = subprocess.run(
-        [fast_python(), "try.py"],
-        cwd=package,
-        env=os.environ | {"PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = {"cwd": package, "env": os.environ | {"PYTHONPATH": str(package)}, "text": True}
+    command = [fast_python(), "try.py"]
+    done = subprocess.run(command, capture_output=True, check=False, **options)
     assert done.returncode == 0, done.stderr
 
 

@@ -100,10 +100,8 @@ SETTINGS |= {"lora": {"lora_rank": 4}, "frozen": {}}
 @pytest.mark.parametrize("adapt", SETTINGS)
 def test_fine_tuning_learns_planted_motif(workshop, tmp_path, adapt, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    parent, run_file = (
-        workshop / "parent",
-        run_of(workshop / "parent", adapt=adapt, **SETTINGS[adapt]),
-    )
+    parent = workshop / "parent"
+    run_file = run_of(parent, adapt=adapt, **SETTINGS[adapt])
     model = st.fit(workshop, run_file, tmp_path / "model")
     assert best_auroc(model) > 0.9
     assert "300 of 300 training records of the parent have no coordinates" in caplog.text

@@ -60,8 +60,7 @@ def steps(tmp_path, monkeypatch, capsys):
 
 REMOVED = [
     "split: removed from train: 4 duplicates (1 also in test, 1 also in valid, 2 repeated in "
-    "train); "
-    "1 has the same sequence but a different label",
+    "train); 1 has the same sequence but a different label",
     "split: removed from valid: 1 duplicate (1 also in test)",
     "split: kept in test: 2 duplicates (2 repeated in test); 1 has the same sequence but a "
     "different label",
@@ -160,21 +159,16 @@ def test_chromosome_split_keeps_test_copy(table, steps):
     assert lines[2] == REMOVED[2].replace("kept in", "removed from")
 
 
-@pytest.mark.parametrize(
-    ("column", "error"),
-    [
-        ("fold", "run.toml:6: no column 'fold' in the targets (columns: 'split'). Add it"),
-        ("splt", "run.toml:6: no column 'splt' in the targets (columns: 'split'). Did you"),
-        ("label", "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 "),
-    ],
-)
-def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys, column, error):
+def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
-    Path("run.toml").write_text(f'{TABLE}{COLUMN}column = "{column}"\n')
+    Path("run.toml").write_text(f'{TABLE}{COLUMN}column = "splt"\n')
     run("ingest .")
     assert exit_code("split .") == 1
-    assert error in capsys.readouterr().err
+    assert (
+        "run.toml:6: no column 'splt' in the targets (columns: 'split'). Did you"
+        in capsys.readouterr().err
+    )
 
 
 def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):

@@ -27,15 +27,8 @@ MASKED = """
 objective.kind = "masked"
 split = { kind = "chromosome", valid = ["r0"], test = ["r1"] }
 training = { window = 512, batch_size = 8, warmup_steps = 1 }
-[data]
-sequences = "a.fa"
-header = '(?P<chrom>\\w+)'
-max_length = 1_000_000_000
-[model]
-embed_dim = 8
-num_heads = 1
-feedforward_dim = 8
-pattern = { kind = "window", window = 16 }
+data = { sequences = "a.fa", header = '(?P<chrom>\\w+)', max_length = 1_000_000_000 }
+model.pattern = { kind = "window", window = 16 }
 """
 
 

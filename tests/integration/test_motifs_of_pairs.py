@@ -7,18 +7,10 @@ decoy that means nothing.
 from pathlib import Path
 
 import numpy as np
+import paired_tasks as paired
 import pandas as pd
 import pytest
 from commands import run
-from paired_tasks import (
-    DNA_MOTIFS,
-    DOMAIN,
-    explain_both,
-    held_out,
-    motif_and_domain,
-    planted,
-    write_pairs,
-)
 from small_task import reverse_complement, run_steps
 
 import selfattn_bio as sb
@@ -29,12 +21,12 @@ from selfattn_bio.report.lines import final_lines
 from selfattn_bio.sequence.tables import read_table
 
 MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
-INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'
+INTERPRET = 'max_sequences = 200, database = "none", caller = { kind = "clusters" }'
 
 
 def record(rng, label):
     """Simulate a record: 80 % of first inputs of label 1 have the motif, and 10 % of label 0."""
-    first, partner = (list(planted(rng, LENGTH, None)[0]) for _ in range(2))
+    first, partner = (list(paired.planted(rng, LENGTH, None)[0]) for _ in range(2))
     at = int(rng.integers(SLOT))
     if has_motif := rng.random() < (0.8 if label else 0.1):
         first[at : at + len(MOTIF)] = MOTIF
@@ -47,9 +39,9 @@ def record(rng, label):
 
 def prepare(folder, kind, sample, number, steps):
     """Train and explain a model in the current folder, and find the motifs of both inputs."""
-    records = write_pairs(folder, kind, sample, number, steps)
-    text = Path("run.toml").read_text().replace("[interpret]\n", INTERPRET)
-    Path("run.toml").write_text(text.replace("max_sequences = 64", "max_sequences = 200"))
+    records = paired.write_pairs(folder, kind, sample, number, steps)
+    text = Path("run.toml").read_text()
+    Path("run.toml").write_text(text.replace("max_sequences = 64", INTERPRET))
     run_steps("ingest split train evaluate explain motifs")
     run("motifs . --input partner")
     run("report .")
@@ -119,7 +111,7 @@ def decoys(explained, sites):
 
 def held_out_tables(records):
     """Return the test records: a table of first inputs, their partners, and labels."""
-    names, labels, first, partner = held_out(records)
+    names, labels, first, partner = paired.held_out(records)
     first, partner = (pd.DataFrame({"id": names, "sequence": of}) for of in (first, partner))
     return first, partner, labels
 
@@ -169,9 +161,9 @@ def test_errors_about_motifs_of_pairs(records):
 def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     """The model needs both, and both are supported."""
     monkeypatch.chdir(tmp_path)
-    explain_both(prepare(tmp_path, "protein", motif_and_domain, 2000, 100))
+    paired.explain_both(prepare(tmp_path, "protein", paired.motif_and_domain, 2000, 100))
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
-    for found, word in ((motifs, DNA_MOTIFS[0]), (partner, DOMAIN)):
+    for found, word in ((motifs, paired.DNA_MOTIFS[0]), (partner, paired.DOMAIN)):
         used = found.table[found.table["verdict"] == "supported"]
         assert has_word(used["consensus"], word, edge=1).any(), found.table["consensus"].tolist()
     assert (motifs.alphabet.name, partner.alphabet.name) == ("dna", "protein")

@@ -14,12 +14,10 @@ pytestmark = pytest.mark.usefixtures("fixed_secrets")
 
 
 BY_RECORD = config.ConvStemSection(token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record")
+GLOBAL = config.WindowPattern(window=4, num_global=1)
 KINDS = {
     "t5": {},
-    "t5 in a window": {
-        "pattern": config.WindowPattern(window=4, num_global=1),
-        "position": config.T5Position(symmetric=True),
-    },
+    "t5 in a window": {"pattern": GLOBAL, "position": config.T5Position(symmetric=True)},
     "t5 by slab": {"pattern": config.WindowPattern(window=4), "kernel": "slab"},
     "t5 by band": {"embed_dim": 32, "kernel": "band", "position": config.T5Position()},
     "lora": {},
@@ -101,14 +99,9 @@ def test_private_gradients_equal_opacus(private_task):
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     batch, _ = trainer.steps.batch(0, rows)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
-    size = trainer.data.run.training.batch_size
-    optimizer = DPOptimizer(
-        torch.optim.SGD(module.parameters(), lr=1.0),
-        noise_multiplier=0.0,
-        max_grad_norm=0.3,
-        expected_batch_size=size,
-        loss_reduction="mean",
-    )
+    options = {"noise_multiplier": 0.0, "max_grad_norm": 0.3, "loss_reduction": "mean"}
+    options["expected_batch_size"] = trainer.data.run.training.batch_size
+    optimizer = DPOptimizer(torch.optim.SGD(module.parameters(), lr=1.0), **options)
     trainer.steps.loss.sum(module(batch.tokens.ids), batch.targets).backward()
     assert optimizer.pre_step()
     for name, parameter in trainer.bare.named_parameters():

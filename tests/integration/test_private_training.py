@@ -25,9 +25,8 @@ pytestmark = pytest.mark.usefixtures("fixed_secrets")
     ("epsilon", "delta", "steps"), [(8.0, 1e-3, 20), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
 def test_early_stop_spends_full_epsilon(private_task, epsilon, delta, steps):
-    run = st.private_run(
-        training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
-    )
+    privacy = config.Privacy(epsilon=epsilon, delta=delta)
+    run = st.private_run(training={"max_steps": steps}, privacy=privacy)
     own, spent = st.trainer_of(private_task, run).steps, []
     for step in range(steps):
         own.finish_gradients(None, step)
@@ -63,9 +62,8 @@ def test_private_training_resumes_bit_for_bit(private_task, tmp_path, monkeypatc
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
     # same seed, another secret
-    first, other = (
-        st.weights_of(of) for of in (whole, st.fit(private_task, run, tmp_path / "other"))
-    )
+    folders = (whole, st.fit(private_task, run, tmp_path / "other"))
+    first, other = map(st.weights_of, folders)
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
@@ -112,14 +110,8 @@ def test_private_language_model(private_task, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"privacy": config.Privacy(epsilon=1.0, delta=0.05)},
-            r"privacy.delta = 0.05 is too large: .* records = 0.028",
-        ),
-        (
-            {"training": {"batch_size": 36}},
-            r"training.batch_size \(36\) must be less than the number of training records \(36\)",
-        ),
+        ({"privacy": config.Privacy(epsilon=1.0, delta=0.05)}, r"too large: .* records = 0.028"),
+        ({"training": {"batch_size": 36}}, r"must be less than .* training records \(36\)"),
     ],
 )
 def test_weak_delta_and_full_batches_are_refused(private_task, tmp_path, changes, message):
@@ -129,15 +121,13 @@ def test_weak_delta_and_full_batches_are_refused(private_task, tmp_path, changes
 
 def test_private_training_refuses_several_processes(private_task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
-    message = r"\[privacy\] needs a single process, but 2 were started. Start it without torchrun"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(TrainingError, match=r"\[privacy\] needs a single process, but 2 were"):
         st.trainer_of(private_task, st.private_run())
 
 
 def test_private_training_names_batch_norm():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    message = r"\[privacy\] does not support BatchNorm1d \('1'\), which .*\. Use model.stem"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(TrainingError, match=r"\[privacy\] does not support BatchNorm1d \('1'\),"):
         check_layers(network, "")
 
 
@@ -146,8 +136,7 @@ def test_trainer_refuses_hidden_batch_norm(private_task):
     # bypasses the check of the run file
     model = config.AttentionModel(**st.TINY | {"stem": stem})
     run = st.private_run().model_copy(update={"model": model})
-    message = r"\[privacy\] does not support BatchNorm \('members.0.stem"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(TrainingError, match=r"does not support BatchNorm \('members.0.stem"):
         st.trainer_of(private_task, run)
 
 

@@ -50,8 +50,7 @@ def steps_of(folder):
 def test_other_output_folder_is_refused_before_training(task):
     (task / "model").mkdir()
     (task / "model" / "thesis.tex").write_text("years")
-    message = r"model: the folder is not replaced: it contains 'thesis\.tex', which is not part of"
-    with pytest.raises(OutputError, match=message):
+    with pytest.raises(OutputError, match=r"model: .* is not replaced: it contains 'thesis\.tex'"):
         fit(task)
     assert (task / "model" / "thesis.tex").read_text() == "years"
     assert not (task / "model.checkpoints").exists()
@@ -86,8 +85,7 @@ def test_provenance_describes_deleted_corpus(task):
     provenance = st.read_json(task / "model/provenance.json")
     assert provenance["split_sha256"] == before
     assert provenance["git_commit"] == commit_of(Path(__file__).parents[2] / "selfattn_bio")
-    message = r"corpus: no such corpus file or folder\. Run selfattn-bio ingest"
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(CorpusError, match=r"corpus: no such corpus file or folder"):
         fit(task)
 
 
@@ -157,8 +155,7 @@ def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
 
 
 def test_float16_is_not_sharded():
-    message = "sharded training does not support precision '16-mixed'"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(TrainingError, match="does not support precision '16-mixed'"):
         check_shardable(run_file(precision="16-mixed"))
 
 

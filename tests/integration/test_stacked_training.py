@@ -151,13 +151,10 @@ def test_network_alone_is_that_of_the_model():
     run, model = SimpleNamespace(is_control=lambda: False), np.arange(6.0)
 
     def scorer(outputs):
-        return SimpleNamespace(
-            run=run,
-            stack=True,
-            calibration=Calibration(),
-            network_outputs=lambda inputs: outputs[:, None, None],
-            stacked=lambda network, inputs: 2 * network,
-        )
+        found = SimpleNamespace(run=run, stack=True, calibration=Calibration())
+        found.network_outputs = lambda inputs: outputs[:, None, None]
+        found.stacked = lambda network, inputs: 2 * network
+        return found
 
     binary, records = objective_of(BinaryObjective()), SimpleNamespace(inputs=lambda *_: None)
     labels = {"valid": np.array([0, 0, 1, 0, 1, 1]), "test": np.array([1, 1, 0, 1, 0, 0])}
@@ -180,20 +177,16 @@ def test_part_with_other_settings_is_fitted_again(task):
     bases, splits = np.frombuffer(b"ACGT", np.uint8), ("train", "valid", "test")
     letters = {split: list(rng.choice(bases, (40, 24))) for split in splits}
     labels = {split: np.arange(40) % 2 for split in letters}
-    given, both = (
-        BASELINES["kmer6_logistic"](Setup(SequencePolicy(DNA), strands)).fit(
-            letters["train"], labels["train"], letters["valid"], labels["valid"]
-        )
-        for strands in ("given", "both")
-    )
+    fit_to = letters["train"], labels["train"], letters["valid"], labels["valid"]
+    setups = (Setup(SequencePolicy(DNA), strands) for strands in ("given", "both"))
+    given, both = (BASELINES["kmer6_logistic"](setup).fit(*fit_to) for setup in setups)
     for part in (given, both):
         objective = objective_of(run.objective)
         fitted = fit_suitable(objective, DNA, letters, labels, run, {"kmer6_logistic": part})
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
-        np.testing.assert_allclose(
-            found.logits(letters["test"]), given.logits(letters["test"]), rtol=1e-6
-        )
+        again, first = (each.logits(letters["test"]) for each in (found, given))
+        np.testing.assert_allclose(again, first, rtol=1e-6)
 
 
 def train_second(folder):
@@ -243,10 +236,7 @@ STACK, POSITIONAL = 'stack.parts = ["kmer6_logistic"', "kmer6_positional_logisti
     [
         ('training.labels = "shuffled"', "fitted with another value of training.labels"),
         (f'{STACK}, "{POSITIONAL}"]', f"its stack has no part '{POSITIONAL}'"),
-        (
-            f'{STACK}]\nevaluation.strands = "both"',
-            "part 'kmer6_logistic' of its stack was fitted with other strands",
-        ),
+        (f'{STACK}]\nevaluation.strands = "both"', "of its stack was fitted with other strands"),
     ],
 )
 def test_parts_of_another_run_are_refused(changed, changes, message, capsys):
@@ -332,10 +322,7 @@ def test_other_objectives_are_scored_and_explained(others, kind):
     ("damage", "message"),
     [
         ("stored['bias'].pop()", "weights.network has 2 values for 1 outputs"),
-        (
-            "for each in (stored['bias'], *stored['weights'].values()): each.pop()",
-            "bias has 1 values for the 2 outputs of run.toml",
-        ),
+        ("[of.pop() for of in (stored['bias'], *stored['weights'].values())]", "bias has 1 values"),
         ("stored['weights']['network'][1] = -0.5", "weights.network.1: "),
         ("stored['bias'][0] = float('inf')", "bias.0: "),
     ],

@@ -47,11 +47,9 @@ def both_strands(scorer):
     return scorer.logits(sequences), scorer.logits(other)
 
 
-PATTERNS = {
-    "full": {"kind": "full"},
-    "window": {"kind": "window", "window": 20},
-    "strided": {"kind": "strided", "window": 5, "stride": 7},
-}
+WINDOW = {"kind": "window", "window": 20}
+STRIDED = {"kind": "strided", "window": 5, "stride": 7}
+PATTERNS = {"full": {"kind": "full"}, "window": WINDOW, "strided": STRIDED}
 
 
 @pytest.mark.parametrize("kernel", ["auto", "reference", "slab"])
@@ -76,7 +74,6 @@ def test_both_strands_score_the_same_in_float32(position, name, kernel):
     assert np.ptp(forward) > 0.01
 
 
-WINDOW = {"kind": "window", "window": 20}
 BIGBIRD = {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}
 DIRECTIONAL = {
     "T5 of both directions": ({"kind": "t5"}, True, None),

@@ -16,16 +16,8 @@ from sklearn.metrics import average_precision_score
 
 import selfattn_bio
 from selfattn_bio import config
+from selfattn_bio.attribution import methods
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.attribution.methods import (
-    CPLRP,
-    METHODS,
-    AttnLRPCopies,
-    BlockOcclusion,
-    Guided,
-    IntegratedGradients,
-    Saturation,
-)
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.scoring.loading import load
@@ -104,8 +96,8 @@ def test_scores_equal_evaluate_in_any_order(here):
 
 
 PAIR_METHODS = (
-    *(CPLRP(), AttnLRPCopies(copies=2), IntegratedGradients(steps=3), Guided(), Saturation()),
-    BlockOcclusion(draws=1),
+    *(methods.CPLRP(), methods.AttnLRPCopies(copies=2), methods.IntegratedGradients(steps=3)),
+    *(methods.Guided(), methods.Saturation(), methods.BlockOcclusion(draws=1)),
 )
 
 
@@ -129,24 +121,21 @@ def test_saved_explanation_of_two_inputs(here, tmp_path):
 @pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout"])
 def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):
-        selfattn_bio.explain("model/", ["ACGT"], partner=["ACGT"], method=METHODS[name]())
+        selfattn_bio.explain("model/", ["ACGT"], partner=["ACGT"], method=methods.METHODS[name]())
 
 
 TAKES_ONE = "does not support models with two inputs"
+COMMANDS = """
+scan --model model --genome positives.fa --output x
+variants --model model --genome positives.fa --region r1:1-10 --output x
+embed --model model --fasta positives.fa --output x.parquet
+contacts --model model --fasta positives.fa --output x
+interactions .
+score --model model --fasta positives.fa --partner partners.fa --rc --output x.tsv
+"""
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "scan --model model --genome positives.fa --output x",
-        "variants --model model --genome positives.fa --region r1:1-10 --output x",
-        "embed --model model --fasta positives.fa --output x.parquet",
-        "contacts --model model --fasta positives.fa --output x",
-        "interactions .",
-        "score --model model --fasta positives.fa --partner partners.fa --rc --output x.tsv",
-    ],
-    ids=lambda command: command.split()[0],
-)
+@pytest.mark.parametrize("command", COMMANDS.strip().splitlines())
 def test_commands_of_one_input_refuse(here, capsys, command):
     # read before the model
     Path("motifs.meme").write_text("MEME version 4\n")

@@ -16,6 +16,7 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError, RunFileError
 from selfattn_bio.model.user_module import VARIABLE
 
 WORD, NAME = "GGTCACACTGTA", "users_detector:build"
+SETTINGS = (", settings = { width = 24 }", "")
 SEQUENCES = ["ACGT" * 6 + WORD + "ACGT" * 6, "ACGT" * 15]
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODULE = '''
@@ -74,10 +75,7 @@ RUN_FILE = """
 data = { positives = "p.fa", negatives = "n.fa" }
 split = { kind = "chromosome", valid = ["c2"], test = ["c3"] }
 interpret = { max_sequences = 60, database = "none", caller = { kind = "clusters" } }
-[model]
-kind = "module"
-module = "users_detector:build"
-settings = { width = 24 }
+model = { kind = "module", module = "users_detector:build", settings = { width = 24 } }
 [training]
 max_steps = 120
 warmup_steps = 10
@@ -175,7 +173,7 @@ def test_methods_with_rules_for_layers_are_refused(other):
 
 
 def test_module_without_embeddings_is_explained_by_its_outputs(other):
-    study = other(("build", "build_plain"), ("settings = { width = 24 }", ""))
+    study = other(("build", "build_plain"), SETTINGS)
     sb.allow_module("users_detector:build_plain")
     model = study.train(threads=1)
     assert 24 <= int(sb.explain(model, SEQUENCES[:1]).attribution[0].argmax()) < 36
@@ -239,12 +237,8 @@ def test_changed_source_is_refused(tmp_path, monkeypatch):
     (tmp_path / "users_detector.py").write_text(MODULE + "\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "users_detector", raising=False)
-    message = r"the source of 'users_detector:build' \(\w+\) is not the one of"
-    with pytest.raises(ModelFolderError, match=message):
+    with pytest.raises(ModelFolderError, match=f"the source of '{NAME}' .* is not the one of"):
         sb.load("model", allow_module=NAME)
-
-
-SETTINGS = ("settings = { width = 24 }", "")
 
 
 @pytest.mark.parametrize(
@@ -282,8 +276,7 @@ def test_classify_without_outputs_is_refused():
     network = model.network
     tokens = torch.full((2, 9), 4)
     network.members[0].classify = lambda embeddings, mask: None
-    message = r"returned NoneType; expected a tensor of shape \(2, 1\)"
-    with pytest.raises(RunFileError, match=message):
+    with pytest.raises(RunFileError, match=r"returned NoneType; expected a tensor of shape"):
         network.classify(network.embed(tokens), tokens != 0)
 
 

@@ -15,10 +15,7 @@ split = { kind = "chromosome", valid = ["chr1"], test = ["chr2"] }
 objective.kind = "masked"
 tokens.k = 2
 model.feedforward_dim = 32
-[data]
-sequences = "genome.fa"
-header = '(?P<chrom>\\w+)'
-max_length = 10_000_000
+data = { sequences = "genome.fa", header = '(?P<chrom>\\w+)', max_length = 10_000_000 }
 [training]
 window = 50
 max_steps = 8

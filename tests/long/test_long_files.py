@@ -18,12 +18,7 @@ pytestmark = pytest.mark.long
 TINY = """
 data = { positives = "p.fa", negatives = "n.fa" }
 tokens.k = 1
-[model]
-kind = "attention"
-embed_dim = 8
-num_layers = 1
-num_heads = 2
-feedforward_dim = 8
+model = { kind = "attention", embed_dim = 8, num_layers = 1, num_heads = 2, feedforward_dim = 8 }
 """
 
 

@@ -81,11 +81,9 @@ def test_edits_are_reproducible_and_end_after_their_epochs():
 def test_edits_stop_after_a_fraction_of_the_epochs(tmp_path):
     records = fasta(tmp_path / "r.fa", *("ACGT" * 5 + "A" * i for i in range(20)))
     corpus = ingested([records], tmp_path / "corpus", labels=[1])
-    run = run_file_of(
-        'data = { positives = "p.fa", negatives = "n.fa" }\n'
-        "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }",
-        "run.toml",
-    )
+    data = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
+    training = "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }"
+    run = run_file_of(data + training, "run.toml")
     stream = Stream(run, corpus, SplitRecords(np.arange(20), np.ones(20)))
     assert stream.augmentation.edited_epochs == 2  # of 4
 

@@ -30,8 +30,7 @@ def test_column_of_records_or_targets(files, tmp_path):
     corpus = with_targets(files, tmp_path, "id\tx\na\t1\n")
     assert corpus.column("group")[0] == "g"
     assert corpus.column("x")[0] == "1"
-    message = r"no column 'split' in the targets \(columns: 'x'\)\. Add it to the table, or split="
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(CorpusError, match=r"no column 'split' in the targets \(columns: 'x'\)"):
         corpus.column("split")
     with pytest.raises(CorpusError, match=r"no column 'y' in the targets \(columns: 'x'\)"):
         corpus.targets(["y"])

@@ -51,9 +51,8 @@ def test_plain_loop_of_pytorch_learns(corpus):
         for tokens, lengths, targets in DataLoader(data, 20, shuffle=True, collate_fn=collate):
             mask = torch.arange(tokens.shape[1]) < lengths[:, None]
             vectors = (encoder(embedding(tokens), mask) * mask[..., None]).sum(1) / lengths[:, None]
-            loss = nn.functional.binary_cross_entropy_with_logits(
-                network[2](vectors)[:, 0], targets.float()
-            )
+            logits = network[2](vectors)[:, 0]
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, targets.float())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

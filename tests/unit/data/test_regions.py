@@ -21,9 +21,8 @@ CHROMOSOME = {"chr1": UPPER[0], "chr2": UPPER[1]}
 @pytest.fixture
 def folder(here):
     """Write a genome and intervals to the working directory."""
-    (here / "g.fa").write_bytes(
-        b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
-    )
+    records = (b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
+    (here / "g.fa").write_bytes(b"".join(records))
     starts = enumerate(range(10, 16_000, 400))
     rows = [(n % 2 + 1, at, at + 40, f"p{n}", n, "+-"[n % 3 == 0]) for n, at in starts]
     (here / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
@@ -40,6 +39,7 @@ def window_of(row):
 
 
 GENOME = '[data]\ngenome = "g.fa"\n'
+MATCHED = '{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }'
 CENTERED = 'windows = { kind = "centered", width = 100 }\n'
 
 
@@ -47,11 +47,7 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
     ("negatives", "number", "line"),
     [
         ('"n.bed"', 2, "1 given negatives that overlap a positive (n.bed)"),
-        (
-            '{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }',
-            78,
-            "read 117 records from 2 files",
-        ),
+        (MATCHED, 78, "read 117 records from 2 files"),
         ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
     ],
 )
@@ -113,30 +109,21 @@ def along(row, values, beyond):
 def test_tracks_as_targets(folder, ingest, capsys):
     places = ("gene\t1\t5000", "exon\t801\t830", "exon\t1611\t1620")
     lines = [f"1\tf\t{place}\t.\t+\t.\tID=a\n" for place in places]
-    (folder / "genes.gff3").write_text("".join(lines))
+    (folder / "all.gff3").write_text("".join(lines))
+    before = """tokens.k = 1
+objective = { kind = "labels", column = "parts", classes = "gEn" }
+training = { shift = 0, reverse_complement = false }
+"""
     tracks = """[data.tracks]
 signal = { kind = "number", path = "t.bw" }
 bins = { kind = "number", path = "t.bw", bin = 20, summary = "sum" }
 high = { kind = "letters", path = "t.bw", threshold = 2 }
-[data.tracks.parts]
-kind = "features"
-path = "genes.gff3"
-classes = { gene = "g", exon = "E" }
-other = "n"
-[objective]
-kind = "labels"
-column = "parts"
-classes = "gEn"
-[tokens]
-k = 1
-[training]
-shift = 0
-reverse_complement = false
+parts = { kind = "features", path = "all.gff3", classes = { gene = "g", exon = "E" }, other = "n" }
 """
     windows = 'windows = { kind = "centered", width = 40, at_ends = "pad" }\n'
     with (folder / "p.bed").open("a") as file:
         file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
-    corpus = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks)
+    corpus = ingest(before + GENOME + f'sequences = "p.bed"\n{windows}' + tracks)
     out = capsys.readouterr().out
     assert "windows beyond the end of a chromosome, padded with N (p.bed)" in out
     assert "bins_0 (empty for 21 records), bins_1 (empty for 21 records), high, parts\n" in out

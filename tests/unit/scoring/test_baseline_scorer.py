@@ -2,7 +2,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from commands import run
 from scipy.special import expit
 
 import selfattn_bio
@@ -58,14 +57,6 @@ def test_score_sequences_with_a_baseline(folder):
     assert table["predicted"].tolist() == positive.astype(int).tolist() == [1, 0]
     both = selfattn_bio.score_sequences(model, SEQUENCES, rc=True)
     assert both["logit"].tolist() != table["logit"].tolist()
-
-
-def test_score_command_with_a_baseline(folder, capsys):
-    fasta, output = folder.parent / "new.fa", folder.parent / "scores.tsv"
-    fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
-    run(f"score --model {folder} --fasta {fasta} --output {output}")
-    last = [line.split("\t")[-1] for line in output.read_text().splitlines()]
-    assert last == ["predicted", "1", "0"]
 
 
 def test_network_functions_refuse_a_baseline(folder):

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
 from genome_models import run_file, write_model
 
 from selfattn_bio import config
@@ -18,12 +17,9 @@ from selfattn_bio.scoring.table import score_sequences
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
 TARGETS = config.Data(sequences=("a",), targets="t.tsv")
 LABELS = config.MultilabelObjective(columns=("u", "v"))
-SEVERAL = config.SeveralObjective(
-    parts={
-        "family": config.MulticlassPart(column="c", classes=("x", "y", "z")),
-        "number": config.RegressionPart(columns=("r",), center=(2.0,), scale=(3.0,)),
-    }
-)
+FAMILY = config.MulticlassPart(column="c", classes=("x", "y", "z"))
+NUMBER = config.RegressionPart(columns=("r",), center=(2.0,), scale=(3.0,))
+SEVERAL = config.SeveralObjective(parts={"family": FAMILY, "number": NUMBER})
 
 
 def model_folders(folder, number=2, **sections):
@@ -120,11 +116,3 @@ def test_single_model_functions_refuse_several(folders, ask):
             ask(several, SEQUENCES)
     for one in (folders[0], folders[:1], load(folders).members[0]):
         ask(one, SEQUENCES)
-
-
-def test_score_command_with_several_folders(tmp_path, folders):
-    (tmp_path / "new.fa").write_text(">s\nACGTACGT\n")
-    output = tmp_path / "scores.tsv"
-    run(f"score --fasta {tmp_path / 'new.fa'} --output {output} --model", *folders)
-    columns = ["file", "id", "logit", "probability", "predicted", "spread"]
-    assert list(pd.read_csv(output, sep="\t")) == columns

@@ -194,8 +194,7 @@ def test_reference_round_trip(tmp_path, reference):
 def test_damaged_or_foreign_reference_is_refused(tmp_path, reference):
     folder = folder_of(tmp_path / "model", reference)
     reference.save(folder, "0" * 64)
-    message = r"reference\.safetensors: this file belongs to the weights 000000000000, but the fold"
-    with pytest.raises(ModelFolderError, match=message):
+    with pytest.raises(ModelFolderError, match="this file belongs to the weights 000000000000"):
         load(folder)
     (folder / REFERENCE).write_bytes(b"damaged")
     with pytest.raises(ModelFolderError, match=r"reference\.safetensors: damaged file: "):

@@ -160,16 +160,11 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
 
 def test_prior_shifts_log_odds(genome, tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW)
-
+    settings = ("a", 0.01, None), ("b", 1e-9, 0.01), ("few", None, 0.01)
+    scans = [(name, Scan(stride=STRIDE, threshold=of), prior) for name, of, prior in settings]
     plain, rare, few = (
-        scanned(
-            folder,
-            genome,
-            tmp_path / name,
-            prior=prior,
-            scan=Scan(stride=STRIDE, threshold=threshold),
-        )
-        for name, threshold, prior in (("a", 0.01, None), ("b", 1e-9, 0.01), ("few", None, 0.01))
+        scanned(folder, genome, tmp_path / name, scan=scan, prior=prior)
+        for name, scan, prior in scans
     )
     shift = logit(0.01) - logit(0.25)
     assert len(plain) == len(rare)
@@ -215,10 +210,8 @@ def test_window_is_the_record_length_of_the_folder(genome, tmp_path):
     with pytest.raises(ArgumentError, match="a window of 2 bp is too short; the model needs 3 bp"):
         window_size(load(folders), 2)
     scan = Scan(stride=STRIDE, threshold=0.01)
-    found, expected = (
-        scanned(model, genome, tmp_path / "x", prior=0.1, scan=scan)
-        for model in (load(folders[0]), folders[0])
-    )
+    options, models = {"prior": 0.1, "scan": scan}, (load(folders[0]), folders[0])
+    found, expected = (scanned(model, genome, tmp_path / "x", **options) for model in models)
     pd.testing.assert_frame_equal(found, expected)
 
 
@@ -401,17 +394,8 @@ def test_scan_of_regions_reports_other_assembly(folder, capsys):
     assert track.stat().st_size
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--prior 1", "prior 1.0 is not between 0 and 1"),
-        ("--region A:1-3", "no window of 60 bp fits into the chromosomes or regions to scan"),
-        ("--genome absent.fa", "absent.fa: "),
-    ],
-)
-def test_scan_errors_are_one_line(folder, options, message, capsys):
-    assert exit_code(f"{COMMAND} {options}") == 1
+def test_scan_error_is_one_line(folder, capsys):
+    assert exit_code(f"{COMMAND} --prior 1") == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("selfattn-bio scan: error: ")
-    assert message in last
+    assert last == "selfattn-bio scan: error: prior 1.0 is not between 0 and 1"
     assert not list(folder.glob("out*"))

@@ -31,12 +31,12 @@ def both_strands(scorer):
 
 def one_by_one(scorer, letters, windows):
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
-    return np.stack(
-        [scorer.logits(each) for each in (views, [*map(DNA.reverse_complement, views)])]
-    )
+    strands = (views, [*map(DNA.reverse_complement, views)])
+    return np.stack([scorer.logits(each) for each in strands])
 
 
 PROMOTER = conv(pool=8, second_kernel=5)
+CLS = run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"})
 SHARED = {
     "as in the promoter task": (PROMOTER, GenomeWindows(150, 24)),
     "the last vector is complete": (PROMOTER, GenomeWindows(154, 16)),
@@ -45,10 +45,7 @@ SHARED = {
     "no pooling": (conv(5, pool=1, second_kernel=5), GenomeWindows(50, 7)),
     "2 members": (run_file(members=2, stem={"kind": "conv"}), GenomeWindows(150, 16)),
     "tokens 3 bp apart": (conv(pool=2, tokens={"k": 4, "stride": 3}), GenomeWindows(120, 12)),
-    "a cls head and positions": (
-        run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}),
-        GenomeWindows(150, 8),
-    ),
+    "a cls head and positions": (CLS, GenomeWindows(150, 8)),
 }
 PLAIN = {
     "no stem": (run_file(stem={"kind": "none"}), GenomeWindows(60, 10)),
@@ -137,11 +134,8 @@ def test_number_and_stride_of_windows():
 @pytest.mark.parametrize("threads", [1, 3])
 def test_results_are_in_order_and_few_are_computed_ahead(threads):
     read, before = [], torch.get_num_threads()
-    found = in_threads(
-        lambda number: (number, torch.get_num_threads()),
-        ((number,) for number in range(9) if read.append(number) is None),
-        threads,
-    )
+    parts = ((number,) for number in range(9) if read.append(number) is None)
+    found = in_threads(lambda number: (number, torch.get_num_threads()), parts, threads)
     for number, each in enumerate(found):
         assert each == (number, before if threads == 1 else 1)
         assert len(read) <= number + 1 + threads

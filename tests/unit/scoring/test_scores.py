@@ -235,8 +235,7 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
         vectors = [embed(scorer, [each]).vectors for each in (text, spelled)]
         np.testing.assert_array_equal(*vectors)
         assert explain(scorer, [text]).letters.tobytes().decode() == spelled
-    message = "gapless: cannot average this model with the first, whose soft_mask is 'hard'"
-    with pytest.raises(ModelFolderError, match=message):
+    with pytest.raises(ModelFolderError, match=r"gapless: .* the first, whose soft_mask is 'hard'"):
         load(folders)
 
 
@@ -244,8 +243,7 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
 def test_track_refuses_strings():
     find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
-    message = "partner of '0' is a str, but the model reads a track: pass one number per position"
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match="partner of '0' is a str, but the model reads a track"):
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
 
 
