@@ -48,11 +48,7 @@ def test_points_follow_shift_and_reverse_complement(bed):
 @pytest.mark.parametrize(
     ("changes", "line", "message"),
     [
-        (
-            {"strand": ["+", "-"]},
-            "",
-            "record 'r1' is on the reverse strand; objective 'bins' needs",
-        ),
+        ({"strand": ["+", "-"]}, "", "record 'r1' is on the reverse strand; objective 'bins'"),
         ({"start": [0, np.nan]}, "", "record 'r1' has no coordinates; objective 'bins' needs"),
         ({}, "c1\t70\t71\te\t0\t.\n", "points.bed:5: the point has no strand"),
     ],

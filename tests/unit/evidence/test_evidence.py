@@ -8,7 +8,7 @@ from planted_motifs import PPMS, SITES, WORDS, plant, weigh
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.evidence import records, verdicts
-from selfattn_bio.evidence.records import LabelledRecords, Scored, effect, sufficiency
+from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, effect
 from selfattn_bio.evidence.verdicts import null_hits, q_values, verdict, weigh_evidence
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -203,6 +203,8 @@ def estimates(value, low, high):
 
 DOUBTED = estimates(-0.3, -0.4, -0.2)
 SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
+LOWERED = estimates(-2.0, -3.0, -1.0) | dict.fromkeys(records.SHIFTS, -1.0)  # a number
+OPPOSITE = LOWERED | dict.fromkeys(records.SHIFTS, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +223,20 @@ SUPPORTED = estimates(0.3, 0.2, 0.4) | {"effect_q": 0.01, "support_q": 0.01, "nu
         (DOUBTED | {"necessity_high": 0.1}, "inconclusive"),
         (DOUBTED | {"necessity": -0.09}, "inconclusive"),
         (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
+        *((LOWERED, "supported"), (OPPOSITE, "contradicted")),
+        (OPPOSITE | {"support_q": 0.2}, "inconclusive"),
+        *((LOWERED | {name: 1.0}, "inconclusive") for name in records.SHIFTS),
+        (LOWERED | dict.fromkeys(records.SHIFTS, 0.0), "inconclusive"),
+        (LOWERED | {"support_q": 0.2}, "inconclusive"),
+        (LOWERED | {"necessity": -0.4}, "inconclusive"),
+        (LOWERED | {"effect_high": 0.1}, "inconclusive"),
+        (LOWERED | {"null_p": 0.2}, "inconclusive"),
     ],
 )
 def test_each_condition_of_the_verdict(change, expected):
-    assert verdict(SUPPORTED | change, LabelledRecords([], np.zeros(0)), 0.05) == expected
+    labelled, measured = LabelledRecords([], np.zeros(0)), MeasuredRecords([], np.zeros(0), scale=5)
+    held_out = labelled if change.keys().isdisjoint(records.SHIFTS) else measured
+    assert verdict(SUPPORTED | change, held_out, 0.05) == expected
 
 
 def test_sufficient_motif_raises_score_of_random_sequence(usual):
@@ -255,7 +267,7 @@ def test_stability_is_fraction_of_members_with_effect():
     assert found["stability"] == 0.5
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
-    assert sufficiency(mine, several, np.random.default_rng(0))["sufficiency"] > 0.4
+    assert records.sufficiency(mine, several, np.random.default_rng(0))["sufficiency"] > 0.4
 
 
 class Confounded(LabelledRecords):

@@ -12,7 +12,6 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evidence.associations import matched_rank_shift, rank_shift
 from selfattn_bio.evidence.held_out import neutral_backgrounds
 from selfattn_bio.evidence.records import (
-    SHIFTS,
     LabelledRecords,
     MeasuredRecords,
     Scored,
@@ -21,7 +20,6 @@ from selfattn_bio.evidence.records import (
     mean_necessity,
     sufficiency,
 )
-from selfattn_bio.evidence.verdicts import verdict
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -131,33 +129,6 @@ def test_slope_confirms_scores():
     assert measured.slope(-scores) == measured.slope(np.zeros(2000)) == 0
     labelled = LabelledRecords([], (rng.random(2000) < 1 / (1 + np.exp(-2 * scores))).astype(int))
     assert labelled.slope(scores) == pytest.approx(2, abs=0.3)
-
-
-SUPPORTED = {
-    **{"effect": -2.0, "effect_low": -3.0, "effect_high": -1.0, "effect_q": 0.01},
-    **{"necessity": -2.0, "necessity_low": -3.0, "necessity_high": -1.0},
-    **dict.fromkeys(SHIFTS, -1.0),
-    **{"support_q": 0.01, "null_p": 1 / 21},
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, "supported"),
-        (dict.fromkeys(SHIFTS, 1.0), "contradicted"),
-        (dict.fromkeys(SHIFTS, 1.0) | {"support_q": 0.2}, "inconclusive"),
-        *(({name: 1.0}, "inconclusive") for name in SHIFTS),
-        (dict.fromkeys(SHIFTS, 0.0), "inconclusive"),
-        ({"support_q": 0.2}, "inconclusive"),
-        ({"necessity": -0.4}, "inconclusive"),
-        ({"effect_high": 0.1}, "inconclusive"),
-        ({"null_p": 0.2}, "inconclusive"),
-    ],
-)
-def test_each_condition_for_a_number(change, expected):
-    held_out = MeasuredRecords([], np.zeros(0), scale=5.0)
-    assert verdict(SUPPORTED | change, held_out, 0.05) == expected
 
 
 def confounded(num=400, length=80):

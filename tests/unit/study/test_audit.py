@@ -26,16 +26,13 @@ def texts():
 
 
 @pytest.fixture
-def run_file(two_classes):
-    return (two_classes / "run.toml").read_text()
-
-
-@pytest.fixture
-def audit(here, capsys, texts, run_file):
+def audit(two_classes, capsys, texts):
     """Return a function that writes, splits and audits records, and returns code and output.
 
     `sections` are added to the run file; `changed` records replace others.
     """
+
+    here, run_file = two_classes, (two_classes / "run.toml").read_text()
 
     def audit(options="", sections="", replaced=("", ""), headers=None, **changed):
         for name in "pn":

@@ -53,11 +53,7 @@ def test_ingest_and_split_return_what_they_write(study, caplog, capsys):
 def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys):
     for old, files, error in (
         ('"p.fa"', '["p.fa", "p.fa"]', "p.fa:1: record id 'p0' is used twice (first in p.fa:1). R"),
-        (
-            '["p.fa", "p.fa"]',
-            '"absent.fa"',
-            "run.toml:3: no such file: 'absent.fa'. Correct the pa",
-        ),
+        ('["p.fa", "p.fa"]', '"absent.fa"', "run.toml:3: no such file: 'absent.fa'. Correct the"),
     ):
         rewrite(two_classes / "run.toml", (f"positives = {old}", f"positives = {files}"))
         assert exit_code("ingest .") == 1
