@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Annotated, Any, ClassVar
 
@@ -31,7 +32,7 @@ from selfattn_bio.stored import ArrayOf, Finite, NotNegative
 Array = NDArray[np.float64]
 
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
-# maximum number of gapped k-mers of all training records, which take 8 bytes each
+# maximum number of gapped k-mers of all training records, per strand; each takes up to 12 bytes
 MAX_GAPPED = 30_000_000
 
 
@@ -173,6 +174,7 @@ class Linear:
         highest = -np.inf
         if len(np.unique(y)) < 2:
             return best, highest
+        x = self._fitted_to(x)
         # Each fit starts from the previous one, which has a slightly stronger penalty
         model = self._regression(train)
         for penalty in self.penalties:
@@ -181,7 +183,8 @@ class Linear:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # close enough for a baseline
                 model.fit(x, y)
-            weights, biases = model.coef_.reshape(-1, x.shape[1]), np.ravel(model.intercept_)
+            weights = self._of_features(model.coef_.reshape(-1, x.shape[1]))
+            biases = np.ravel(model.intercept_)
             if train.kind == "class":
                 weights, biases = _of_classes(weights, biases, model.classes_, train.size)
             outputs = np.mean([reading @ weights.T + biases for reading in readings], axis=0)
@@ -190,6 +193,14 @@ class Linear:
                 chosen = penalty if len(self.penalties) > 1 else 0.0
                 best = LinearModel(weights.astype(np.float64), biases.astype(np.float64), (chosen,))
         return best, highest
+
+    def _fitted_to(self, x: Matrix) -> Matrix:
+        """Return the matrix that the regression reads, from the features (n, F)."""
+        return x
+
+    def _of_features(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return the weights of the features, (C, F), from those of the regression."""
+        return weights
 
     def _regression(self, answer: Answer) -> Any:
         match answer.kind:
@@ -272,18 +283,15 @@ class GappedLinear(Linear):
         bp = sum(map(len, train)) / len(train)
         return max(2, round(MAX_GAPPED / (bp * math.comb(self.k - 1, self.informative - 1))))
 
-    def fit(
-        self, train: Answer, valid: Answer, x: Matrix, readings: Sequence[Matrix], threads: int
-    ) -> tuple[LinearModel, float]:
-        """Fit a model of one answer; see `Linear.fit`."""
-        matched = self._matched()
-        model, found = super().fit(
-            train, valid, x @ matched, [reading @ matched for reading in readings], threads
-        )
-        return replace(model, weights=(matched @ model.weights.T).T), found
+    def _fitted_to(self, x: Matrix) -> Matrix:
+        return x @ self.matched
 
-    def _matched(self) -> sparse.csr_matrix:
-        """Return the gapped k-mers that each k-mer matches, (4^k, F), 1 or 0."""
+    def _of_features(self, weights: NDArray[Any]) -> NDArray[Any]:
+        return (self.matched @ weights.T).T
+
+    @cached_property
+    def matched(self) -> sparse.csr_matrix:
+        """Return the gapped k-mers that each k-mer matches, (4^k, G), 1 or 0."""
         kmers = np.arange(4**self.k)
         digits = kmers[:, None] // 4 ** np.arange(self.k - 1, -1, -1) % 4  # (4^k, k)
         powers = 4 ** np.arange(self.informative - 1, -1, -1)

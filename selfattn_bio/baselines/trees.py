@@ -101,7 +101,7 @@ class Trees:
     leaves
         Number of leaves of a tree.
     rate, features
-        Learning rate, and the fraction of the features that each tree reads.
+        Learning rate, and the fraction of the features that each tree reads; at most `READ`.
     seeds
         Number of boosters that are averaged.
     rounds

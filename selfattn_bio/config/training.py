@@ -284,7 +284,7 @@ class EvaluationSection(Section):
 
 # The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
 # may name it. Others are contained in k-mers (gc), no biological signal (length, first_letter),
-# constant, or predict positions. It belongs to `config`, because run files name baselines.
+# constant, or predict positions. It is in `config`, because run files name baselines.
 KNOWN_BASELINES = {
     "constant": ("kinds.Constant", False),
     "gc": ("kinds.Gc", False),

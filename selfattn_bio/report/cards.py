@@ -30,7 +30,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
 SEARCHED = ("name", "target", "consensus", "verdict")  # columns, in addition to the match
-Answer = Callable[..., str]  # takes the name of a test
+Words = Callable[..., str]  # about a test, from its name
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
 HEIGHT = 44  # px
@@ -197,7 +197,7 @@ def _of_numbers(
 
 
 def _of_use(
-    row: Mapping[Any, Any], letters: str, level: float, answer: Answer, q: Answer
+    row: Mapping[Any, Any], letters: str, level: float, answer: Words, q: Words
 ) -> list[tuple[str, str, Any]]:
     """Return the lines about the use of a motif by the model."""
     unit = row["unit"]
@@ -234,7 +234,7 @@ def _of_use(
     ]  # fmt: skip
 
 
-def _of_sites(row: Mapping[Any, Any], answer: Answer, q: Answer) -> list[tuple[str, str, Any]]:
+def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> list[tuple[str, str, Any]]:
     """Return the lines about position and strand of the sites of a motif."""
     return [
         ("position_q", "Does it prefer a position?", lambda: (

@@ -292,7 +292,6 @@ class TableScorer:
         return {FLAG: [next((why for why in of if why != INSIDE), INSIDE) for of in records]}
 
 
-# ------------ files
 def prediction_sets(members: Sequence[Scorer], outputs: Floats, coverage: float) -> dict[str, Any]:
     """Return the prediction set or interval of each record: columns by name, (n,).
 
@@ -306,6 +305,7 @@ def prediction_sets(members: Sequence[Scorer], outputs: Floats, coverage: float)
     return objective.coverage_columns(outputs, quantiles)
 
 
+# ------------ files
 @dataclass(frozen=True)
 class ScoreSummary:
     """Number of rows that `score_files` wrote, and how many differ from the training data.

@@ -36,9 +36,9 @@ UNPOOLED = 60  # bp; up to this length the stem of aligned records does not pool
 SHORT = 100  # bp; up to this length it pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record that the recipes support
 MOST = 200_000_000  # bp of all records together that the recipes support
-MANY = 10_000  # with more training records, the recipe "both strands" has one network
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
-# letters that all networks together read, to stay within 15 minutes on two cores
+# letters that a training reads, to stay within 15 minutes on two cores; its networks share them,
+# except those of "one strand", which are faster
 MAX_READ = 40_000_000
 MOST_NETWORKS = 4
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
@@ -250,13 +250,14 @@ def both_strands(
     knows the motifs, training is shorter, at half the learning rate.
     """
     epochs, rate = (CHILD_EPOCHS, 1e-3) if parent else (EDITED_EPOCHS, 2e-3)
+    budget = _budget(records, length, epochs)
     return Recipe(
         "both strands",
         "no simple model that reads the given strand alone is clearly better than k-mers of both",
         {"k": 1},
         {
             "kind": "attention",
-            "members": 1 if parent or records > MANY else 2,
+            "members": 1 if parent else min(2, _members(budget, length)),
             "embed_dim": 128,
             "feedforward_dim": 256,
             "dropout": 0.3,
@@ -265,7 +266,7 @@ def both_strands(
             "head": {"kind": "pooling", "parts": 1},
         },
         {
-            **_budget(records, length, epochs),
+            **budget,
             "learning_rate": rate,
             "reverse_complement": True,
             "edits": EDITS,

@@ -139,7 +139,11 @@ def propose(
         return Proposal(DIRECTIVE + text, path)
     if recipe:
         text, _ = draft(request, contents, recipe)
-        run_file_of(text, path)
+        if (members := run_file_of(text, path).model.members) > 1:
+            LOG.info(
+                f"{members} networks are averaged, which is more accurate than one and takes "
+                f"{members} times as long ([model] members)"
+            )
     return Proposal(DIRECTIVE + text, path)
 
 
@@ -199,9 +203,4 @@ def _choose_recipe(task: RunFile) -> Recipe | None:
         LOG.info("no simple model is above chance, so perhaps nothing can be learned")
     if recipe:
         LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
-        if (members := recipe.model.get("members", 1)) > 1:
-            LOG.info(
-                f"{members} networks are averaged, which is more accurate than one and takes "
-                f"{members} times as long ([model] members)"
-            )
     return recipe

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from selfattn_bio.config import SplitValues
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
@@ -376,8 +377,8 @@ def _heavy_tails(name: str, numbers: Sequence[float]) -> tuple[str, ...]:
     if not far or not np.median(away):
         return ()
     return (
-        f"column {name!r} has heavy tails: {far:,} of {len(numbers):,} values are more than {FAR} "
-        "robust standard deviations from the median; prefer rank metrics, such as Spearman's rho "
+        f"column {name!r}: {counted(far, 'value')} of {len(numbers):,} are more than {FAR} robust "
+        "standard deviations from the median; prefer rank metrics, such as Spearman's rho "
         "in the report, and try loss = 'huber' in [objective]",
     )
 

@@ -194,7 +194,7 @@ def test_killed_at_five_random_steps(prepared):
     forget(prepared)
     rng = np.random.default_rng(1)
     kills = 0
-    for count in rng.integers(2, 14, 5):
+    for count in rng.integers(2, 9, 5):
         kills += start(prepared, "in a step", count) == -signal.SIGKILL
     assert kills == 5
     resume(prepared)

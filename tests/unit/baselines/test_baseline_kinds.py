@@ -9,10 +9,11 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
-from selfattn_bio.baselines.learners import GappedLinear
+from selfattn_bio.baselines.learners import GappedLinear, Linear
 from selfattn_bio.config.training import StackPart
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.motifs import meme_text
+from selfattn_bio.objectives.base import Answer
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -204,7 +205,7 @@ def test_gapped_kmers_find_a_degenerate_motif_on_either_strand():
 
 def test_weights_of_kmers_are_sums_over_gapped_kmers():
     learner = GappedLinear(k=3, informative=2)
-    matched = learner._matched().toarray()
+    matched = learner.matched.toarray()
     gapped = [first + second for first in "ACGT" for second in "ACGT"]
     of_kmer = {
         "".join(kmer): {
@@ -215,6 +216,19 @@ def test_weights_of_kmers_are_sums_over_gapped_kmers():
     assert of_kmer["ACG"] == {"0AC", "1AG"}
     assert of_kmer["TTA"] == {"0TT", "1TA"}
     assert (matched.sum(axis=1) == 2).all()
+
+
+def test_gapped_model_is_linear_in_gapped_kmers():
+    rng = np.random.default_rng(0)
+    learner = GappedLinear((1.0,), k=3, informative=2)
+    x, truth = rng.normal(size=(80, 64)), rng.normal(size=80)
+    answer = Answer("number", truth)
+    (model, worth), (plain, _) = (
+        each.fit(answer, answer, features, [features], 1)
+        for each, features in ((learner, x), (Linear((1.0,)), x @ learner.matched))
+    )
+    assert model.outputs(x) == pytest.approx(plain.outputs(x @ learner.matched))
+    assert worth == pytest.approx(-np.mean((model.outputs(x)[:, 0] - truth) ** 2))
 
 
 def test_large_train_sets_are_sampled(tmp_path, monkeypatch):
