@@ -182,9 +182,9 @@ def test_docs_page_with_errors_fails(tmp_path, made_folder, monkeypatch):
     errors = {
         "```sh\nfalse | true\n```\n": AssertionError,
         "```python\nundefined\n```\n": NameError,
+        "```toml\n[model]\nkin = 1\n```\n": Exception,
+        "<!-- setup\nexit 3\n-->\n": AssertionError,
     }
-    errors |= {"```toml\n[model]\nkin = 1\n```\n": Exception}
-    errors |= {"<!-- setup\nexit 3\n-->\n": AssertionError}
     for text, error in errors.items():
         page.write_text(text)
         with pytest.raises(error):
