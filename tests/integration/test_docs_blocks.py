@@ -163,34 +163,29 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
 
 
 def test_blocks_not_run_have_a_reason():
-    left = {
-        f"{page.name}:{block.line}": block.reason
-        for page in PAGES
-        for block in blocks_of(page)
-        if block.reason is not None
-    }
+    blocks = [(page.name, block) for page in PAGES for block in blocks_of(page)]
+    left = {f"{name}:{of.line}": of.reason for name, of in blocks if of.reason is not None}
     assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
     tests = {reason.removeprefix("run by ") for reason in left.values() if reason[:7] == "run by "}
     assert [path for path in tests if not (ROOT / path).exists()] == []
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     notes = sum(len(re.findall("<!-- (?:not run:|run by |setup\n)", text)) for text in texts)
-    kinds = [block.kind for page in PAGES for block in blocks_of(page)]
-    assert notes == len(left) + kinds.count("setup"), (
-        "a comment must be right before a fence, or be closed by a line -->"
-    )
-    assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), (
-        "a fence is open, or indented"
-    )
+    kinds = [block.kind for _, block in blocks]
+    message = "a comment must be right before a fence, or be closed by a line -->"
+    assert notes == len(left) + kinds.count("setup"), message
+    fences = sum(text.count("\n```") for text in texts)
+    assert fences == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
 
 
 def test_docs_page_with_errors_fails(tmp_path, made_folder, monkeypatch):
     page = tmp_path / "page.md"
-    for text, error in (
-        ("```sh\nfalse | true\n```\n", AssertionError),
-        ("```python\nundefined\n```\n", NameError),
-        ("```toml\n[model]\nkin = 1\n```\n", Exception),
-        ("<!-- setup\nexit 3\n-->\n", AssertionError),
-    ):
+    errors = {
+        "```sh\nfalse | true\n```\n": AssertionError,
+        "```python\nundefined\n```\n": NameError,
+        "```toml\n[model]\nkin = 1\n```\n": Exception,
+        "<!-- setup\nexit 3\n-->\n": AssertionError,
+    }
+    for text, error in errors.items():
         page.write_text(text)
         with pytest.raises(error):
             test_blocks_of_a_page_run(page, made_folder, tmp_path / str(len(text)), monkeypatch)

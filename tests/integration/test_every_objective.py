@@ -13,16 +13,10 @@ from selfattn_bio import ingest_files
 LETTERS = np.array(list("ACGT"))
 SEQUENCE = 'model.stem = { kind = "conv", token_dim = 8, kernel = 9, second_kernel = 3 }\n'
 TRAINING = """
-[model]
-feedforward_dim = 32
-[training]
-batch_size = 32
-learning_rate = 5e-3
-warmup_steps = 10
-evaluate_every = 50
-ema_decay = 0.9
-label_smoothing = 0.0
+model.feedforward_dim = 32
+training = { batch_size = 32, learning_rate = 5e-3, warmup_steps = 10, evaluate_every = 50 }
 """
+AVERAGED = "training = { ema_decay = 0.9, label_smoothing = 0.0 }"
 
 
 def plant(row, word, rng):
@@ -42,7 +36,7 @@ def workshop(tmp_path, monkeypatch):
             write_targets(targets)
             data += ', targets = "t.tsv"'
         own = f"data = {{ {data} }}\ntraining = {{ max_steps = {steps}, shift = {shift} }}\n"
-        Path("run.toml").write_text(st.small(TRAINING, own, changes))
+        Path("run.toml").write_text(st.small(TRAINING, AVERAGED, own, changes))
         st.run_steps("ingest split train evaluate")
         return st.read_json("metrics.json")["test"]
 

@@ -79,11 +79,9 @@ def test_members_are_averaged_in_evaluate_and_score(kind, capsys):
     limits = (min(members["each"]), max(members["each"]))
     assert (members["metric"], members["min"], members["max"]) == (metric, *limits)
     assert members["spread"] > 0
-    line = (
-        f"test {title_of(metric)} of each alone {members['min']:.3f} to {members['max']:.3f}, "
-        f"mean standard deviation of a score over members {members['spread']:.3f}"
-    )
-    assert f"evaluate: model is the mean of 2 members: {line}" in printed
+    each_alone = f"{title_of(metric)} of each alone {limits[0]:.3f} to {limits[1]:.3f}, "
+    spread = f"mean standard deviation of a score over members {members['spread']:.3f}"
+    assert f"evaluate: model is the mean of 2 members: test {each_alone}{spread}" in printed
     assert not any("members" in of for of, _ in each)
 
     models = " ".join(f"both/{model}" for model in MODELS)

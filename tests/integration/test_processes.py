@@ -70,9 +70,7 @@ def test_two_processes_have_losses_of_one(task, tmp_path, options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "otherwise",
-    [{"merged": True}, {"processes": 2}, {"processes": 2, "sharded": True}],
-    ids=["one batch, not two", "two processes", "sharded"],
+    "otherwise", [{"merged": True}, {"processes": 2}, {"processes": 2, "sharded": True}]
 )
 def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
     # Weights would not show a constant factor, which AdamW divides out of the gradients.

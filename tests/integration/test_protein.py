@@ -11,23 +11,15 @@ from selfattn_bio.report import words
 pytestmark = pytest.mark.slow
 
 RUN = """
-data.alphabet = "protein"
-data.positives = "positives.fa"
-data.negatives = "negatives.fa"
+data = { alphabet = "protein", positives = "positives.fa", negatives = "negatives.fa" }
 split.kind = "random"
 tokens.k = 2
 evaluation.gc_slices = 2
 interpret.max_sequences = 5
+training = { max_steps = 40, batch_size = 32, learning_rate = 5e-3, warmup_steps = 10, shift = 0 }
 [model]
 feedforward_dim = 32
 stem = { kind = "conv", token_dim = 8, kernel = 5, pool = 1, second_kernel = 3 }
-[training]
-max_steps = 40
-batch_size = 32
-learning_rate = 5e-3
-warmup_steps = 10
-evaluate_every = 40
-shift = 0
 """
 
 
@@ -45,7 +37,7 @@ def results(tmp_path_factory):
     classes["negatives"][:20] = peptides(20, "DESTLAGI", "", rng)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        Path("run.toml").write_text(small(RUN))
+        Path("run.toml").write_text(small(RUN, "training.evaluate_every = 40"))
         for name, texts in classes.items():
             write_fasta(f"{name}.fa", texts)
         run_steps("ingest split train evaluate explain motifs report")

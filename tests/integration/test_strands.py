@@ -16,9 +16,8 @@ SYMMETRIC = {name: {"kind": name} for name in ("t5", "alibi", "none")}
 SYMMETRIC["t5"]["symmetric"] = True
 
 
-needs_band = pytest.mark.skipif(
-    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
-)
+REASON = unavailable_reason()
+needs_band = pytest.mark.skipif(REASON is not None, reason=f"no band kernel here: {REASON}")
 
 
 def scorer_of(position, canonical=True, pattern=None, kernel="auto", dtype=torch.float64):

@@ -99,9 +99,8 @@ class Run:
         snakemake = [sys.executable, "-m", "snakemake", *arguments]
         command = [*snakemake, "--profile", "profiles/slurm", *SMALL]
         with self.file.open("w") as file:
-            self.process = subprocess.Popen(
-                command, cwd=project, stdout=file, stderr=subprocess.STDOUT
-            )
+            streams = {"stdout": file, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(command, cwd=project, **streams)
 
     @property
     def said(self) -> str:
@@ -137,10 +136,8 @@ def trainers(project: Path, study: str) -> dict[str, int]:
                 continue
             if (folder / "cwd").resolve() != project.resolve():  # may not be read for all processes
                 continue
-            variables = dict(
-                word.partition("=")[::2]
-                for word in (folder / "environ").read_text(errors="replace").split("\0")
-            )
+            words = (folder / "environ").read_text(errors="replace").split("\0")
+            variables = dict(word.partition("=")[::2] for word in words)
         except (FileNotFoundError, ProcessLookupError):  # the process ended
             continue
         if "RANK" in variables:

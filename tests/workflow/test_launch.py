@@ -83,16 +83,10 @@ def profile(name: str) -> dict:
 
 def heavy_rules() -> set[str]:
     """Return the rules that use several cores: each runs a model."""
-    rules = [
-        part
-        for file in ROOT.glob("workflows/rules/*.smk")
-        for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]
-    ]
-    heavy = {
-        rule.partition(":")[0]
-        for rule in rules
-        if re.search(r"threads: (cores_per_training|half_of_cores)\n", rule)
-    }
+    text = "".join(file.read_text() for file in ROOT.glob("workflows/rules/*.smk"))
+    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    threads = r"threads: (cores_per_training|half_of_cores)\n"
+    heavy = {rule.partition(":")[0] for rule in rules if re.search(threads, rule)}
     return heavy | {"train_variant", "partner_motifs"}  # inherit threads of train and motifs
 
 

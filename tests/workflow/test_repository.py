@@ -34,22 +34,17 @@ def test_readme_make_commands_exist():
         assert done.returncode == 0, target
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        path.relative_to(ROOT)
-        for folder in (".", "data", "docs", "workflows")
-        for path in sorted((ROOT / folder).glob("*.md"))
-    ],
-    ids=str,
-)
+FOLDERS = [ROOT / name for name in (".", "data", "docs", "workflows")]
+PAGES = [path.relative_to(ROOT) for folder in FOLDERS for path in sorted(folder.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_and_modules_exist(page):
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
     assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
-    modules = [
-        path for path in re.findall(r"`([\w./-]+/[\w./-]+\.py)`", text) if "/NAME." not in path
-    ]
+    paths = re.findall(r"`([\w./-]+/[\w./-]+\.py)`", text)
+    modules = [path for path in paths if "/NAME." not in path]
     places = (ROOT, ROOT / "selfattn_bio")
     assert [path for path in modules if not any((at / path).exists() for at in places)] == []
 

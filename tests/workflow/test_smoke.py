@@ -15,28 +15,22 @@ INTERPRETED = dict.fromkeys(["explain", "motifs", "interactions", "report", "tra
 RETRAINED = INTERPRETED | {"train": 1, "train_variant": 2, "evaluate": 1, "notebook": 3}
 EVALUATED = {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
 NEW_RECORD = f">new chrom=chrA start=90000 end=90160 strand=+\n{'ACGTTGCA' * 20}\n"
+NEAR, AUDITED = "[audit]\nmax_near = 0.5\n\n", {"audit": 1, "report": 1, "train_smoke": 1}
+READ_AGAIN = RETRAINED | {"ingest": 1, "split": 1, "audit": 1}
 # file, text, new text, and the jobs that run again
 CHANGES = {
     "interpretation": (TASK, "max_motifs = 5", "max_motifs = 4", INTERPRETED | {"notebook": 2}),
     "training": (TASK, "max_steps = ", "max_steps = 1", RETRAINED),
     "variant": (TASK, "hidden_dim = 32", "hidden_dim = 16", EVALUATED | {"train_variant": 1}),
     "evaluation": (TASK, "bootstraps = 200", "bootstraps = 100", EVALUATED),
-    "limit of the audit": (
-        *(TASK, "[evaluation]", "[audit]\nmax_near = 0.5\n\n[evaluation]"),
-        {"audit": 1, "report": 1, "train_smoke": 1},
-    ),
-    "sequences": (
-        *("data/smoke/positives.fa", "", NEW_RECORD),
-        RETRAINED | {"ingest": 1, "split": 1, "audit": 1},
-    ),
+    "limit of the audit": (TASK, "[evaluation]", f"{NEAR}[evaluation]", AUDITED),
+    "sequences": ("data/smoke/positives.fa", "", NEW_RECORD, READ_AGAIN),
 }
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
 # JASPAR name of a planted motif, and bases that each site has
 PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}
-MOTIF_COLUMNS = {
-    *("name", "consensus", "num_sites", "match", "match_q", "enrichment_p"),
-    *("effect", "effect_low", "effect_high", "verdict"),
-}
+MOTIF_COLUMNS = {"name", "consensus", "num_sites", "match", "match_q", "enrichment_p"}
+MOTIF_COLUMNS |= {"effect", "effect_low", "effect_high", "verdict"}
 
 PROMISED = """
 metrics.json audit.tsv audit.json predictions/valid.tsv predictions/test.tsv motifs.meme motifs.tsv
@@ -181,9 +175,8 @@ def test_notebooks_are_executed(results, name):
     cells = json.loads((results / f"{name}.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
-    assert any(
-        output["output_type"] == "display_data" for cell in code for output in cell["outputs"]
-    )
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert any(output["output_type"] == "display_data" for output in outputs)
 
 
 def test_progress_is_printed_and_logged(finished, results):
@@ -197,10 +190,8 @@ def test_progress_is_printed_and_logged(finished, results):
     assert not re.search("^(Select|Execute) ", printed, flags=re.MULTILINE)
     closing = printed.splitlines()[-6:]
     assert "Report: results/smoke/report.html" in closing[-3:]
-    assert any(
-        re.fullmatch(r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records", line)
-        for line in closing
-    )
+    shown = r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records"
+    assert any(re.fullmatch(shown, line) for line in closing)
     assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 
 

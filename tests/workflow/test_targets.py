@@ -73,9 +73,8 @@ def test_missing_extra_is_reported_before_training(fresh):
     words = [fast_python(), "-c", start, "--cores", "1", "train_smoke"]
     done = subprocess.run(words, cwd=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "error: notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
-    )
+    message = "error: notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
+    assert done.stderr.splitlines()[-1] == message
     assert not (fresh / "results").exists()
 
 
@@ -150,9 +149,8 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
 
     locked = snakemake(fresh, "results/smoke/model")
     assert locked.returncode == 1
-    assert locked.stdout.splitlines()[-1].startswith(
-        "error: another run in this folder makes the same results. "
-    )
+    message = "error: another run in this folder makes the same results. "
+    assert locked.stdout.splitlines()[-1].startswith(message)
     assert "run `snakemake --unlock`" in locked.stdout
 
     assert snakemake(fresh, "--unlock").returncode == 0

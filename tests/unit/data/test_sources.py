@@ -38,11 +38,9 @@ def test_windows_of_each_split(ingest, capsys):
 
 
 def test_split_of_headers_is_read_with_any_name(ingest):
-    corpus = ingest(
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled" }\n[split]\nkind = '
-        '"column"\ncolumn = "my.set"\n',
-        p_fa=">a my.set=train mymset=no\nACGTACGTTT\n>b my.set=test\nACGTTGCATT\n",
-    )
+    data = 'data = { positives = "p.fa", negatives = { kind = "shuffled" } }\n'
+    text = ">a my.set=train mymset=no\nACGTACGTTT\n>b my.set=test\nACGTTGCATT\n"
+    corpus = ingest(f'{data}split = {{ kind = "column", column = "my.set" }}\n', p_fa=text)
     assert corpus.records["id"].tolist() == ["a", "b", "a/shuffled1", "b/shuffled1"]
     assert corpus.column("my.set").tolist() == ["train", "test", "train", "test"]
     assert corpus.summary["targets"]["columns"] == []  # the split is not a target

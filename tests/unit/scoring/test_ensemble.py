@@ -100,12 +100,10 @@ def test_models_of_different_tasks_are_refused(tmp_path, folders):
     (other,) = model_folders(tmp_path / "other", 1, objective=LABELS)
     data, objective = config.Data(sequences=("a",)), config.MaskedObjective()
     language = model_folders(tmp_path / "masked", data=data, objective=objective)
-    for models, message in (
-        ([folders[0], other], "other/0: cannot average this model with the first, whose objective"),
-        (language, "objective 'masked' has no scores that could be"),
-    ):
-        with pytest.raises(ModelFolderError, match=message):
-            load(models)
+    with pytest.raises(ModelFolderError, match=r"other/0: .* the first, whose objective"):
+        load([folders[0], other])
+    with pytest.raises(ModelFolderError, match="objective 'masked' has no scores that could be"):
+        load(language)
 
 
 @pytest.mark.parametrize("ask", [explain, read_attention])

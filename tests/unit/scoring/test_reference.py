@@ -148,11 +148,9 @@ def test_several_models_combine_prediction_sets(reference, monkeypatch):
     other, _, _ = scorer_with_sets(reference, shift=1.0)
     monkeypatch.setattr(Scorer, "outputs", lambda self, letters: outputs[: len(letters)])
     sequences = ["ACGT" * 25] * 200
-    sets = [
-        [set(found.split(",")) - {"none"} for found in table["set"]]
-        for model in (one, other, Ensemble((one, other)))
-        for table in [score_sequences(model, sequences, coverage=0.9)]
-    ]
+    models = (one, other, Ensemble((one, other)))
+    tables = [score_sequences(model, sequences, coverage=0.9) for model in models]
+    sets = [[set(found.split(",")) - {"none"} for found in table["set"]] for table in tables]
     assert sets[2] == [a | b for a, b in zip(*sets[:2], strict=True)]
     assert sets[0] != sets[1]
 

@@ -223,10 +223,8 @@ def test_gaps_are_removed_if_trained_so(tmp_path):
 
 def test_score_and_explain_use_sequence_policy(tmp_path):
     run, folders = run_file(), [tmp_path / "hard", tmp_path / "gapless"]
-    cases = [
-        ({"soft_mask": "hard"}, "ACNNNGTTGACA", "ACgttGTTGACA"),
-        ({"gaps": "remove"}, "ACGTTGACA", "AC-GTT.GACA"),
-    ]
+    cases = [({"soft_mask": "hard"}, "ACNNNGTTGACA", "ACgttGTTGACA")]
+    cases.append(({"gaps": "remove"}, "ACGTTGACA", "AC-GTT.GACA"))
     for folder, (keys, spelled, text) in zip(folders, cases, strict=True):
         data = run.data.model_copy(update=keys)
         scorer = load(write_model(folder, run.model_copy(update={"data": data})))
@@ -249,11 +247,9 @@ def test_track_refuses_strings():
 
 def test_partners_are_in_the_columns_of_the_training(tmp_path):
     columns = {"id": "name", "sequence": "first"}
-    run = config.RunFile(
-        data={"sequences": "t.tsv", "label": "label", "columns": columns},
-        partner={"kind": "sequence", "column": "other"},
-        model={"kind": "paired"},
-    )
+    data = {"sequences": "t.tsv", "label": "label", "columns": columns}
+    partner = {"kind": "sequence", "column": "other"}
+    run = config.RunFile(data=data, partner=partner, model={"kind": "paired"})
     scorer = PairedScorer(run, tokenizer_of(run), build_network(run))
     rows = {"name": ["a", "b"], "first": ["ACGTAC", "CCCCCC"], "other": ["GGGGGG", "TTTTTT"]}
     table = pd.DataFrame(rows)
