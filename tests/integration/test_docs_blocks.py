@@ -175,17 +175,3 @@ def test_blocks_not_run_have_a_reason():
     assert notes == len(left) + kinds.count("setup"), message
     fences = sum(text.count("\n```") for text in texts)
     assert fences == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
-
-
-def test_docs_page_with_errors_fails(tmp_path, made_folder, monkeypatch):
-    page = tmp_path / "page.md"
-    errors = {
-        "```sh\nfalse | true\n```\n": AssertionError,
-        "```python\nundefined\n```\n": NameError,
-        "```toml\n[model]\nkin = 1\n```\n": Exception,
-        "<!-- setup\nexit 3\n-->\n": AssertionError,
-    }
-    for text, error in errors.items():
-        page.write_text(text)
-        with pytest.raises(error):
-            test_blocks_of_a_page_run(page, made_folder, tmp_path / str(len(text)), monkeypatch)

@@ -1,5 +1,7 @@
 """Test public names, and modules of few functions: arrays, display, extras, layout and process."""
 
+import gzip
+import io
 import logging
 import os
 import platform
@@ -10,17 +12,25 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
 
 import selfattn_bio
-from selfattn_bio import layout
+from selfattn_bio import compression, layout
 from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.blocks import _squared_changes
 from selfattn_bio.cli.main import COMMANDS
+from selfattn_bio.compression import decompressed, open_uncompressed
 from selfattn_bio.display import counted, duration
-from selfattn_bio.errors import MissingPackageError
+from selfattn_bio.errors import IntervalError, MissingPackageError, VariantFileError
+from selfattn_bio.evidence.marginalize import Ablation, Marginals, MarginalSpacing
 from selfattn_bio.extras import import_extra
 from selfattn_bio.layout import Layout
+from selfattn_bio.motifs.motif_set import build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.process import available_cores
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +128,108 @@ def test_named_extras_exist():
     named = {extra for found in pattern.findall(texts) for extra in found if extra}
     assert named >= {"notebooks", "privacy"}
     assert named <= set(project["optional-dependencies"])
+
+
+TEXT = b"".join(b"chr%d\t%d\n" % (i % 7, i * i) for i in range(5000))
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+def read(path, error=IntervalError):
+    with open_uncompressed(path, error) as file:
+        return list(file)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
+@pytest.mark.parametrize("block", [5, 1000, 2**20])
+def test_open_uncompressed(tmp_path, monkeypatch, compress, block):
+    monkeypatch.setattr(compression, "BLOCK", block)
+    padding = bytes(64) if compress is gzip.compress else b""
+    parts = compress(TEXT[:100]) + compress(TEXT[100:]) + padding  # of members or frames
+    for content, text in ((compress(TEXT), TEXT), (parts, TEXT), (compress(b""), b"")):
+        (tmp_path / "a").write_bytes(content)
+        assert read(tmp_path / "a") == text.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_truncated_and_damaged_files(tmp_path, compress):
+    whole = compress(TEXT)
+    kind = "gz" if compress is gzip.compress else "zstd"
+    (tmp_path / "a").write_bytes(whole[:-20])
+    with pytest.raises(VariantFileError, match=rf"a: {kind} file is truncated\. Download or copy"):
+        read(tmp_path / "a", VariantFileError)
+    (tmp_path / "a").write_bytes(whole[:12] + bytes(50 * [255]) + whole[62:])
+    with pytest.raises(IntervalError, match=rf"a: damaged {kind} file: .*\. Download or copy"):
+        read(tmp_path / "a")
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(IntervalError, match=r"none: no such file$"):
+        read(tmp_path / "none")
+    with pytest.raises(IntervalError, match=r": this is a folder, not a file$"):
+        read(tmp_path)
+
+
+def test_few_blocks_are_in_memory():
+    """A file that expands a thousandfold is decompressed in pieces."""
+    raw = gzip.compress(bytes(50_000_000))
+    sizes = [len(piece) for piece in decompressed(iter([raw]), "a", IntervalError)]
+    assert (sum(sizes), max(sizes)) == (50_000_000, compression.BLOCK)
+
+
+PLACE = dict.fromkeys(("chrom", "start", "end", "strand"))
+BOUNDED = {"auroc": {"value": 0.8, "low": 0.7, "high": 0.9}}
+METRICS = {"n": 4, "model": BOUNDED, "baselines": {"gc": BOUNDED}}
+CURVES = pd.DataFrame(
+    {"unit": "log-odds", "name": "m", "strand": "+", "start": [0, 9], "end": [9, 18]}
+    | {"orientation": "++", "distance": [1, 2]}
+    | {f"{of}{end}": 0.5 for of in ("effect", "epistasis") for end in ("", "_low", "_high")}
+)
+
+
+def explanation():
+    records = pd.DataFrame({"id": ["a"], "target": ["label"], "length": [300], **PLACE})
+    scores = np.random.default_rng(0).normal(0, 0.3, (1, 300, 4)).astype("f4")
+    letters = np.frombuffer(b"ACGT" * 75, dtype=np.uint8)[None]
+    return selfattn_bio.Explanation(records, letters, scores, scores[..., 0], "dna")
+
+
+def substitutions():
+    rows = [("chr1", p, "A", alt, p % 7 / 7) for p in range(10_001, 10_501) for alt in "CGT"]
+    columns = ["chrom", "pos", "ref", "alt", "effect"]
+    return selfattn_bio.Substitutions(pd.DataFrame(rows, columns=columns))
+
+
+def motifs():
+    seqlets = pd.DataFrame({"record": [0], "start": [0], "end": [8], "strand": ["+"]})
+    counts = np.eye(4, dtype=int)[np.arange(8) % 4] * 9
+    return build_motifs([SeqletPattern(counts, seqlets)] * 3, explanation().records, {})
+
+
+def evaluation():
+    test = pd.DataFrame({"label": [0, 1] * 2, "model": [0.1, 0.8, 0.3, 0.2], "gc": [0.5, 0.6] * 2})
+    return selfattn_bio.Evaluation({"valid": METRICS, "test": METRICS}, {"test": test}, "")
+
+
+def contacts():
+    pairs = pd.DataFrame({"id": ["p"], "i": [0], "j": [9], "score": [0.5]})
+    return selfattn_bio.Contacts({"p": np.eye(40)}, pairs)
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        *(lambda: explanation().plot(0), lambda: explanation().plot(0, region="all")),
+        *(lambda: substitutions().plot(), lambda: substitutions().plot("all")),
+        *(lambda: motifs().plot(), lambda: evaluation().plot(), lambda: contacts().plot("p")),
+        *(Marginals(CURVES, CURVES, 9).plot, MarginalSpacing(CURVES, CURVES, 9).plot),
+        Ablation(CURVES, 0.5, 0.4, 0.6, "log-odds").plot,
+    ],
+)
+def test_plot_is_shown_in_a_notebook(plot) -> None:
+    shown, _ = DisplayFormatter().format(plot())
+    image = Image.open(io.BytesIO(shown["image/png"]))
+    assert 300 < image.width < 1600
+    assert 150 < image.height < 1000

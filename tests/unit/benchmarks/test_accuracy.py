@@ -67,14 +67,6 @@ def test_folder_without_tables_is_an_error(tmp_path):
         TableSet().proposed(tmp_path)
 
 
-def test_own_folders_have_their_own_results(tmp_path):
-    from accuracy import own_name
-
-    folder = tmp_path / "a" / "mine"
-    assert own_name(folder) == own_name(folder / ".." / "mine") != own_name(tmp_path / "b" / "mine")
-    assert own_name(folder).startswith("mine_")
-
-
 def test_code_hash_of_changed_files(tmp_path, monkeypatch):
     import comparison
 

@@ -1,12 +1,17 @@
 """Test the harness of the benchmarks, what they run again, and gpu, promoter and pu1."""
 
+import ast
 import gzip
 import importlib
+import importlib.util
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from selfattn_bio.evaluation.metrics import Bootstrap
 
@@ -30,35 +35,6 @@ def test_interval_over_seeds_uses_student_t():
     assert mean_over_seeds([0.8, 0.9, None, 1.0]) == "0.900 (0.652 to 1.148)"
     assert mean_over_seeds([0.8]) == "0.800 (one seed)"
     assert mean_over_seeds([None]) == "none"
-
-
-def test_rows_are_an_aligned_table():
-    from harness import markdown
-
-    assert markdown([{"set": "a", "MCC": "0.5"}, {"set": "long", "MCC": "1"}]) == (
-        "| set  | MCC |\n| ---- | --: |\n| a    | 0.5 |\n| long |   1 |"
-    )
-    assert markdown([]) == ""
-
-
-def test_page_has_text_machine_and_tables(tmp_path):
-    from harness import Page, Table, option, run
-
-    page = Page(tmp_path / "page.md", "Speed of x", "How it is measured.")
-
-    def measure(chosen):
-        yield Table("Rows", [{"n": str(n)} for n in range(chosen.rows)])
-        yield "A sentence."
-
-    rows = option("--rows", type=int, default=2)
-    for words in ([], ["--write-docs"]):
-        assert not page.path.exists()
-        run("Measure x.", measure, rows, arguments=words, threads=None, page=page)
-    title, machine, text, *rest = page.path.read_text().split("\n\n")
-    assert (title, text) == ("# Speed of x", "How it is measured.")
-    assert ", commit " in machine
-    assert "torch" in machine
-    assert rest == ["## Rows", "| n |\n| - |\n| 0 |\n| 1 |", "A sentence.\n"]
 
 
 LABELS = np.array([1, 1, 0, 0])
@@ -210,3 +186,63 @@ def test_measured_command_has_time_and_memory(tmp_path):
     assert cost.peak > 10
     with pytest.raises(SystemExit, match="error: split failed"):
         measured_command("split", "none")
+
+
+SCRIPTS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_benchmark_imports_exist(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "selfattn_bio":
+            names = {}
+            exec(ast.unparse(node), names)
+            assert {each.asname or each.name for each in node.names} <= names.keys()
+
+
+MISSING = [
+    name
+    for name in ("local_attention", "transformers", "x_transformers")
+    if importlib.util.find_spec(name) is None
+]
+pytestmark = [
+    pytest.mark.slow,  # the imports are slow
+    pytest.mark.filterwarnings("ignore"),  # other libraries may warn
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"not installed, pip install --group bench: {', '.join(MISSING)}"
+    ),
+]
+
+
+def script(name, monkeypatch):
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")  # the script may set it; restored after the test
+    with warnings.catch_warnings(action="ignore"):
+        return importlib.import_module(name)
+
+
+def test_agreement_fails_above_tolerance(monkeypatch):
+    agreement = script("agreement", monkeypatch)
+    (table,) = agreement.measure(None)
+    rows = list(table.rows)
+    assert len(rows) == len(agreement.WAYS)
+    monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
+    measured = agreement.measure(None)
+    assert list(next(measured).rows) == rows
+    with pytest.raises(SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Huggi"):
+        next(measured)
+
+
+def test_reachable_speed_counts_all_operations(monkeypatch):
+    peers, report = script("peers", monkeypatch), script("speed_targets", monkeypatch)
+    length, qkv, out = 64, *(torch.nn.Linear(peers.DIM, n * peers.DIM) for n in (3, 1))
+    x = torch.randn(1, length, peers.DIM, requires_grad=True)
+    mask = torch.ones(length, length, dtype=torch.bool)
+    with FlopCounterMode(display=False) as counter:
+        peers.dense_oracle(x, qkv, out, mask).sum().backward()
+    of_token = report.PROJECTIONS + report.pairs(report.keys_of_window(length))
+    assert counter.get_total_flops() == length * of_token
+    allowed = peers.build_pattern(peers.WINDOWED).dense_mask(300)
+    assert report.keys_of_window(300) == pytest.approx(int(allowed.sum()) / 300)
+    row = report.Target("layer", 4, True, {"a": 3.0, "b": 2.0}, {"a": 3.5, "b": 2.5}).row()
+    assert row == ["layer", ">= 4", "2", "2.5", "b", "NO"]

@@ -30,8 +30,7 @@ LINE = re.compile(r"^ *selfattn-bio ((?:[^\n\\]|\\\n|\\.)+)", re.MULTILINE)
 INLINE = re.compile(rf"`(?:selfattn-bio )?((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`")
 sys.path.insert(0, str(DOCS))
 
-import sitegen  # noqa: E402
-from sitegen import commands, gallery, index, notebooks, run_file, simulated, support  # noqa: E402
+from sitegen import commands, run_file, simulated, support  # noqa: E402
 
 MODULES = ("class_figures", "figures", "performance")  # figures of the smoke task
 
@@ -101,57 +100,6 @@ def test_gallery_shows_every_plot():
     ]
     assert len(classes) >= 5
     assert [name for name in classes if f"selfattn_bio.{name}" not in gallery] == []
-
-
-def test_plots_of_other_objectives_are_drawn():
-    found = list(gallery.of_objectives())
-    assert len(found) >= 9
-    assert all(plot.image.startswith('<img alt="" src="data:image/svg+xml') for plot in found)
-
-
-def test_notebook_becomes_markdown(tmp_path, monkeypatch):
-    import nbformat
-    from nbformat import v4
-
-    image = v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo=", "text/plain": "<Figure>"})
-    table = v4.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "t"})
-    code = v4.new_code_cell("x = 1", outputs=[image, table])
-    cells = [v4.new_markdown_cell("# Title\n\nText"), code]
-    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
-    monkeypatch.setattr(notebooks, "RESULTS", tmp_path)
-    text = sitegen.part("notebook motifs")
-    assert "Title" not in text
-    assert "Text" in text
-    assert "```python\nx = 1\n```" in text
-    assert 'src="data:image/png;base64,iVBORw0KGgo="' in text
-    assert "<table></table>" in text
-    code.outputs = [v4.new_output("error", ename="ValueError", evalue="no")]
-    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
-    with pytest.raises(ValueError, match="a cell failed: ValueError: no"):
-        sitegen.part("notebook motifs")
-    with pytest.raises(ValueError, match="no generated part 'comands'"):
-        sitegen.complete("page", "<!-- generated: comands -->")
-
-
-def test_index_lists_each_page_once():
-    text = "# T\n\n## Tutorials: learn\n\n[a](a.md)\n\n## Reference\n\n[a](a.md#x), [b](b.md)\n"
-    trees = index.contents(text)
-    assert re.findall(r":caption: (.*)", trees) == ["Tutorials", "Reference"]
-    assert re.findall(r"^\w+$", trees, re.MULTILINE) == ["a", "b"]
-
-
-def test_links_are_named_by_titles_and_stay_on_the_site():
-    assert index.site_links("[README](../README.md)") == "README (`README.md`)"
-    assert index.site_links("[data.md](data.md#x-y)") == "[](data.md#x-y)"
-    assert index.site_links("[the data](data.md)") == "[the data](data.md)"
-
-
-def test_start_has_the_first_sections_of_readme():
-    text = index.start()
-    assert text.startswith("## Install and quickstart\n")
-    assert "## Train on your own sequences" in text
-    assert "## How good is it?" not in text
-    assert "](docs/" not in text
 
 
 def words_of(line: str) -> list[str]:
