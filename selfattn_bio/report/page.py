@@ -91,11 +91,11 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     of_inputs = words.both_inputs(motifs, results.partner.motifs if results.partner else None)
     rows, maps = cards.motif_rows(results), attention_figures(results)
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
-    units = list(least)
+    units = list(least) or [output.unit for output in objective_of(task.objective).outputs]
     return {
         "number_units": [unit for unit in units if unit != LOG_ODDS],
         "least_numbers": " or ".join(
-            f"{words.figure(least[unit], 2)} {unit}" for unit in units if unit != LOG_ODDS
+            f"{words.figure(least[unit], 2)} {unit}" for unit in least if unit != LOG_ODDS
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),

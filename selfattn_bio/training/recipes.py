@@ -116,7 +116,10 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
 
 
 def choose_recipe(
-    letters: Mapping[str, Letters], targets: Mapping[str, NDArray], setup: Setup
+    letters: Mapping[str, Letters],
+    targets: Mapping[str, NDArray],
+    setup: Setup,
+    has_direction: bool = False,
 ) -> tuple[Recipe | None, list[Trial]]:
     """Choose a recipe from training and validation records.
 
@@ -126,6 +129,8 @@ def choose_recipe(
         Records of `train` and `valid` in ASCII, and their targets as from `Objective.targets`.
     setup
         How the records were read, the objective and the motif database.
+    has_direction
+        Whether only the given strand exists, as in RNA.
 
     Returns
     -------
@@ -178,13 +183,14 @@ def choose_recipe(
     trials = [one, two]
     if fits(exact):
         trials.append(trial("exact positions", "given", exact))
-    if not any(given.beats(two) for given in (one, *trials[2:])):
+    if not has_direction and not any(given.beats(two) for given in (one, *trials[2:])):
         parent = PARENTS.get(setup.database, "") if two_classes else ""
         return both_strands(number, length, parts, parent), trials
     if any(positions.value > one.value - MARGIN for positions in trials[2:]):
         by_position = dict.fromkeys((exact, "exact_positions_trees", *parts))
         return aligned(number, longest, tuple(filter(fits, by_position))), trials
-    return one_strand(number, length, parts), trials
+    recipe = one_strand(number, length, parts)
+    return replace(recipe, reason="RNA has one strand") if has_direction else recipe, trials
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:

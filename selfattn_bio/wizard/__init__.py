@@ -133,7 +133,7 @@ def propose(
     if not suits_recipes(task, contents.lengths):
         return Proposal(DIRECTIVE + text, path)
     try:
-        recipe = _choose_recipe(task)
+        recipe = _choose_recipe(task, contents.is_rna)
     except CorpusError as error:  # keep [model] and [training] of the draft
         LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
         return Proposal(DIRECTIVE + text, path)
@@ -169,7 +169,7 @@ def check_new_task(name: str) -> None:
         )
 
 
-def _choose_recipe(task: RunFile) -> Recipe | None:
+def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe | None:
     """Split the records as the draft says, and choose a recipe without the test records."""
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
@@ -196,7 +196,7 @@ def _choose_recipe(task: RunFile) -> Recipe | None:
                 )
                 raise CorpusError(message)
         setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
-        recipe, trials = choose_recipe(letters, targets, setup)
+        recipe, trials = choose_recipe(letters, targets, setup, has_direction=is_rna)
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):

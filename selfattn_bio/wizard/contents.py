@@ -20,7 +20,7 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, Letters
-from selfattn_bio.sequence.policy import SequencePolicy, at
+from selfattn_bio.sequence.policy import URACIL, SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
 from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
@@ -71,6 +71,8 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
+    is_rna
+        Whether most records have U.
     """
 
     alphabet: Alphabet
@@ -87,6 +89,7 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
+    is_rna: bool = False
 
     @property
     def counts(self) -> Counter[str]:
@@ -231,6 +234,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
+        is_rna=2 * corpus.summary["noted"].get(URACIL, 0) > len(corpus),
     )
 
 

@@ -214,7 +214,8 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
 
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
-    name = "DNA" if contents.alphabet.name == "dna" else "protein"
+    dna = "RNA" if contents.is_rna else "DNA"
+    name = dna if contents.alphabet.name == "dna" else "protein"
     records = f"{counted(len(contents.lengths), 'record')} of {name}, {spread(contents)}"
     if request.has_classes:
         made = f" (generated: {request.made})" if request.made else ""
@@ -323,6 +324,8 @@ def _warnings(
         )
     if interpret_lines(request, contents) and not request.organism:
         warnings.append(
-            "motifs will be compared with those of vertebrates; choose others with `organism`"
+            "U is read as T, only on the given strand, and no motif database is searched"
+            if contents.is_rna
+            else "motifs will be compared with those of vertebrates; choose others with `organism`"
         )
     return warnings

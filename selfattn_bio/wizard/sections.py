@@ -207,7 +207,8 @@ def interpret_lines(request: Request, contents: Contents) -> list[str]:
                 hint="Leave it out",
             )
         return []
-    database = DATABASES[request.organism or "vertebrates"]
+    default = "none" if contents.is_rna else DATABASES["vertebrates"]
+    database = DATABASES.get(request.organism, default)
     known = (
         "jaspar:vertebrates, jaspar:insects, jaspar:plants, jaspar:fungi, jaspar:nematodes, the "
         'path of a MEME, JASPAR or TRANSFAC file, or "none" (for example for bacteria)'

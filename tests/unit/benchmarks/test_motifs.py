@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from letters import BASES, ascii_of
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
@@ -29,13 +28,6 @@ def test_called_sites_of_worked_example():
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["f1"] == pytest.approx(2 * (1 / 2) * (2 / 3) / (1 / 2 + 2 / 3))
     assert called_sites(places(), sites) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-
-
-def test_planted_positions_of_named_records():
-    from planted_sites import planted
-
-    mask = planted(places(("a", 1, 3), ("other", 0, 4), ("b", 3, 4)), ["b", "a"], 4)
-    assert mask.tolist() == [[False, False, False, True], [False, True, True, False]]
 
 
 def test_true_pairs_cover_both_halves():
@@ -175,13 +167,3 @@ def test_pairs_and_negatives_follow_the_grammar():
     pairs = [{rule["first"], rule["second"]} for rule in grammar.pairs.values()]
     assert len(swapped) == 100
     assert not any(pair <= motifs for motifs in swapped for pair in pairs)
-
-
-def test_settings_are_a_run_file_of_the_written_data(tmp_path):
-    from harness import ROOT
-    from simulation import read_grammar, settings_of, write_data
-
-    grammar = read_grammar(ROOT / "benchmarks/grammars/development/twenty.toml")
-    write_data(grammar, tmp_path / "data", records=8)
-    for path, _ in RunFile.model_validate(settings_of(grammar, tmp_path / "data")).data.files:
-        assert Path(path).exists()

@@ -84,6 +84,17 @@ def test_difference_of_skewed_resamples():
     assert second.minus(first) == pytest.approx(mirrored)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_one_error_in_few_records_is_no_difference(seed):
+    labels, bootstrap = np.arange(45) % 2, Bootstrap(np.arange(45) % 2, 500, seed)
+    wrong = labels.astype(float)
+    wrong[0] = 1.0
+    perfect, other = (bootstrap.metrics(p, 0.5)["mcc"] for p in (labels.astype(float), wrong))
+    for difference in (perfect.minus(other), other.minus(perfect)):
+        assert difference["p"] > 0.05
+        assert difference["low"] <= 0 <= difference["high"]
+
+
 @pytest.mark.parametrize(
     ("labels", "p", "message"),
     [

@@ -355,3 +355,13 @@ def test_separate_files_define_the_split(here, capsys):
     assert exit_code("init other --sequences 'a set'") == 1
     message = "a set: found no file names with train and test in this folder: dev.tsv, train.tsv"
     assert message in capsys.readouterr().err
+
+
+def test_rna_has_one_strand_and_no_database(here, capsys):
+    table(letters="ACGU", number=300, family=lambda i, _: "ab"[i % 2] * 3)
+    run = made("--sequences all.csv")
+    assert (run.data.alphabet, run.interpret.database) == ("dna", "none")
+    assert not run.both_strands
+    out = capsys.readouterr().out
+    assert "300 records of RNA" in out
+    assert "only on the given strand" in out
