@@ -25,15 +25,9 @@ CHUNK = 2_000_000  # maximum number of weights in memory
 LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
 FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
 SIMULATIONS = 200  # for the floor of the calibration error
-OF_CALLS = {  # lowest and highest possible value of each metric of two classes
-    "auroc": (0, 1),
-    "auprc": (0, 1),
-    "mcc": (-1, 1),
-    "accuracy": (0, 1),
-    "f1": (0, 1),
-    "brier": (0, 1),
-    "ece": (0, 1),
-}
+# lowest and highest possible value of each metric of two classes
+OF_CALLS = dict.fromkeys(("auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"), (0, 1))
+OF_CALLS["mcc"] = (-1, 1)
 CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
 AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
 OF_CALLS |= {f"{name}{AT_HALF}": OF_CALLS[name] for name in CALLED}
