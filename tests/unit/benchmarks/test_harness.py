@@ -177,17 +177,6 @@ def test_result_is_kept_until_its_origin_changes(tmp_path):
     assert found == [0, 0, 1, 1, 2]
 
 
-def test_measured_command_has_time_and_memory(tmp_path):
-    from runs import measured_command
-
-    cost = measured_command("schema", "--output", tmp_path / "schema.json")
-    assert cost.cpu > 0
-    assert cost.wall > 0
-    assert cost.peak > 10
-    with pytest.raises(SystemExit, match="error: split failed"):
-        measured_command("split", "none")
-
-
 SCRIPTS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
 
 

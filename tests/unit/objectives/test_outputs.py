@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit, logit, softmax
 
 from selfattn_bio.arrays import object_array
@@ -68,6 +69,13 @@ def test_labels_have_percentages_of_positions():
     targets = object_array([np.array([0, 0, 0, 1]), np.array([UNKNOWN, 1]), np.array([UNKNOWN])])
     np.testing.assert_array_equal(helix.truth(targets), [75, 0, np.nan])
     np.testing.assert_array_equal(strand.truth(targets), [25, 100, np.nan])
+
+
+def test_means_over_positions_leave_padding_out():
+    objective = objective_of(sections.LabelsObjective(column="s", classes="HEC"))
+    outputs, is_real = torch.randn(1, 5, 3), torch.tensor([1, 1, 1, 0, 0])[:, None]
+    found, alone = objective.record_outputs(outputs, is_real), outputs[:, :3]
+    torch.testing.assert_close(found, objective.record_outputs(alone, is_real[:3]))
 
 
 def test_bins_have_logarithms_of_points():
