@@ -124,19 +124,19 @@ class ResampledMetric:
         """Return `{value, low, high, p}` of this metric minus `other`.
 
         Both must come from the same `Bootstrap`. p is two-sided and at least 2 / (draws + 1).
-        Resamples in which one of them is undefined are left out. The interval includes 0 unless p
-        is below 1 - confidence, because its shift could move it beyond 0, for example if two
-        classifiers differ in one of few records.
+        Resamples in which one of them is undefined are left out. The interval includes 0 if more
+        than (1 - confidence) / 2 of the resamples reach it. Its shift could move it beyond 0, for
+        example if two classifiers differ in one of few records.
         """
         draws = self.draws - other.draws
         draws = draws[np.isfinite(draws)]
-        beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+        beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
         difference = ResampledMetric(self.value - other.value, draws).interval(confidence)
         if difference["value"] is None:
             return {**difference, "p": None}
-        if (p := min(1.0, 2 * beyond / (len(draws) + 1))) >= 1 - confidence:
+        if 2 * beyond > (1 - confidence) * len(draws):
             difference |= {"low": min(0.0, difference["low"]), "high": max(0.0, difference["high"])}
-        return {**difference, "p": p}
+        return {**difference, "p": min(1.0, 2 * (1 + beyond) / (len(draws) + 1))}
 
 
 @dataclass(frozen=True)
