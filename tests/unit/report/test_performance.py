@@ -265,7 +265,7 @@ def title(metric):
 
 
 def rounded(value, sign="", digits=3):
-    text = words.MISSING if value is None else f"{value:{sign}.{digits}f}"
+    text = words.MISSING if value is None else f"{value:{sign if value else ''}.{digits}f}"
     return text.replace("-", words.MINUS).replace(f"{words.MINUS}0.000", "0.000")
 
 
