@@ -106,7 +106,7 @@ class Trees:
         Number of boosters that are averaged.
     rounds
         Maximum number of trees; fewer for each of several classes, which take longer, and at most
-        two per training record of a small split.
+        two per training record of a small split, but not below 100.
     """
 
     leaves: int = 15

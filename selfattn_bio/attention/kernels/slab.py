@@ -297,7 +297,7 @@ def _walk_backward(
 
 
 def _add_bias_gradient(d_bias: Tensor, d_scores: Tensor, tile: AttentionTile) -> None:
-    """Add the gradient of the bias, (H, 2M + 1), from that of the scores of a tile."""
+    """Add the gradient of the bias, (H, 2M + 1), given the gradient of the scores of a tile."""
     over_batch = d_scores.sum(0)  # (H, G, c, K)
     at = relative_index(tile.index(), d_bias.shape[-1])
     d_bias.scatter_add_(
