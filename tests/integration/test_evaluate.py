@@ -1,6 +1,7 @@
 """Run `selfattn-bio evaluate` and `report` on a small corpus with simple functions as networks."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,18 +53,29 @@ def task(tmp_path, monkeypatch):
     names = {folder: name for name, folder in FOLDERS.items()}
 
     def load(folder):
-        name = names.get(folder, "model")
-        weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[name]
-        run = SimpleNamespace(is_control=lambda: name == "shuffled", model=None)
-        noise = np.random.default_rng(len(name))
-
-        def outputs(letters):
-            counts = np.array([(row == ord("T")).sum() for row in letters])
-            return (weight * (counts - 12) + noise.normal(size=len(letters)))[:, None]
-
-        return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, outputs=outputs)
+        return Counting(names.get(folder, "model"))
 
     monkeypatch.setattr("selfattn_bio.study.evaluated.load", load)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A scorer of noisy counts of T; the model has the least noise, the control counts nothing."""
+
+    name: str
+    stack: None = None
+
+    calibration = Calibration(0.5)
+
+    @property
+    def run(self):
+        return SimpleNamespace(is_control=lambda: self.name == "shuffled", model=None)
+
+    def outputs(self, letters):
+        counts = np.array([(row == ord("T")).sum() for row in letters])
+        noise = np.random.default_rng([len(self.name), len(letters)]).normal(size=len(letters))
+        weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[self.name]
+        return (weight * (counts - 12) + noise)[:, None]
 
 
 @pytest.mark.usefixtures("task")
@@ -91,6 +103,7 @@ def test_metrics_and_predictions_are_written(capsys):
     sizes = {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
     assert metrics["sizes"] == sizes
     assert "The AUROC of the model is lower than that of its best baseline, " in said
+    assert said.splitlines()[-2].startswith("evaluate: On validation, ")
     assert "Use the baseline, which is saved in baselines/kmer6_logistic." in said
     valid, test = (metrics[split]["model"]["auroc"] for split in ("valid", "test"))
     interval = f"{test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g})"

@@ -15,12 +15,13 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import group_metrics, quantile_edges, slice_metrics
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.summary import Classifier, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.tables import on_chromosome, write_bed
+from selfattn_bio.study.evaluated import predictions_table
 
 LENGTH = 60
 SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}

@@ -133,20 +133,21 @@ def test_unknown_chance_is_not_counted():
 
 
 @pytest.mark.parametrize(
-    ("ends", "start"),
+    ("ends", "records", "start"),
     [
-        (0.5, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
-        (0.95, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
-        (0.8, "Accuracy at the ends of the record cannot be distinguished from the middle: 0."),
+        (0.5, 30, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
+        (0.5, 19, "There are too few records to compare the ends of the record with the middle: "),
+        (0.95, 20, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
+        (0.8, 30, "Accuracy at the ends of the record cannot be distinguished from the middle: 0."),
     ],
 )
-def test_ends_are_compared_with_an_interval(ends, start):
-    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (30, 10))
+def test_ends_are_compared_with_an_interval(ends, records, start):
+    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (records, 10))
     accuracies[:, [0, -1]] += ends - 0.8
     finding = _ends(accuracies)
     assert finding.startswith(start)
     differences = accuracies[:, [0, -1]].mean(axis=1) - accuracies[:, 2:-2].mean(axis=1)
-    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(30)
+    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(records)
     bounds = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})".replace("-", MINUS)
     assert finding.endswith(f"difference {bounds}.")
 
