@@ -27,7 +27,7 @@ from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
 from selfattn_bio.report import cards, figures, tables, words
 from selfattn_bio.report.cards import attention_figures
-from selfattn_bio.report.class_figures import slice_figures
+from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import Tested, draw_performance
 from selfattn_bio.report.results import Results
@@ -75,8 +75,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, results, plots_folder),
-            slice_figures=slice_figures(Tested(results, plots_folder)),
-            slices=tables.slice_table(metrics),
+            group_figures=group_figures(Tested(results, plots_folder)),
             groups=tables.group_tables(metrics),
             unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
             used_files=used_files(results.corpus["sources"]),

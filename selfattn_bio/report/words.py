@@ -40,8 +40,10 @@ NAMES = {  # title, and short title
     "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
-SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
-GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns keep their names
+GROUPS = {  # columns keep their names
+    **{"gc": "GC content", "length": "length", "begins_with_m": "first residue"},
+    "chrom": "chromosome",
+}
 
 
 def classifier_name(name: str, short: bool = False) -> str:

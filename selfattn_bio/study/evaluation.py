@@ -21,8 +21,6 @@ from selfattn_bio.evaluation.groups import (
     MOST,
     group_metrics,
     groups_of,
-    quantile_edges,
-    slice_metrics,
 )
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import (
@@ -48,7 +46,6 @@ from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
-from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.study.baselines import fit_baselines, predict_networks
 from selfattn_bio.study.evaluated import (
     Candidate,
@@ -237,7 +234,7 @@ def compare(
     best = metrics["differences"]["best_baseline"]
     if objective.is_labelled:
         shown = {name: classifiers[name] for name in ("model", best) if name}
-        metrics |= _subsets(run, records, task, shown, truth["test"], units["test"])
+        metrics["groups"] = _groups(run, records, task, shown, truth["test"], units["test"])
     tables = {
         split: predictions_table(
             objective, classifiers, of, split, best, table.iloc[records.rows[split]]
@@ -248,7 +245,7 @@ def compare(
     return Compared(metrics, tables, saved)
 
 
-def _subsets(
+def _groups(
     run: RunFile,
     records: EvaluationRecords,
     task: RunFile,
@@ -256,33 +253,19 @@ def _subsets(
     labels: NDArray[np.int64],
     units: Units,
 ) -> dict[str, Any]:
-    """Return the metrics of slices and groups of the test records of two classes.
+    """Return the metrics of groups of the test records of two classes.
 
-    Slices are of GC content (DNA), or of length and whether a record begins with M (proteins), as
-    complete chains do but fragments usually do not. Groups are those of GC content (DNA), length
-    and chromosome if there are several; thousands of contigs are left out. The columns of
-    [evaluation] groups, and the column by which the training of `run` was balanced, are always
-    used.
+    Groups are those of GC content (DNA), length, chromosome if there are several (thousands of
+    contigs are left out), and whether a protein begins with M, as complete chains do but fragments
+    usually do not. The columns of [evaluation] groups, and the column by which the training of
+    `run` was balanced, are always used.
     """
     corpus, settings, balance = records.corpus, task.evaluation, run.training.balance
     predictions = {
         name: (np.asarray(of.predictions["test"]), of.threshold or 0.0)
         for name, of in classifiers.items()
     }
-    of_record: dict[str, Any] = {
-        "length": len,
-        "begins_with_m": lambda record: record[0] == ord("M"),
-    }
-    is_dna, letters = corpus.alphabet.name == "dna", records.letters
-    properties = {
-        name: {
-            split: gc_content(letters[split])
-            if name == "gc"
-            else np.array([of_record[name](record) for record in letters[split]], dtype=float)
-            for split in ("train", "test")
-        }
-        for name in (["gc"] if is_dna else of_record)
-    }
+    is_dna = corpus.alphabet.name == "dna"
     known = {
         "gc": is_dna,
         "length": True,
@@ -296,22 +279,12 @@ def _subsets(
         names = groups_of(by, corpus, records.rows, bins)["test"]
         if by in requested or len(set(names)) > 1:
             groups[by] = names
+    first = np.array([chr(record[0]) for record in records.letters["test"]], dtype=object)
+    if not is_dna and 0 < (first == "M").sum() < len(first):
+        groups["begins_with_m"] = np.where(first == "M", "M", "another")
     return {
-        "slices": {
-            name: slice_metrics(
-                values["test"],
-                quantile_edges(values["train"], settings.gc_slices),
-                labels,
-                predictions,
-                units,
-                settings,
-            )
-            for name, values in properties.items()
-        },
-        "groups": {
-            by: group_metrics(names, labels, predictions, units, settings)
-            for by, names in groups.items()
-        },
+        by: group_metrics(names, labels, predictions, units, settings)
+        for by, names in groups.items()
     }
 
 

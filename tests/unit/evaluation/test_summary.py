@@ -11,7 +11,7 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
-from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
+from selfattn_bio.evaluation.groups import group_metrics
 from selfattn_bio.evaluation.metrics import OF_CALLS, Units
 from selfattn_bio.evaluation.summary import Classifier, summarise
 from selfattn_bio.evaluation.verdict import ClassifierSize as Size
@@ -119,7 +119,6 @@ def test_calls_use_the_given_threshold():
     classifiers = {"model": Classifier("model", p, 0.6), "other": Classifier("baseline", p, 0.6)}
     summary = summary_of(classifiers)
     given = LABELS["test"], dict.fromkeys(classifiers, (p["test"], 0.6)), UNITS["test"], SETTINGS
-    slices = slice_metrics(np.zeros(60), np.array([-np.inf, np.inf]), *given)
     groups = group_metrics(np.full(60, "chr1", dtype=object), *given)["groups"]
     for split, y in LABELS.items():
         assert choose_threshold(p[split], y) < 0.5
@@ -129,8 +128,8 @@ def test_calls_use_the_given_threshold():
         entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
         assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
         if split == "test":
-            entries += [of[name] for of in (*slices, *groups) for name in classifiers]
-            assert len(entries) == 6
+            entries += [of[name] for of in groups for name in classifiers]
+            assert len(entries) == 4
         for entry in entries:
             assert {name: entry[name]["value"] for name in expected} == pytest.approx(expected)
 

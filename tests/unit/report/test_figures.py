@@ -10,7 +10,7 @@ from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.report import plots, target_plots
-from selfattn_bio.report.class_figures import _read_slices
+from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
 from selfattn_bio.report.words import MINUS
@@ -32,13 +32,13 @@ def test_peak_has_positions_from_1():
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
-def test_slices_above_chance_are_counted(low, count):
+def test_groups_above_chance_are_counted(low, count):
     aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
     entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
-    assert _read_slices(entries) == (
-        f"AUROC is above chance in {count} of 2 subsets; the lowest is 0.600 ({low:.3f} to 0.700)."
+    assert _above_chance(entries) == (
+        f"AUROC is above chance in {count} of 2 groups; the lowest is 0.600 ({low:.3f} to 0.700)."
     )
-    assert _read_slices([{"model": None}]) == "No subset has records of both classes."
+    assert _above_chance([{"model": None}]) == "No group has records of both classes."
 
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
