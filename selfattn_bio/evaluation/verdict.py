@@ -50,7 +50,10 @@ class ClassifierSize:
 
 
 def verdict(
-    lead: Mapping[str, float], first: ClassifierSize, second: ClassifierSize, unit: str
+    lead: Mapping[str, float],
+    unit: str,
+    first: ClassifierSize = ClassifierSize(),
+    second: ClassifierSize = ClassifierSize(),
 ) -> Verdict:
     """Judge the difference first - second by its interval from `low` to `high`.
 

@@ -234,7 +234,7 @@ def _comparison(
     if lead["value"] is None:
         return start(f"{who} was"), "not compared", f"with {other}: its {title} is undefined."
     favour = lead if objective.higher_is_better else {"low": -lead["high"], "high": -lead["low"]}
-    found = verdict(favour, model, second, unit)
+    found = verdict(favour, unit, model, second)
     why = caveat(model, second)
     spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""

@@ -64,8 +64,8 @@ def predict_networks(
     """Predict with the networks of a candidate, alone and with the simple models of a stack.
 
     If the model is stacked, its network alone has the name NETWORK. Variants are trained without a
-    stack, so they get the fitted `parts` of the model, with weights of their own from validation
-    records: the name then ends with STACKED.
+    stack, so they get the fitted `parts` of the model, with weights fitted to validation records:
+    the name then ends with STACKED.
     """
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
     control = scorers[0].run.is_control()

@@ -290,11 +290,11 @@ ONCE, NETWORKS = "each was trained only once", "the numbers of networks differ"
 )
 def test_better_needs_equal_size_and_three_trainings(model, other, reason):
     assert caveat(model, other) == reason
-    found = verdict(ABOVE, model, other, "blocks"), verdict(BELOW, model, other, "blocks")
+    found = verdict(ABOVE, "blocks", model, other), verdict(BELOW, "blocks", model, other)
     assert found == (("higher", "lower") if reason else ("better", "worse"))
     for low, high in ((-0.01, 0.03), (0.0, 0.02)):
         lead = {"low": low, "high": high}
-        assert verdict(lead, model, other, "blocks") == "not distinguishable"
+        assert verdict(lead, "blocks", model, other) == "not distinguishable"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_better_needs_equal_size_and_three_trainings(model, other, reason):
 def test_a_verdict_needs_twenty_units(keys, found):
     """Two clusters are resampled as records, but remain two clusters."""
     unit = Units.of(keys, "clusters").entry()["unit"]
-    assert verdict(ABOVE, Size(3, 3), REGRESSION, unit) == found
+    assert verdict(ABOVE, unit, Size(3, 3)) == found
 
 
 def test_sizes_are_read_from_metrics():

@@ -138,7 +138,7 @@ def test_unknown_chance_is_not_counted():
         (0.5, 30, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
         (0.5, 19, "There are too few records to compare the ends of the record with the middle: "),
         (0.95, 20, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
-        (0.8, 30, "Accuracy at the ends of the record cannot be distinguished from the middle: 0."),
+        (0.8, 30, "Accuracy at the ends cannot be distinguished from the middle: 0."),
     ],
 )
 def test_ends_are_compared_with_an_interval(ends, records, start):
