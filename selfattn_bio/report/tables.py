@@ -155,11 +155,17 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the model minus each baseline."""
-    return Table.of(
-        {"baseline": words.classifier_name(name), **_metrics(difference, sign=True)}
-        for name, difference in metrics["differences"]["baselines"].items()
-    )
+    """Return the model minus each baseline, and its network minus other networks."""
+    found = metrics["differences"]
+    rows = {words.classifier_name(name): of for name, of in found["baselines"].items()}
+    rows |= {
+        f"{words.classifier_name(name)}: network alone{', first training' * of['first']}": of[
+            "test"
+        ]
+        for name, of in found["networks"].items()
+        if of["of"] != "model" or of["first"]
+    }
+    return Table.of({"baseline": name, **_metrics(of, sign=True)} for name, of in rows.items())
 
 
 def group_tables(metrics: Mapping[str, Any]) -> list[Table]:

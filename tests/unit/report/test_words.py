@@ -95,12 +95,7 @@ def test_numbers_have_their_metric_and_units():
         ("model", False, "valid", "On validation, the AUROC of the network is lower than that of"),
         ("network", False, "test", "Without simple models, the AUROC of the network is lower than"),
         ("model", True, "test", "With one training each, the AUROC of the network is lower than"),
-        (
-            "network",
-            True,
-            "valid",
-            "On validation, without simple models, with one training each, ",
-        ),
+        ("network", True, "valid", "On validation, without simple models, with one training "),
     ],
 )
 def test_networks_are_compared_alone(of, first, split, sentence):
