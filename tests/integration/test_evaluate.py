@@ -1,7 +1,7 @@
 """Run `selfattn-bio evaluate` and `report` on a small corpus with simple functions as networks."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +29,7 @@ FITTED = (
 )
 FOLDERS = {"model": Path("model")}
 FOLDERS |= {name: Path(f"variants/{name}/model") for name in ("cnn", "shuffled")}
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
 COST = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
 
 
@@ -53,29 +54,18 @@ def task(tmp_path, monkeypatch):
     names = {folder: name for name, folder in FOLDERS.items()}
 
     def load(folder):
-        return Counting(names.get(folder, "model"))
+        name = names.get(folder, "model")
+        weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[name]
+        run = SimpleNamespace(is_control=lambda: name == "shuffled", model=None)
+        noise = np.random.default_rng(len(name))
+
+        def outputs(letters):
+            counts = np.array([(row == ord("T")).sum() for row in letters])
+            return (weight * (counts - 12) + noise.normal(size=len(letters)))[:, None]
+
+        return SCORER(run, Calibration(0.5), None, outputs)
 
     monkeypatch.setattr("selfattn_bio.study.evaluated.load", load)
-
-
-@dataclass(frozen=True)
-class Counting:
-    """A scorer of noisy counts of T; the model has the least noise, the control counts nothing."""
-
-    name: str
-    stack: None = None
-
-    calibration = Calibration(0.5)
-
-    @property
-    def run(self):
-        return SimpleNamespace(is_control=lambda: self.name == "shuffled", model=None)
-
-    def outputs(self, letters):
-        counts = np.array([(row == ord("T")).sum() for row in letters])
-        noise = np.random.default_rng([len(self.name), len(letters)]).normal(size=len(letters))
-        weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[self.name]
-        return (weight * (counts - 12) + noise)[:, None]
 
 
 @pytest.mark.usefixtures("task")

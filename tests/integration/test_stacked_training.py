@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import signal
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -147,19 +147,7 @@ def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
 
-@dataclass(frozen=True)
-class Network:
-    """A scorer whose network returns `logits`, (n,)."""
-
-    logits: np.ndarray
-    stack: Stack | None = None
-
-    run = SimpleNamespace(is_control=lambda: False)
-    calibration = Calibration()
-
-    def outputs(self, inputs):
-        assert self.stack is None
-        return self.logits[:, None]
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
 
 
 def test_variants_get_the_parts_of_the_model():
@@ -171,7 +159,9 @@ def test_variants_get_the_parts_of_the_model():
     records = SimpleNamespace(inputs=lambda *_: None, letters={"valid": labels, "test": labels})
     examples = {split: Examples(None, labels) for split in records.letters}
     binary, found = objective_of(BinaryObjective()), {}
-    for name, scorer in (("model", Network(own, stack)), ("other", Network(-own))):
+    run = SimpleNamespace(is_control=lambda: False)
+    for name, logits, of in (("model", own, stack), ("other", -own, None)):
+        scorer = SCORER(run, Calibration(), of, lambda inputs, logits=logits: logits[:, None])
         candidate = SimpleNamespace(members=lambda scorer=scorer: [scorer])
         found |= predict_networks(binary, name, candidate, records, examples, [baseline])
     assert list(found) == ["model", "network", "other", "other+stack"]
