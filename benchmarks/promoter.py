@@ -1,10 +1,11 @@
 """Train the model and the CNN of the promoter task with three seeds and evaluate them on test.
 
 Prints the test AUROC of each seed, the means, and the AUROC of the mean prediction of the seeds
-("ensemble": of three CNNs, and of three times two attention networks). Then it prints the
-paired-bootstrap difference between each model and the best baseline of its seed, and between the
-means over the seeds. As many trainings run at the same time as there are cores, each with one
-thread. An interrupted benchmark continues where it stopped.
+("ensemble": three times two networks). Then it prints paired-bootstrap differences, by seed and
+between the means over the seeds: the model minus the best simple baseline, and the network of the
+model, without its simple models, minus the CNN, which has two networks as well. As many trainings
+run at the same time as there are cores, each with one thread. An interrupted benchmark continues
+where it stopped.
 
     make bench-promoter
 """
@@ -12,7 +13,7 @@ thread. An interrupted benchmark continues where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import TypeAlias
@@ -62,22 +63,15 @@ def auroc_rows(scores: BySeed, labels: NDArray[np.int64]) -> Iterator[Row]:
 
 
 def lead_rows(scores: BySeed, bootstrap: Bootstrap, labels: NDArray[np.int64]) -> Iterator[Row]:
-    """Return the difference to the best baseline by seed, and between means over seeds."""
-    models = scores["model"]
-    baselines = {name: each for name, each in scores.items() if name != "model"}
+    """Return model minus best simple baseline and network minus CNN, by seed and between means."""
+    simple = [name for name in scores if name not in ("model", "network", "cnn")]
     groups = {f"seed {seed}": [seed] for seed in range(SEEDS)} | {"means": list(range(SEEDS))}
     for title, seeds in groups.items():
-        chosen = {name: [each[seed] for seed in seeds] for name, each in baselines.items()}
-        best = max(chosen, key=lambda of: mean(roc_auc_score(labels, each) for each in chosen[of]))
-        lead = lead_of_means([models[seed] for seed in seeds], chosen[best], bootstrap)
-        yield {"model - baseline": f"{title}: {best}", "AUROC": interval(lead, 4, "+")}
-    lead = lead_of_means(models, cnn_pairs(scores), bootstrap)
-    yield {"model - baseline": "means: two CNNs averaged", "AUROC": interval(lead, 4, "+")}
-
-
-def cnn_pairs(scores: BySeed) -> list[Scores]:
-    """Return the mean predictions of each two CNNs."""
-    return [(one + other) / 2 for one, other in combinations(scores["cnn"], 2)]
+        chosen = {name: [each[seed] for seed in seeds] for name, each in scores.items()}
+        best = max(simple, key=lambda of: mean(roc_auc_score(labels, each) for each in chosen[of]))
+        for first, second in (("model", best), ("network", "cnn")):
+            lead = lead_of_means(chosen[first], chosen[second], bootstrap)
+            yield {"difference": f"{title}: {first} - {second}", "AUROC": interval(lead, 4, "+")}
 
 
 def measure(_: object) -> Iterator[Table | str]:
@@ -88,19 +82,15 @@ def measure(_: object) -> Iterator[Table | str]:
     train_all(each for members in trained.values() for each in members)
     records = records_of(study)
     labels, letters = records.labels()["test"], records.letters["test"]
+    scorers = {name: [load(each.files.model) for each in of] for name, of in trained.items()}
+    scorers["network"] = [replace(scorer, stack=None) for scorer in scorers["model"]]
     scores = {
-        name: [expit(load(each.files.model).logits(letters)) for each in members]
-        for name, members in trained.items()
+        name: [expit(scorer.logits(letters)) for scorer in of] for name, of in scorers.items()
     }
     study.evaluate()  # fits the baselines
     for folder in sorted(study.root.baselines.iterdir()):
         scores[folder.name] = [expit(load(folder).logits(letters))] * SEEDS
     yield Table("", auroc_rows(scores, labels))
-    pairs = [roc_auc_score(labels, pair) for pair in cnn_pairs(scores)]
-    yield (
-        f"two CNNs averaged (the model has two networks): {listed(pairs, 4)}, "
-        f"mean {mean(pairs):.4f}"
-    )
     bootstrap = Bootstrap(labels, units=records.units()["test"].numbers)
     yield Table("", lead_rows(scores, bootstrap, labels))
 

@@ -138,7 +138,7 @@ def evaluate(arguments: Namespace) -> None:
     records are read only here, once.
 
     Writes metrics.json, model_card.md and predictions/{valid,test}.tsv. All metrics have bootstrap
-    intervals: before and after calibration, within slices of the records, and for the paired
+    intervals: before and after calibration, within groups of the records, and for the paired
     difference between the model and each baseline. Clusters, groups or blocks of a chromosome are
     resampled together where the split has them.
 

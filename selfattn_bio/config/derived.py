@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PARTNER = "partner_"  # prefix of the baselines of second inputs
 NETWORK = "network"  # name of the network of a stacked model when evaluated alone
+STACKED = "+stack"  # ends the name of a variant that is evaluated with the model's simple models
 RESERVED = (
     *("model", NETWORK),
     *("markov", "unigram", "kmer5_logistic"),  # baselines that are not saved
@@ -98,7 +99,7 @@ def apply_variant(run: RunFile, change: VariantSection) -> RunFile:
     values |= {
         "variants": {},
         "sweep": None,
-        "stack": StackSection(),  # variants are compared as networks, without a stack
+        "stack": StackSection(),  # `evaluate` combines variants with the parts of the model
         "training": run.training.model_dump()
         | {key: getattr(change.training, key) for key in change.training.model_fields_set},
         "tokens": change.tokens or run.tokens,

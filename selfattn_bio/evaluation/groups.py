@@ -1,9 +1,9 @@
-"""Compute metrics within groups and slices of records, the worst group and the gap to the best.
+"""Compute metrics within groups of records, the worst group and the gap to the best.
 
 A group is a range of GC content or length, a chromosome, or a value of a column of the input.
-Balanced training uses the same groups. A slice contains similar records, for example with similar
-GC content: a model that only reads GC content performs poorly within it. Edges are quantiles of the
-training split, so they are fixed before the test split is read.
+Balanced training uses the same groups. A model that only reads GC content performs poorly within
+records of similar GC content. Edges are quantiles of the training split, so they are fixed before
+the test split is read.
 
 The groups with the highest and lowest value differ by chance even if the model works equally well
 in all groups, and the more so the smaller and the more numerous the groups are. A permutation test
@@ -272,59 +272,21 @@ def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.flo
     return min(found, default=float("nan"))
 
 
-def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
-    """Return edges that divide `values` of the training split into slices of equally many records.
+def quantile_edges(values: ArrayLike, num_bins: int) -> NDArray[np.float64]:
+    """Return edges that divide `values` of the training split into ranges of equally many records.
 
-    The outer edges are infinite, so that each test record belongs to a slice. If there are only two
-    distinct values, each has its own slice.
+    The outer edges are infinite, so that each test record is in a range. If there are only two
+    distinct values, each has its own range.
 
     Returns
     -------
-    Edges, shape (num_slices + 1,), or fewer if quantiles coincide.
+    Edges, shape (num_bins + 1,), or fewer if quantiles coincide.
     """
     values = np.asarray(values, dtype=np.float64)
     inner = np.unique(values)[1:]
     if len(inner) != 1:
-        inner = np.unique(np.quantile(values, np.linspace(0, 1, num_slices + 1)[1:-1]))
+        inner = np.unique(np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1]))
     return np.r_[-np.inf, inner, np.inf]
-
-
-def slice_metrics(
-    values: ArrayLike,
-    edges: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    predictions: Thresholded,
-    units: Units,
-    settings: EvaluationSection,
-) -> list[dict[str, Any]]:
-    """Compute the metrics of each classifier within each slice.
-
-    Parameters
-    ----------
-    values
-        The property of each record, shape (n,).
-    edges
-        Edges from `quantile_edges`; a slice includes its lower edge and excludes its upper edge.
-    labels
-        0 or 1, shape (n,).
-    predictions
-        Probabilities of shape (n,) and the threshold of each classifier, by name.
-    units
-        Records that are resampled together.
-    settings
-        Section [evaluation] of the run file.
-
-    Returns
-    -------
-    One dict per slice: `from`, `to` (None = open), `n`, `positives`, `unit`, `units`, and for each
-    classifier `{metric: {value, low, high}}`, or None (without units) if the slice lacks a class.
-    """
-    which = np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="right") - 1
-    slices = []
-    for i, (low, high) in enumerate(pairwise(edges)):
-        entry = _entry(which == i, labels, predictions, units, settings)
-        slices.append({"from": _finite(low), "to": _finite(high), **entry})
-    return slices
 
 
 def _entry(
@@ -348,8 +310,3 @@ def _entry(
             for name, (p, threshold) in predictions.items()
         }
     return entry
-
-
-def _finite(edge: float) -> float | None:
-    """Return None for an infinite edge, which JSON cannot store."""
-    return float(edge) if np.isfinite(edge) else None

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
 LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
 FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
+TOO_NARROW = ", so intervals are too narrow)"  # ends the name of few units
 SIMULATIONS = 200  # for the floor of the calibration error
 # lowest and highest possible value of each metric of two classes
 OF_CALLS = dict.fromkeys(("auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"), (0, 1))
@@ -162,7 +163,7 @@ class Units:
         """
         found, numbers = np.unique(keys, return_inverse=True)
         if len(found) < min(LEAST_UNITS, len(numbers)):
-            few = f"records (fewer than {LEAST_UNITS} {name}, so intervals are too narrow)"
+            few = f"records (fewer than {LEAST_UNITS} {name}{TOO_NARROW}"
             return cls(few, np.arange(len(numbers)))
         return cls(name, numbers)
 
@@ -177,8 +178,7 @@ class Units:
 
     def entry(self) -> dict[str, Any]:
         """Return what the units are, with a note if they are few, and their number."""
-        number = int(self.numbers.max()) + 1
-        few = f" (fewer than {FEW_UNITS}, so intervals are too narrow)"
+        number, few = int(self.numbers.max()) + 1, f" (fewer than {FEW_UNITS}{TOO_NARROW}"
         return {"unit": f"{self.name}{few * (number < FEW_UNITS)}", "units": number}
 
 

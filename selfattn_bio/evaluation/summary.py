@@ -12,12 +12,11 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.config.derived import NETWORK
+from selfattn_bio.config.derived import NETWORK, STACKED
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.metrics import (
     ANY_VALUE,
@@ -31,7 +30,7 @@ from selfattn_bio.evaluation.metrics import (
     resamples,
 )
 from selfattn_bio.objectives import Objective
-from selfattn_bio.objectives.base import Examples, Predictions, spread
+from selfattn_bio.objectives.base import Predictions, spread
 
 EVALUATED_SPLITS = ("valid", "test")
 COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
@@ -171,6 +170,7 @@ def summarise(
     targets: Mapping[str, NDArray],
     settings: EvaluationSection,
     units: Mapping[str, Units],
+    sizes: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Evaluate every classifier on the validation and test splits.
 
@@ -186,6 +186,8 @@ def summarise(
         Section [evaluation] of the run file.
     units
         Examples that are resampled together, by split.
+    sizes
+        Number of networks and trainings of the model and its variants, by name.
 
     Returns
     -------
@@ -199,9 +201,9 @@ def summarise(
 
     `differences` is the model minus each baseline on the test split, by paired bootstrap. The best
     baseline is the one with the best main metric on the test split, which is the hardest to beat.
-    `first_member` compares the first member of an ensemble alone, because averaging improves any
-    network. `outputs` has the test metrics of each class, label or column, of the model and the
-    best baseline.
+    If the model has a stack, it is compared with the variants that have one. `networks` compares
+    networks without a stack, see `_Evaluator.networks`. `outputs` has the test metrics of each
+    class, label or column, of the model and the best baseline.
     """
     evaluator = _Evaluator(objective, targets, settings, units)
     summary: dict[str, Any] = {
@@ -209,30 +211,27 @@ def summarise(
         "bootstraps": settings.bootstraps,
         "confidence": settings.confidence,
     }
-    sampled: dict[str, Sampled] = {}
+    sampled: dict[str, dict[str, Sampled]] = {}
     for split in EVALUATED_SPLITS:
-        sampled = {
-            name: evaluator.sampled(split, classifier, classifier.predictions[split])
-            for name, classifier in classifiers.items()
+        sampled[split] = {
+            name: evaluator.sampled(split, classifier) for name, classifier in classifiers.items()
         }
-        summary[split] = evaluator.of_split(split, classifiers, sampled)
+        summary[split] = evaluator.of_split(split, classifiers, sampled[split])
     baselines = {
-        name: sampled[name]
+        name: sampled["test"][name]
         for name, classifier in classifiers.items()
-        if classifier.role == "baseline"
+        if classifier.role == "baseline" and f"{name}{STACKED}" not in classifiers
     }
     best = _best_baseline(objective, baselines)
     summary["differences"] = {
         "best_baseline": best,
-        "baselines": _differences(sampled["model"], baselines, settings),
+        "baselines": {
+            name: differences(sampled["test"]["model"], of, settings.confidence)
+            for name, of in baselines.items()
+        },
+        "networks": evaluator.networks(classifiers, sampled, sizes),
     }
-    model = classifiers["model"]
-    if model.members and not objective.has_log_odds:
-        first = {split: of[0] for split, of in model.members.items()}
-        alone = Classifier.of_predictions(objective, "model", first, targets["valid"])
-        summary["differences"]["first_member"] = _differences(
-            evaluator.sampled("test", alone, first["test"]), baselines, settings
-        )
+    summary["sizes"] = sizes
     outputs = {name: evaluator.by_output(classifiers[name]) for name in ("model", best) if name}
     return summary | ({"outputs": outputs} if outputs["model"] else {})
 
@@ -255,12 +254,54 @@ class _Evaluator:
             self.units[split].numbers,
         )
 
-    def sampled(self, split: str, classifier: Classifier, predictions: Predictions) -> Sampled:
-        """Return the metrics of predictions on a split, with the classifier's threshold."""
+    def sampled(self, split: str, classifier: Classifier) -> Sampled:
+        """Return the metrics of a classifier on a split."""
+        predictions = classifier.predictions[split]
         if classifier.threshold is not None:
             return self.bootstrap(split).metrics(predictions, classifier.threshold)
         measurer = self.objective.measurer(predictions, self.targets[split])
         return resampled_metrics(measurer, self.units[split], self.settings)
+
+    def first(self, classifier: Classifier) -> Classifier:
+        """Return the first member of an ensemble, and other classifiers unchanged."""
+        if not classifier.members:
+            return classifier
+        first: dict[str, Any] = {split: of[0] for split, of in classifier.members.items()}
+        valid = self.targets["valid"]
+        if classifier.logits is None:
+            return Classifier.of_predictions(self.objective, classifier.role, first, valid)
+        return Classifier.of_logits(classifier.role, first, Calibration.fit(first["valid"], valid))
+
+    def networks(
+        self,
+        classifiers: Mapping[str, Classifier],
+        sampled: Mapping[str, Mapping[str, Sampled]],
+        sizes: Mapping[str, Mapping[str, int]],
+    ) -> dict[str, Any]:
+        """Return the network of the model minus that of each variant, without simple models.
+
+        If their numbers of trainings differ, the first training of each is compared, because
+        averaging improves any network.
+
+        Returns
+        -------
+        `{name: {of, first, valid, test}}`: the name of the network that is compared with it,
+        whether only first trainings are compared, and the differences on both splits.
+        """
+        own = NETWORK if NETWORK in classifiers else "model"
+        found: dict[str, dict[str, Any]] = {}
+        for name, size in sizes.items():
+            if name == "model" or classifiers[name].role != "baseline":
+                continue
+            first = size["trainings"] != sizes["model"]["trainings"]
+            found[name] = {"of": own, "first": first}
+            for split, each in sampled.items():
+                model, other = (
+                    self.sampled(split, self.first(classifiers[of])) if first else each[of]
+                    for of in (own, name)
+                )
+                found[name][split] = differences(model, other, self.settings.confidence)
+        return found
 
     def of_split(
         self, split: str, classifiers: Mapping[str, Classifier], sampled: Mapping[str, Sampled]
@@ -348,13 +389,6 @@ def _best_baseline(objective: Objective[Any], sampled: Mapping[str, Sampled]) ->
     return best(known, key=lambda name: values[name], default=None)
 
 
-def _differences(
-    model: Sampled, others: Mapping[str, Sampled], settings: EvaluationSection
-) -> dict[str, Any]:
-    """Return the model minus each of the others."""
-    return {name: differences(model, of, settings.confidence) for name, of in others.items()}
-
-
 def resampled_metrics(
     measured: Callable[[NDArray[np.int64]], dict[NameT, float]],
     units: Units,
@@ -385,60 +419,3 @@ def resampled_metrics(
         low_high = RANGES.get(metric.rpartition(".")[2], ANY_VALUE)
         found[name] = ResampledMetric(value, np.array([draw[name] for draw in draws]), low_high)
     return found
-
-
-def predictions_table(
-    objective: Objective[Any],
-    classifiers: Mapping[str, Classifier],
-    examples: Examples,
-    split: str,
-    best: str | None,
-    truth: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return a table with one row per example: predictions, and the truth.
-
-    Parameters
-    ----------
-    objective, classifiers
-        The objective, and the classifiers by name.
-    examples, split
-        The examples of the split, and its name.
-    best
-        Name of the best baseline, if there is one.
-    truth
-        The table of targets of the records, as text; without columns for labels and bins.
-
-    Returns
-    -------
-    The columns of `examples.table`. For objectives with calls, the probability from each classifier
-    under its name; with log-odds also `model_logit` and `model_calibrated` (calibrated
-    probability), and `model_spread`, the standard deviation of the logits over several members.
-    Otherwise, the columns of the model's predictions, those of the best baseline as BEST.COLUMN,
-    prediction intervals as low_COLUMN and high_COLUMN, and the targets as true.COLUMN.
-    """
-    model = classifiers["model"]
-    columns: dict[str, Any] = {}
-    if objective.has_calls:
-        columns = {name: of.predictions[split] for name, of in classifiers.items()}
-        if model.logits is not None:
-            columns |= {
-                "model_logit": model.logits[split],
-                "model_calibrated": model.calibrated(split),
-            }
-            if model.members:
-                columns["model_spread"] = spread(np.stack(model.members[split]))
-    else:
-        for name in ("model", best):
-            if name:
-                found = objective.prediction_columns(classifiers[name].predictions[split])
-                prefix = "" if name == "model" else f"{name}."
-                columns |= {f"{prefix}{column}": values for column, values in found.items()}
-        columns |= model.bounds.get(split, {})
-        columns |= {f"{TRUE}{name}": _as_read(truth[name]) for name in truth}
-    return examples.table.reset_index(drop=True).assign(**columns)
-
-
-def _as_read(column: pd.Series) -> NDArray[Any]:
-    """Return a column of text as numbers, (n,), if all known values are numbers."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    return (numbers if (numbers.isna() == column.isna()).all() else column).to_numpy()

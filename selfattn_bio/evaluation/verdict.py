@@ -1,8 +1,10 @@
-"""Decide which of two classifiers is better, as far as their trainings allow.
+"""Decide which of two classifiers is better, as far as units and trainings allow.
 
-Trainings with different seeds give different results, and the mean of several networks is better
-than one network. An interval over test records accounts for neither. "better" and "worse" therefore
-require the same number of networks in both classifiers, from several trainings.
+A bootstrap over few units gives intervals that are too narrow, so a difference over fewer than
+`metrics.FEW_UNITS` says nothing. Trainings with different seeds give different results, and the
+mean of several networks is better than one network. An interval over test records accounts for
+neither. "better" and "worse" therefore require the same number of networks in both classifiers,
+from several trainings.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from selfattn_bio.config.derived import STACKED
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.evaluation.metrics import TOO_NARROW
 
 # Minimum number of trainings with different seeds for the verdicts better and worse
 TRAININGS = 3
 
-Verdict = Literal["better", "worse", "higher", "lower", "not distinguishable"]
+Verdict = Literal["too few", "better", "worse", "higher", "lower", "not distinguishable"]
 
 
 @dataclass(frozen=True)
 class ClassifierSize:
-    """Number of networks, trainings and stacked models behind a classifier.
+    """Number of networks and trainings behind a classifier.
 
     Attributes
     ----------
@@ -30,21 +34,14 @@ class ClassifierSize:
         depend on a seed.
     trainings
         Number of trainings with different seeds that produced the networks.
-    parts
-        Number of simple models stacked with the networks.
     """
 
     networks: int = 0
     trainings: int = 0
-    parts: int = 0
 
     def equals(self, other: ClassifierSize) -> bool:
         """Return whether sizes are equal, or one of the classifiers is not a network."""
-        return (
-            not self.networks
-            or not other.networks
-            or (self.networks, self.parts) == (other.networks, other.parts)
-        )
+        return not self.networks or not other.networks or self.networks == other.networks
 
     @property
     def is_repeated(self) -> bool:
@@ -52,12 +49,20 @@ class ClassifierSize:
         return not self.networks or self.trainings >= TRAININGS
 
 
-def verdict(lead: Mapping[str, float], first: ClassifierSize, second: ClassifierSize) -> Verdict:
+def verdict(
+    lead: Mapping[str, float],
+    unit: str,
+    first: ClassifierSize = ClassifierSize(),
+    second: ClassifierSize = ClassifierSize(),
+) -> Verdict:
     """Judge the difference first - second by its interval from `low` to `high`.
 
     If 0 is in the interval, the two are "not distinguishable". "better" and "worse" require equal
-    sizes and repeated trainings; otherwise the difference is only "higher" or "lower".
+    sizes and repeated trainings; otherwise the difference is only "higher" or "lower". If `unit`
+    has the note of `Units.entry` that there are few, these are "too few" for any verdict.
     """
+    if unit.endswith(TOO_NARROW):
+        return "too few"
     if lead["low"] <= 0 <= lead["high"]:
         return "not distinguishable"
     conclusive = first.equals(second) and first.is_repeated and second.is_repeated
@@ -72,12 +77,13 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:
     Raises
     ------
     ResultsError
-        If metrics.json was written by a version that did not store sizes.
+        If metrics.json was written by a version that did not compare networks alone.
     """
-    if "sizes" not in metrics:
-        message = "metrics.json is from an earlier version and lacks the number of networks"
+    if "networks" not in metrics["differences"]:
+        message = "metrics.json is from an earlier version and lacks a comparison of networks"
         raise ResultsError(message, hint="Run `selfattn-bio evaluate TASK` again")
-    return [ClassifierSize(**metrics["sizes"].get(name, {})) for name in names]
+    sizes = metrics["sizes"]
+    return [ClassifierSize(**sizes.get(name.removesuffix(STACKED), {})) for name in names]
 
 
 def caveat(first: ClassifierSize, second: ClassifierSize) -> str:
@@ -87,16 +93,8 @@ def caveat(first: ClassifierSize, second: ClassifierSize) -> str:
     networks differ (2 and 1) and each was trained only once".
     """
     reasons = []
-    if first.networks and second.networks:
-        if first.networks != second.networks:
-            reasons.append(
-                f"the numbers of networks differ ({first.networks} and {second.networks})"
-            )
-        if first.parts != second.parts:
-            reasons.append(
-                "they are combined with different numbers of simple models "
-                f"({first.parts} and {second.parts})"
-            )
+    if not first.equals(second):
+        reasons.append(f"the numbers of networks differ ({first.networks} and {second.networks})")
     if not (first.is_repeated and second.is_repeated):
         counts = [size.trainings for size in (first, second) if size.networks]
         number = min(counts)

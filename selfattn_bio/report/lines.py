@@ -51,12 +51,16 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
                 f"{worst['auroc']['value']:.3f}, {words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics, objective))
+    if (alone := words.network_sentence(metrics, objective, "test"))[0]:
+        yield " ".join(alone)
     yield from _members(test)
     if privacy := metrics.get("privacy"):
         yield (
             f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
             f"{privacy['delta']:g} (docs/privacy.md)"
         )
+    if (chosen := words.network_sentence(metrics, objective, "valid"))[0]:
+        yield " ".join(chosen)
 
 
 def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:

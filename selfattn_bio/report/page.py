@@ -6,7 +6,7 @@ loading anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
@@ -16,18 +16,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.evaluation.card import used_files
-from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.motifs.matching import MATCH_Q
 from selfattn_bio.motifs.motif_set import num_supported
-from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
 from selfattn_bio.report import cards, figures, tables, words
 from selfattn_bio.report.cards import attention_figures
-from selfattn_bio.report.class_figures import slice_figures
+from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import Tested, draw_performance
 from selfattn_bio.report.results import Results
@@ -64,17 +64,18 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             objective=objective,
             main=objective.main_metric,
             main_title=title_of(objective.main_metric),
-            favour=words.favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
+            favour=favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
             best=metrics["differences"]["best_baseline"],
             comparison=words.baseline_sentence(metrics, objective),
-            of_first=words.baseline_sentence(metrics, objective, first_member=True),
-            ensemble_sentence=words.ensemble_sentence(task),
+            networks=[
+                " ".join(words.network_sentence(metrics, objective, split))
+                for split in ("test", "valid")
+            ],
             stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, results, plots_folder),
-            slice_figures=slice_figures(Tested(results, plots_folder)),
-            slices=tables.slice_table(metrics),
+            group_figures=group_figures(Tested(results, plots_folder)),
             groups=tables.group_tables(metrics),
             unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
             used_files=used_files(results.corpus["sources"]),
@@ -83,6 +84,33 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             is_interpreted=is_interpreted,
         )
     )
+
+
+def favour_sentence(
+    metrics: Collection[str], objective: Objective[Any] | type[Objective[Any]]
+) -> str:
+    """State which sign of a difference, model minus baseline, favours the model.
+
+    Parameters
+    ----------
+    metrics
+        Names of the metrics, such as "mse", or "activity.mse" for a part of an objective.
+    objective
+        The objective of the model, which knows the direction of its main metric.
+    """
+    lower = [
+        title_of(name)
+        for name in metrics
+        if (
+            not objective.higher_is_better
+            if name == objective.main_metric
+            else name.rpartition(".")[2] in LOWER_IS_BETTER
+        )
+    ]
+    if len(lower) == len(metrics):
+        return "Negative values favour the model."
+    exception = f" (negative values for {', '.join(lower)})" if lower else ""
+    return f"Positive values favour the model{exception}."
 
 
 def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:

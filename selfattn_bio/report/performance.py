@@ -38,8 +38,8 @@ from selfattn_bio.report.target_figures import (
     regression_figures,
 )
 from selfattn_bio.report.words import (
+    baseline_sentence,
     classifier_name,
-    difference_sentence,
     figure,
     percent,
     ranked,
@@ -209,7 +209,7 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
         f"the same {objective.examples}. Paired differences are in the table below.",
         lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
         size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
-        finding=difference_sentence(objective, results.metrics),
+        finding=" ".join(baseline_sentence(results.metrics, objective)),
     )
 
 

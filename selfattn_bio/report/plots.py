@@ -282,21 +282,6 @@ def _set_unit_axes(ax: Axes, x: str, y: str) -> None:
     ax.set_aspect("equal")
 
 
-def slice_name(entry: Mapping[str, Any]) -> str:
-    """Format the bounds of a slice as `< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`.
-
-    Bounds are the keys from and to; None is an open bound. They have two decimals below 10 and none
-    above.
-    """
-    low, high = (
-        None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}"
-        for edge in ("from", "to")
-    )
-    if low and high:
-        return f"{low} to {high}"
-    return f"< {high}" if high else f">= {low}" if low else "all"
-
-
 def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     """Draw the effect of each motif with its interval, coloured by verdict.
 

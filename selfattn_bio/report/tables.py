@@ -18,7 +18,6 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
 from selfattn_bio.report import words
-from selfattn_bio.report.plots import slice_name
 from selfattn_bio.split_names import SPLIT_NAMES
 
 DESCRIPTIONS = {  # of headings that are not plain words
@@ -156,11 +155,17 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the model minus each baseline."""
-    return Table.of(
-        {"baseline": words.classifier_name(name), **_metrics(difference, sign=True)}
-        for name, difference in metrics["differences"]["baselines"].items()
-    )
+    """Return the model minus each baseline, and its network minus other networks."""
+    found = metrics["differences"]
+    rows = {words.classifier_name(name): of for name, of in found["baselines"].items()}
+    rows |= {
+        f"{words.classifier_name(name)}: network alone{', first training' * of['first']}": of[
+            "test"
+        ]
+        for name, of in found["networks"].items()
+        if of["of"] != "model" or of["first"]
+    }
+    return Table.of({"baseline": name, **_metrics(of, sign=True)} for name, of in rows.items())
 
 
 def group_tables(metrics: Mapping[str, Any]) -> list[Table]:
@@ -182,21 +187,8 @@ def group_tables(metrics: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def slice_table(metrics: Mapping[str, Any]) -> Table:
-    """Return one row per slice of the test split.
-
-    Properties that also define groups are left out, because the tables of groups have them.
-    """
-    return Table.of(
-        {"subset": f"{words.SLICES[by]} {slice_name(entry)}", **_subset(entry, metrics)}
-        for by, entries in metrics.get("slices", {}).items()
-        if by not in metrics.get("groups", {})
-        for entry in entries
-    )
-
-
 def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
-    """Return the cells of a group or slice of the test split."""
+    """Return the cells of a group of the test split."""
     best = metrics["differences"]["best_baseline"]
 
     def value(classifier: str, metric: str) -> Cell | str:

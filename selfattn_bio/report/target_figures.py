@@ -19,8 +19,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.metrics import Units, title_of
 from selfattn_bio.evaluation.summary import COVERAGE
+from selfattn_bio.evaluation.verdict import verdict
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
@@ -207,21 +208,20 @@ def _along(tested: Tested, along: dict[str, NDArray[np.float64]]) -> Drawing:
 
 
 def _ends(accuracies: NDArray[np.float64]) -> str:
-    """Compare accuracies (n, 10) in the first and last tenth of records with those in the middle.
-
-    The interval is a normal 95 % interval over the n records.
-    """
+    """Compare accuracies (n, 10) at the ends of records with the middle, by a normal interval."""
     ends, middle = accuracies[:, [0, -1]].mean(axis=1), accuracies[:, 2:-2].mean(axis=1)
     (difference,), (half,) = plots.normal_intervals([ends - middle])
-    low, high = difference - half, difference + half
-    if low > 0 or high < 0:
-        verb = "is lower" if high < 0 else "is higher"
-        finding = f"Accuracy {verb} at the ends of the record than in the middle"
-    else:
-        finding = "Accuracy at the ends of the record cannot be distinguished from the middle"
+    lead = {"low": difference - half, "high": difference + half}
+    findings = {
+        "better": "Accuracy is higher at the ends of the record than in the middle",
+        "worse": "Accuracy is lower at the ends of the record than in the middle",
+        "too few": "There are too few records to compare the ends of the record with the middle",
+        "not distinguishable": "Accuracy at the ends cannot be distinguished from the middle",
+    }
+    found = findings[verdict(lead, Units.single(len(ends)).entry()["unit"])]
     return (
-        f"{finding}: {figure(ends.mean())} and {figure(middle.mean())}, difference "
-        f"{figure(difference, sign=True)} ({interval({'low': low, 'high': high}, sign=True)})."
+        f"{found}: {figure(ends.mean())} and {figure(middle.mean())}, difference "
+        f"{figure(difference, sign=True)} ({interval(lead, sign=True)})."
     )
 
 

@@ -6,7 +6,7 @@ No sentence claims more than its interval supports.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
-from selfattn_bio.config.derived import NETWORK, PARTNER
+from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted
-from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
@@ -27,6 +27,7 @@ from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 
+Sentence = tuple[str, str, str]  # beginning, finding (to be emphasised), and numbers
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
 NAMES = {  # title, and short title
@@ -39,14 +40,20 @@ NAMES = {  # title, and short title
     "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
-SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
-GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns keep their names
+GROUPS = {  # columns keep their names
+    **{"gc": "GC content", "length": "length", "begins_with_m": "first residue"},
+    "chrom": "chromosome",
+}
 
 
 def classifier_name(name: str, short: bool = False) -> str:
     """Return a readable name for a classifier of metrics.json; variants keep their names."""
     if (own := name.removeprefix(PARTNER)) != name and own in BASELINES:
         return f"{classifier_name(own, short)} of the second input"
+    if (own := name.removesuffix(STACKED)) != name:
+        return (
+            f"{classifier_name(own, short)}, stacked{' with the same simple models' * (not short)}"
+        )
     return NAMES.get(name, (name, name))[short]
 
 
@@ -133,12 +140,9 @@ def ranked(
 
 
 def baseline_sentence(
-    metrics: Mapping[str, Any],
-    objective: Objective[Any] | type[Objective[Any]] = Binary,
-    *,
-    first_member: bool = False,
-) -> tuple[str, str, str]:
-    """Compare the model with its best baseline in a sentence of three parts.
+    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
+) -> Sentence:
+    """Compare the model with its best baseline, both with simple models if it has a stack.
 
     Parameters
     ----------
@@ -146,102 +150,117 @@ def baseline_sentence(
         The content of metrics.json.
     objective
         The objective of the model, or its class.
-    first_member
-        Compare the first member of an ensemble instead; the parts are empty without members.
-
-    Returns
-    -------
-    Beginning, finding (to be emphasised) and numbers.
     """
-    differences, title = metrics["differences"], title_of(objective.main_metric)
-    best, who = differences["best_baseline"], "the model"
-    if best is None:
+    differences = metrics["differences"]
+    if (best := differences["best_baseline"]) is None:
         return "The model was", "not compared", "with a baseline, because no baseline was run."
-    (model, other) = sizes_of(metrics, "model", best)
-    leads = differences["baselines"]
-    if first_member:
-        if not (leads := differences.get("first_member")):
-            return "", "", ""
-        model, who = ClassifierSize(model.networks // model.trainings, 1), "its first member alone"
-    lead, start = leads[best][objective.main_metric], who[0].upper() + who[1:]
-    if lead["value"] is None:
-        rest = f"with {classifier_name(best)}, because its {title} is undefined."
-        return f"{start} was", "not compared", rest
-    favour = lead if objective.higher_is_better else {"low": -lead["high"], "high": -lead["low"]}
-    found = verdict(favour, model, other)
-    rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
-    spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
-    spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
-    figures = (
-        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over "
-        f"{metrics['test']['unit']}"
-    )
     is_saved = best.removeprefix(PARTNER) in BASELINES and "privacy" not in metrics
-    advice = (
-        f" Use the baseline, which is saved in baselines/{best}."
-        if favour["high"] < 0 and is_saved
-        else ""
-    )
-    match found:
-        case "better" | "worse":
-            return f"{start} is", found, f"than {rest}: {figures}.{advice}"
-        case "higher" | "lower":
-            return (
-                f"The {title} of {who} is",
-                "higher" if lead["low"] > 0 else "lower",
-                f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}",
-            )
-        case _:
-            is_equal = other.networks and model.equals(other)
-            return (
-                f"At equal size, {who}" if is_equal else start,
-                "cannot be distinguished",
-                f"from {rest}: {figures}{f'; {why}' if why else ''}.",
-            )
-
-
-def difference_sentence(
-    objective: Objective[Any] | type[Objective[Any]], metrics: Mapping[str, Any]
-) -> str:
-    """State the difference of the main metric to the best baseline; empty without one."""
-    if not (best := metrics["differences"]["best_baseline"]):
-        return ""
-    lead = metrics["differences"]["baselines"][best][objective.main_metric]
-    if lead["value"] is None:
-        title = title_of(objective.main_metric)
-        return f"The difference in {title} to {classifier_name(best, short=True)} is undefined."
-    outside = lead["low"] > 0 or lead["high"] < 0
-    return (
-        f"Model minus {classifier_name(best, short=True)}: {estimate(lead, sign=True)}; "
-        f"the interval {'excludes' if outside else 'includes'} 0."
+    return _comparison(
+        metrics,
+        objective,
+        ("", "the model", f"its best baseline, {classifier_name(best)}"),
+        differences["baselines"][best],
+        sizes_of(metrics, "model", best),
+        advice=f" Use the baseline, which is saved in baselines/{best}." * is_saved,
     )
 
 
-def favour_sentence(
-    metrics: Collection[str], objective: Objective[Any] | type[Objective[Any]]
-) -> str:
-    """State which sign of a difference, model minus baseline, favours the model.
+def network_sentence(
+    metrics: Mapping[str, Any],
+    objective: Objective[Any] | type[Objective[Any]],
+    split: str,
+) -> Sentence:
+    """Compare the network of the model with the best one of its variants, on a split.
+
+    The parts are empty without variants, and on the test split if the model is its network, which
+    is then compared with variants as with other baselines.
+    """
+    main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
+    networks = {
+        name: of
+        for name, of in metrics["differences"]["networks"].items()
+        if of[split][main]["value"] is not None
+        and (split == "valid" or of["of"] == NETWORK or of["first"])
+    }
+    if not networks:
+        return "", "", ""
+    best = min(networks, key=lambda name: sign * networks[name][split][main]["value"])
+    of, sizes = networks[best], sizes_of(metrics, "model", best)
+    if of["first"]:
+        sizes = [ClassifierSize(size.networks // size.trainings, 1) for size in sizes]
+    conditions = {
+        "on validation, ": split == "valid",
+        "without simple models, ": of["of"] == NETWORK,
+        "with one training each, ": of["first"],
+    }
+    condition = "".join(text for text, applies in conditions.items() if applies)
+    return _comparison(
+        metrics,
+        objective,
+        (condition, "the network", f"the best other network, {classifier_name(best)}"),
+        of[split],
+        sizes,
+        split,
+        f" Prefer that network, which is in variants/{best}/model." * (split == "valid"),
+    )
+
+
+def _comparison(
+    metrics: Mapping[str, Any],
+    objective: Objective[Any] | type[Objective[Any]],
+    names: tuple[str, str, str],
+    leads: Mapping[str, Any],
+    sizes: Sequence[ClassifierSize],
+    split: str = "test",
+    advice: str = "",
+) -> Sentence:
+    """Compare two classifiers by the difference of their main metric.
 
     Parameters
     ----------
-    metrics
-        Names of the metrics, such as "mse", or "activity.mse" for a part of an objective.
-    objective
-        The objective of the model, which knows the direction of its main metric.
+    names
+        Condition of the comparison, first and second classifier, as in the sentence.
+    leads, sizes
+        First minus second by metric, and their sizes.
+    advice
+        Sentence to add if the second is ahead.
     """
-    lower = [
-        title_of(name)
-        for name in metrics
-        if (
-            not objective.higher_is_better
-            if name == objective.main_metric
-            else name.rpartition(".")[2] in LOWER_IS_BETTER
-        )
-    ]
-    if len(lower) == len(metrics):
-        return "Negative values favour the model."
-    exception = f" (negative values for {', '.join(lower)})" if lower else ""
-    return f"Positive values favour the model{exception}."
+    (condition, who, other), (model, second), unit = names, sizes, metrics[split]["unit"]
+    title, lead = title_of(objective.main_metric), leads[objective.main_metric]
+
+    def start(text: str) -> str:
+        return f"{condition}{text}"[0].upper() + f"{condition}{text}"[1:]
+
+    if lead["value"] is None:
+        return start(f"{who} was"), "not compared", f"with {other}: its {title} is undefined."
+    favour = lead if objective.higher_is_better else {"low": -lead["high"], "high": -lead["low"]}
+    found = verdict(favour, unit, model, second)
+    why = caveat(model, second)
+    spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
+    spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
+    figures = (
+        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over {unit}"
+    )
+    end = f".{advice}" if favour["high"] < 0 else "."
+    match found:
+        case "better" | "worse":
+            return start(f"{who} is"), found, f"than {other}: {figures}{end}"
+        case "higher" | "lower":
+            return (
+                start(f"the {title} of {who} is"),
+                "higher" if lead["low"] > 0 else "lower",
+                f"than that of {other}: {figures}; {why}, so this may be chance{end}",
+            )
+        case "too few":
+            rest = f"independent units to say whether {who} is better than {other}: {figures}."
+            return start("there are"), found, rest
+        case _:
+            is_equal = second.networks and model.equals(second) and not condition
+            return (
+                start(f"{'at equal size, ' * bool(is_equal)}{who}"),
+                "cannot be distinguished",
+                f"from {other}: {figures}{f'; {why}' if why else ''}.",
+            )
 
 
 def supported(motifs: pd.DataFrame) -> str:
@@ -263,33 +282,6 @@ def supported(motifs: pd.DataFrame) -> str:
         prefix = f"for {target} " if has_several else ""
         outputs.append(prefix + ", ".join(names))
     return "; ".join(outputs)
-
-
-def ensemble_sentence(task: RunFile) -> str:
-    """Describe the number of networks that are averaged and of trainings, if it matters.
-
-    Variants are listed if their numbers of networks differ. With several trainings, attributions
-    and motifs come from the first. Baselines that `evaluate` fits are no networks and left out.
-    """
-    runs = task.trained
-    members = {
-        name: of.model.members * of.training.seeds
-        for name, of in runs.items()
-        if not of.is_control()
-    }
-    sentences = []
-    if len(set(members.values())) > 1:
-        numbers = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
-        sentences.append(
-            f"Numbers of networks whose scores are averaged: {numbers}. A mean of several networks "
-            "is usually better than one, so part of a difference may be due to these numbers."
-        )
-    if (seeds := task.training.seeds) > 1:
-        sentences.append(
-            f"The model was trained {seeds} times with different seeds. Attribution and motifs "
-            "come from the first training."
-        )
-    return " ".join(sentences)
 
 
 def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:

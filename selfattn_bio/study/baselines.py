@@ -1,9 +1,9 @@
-"""Fit the baselines of an evaluation, simple models that the model is compared with."""
+"""Predict with the networks of an evaluation, and fit the simple models that it compares."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,14 +14,18 @@ from sklearn.metrics import average_precision_score
 
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.derived import PARTNER
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier
+from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
+from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.evaluation.summary import COVERAGE, EVALUATED_SPLITS, Classifier, Role
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.language import LanguageModel
+from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.scoring.stack import baseline_setup
+from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import (
     SPECIAL,
@@ -31,7 +35,8 @@ from selfattn_bio.sequence.kmers import (
     tokenizer_of,
 )
 from selfattn_bio.sequence.policy import policy_of
-from selfattn_bio.study.evaluated import EvaluationRecords
+from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
+from selfattn_bio.training.stacking import fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
@@ -46,6 +51,67 @@ class Fitted(NamedTuple):
 
     classifier: Classifier
     model: Baseline | None = None
+
+
+def predict_networks(
+    objective: Objective[Any],
+    name: str,
+    candidate: Candidate,
+    records: EvaluationRecords,
+    examples: Mapping[str, Examples],
+    parts: Sequence[Baseline],
+) -> dict[str, Classifier]:
+    """Predict with the networks of a candidate, alone and with the simple models of a stack.
+
+    If the model is stacked, its network alone has the name NETWORK. Variants are trained without a
+    stack, so they get the fitted `parts` of the model, with weights fitted to validation records:
+    the name then ends with STACKED.
+    """
+    start, scorers, letters = time.monotonic(), candidate.members(), records.letters
+    control = scorers[0].run.is_control()
+    role: Role = "model" if name == "model" else "control" if control else "baseline"
+    alone: dict[str, list[Any]] = {split: [] for split in examples}
+    for split, of_split in examples.items():
+        for scorer in scorers:
+            network = replace(scorer, stack=None)
+            outputs = objective.read(network, records.inputs(scorer.run, split))
+            alone[split].append(of_split.of_records(outputs))
+    valid, stacks = examples["valid"].targets, [scorer.stack for scorer in scorers]
+    calibrations = [scorer.calibration for scorer in scorers]
+
+    def averaged(outputs: dict[str, list[Any]], role: Role = role) -> Classifier:
+        mean = Calibration.mean(calibrations)
+        return Classifier.of_outputs(objective, role, outputs, valid, mean)
+
+    found, complete = {name: averaged(alone)}, alone
+    if parts and role == "baseline":
+        answers = objective.answers(valid)
+        fits = [fit_stack(of, parts, letters["valid"], answers) for of in alone["valid"]]
+        stacks = [stack for stack, _ in fits]
+        if objective.has_log_odds:
+            calibrations = [Calibration.fit(held_out[:, 0], valid) for _, held_out in fits]
+    if any(stacks):
+        complete = {
+            split: [
+                stack.outputs(of, letters[split]) if stack else of
+                for stack, of in zip(stacks, of_split, strict=True)
+            ]
+            for split, of_split in alone.items()
+        }
+        found[f"{name}{STACKED if role == 'baseline' else ''}"] = averaged(complete)
+    if role == "model" and any(stacks):
+        if objective.has_log_odds:
+            calibrations = [Calibration.fit(np.mean(alone["valid"], axis=0)[:, 0], valid)]
+        found[NETWORK] = averaged(alone, "baseline")
+    if role == "model" and isinstance(objective, Regression) and all(s.reference for s in scorers):
+        bounds = {
+            split: prediction_sets(scorers, np.stack(of), COVERAGE)
+            for split, of in complete.items()
+        }
+        found[name] = replace(found[name], bounds=bounds)
+    shown = name if name == role else f"{name} ({role})"
+    LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
+    return found
 
 
 def fit_baselines(

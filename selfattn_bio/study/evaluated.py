@@ -23,7 +23,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, TRUE, Classifier
 from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import (
@@ -31,10 +31,9 @@ from selfattn_bio.model.checkpoint import (
     RUN,
     TRAINING_COST,
     check_trained_on,
-    read_stack_weights,
 )
-from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import Examples
+from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.base import Examples, spread
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
@@ -68,11 +67,9 @@ class Candidate:
         return [read_run_file(folder / RUN) for folder in self.folders]
 
     def size(self) -> dict[str, int]:
-        """Count the networks and trainings, and the parts of the first member's stack."""
+        """Count the networks and trainings."""
         runs = self.runs()
-        size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
-        stack = read_stack_weights(self.folders[0])
-        return size | ({"parts": len(stack.parts)} if stack and stack.parts else {})
+        return {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
 
     def cost(self) -> dict[str, Any]:
         """Return the cost of training: for several members total time, peak memory, mean speed."""
@@ -357,3 +354,60 @@ def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
         .to_numpy()
         .astype(np.int64)
     )
+
+
+def predictions_table(
+    objective: Objective[Any],
+    classifiers: Mapping[str, Classifier],
+    examples: Examples,
+    split: str,
+    best: str | None,
+    truth: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return a table with one row per example: predictions, and the truth.
+
+    Parameters
+    ----------
+    objective, classifiers
+        The objective, and the classifiers by name.
+    examples, split
+        The examples of the split, and its name.
+    best
+        Name of the best baseline, if there is one.
+    truth
+        The table of targets of the records, as text; without columns for labels and bins.
+
+    Returns
+    -------
+    The columns of `examples.table`. For objectives with calls, the probability from each classifier
+    under its name; with log-odds also `model_logit` and `model_calibrated` (calibrated
+    probability), and `model_spread`, the standard deviation of the logits over several members.
+    Otherwise, the columns of the model's predictions, those of the best baseline as BEST.COLUMN,
+    prediction intervals as low_COLUMN and high_COLUMN, and the targets as true.COLUMN.
+    """
+    model = classifiers["model"]
+    columns: dict[str, Any] = {}
+    if objective.has_calls:
+        columns = {name: of.predictions[split] for name, of in classifiers.items()}
+        if model.logits is not None:
+            columns |= {
+                "model_logit": model.logits[split],
+                "model_calibrated": model.calibrated(split),
+            }
+            if model.members:
+                columns["model_spread"] = spread(np.stack(model.members[split]))
+    else:
+        for name in ("model", best):
+            if name:
+                found = objective.prediction_columns(classifiers[name].predictions[split])
+                prefix = "" if name == "model" else f"{name}."
+                columns |= {f"{prefix}{column}": values for column, values in found.items()}
+        columns |= model.bounds.get(split, {})
+        columns |= {f"{TRUE}{name}": _as_read(truth[name]) for name in truth}
+    return examples.table.reset_index(drop=True).assign(**columns)
+
+
+def _as_read(column: pd.Series) -> NDArray[Any]:
+    """Return a column of text as numbers, (n,), if all known values are numbers."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return (numbers if (numbers.isna() == column.isna()).all() else column).to_numpy()

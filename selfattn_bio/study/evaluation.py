@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,24 +15,17 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.errors import ArgumentError, OutputError
-from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.groups import (
     MOST,
     group_metrics,
     groups_of,
-    quantile_edges,
-    slice_metrics,
 )
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import (
-    COVERAGE,
     EVALUATED_SPLITS,
     Classifier,
-    Role,
-    predictions_table,
     summarise,
 )
 from selfattn_bio.figure import DisplayedFigure
@@ -48,18 +40,19 @@ from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
-from selfattn_bio.objectives.base import Examples
-from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
-from selfattn_bio.scoring.table import prediction_sets
-from selfattn_bio.sequence.kmers import gc_content
-from selfattn_bio.study.baselines import fit_baselines
-from selfattn_bio.study.evaluated import Candidate, EvaluationRecords, check_candidates
+from selfattn_bio.study.baselines import fit_baselines, predict_networks
+from selfattn_bio.study.evaluated import (
+    Candidate,
+    EvaluationRecords,
+    check_candidates,
+    predictions_table,
+)
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
@@ -183,7 +176,6 @@ def evaluate(study: Study) -> Evaluation:
     objective = objective_of(evaluated.runs()[0].objective)
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
     metrics, tables, baselines = compare(objective, candidates, records, task)
-    metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics |= {"costs": costs, **records.origin(path)}
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
@@ -226,21 +218,23 @@ def compare(
         for split in EVALUATED_SPLITS
     }
     units = {split: records.units_of(of, split) for split, of in examples.items()}
+    model = candidates["model"]
+    run, parts = model.runs()[0], fitted_parts(model.folders[0])
     classifiers: dict[str, Classifier] = {}
     for name, candidate in candidates.items():
-        classifiers |= _networks(objective, name, candidate, records, examples)
-    model = candidates["model"]
-    run = model.runs()[0]
+        classifiers |= predict_networks(
+            objective, name, candidate, records, examples, list(parts.values())
+        )
     # the parts of a control were fitted to shuffled labels
-    parts = {} if run.is_control() else fitted_parts(model.folders[0])
-    fitted = fit_baselines(objective, records, task, targets, parts)
+    fitted = fit_baselines(objective, records, task, targets, {} if run.is_control() else parts)
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
-    metrics = summarise(objective, classifiers, truth, task.evaluation, units)
+    sizes = {name: candidate.size() for name, candidate in candidates.items()}
+    metrics = summarise(objective, classifiers, truth, task.evaluation, units, sizes)
     best = metrics["differences"]["best_baseline"]
     if objective.is_labelled:
         shown = {name: classifiers[name] for name in ("model", best) if name}
-        metrics |= _subsets(run, records, task, shown, truth["test"], units["test"])
+        metrics["groups"] = _groups(run, records, task, shown, truth["test"], units["test"])
     tables = {
         split: predictions_table(
             objective, classifiers, of, split, best, table.iloc[records.rows[split]]
@@ -251,56 +245,7 @@ def compare(
     return Compared(metrics, tables, saved)
 
 
-def _networks(
-    objective: Objective[Any],
-    name: str,
-    candidate: Candidate,
-    records: EvaluationRecords,
-    examples: Mapping[str, Examples],
-) -> dict[str, Classifier]:
-    """Predict with the networks of a candidate.
-
-    If the model is stacked, its network alone is also evaluated, under the name NETWORK.
-    """
-    start, scorers = time.monotonic(), candidate.members()
-    control = scorers[0].run.is_control()
-    role: Role = "model" if name == "model" else "control" if control else "baseline"
-    outputs: dict[str, list[Any]] = {}
-    alone: dict[str, list[Any]] = {}  # without the stack
-    for split, of_split in examples.items():
-        outputs[split], alone[split] = [], []
-        for scorer in scorers:
-            inputs = records.inputs(scorer.run, split)
-            network = (
-                scorer.network_outputs(inputs).mean(1)
-                if scorer.stack
-                else objective.read(scorer, inputs)
-            )
-            alone[split].append(of_split.of_records(network))
-            if scorer.stack:
-                network = scorer.stacked(network, inputs)
-            outputs[split].append(of_split.of_records(network))
-    shown = name if name == role else f"{name} ({role})"
-    LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
-    valid, calibration = (
-        examples["valid"].targets,
-        Calibration.mean([s.calibration for s in scorers]),
-    )
-    found = {name: Classifier.of_outputs(objective, role, outputs, valid, calibration)}
-    if role == "model" and isinstance(objective, Regression) and all(s.reference for s in scorers):
-        bounds = {
-            split: prediction_sets(scorers, np.stack(of), COVERAGE) for split, of in outputs.items()
-        }
-        found[name] = replace(found[name], bounds=bounds)
-    if role == "model" and any(scorer.stack for scorer in scorers):
-        if objective.has_log_odds:
-            calibration = Calibration.fit(np.mean(alone["valid"], axis=0)[:, 0], valid)
-        network = Classifier.of_outputs(objective, "baseline", alone, valid, calibration)
-        found[NETWORK] = replace(network, members={})
-    return found
-
-
-def _subsets(
+def _groups(
     run: RunFile,
     records: EvaluationRecords,
     task: RunFile,
@@ -308,33 +253,19 @@ def _subsets(
     labels: NDArray[np.int64],
     units: Units,
 ) -> dict[str, Any]:
-    """Return the metrics of slices and groups of the test records of two classes.
+    """Return the metrics of groups of the test records of two classes.
 
-    Slices are of GC content (DNA), or of length and whether a record begins with M (proteins), as
-    complete chains do but fragments usually do not. Groups are those of GC content (DNA), length
-    and chromosome if there are several; thousands of contigs are left out. The columns of
-    [evaluation] groups, and the column by which the training of `run` was balanced, are always
-    used.
+    Groups are those of GC content (DNA), length, chromosome if there are several (thousands of
+    contigs are left out), and whether a protein begins with M, as complete chains do but fragments
+    usually do not. The columns of [evaluation] groups, and the column by which the training of
+    `run` was balanced, are always used.
     """
     corpus, settings, balance = records.corpus, task.evaluation, run.training.balance
     predictions = {
         name: (np.asarray(of.predictions["test"]), of.threshold or 0.0)
         for name, of in classifiers.items()
     }
-    of_record: dict[str, Any] = {
-        "length": len,
-        "begins_with_m": lambda record: record[0] == ord("M"),
-    }
-    is_dna, letters = corpus.alphabet.name == "dna", records.letters
-    properties = {
-        name: {
-            split: gc_content(letters[split])
-            if name == "gc"
-            else np.array([of_record[name](record) for record in letters[split]], dtype=float)
-            for split in ("train", "test")
-        }
-        for name in (["gc"] if is_dna else of_record)
-    }
+    is_dna = corpus.alphabet.name == "dna"
     known = {
         "gc": is_dna,
         "length": True,
@@ -348,22 +279,12 @@ def _subsets(
         names = groups_of(by, corpus, records.rows, bins)["test"]
         if by in requested or len(set(names)) > 1:
             groups[by] = names
+    first = np.array([chr(record[0]) for record in records.letters["test"]], dtype=object)
+    if not is_dna and 0 < (first == "M").sum() < len(first):
+        groups["begins_with_m"] = np.where(first == "M", "M", "another")
     return {
-        "slices": {
-            name: slice_metrics(
-                values["test"],
-                quantile_edges(values["train"], settings.gc_slices),
-                labels,
-                predictions,
-                units,
-                settings,
-            )
-            for name, values in properties.items()
-        },
-        "groups": {
-            by: group_metrics(names, labels, predictions, units, settings)
-            for by, names in groups.items()
-        },
+        by: group_metrics(names, labels, predictions, units, settings)
+        for by, names in groups.items()
     }
 
 

@@ -1,6 +1,7 @@
 """Run `selfattn-bio evaluate` and `report` on a small corpus with simple functions as networks."""
 
 import json
+from dataclasses import make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ FITTED = (
 )
 FOLDERS = {"model": Path("model")}
 FOLDERS |= {name: Path(f"variants/{name}/model") for name in ("cnn", "shuffled")}
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
 COST = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
 
 
@@ -61,7 +63,7 @@ def task(tmp_path, monkeypatch):
             counts = np.array([(row == ord("T")).sum() for row in letters])
             return (weight * (counts - 12) + noise.normal(size=len(letters)))[:, None]
 
-        return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, outputs=outputs)
+        return SCORER(run, Calibration(0.5), None, outputs)
 
     monkeypatch.setattr("selfattn_bio.study.evaluated.load", load)
 
@@ -91,6 +93,7 @@ def test_metrics_and_predictions_are_written(capsys):
     sizes = {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
     assert metrics["sizes"] == sizes
     assert "The AUROC of the model is lower than that of its best baseline, " in said
+    assert said.splitlines()[-2].startswith("evaluate: On validation, ")
     assert "Use the baseline, which is saved in baselines/kmer6_logistic." in said
     valid, test = (metrics[split]["model"]["auroc"] for split in ("valid", "test"))
     interval = f"{test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g})"

@@ -55,10 +55,11 @@ def test_protein_shortcut_baselines_are_reported(results):
     assert metrics["test"]["model"]["auroc"]["value"] > 0.9
 
 
-def test_protein_slices_omit_gc(results):
-    slices = read_json(results / "metrics.json")["slices"]
-    assert list(slices) == ["length", "begins_with_m"]
-    without, with_m = slices["begins_with_m"]
+def test_protein_groups_omit_gc(results):
+    groups = read_json(results / "metrics.json")["groups"]
+    assert list(groups) == ["length", "begins_with_m"]
+    with_m, without = groups["begins_with_m"]["groups"]
+    assert (with_m["group"], without["group"]) == ("M", "another")
     assert with_m["positives"] == 0 < with_m["n"]
     assert with_m["model"] is None
     assert without["model"]["auroc"]["value"] > 0.9

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+from dataclasses import make_dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,14 +21,14 @@ from selfattn_bio.config import BinaryObjective, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.base import Examples
+from selfattn_bio.objectives.base import Answer, Examples
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.scoring.stack import Stack, fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.study.baselines import fit_suitable
-from selfattn_bio.study.evaluation import _networks
+from selfattn_bio.study.baselines import fit_suitable, predict_networks
 from selfattn_bio.training import finalize
+from selfattn_bio.training.stacking import fit_stack
 
 RUN = """
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
@@ -73,7 +74,7 @@ def changed(task, tmp_path, monkeypatch):
 def test_stack_beats_untrained_network(task):
     metrics = st.read_json(task / "metrics.json")
     test = metrics["test"]
-    assert metrics["sizes"]["model"] == {"networks": 2, "trainings": 1, "parts": 2}
+    assert metrics["sizes"]["model"] == {"networks": 2, "trainings": 1}
     stack, network = (
         entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"])
     )
@@ -146,29 +147,34 @@ def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
 
-def test_network_alone_is_that_of_the_model():
-    """A stacked variant does not replace it."""
-    run, model = SimpleNamespace(is_control=lambda: False), np.arange(6.0)
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
 
-    def scorer(outputs):
-        found = SimpleNamespace(run=run, stack=True, calibration=Calibration())
-        found.network_outputs = lambda inputs: outputs[:, None, None]
-        found.stacked = lambda network, inputs: 2 * network
-        return found
 
-    binary, records = objective_of(BinaryObjective()), SimpleNamespace(inputs=lambda *_: None)
-    labels = {"valid": np.array([0, 0, 1, 0, 1, 1]), "test": np.array([1, 1, 0, 1, 0, 0])}
-    examples = {split: Examples(None, of) for split, of in labels.items()}
-    found = {}
-    for name, outputs in (("model", model), ("other", -model)):
-        candidate = SimpleNamespace(members=lambda outputs=outputs: [scorer(outputs)])
-        found |= _networks(binary, name, candidate, records, examples)
-    assert found.keys() == {"model", "network", "other"}
-    assert np.array_equal(found["network"].logits["test"], model)
-    assert np.array_equal(found["model"].logits["test"], 2 * model)
-    fitted = Calibration.fit(model, labels["valid"])
-    assert found["network"].calibration == fitted
-    assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
+def test_variants_get_the_parts_of_the_model():
+    """They have weights and a calibration of their own; the network of the model has its name."""
+    rng, labels = np.random.default_rng(0), np.arange(200) % 2
+    own, part = labels + rng.normal(size=200), 3 * labels + rng.normal(size=200)
+    baseline = SimpleNamespace(name="part", outputs=lambda letters: part[:, None])
+    stack = Stack((baseline,), np.array([[2.0], [1.0]]), np.array([0.5]))
+    records = SimpleNamespace(inputs=lambda *_: None, letters={"valid": labels, "test": labels})
+    examples = {split: Examples(None, labels) for split in records.letters}
+    binary, found = objective_of(BinaryObjective()), {}
+    run = SimpleNamespace(is_control=lambda: False)
+    for name, logits, of in (("model", own, stack), ("other", -own, None)):
+        scorer = SCORER(run, Calibration(), of, lambda inputs, logits=logits: logits[:, None])
+        candidate = SimpleNamespace(members=lambda scorer=scorer: [scorer])
+        found |= predict_networks(binary, name, candidate, records, examples, [baseline])
+    assert list(found) == ["model", "network", "other", "other+stack"]
+    logits = {name: of.logits["test"] for name, of in found.items()}
+    np.testing.assert_allclose(logits["model"], 2 * own + part + 0.5)
+    assert np.array_equal(logits["network"], own)
+    assert np.array_equal(logits["other"], -own)
+    assert np.corrcoef(logits["other+stack"], part)[0, 1] > 0.999  # the network has weight 0
+    assert found["network"].calibration == Calibration.fit(own, labels)
+    assert found["other"].calibration == Calibration()
+    answers = [Answer("label", labels)]
+    held_out = fit_stack(-own[:, None], [baseline], labels, answers)[1]
+    assert found["other+stack"].calibration == Calibration.fit(held_out[:, 0], labels)
 
 
 def test_part_with_other_settings_is_fitted_again(task):

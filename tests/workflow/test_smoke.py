@@ -102,7 +102,7 @@ def test_smoke_model_learns_and_control_does_not(results):
         value = entry["auroc"]
         assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
     assert "shuffled" not in test["baselines"]
-    assert set(metrics) >= {"valid", "test", "slices", "costs"}
+    assert set(metrics) >= {"valid", "test", "groups", "costs"}
     assert set(metrics["costs"]["model"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
     assert test["model"]["auroc"]["value"] > 0.9
     assert test["controls"]["shuffled"]["auroc"]["value"] < 0.7

@@ -18,7 +18,6 @@ from selfattn_bio.evaluation.groups import (
     group_metrics,
     groups_of,
     quantile_edges,
-    slice_metrics,
     worst_auroc,
 )
 from selfattn_bio.evaluation.metrics import Bootstrap, Units
@@ -170,19 +169,7 @@ def test_edges_are_distinct_and_open_at_both_ends():
         assert edges.tolist() == [-np.inf, 1.0, np.inf]
 
 
-def test_each_record_is_evaluated_in_one_slice():
-    values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9, 1.5])
-    # correct below 0.5, wrong from 0.5 on; the last slice has one class
-    p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2, 0.9])
-    labels, edges = np.array([0, 1, 0, 1, 1, 0, 0, 1, 1]), np.array([-np.inf, 0.5, 1, np.inf])
-    *found, last = slice_metrics(values, edges, labels, {"model": (p, 0.5)}, UNITS(9), SETTINGS)
-    sizes = [(s["from"], s["to"], s["n"], s["positives"]) for s in (*found, last)]
-    assert sizes == [(None, 0.5, 4, 2), (0.5, 1, 4, 2), (1, None, 1, 1)]
-    assert [s["model"]["auroc"]["value"] for s in found] == [1.0, 0.0]
-    assert last["model"] is None
-
-
-def test_groups_and_slices_name_their_units():
+def test_groups_name_their_units():
     """Records of the 15 loci of a group stay together, as those of 30 loci do."""
     loci = np.repeat(np.arange(45), 4)
     groups = np.where(loci < 15, "a", "b").astype(object)
@@ -190,11 +177,8 @@ def test_groups_and_slices_name_their_units():
     labels = loci % 2
     p = 1 / (1 + np.exp(-(rng.normal(size=45)[loci] + labels + 0.1 * rng.normal(size=180))))
     units, predictions = Units.of(loci, "loci"), {"model": (p, 0.5)}
-    by_group = group_metrics(groups, labels, predictions, units, SETTINGS)["groups"]
-    edges = np.array([-np.inf, 15, np.inf])
-    by_slice = slice_metrics(loci, edges, labels, predictions, units, SETTINGS)
+    first, second = group_metrics(groups, labels, predictions, units, SETTINGS)["groups"]
     alone = Bootstrap(labels[:60], 200, units=loci[:60]).metrics(p[:60], 0.5)["auroc"].interval()
-    for first, second in (by_group, by_slice):
-        assert first["unit"] == "loci (fewer than 20, so intervals are too narrow)"
-        assert (first["units"], second["unit"], second["units"]) == (15, "loci", 30)
-        assert first["model"]["auroc"] == alone
+    assert first["unit"] == "loci (fewer than 20, so intervals are too narrow)"
+    assert (first["units"], second["unit"], second["units"]) == (15, "loci", 30)
+    assert first["model"]["auroc"] == alone

@@ -11,13 +11,14 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
-from selfattn_bio.evaluation.groups import group_metrics, slice_metrics
+from selfattn_bio.evaluation.groups import group_metrics
 from selfattn_bio.evaluation.metrics import OF_CALLS, Units
-from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.summary import Classifier, summarise
 from selfattn_bio.evaluation.verdict import ClassifierSize as Size
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
+from selfattn_bio.study.evaluated import predictions_table
 
 BINARY = objective_of(config.BinaryObjective())
 BINS = objective_of(config.BinsObjective(points="p.bed"))
@@ -33,8 +34,12 @@ def network(role: str, shift: float, seed: int) -> Classifier:
     return Classifier.of_logits(role, logits, CALIBRATION)  # type: ignore[arg-type]
 
 
-def summary_of(classifiers) -> dict[str, Any]:
-    return summarise(BINARY, classifiers, LABELS, SETTINGS, UNITS)
+def summary_of(classifiers, **sizes) -> dict[str, Any]:
+    """Summarise; sizes are numbers of networks and trainings by name."""
+    known = {
+        name: dict(zip(("networks", "trainings"), of, strict=True)) for name, of in sizes.items()
+    }
+    return summarise(BINARY, classifiers, LABELS, SETTINGS, UNITS, known)
 
 
 @pytest.fixture
@@ -96,17 +101,6 @@ def test_members_are_averaged_with_their_spread():
     assert list(table)[-3:] == ["model_logit", "model_calibrated", "model_spread"]
 
 
-@pytest.mark.parametrize(("name", "role"), [("shuffled", "control"), (NETWORK, "baseline")])
-def test_some_are_never_the_best_baseline(classifiers, name, role):
-    classifiers[name] = network(role, 5.0, 3)
-    summary = summary_of(classifiers)
-    value = summary["test"][f"{role}s"][name]["auroc"]["value"]
-    assert value > summary["test"]["baselines"]["cnn"]["auroc"]["value"]
-    assert summary["differences"]["best_baseline"] == "cnn"
-    compared = {"cnn", "gc", *([name] if role == "baseline" else [])}
-    assert set(summary["differences"]["baselines"]) == compared
-
-
 def test_calls_use_the_given_threshold():
     """No split may choose a threshold, although each prefers a lower one."""
     rng = np.random.default_rng(0)
@@ -114,7 +108,6 @@ def test_calls_use_the_given_threshold():
     classifiers = {"model": Classifier("model", p, 0.6), "other": Classifier("baseline", p, 0.6)}
     summary = summary_of(classifiers)
     given = LABELS["test"], dict.fromkeys(classifiers, (p["test"], 0.6)), UNITS["test"], SETTINGS
-    slices = slice_metrics(np.zeros(60), np.array([-np.inf, np.inf]), *given)
     groups = group_metrics(np.full(60, "chr1", dtype=object), *given)["groups"]
     for split, y in LABELS.items():
         assert choose_threshold(p[split], y) < 0.5
@@ -124,8 +117,8 @@ def test_calls_use_the_given_threshold():
         entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
         assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
         if split == "test":
-            entries += [of[name] for of in (*slices, *groups) for name in classifiers]
-            assert len(entries) == 6
+            entries += [of[name] for of in groups for name in classifiers]
+            assert len(entries) == 4
         for entry in entries:
             assert {name: entry[name]["value"] for name in expected} == pytest.approx(expected)
 
@@ -196,7 +189,8 @@ def summary_of_bins(outputs, labels, block: int, draws: int = 20) -> dict[str, A
         of = Classifier.of_outputs(BINS, role, rates, labels["valid"], CALIBRATION)
         classifiers[name] = of
     units = {split: Units("blocks", np.arange(len(of)) // block) for split, of in labels.items()}
-    return summarise(BINS, classifiers, labels, EvaluationSection(bootstraps=draws), units)
+    sizes = {name: {"networks": len(of), "trainings": len(of)} for name, of in outputs.items()}
+    return summarise(BINS, classifiers, labels, EvaluationSection(bootstraps=draws), units, sizes)
 
 
 def test_block_bootstrap_keeps_neighbours_together():
@@ -215,7 +209,7 @@ def test_block_bootstrap_keeps_neighbours_together():
     leads = wide["differences"]
     assert leads["best_baseline"] == "other"
     assert leads["baselines"]["other"]["auprc"]["low"] > 0
-    assert leads["first_member"]["other"]["auprc"]["value"] == pytest.approx(value - of_other)
+    assert leads["baselines"]["other"]["auprc"]["value"] == pytest.approx(value - of_other)
     assert wide["test"]["members"]["model"]["each"] == pytest.approx([value] * 2)
 
 
@@ -236,8 +230,31 @@ def test_thresholds_do_not_depend_on_test_labels():
     for name, p in (("model", mean), ("other", scores["other"])):
         entry = entries[name]
         assert (entry["threshold"], entry["mcc"]["value"]) == pytest.approx(expected(p))
-    difference = found["differences"]["first_member"]["other"]["mcc"]["value"]
-    assert difference == pytest.approx(expected(first)[1] - expected(scores["other"])[1])
+    network = found["differences"]["networks"]["other"]
+    assert (network["of"], network["first"]) == ("model", True)
+    difference = expected(first)[1] - expected(scores["other"])[1]
+    assert network["test"]["mcc"]["value"] == pytest.approx(difference)
+
+
+@pytest.mark.parametrize("trainings", [1, 2])
+def test_like_is_compared_with_like(classifiers, trainings):
+    """Stack with stack, network with network, one training with one, and no control."""
+    classifiers |= {NETWORK: network("baseline", 5.0, 4), "cnn+stack": network("baseline", 0.9, 5)}
+    classifiers["shuffled"] = network("control", 5.0, 3)
+    members = [network("baseline", 1.2, seed) for seed in (6, 7)]
+    logits = {split: [of.logits[split] for of in members] for split in LABELS}
+    classifiers[NETWORK] = replace(classifiers[NETWORK], members=logits)
+    sizes = {"model": (trainings, trainings), "cnn": (1, 1), "shuffled": (1, 1)}
+    found = summary_of(classifiers, **sizes)["differences"]
+    assert set(found["baselines"]) == {"cnn+stack", "gc", NETWORK}
+    assert found["best_baseline"] == "cnn+stack"
+    assert set(found["networks"]) == {"cnn"}
+    compared = found["networks"]["cnn"]
+    assert (compared["of"], compared["first"]) == (NETWORK, trainings == 2)
+    for split, labels in LABELS.items():
+        own = logits[split][0] if trainings == 2 else classifiers[NETWORK].logits[split]
+        both = (sk.roc_auc_score(labels, z) for z in (own, classifiers["cnn"].logits[split]))
+        assert compared[split]["auroc"]["value"] == pytest.approx(next(both) - next(both))
 
 
 ABOVE, BELOW = {"low": 0.01, "high": 0.03}, {"low": -0.03, "high": -0.01}
@@ -245,14 +262,12 @@ REGRESSION = Size()
 
 
 ONCE, NETWORKS = "each was trained only once", "the numbers of networks differ"
-PARTS = "they are combined with different numbers of simple models (2 and 0)"
 
 
 @pytest.mark.parametrize(
     ("model", "other", "reason"),
     [
         (Size(2, 1), Size(1, 1), f"{NETWORKS} (2 and 1) and {ONCE}"),
-        (Size(2, 1, parts=2), Size(1, 1), f"{NETWORKS} (2 and 1), {PARTS} and {ONCE}"),
         (Size(2, 1), Size(2, 1), ONCE),
         (Size(4, 2), Size(4, 2), "each was trained only twice"),
         (Size(1, 1), REGRESSION, "the comparison is based on only one training"),
@@ -261,22 +276,32 @@ PARTS = "they are combined with different numbers of simple models (2 and 0)"
         (Size(6, 3), Size(3, 3), f"{NETWORKS} (6 and 3)"),
         (Size(3, 3), Size(3, 3), ""),
         (Size(6, 3), REGRESSION, ""),
-        (Size(3, 3, parts=2), REGRESSION, ""),
-        (Size(3, 3, parts=2), Size(3, 3), PARTS),
     ],
 )
 def test_better_needs_equal_size_and_three_trainings(model, other, reason):
     assert caveat(model, other) == reason
-    found = verdict(ABOVE, model, other), verdict(BELOW, model, other)
+    found = verdict(ABOVE, "blocks", model, other), verdict(BELOW, "blocks", model, other)
     assert found == (("higher", "lower") if reason else ("better", "worse"))
     for low, high in ((-0.01, 0.03), (0.0, 0.02)):
-        assert verdict({"low": low, "high": high}, model, other) == "not distinguishable"
+        lead = {"low": low, "high": high}
+        assert verdict(lead, "blocks", model, other) == "not distinguishable"
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [(np.arange(19), "too few"), (np.arange(20), "better"), (np.arange(40) // 20, "too few")],
+)
+def test_a_verdict_needs_twenty_units(keys, found):
+    """Two clusters are resampled as records, but remain two clusters."""
+    unit = Units.of(keys, "clusters").entry()["unit"]
+    assert verdict(ABOVE, unit, Size(3, 3)) == found
 
 
 def test_sizes_are_read_from_metrics():
-    model = {"networks": 2, "trainings": 1, "parts": 3}
-    metrics = {"sizes": {"model": model, "cnn": {"networks": 2, "trainings": 1}}}
-    found = sizes_of(metrics, "model", "cnn", "gc")
-    assert found == [Size(2, 1, 3), Size(2, 1), REGRESSION]
-    with pytest.raises(ResultsError, match="lacks the number of networks"):
-        sizes_of({"test": {}}, "model")
+    sizes = {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn")}
+    metrics: dict[str, Any] = {"sizes": sizes, "differences": {"networks": {}}}
+    found = sizes_of(metrics, "model", "cnn", "cnn+stack", "gc")
+    assert found == [Size(2, 1), Size(2, 1), Size(2, 1), REGRESSION]
+    del metrics["differences"]["networks"]
+    with pytest.raises(ResultsError, match="lacks a comparison of networks"):
+        sizes_of(metrics, "model")

@@ -13,14 +13,15 @@ from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.evaluation.groups import group_metrics, quantile_edges, slice_metrics
+from selfattn_bio.evaluation.groups import group_metrics
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.summary import Classifier, summarise
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.tables import on_chromosome, write_bed
+from selfattn_bio.study.evaluated import predictions_table
 
 LENGTH = 60
 SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}
@@ -176,7 +177,9 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         "shuffled": Classifier.of_logits("control", control, Calibration(0.1)),
         "gc": Classifier("baseline", gc, 0.5),
     }
-    gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
+    halves = np.where(
+        rng.uniform(0.3, 0.6, len(labels["test"])) < 0.45, "below 0.45", "0.45 and more"
+    )
     tissue = np.array(["gut", "gut", "liver", "liver"] * (SPLIT_SIZES["test"] // 4), dtype=object)
     tissue[0] = "rare"
     objective, settings = objective_of(TASK.objective), TASK.evaluation
@@ -185,9 +188,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     two = {name: classifiers[name] for name in ("model", "cnn")}
     of_test = {name: (of.predictions["test"], of.threshold) for name, of in two.items()}
     given = labels["test"], of_test, units["test"], settings
-    edges = quantile_edges(gc["train"], settings.gc_slices)
-    metrics["slices"] = {"gc": slice_metrics(gc["test"], edges, *given)}
-    metrics["groups"] = {"tissue": group_metrics(tissue, *given)}
+    groups = {"gc": halves.astype(object), "tissue": tissue}
+    metrics["groups"] = {by: group_metrics(names, *given) for by, names in groups.items()}
     write_evaluation(folder, metrics)
     for s in ("valid", "test"):
         examples = objective.examples_of(labels[s], records[split == s])

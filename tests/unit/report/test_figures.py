@@ -10,7 +10,7 @@ from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.report import plots, target_plots
-from selfattn_bio.report.class_figures import _read_slices
+from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
 from selfattn_bio.report.words import MINUS
@@ -32,13 +32,13 @@ def test_peak_has_positions_from_1():
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
-def test_slices_above_chance_are_counted(low, count):
+def test_groups_above_chance_are_counted(low, count):
     aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
     entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
-    assert _read_slices(entries) == (
-        f"AUROC is above chance in {count} of 2 subsets; the lowest is 0.600 ({low:.3f} to 0.700)."
+    assert _above_chance(entries) == (
+        f"AUROC is above chance in {count} of 2 groups; the lowest is 0.600 ({low:.3f} to 0.700)."
     )
-    assert _read_slices([{"model": None}]) == "No subset has records of both classes."
+    assert _above_chance([{"model": None}]) == "No group has records of both classes."
 
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
@@ -133,20 +133,21 @@ def test_unknown_chance_is_not_counted():
 
 
 @pytest.mark.parametrize(
-    ("ends", "start"),
+    ("ends", "records", "start"),
     [
-        (0.5, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
-        (0.95, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
-        (0.8, "Accuracy at the ends of the record cannot be distinguished from the middle: 0."),
+        (0.5, 30, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
+        (0.5, 19, "There are too few records to compare the ends of the record with the middle: "),
+        (0.95, 20, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
+        (0.8, 30, "Accuracy at the ends cannot be distinguished from the middle: 0."),
     ],
 )
-def test_ends_are_compared_with_an_interval(ends, start):
-    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (30, 10))
+def test_ends_are_compared_with_an_interval(ends, records, start):
+    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (records, 10))
     accuracies[:, [0, -1]] += ends - 0.8
     finding = _ends(accuracies)
     assert finding.startswith(start)
     differences = accuracies[:, [0, -1]].mean(axis=1) - accuracies[:, 2:-2].mean(axis=1)
-    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(30)
+    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(records)
     bounds = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})".replace("-", MINUS)
     assert finding.endswith(f"difference {bounds}.")
 

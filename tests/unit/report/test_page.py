@@ -71,8 +71,9 @@ def test_sections_have_their_sentences(page_text, section, text):
 
 
 def test_groups_have_a_table_with_the_worst_and_the_gap(page_text, results):
-    slices, groups = tables_of(page_text, "groups")
-    assert all(name.startswith("GC content ") for name in slices)
+    gc, groups = tables_of(page_text, "groups")
+    assert {name.removesuffix(" (lowest AUROC)") for name in gc} == {"below 0.45", "0.45 and more"}
+    assert "By GC content: AUROC: " in page_text
     found = results.metrics["groups"]["tissue"]
     assert set(groups) == {"gut", "liver (lowest AUROC)", "rare"}
     for entry in found["groups"]:
@@ -86,15 +87,6 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page_text, results):
             text = f"{known[metric.lower()]['value']:.3f} " if known else "one class only"
             assert row[f"{metric}, {of}"].startswith(text)
     assert '<a href="#groups">Groups</a>' in page_text
-
-
-def test_groups_and_slices_of_one_property_share_a_table(page_text, results):
-    assert "GC content &lt;" in page_text
-    groups = results.metrics["groups"]
-    metrics = results.metrics | {"groups": groups | {"gc": groups["tissue"]}}
-    changed = page_of(replace(results, metrics=metrics))
-    assert "GC content &lt;" not in changed
-    assert "By GC content" in changed
 
 
 def test_the_page_loads_nothing(page_text):
@@ -145,8 +137,8 @@ def test_figures_are_saved_next_to_page(page_text, results):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", page_text)) <= set(ids)
     names = [
-        *("attention", "calibration", "comparison", "distance_0", "evidence", "learning"),
-        *("marginal_motif_01", "precision_recall", "roc", "slices_gc"),
+        *("attention", "calibration", "comparison", "distance_0", "evidence", "groups_gc"),
+        *("learning", "marginal_motif_01", "precision_recall", "roc"),
     ]
     assert sorted(path.name for path in results.layout.plots.iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("png", "svg")

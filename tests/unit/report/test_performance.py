@@ -66,7 +66,7 @@ def test_language_models_have_a_report(make, drawn):
     mean = np.log(of.metrics["test"]["baselines"]["markov"]["perplexity"]["value"])
     below = 100 * (of.test["nats_per_token"] < mean).mean()
     assert drawings["losses"].finding.startswith(f"In {below:.0f} % of the records")
-    assert drawings["comparison"].finding.startswith("Model minus Markov chain: ")
+    assert drawings["comparison"].finding.startswith("The perplexity of the model is lower than ")
     lowest = "Validation perplexity was lowest (0.718) at step 250"
     assert drawings["learning"].finding.startswith(lowest)
 

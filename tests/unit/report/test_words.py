@@ -8,12 +8,14 @@ from target_results import OBJECTIVES, PER_LETTER
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
 from selfattn_bio.report.lines import final_lines
+from selfattn_bio.report.page import favour_sentence
 from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
@@ -34,7 +36,7 @@ def metrics(low, high, best="gc", metric="auroc", **sizes):
     return {
         "confidence": 0.95,
         "test": {"unit": "blocks of 500,000 bp"},
-        "differences": {"best_baseline": best, "baselines": {best: lead}},
+        "differences": {"best_baseline": best, "baselines": {best: lead}, "networks": {}},
         "sizes": {
             name: dict(zip(("networks", "trainings"), size, strict=True))
             for name, size in sizes.items()
@@ -77,13 +79,42 @@ def test_the_sentence_follows_interval_and_sizes(ends, sizes, start, end):
 def test_numbers_have_their_metric_and_units():
     of = metrics(0.01, 0.03, "kmer6_linear", "pearson", model=THREE)
     assert "model of 6-mers: +0.020 Pearson's r" in words.baseline_sentence(of, Regression)[2]
-    assert words.difference_sentence(Regression, of) == (
-        "Model minus 6-mers: +0.020 (+0.010 to +0.030); the interval excludes 0."
-    )
+    of["test"]["unit"] = Units.single(19).entry()["unit"]
+    first, finding, rest = words.baseline_sentence(of, Regression)
+    assert (first, finding) == ("There are", "too few")
+    assert rest.startswith("independent units to say whether the model is better than its best")
+    assert rest.endswith("over records (fewer than 20, so intervals are too narrow).")
     of["differences"]["baselines"]["kmer6_linear"] = {"pearson": UNKNOWN}
     assert words.baseline_sentence(of, Regression)[1] == "not compared"
-    undefined = "The difference in Pearson's r to 6-mers is undefined."
-    assert words.difference_sentence(Regression, of) == undefined
+
+
+@pytest.mark.parametrize(
+    ("of", "first", "split", "sentence"),
+    [
+        ("model", False, "test", ""),
+        ("model", False, "valid", "On validation, the AUROC of the network is lower than that of"),
+        ("network", False, "test", "Without simple models, the AUROC of the network is lower than"),
+        ("model", True, "test", "With one training each, the AUROC of the network is lower than"),
+        ("network", True, "valid", "On validation, without simple models, with one training "),
+    ],
+)
+def test_networks_are_compared_alone(of, first, split, sentence):
+    """The best other network is chosen on the same split."""
+    found = metrics(*ABOVE, model=(3, 3), one=ONCE, two=ONCE)
+    lower, higher = (metrics(*ends)["differences"]["baselines"]["gc"] for ends in (BELOW, ABOVE))
+    other = {"test": "valid", "valid": "test"}[split]
+    found["valid"] = found["test"]
+    found["differences"]["networks"] = {
+        "one": {"of": of, "first": first, split: lower, other: higher},
+        "two": {"of": of, "first": first, split: higher, other: lower},
+    }
+    said = " ".join(words.network_sentence(found, Binary, split))
+    assert said.startswith(sentence)
+    if sentence:
+        assert "of the best other network, one: " in said
+        assert ("the numbers of networks differ (3 and 1)" in said) == (not first)
+        advice = " Prefer that network, which is in variants/one/model."
+        assert said.endswith(advice) == (split == "valid")
 
 
 def test_lower_errors_are_better():
@@ -165,25 +196,11 @@ def test_false_positive_rate_of_permuted_motifs():
     assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
 
 
-def test_averaged_networks_include_seeds():
-    values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
-
-    def sentence(**more):
-        return words.ensemble_sentence(RunFile.model_validate(values | more))
-
-    # The CNN has equally many networks
-    assert sentence().startswith("The model was trained 3 times with different seeds. Attribution")
-    fewer = sentence(variants={"cnn": {"model": {"kind": "cnn", "members": 1}}})
-    assert fewer.startswith("Numbers of networks whose scores are averaged: this model 6, CNN 3. ")
-    assert fewer.endswith(sentence())
-    assert sentence(training={"seeds": 1}, model={"kind": "attention", "members": 1}) == ""
-
-
 def test_classifiers_and_databases_have_readable_names():
-    names = ("exact_positions", "partner_gc", "cnn", "mine", "partner_alone")
+    names = ("exact_positions", "partner_gc", "cnn", "cnn+stack", "mine", "partner_alone")
     assert [words.classifier_name(name) for name in names] == [
         *("logistic regression on exact positions", "GC content of the second input"),
-        *("CNN", "mine", "partner_alone"),
+        *("CNN", "CNN, stacked with the same simple models", "mine", "partner_alone"),
     ]
     assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
     names = ("jaspar:vertebrates", "data/mine.meme", "none")
@@ -222,7 +239,7 @@ def test_calibration_is_shown_with_its_floor():
     ],
 )
 def test_each_metric_has_its_direction(metrics, objective, sentence):
-    assert words.favour_sentence(metrics.split(), objective) == sentence
+    assert favour_sentence(metrics.split(), objective) == sentence
 
 
 def test_agreement_leaves_out_undefined_correlations():
@@ -289,7 +306,7 @@ def test_lines_have_the_main_metric(tmp_path, kind, best, title, figures, compar
     metrics = {
         "confidence": 0.95,
         "test": {"n": 1200, "unit": "records", "model": entry(model), "baselines": baselines},
-        "differences": {"best_baseline": best, "baselines": leads},
+        "differences": {"best_baseline": best, "baselines": leads, "networks": {}},
         "sizes": {"model": {"networks": 1, "trainings": 1}},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
