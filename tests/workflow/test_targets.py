@@ -36,6 +36,11 @@ objective = { kind = "bins", points = "data/smoke/negatives.fa" }
 TASKS = {
     "two_classes": (TWO_CLASSES, MOTIFS | {"train_variant": 2, "notebook": 3}),
     "numbers": (f'{TARGETS}\nobjective = {{ kind = "regression", columns = ["x"] }}', MOTIFS),
+    "members": (
+        f"{TWO_CLASSES}\ntraining.seeds = 2",
+        {"train": 2, "train_variant": 4, "explain": 2, "motifs": 2, "interactions": 1}
+        | {"notebook": 3},
+    ),
     "bins": (BINS, {}),  # its motifs need a strand
     "two_inputs": (
         f"""{TWO_CLASSES}
@@ -137,6 +142,7 @@ def test_bad_sequence_file_error_names_line(fresh):
 
 
 # a stop
+@pytest.mark.long
 def test_kill_9_names_unlock_and_training_resumes(fresh):
     run_file = fresh / "workflows/tasks/smoke.toml"
     replace(run_file, "members = 2", "members = 1")
