@@ -63,9 +63,9 @@ def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(arguments, process.returncode, output)
 
 
-def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:
+def planned(project: Path, *targets: str) -> dict[str, int]:
     """Return the number of jobs of each rule in a dry run; empty if there is nothing to do."""
-    result = snakemake(project, target, "--dry-run")
+    result = snakemake(project, *(targets or ["train_smoke"]), "--dry-run")
     assert result.returncode == 0, result.stdout
     table = result.stdout.partition("Job stats:")[2].partition("total")[0]
     jobs = {

@@ -217,14 +217,14 @@ def test_sigterm_in_evaluation_saves_and_resumes(prepared):
     resume(prepared)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_float16_keeps_loss_scale(tmp_path):
     prepare(tmp_path, 1, RUN.replace("= 24", "= 12") + 'precision = "16-mixed"\n')
     kill(tmp_path, "in a step", 8)
     resume(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("adapt", ["lora", "gradual"])
 def test_killed_in_fine_tuning(prepared, tmp_path, adapt):
     transfer = f'parent = "{prepared / "expected"}"\nadapt = "{adapt}"\n'

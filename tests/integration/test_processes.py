@@ -53,7 +53,11 @@ def assert_close_models(first, second):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["whole", "sharded"])
+@pytest.mark.parametrize(
+    "options",
+    [(), pytest.param(("--sharded",), marks=pytest.mark.long)],
+    ids=["whole", "sharded"],
+)
 def test_two_processes_have_losses_of_one(task, tmp_path, options):
     two = st.copy_task(task, tmp_path / "two")
     said = train(two, *options, processes=2)
@@ -90,7 +94,7 @@ MIXERS = {
 STEPS = "training = { max_steps = 8, evaluate_every = 4, checkpoint_every = 4 }\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixers_on_two_processes_and_resumed(tmp_path, kind):
     mixer = f'model.position.kind = "none"\nmodel.mixer = {{ {MIXERS[kind]} }}\n'

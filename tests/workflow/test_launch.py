@@ -1,7 +1,9 @@
 """Check how `train` is started for each profile and its resources, in dry runs."""
 
 import re
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,40 +42,49 @@ def test_trainings_share_the_cores(project):
     assert command.startswith("selfattn-bio train results/smoke --threads 4 ")
 
 
+def test_several_processes_share_the_threads(project):
+    command = training(project, "--set-threads", "train=4", *asked("tasks=2"))
+    assert command.startswith("torchrun --nproc-per-node=2 --no-python --standalone selfattn-bio ")
+    assert " --threads 2 " in command
+
+
+def launched(**resources):
+    """Return the words before `train` and the threads of a process, for a rule with 4 threads."""
+    path, of_snakemake = ROOT / "workflows/rules/launch.smk", {"sys": sys}
+    functions = runpy.run_path(str(path), of_snakemake)
+    return [functions[name]({}, resources, 4) for name in ("trainer", "threads_each")]
+
+
 @pytest.mark.parametrize(
-    ("resources", "beginning", "threads"),
+    ("resources", "here", "cores"),
     [
-        ("tasks=2", "torchrun --nproc-per-node=2 --no-python --standalone selfattn-bio train", 2),
-        ("nodes=1 tasks=1", "selfattn-bio train", 4),
-        ("mpi=srun nodes=2 tasks=2", f"{SRUN} --cpus-per-task=4 ", 4),
-        ("mpi=srun nodes=2 tasks=6", f"{SRUN} --cpus-per-task=12 ", 4),
+        ({"nodes": 2, "tasks": 2}, 1, 4),
+        ({"nodes": 2, "tasks": 6}, 3, 12),
+        ({"nodes": 2, "tasks_per_node": 3}, 3, 12),
     ],
 )
-def test_several_processes_are_started_by_torchrun(project, resources, beginning, threads):
-    command = training(project, "--set-threads", "train=4", *asked(resources))
-    assert command.startswith(beginning)
-    assert f" --threads {threads} " in command
-
-
-def test_nodes_connect_to_the_first_node(project):
-    resources = asked("mpi=srun nodes=2 tasks_per_node=3")
-    command = training(project, "--set-threads", "train=4", *resources)
-    assert command.startswith(f"{SRUN} --cpus-per-task=12 ")
-    assert "torchrun --nproc-per-node=3 --no-python --nnodes=2 --rdzv-backend=c10d" in command
+def test_nodes_connect_to_the_first_node(resources, here, cores):
+    command, threads = launched(mpi="srun", **resources)
+    assert threads == 4
+    assert command.startswith(f"{SRUN} --cpus-per-task={cores} ")
+    assert f"torchrun --nproc-per-node={here} --no-python --nnodes=2 --rdzv-backend=c10d" in command
     endpoint = '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))"'
-    assert f"{endpoint} selfattn-bio train" in command
+    assert command.endswith(f" {endpoint} selfattn-bio")
 
 
-@pytest.mark.parametrize(
-    ("resources", "message"),
-    [
-        ("mpi=srun nodes=2 tasks=3", "tasks=3 cannot be divided evenly among nodes=2"),
-        ("nodes=2 tasks=2", "nodes=2 needs a launcher; add mpi=srun"),
-    ],
-)
-def test_invalid_resources_error(project, resources, message):
-    done = dry_run(project, *asked(resources))
+def test_single_process_needs_no_launcher():
+    assert launched(nodes=1, tasks=1) == launched() == ["selfattn-bio", 4]
+
+
+def test_nodes_without_launcher_error():
+    with pytest.raises(SystemExit, match="resources of train: nodes=2 needs a launcher; add mpi=s"):
+        launched(nodes=2, tasks=2)
+
+
+def test_invalid_resources_error(project):
+    done = dry_run(project, *asked("mpi=srun nodes=2 tasks=3"))
     assert done.returncode == 1
+    message = "tasks=3 cannot be divided evenly among nodes=2"
     assert done.stdout.splitlines()[-1] == f"error: resources of train: {message}"
 
 

@@ -10,7 +10,7 @@ from projects import TINY, copy_project, planned, replace, snakemake
 
 from selfattn_bio.files import sha256_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("sweep")]
 
 SEEDS = f"{TINY}seeds = 2\n"
 

@@ -1,5 +1,6 @@
 """Test targets and errors of a project in which nothing has run yet, and runs that meet or stop."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from fast_python import fast_python
-from projects import TINY, command, copy_project, planned, replace, snakemake, start
+from projects import TINY, copy_project, planned, replace, snakemake, start
 
 pytestmark = pytest.mark.slow
 
@@ -32,27 +34,35 @@ BINS = """data.sequences = "data/smoke/positives.fa"
 objective = { kind = "bins", points = "data/smoke/negatives.fa" }
 """
 TASKS = {
-    "two classes": (TWO_CLASSES, MOTIFS | {"train_variant": 2, "notebook": 3}),
+    "two_classes": (TWO_CLASSES, MOTIFS | {"train_variant": 2, "notebook": 3}),
     "numbers": (f'{TARGETS}\nobjective = {{ kind = "regression", columns = ["x"] }}', MOTIFS),
-    # motifs of bins need a strand
-    "bins": (BINS, {}),
-    "bins of a strand": (f'{BINS}interpret.targets = ["+"]', MOTIFS),
-    "two inputs": (
+    "members": (
+        f"{TWO_CLASSES}\ntraining.seeds = 2",
+        {"train": 2, "train_variant": 4, "explain": 2, "motifs": 2, "interactions": 1}
+        | {"notebook": 3},
+    ),
+    "bins": (BINS, {}),  # its motifs need a strand
+    "two_inputs": (
         f"""{TWO_CLASSES}
 partner = {{ kind = "sequence", files = "data/smoke/positives.fa" }}
 model.kind = "paired"
 """,
         {"train_variant": 3, "explain": 1, "motifs": 1, "partner_motifs": 1},
     ),
+    "bins_of_a_strand": (f'{BINS}interpret.targets = ["+"]', MOTIFS),
 }
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_new_run_file_is_a_new_target(fresh, kind):
-    text, jobs = TASKS[kind]
-    (fresh / "workflows/tasks/new.toml").write_text(text)
+def test_new_run_files_are_new_targets(fresh):
     (fresh / "t.tsv").write_text("id\tx\n")
-    assert planned(fresh, "train_new") == STEPS | jobs | {"train_new": 1}
+    for name, (text, _) in TASKS.items():
+        (fresh / f"workflows/tasks/{name}.toml").write_text(text)
+    *others, of_a_strand = TASKS
+    for names in (others, [of_a_strand]):
+        wanted = [STEPS | TASKS[name][1] | {f"train_{name}": 1} for name in names]
+        assert planned(fresh, *(f"train_{name}" for name in names)) == sum(
+            map(Counter, wanted), Counter()
+        )
 
 
 def test_data_file_named_like_a_target(fresh):
@@ -78,20 +88,19 @@ def test_missing_extra_is_reported_before_training(fresh):
     assert not (fresh / "results").exists()
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
+def test_run_file_error_is_one_line(fresh):
+    task = fresh / "workflows/tasks/smoke.toml"
+    text = task.read_text()
+    for old, new, message in (
         ("max_motifs", "max_motfis", r"unknown key 'max_motfis' in \[interpret\]; did you mean .*"),
         ("jaspar:insects", "none.meme", r"no such file: 'none\.meme'\. Correct the path, which .*"),
-    ],
-)
-def test_run_file_error_is_one_line(fresh, old, new, message):
-    replace(fresh / "workflows/tasks/smoke.toml", old, new)
-    result = snakemake(fresh, "train_smoke")
-    assert result.returncode == 1
-    message = rf"error: workflows/tasks/smoke\.toml:\d+: {message}"
-    assert re.fullmatch(message, result.stdout.splitlines()[-1]), result.stdout
-    assert "Traceback" not in result.stdout
+    ):
+        task.write_text(text.replace(old, new))
+        result = snakemake(fresh, "train_smoke")
+        assert result.returncode == 1
+        last = result.stdout.splitlines()[-1]
+        assert re.fullmatch(rf"error: workflows/tasks/smoke\.toml:\d+: {message}", last), last
+        assert "Traceback" not in result.stdout
     # nothing is locked, and a broken file does not stop other tasks
     assert planned(fresh, "train_mine")
 
@@ -116,7 +125,7 @@ def test_shipped_parent(fresh, parent, task, message):
 
 def test_bad_sequence_file_error_names_line(fresh):
     replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
-    result = snakemake(fresh, "results/smoke/split.tsv")
+    result = snakemake(fresh, "results/smoke/corpus")
     assert result.returncode == 1
     (line,) = set(re.findall("^selfattn-bio ingest: error: .*", result.stdout, re.MULTILINE))
     assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
@@ -129,23 +138,25 @@ def test_bad_sequence_file_error_names_line(fresh):
     assert "CalledProcessError" not in result.stdout
     assert not (fresh / "results/smoke/corpus").exists()
     replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
-    assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
+    assert snakemake(fresh, "results/smoke/corpus").returncode == 0
 
 
 # a stop
+@pytest.mark.long
 def test_kill_9_names_unlock_and_training_resumes(fresh):
     run_file = fresh / "workflows/tasks/smoke.toml"
+    replace(run_file, "members = 2", "members = 1")
     replace(run_file, "checkpoint_every = 50", "checkpoint_every = 5")
     replace(run_file, 'parts = ["kmer6_positional_logistic"]', "parts = []")
-    assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
     checkpoints = fresh / "results/smoke/model.checkpoints"
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    words = command("results/smoke/model")
-    process = subprocess.Popen(words, cwd=fresh, start_new_session=True, **silent)
+    process = start(fresh, "results/smoke/model")
     # complete: it is written under another name first
     wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # processes that ended, or of others
+            if (folder / "cwd").samefile(fresh):
+                os.kill(int(folder.name), signal.SIGKILL)
+    process.communicate()
 
     locked = snakemake(fresh, "results/smoke/model")
     assert locked.returncode == 1
