@@ -31,6 +31,7 @@ LONGEST = 2_000  # maximum length of aligned records in letters
 LETTERS = 10_000_000
 # Minimum length as a fraction of the longest record; shorter records cannot be aligned
 SHORTEST = 0.9
+MOST_KINDS = 400  # maximum number of different k-mers at each position, so 2-mers of proteins
 COUNTS = (1.0, 3.0)  # divisors of the counts of k-mers next to exact positions
 VARIED = 0.2  # maximum fraction of letters in which variants of one sequence differ from it
 
@@ -411,7 +412,9 @@ class ExactPositions(KmerSet):
         counted = [block.counts(train) for block in complete]
         for align in ends:
             blocks = [
-                KmerSlots(alphabet, k, longest - k + 1, align) for k in self.sizes if k <= longest
+                KmerSlots(alphabet, k, longest - k + 1, align)
+                for k in self.sizes
+                if k <= longest and len(alphabet.letters) ** k <= MOST_KINDS
             ]
             counts = [block.counts(train) for block in blocks]
             for scale in COUNTS if scaled and complete else COUNTS[:1]:

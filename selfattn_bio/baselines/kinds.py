@@ -169,11 +169,11 @@ class PositionalKmers(PairBaseline):
 
 
 class LogisticPositions(PairBaseline):
-    """Logistic regression on 1-mers and 3-mers at exact positions, and on counts of 5-mers."""
+    """Logistic regression on 1-mers at exact positions; of DNA also 3-mers and counts of 5-mers."""
 
     name = "exact_positions"
     title, short_title = "logistic regression on exact positions", "exact positions"
-    alphabets = ("dna",)
+    alphabets = ("dna", "protein")
     features, learner = ExactPositions((1, 3), 5), OF_POSITIONS
 
 
@@ -247,7 +247,7 @@ class Constant(PairBaseline):
 class Additive(PairBaseline):
     name, title = "substitutions_linear", "additive model of substitutions"
     short_title = "substitutions"
-    alphabets, suits = ("dna", "protein"), (RECORD,)
+    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
     features, learner = Variants((1,)), GENERAL
 
 

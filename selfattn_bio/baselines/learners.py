@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from scipy.special import log_softmax
+from scipy.special import huber, log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.metrics import roc_auc_score
@@ -48,7 +48,7 @@ def prior(answer: Answer) -> Array:
         case "class":
             counts = np.bincount(values.astype(np.int64), minlength=answer.size)
             return np.log(np.maximum(counts / len(values), RARE))
-        case "number":
+        case "number" | "robust":
             return np.array([values.mean()])
         case "count":
             return np.log(np.maximum([values.mean()], RARE))
@@ -58,7 +58,8 @@ def worth(outputs: Array, answer: Answer) -> float:
     """Return how well outputs (n, size) fit an answer; higher is better.
 
     It is the AUROC of labels, the log-likelihood of classes and counts, and minus the squared error
-    of numbers, which also sees shrinkage. It is -inf if nothing is known, or only one label.
+    or Huber's loss of numbers, which also sees shrinkage. It is -inf if nothing is known, or only
+    one label.
     """
     known = np.isfinite(answer.values)
     truth, outputs = answer.values[known], outputs[known]
@@ -72,6 +73,8 @@ def worth(outputs: Array, answer: Answer) -> float:
             return float(likelihoods[np.arange(len(truth)), truth.astype(np.int64)].mean())
         case "number":
             return -float(np.mean((outputs[:, 0] - truth) ** 2))
+        case "robust":
+            return -float(np.mean(huber(1.0, outputs[:, 0] - truth)))
         case "count":
             return float(np.mean(truth * outputs[:, 0] - np.exp(outputs[:, 0])))
 
@@ -178,8 +181,8 @@ class Linear:
         # Each fit starts from the previous one, which has a slightly stronger penalty
         model = self._regression(train)
         for penalty in self.penalties:
-            strength = {"number": 1 / penalty, "count": 1 / (penalty * len(y))}.get(train.kind)
-            model.set_params(**({"C": penalty} if strength is None else {"alpha": strength}))
+            alpha = 1 / (penalty * len(y)) if train.kind == "count" else 1 / penalty
+            model.set_params(**({"C": penalty} if hasattr(model, "C") else {"alpha": alpha}))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # close enough for a baseline
                 model.fit(x, y)
@@ -204,7 +207,7 @@ class Linear:
 
     def _regression(self, answer: Answer) -> Any:
         match answer.kind:
-            case "number":
+            case "number" | "robust":  # for robust numbers, Huber's loss only chooses the penalty
                 return Ridge()
             case "count":
                 return PoissonRegressor(max_iter=500, warm_start=True)

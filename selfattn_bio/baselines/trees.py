@@ -25,6 +25,7 @@ TREES_PER_RECORD = 2  # at most, but at least 100 trees
 MAX_FITTED = 300_000  # maximum number of training records, divided by the outputs
 PARAMETERS: dict[str, Any] = {
     **{"bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
+    "alpha": 1.0,  # where Huber's loss becomes linear, as for the network
     **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
     "enable_bundle": False,  # bundles of columns give equal trees, and take up to twice as long
 }
@@ -32,6 +33,7 @@ OBJECTIVES = {  # of LightGBM, and the metric that stops early
     "label": ("binary", "binary_logloss"),
     "class": ("multiclass", "multi_logloss"),
     "number": ("regression", "l2"),
+    "robust": ("huber", "huber"),
     "count": ("poisson", "poisson"),
 }
 

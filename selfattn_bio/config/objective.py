@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -30,6 +30,8 @@ class ObjectiveSection(Section):
         Whether targets are still valid after random edits of a record.
     allows_privacy
         Whether the loss is the sum over records, with no value from the other training records.
+    robust
+        Settings of a loss that outliers affect less, if there is one.
     """
 
     outputs_per: ClassVar[Literal["sequence", "token", "position"]] = "sequence"
@@ -38,6 +40,7 @@ class ObjectiveSection(Section):
     is_unlabelled: ClassVar[bool] = False
     allows_edits: ClassVar[bool] = False
     allows_privacy: ClassVar[bool] = True
+    robust: ClassVar[Mapping[str, str]] = {}
     kind: str
 
     @property
@@ -132,6 +135,7 @@ class RegressionObjective(ObjectiveSection):
     """
 
     allows_edits = True
+    robust: ClassVar[Mapping[str, str]] = {"loss": "huber"}
     kind: Literal["regression"] = "regression"
     columns: Names
     loss: Literal["mse", "huber", "poisson"] = "mse"

@@ -28,7 +28,7 @@ from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
-AnswerKind = Literal["label", "class", "number", "count"]
+AnswerKind = Literal["label", "class", "number", "robust", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
@@ -47,7 +47,8 @@ class Answer(NamedTuple):
     ----------
     kind
         "label" (0 or 1, whose output is the log-odds), "class" (a number, with one logit per class
-        as outputs), "number", or "count" (whose output is the logarithm of the rate).
+        as outputs), "number", "robust" (a number, with Huber's loss), or "count" (whose output
+        is the logarithm of the rate).
     values
         Float (n,) of records or positions, NaN if unknown.
     size

@@ -42,6 +42,7 @@ from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
+ANSWERS: dict[str, AnswerKind] = {"mse": "number", "huber": "robust", "poisson": "count"}
 
 
 class Columns(Objective[ColumnsT]):
@@ -277,7 +278,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def answer_kind(self) -> AnswerKind:  # type: ignore[override]
-        return "count" if self.section.loss == "poisson" else "number"
+        return ANSWERS[self.section.loss]
 
     def output_targets(self, targets: NDArray) -> NDArray:
         """Return standardised numbers; counts are returned unchanged."""

@@ -14,28 +14,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import Letters
 
+# baselines of the comparisons and of the stacks, if they can be fitted
+KMERS = ("kmer6_positional_logistic", "kmer6_linear", "kmer2_logistic", "kmer2_linear")
+EXACT = ("exact_positions", "exact_positions_linear")
+PARTS = ("composition", "composition_linear", *KMERS, "gapped_kmers", "motif_scores")
 ENOUGH = 5_000  # maximum number of records that are examined, per split
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 # Records count as aligned if exact positions lose less of the metric than this, compared with
-# k-mers.
+# k-mers. Huber's loss must gain more, compared with squared error.
 MARGIN = 0.02
 UNPOOLED = 60  # bp; up to this length the stem of aligned records does not pool
 SHORT = 100  # bp; up to this length it pools by 2, above by 4
-LONGEST = 2_000  # bp; longest record that the recipes support
-MOST = 200_000_000  # bp of all records together that the recipes support
+LONGEST = 2_000  # bp; longest record of DNA that the recipes support
+MOST = 200_000_000  # letters of all records together that the recipes support
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
 # letters that a training reads, to stay within 15 minutes on two cores; its networks share them,
 # except those of "one strand", which are faster
@@ -56,11 +60,11 @@ class Recipe:
     Attributes
     ----------
     name
-        `variants`, `aligned`, `both strands` or `one strand`.
+        `variants`, `aligned`, `both strands`, `one strand` or `unaligned`.
     reason
         Why it suits the records; the text follows "because".
-    tokens, model, training, transfer
-        Keys of these sections that differ from the defaults.
+    tokens, model, training, transfer, objective
+        Keys that are written in these sections.
     parts
         Baselines that are combined with the network.
     """
@@ -72,6 +76,7 @@ class Recipe:
     training: Mapping[str, Any] = field(default_factory=dict)
     transfer: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    objective: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,15 +109,13 @@ class Trial:
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
-    They support records with one input and scores per sequence, of at most `LONGEST` letters, and
-    `MOST` in total. Proteins must have one length and not two classes, as variants of one sequence.
+    They support records with one input and scores per sequence: proteins, and DNA of at most
+    `LONGEST` bp; `MOST` letters in total.
     """
     objective = objective_of(run.objective)
     is_scored = objective.has_scores and objective.outputs_per == "sequence"
-    if run.partner or not is_scored or max(lengths) > LONGEST or sum(lengths) > MOST:
-        return False
-    may_be_variants = len(set(lengths)) == 1 and not objective.has_log_odds
-    return run.data.alphabet == "dna" or may_be_variants
+    is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
+    return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
 
 def choose_recipe(
@@ -120,7 +123,7 @@ def choose_recipe(
     targets: Mapping[str, NDArray],
     setup: Setup,
     has_direction: bool = False,
-) -> tuple[Recipe | None, list[Trial]]:
+) -> tuple[Recipe, list[Trial]]:
     """Choose a recipe from training and validation records.
 
     Parameters
@@ -130,12 +133,11 @@ def choose_recipe(
     setup
         How the records were read, the objective and the motif database.
     has_direction
-        Whether only the given strand exists, as in RNA.
+        Whether only the given strand exists, as in RNA; always true for proteins.
 
     Returns
     -------
-    The recipe, or None for proteins that are no variants of one sequence; and the fitted baselines
-    that decided.
+    The recipe, and the fitted baselines that decided.
 
     Raises
     ------
@@ -145,52 +147,72 @@ def choose_recipe(
     train = letters["train"]
     number, longest = len(train), max(map(len, train))
     length = math.ceil(sum(map(len, train)) / number)
+    # a single record can make a part unsuitable, so the sample below is not enough
+    fitted = {kind.name for kind, obstacle in suitable(setup, train) if not obstacle}
 
-    def fits(name: str) -> bool:
-        # a single record can make a part unsuitable, so the sample below is not enough
-        return not BASELINES[name].obstacle(setup, train)
+    def stacked(*names: str) -> tuple[str, ...]:
+        return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
     two_classes = setup.objective.has_log_odds
-    if not two_classes and fits("substitutions_linear"):
-        stacked = filter(fits, ("substitutions_linear", "exact_positions_trees"))
-        return variants(number, longest, tuple(stacked)), []
-    if setup.alphabet.name != "dna":
-        return None, []
-    kmers = "kmer6_positional_logistic" if two_classes else "kmer6_linear"
-    exact = "exact_positions" if two_classes else "exact_positions_linear"
-    parts = tuple(filter(fits, (kmers, "gapped_kmers", "motif_scores")))
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
     rows = {split: sample_rows(strata[split], ENOUGH, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
     targets = {split: targets[split][of] for split, of in rows.items()}
+    given, both = replace(setup, strands="given"), replace(setup, strands="both")
+    trials: list[Trial] = []
 
-    def trial(name: str, strands: Literal["given", "both"], kind: str) -> Trial:
-        objective = setup.objective
-        fitted = BASELINES[kind](replace(setup, strands=strands)).fit(
+    def trial(name: str, kind: str, of: Setup) -> Trial:
+        objective = of.objective
+        model = BASELINES[kind](of).fit(
             letters["train"], targets["train"], letters["valid"], targets["valid"]
         )
-        predictions = objective.predictions(fitted.outputs(letters["valid"]))
+        predictions = objective.predictions(model.outputs(letters["valid"]))
         measure, rng = objective.measurer(predictions, targets["valid"]), np.random.default_rng(0)
         size = len(targets["valid"])
         draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
         metric = objective.main_metric
         # a constant prediction has no correlation
         value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
-        return Trial(name, metric, float(value), np.array(others))
+        trials.append(Trial(name, metric, float(value), np.array(others)))
+        return trials[-1]
 
-    one = trial("k-mers of the given strand", "given", kmers)
-    two = trial("k-mers of both strands", "both", kmers)
-    trials = [one, two]
-    if fits(exact):
-        trials.append(trial("exact positions", "given", exact))
-    if not has_direction and not any(given.beats(two) for given in (one, *trials[2:])):
-        parent = PARENTS.get(setup.database, "") if two_classes else ""
-        return both_strands(number, length, parts, parent), trials
-    if any(positions.value > one.value - MARGIN for positions in trials[2:]):
-        by_position = dict.fromkeys((exact, "exact_positions_trees", *parts))
-        return aligned(number, longest, tuple(filter(fits, by_position))), trials
-    recipe = one_strand(number, length, parts)
-    return replace(recipe, reason="RNA has one strand") if has_direction else recipe, trials
+    def chosen() -> Recipe:
+        if "substitutions_linear" in fitted:
+            parts = stacked("substitutions_linear", "exact_positions_trees")
+            return variants(number, longest, parts)
+        (kmers,), exact, parts = stacked(*KMERS), stacked(*EXACT), stacked(*PARTS)
+        is_protein = not setup.alphabet.has_complement
+        one = trial("k-mers" if is_protein else "k-mers of the given strand", kmers, given)
+        is_stranded = is_protein or has_direction
+        two = None if is_stranded else trial("k-mers of both strands", kmers, both)
+        positions = [trial("exact positions", name, given) for name in exact]
+        if two and not any(each.beats(two) for each in (one, *positions)):
+            parent = PARENTS.get(setup.database, "") if two_classes else ""
+            return both_strands(number, length, parts, parent)
+        if any(each.value > one.value - MARGIN for each in positions):
+            by_position = stacked(*exact, "exact_positions_trees", *parts)
+            recipe = aligned(number, longest, by_position)
+            of = "residues" if is_protein else "bases"
+            reason = f"the exact positions of the {of} matter"
+            return replace(recipe, reason=reason) if is_stranded else recipe
+        if is_protein:
+            reason = "exact positions do not predict as well as k-mers"
+            return Recipe("unaligned", reason, parts=parts)  # with the default network
+        recipe = one_strand(number, length, parts)
+        return replace(recipe, reason="RNA has one strand") if has_direction else recipe
+
+    recipe = chosen()
+    squared = both if "reverse_complement" in recipe.training else given
+    huber = replace(squared, section=setup.section.model_copy(update=setup.section.robust))
+    at_positions = ("exact_positions_trees",) * ("exact_positions_trees" in recipe.parts)
+    # there are no trees if a fit of many outputs would take too long
+    judges = stacked(*at_positions, "kmer6_trees", "kmer2_trees")
+    if setup.section.robust and judges:
+        before = trial("gradient boosting with squared error", judges[0], squared)
+        after = trial("gradient boosting with Huber's loss", judges[0], huber)
+        if after.beats(before) and after.value > before.value + MARGIN:
+            recipe = replace(recipe, objective=setup.section.robust)
+    return recipe, trials
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
@@ -205,22 +227,9 @@ def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe
     No position is pooled, and the head has a part for each, so that the effect of a substitution
     can depend on its position.
     """
-    budget = _budget(records, length)
-    return Recipe(
-        "variants",
-        "the records are variants of one sequence",
-        {"k": 1},
-        {
-            "kind": "attention",
-            "members": _members(budget, length),
-            "dropout": 0.1,
-            "attention_dropout": ATTENTION_DROPOUT,
-            "stem": {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 5},
-            "head": {"kind": "pooling", "parts": length},
-        },
-        {**budget, "learning_rate": 2e-3, "shift": 0},
-        parts=stacked,
-    )
+    reason = "the records are variants of one sequence"
+    network = {"dropout": 0.1, "kernel": 5, "pool": 1, "parts": length}
+    return _by_position("variants", reason, records, length, stacked, network)
 
 
 def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
@@ -229,22 +238,24 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     Little pooling, and a head with one part for every few bases, let the network learn positions.
     """
     pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
-    parts, budget = max(6, math.ceil(length / (2 * pool))), _budget(records, length)
-    return Recipe(
-        "aligned",
-        "the direction of the records matters, and so do the exact positions of their bases",
-        {"k": 1},
-        {
-            "kind": "attention",
-            "members": _members(budget, length),
-            "dropout": 0.3,
-            "attention_dropout": ATTENTION_DROPOUT,
-            "stem": {"kind": "conv", "kernel": 15, "pool": pool, "second_kernel": 5},
-            "head": {"kind": "pooling", "parts": parts},
-        },
-        {**budget, "learning_rate": 2e-3, "shift": 0},
-        parts=stacked,
-    )
+    network = {"pool": pool, "parts": max(6, math.ceil(length / (2 * pool)))}
+    reason = "the direction of the records matters, and so do the exact positions of their bases"
+    return _by_position("aligned", reason, records, length, stacked, network)
+
+
+def _by_position(
+    name: str,
+    reason: str,
+    records: int,
+    length: int,
+    stacked: tuple[str, ...],
+    network: Mapping[str, Any],
+) -> Recipe:
+    """Return a recipe that keeps positions; `network` has arguments of `_network`."""
+    budget = _budget(records, length)
+    model = _network(_members(budget, length), **network)
+    training = {**budget, "learning_rate": 2e-3, "shift": 0}
+    return Recipe(name, reason, {"k": 1}, model, training, parts=stacked)
 
 
 def both_strands(
@@ -257,26 +268,13 @@ def both_strands(
     """
     epochs, rate = (CHILD_EPOCHS, 1e-3) if parent else (EDITED_EPOCHS, 2e-3)
     budget = _budget(records, length, epochs)
+    members = 1 if parent else min(2, _members(budget, length))
     return Recipe(
         "both strands",
         "no simple model that reads the given strand alone is clearly better than k-mers of both",
         {"k": 1},
-        {
-            "kind": "attention",
-            "members": 1 if parent else min(2, _members(budget, length)),
-            "embed_dim": 128,
-            "feedforward_dim": 256,
-            "dropout": 0.3,
-            "attention_dropout": ATTENTION_DROPOUT,
-            "stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5},
-            "head": {"kind": "pooling", "parts": 1},
-        },
-        {
-            **budget,
-            "learning_rate": rate,
-            "reverse_complement": True,
-            "edits": EDITS,
-        },
+        _network(members, pool=4, parts=1, embed_dim=128, feedforward_dim=256),
+        {**budget, "learning_rate": rate, "reverse_complement": True, "edits": EDITS},
         {"parent": parent} if parent else {},
         stacked,
     )
@@ -291,6 +289,21 @@ def one_strand(records: int, length: int, stacked: tuple[str, ...] = ()) -> Reci
         training=_budget(records, length),
         parts=stacked,
     )
+
+
+def _network(
+    members: int, *, pool: int, parts: int, dropout: float = 0.3, kernel: int = 15, **sizes: int
+) -> dict[str, Any]:
+    """Return [model] of a network with a stem that pools `pool` positions, and a head of parts."""
+    return {
+        "kind": "attention",
+        "members": members,
+        **sizes,
+        "dropout": dropout,
+        "attention_dropout": ATTENTION_DROPOUT,
+        "stem": {"kind": "conv", "kernel": kernel, "pool": pool, "second_kernel": 5},
+        "head": {"kind": "pooling", "parts": parts},
+    }
 
 
 def _members(budget: Mapping[str, int], length: int) -> int:

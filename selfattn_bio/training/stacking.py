@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, log_softmax
+from scipy.special import expit, huber, log_softmax
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from selfattn_bio.baselines import BASELINES, Baseline, Setup
+from selfattn_bio.baselines import BASELINES, Baseline, Setup, suitable
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.checkpoint import RUN, check_trained_on
@@ -65,22 +65,13 @@ def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
         If a part does not suit them.
     """
     setup = baseline_setup(run, policy)
+    obstacles = {kind.name: obstacle for kind, obstacle in suitable(setup, train)}
+    unsuitable = f"it does not suit {setup.alphabet.name} and objective {run.objective.kind!r}"
     for name in run.stack.parts:
-        kind = BASELINES[name]
-        if setup.question not in kind.suits:
-            raise CorpusError(
-                f"[stack] part {name!r} cannot be fitted to objective {run.objective.kind!r}",
-                hint="docs/baselines.md lists the simple models of each objective",
-            )
-        if setup.alphabet.name not in kind.alphabets:
-            known = " and ".join(kind.alphabets)
-            raise CorpusError(
-                f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}"
-            )
-        if obstacle := kind.obstacle(setup, train):
+        if obstacle := obstacles.get(name, unsuitable):
             raise CorpusError(
                 f"[stack] part {name!r} cannot be fitted: {obstacle}",
-                hint="Remove it from [stack] parts",
+                hint="Remove it from [stack] parts; docs/baselines.md lists the others",
             )
 
 
@@ -225,6 +216,8 @@ def _loss(kind: AnswerKind, outputs: Outputs, values: Outputs) -> tuple[float, O
         case "number":
             gradient = outputs - y
             loss = gradient**2 / 2
+        case "robust":
+            loss, gradient = huber(1.0, outputs - y), np.clip(outputs - y, -1, 1)
         case "count":
             rates = np.exp(outputs)
             loss, gradient = rates - y * outputs, rates - y

@@ -137,13 +137,12 @@ def propose(
     except CorpusError as error:  # keep [model] and [training] of the draft
         LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
         return Proposal(DIRECTIVE + text, path)
-    if recipe:
-        text, _ = draft(request, contents, recipe)
-        if (members := run_file_of(text, path).model.members) > 1:
-            LOG.info(
-                f"{members} networks are averaged, which is more accurate than one and takes "
-                f"{members} times as long ([model] members)"
-            )
+    text, _ = draft(request, contents, recipe)
+    if (members := run_file_of(text, path).model.members) > 1:
+        LOG.info(
+            f"{members} networks are averaged, which is more accurate than one and takes "
+            f"{members} times as long ([model] members)"
+        )
     return Proposal(DIRECTIVE + text, path)
 
 
@@ -169,7 +168,7 @@ def check_new_task(name: str) -> None:
         )
 
 
-def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe | None:
+def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
@@ -201,6 +200,7 @@ def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe | None:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):
         LOG.info("no simple model is above chance, so perhaps nothing can be learned")
-    if recipe:
-        LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
+    LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
+    if recipe.objective:
+        LOG.info("loss 'huber', because gradient boosting predicts clearly better with it")
     return recipe

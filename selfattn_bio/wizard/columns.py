@@ -379,7 +379,7 @@ def _heavy_tails(name: str, numbers: Sequence[float]) -> tuple[str, ...]:
     return (
         f"column {name!r}: {counted(far, 'value')} of {len(numbers):,} are more than {FAR} robust "
         "standard deviations from the median; prefer rank metrics, such as Spearman's rho "
-        "in the report, and try loss = 'huber' in [objective]",
+        "in the report",
     )
 
 

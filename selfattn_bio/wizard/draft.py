@@ -32,7 +32,6 @@ from selfattn_bio.wizard.sections import (
     recipe_lines,
     split_lines,
     spread,
-    stack_lines,
     training_lines,
 )
 
@@ -48,7 +47,8 @@ def draft(
 ) -> tuple[str, list[str]]:
     """Write the run file that fits the data.
 
-    Without a recipe, [model] and [training] follow from the lengths and the objective.
+    Without a recipe, or if it has none, [model] and [training] follow from the lengths and the
+    objective.
 
     Returns
     -------
@@ -81,16 +81,13 @@ def draft(
         head,
         data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(targets),
+        objective_lines(targets, recipe.objective if recipe else {}),
         *(
-            recipe_lines(recipe)
-            if recipe
-            else (
-                model_lines(contents, objective),
-                training_lines(contents, objective),
-                stack_lines(contents, objective),
-            )
+            ()
+            if recipe and recipe.model
+            else (model_lines(contents, objective), training_lines(contents, objective))
         ),
+        *(recipe_lines(recipe) if recipe else ()),
         interpret_lines(request, contents),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"

@@ -1,7 +1,7 @@
 """Write the sections of a new run file: functions that return lines of TOML with comments.
 
-[tokens], [model], [training], [transfer] and [stack] come from a recipe (`training.recipes`), or
-else follow from the records and the objective.
+[tokens], [model], [training], [transfer] and [stack] come from a recipe (`training.recipes`). What
+it does not set follows from the records and the objective.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     )
 
 
-def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
-    """Write [objective]; nothing for two classes, the default."""
+def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]) -> list[str]:
+    """Write [objective] with settings of a recipe; nothing for two classes, the default."""
     if not targets or targets[0].kind == "binary":
         return []
     first = targets[0]
@@ -189,7 +189,8 @@ def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
     if first.kind in ("multiclass", "labels"):
         lines += [setting("column", first.column)]
         return lines + ([setting("classes", first.classes)] if first.classes else [])
-    return [*lines, setting("columns", [target.column for target in targets])]
+    lines += [setting("columns", [target.column for target in targets])]
+    return lines + [setting(key, value) for key, value in settings.items()]
 
 
 def interpret_lines(request: Request, contents: Contents) -> list[str]:
@@ -275,17 +276,6 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
             setting("accumulate", STEP_RECORDS // batch),
         ]
     return lines
-
-
-def stack_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [stack] for proteins with scores; an empty list for other tasks."""
-    if contents.alphabet.name != "protein" or objective == "labels":
-        return []
-    is_binary = objective == "binary"
-    parts = (
-        ("composition", "kmer2_logistic") if is_binary else ("composition_linear", "kmer2_linear")
-    )
-    return [STACK, "[stack]", setting("parts", parts)]
 
 
 def recipe_lines(recipe: Recipe) -> list[list[str]]:

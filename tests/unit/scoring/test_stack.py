@@ -269,8 +269,8 @@ def test_repr_names_parts_in_use():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("composition", "part 'composition' reads protein; the records are dna"),
-        ("kmer6_linear", "part 'kmer6_linear' cannot be fitted to objective 'binary'"),
+        ("composition", "part 'composition' cannot be fitted: it does not suit dna"),
+        ("kmer6_linear", "does not suit dna and objective 'binary'"),
         ("exact_positions", "part 'exact_positions' cannot be fitted: records have 5 to 24 bp"),
     ],
 )

@@ -1,5 +1,7 @@
 """Test the choice of a recipe from training and validation records with a planted signal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -165,26 +167,21 @@ def test_long_records_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
     assert suits_recipes(run, [300, 200])
     assert not suits_recipes(run, [300, 5000])
+    protein = run_file_of(DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }", "")
+    assert suits_recipes(protein, [300, 5000])
 
 
-def test_of_proteins_only_possible_variants_are_tried():
-    text = DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }\n"
-    assert not suits_recipes(run_file_of(text, "run.toml"), [75, 75])
-    numbers = text.replace('positives = "p.fa", negatives = "n.fa"', 'sequences = "s.csv"')
-    numbers += 'objective = { kind = "regression", columns = ["y"] }'
-    numbers = run_file_of(numbers, "run.toml")
-    assert suits_recipes(numbers, [75, 75])
-    assert not suits_recipes(numbers, [75, 76])
+def of_residues(text):
+    return np.frombuffer(text.encode(), np.uint8)
 
 
-def test_only_variants_of_proteins_have_a_recipe():
+def test_variants_of_proteins():
     rng = np.random.default_rng(0)
-    residues = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
-    setup = Setup(SequencePolicy(PROTEIN), section=RegressionObjective(columns=("y",)))
+    section = RegressionObjective(columns=("y",), center=(0.0,), scale=(1.0,))
+    setup = Setup(SequencePolicy(PROTEIN), section=section)
     targets = {split: rng.normal(size=(30, 1)) for split in ("train", "valid")}
-    unrelated = {split: list(rng.choice(residues, (30, 40))) for split in targets}
-    assert choose_recipe(unrelated, targets, setup) == (None, [])
-    varied = {split: [unrelated["train"][0].copy() for _ in range(30)] for split in targets}
+    one = rng.choice(of_residues(PROTEIN.letters), 40)
+    varied = {split: [one.copy() for _ in range(30)] for split in targets}
     for records in varied.values():
         for row, record in enumerate(records):
             record[row] = ord("A")
@@ -192,11 +189,49 @@ def test_only_variants_of_proteins_have_a_recipe():
     assert recipe.name == "variants"
     assert recipe.model["head"]["parts"] == 40
     assert recipe.parts == ("substitutions_linear", "exact_positions_trees")
+    labels = {split: np.arange(30) % 2 for split in targets}
+    recipe, _ = choose_recipe(varied, labels, Setup(SequencePolicy(PROTEIN)))
+    assert recipe.parts == ("substitutions_linear", "exact_positions_trees")
     # trees are not fitted to many outputs
     many = RegressionObjective(columns=[f"y{number}" for number in range(21)])
     targets = {split: rng.normal(size=(30, 21)) for split in targets}
-    recipe, _ = choose_recipe(varied, targets, Setup(SequencePolicy(PROTEIN), section=many))
-    assert recipe.parts == ("substitutions_linear",)
+    recipe, trials = choose_recipe(varied, targets, Setup(SequencePolicy(PROTEIN), section=many))
+    assert (recipe.parts, trials) == (("substitutions_linear",), [])
+
+
+@pytest.mark.parametrize(("lengths", "name"), [((20, 21), "aligned"), ((20, 41), "unaligned")])
+def test_proteins_have_positions_if_lengths_agree(lengths, name):
+    """The label is the residue at a position, and lengths differ or not."""
+    rng, letters, labels = np.random.default_rng(0), {}, {}
+    for split, number in (("train", 300), ("valid", 150)):
+        labels[split] = np.arange(number) % 2
+        letters[split] = [
+            rng.choice(of_residues("ACDEFG"), rng.integers(*lengths)) for _ in range(number)
+        ]
+        for record, label in zip(letters[split], labels[split], strict=True):
+            record[7] = ord("K" if label else "R")
+            record[3] = ord("R" if label else "K")
+    recipe, trials = choose_recipe(letters, labels, Setup(SequencePolicy(PROTEIN)))
+    parts = ("exact_positions", "exact_positions_trees") if name == "aligned" else ()
+    assert (recipe.name, recipe.parts) == (name, (*parts, "composition", "kmer2_logistic"))
+    assert [trial.name for trial in trials] == ["k-mers", "exact positions"][: len(parts) + 1]
+    assert bool(recipe.model) == bool(parts)
+
+
+@pytest.mark.parametrize(("is_heavy", "loss"), [(False, {}), (True, {"loss": "huber"})])
+def test_loss_follows_the_tails(is_heavy, loss):
+    letters, labels = splits("fixed", "given")
+    rng = np.random.default_rng(0)
+    targets = {
+        split: 2.0 * of[:, None] + rng.normal(size=(len(of), 1)) for split, of in labels.items()
+    }
+    if is_heavy:
+        targets = {split: np.exp(of) for split, of in targets.items()}
+    scale = {"center": (targets["train"].mean(),), "scale": (targets["train"].std(),)}
+    section = RegressionObjective(columns=("y",), **scale)
+    recipe, trials = choose_recipe(letters, targets, replace(SETUP, section=section))
+    assert recipe.objective == loss
+    assert "Huber's loss" in trials[-1].name
 
 
 def test_random_labels_give_the_simplest_recipe_and_a_warning():
