@@ -42,9 +42,8 @@ def prepare(folder, kind, sample, number, steps):
     records = paired.write_pairs(folder, kind, sample, number, steps)
     text = Path("run.toml").read_text()
     Path("run.toml").write_text(text.replace("max_sequences = 64", INTERPRET))
-    run_steps("ingest split train evaluate explain motifs")
+    run_steps("ingest split train explain motifs")
     run("motifs . --input partner")
-    run("report .")
     return records
 
 
@@ -129,19 +128,6 @@ def test_python_gives_the_table_of_the_command(records, name, folder, tmp_path):
     assert (tmp_path / "seqlets.bed").read_bytes() == Path(folder, "seqlets.bed").read_bytes()
 
 
-def test_report_shows_the_motifs_of_both_inputs(records):
-    page = Path("report.html").read_text()
-    first, partner = (
-        page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
-        for name in ("motifs", "partner")
-    )
-    (own,) = read_table("motifs.tsv").query("verdict == 'supported'")["consensus"]
-    assert own in first
-    assert own not in partner
-    assert "the first input of the record stays as it is" in partner
-    assert "Interactions</h2>" not in page
-
-
 def test_errors_about_motifs_of_pairs(records):
     table, partners, labels = held_out_tables(records)
     explained = sb.Explanation.load("attribution")
@@ -158,8 +144,8 @@ def test_errors_about_motifs_of_pairs(records):
         other.with_evidence("promoter", ["ACGT" * 75], [1])
 
 
-def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
-    """The model needs both, and both are supported."""
+def test_motif_and_domain_are_supported_and_reported(tmp_path, monkeypatch):
+    """The model needs both, both are supported, and the report shows each with its input."""
     monkeypatch.chdir(tmp_path)
     paired.explain_both(prepare(tmp_path, "protein", paired.motif_and_domain, 2000, 100))
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
@@ -168,10 +154,17 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
         assert has_word(used["consensus"], word, edge=1).any(), found.table["consensus"].tolist()
     assert (motifs.alphabet.name, partner.alphabet.name) == ("dna", "protein")
     assert (motifs.input, partner.input) == ("first", "partner")
+    run_steps("evaluate report")
     page = Path("report.html").read_text()
     number = len(motifs) + len(partner)
     assert f'<span class="of"> of {number}</span>' in page
     assert any(f"of {number} motifs" in line for line in final_lines(sb.Study(".")))
-    shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
-    assert "no database of protein motifs" in shown
-    assert all(consensus in shown for consensus in partner.table["consensus"])
+    first, second = (
+        page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+        for name in ("motifs", "partner")
+    )
+    for found, own, other in ((motifs, first, second), (partner, second, first)):
+        assert all(each in own and each not in other for each in found.table["consensus"])
+    assert "no database of protein motifs" in second
+    assert "the first input of the record stays as it is" in second
+    assert "Interactions</h2>" not in page

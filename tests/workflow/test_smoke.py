@@ -22,7 +22,7 @@ CHANGES = {
     "interpretation": (TASK, "max_motifs = 5", "max_motifs = 4", INTERPRETED | {"notebook": 2}),
     "training": (TASK, "max_steps = ", "max_steps = 1", RETRAINED),
     "variant": (TASK, "hidden_dim = 32", "hidden_dim = 16", EVALUATED | {"train_variant": 1}),
-    "evaluation": (TASK, "bootstraps = 200", "bootstraps = 100", EVALUATED),
+    "evaluation": (TASK, "bootstraps = 50", "bootstraps = 40", EVALUATED),
     "limit of the audit": (TASK, "[evaluation]", f"{NEAR}[evaluation]", AUDITED),
     "sequences": ("data/smoke/positives.fa", "", NEW_RECORD, READ_AGAIN),
 }
@@ -48,6 +48,8 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
     """Run the smoke task once; return the project and the output. Tests restore what they edit."""
     project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
     replace(project / TASK, "max_sequences = 200", "max_sequences = 100")
+    replace(project / TASK, "bootstraps = 200", "bootstraps = 50")
+    replace(project / TASK, "tokens = { k = 1 }", "tokens.k = 1\ntraining.max_steps = 50")
     kernel = project / "workflows/jupyter/kernels/python3/kernel.json"
     replace(kernel, '["python"', f'["{fast_python()}"')
     result = snakemake(project, "train_smoke")
