@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from selfattn_bio.process import cap_threads, keep_memory
+
 gc.disable()  # nothing is garbage while pytest imports the tests: a quarter of that time
+# as in commands, before torch and numba are imported: numba would set two threads for torch as well
+cap_threads()
+keep_memory()
 
 
 def pytest_collection_finish() -> None:
