@@ -20,8 +20,10 @@ PARTS = {
     "mark": config.MultilabelPart(columns=("x", "same")),
     "number": config.RegressionPart(columns=("z",), center=(10.0,), scale=(2.0,)),
     "count": config.RegressionPart(columns=("n",), center=(0.0,), scale=(1.0,), loss="poisson"),
+    "far": config.RegressionPart(columns=("f",), center=(0.0,), scale=(1.0,), loss="huber"),
 }
-TYPES = [("class", int), ("mark", float, (2,)), ("number", float, (1,)), ("count", float, (1,))]
+TYPES = [("class", int), ("mark", float, (2,))]
+TYPES += [(name, float, (1,)) for name in ("number", "count", "far")]
 LABELS = config.LabelsObjective(column="s", classes="HE")
 
 
@@ -49,6 +51,8 @@ def several_targets(number=300):
     targets["mark"] = np.stack([which == 0, np.ones(number)], axis=1)
     targets["number"] = 10 + 2.0 * which[:, None]
     targets["count"] = rng.poisson(np.array([1, 4, 16])[which])[:, None]
+    targets["far"] = 3.0 * which[:, None]
+    targets["far"][::20] = 30
     for name, unknown in (("class", UNKNOWN), ("mark", np.nan), ("number", np.nan)):
         targets[name][rng.random(number) < 0.2] = unknown  # ignored by fits and metrics
     return letters, targets
@@ -68,6 +72,8 @@ def test_every_kind_of_target_is_learned(name):
     assert found["class.accuracy"] > 0.95
     assert found["number.r2"] > 0.8
     assert found["count.pearson"] > 0.8
+    if baseline.chosen().keys() & {"trees"}:
+        assert found["far.spearman"] > 0.5
     one = baseline.setup.objective.output_measurer(predictions, targets[240:])(np.arange(60))
     assert one["mark.x", "auroc"] > 0.95
     assert predictions[:, 2].max() < 1e-3  # a class that does not occur
@@ -81,8 +87,8 @@ def test_constant_predicts_fractions_and_means():
     constant = BASELINES["constant"](setup).fit(letters, targets, letters, targets)
     (found,) = constant.predictions(letters[:1])
     known = targets["class"][targets["class"] != UNKNOWN]
-    marks, number, count = (np.nanmean(targets[n], axis=0) for n in ("mark", "number", "count"))
-    expected = [*(np.mean(known == i) for i in range(4)), *marks, *number, *count]
+    means = [np.nanmean(targets[name], axis=0) for name in ("mark", "number", "count", "far")]
+    expected = [*(np.mean(known == i) for i in range(4)), *np.concatenate(means)]
     assert found == pytest.approx(expected, abs=1e-5)
 
 

@@ -134,6 +134,16 @@ def test_weights_of_numbers_are_those_of_a_regression(kind):
     assert not np.isclose(held_out[known], fitted[known]).any()
 
 
+def test_outliers_hardly_change_weights_of_robust_numbers():
+    rng, letters = np.random.default_rng(0), records(200, 4)[0]
+    network = rng.normal(size=(200, 1))
+    values = network[:, 0] + 0.1 * rng.normal(size=200)
+    values[::20] = 1000
+    stack, _ = fit_stack(network, [], letters, [Answer("robust", values)])
+    assert stack.weights[0, 0] == pytest.approx(1, abs=0.1)
+    assert stack.bias[0] == pytest.approx(0, abs=0.2)
+
+
 def test_classes_share_weights_and_have_intercepts():
     rng, letters = np.random.default_rng(0), records(3000, 4)[0]
     truth, priors = rng.normal(size=(3000, 3)), np.array([1.0, 0.0, -1.0])
