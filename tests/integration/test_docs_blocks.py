@@ -47,7 +47,8 @@ training = { max_steps = 30, warmup_steps = 5, evaluate_every = 30 }
 """
 # of the smoke task
 SHORTER = {"max_steps = 100": "max_steps = 50", "bootstraps = 200": "bootstraps = 20"}
-SHORTER["max_sequences = 200"] = "max_sequences = 40"
+SHORTER |= {"max_sequences = 200": "max_sequences = 40", "members = 2": "members = 1"}
+SHORTER['parts = ["kmer6_positional_logistic"]'] = "parts = []"
 
 
 @dataclass(frozen=True)
