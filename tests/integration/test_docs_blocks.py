@@ -47,7 +47,8 @@ training = { max_steps = 30, warmup_steps = 5, evaluate_every = 30 }
 """
 # of the smoke task
 SHORTER = {"max_steps = 100": "max_steps = 50", "bootstraps = 200": "bootstraps = 20"}
-SHORTER["max_sequences = 200"] = "max_sequences = 40"
+SHORTER |= {"max_sequences = 200": "max_sequences = 40", "members = 2": "members = 1"}
+SHORTER['parts = ["kmer6_positional_logistic"]'] = "parts = []"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
     here = tmp_path / "reader"
     shutil.copytree(made_folder, here, symlinks=True)
     monkeypatch.chdir(here)
+    monkeypatch.setattr("selfattn_bio.training.recipes.RESAMPLES", 20)
     paths = [here / ".bin", Path(sys.executable).parent, os.environ["PATH"]]
     env = os.environ | {"PATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))

@@ -29,7 +29,7 @@ def workshop(tmp_path, monkeypatch):
     """Return a function that writes a task, runs it and returns metrics.json of the test split."""
     monkeypatch.chdir(tmp_path)
 
-    def go(sequences, targets, changes, shift=4, steps=150):
+    def go(sequences, targets, changes, shift=4, steps=100):
         st.write_fasta("r.fa", ["".join(row) for row in sequences])
         data = 'sequences = "r.fa"'
         if targets is not None:
@@ -117,7 +117,7 @@ def test_regression(workshop, loss):
     other = np.where(rng.random(450) < 0.3, np.nan, 100.0 + 50 * counts)
     objective = f"kind = 'regression', columns = ['count', 'other'], loss = '{loss}'"
     changes = f"objective = {{ {objective} }}\n{SEQUENCE}"
-    test = workshop(rows, {"count": counts, "other": other}, changes)
+    test = workshop(rows, {"count": counts, "other": other}, changes, steps=150)
     assert test["model"]["pearson"]["value"] > 0.85
     assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
     assert test["baselines"]["constant"]["pearson"]["value"] is None
@@ -224,7 +224,7 @@ def test_masked_language_model(workshop):
     rows = np.array([np.roll(np.tile(list("ACGGTC"), 10), rng.integers(6)) for _ in range(300)])
     noise = rng.random(rows.shape) < 0.05
     rows[noise] = rng.choice(LETTERS, int(noise.sum()))
-    test = workshop(rows, None, "objective.kind = 'masked'\ntokens.k = 2\n", steps=400)
+    test = workshop(rows, None, "objective.kind = 'masked'\ntokens.k = 2\n", steps=250)
     unigram = test["baselines"]["unigram"]["perplexity"]["value"]
     assert test["model"]["perplexity"]["value"] < 0.6 * unigram
     assert test["model"]["accuracy"]["value"] > 0.5

@@ -78,7 +78,7 @@ def test_masked_training_does_not_load_genome(tmp_path):
     assert peaks["train"] < TRAINING, peaks
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_ingest_leaves_no_partial_files(tmp_path):
     write(tmp_path / "a.fa", 36, 6, 50)
     (tmp_path / "b.fa").write_text(">b\nACGT\n")

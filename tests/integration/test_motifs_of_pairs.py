@@ -53,7 +53,7 @@ def task(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return folder, prepare(folder, "dna", record, 3000, 150)
+        return folder, prepare(folder, "dna", record, 3000, 100)
 
 
 @pytest.fixture

@@ -111,13 +111,6 @@ def test_attribution_methods_explain_both_inputs(here, method):
         assert all(row.any() for row in found.attribution)
 
 
-def test_saved_explanation_of_two_inputs(here, tmp_path):
-    explanation = Explanation.load("attribution")
-    explanation.save(tmp_path)
-    again = Explanation.load(tmp_path)
-    np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
-
-
 @pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout"])
 def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):

@@ -71,13 +71,6 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     assert planned(project, "results/tiny/metrics.json") == trainings | {"evaluate": 1}
 
 
-def test_report_compares_motifs_of_all_members(finished):
-    jobs = planned(finished[0], "results/tiny/report.html")
-    text = (finished[0] / "workflows/tasks/tiny.toml").read_text()
-    seeds = tomllib.loads(text)["training"]["seeds"]
-    assert (jobs["explain"], jobs["motifs"], jobs["interactions"]) == (seeds, seeds, 1)
-
-
 def test_task_without_sweep_error(finished):
     last = snakemake(finished[0], "sweep_smoke").stdout.splitlines()[-1]
     assert last == "error: workflows/tasks/smoke.toml: the run file has no [sweep]"
