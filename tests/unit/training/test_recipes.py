@@ -1,6 +1,7 @@
 """Test the choice of a recipe from training and validation records with a planted signal."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def run_of(recipe):
     return RunFile.model_validate({"data": base.data, "stack": {"parts": recipe.parts}} | sections)
 
 
+@cache
 def chosen(place, strand, database="none"):
     return choose_recipe(*splits(place, strand), Setup(SequencePolicy(DNA), database=database))
 
