@@ -48,8 +48,9 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_trees():
-    """Fit at most 100 trees, which take the longest of the baselines."""
+def few_repeats():
+    """Fit at most 100 trees, and choose recipes by 40 resamples: both take the longest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("selfattn_bio.baselines.trees.TREES_PER_RECORD", 0)
+        patch.setattr("selfattn_bio.training.recipes.RESAMPLES", 40)
         yield

@@ -164,6 +164,7 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         np.testing.assert_allclose(each.mean(axis=0), group["contrib_scores"][:], atol=1e-6)
 
 
+@pytest.mark.long  # the program is compiled, which takes 4 s
 def test_modisco_exchange_round_trip(explained, tmp_path):
     explained[0].to_npz(tmp_path / "npz")
     files = "motifs -s npz/ohe.npz -a npz/attributions.npz -o out.h5"

@@ -4,19 +4,22 @@ Each cell is known by its row and the heading above it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from small_results import TASK
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
+from selfattn_bio.report import figures
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import Results, read_results
 
+DRAW = figures.draw
 Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the heading of the column
 
 
@@ -26,16 +29,20 @@ def read(folder: Path, task: RunFile = TASK) -> Results:
 
 
 @contextmanager
-def without_drawing() -> Iterator[None]:
-    """Leave figures empty, because drawing them takes most of the time."""
+def without_files(drawn: bool = False) -> Iterator[None]:
+    """Write no figures, and leave those of the page empty unless `drawn`: they take the longest."""
+
+    def draw(name: str, paint: Any, folder: Path | None = None, *shape: Any, **size: Any) -> str:
+        return DRAW(name, paint, None, *shape, **size) if drawn else "<svg></svg>"
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfattn_bio.report.figures.draw", lambda name, *_, **__: "<svg></svg>")
+        patch.setattr(figures, "draw", draw)
         yield
 
 
 def page_of(results: Results, drawn: bool = False) -> str:
     """Return the page of results."""
-    with nullcontext() if drawn else without_drawing(), TemporaryDirectory() as folder:
+    with without_files(drawn), TemporaryDirectory() as folder:
         return render(results, Path(folder), "small_task")
 
 

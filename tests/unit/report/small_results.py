@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -144,29 +145,11 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], networks: int = 2) -
     write_files(folder, {"metrics.json": metrics})
 
 
-def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r") -> None:
-    """Write the results folder of `TASK`; ids start with `prefix`."""
+@cache
+def evaluated() -> tuple[dict[str, Any], dict[str, Classifier], dict[str, Any]]:
+    """Return labels by split, classifiers with random scores, and their metrics."""
     rng = np.random.default_rng(0)
-    n = sum(SPLIT_SIZES.values())
-    records = pd.DataFrame({"id": [f"{prefix}{i}" for i in range(n)]})
-    records["label"], records["chrom"] = np.tile([1, 0], n // 2), "chr2R"
-    records["start"] = np.arange(n) * 100
-    records["end"] = records["start"] + LENGTH
-    records["strand"], records["length"] = np.tile(["+", "+", "-", "-"], n // 4), LENGTH
-    split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
-    (folder / "corpus").mkdir(parents=True)
-    records.to_parquet(folder / "corpus" / "records.parquet")
-    source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
-    corpus = {
-        **{"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH},
-        **{"fingerprint": "f" * 64, "read": n + 3, "dropped": {"exact duplicates": 3}},
-        "noted": {"lower case letters": 12},
-        "sources": [source, source | {"made": {"kind": "shuffled"}}],
-    }
-    table = records[["id"]].assign(split=split, reason="random")
-    write_files(folder, {"corpus/corpus.json": corpus, "audit.json": AUDIT, "split.tsv": table})
-
-    labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
+    labels = {s: np.tile([1, 0], n // 2) for s, n in SPLIT_SIZES.items()}
     logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
     baseline = {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SPLIT_SIZES}
     control = {s: rng.normal(0, 1, len(labels[s])) for s in SPLIT_SIZES}
@@ -190,7 +173,33 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     given = labels["test"], of_test, units["test"], settings
     groups = {"gc": halves.astype(object), "tissue": tissue}
     metrics["groups"] = {by: group_metrics(names, *given) for by, names in groups.items()}
-    write_evaluation(folder, metrics)
+    return labels, classifiers, metrics
+
+
+def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r") -> None:
+    """Write the results folder of `TASK`; ids start with `prefix`."""
+    rng, objective = np.random.default_rng(1), objective_of(TASK.objective)
+    n = sum(SPLIT_SIZES.values())
+    records = pd.DataFrame({"id": [f"{prefix}{i}" for i in range(n)]})
+    records["label"], records["chrom"] = np.tile([1, 0], n // 2), "chr2R"
+    records["start"] = np.arange(n) * 100
+    records["end"] = records["start"] + LENGTH
+    records["strand"], records["length"] = np.tile(["+", "+", "-", "-"], n // 4), LENGTH
+    split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
+    (folder / "corpus").mkdir(parents=True)
+    records.to_parquet(folder / "corpus" / "records.parquet")
+    source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
+    corpus = {
+        **{"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH},
+        **{"fingerprint": "f" * 64, "read": n + 3, "dropped": {"exact duplicates": 3}},
+        "noted": {"lower case letters": 12},
+        "sources": [source, source | {"made": {"kind": "shuffled"}}],
+    }
+    table = records[["id"]].assign(split=split, reason="random")
+    write_files(folder, {"corpus/corpus.json": corpus, "audit.json": AUDIT, "split.tsv": table})
+
+    labels, classifiers, metrics = evaluated()
+    write_evaluation(folder, {**metrics})
     for s in ("valid", "test"):
         examples = objective.examples_of(labels[s], records[split == s])
         table = predictions_table(objective, classifiers, examples, s, "cnn", pd.DataFrame())

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pages import without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
@@ -43,7 +44,8 @@ def test_groups_above_chance_are_counted(low, count):
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
     def findings(of):
-        return {each.name: each.finding for each in interpretation(of, tmp_path / "plots")}
+        with without_files():
+            return {each.name: each.finding for each in interpretation(of, tmp_path)}
 
     found = findings(results)
     assert found["evidence"] == (
@@ -76,15 +78,17 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
     assert heart.finding == "Of 1 motif, 0 change the prediction (interval without 0)."
 
 
-def test_single_evaluation_is_plotted():
-    columns = ["step", "train_loss", "valid_loss", "valid_auroc"]
-    history = pd.DataFrame([[50, 0.7, 0.6, 0.8]], columns=columns)
+@pytest.mark.parametrize("names", [(), ("training loss",)])  # private runs have none
+def test_single_evaluation_is_plotted(names):
+    history = pd.DataFrame({"step": [50], "valid_loss": [0.6], "valid_auroc": [0.8]})
+    if names:
+        history["train_loss"] = 0.7
     with plots.style():
         figure = Figure()
         plots.draw_learning_curves(history, figure.subplots())
     lines = [line for ax in figure.axes for line in ax.get_lines()]
     curves = {line.get_label(): line.get_marker() for line in lines if line.get_label()[0] != "_"}
-    assert curves == dict.fromkeys(("training loss", "validation loss", "validation AUROC"), "o")
+    assert curves == dict.fromkeys((*names, "validation loss", "validation AUROC"), "o")
 
 
 def test_scores_are_counted_by_class(ax):

@@ -1,6 +1,7 @@
 """Test the choice of a recipe from training and validation records with a planted signal."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def run_of(recipe):
     return RunFile.model_validate({"data": base.data, "stack": {"parts": recipe.parts}} | sections)
 
 
+@cache
 def chosen(place, strand, database="none"):
     return choose_recipe(*splits(place, strand), Setup(SequencePolicy(DNA), database=database))
 
@@ -219,7 +221,9 @@ def test_proteins_have_positions_if_lengths_agree(lengths, name):
 
 
 @pytest.mark.parametrize(("is_heavy", "loss"), [(False, {}), (True, {"loss": "huber"})])
-def test_loss_follows_the_tails(is_heavy, loss):
+def test_loss_follows_the_tails(is_heavy, loss, monkeypatch):
+    # the losses differ in 97 % of them, close to the 95 % that a choice needs
+    monkeypatch.setattr("selfattn_bio.training.recipes.RESAMPLES", 200)
     letters, labels = splits("fixed", "given")
     rng = np.random.default_rng(0)
     targets = {
