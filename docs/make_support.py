@@ -157,6 +157,7 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "score": worked(lambda: selfattn_bio.score_files(model, "all.fa", "scores.tsv")),
         "embed": worked(lambda: selfattn_bio.embed(model, "all.fa")),
         "variants": worked(lambda: selfattn_bio.score_variants(model, "genome.fa", "a.vcf")),
+        "scan": worked(lambda: selfattn_bio.score_genome(model, "genome.fa", "scan")),
         "attributions": worked(
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
         ),

@@ -243,8 +243,8 @@ class Baseline(ABC):
         """Return the log-odds of label 1 for each record, (n,), as `outputs`."""
         return self.outputs(letters)[:, 0]
 
-    def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
-        """Return the logits of overlapping windows of a sequence on both strands.
+    def window_outputs(self, letters: NDArray[np.uint8], size: int, stride: int) -> Array:
+        """Return the outputs of overlapping windows of a sequence on both strands.
 
         Parameters
         ----------
@@ -255,11 +255,11 @@ class Baseline(ABC):
 
         Returns
         -------
-        (2, n): row 0 for the forward strand, row 1 for the reverse complements, both in the order
-        of the forward strand.
+        (2, n, C): row 0 for the forward strand, row 1 for the reverse complements, both in the
+        order of the forward strand.
         """
         windows = list(sliding_window_view(letters, size)[::stride])
-        return np.stack([self.logits(windows), self.logits(self._other_strand(windows))])
+        return np.stack([self.outputs(windows), self.outputs(self._other_strand(windows))])
 
     def substitution_effects(self, letters: Letters, output: int = 0) -> list[Array]:
         """Return the effect of each substitution on an output of each record.

@@ -13,7 +13,6 @@ from selfattn_bio.baselines.base import (
     TWO_CLASSES,
     Array,
     Baseline,
-    Logits,
     Setup,
     State,
 )
@@ -99,13 +98,13 @@ class PairBaseline(Baseline):
         pieces = (letters[start : start + PIECE] for start in range(0, len(letters), PIECE))
         return np.concatenate([self.model.read(self.fitted, piece) for piece in pieces])
 
-    def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
-        """Return the logits of overlapping windows of a sequence on both strands."""
+    def window_outputs(self, letters: NDArray[np.uint8], size: int, stride: int) -> Array:
+        """Return the outputs of overlapping windows of a sequence on both strands."""
         x = self.fitted.window_matrix(letters, size, stride)
         if x is None:
-            return super().window_logits(letters, size, stride)
-        logits = self.model.outputs(x)[:, 0]
-        return np.stack([logits, logits])
+            return super().window_outputs(letters, size, stride)
+        outputs = self.model.outputs(x)
+        return np.stack([outputs, outputs])
 
     def _effects(self, letters: Letters, output: int) -> list[Array]:
         effects = []

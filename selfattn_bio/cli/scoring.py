@@ -133,7 +133,7 @@ def embed(arguments: Namespace) -> None:
         "--prior",
         type=float,
         metavar="FRACTION",
-        help="expected fraction of positive windows, such as 0.005; see above",
+        help="expected fraction of positive windows, such as 0.005 (two classes); see above",
     ),
     option(
         "--anchor",
@@ -147,7 +147,7 @@ def embed(arguments: Namespace) -> None:
         type=float,
         metavar="PROBABILITY",
         help="minimum probability of a peak (default: fitted on validation records, or 0.5 with "
-        "--prior)",
+        "--prior; no peaks if the model has not two classes)",
     ),
 )
 def scan(arguments: Namespace) -> None:
@@ -158,6 +158,11 @@ def scan(arguments: Namespace) -> None:
     both as BED6 with score = probability x 1000. A peak is a window at or above --threshold with no
     better one on its strand within a window. A model that reads both strands has one score per
     window: one track, PREFIX.ASSEMBLY.bw, and peaks without a strand.
+
+    A model with other outputs than two classes has one set of files per class, label or column, in
+    one pass: PREFIX.ASSEMBLY.OUTPUT.plus.bw and so on. Classes and labels have log-odds, numbers
+    the unit of their column, and counts its logarithm. Labels per position and bins have log-odds
+    of each position or bin instead of windows. Peaks of classes, labels and bins need --threshold.
 
     WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they
     were calibrated, and most peaks in a genome are false. Give the fraction of windows that you

@@ -21,7 +21,7 @@ from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import Loss, count_known
-from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.objectives.outputs import Output, Track
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -278,6 +278,11 @@ class Objective(ABC, Generic[SectionT]):
     def outputs(self) -> tuple[Output, ...]:
         """Return the outputs with one score per record, in order; empty while they are unknown."""
         return ()
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the scores along a genome, by default those of the `outputs` in windows."""
+        return tuple(Track(each.name, each.value, each.unit) for each in self.outputs)
 
     def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
         """Summarise the outputs of tokens or positions, for `outputs`.

@@ -28,7 +28,7 @@ from selfattn_bio.objectives.base import (
     spreads,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
-from selfattn_bio.objectives.outputs import ClassOutput, Output
+from selfattn_bio.objectives.outputs import ClassOutput, Output, Track
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
@@ -95,6 +95,10 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
                 value=itemgetter((..., 0)),
             ),
         )
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        return (Track("", self.outputs[0].value),)
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the labels, int (n,), UNKNOWN if missing."""

@@ -23,7 +23,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Examples, Objective, Reader
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import PSEUDO_COUNT
-from selfattn_bio.objectives.outputs import NumberOutput, Output
+from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
 from selfattn_bio.objectives.points import (
     Bins,
     Points,
@@ -102,6 +102,14 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
                 value=itemgetter((..., column)),
                 unit=f"log of points on {strand}",
             )
+            for column, strand in enumerate(self.section.output_names)
+        )
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the log-odds that a bin contains a point on each strand, from its log rate."""
+        return tuple(
+            Track(strand, partial(_log_odds, column=column))
             for column, strand in enumerate(self.section.output_names)
         )
 
@@ -243,6 +251,12 @@ def rates_of_bins(outputs: Tensor, positions: int, bins: int) -> Tensor:
     # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
     outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
     return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=LEAST_RATE)
+
+
+def _log_odds(log_rates: Array, column: int) -> Array:
+    """Return the log-odds of a point from log rates (..., 2): log of exp(rate) - 1, (...)."""
+    rate = np.exp(log_rates[..., column])
+    return rate + np.log(-np.expm1(-rate))
 
 
 def _log_points(targets: NDArray, size: int, column: int) -> Array:

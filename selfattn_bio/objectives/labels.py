@@ -33,7 +33,7 @@ from selfattn_bio.objectives.multiclass import (
     confusion,
     confusion_metrics,
 )
-from selfattn_bio.objectives.outputs import NumberOutput, Output
+from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 # % of positions; effects below a tenth of it, one position in 100, are negligible
@@ -88,6 +88,14 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
                 scale=PERCENT_SCALE,
             )
             for column, name in enumerate(classes)
+        )
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the log-odds of each class against all others, per position."""
+        return tuple(
+            Track(name, partial(class_log_odds, column=column))
+            for column, name in enumerate(self.section.classes)
         )
 
     def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:

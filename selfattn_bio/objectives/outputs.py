@@ -1,11 +1,12 @@
-"""Outputs of models: the classes, labels and numbers that attribution and motifs are about."""
+"""Outputs of models: the classes, labels and numbers that scores and motifs are about."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,49 @@ class NumberOutput(Output):
         number = min(limit, len(scores))
         lowest = np.arange(len(scores) - number // 2, len(scores))
         return np.concatenate([np.arange(number - number // 2), lowest])
+
+
+class Track(NamedTuple):
+    """A score of windows, positions or bins along a genome.
+
+    Attributes
+    ----------
+    name
+        Name of the output; empty for two classes, whose files have no name of an output.
+    value
+        Function from outputs (..., C) to scores (...) in `unit`.
+    unit
+        Unit of the scores.
+    """
+
+    name: str
+    value: Callable[[Array], Array]
+    unit: str = LOG_ODDS
+
+
+def safe_names(outputs: Sequence[str]) -> dict[str, str]:
+    """Return the names of outputs in files and INFO fields: letters, digits, "_" and ".".
+
+    "+" becomes "plus", "-" at the end "minus", and other characters become "_".
+
+    Raises
+    ------
+    ArgumentError
+        If two outputs would share a name. Upper and lower case are equal, as in many file systems.
+    """
+    names: dict[str, str] = {}
+    for output in outputs:
+        text = re.sub("-$", "minus", output.replace("+", "plus"))
+        name = re.sub(r"[^0-9A-Za-z_.]", "_", text)
+        for other, taken in names.items():
+            if taken.lower() == name.lower():
+                raise ArgumentError(
+                    f"outputs {other!r} and {output!r} would both be {name!r} in names of files "
+                    "and INFO fields",
+                    hint="Rename a class or column and train again",
+                )
+        names[output] = name
+    return names
 
 
 def find_output(outputs: Sequence[Output], name: str) -> Output:

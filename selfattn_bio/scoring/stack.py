@@ -62,23 +62,21 @@ class Stack:
             of_parts = of_parts + weights * part.outputs(letters)
         return self.weights[0] * network + (of_parts[:, None] if network.ndim == 3 else of_parts)
 
-    def window_logits(
+    def window_outputs(
         self, network: Outputs, letters: NDArray[np.uint8], size: int, stride: int
     ) -> Outputs:
-        """Combine the network's logits of overlapping windows with those of the parts.
-
-        The model has two classes, so there is one output.
+        """Combine the network's outputs of overlapping windows with those of the parts.
 
         Parameters
         ----------
         network
-            Logits of the windows on both strands, (2, n), or means over both, (1, n).
+            Outputs of the windows on both strands, (2, n, C), or means over both, (1, n, C).
         letters, size, stride
-            As for `Baseline.window_logits`.
+            As for `Baseline.window_outputs`.
         """
-        total = self.weights[0, 0] * network + self.bias[0]
-        for weight, part in zip(self.weights[1:, 0], self.parts, strict=True):
-            total += weight * part.window_logits(letters, size, stride)[: len(network)]
+        total = self.weights[0] * network + self.bias
+        for weights, part in zip(self.weights[1:], self.parts, strict=True):
+            total += weights * part.window_outputs(letters, size, stride)[: len(network)]
         return total
 
     def attributions(

@@ -208,16 +208,27 @@ class Tiling:
             for letters in inputs
         ]
 
-    def _core_outputs(self, letters: Ascii, predict: Predict) -> Iterator[NDArray[Any]]:
-        """Yield the outputs of the core of each tile, in order."""
+    def cut(self, length: int) -> Iterator[Tile]:
+        """Cut an input into tiles, or into one of its length if it is read in one pass.
+
+        Raises
+        ------
+        ValueError
+            If an input is too long for one pass and the size of a tile is unknown.
+        """
+        if length <= self.longest:
+            return iter([Tile(0, length, 0, length)])
         if not self.size:
             raise ValueError(
-                f"a sequence has {len(letters):,} positions, but the model can read at most "
+                f"a sequence has {length:,} positions, but the model can read at most "
                 f"{self.longest:,}, because its folder does not store the length of its training "
                 "records; train it again"
             )
-        complete = len(letters) // self.unit * self.unit
-        for tile in tiles(complete, self.size, self.overlap, self.step):
+        return tiles(length // self.unit * self.unit, self.size, self.overlap, self.step)
+
+    def _core_outputs(self, letters: Ascii, predict: Predict) -> Iterator[NDArray[Any]]:
+        """Yield the outputs of the core of each tile, in order."""
+        for tile in self.cut(len(letters)):
             first, last = (tile.first - tile.start), (tile.last - tile.start)
             outputs = predict([letters[tile.start : tile.end]])[0]
             yield outputs[first // self.unit : last // self.unit]

@@ -23,7 +23,7 @@ from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.scoring.windows import load_dna_model, window_size
+from selfattn_bio.scoring.windows import load_dna_model, prior_shift, window_size
 from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
@@ -246,12 +246,7 @@ class VariantScorer:
                 f"rc cannot be used with objective {objective.kind!r}, whose outputs on the two "
                 "strands cannot be averaged"
             )
-        if self.options.prior is not None and not objective.has_log_odds:
-            raise ArgumentError(
-                "prior is for the probabilities of a binary model; this one has objective "
-                f"{objective.kind!r}"
-            )
-        self.model.calibration.shift(self.options.prior)
+        prior_shift(self.model, self.options.prior)
 
     @cached_property
     def size(self) -> int:
@@ -309,7 +304,7 @@ class VariantScorer:
         columns: dict[str, object] = dict(zip(names, zip(*fields, strict=True), strict=True))
         if self.model.objective.has_log_odds:
             calibration = self.model.calibration
-            shift = calibration.shift(self.options.prior)
+            shift = prior_shift(self.model, self.options.prior)
             before, after = (expit(calibration.log_odds(x[0]) + shift) for x in (ref, alt))
             columns |= {"logit_ref": ref[0], "logit_alt": alt[0], "effect": effects[0]}
             columns |= {"probability_ref": before, "probability_alt": after}

@@ -1,7 +1,7 @@
-"""Read a genome in windows: their size, and logits of overlapping ones that share work.
+"""Read a genome in windows: their size, and outputs of overlapping ones that share work.
 
 A convolutional stem gives the same vectors in every window that contains a position, except near
-the ends of a window. `Scorer.logits` on each window gives the same numbers up to rounding.
+the ends of a window. `Scorer.outputs` on each window gives the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -105,6 +105,22 @@ def window_size(scorer: Scorer | Ensemble, requested: int | None) -> int:
     return size
 
 
+def prior_shift(scorer: Scorer | Ensemble, prior: float | None) -> float:
+    """Return the shift of the log-odds of a binary model for a prior (`Calibration.shift`).
+
+    Raises
+    ------
+    ArgumentError
+        If there is a prior for another model, or as for `Calibration.shift`.
+    """
+    if prior is not None and not scorer.objective.has_log_odds:
+        raise ArgumentError(
+            "prior is for the probabilities of a binary model; this one has objective "
+            f"{scorer.objective.kind!r}"
+        )
+    return scorer.calibration.shift(prior)
+
+
 def assembly_of(genome: Genome) -> str:
     """Return the default assembly name: the genome's file name up to the first dot."""
     return genome.path.name.split(".")[0]
@@ -116,13 +132,13 @@ def warn_of_other_assembly(scorer: Scorer | Ensemble, name: str) -> None:
         LOG.warning(f"the model was trained on {own!r}, but the genome is named {name!r}")
 
 
-def strand_logits(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWindows) -> Floats:
-    """Return the logits of all windows on both strands, averaged over the members of an ensemble.
+def strand_outputs(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWindows) -> Floats:
+    """Return the outputs of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
     ----------
     scorer
-        A binary model of DNA, or an ensemble.
+        A model of DNA with outputs of complete records, or an ensemble.
     letters
         ASCII DNA of the forward strand, (L,). The last window must end at the last position.
     windows
@@ -130,14 +146,13 @@ def strand_logits(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWind
 
     Returns
     -------
-    (2, n): row 0 for the forward strand, row 1 for the reverse complements, both in the order of
-    the forward strand. (1, n) if the model reads both strands and gives one logit per window.
+    (2, n, C): row 0 for the forward strand, row 1 for the reverse complements, both in the order of
+    the forward strand. (1, n, C) if the model reads both strands.
 
     Raises
     ------
     ValueError
-        If the last window does not end at the last position, the alphabet has no complement, or the
-        objective is not binary.
+        If the last window does not end at the last position, or the alphabet has no complement.
     """
     if (number := windows.number(len(letters))) == 0 or windows.span(number) != len(letters):
         raise ValueError(
@@ -145,37 +160,53 @@ def strand_logits(scorer: Scorer | Ensemble, letters: Ascii, windows: GenomeWind
             f"{windows.stride} bp"
         )
     other = scorer.alphabet.reverse_complement(letters)
-    shape = (1 if scorer.both_strands else 2, number)
-    of_members = [
-        np.broadcast_to(_member_logits(member, letters, other, windows), shape)
-        for member in scorer.members
-    ]
-    return np.mean(of_members, axis=0)
+    # ensembles may have members that read both strands and others that do not
+    strands = np.ones((1 if scorer.both_strands else 2, 1, 1))
+    each = [strands * _member_outputs(member, letters, other, windows) for member in scorer.members]
+    return np.mean(each, axis=0)
 
 
-def _member_logits(scorer: Scorer, letters: Ascii, other: Ascii, windows: GenomeWindows) -> Floats:
-    """Return the logits of one model on each strand, (2, n).
+def _member_outputs(scorer: Scorer, letters: Ascii, other: Ascii, windows: GenomeWindows) -> Floats:
+    """Return the outputs of one model on each strand, (2, n, C).
 
-    (1, n) if the model reads both strands.
+    (1, n, C) if the model reads both strands.
     """
     if (shared := SharedStem.of(scorer, windows)) is not None:
-        strands = np.stack([shared.logits(scorer, letters), shared.logits(scorer, other)[::-1]])
+        strands = np.stack([shared.outputs(scorer, letters), shared.outputs(scorer, other)[::-1]])
         network = strands.mean(axis=0, keepdims=True) if scorer.both_strands else strands
         if scorer.stack is None:
             return network
-        return scorer.stack.window_logits(network, letters, windows.size, windows.stride)
-    given = _logits(scorer, letters, windows)  # the mean over both strands if the model reads both
+        return scorer.stack.window_outputs(network, letters, windows.size, windows.stride)
+    given = _outputs(scorer, letters, windows)  # the mean over both strands if the model reads both
     if scorer.both_strands:
         return given[None]
-    return np.stack([given, _logits(scorer, other, windows)[::-1]])
+    return np.stack([given, _outputs(scorer, other, windows)[::-1]])
 
 
-def _logits(scorer: Scorer, letters: Ascii, windows: GenomeWindows) -> Floats:
-    """Return the logits (n,) of one model, computed separately for each window."""
+def _outputs(scorer: Scorer, letters: Ascii, windows: GenomeWindows) -> Floats:
+    """Return the outputs (n, C) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate(
-        [scorer.logits(views[start : start + BATCH]) for start in range(0, len(views), BATCH)]
+        [scorer.outputs(views[start : start + BATCH]) for start in range(0, len(views), BATCH)]
     )
+
+
+def position_outputs(scorer: Scorer | Ensemble, letters: Ascii) -> Floats:
+    """Return the outputs per position or bin of a sequence, averaged over the members.
+
+    Returns
+    -------
+    (2, n, C): row 0 for the forward strand, row 1 for the reverse complement, both in the order of
+    the forward strand. (1, n, C) for bins, whose outputs name their strand.
+    """
+
+    def read(strand: Ascii) -> Floats:
+        of_members = [scorer.objective.read(member, [strand])[0] for member in scorer.members]
+        return np.mean(of_members, axis=0)
+
+    if scorer.objective.outputs_per == "position":
+        return read(letters)[None]
+    return np.stack([read(letters), read(scorer.alphabet.reverse_complement(letters))[::-1]])
 
 
 @dataclass(frozen=True)
@@ -231,8 +262,8 @@ class SharedStem:
             return None
         return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
-    def logits(self, scorer: Scorer, letters: Ascii) -> Floats:
-        """Return the network's logits (n,) of the windows of a sequence.
+    def outputs(self, scorer: Scorer, letters: Ascii) -> Floats:
+        """Return the network's outputs (n, C) of the windows of a sequence.
 
         The sequence ends with the last window. A stack is not included.
         """
@@ -243,7 +274,7 @@ class SharedStem:
                 assert isinstance(member, AttentionBody)
                 assert isinstance(member.stem, stem.ConvStem)
                 batches = self._stems(tokens, scorer.network, member.stem)
-                of_members.append(torch.cat([_after_stem(member, x)[:, 0] for x in batches]))
+                of_members.append(torch.cat([_after_stem(member, x) for x in batches]))
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
     def _stems(self, tokens: Tensor, network: Network, convolve: stem.ConvStem) -> Iterator[Tensor]:

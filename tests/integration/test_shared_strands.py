@@ -17,7 +17,7 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits
+from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_outputs
 from selfattn_bio.sequence.alphabet import DNA
 
 RUN = """
@@ -128,11 +128,10 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     letters = np.random.default_rng(0).choice(bases, windows.span(9))
     assert SharedStem.of(scorer, windows) is not None
     views = [letters[start : start + 60] for start in range(0, 72, 8)]
-    found = strand_logits(scorer, letters, windows)
-    assert found.shape == (1, 9)
-    np.testing.assert_allclose(found[0], scorer.logits(views), rtol=0, atol=1e-5)
+    found = strand_outputs(scorer, letters, windows)
+    np.testing.assert_allclose(found, scorer.outputs(views)[None], rtol=0, atol=1e-5)
     monkeypatch.setattr(SharedStem, "of", lambda *_: None)
-    np.testing.assert_allclose(found, strand_logits(scorer, letters, windows), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, strand_outputs(scorer, letters, windows), rtol=0, atol=1e-5)
 
 
 def network_of(k=1, embedding=1.0, **model):

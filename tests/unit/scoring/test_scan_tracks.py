@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -11,16 +12,24 @@ import pyBigWig
 import pytest
 from commands import exit_code, run
 from genome_models import RUN, random_letters, run_file, scorer_of, write_genome, write_model
-from scipy.special import expit, logit
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import expit, logit, softmax
 
 from selfattn_bio import config, log
 from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
 from selfattn_bio.evaluation.calibration import Calibration
+from selfattn_bio.objectives.outputs import safe_names
+from selfattn_bio.scoring import bigwig
 from selfattn_bio.scoring import tracks as module
+from selfattn_bio.scoring.bigwig import open_bigwig
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.peaks import PeakFinder, unsuppressed
 from selfattn_bio.scoring.regions import parse_region
-from selfattn_bio.scoring.tracks import PeakFinder, Scan, _open_track, score_genome, unsuppressed
+from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
+from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 
 WINDOW, STRIDE = 60, 8
@@ -75,6 +84,80 @@ def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
         assert intervals(f"{name}.bw", "chrShort") == ()
     assert len(peaks) > 10
     assert peaks["probability"].tolist() == expit(peaks["log_odds"]).tolist()
+
+
+NUMBERS = {"columns": ("a", "b c", "d"), "center": (2.0, 0.0, 1.0), "scale": (3.0, 1.0, 0.5)}
+OBJECTIVES = {
+    "regression": config.RegressionObjective(**NUMBERS),
+    "multiclass": config.MulticlassObjective(column="k", classes=("x", "y", "z")),
+    "labels": config.LabelsObjective(column="s", classes="HEC"),
+    "bins": config.BinsObjective(points="p.bed", bin=20),
+}
+
+
+def by_hand(scorer, letters, strand):
+    """Return the scores (K, n) of the windows, positions or bins of a chromosome."""
+    read = letters if strand != "-" else DNA.reverse_complement(letters)
+    match scorer.objective.kind:
+        case "labels":
+            values = scorer.token_outputs([read])[0]
+            values = values[:: -1 if strand == "-" else 1]
+        case "bins":
+            odds = [f"probability_{each}" for each in "+-"]
+            values = logit(score_sequences(scorer, [read.tobytes().decode()])[odds].to_numpy())
+            return values.T
+        case _:
+            views = sliding_window_view(letters, WINDOW)[::STRIDE]
+            views = map(DNA.reverse_complement, views) if strand == "-" else views
+            values = scorer.outputs(list(views))
+    if scorer.objective.kind == "regression":
+        return (values * np.array(NUMBERS["scale"]) + np.array(NUMBERS["center"])).T
+    return logit(softmax(values, axis=-1)).T
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_tracks_of_every_output_equal_scores_by_hand(genome, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 200)
+    of_windows = kind in ("regression", "multiclass")
+    pattern = {"pattern": {"kind": "window", "window": 3}, "stem": {"kind": "conv", "pool": 4}}
+    run = RUN if of_windows else run_file(config.Tokens(k=1), **pattern)
+    members = [scorer_of(run.model_copy(update={"objective": OBJECTIVES[kind]}), i) for i in (0, 1)]
+    scorer, has_peaks = members[0], kind != "regression"
+    size, step = {"labels": (1, 1), "bins": (20, 20)}.get(kind, (WINDOW, STRIDE))
+    settings = {"window": WINDOW, "stride": STRIDE} if of_windows else {}
+    scan = Scan(**settings, threshold=0.4 if has_peaks else None)
+    peaks = scanned(scorer, genome, tmp_path / "x", scan=scan)
+    names = dict(zip(scorer.objective.section.output_names, ("a", "b_c", "d"), strict=False))
+    if kind != "regression":
+        names = {name: {"+": "plus", "-": "minus"}.get(name, name) for name in names}
+    strands = {"+": ".plus", "-": ".minus"} if kind != "bins" else {".": ""}
+    endings = [f"{word}.bw" for word in strands.values()]
+    endings += [".peaks.bed", ".summits.bed"] * has_peaks
+    expected = sorted(f"x.toy1.{name}{ending}" for name in names.values() for ending in endings)
+    assert sorted(path.name for path in tmp_path.glob("x.*")) == expected
+    for chrom, strand in itertools.product(("chrA", "chrB"), strands):
+        letters = genome.fetch(chrom)
+        scores = by_hand(scorer, letters, strand)
+        starts = np.arange(scores.shape[1]) * step
+        counts = np.convolve(letters == ord("N"), np.ones(size), "valid")[starts]
+        starts, scores = starts[counts <= size / 2], scores[:, counts <= size / 2]
+        for (name, safe), values in zip(names.items(), scores, strict=True):
+            found = np.array(intervals(tmp_path / f"x.toy1.{safe}{strands[strand]}.bw", chrom))
+            assert found[:, 0].tolist() == (starts + (size - step) // 2).tolist()
+            np.testing.assert_allclose(found[:, 2], values, rtol=0, atol=1e-5)
+            assert values.std() > 1e-3
+            if has_peaks:
+                by_track = peaks.groupby(["output", "chrom", "strand"])["start"].agg(set)
+                own = by_track.get((name, chrom, strand), set())
+                assert own <= set(starts[expit(values) >= 0.4])
+                assert bool(own) == bool((expit(values) >= 0.4).any())
+    if kind == "regression":  # the mean of two models
+        scanned(Ensemble(tuple(members)), genome, tmp_path / "both", scan=scan, regions="chrB")
+        values = np.mean([by_hand(each, genome.fetch("chrB"), "-") for each in members], axis=0)
+        for name, of_output in zip(names.values(), values, strict=True):
+            found = intervals(tmp_path / f"both.toy1.{name}.minus.bw", "chrB")
+            np.testing.assert_allclose([row[2] for row in found], of_output, atol=1e-5)
 
 
 def test_peaks_and_summits_are_bed6(genome, tmp_path):
@@ -238,7 +321,7 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
     def stops(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "strand_logits", stops)
+    monkeypatch.setattr(module, "strand_outputs", stops)
     with pytest.raises(KeyboardInterrupt):
         scanned(scorer_of(RUN), genome, tmp_path / "out" / "x")
     assert list((tmp_path / "out").iterdir()) == []
@@ -273,10 +356,23 @@ def test_scan_refuses_other_models_and_settings(genome, tmp_path):
     masked = run.model_copy(update={"objective": config.MaskedObjective()})
     with pytest.raises(ModelFolderError, match="'masked' does not score sequences"):
         load_dna_model(scorer_of(masked))
-    section = config.RegressionObjective(columns=("r",), center=(0.0,), scale=(1.0,))
-    numbers = run.model_copy(update={"objective": section})
-    with pytest.raises(ModelFolderError, match="scans need a binary model"):
-        scanned(scorer_of(numbers), genome, tmp_path / "x")
+    numbers, labels = (
+        scorer_of(run.model_copy(update={"objective": OBJECTIVES[kind]}))
+        for kind in ("regression", "labels")
+    )
+    for model, options, message in (
+        (numbers, {"scan": Scan(60, threshold=0.5)}, "threshold is a probability, but the outputs"),
+        (numbers, {"scan": Scan(60), "prior": 0.1}, "prior is for the probabilities of a binary"),
+        (labels, {}, "window, stride and anchor cannot be used with objective 'labels'"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            scanned(model, genome, tmp_path / "x", **options)
+    for names, name in ((("a b", "a-b"), "a_b"), (("Hot", "hot"), "hot"), (("é", "ü"), "_")):
+        with pytest.raises(ArgumentError, match=f"{names[0]!r} and {names[1]!r} would.*{name!r}"):
+            safe_names(names)
+    assert list(safe_names(["CD4+", "CD4-", "x-y", "a.b"]).values()) == [
+        *("CD4plus", "CD4minus", "x_y", "a.b")
+    ]
     for options, message in (
         ({"window": 0}, "window is 0; it must be at least 1 bp"),
         ({"separation": -1}, "separation is -1; it must be at least 1 bp"),
@@ -331,12 +427,12 @@ def test_decided_peaks_are_released():
 
 # ------------ full disk: pyBigWig raises no error
 def write_track(folder):
-    with _open_track(f"{folder}/scan.bw", SimpleNamespace(lengths={"chr1": 1000})) as write_values:
+    with open_bigwig(f"{folder}/scan.bw", {"chr1": 1000}) as write_values:
         write_values("chr1", np.arange(0, 500, 10), 10, np.linspace(0, 1, 50))
 
 
 def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(bigwig.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw") as caught:
         write_track(tmp_path)
     assert caught.value.errno == errno.ENOSPC
@@ -344,7 +440,7 @@ def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
 
 
 def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BIGWIG_END", b"\0\0\0\0")
+    monkeypatch.setattr(bigwig, "BIGWIG_END", b"\0\0\0\0")
     with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw"):
         write_track(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from selfattn_bio.baselines import Baseline, Setup
 from selfattn_bio.scoring import windows as module
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.stack import Stack
-from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, in_threads, strand_logits, unit
+from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, in_threads, strand_outputs, unit
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -32,7 +32,7 @@ def both_strands(scorer):
 def one_by_one(scorer, letters, windows):
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     strands = (views, [*map(DNA.reverse_complement, views)])
-    return np.stack([scorer.logits(each) for each in strands])
+    return np.stack([scorer.outputs(each) for each in strands])
 
 
 PROMOTER = conv(pool=8, second_kernel=5)
@@ -64,7 +64,9 @@ def test_shared_stem_scores_equal_single_windows(case, monkeypatch):
     letters[200 : 200 + 9] = ord("N")
     expected = one_by_one(scorer, letters, windows)
     assert (SharedStem.of(scorer, windows) is None) == (case in PLAIN)
-    np.testing.assert_allclose(strand_logits(scorer, letters, windows), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        strand_outputs(scorer, letters, windows), expected, rtol=0, atol=1e-5
+    )
     assert expected.std() > 1e-3  # otherwise every comparison would pass
 
 
@@ -92,7 +94,7 @@ def test_shared_stem_with_a_stack(strands):
         scorer = both_strands(scorer)
     assert SharedStem.of(scorer, windows) is not None
     expected = one_by_one(scorer, letters, windows)[: 1 if strands == "both" else 2]
-    found = strand_logits(scorer, letters, windows)
+    found = strand_outputs(scorer, letters, windows)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
@@ -100,8 +102,8 @@ def test_shared_stem_averages_models():
     runs = conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4})
     members = tuple(scorer_of(run, seed) for seed, run in enumerate(runs))
     windows, letters = GenomeWindows(150, 8), random_letters(GenomeWindows(150, 8).span(4))
-    expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
-    np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
+    expected = np.mean([strand_outputs(member, letters, windows) for member in members], axis=0)
+    np.testing.assert_allclose(strand_outputs(Ensemble(members), letters, windows), expected)
     assert unit(Ensemble(members)) == 8
 
 
@@ -109,12 +111,12 @@ def test_shared_stem_averages_models():
 def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     windows, one = GenomeWindows(150, 16), scorer_of(run_file(stem=stem))
     scorer, letters = both_strands(one), random_letters(windows.span(5))
-    given, read, plain = strand_logits(one, letters, windows), [], Scorer.of_each
+    given, read, plain = strand_outputs(one, letters, windows), [], Scorer.of_each
     monkeypatch.setattr(Scorer, "of_each", lambda *inputs: read.append(1) or plain(*inputs))
-    found = strand_logits(scorer, letters, windows)
+    found = strand_outputs(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
     np.testing.assert_allclose(found, given.mean(axis=0, keepdims=True), atol=1e-5)
-    mixed = strand_logits(Ensemble((one, scorer)), letters, windows)
+    mixed = strand_outputs(Ensemble((one, scorer)), letters, windows)
     np.testing.assert_allclose(mixed, (given + found) / 2, atol=1e-5)
 
 
@@ -125,7 +127,7 @@ def test_number_and_stride_of_windows():
         with pytest.raises(ValueError, match=f"stride {stride} is not between 1 and the window"):
             GenomeWindows(10, stride)
     with pytest.raises(ValueError, match="67 bases do not end with a window of 60 bp at a stride"):
-        strand_logits(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
+        strand_outputs(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
     assert unit(scorer_of(conv(pool=4, tokens={"k": 3, "stride": 2}))) == 8
     assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1
 
