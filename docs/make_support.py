@@ -144,6 +144,11 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
     def evaluate() -> None:
         baselines.extend(study.evaluate().baselines.values())
 
+    def score_variants() -> object:
+        if alphabet == "protein":
+            return selfattn_bio.score_substitutions(model, "positives.fa", "s0")
+        return selfattn_bio.score_variants(model, "genome.fa", "a.vcf")
+
     def train_stack() -> None:
         text = run_file(alphabet, objective) + STACK
         stacked = selfattn_bio.Study(run_file_of(text, Path("run.toml")), "stacked")
@@ -156,7 +161,7 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "evaluate": worked(evaluate),
         "score": worked(lambda: selfattn_bio.score_files(model, "all.fa", "scores.tsv")),
         "embed": worked(lambda: selfattn_bio.embed(model, "all.fa")),
-        "variants": worked(lambda: selfattn_bio.score_variants(model, "genome.fa", "a.vcf")),
+        "variants": worked(score_variants),
         "scan": worked(lambda: selfattn_bio.score_genome(model, "genome.fa", "scan")),
         "attributions": worked(
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))

@@ -188,13 +188,19 @@ def scan(arguments: Namespace) -> None:
 @command(
     MODELS,
     ALLOW_MODULE,
-    path("--genome", "genome of the variants, plain or bgzip", "FASTA", required=True),
+    path(
+        "--genome",
+        "genome of the variants, plain or bgzip; for a protein model the sequences",
+        "FASTA",
+        required=True,
+    ),
     one_of(
         path("--vcf", "variants to score; plain, gz or bgzip, sorted or not"),
         option(
             "--region",
             metavar="CHROM:FIRST-LAST",
-            help="score all substitutions in this region, 1-based inclusive as in samtools",
+            help="score all substitutions in this region, 1-based inclusive as in samtools; a name "
+            "alone is a complete chromosome or protein",
         ),
     ),
     PREFIX,
@@ -209,13 +215,15 @@ def variants(arguments: Namespace) -> None:
     writes PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO.
     --region also writes PREFIX.saturation.svg. A model that is not binary has the columns
     ref_OUTPUT, alt_OUTPUT and effect_OUTPUT and the field SAB_EFFECT_OUTPUT for each class, label
-    or column, and one plot of each.
+    or column, and one plot of each. With several outputs, the column largest_effect names the one
+    that changes most.
 
     All windows have the same length: a deletion brings in more bases on the right, an insertion
     pushes some out. Lines whose REF differs from the genome are not scored; if they are more than
     5 %, the file is refused. Files with symbolic alleles or breakends are refused as well. A region
     that fits into the window is scored in one window around its middle. In a longer region, each
-    position has a window around it.
+    position has a window around it. A model of proteins scores the substitutions in a sequence of
+    a FASTA file, in the complete sequence: --genome proteins.fa --region ID.
 
     example: selfattn-bio variants --model results/promoter/model \\
       --genome dm3.fa --vcf my.vcf.gz --rc --output my

@@ -1,4 +1,4 @@
-"""Score the variants of a VCF file, or all substitutions in a region of a genome."""
+"""Score the variants of a VCF file, or all substitutions in a region of a genome or protein."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import parse_region
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.variants import (
     MEANING,
     VariantBatch,
@@ -34,17 +35,17 @@ from selfattn_bio.scoring.variants import (
     substitutions,
 )
 from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_other_assembly
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, get_alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile
 
-Motifs = dict[str, Floats]  # name to (width, 4) probabilities
-BASES = list("ACGT")
+Motifs = dict[str, Floats]  # name to (width, A) probabilities
 
 
 @dataclass(frozen=True, repr=False)
 class Substitutions(TableResult):
-    """The effects of all single-base substitutions in a region of a genome.
+    """The effects of all substitutions of one base or residue in a region of a genome or protein.
 
     Attributes
     ----------
@@ -53,10 +54,13 @@ class Substitutions(TableResult):
         motifs_gained if motifs were given.
     units
         The unit of the effect on each output. The output of a binary model is named "".
+    alphabet
+        "dna" or "protein".
     """
 
     table: pd.DataFrame
     units: Mapping[str, str] = field(default_factory=lambda: {"": "logits"})
+    alphabet: str = "dna"
 
     def __repr__(self) -> str:
         chrom, first, last = self.table["chrom"].iloc[0], *self.table["pos"].iloc[[0, -1]]
@@ -70,9 +74,9 @@ class Substitutions(TableResult):
     def plot(self, region: PlotRegion = None, output: str | None = None) -> DisplayedFigure:
         """Draw the effect of each substitution, and above it the mean loss at each position.
 
-        A reference base is as tall as the mean loss of its substitutions: minus their mean effect.
-        The heat map below has one row per alternative base. Positions without a substitution stay
-        empty.
+        A reference letter is as tall as the mean loss of its substitutions: minus their mean
+        effect. The heat map below has one row per alternative letter. Positions without a
+        substitution stay empty.
 
         Parameters
         ----------
@@ -99,14 +103,16 @@ class Substitutions(TableResult):
         shown = self.table[self.table["pos"].between(start + 1, end)]
         if shown.empty:
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
-        figure = DisplayedFigure(figsize=(figure_width(end - start), 3.2), layout="constrained")
-        letters, heat = figure.subplots(2, 1, sharex=True)
+        known = list(get_alphabet(self.alphabet).letters)
+        size = figure_width(end - start), 2.4 + 0.2 * len(known)
+        figure = DisplayedFigure(figsize=size, layout="constrained")
+        letters, heat = figure.subplots(2, 1, sharex=True, height_ratios=(4, len(known)))
         table = shown.pivot_table(effect, "pos", "alt")
-        by_base = table.reindex(range(start + 1, end + 1), columns=BASES).to_numpy(float)
+        by_base = table.reindex(range(start + 1, end + 1), columns=known).to_numpy(float)
         heights = np.zeros_like(by_base)
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
-            heights[pos - start - 1, BASES.index(ref)] = -effects[pos]
-        track(heights, start=start).draw(letters)
+            heights[pos - start - 1, known.index(ref)] = -effects[pos]
+        track(heights, "".join(known), start).draw(letters)
         letters.set_ylabel(f"mean loss ({unit})")
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
@@ -116,9 +122,9 @@ class Substitutions(TableResult):
             vmax=limit,
             aspect="auto",
             interpolation="nearest",
-            extent=(start, end, len(BASES), 0),
+            extent=(start, end, len(known), 0),
         )
-        heat.set_yticks(np.arange(len(BASES)) + 0.5, BASES)
+        heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (0-based)")
         number_positions(heat, start, end)
         figure.colorbar(image, ax=[letters, heat], label=f"effect ({unit})", shrink=0.8)
@@ -146,17 +152,20 @@ def score_substitutions(
     *,
     motifs: str | Path | None = None,
 ) -> Substitutions:
-    """Score all single-base substitutions in a region, in one window if the region fits into it.
+    """Score all substitutions in a region, in one window if the region fits into it.
 
-    In a longer region, each position has a window around it. A warning is logged if the genome is
+    In a longer region, each position has a window around it. In a protein, the window is the
+    complete sequence. A warning is logged if the genome is
     named differently from the assembly of the training records.
 
     Parameters
     ----------
-    model, genome, options
-        As for `score_variants`.
+    model
+        As for `score_variants`, but it may also be a model of proteins.
+    genome, options
+        As for `score_variants`; for a model of proteins, the FASTA file of the sequences.
     region
-        CHROM:FIRST-LAST, 1-based inclusive as in samtools.
+        CHROM:FIRST-LAST, 1-based inclusive as in samtools; ID for a complete protein.
     motifs
         MEME, JASPAR or TRANSFAC file, to list the motifs that each substitution destroys and
         creates.
@@ -164,30 +173,33 @@ def score_substitutions(
     Raises
     ------
     GenomeError
-        If the region is malformed, is not on the genome, or has no A, C, G or T.
+        If the region is malformed, is not on the genome, or has no letter that can be replaced.
     DatabaseError
         If the file of motifs cannot be read.
     ModelFolderError, ValueError
         As for `score_variants`.
     """
-    ppms = None if motifs is None else read_motifs(motifs)
-    scorer = _opened(model, genome, options)
+    own = load_dna_model(model, (DNA.name, PROTEIN.name))
+    ppms = None if motifs is None else read_motifs(motifs, own.alphabet)
+    scorer = _opened(own, genome, options)
     genome, options = scorer.genome, scorer.options
     found = parse_region(region, genome)
     length = found.end - found.start
-    one = length <= scorer.size and options.placements == 1
+    one = length <= scorer.size(found.chrom) and options.placements == 1
     LOG.info(
-        f"{found.chrom}:{found.start + 1}-{found.end}: {length} bp, "
+        f"{found.chrom}:{found.start + 1}-{found.end}: {length} {own.alphabet.unit}, "
         f"{'all in one window' if one else 'each in its own window'}"
     )
     if one:
         scorer = replace(scorer, options=replace(options, around=found.start + length // 2))
     variants = substitutions(genome.with_soft_mask(scorer.model.policy.soft_mask), found)
-    tables = [_with_changes(batch, ppms) for batch in scorer.batches(variants)]
+    tables = [_with_changes(batch, ppms, own.alphabet) for batch in scorer.batches(variants)]
     if not tables:
-        message = "the region has no A, C, G or T that the model reads"
+        known = ", ".join(own.alphabet.letters[:-1]) + f" or {own.alphabet.letters[-1]}"
+        message = f"the region has no {known} that the model reads"
         raise GenomeError(message, place=f"{genome.path} {region}")
-    return Substitutions(pd.concat(tables, ignore_index=True), scorer.units)
+    table = pd.concat(tables, ignore_index=True)
+    return Substitutions(table, scorer.units, own.alphabet.name)
 
 
 def annotate_variants(
@@ -229,10 +241,11 @@ def annotate_variants(
     DatabaseError
         If the file of motifs cannot be read.
     """
+    own = load_dna_model(model)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     source = VcfFile(vcf, genome)
     ppms = None if motifs is None else read_motifs(motifs)
-    scorer = _opened(model, genome, options)
+    scorer = _opened(own, genome, options)
     lines, wrong, first = check_reference(source, mismatches)
     differs = f"REF differs from the genome in {wrong}: {first}"
     LOG.info(
@@ -241,7 +254,7 @@ def annotate_variants(
     counts = Counter[str]()
     with open_writer(output, source, _name(model), scorer.units) as writer:
         for batch in scorer.batches(source):
-            writer.write(batch.variants, _with_changes(batch, ppms))
+            writer.write(batch.variants, _with_changes(batch, ppms, DNA))
             counts.update(batch.table["status"])
     for line in _status_lines(counts):
         LOG.info(line)
@@ -249,10 +262,10 @@ def annotate_variants(
 
 
 def _opened(
-    model: Models, genome: Genome | str | Path, options: VariantOptions | None
+    scorer: Scorer | Ensemble, genome: Genome | str | Path, options: VariantOptions | None
 ) -> VariantScorer:
-    """Open model and genome, and warn if the genome has another name than the assembly."""
-    genome, scorer = genome if isinstance(genome, Genome) else Genome(genome), load_dna_model(model)
+    """Open the genome of a model, and warn if it has another name than the assembly."""
+    genome = genome if isinstance(genome, Genome) else Genome(genome, scorer.alphabet)
     warn_of_other_assembly(scorer, assembly_of(genome))
     return VariantScorer(scorer, genome, options or VariantOptions())
 
@@ -269,7 +282,7 @@ def _status_lines(counts: Counter[str]) -> list[str]:
     return [f"{counted(count, 'allele')} {MEANING[status]}" for status, count in counts.items()]
 
 
-def _with_changes(batch: VariantBatch, motifs: Motifs | None) -> pd.DataFrame:
+def _with_changes(batch: VariantBatch, motifs: Motifs | None, alphabet: Alphabet) -> pd.DataFrame:
     """Return the table of a batch, with motifs_lost and motifs_gained if there are motifs.
 
     The first window of each allele is searched. Alleles without a score have empty values.
@@ -283,5 +296,5 @@ def _with_changes(batch: VariantBatch, motifs: Motifs | None) -> pd.DataFrame:
         ref, alt = batch.table["ref"].iloc[i], batch.table["alt"].iloc[i]
         refs.append((pair.ref[0], at, at + len(ref)))
         alts.append((pair.alt[0], at, at + len(alt)))
-    found = changed_motifs(motifs, refs, alts).set_axis([i for i, _ in known])
+    found = changed_motifs(motifs, refs, alts, alphabet).set_axis([i for i, _ in known])
     return batch.table.join(found.reindex(range(len(batch.table)), fill_value=""))

@@ -200,16 +200,21 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
 
 
 def changed_motifs(
-    ppms: Mapping[str, Floats], refs: Sequence[AlleleWindow], alts: Sequence[AlleleWindow]
+    ppms: Mapping[str, Floats],
+    refs: Sequence[AlleleWindow],
+    alts: Sequence[AlleleWindow],
+    alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
     Parameters
     ----------
     ppms
-        Motif name to (width, 4) probabilities.
+        Motif name to (width, A) probabilities.
     refs, alts
         One window per variant, with the reference and with the alternative allele.
+    alphabet
+        DNA or protein.
 
     Returns
     -------
@@ -218,18 +223,20 @@ def changed_motifs(
     """
     rows = [
         [";".join(name for name in ppms if name in some) for some in (ref - alt, alt - ref)]
-        for ref, alt in zip(_touched(ppms, refs), _touched(ppms, alts), strict=True)
+        for ref, alt in zip(*(_touched(ppms, each, alphabet) for each in (refs, alts)), strict=True)
     ]
     return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
 
 
-def _touched(ppms: Mapping[str, Floats], windows: Sequence[AlleleWindow]) -> list[set[str]]:
+def _touched(
+    ppms: Mapping[str, Floats], windows: Sequence[AlleleWindow], alphabet: Alphabet
+) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []
     width = max((len(ppm) for ppm in ppms.values()), default=0)
     cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
-    hits = find_hits(ppms, {}, cut, HIT_P)
+    hits = find_hits(ppms, {}, cut, HIT_P, alphabet)
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)

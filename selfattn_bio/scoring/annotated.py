@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,13 @@ import pysam
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.files import check_not_input, whole_file
+from selfattn_bio.objectives.outputs import safe_names
 from selfattn_bio.scoring.table import append_rows
-from selfattn_bio.scoring.variants import column
+from selfattn_bio.scoring.variants import SCORED, column
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 
 INFO = COLUMNS.index("INFO")
+TEXT = "SAB_LARGEST_EFFECT"  # the only field that is not a number
 OF_BINARY = {  # name in INFO of a binary model -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
     "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
@@ -33,27 +34,31 @@ OF_BINARY = {  # name in INFO of a binary model -> (column of the table, descrip
 def info_fields(units: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the INFO fields of a model's outputs: name -> (column of the table, description).
 
-    A binary model has those of `OF_BINARY`, other models one field per output, `SAB_EFFECT_OUTPUT`.
-    Other characters than letters, digits and "." become "_", and outputs that would then share a
-    name are numbered.
+    A binary model has those of `OF_BINARY`, other models one field per output, `SAB_EFFECT_OUTPUT`
+    with the `safe_names` of the outputs, and with several outputs the one that changes most.
 
     Parameters
     ----------
     units
         The unit of each output (`VariantScorer.units`).
+
+    Raises
+    ------
+    ArgumentError
+        If two outputs would have the same field.
     """
     if list(units) == [""]:
         return OF_BINARY
-    names = [re.sub(r"[^0-9A-Za-z_.]", "_", name) for name in units]
-    if len(set(names)) < len(names):
-        names = [str(number) for number in range(1, len(names) + 1)]
-    return {
+    fields = {
         f"SAB_EFFECT_{name}": (
             column("effect", output),
-            f"{output} with the alternative minus {output} with the reference allele ({unit})",
+            f"{output} with the alternative minus {output} with the reference allele "
+            f"({units[output]})",
         )
-        for name, (output, unit) in zip(names, units.items(), strict=True)
+        for output, name in safe_names(list(units)).items()
     }
+    text = "output that changes most, relative to its scale in the training records"
+    return fields | ({TEXT: ("largest_effect", text)} if len(units) > 1 else {})
 
 
 class VariantWriter:
@@ -111,7 +116,8 @@ def open_writer(
             raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
     name = one_line(model).replace('"', "'")
     described = [
-        f'##INFO=<ID={field},Number=A,Type=Float,Description="{text}, by selfattn_bio, {name}">'
+        f"##INFO=<ID={field},Number=A,Type={'String' if field == TEXT else 'Float'},"
+        f'Description="{text}, by selfattn_bio, {name}">'
         for field, (_, text) in fields.items()
     ]
     with (
@@ -133,10 +139,14 @@ def _info(before: str, rows: pd.DataFrame, columns: Mapping[str, str]) -> str:
 
     It is unchanged if no allele is scored.
     """
-    if rows[list(columns.values())].isna().all(axis=None):
+    if not (rows["status"] == SCORED).any():
         return before
-    fields = [
-        f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}"
-        for name, column in columns.items()
-    ]
+    fields = [f"{name}={','.join(map(_text, rows[column]))}" for name, column in columns.items()]
     return ";".join([*([before] if before not in (".", "") else []), *fields])
+
+
+def _text(value: float | str) -> str:
+    """Return a number, or the name of an output, as in INFO."""
+    if value == "" or pd.isna(value):
+        return "."
+    return safe_names([value])[value] if isinstance(value, str) else f"{value:.6g}"

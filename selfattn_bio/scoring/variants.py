@@ -1,6 +1,7 @@
 """Score variants: compare the window with the reference allele to that with the alternative allele.
 
-Models of DNA of any objective: each output of the objective has an effect, in its unit.
+Models of any objective: each output of the objective has an effect, in its unit. Windows of
+proteins are complete sequences.
 """
 
 from __future__ import annotations
@@ -38,8 +39,6 @@ MEANING = {  # description of each status
     NO_WINDOW: "not scored: too long for the window, or too close to the end of the chromosome",
     MASKED: "not scored: REF has soft-masked bases, which the model reads as N",
 }
-NAMED = "ACGT"  # only these bases can contradict each other
-NAMED_CODES = np.frombuffer(NAMED.encode(), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class VariantOptions:
     Attributes
     ----------
     window
-        Window size in bp. None for the length of the model's training records.
+        Window size. None for the length of the model's training records, in proteins for the
+        complete sequence.
     placements
         Number of windows per variant whose scores are averaged. With one, the first base of the
         variant is in the middle of the window. With several, it is at evenly spaced positions in
@@ -159,10 +159,11 @@ def score_variants(
     GenomeError, ModelFolderError, ValueError
         As for `score_genome`.
     """
+    own = load_dna_model(model)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     variants = VcfFile(vcf, genome)
     check_reference(variants)
-    scorer = VariantScorer(load_dna_model(model), genome, options or VariantOptions())
+    scorer = VariantScorer(own, genome, options or VariantOptions())
     return pd.concat([batch.table for batch in scorer.batches(variants)], ignore_index=True)
 
 
@@ -205,34 +206,36 @@ def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
     """
     end = variant.start + len(variant.ref)
     there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
+    known = genome.alphabet.letters  # only these can contradict each other
     differs = any(
-        own != other and own in NAMED and other in NAMED
+        own != other and own in known and other in known
         for own, other in zip(variant.ref, there, strict=True)
     )
     return there if differs else None
 
 
 def substitutions(genome: Genome, region: Region) -> Iterator[VcfVariant]:
-    """Yield all single-base variants of a region in order of position.
+    """Yield all variants of a single base or residue in a region, in order of position.
 
-    Positions with an ambiguous base in the genome are skipped.
+    Positions with an ambiguous letter in the genome are skipped.
     """
-    chrom = region.chrom
+    chrom, letters = region.chrom, genome.alphabet.letters
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
-        if letter in NAMED:
-            others = tuple(other for other in NAMED if other != letter)
+        if letter in letters:
+            others = tuple(other for other in letters if other != letter)
             yield VcfVariant(f"{chrom}:{start}", chrom, chrom, start, ".", letter, others)
 
 
 @dataclass(frozen=True)
 class VariantScorer:
-    """Score variants of a genome with a model of DNA and `VariantOptions`.
+    """Score variants of a genome, or of proteins, with a model and `VariantOptions`.
 
     Raises
     ------
     ArgumentError
-        If an option does not fit the model: `rc` for outputs whose strands cannot be averaged, a
-        `prior` for a model that is not binary, or no window size.
+        If an option does not fit the model: `rc` for proteins or outputs whose strands cannot be
+        averaged, a `prior` for a model that is not binary, or no window size. Also if an open
+        genome has another alphabet than the model.
     """
 
     model: Scorer | Ensemble
@@ -240,7 +243,11 @@ class VariantScorer:
     options: VariantOptions
 
     def __post_init__(self) -> None:
-        objective = self.model.objective
+        objective, alphabet = self.model.objective, self.model.alphabet.name
+        if self.genome.alphabet.name != alphabet:
+            raise ArgumentError(f"the model reads {alphabet}; pass the path of the FASTA file")
+        if self.options.rc and not self.model.alphabet.has_complement:
+            raise ArgumentError(f"rc cannot be used with {alphabet}, which has no reverse strand")
         if self.options.rc and objective.no_strand_mean:
             raise ArgumentError(
                 f"rc cannot be used with objective {objective.kind!r}, whose outputs on the two "
@@ -248,10 +255,11 @@ class VariantScorer:
             )
         prior_shift(self.model, self.options.prior)
 
-    @cached_property
-    def size(self) -> int:
-        """Return the window size."""
-        return window_size(self.model, self.options.window)
+    def size(self, chrom: str) -> int:
+        """Return the window size: by default that of the records, or the length of a protein."""
+        is_dna = self.model.alphabet.has_complement
+        complete = None if is_dna else self.genome.lengths[chrom]
+        return window_size(self.model, self.options.window or complete)
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
@@ -275,8 +283,9 @@ class VariantScorer:
             pairs, status = [], []
             for variant, alt in rows:
                 unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
-                starts = self.options.starts(variant, self.size)
-                pair = None if unfit else windows_of(read, variant, alt, starts, self.size)
+                size = self.size(variant.name)
+                starts = self.options.starts(variant, size)
+                pair = None if unfit else windows_of(read, variant, alt, starts, size)
                 pairs.append(pair)
                 status.append(unfit or (NO_WINDOW if pair is None else SCORED))
             yield VariantBatch(batch, self._table(rows, status, pairs), pairs)
@@ -340,7 +349,8 @@ class VariantScorer:
     ) -> Floats:
         """Return the percentage of random substitutions with a smaller effect, (outputs,)."""
         rng = np.random.default_rng(zlib.crc32(f"{variant.chrom}:{variant.start + 1}".encode()))
-        mutants = random_substitutions(pair, len(variant.ref), self.options.background, rng)
+        length, letters = len(variant.ref), self.model.alphabet.letters
+        mutants = random_substitutions(pair, length, self.options.background, rng, letters)
         if not len(mutants):
             return np.full_like(effect, np.nan)
         effects = self._values(mutants).mean(axis=0) - ref[:, None]
@@ -404,7 +414,11 @@ def windows_of(
 
 
 def random_substitutions(
-    pair: AllelePair, ref_length: int, number: int, rng: np.random.Generator
+    pair: AllelePair,
+    ref_length: int,
+    number: int,
+    rng: np.random.Generator,
+    letters: str = DNA.letters,
 ) -> Ascii:
     """Return windows with the reference in which another base is replaced.
 
@@ -416,22 +430,25 @@ def random_substitutions(
         Length of REF, whose bases are not replaced.
     number
         Number of substitutions, or fewer if there are not as many different ones.
+    letters
+        The bases or residues.
 
     Returns
     -------
     (number, P, size); the P windows of a substitution have it at the same position of the genome.
     """
-    size = pair.ref.shape[1]
+    size, named = pair.ref.shape[1], np.frombuffer(letters.encode(), np.uint8)
     # relative to the variant, within all windows
     places = np.arange(-pair.positions.min(), size - pair.positions.max())
     places = places[(places < 0) | (places >= ref_length)]
-    places = places[np.isin(pair.ref[0, pair.positions[0] + places], NAMED_CODES)]
-    chosen = rng.permutation(3 * len(places))[:number]
-    mutants = np.repeat(pair.ref[None], len(chosen), axis=0)
-    for windows, place, other in zip(mutants, places[chosen // 3], chosen % 3, strict=True):
+    places = places[np.isin(pair.ref[0, pair.positions[0] + places], named)]
+    each, other = np.divmod(
+        rng.permutation((len(named) - 1) * len(places))[:number], len(named) - 1
+    )
+    mutants = np.repeat(pair.ref[None], len(each), axis=0)
+    for windows, place, number in zip(mutants, places[each], other, strict=True):
         at = pair.positions + place
-        others = np.setdiff1d(NAMED_CODES, windows[0, at[0]])
-        windows[np.arange(len(at)), at] = others[other]
+        windows[np.arange(len(at)), at] = np.setdiff1d(named, windows[0, at[0]])[number]
     return mutants
 
 

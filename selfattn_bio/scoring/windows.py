@@ -7,7 +7,7 @@ the ends of a window. `Scorer.outputs` on each window gives the same numbers up 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -62,13 +62,15 @@ class GenomeWindows:
         return (number - 1) * self.stride + self.size
 
 
-def load_dna_model(model: Models) -> Scorer | Ensemble:
+def load_dna_model(model: Models, allowed: Collection[str] = (DNA.name,)) -> Scorer | Ensemble:
     """Load a model that scores windows of a genome; a loaded model is accepted as well.
+
+    `allowed` names the alphabets that it may read.
 
     Raises
     ------
     ModelFolderError
-        As for `load`, or if the model does not read DNA or does not score sequences.
+        As for `load`, or if the model reads another alphabet or does not score sequences.
     ArgumentError
         If the model has two inputs, or is a baseline.
     """
@@ -76,9 +78,10 @@ def load_dna_model(model: Models) -> Scorer | Ensemble:
     kind = scorer.run.objective.kind  # a baseline has no run file, and raises
     check_one_input(scorer, "scoring a genome")
     place = str(scorer.members[0].folder or "")
-    if scorer.alphabet.name != DNA.name:
+    if scorer.alphabet.name not in allowed:
         message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
-        raise ModelFolderError(message, place=place)
+        hint = "For substitutions in a protein, name a region: its id, or ID:FIRST-LAST"
+        raise ModelFolderError(message, place=place, hint=hint)
     if not scorer.objective.outputs:
         message = f"a model of objective {kind!r} does not score sequences"
         raise ModelFolderError(message, place=place)
@@ -101,7 +104,8 @@ def window_size(scorer: Scorer | Ensemble, requested: int | None) -> int:
             hint="Set window of Scan or VariantOptions in Python",
         )
     if size < (least := max(member.shortest for member in scorer.members)):
-        raise ArgumentError(f"a window of {size} bp is too short; the model needs {least} bp")
+        unit = scorer.alphabet.unit
+        raise ArgumentError(f"a window of {size} {unit} is too short; the model needs {least}")
     return size
 
 

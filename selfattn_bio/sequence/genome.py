@@ -1,4 +1,4 @@
-"""Random access to an indexed genome.
+"""Random access to an indexed genome, or to a FASTA file of proteins.
 
 Reads plain and bgzip FASTA and accepts chromosome names with or without "chr".
 `sequence.faidx` creates the index; pysam reads the file.
@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from selfattn_bio.arrays import Bools
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.log import LOG
-from selfattn_bio.sequence.alphabet import DNA, printable
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
 from selfattn_bio.sequence.faidx import index_of
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
-# index 0 reads soft-masked bases as usual, index 1 as N
-_POLICIES = (SequencePolicy(DNA), SequencePolicy(DNA, "hard"))
 _SHOWN = 8  # chromosome names shown in an error
 
 
@@ -45,6 +43,8 @@ class Genome:
     ----------
     path
         FASTA file.
+    alphabet
+        Its letters; protein for the sequences of a protein model.
 
     Attributes
     ----------
@@ -61,11 +61,12 @@ class Genome:
         within a record; or if the index cannot be written anywhere.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, alphabet: Alphabet = DNA) -> None:
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)
-        self._hard = False  # whether soft-masked bases are read as N
+        self.alphabet = alphabet
+        self._policy = SequencePolicy(alphabet)
         self._mapped = False  # whether the message about differing names was printed
         self._file: pysam.FastaFile | None = None
         self._process = 0  # id of the process that opened the file
@@ -87,7 +88,7 @@ class Genome:
         if soft_mask != "hard":
             return self
         view = copy.copy(self)  # opens its own handle
-        view._hard = True
+        view._policy = SequencePolicy(self.alphabet, soft_mask)
         return view
 
     def close(self) -> None:
@@ -149,7 +150,7 @@ class Genome:
             raise ValueError(f"invalid strand {strand!r} (expected + or -)")
         chrom, end = self._checked(chrom, start, end)
         letters, _ = self._decoded(chrom, start, end)
-        return letters if strand == "+" else DNA.reverse_complement(letters)
+        return letters if strand == "+" else self.alphabet.reverse_complement(letters)
 
     def fetch_masked(
         self, chrom: str, start: int = 0, end: int | None = None
@@ -177,13 +178,13 @@ class Genome:
     def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
         """Return the bases as upper-case ASCII, and the bytes of the file."""
         raw = self._read(chrom, start, end)
-        if foreign := raw.translate(None, DNA.readable):
+        if foreign := raw.translate(None, self.alphabet.readable):
             at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
             raise GenomeError(
-                f"invalid {printable(foreign[0])} at {at} (expected {DNA.description})",
+                f"invalid {printable(foreign[0])} at {at} (expected {self.alphabet.description})",
                 place=str(self.path),
             )
-        return np.frombuffer(raw.translate(_POLICIES[self._hard].table), np.uint8), raw
+        return np.frombuffer(raw.translate(self._policy.table), np.uint8), raw
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:

@@ -290,7 +290,7 @@ def test_window_is_the_record_length_of_the_folder(genome, tmp_path):
         assert Scan().windows(load(model)) == GenomeWindows(72, 4)
     with pytest.raises(ArgumentError, match="the window size is unknown"):
         window_size(scorer_of(RUN), None)
-    with pytest.raises(ArgumentError, match="a window of 2 bp is too short; the model needs 3 bp"):
+    with pytest.raises(ArgumentError, match="a window of 2 bp is too short; the model needs 3"):
         window_size(load(folders), 2)
     scan = Scan(stride=STRIDE, threshold=0.01)
     options, models = {"prior": 0.1, "scan": scan}, (load(folders[0]), folders[0])

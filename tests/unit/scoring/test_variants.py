@@ -14,7 +14,7 @@ from letters import ppm_of
 from scipy.special import expit
 
 from selfattn_bio import config
-from selfattn_bio.errors import ArgumentError, VariantFileError
+from selfattn_bio.errors import ArgumentError, ModelFolderError, VariantFileError
 from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.base import spread
@@ -104,6 +104,7 @@ PARTS = {"family": CLASSES, "number": config.RegressionPart(**NUMBERS)}
 OBJECTIVES = {
     "binary": config.BinaryObjective(),
     "multilabel": config.MultilabelObjective(columns=("u", "v")),
+    "regression": config.RegressionObjective(**NUMBERS),
     "several": config.SeveralObjective(parts=PARTS),
     "labels": config.LabelsObjective(column="s", classes="HEC"),
     "bins": config.BinsObjective(points="p.bed", bin=4),
@@ -184,7 +185,13 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
             assert record.info[field] == pytest.approx(table[f"effect_{name}"], abs=1e-4)
             assert f"({unit}), by selfattn_bio" in header[field].description
             assert table[f"effect_percentile_{name}"].between(0, 100).all()
-    assert list(info_fields({"+": "log", "-": "log"})) == ["SAB_EFFECT_1", "SAB_EFFECT_2"]
+        assert list(record.info["SAB_LARGEST_EFFECT"]) == table["largest_effect"].tolist()
+    fields = ["SAB_EFFECT_plus", "SAB_EFFECT_minus", "SAB_LARGEST_EFFECT"]
+    assert list(info_fields({"+": "log", "-": "log"})) == fields
+    with pytest.raises(
+        ArgumentError, match="'a b' and 'a-b' would both be 'a_b' in names of files"
+    ):
+        info_fields({"a b": "", "a-b": ""})
     found = score_substitutions(scorer, genome, "chrA:201-203", VariantOptions(60))
     letters, _, bar = found.plot(output="number.c").axes
     assert (letters.get_ylabel(), bar.get_ylabel()) == ("mean loss (c)", "effect (c)")
@@ -195,6 +202,34 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
         found.plot(output="c")
     found.save(tmp_path / "b")
     assert len(list(tmp_path.glob("b.saturation.*.svg"))) == 6
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OBJECTIVES if kind != "bins"])
+def test_substitutions_of_a_protein(tmp_path, kind):
+    data = RUN.data.model_copy(update={"alphabet": "protein"})
+    changes = {"data": data, "tokens": config.Tokens(k=1), "objective": OBJECTIVES[kind]}
+    scorer = scorer_of(RUN.model_copy(update=changes))
+    proteins = {"p|1": "MKTAYIAKXQRQISFVKSHFSRQ", "p2": "MNWWYQEDAS"}
+    path = write_genome(tmp_path / "p.fa", proteins)
+    outputs, letters = scorer.objective.outputs, "ACDEFGHIKLMNPQRSTVWY"
+    found = score_substitutions(scorer, path, "p|1", VariantOptions(background=5))
+    rows = [(pos, ref, alt) for pos, ref in enumerate(proteins["p|1"], 1) for alt in letters]
+    rows = [row for row in rows if row[1] not in ("X", row[2])]
+    assert list(found.table[["pos", "ref", "alt"]].itertuples(index=False, name=None)) == rows
+    texts = [proteins["p|1"][: pos - 1] + alt + proteins["p|1"][pos:] for pos, _, alt in rows]
+    windows = [np.frombuffer(text.encode(), np.uint8) for text in [proteins["p|1"], *texts]]
+    for (name, _), output in zip(found.units.items(), outputs, strict=True):
+        values = output.value(scorer.outputs(windows))
+        effects = found.table[f"effect_{name}" if name else "effect"]
+        np.testing.assert_allclose(effects, values[1:] - values[0], atol=1e-5)
+        assert found.plot("all", name).axes[1].images[0].get_array().shape == (20, 23)
+    assert len(score_substitutions(scorer, path, "p2:3-4").table) == 2 * 19
+    with pytest.raises(ArgumentError, match="rc cannot be used with protein, which has no reverse"):
+        score_substitutions(scorer, path, "p2", VariantOptions(rc=True))
+    with pytest.raises(ArgumentError, match="the model reads protein; pass the path of the FASTA"):
+        score_substitutions(scorer, Genome(path), "p2")
+    with pytest.raises(ModelFolderError, match="this one reads protein"):
+        score_variants(scorer, path, tmp_path / "a.vcf")
 
 
 def test_unscored_variants_have_a_status(genome, tmp_path):
