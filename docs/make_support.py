@@ -166,7 +166,9 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "attributions": worked(
             lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
         ),
-        "motifs with evidence": worked(study.explain, study.find_motifs),
+        "contribution tracks": worked(study.explain)
+        and study.files.attribution.joinpath("contributions").is_dir(),
+        "motifs with evidence": worked(study.find_motifs),
         "recipe": suits_recipes(study.task, [LENGTH]),
         "strong baselines": any(
             isinstance(getattr(each, "learner", None), Trees) for each in baselines

@@ -33,7 +33,7 @@ from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
-from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.scoring.inputs import PLACE, read_inputs
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
@@ -75,6 +75,7 @@ def explain(
     model: Scorer | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
+    genome: str | Path | None = None,
     partner: Partners | None = None,
     method: Method | None = None,
     target: Target | str | int | None = None,
@@ -89,7 +90,10 @@ def explain(
         A model folder, or a model returned by `load`. An ensemble of several models is refused:
         explain each of its `members`.
     sequences
-        Strings, or the path of a FASTA file (plain, gz, bgzip).
+        Strings, or the path of a FASTA file (plain, gz, bgzip); with `genome` a BED or GFF file.
+        Coordinates in FASTA headers are kept.
+    genome
+        FASTA file of the intervals, plain or bgzip.
     partner
         Second input of each sequence for models with two inputs, as in `score_sequences`. It is
         explained as well.
@@ -121,8 +125,11 @@ def explain(
             "as Guided()"
         )
     scorer = load_single(model)
-    inputs = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
-    ids = pd.DataFrame({"id": [each.id for each in inputs]})
+    inputs = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome))
+    records = pd.DataFrame({"id": [each.id for each in inputs]})
+    if any(each.place for each in inputs):
+        places = [(each.place or [None] * len(PLACE))[: len(INTERVAL)] for each in inputs]
+        records = records.join(pd.DataFrame(places, columns=INTERVAL))
     partner_of = read_partners(scorer, partner)
     options: dict[str, Any] = {
         "method": method or default_method(scorer),
@@ -130,9 +137,12 @@ def explain(
     }
     if partner_of:
         return explain_pairs(
-            scorer, [RecordPair(each.letters, partner_of(each)) for each in inputs], ids, **options
+            scorer,
+            [RecordPair(each.letters, partner_of(each)) for each in inputs],
+            records,
+            **options,
         )
-    return explain_letters(scorer, [each.letters for each in inputs], ids, **options)
+    return explain_letters(scorer, [each.letters for each in inputs], records, **options)
 
 
 def default_method(scorer: Scorer) -> Method:

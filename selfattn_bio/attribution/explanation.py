@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.arrays import Integers, Scores
+from selfattn_bio.attribution.contributions import located, write_contributions
 from selfattn_bio.attribution.methods import AttnLRPCopies
 from selfattn_bio.attribution.plot_regions import (
     PlotRegion,
@@ -40,10 +41,12 @@ from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
-from selfattn_bio.sequence.alphabet import LEVELS, Ascii, get_alphabet
+from selfattn_bio.sequence.alphabet import LEVELS, PROTEIN, Ascii, get_alphabet
+from selfattn_bio.sequence.genome import Genome
 
 INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
+CONTRIBUTIONS = "contributions"  # folder of bigWig files
 # keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
 SHOWN = 3  # sequences in notebooks
@@ -318,6 +321,15 @@ class Explanation:
         axes.set_title(self.ids[row], loc="left")
         return figure
 
+    def to_bigwig(self, folder: str | Path, genome: Genome | str | Path | None = None) -> None:
+        """Write the scores of `plot` along the genome as bigWig, two files per target.
+
+        TARGET.bw has their sum over all records at a position, TARGET.count.bw the number of
+        records. Records without an interval as long as their sequence are left out. See
+        `contributions.write_contributions` for the arguments and errors.
+        """
+        write_contributions(folder, self.records, lambda row: self.track(row).sum(axis=1), genome)
+
     def to_npz(self, folder: str | Path) -> None:
         """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
 
@@ -332,11 +344,12 @@ class Explanation:
         """
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, genome: Genome | str | Path | None = None) -> None:
         """Write the explanation to a folder that `load` reads.
 
-        The folder contains the attributes of the explanation. A folder from an earlier `save` is
-        replaced.
+        The folder contains the attributes of the explanation and, for records of DNA with
+        coordinates, the result of `to_bigwig` in `contributions`. A folder from an earlier `save`
+        is replaced.
 
         Raises
         ------
@@ -362,8 +375,10 @@ class Explanation:
                 **self.source,
             }
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+            if self.alphabet != PROTEIN.name and located(self.records).any():
+                self.to_bigwig(temporary / CONTRIBUTIONS, genome)
             if self.partner:
-                self.partner.save(temporary / PARTNER)
+                self.partner.save(temporary / PARTNER, genome)
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -424,4 +439,6 @@ def check_output(folder: str | Path) -> None:
     OutputError
         If the folder contains files that are not from `Explanation.save`.
     """
-    check_replaceable(folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
+    check_replaceable(
+        folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, CONTRIBUTIONS, PARTNER), ABOUT
+    )

@@ -183,6 +183,10 @@ def explain(arguments: Namespace) -> None:
     explained records with the highest, middle and lowest score. If the model has two inputs, the
     folder `partner` inside holds the same for the second input, and there is no attention.
 
+    If records of DNA have coordinates, the folder `contributions` inside has two bigWigs for each
+    explained output: OUTPUT.bw is the sum of the attributions over the records at a position, and
+    OUTPUT.count.bw the number of records. `motifs` writes the hits as BED.
+
     example: selfattn-bio explain mine
     """
     Study(arguments.study).explain(arguments.target)

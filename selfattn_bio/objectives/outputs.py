@@ -132,25 +132,26 @@ class Track(NamedTuple):
     unit: str = LOG_ODDS
 
 
-def safe_names(outputs: Sequence[str]) -> dict[str, str]:
-    """Return the names of outputs in files and INFO fields: letters, digits, "_" and ".".
+def safe_names(outputs: Sequence[str], *, ascii: bool = False) -> dict[str, str]:
+    """Return the names of outputs in names of files: letters, digits, "_" and ".".
 
-    "+" becomes "plus", "-" at the end "minus", and other characters become "_".
+    "+" becomes "plus", "-" at the end "minus", and other characters become "_". Fields of VCF files
+    have only `ascii` letters.
 
     Raises
     ------
     ArgumentError
-        If two outputs would share a name. Upper and lower case are equal, as in many file systems.
+        If two outputs would share a name. Upper and lower case are equal in many file systems.
     """
     names: dict[str, str] = {}
     for output in outputs:
         text = re.sub("-$", "minus", output.replace("+", "plus"))
-        name = re.sub(r"[^0-9A-Za-z_.]", "_", text)
+        name = re.sub(r"[^\w.]", "_", text, flags=re.ASCII if ascii else re.UNICODE)
         for other, taken in names.items():
-            if taken.lower() == name.lower():
+            if name == taken or (not ascii and name.lower() == taken.lower()):
                 raise ArgumentError(
-                    f"outputs {other!r} and {output!r} would both be {name!r} in names of files "
-                    "and INFO fields",
+                    f"outputs {other!r} and {output!r} would both be {name!r} in names of "
+                    f"{'INFO fields' if ascii else 'files'}",
                     hint="Rename a class or column and train again",
                 )
         names[output] = name

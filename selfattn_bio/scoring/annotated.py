@@ -55,7 +55,7 @@ def info_fields(units: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             f"{output} with the alternative minus {output} with the reference allele "
             f"({units[output]})",
         )
-        for output, name in safe_names(list(units)).items()
+        for output, name in safe_names(list(units), ascii=True).items()
     }
     text = "output that changes most, relative to its scale in the training records"
     return fields | ({TEXT: ("largest_effect", text)} if len(units) > 1 else {})
@@ -149,4 +149,4 @@ def _text(value: float | str) -> str:
     """Return a number, or the name of an output, as in INFO."""
     if value == "" or pd.isna(value):
         return "."
-    return safe_names([value])[value] if isinstance(value, str) else f"{value:.6g}"
+    return safe_names([value], ascii=True)[value] if isinstance(value, str) else f"{value:.6g}"

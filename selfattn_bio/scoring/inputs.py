@@ -28,7 +28,7 @@ HINT = "pass a list of strings or the path of a FASTA file"
 
 
 class Input(NamedTuple):
-    """One sequence; for an interval, `place` holds the fields of PLACE.
+    """One sequence; for an interval, or a record with coordinates, `place` has the fields of PLACE.
 
     Coordinates are 0-based half-open. The chromosome is named as in the genome. The name is "" if
     there is none.
@@ -126,7 +126,13 @@ def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> It
         if (length := len(record.letters)) < k:
             message = f"record {record.id!r} has length {length}, but the model needs at least {k}"
             raise SequenceFileError(message, place=str(path))
-        yield Input(record.id, record.letters)
+        yield Input(record.id, record.letters, _place(record))
+
+
+def _place(record: Record) -> tuple[str, int, int, str, str] | None:
+    if record.chrom is None or record.start is None or record.end is None:
+        return None
+    return record.chrom, record.start, record.end, record.strand or ".", ""
 
 
 def _listed(

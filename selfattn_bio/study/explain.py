@@ -6,6 +6,7 @@ import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.objectives.outputs import Output, safe_names
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.study.trained import TrainedModel
@@ -59,6 +60,7 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     method = build_method(settings.method)
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
     outputs = trained.outputs(targets or settings.targets or (), "" if targets else place)
+    safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
     for output in outputs:
         candidates = _candidates(trained, output)
@@ -83,7 +85,9 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
         maps=_maps(scorer, outputs[0], corpus, mapped),
         member_correlation=correlation,
     )
-    explanation.save(study.files.attribution)
+    genome = scorer.run.data.genome  # only for the lengths of chromosomes
+    known = genome if genome and Path(genome).is_file() else None
+    explanation.save(study.files.attribution, known)
     LOG.info(f"wrote {study.files.attribution} in {time.monotonic() - start:.0f} s")
     return explanation
 

@@ -5,17 +5,19 @@ from xml.dom.minidom import parseString
 
 import numpy as np
 import pandas as pd
+import pyBigWig
 import pytest
-from learners import SEQUENCES, scorer_of
+from learners import CLASSES, SEQUENCES, scorer_of, targets_learner
 from letters import ascii_of
 
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import attention_maps, explain
-from selfattn_bio.attribution.explanation import Explanation, MappedSequence
+from selfattn_bio.attribution.explain import joined as concatenated
+from selfattn_bio.attribution.explanation import INTERVAL, Explanation, MappedSequence
 from selfattn_bio.attribution.methods import AttnLRP, Received, Rollout
 from selfattn_bio.attribution.methods.mutagenesis import joined, most_important
 from selfattn_bio.attribution.plot_regions import best_window
-from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
+from selfattn_bio.errors import ArgumentError, GenomeError, OutputError, ResultsError
 from selfattn_bio.evidence.variants import Substitutions
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -39,6 +41,61 @@ def test_ambiguous_bases_are_not_mutated():
     nowhere = np.zeros(0, dtype=np.int64)
     np.testing.assert_array_equal(joined(guess, nowhere, np.zeros((0, 4), dtype=np.float32)), guess)
     assert not explain(scorer, ["NNNNN"]).hypothetical.any()
+
+
+def test_contributions_along_the_genome(tmp_path):
+    """The sum of overlapping records on both strands, and their number."""
+    chromosome = "ACGTTGCATGCATTAGCCATGGCATCGATTACGGATCCAT"
+    (tmp_path / "g.fa").write_text(f">chr1\n{chromosome}\n>chr2\n{chromosome[::-1]}\n")
+    (tmp_path / "a.bed").write_text(
+        "chr2\t3\t20\tx\t0\t+\nchr1\t25\t40\tx\t0\t-\nchr1\t0\t15\tx\t0\t+\nchr1\t5\t20\tx\t0\t-\n"
+    )
+    scorer, expected = scorer_of(), {}
+    found = explain(scorer, tmp_path / "a.bed", genome=tmp_path / "g.fa")
+    for row, record in found.records.iterrows():
+        scores = found.track(row).sum(axis=1)[:: -1 if record["strand"] == "-" else 1]
+        for at, score in enumerate(scores, start=record["start"]):
+            expected.setdefault((record["chrom"], at), []).append(score)
+    text = ""  # the same records with headers, one without an interval and one with a wrong one
+    for name, sequence, (chrom, start, end, strand) in zip(
+        "abcd", found.sequences, found.records[list(INTERVAL)].to_numpy(), strict=True
+    ):
+        text += f">{name} chrom={chrom} start={start} end={end} strand={strand}\n{sequence}\n"
+    (tmp_path / "a.fa").write_text(text + f">e\n{chromosome}\n")
+    of_fasta = explain(scorer, tmp_path / "a.fa")
+    assert of_fasta.records["chrom"].isna().tolist() == [False] * 4 + [True]
+    of_fasta.save(tmp_path / "saved", tmp_path / "g.fa")
+    found.to_bigwig(tmp_path / "own", tmp_path / "g.fa")
+    for folder in (tmp_path / "saved" / "contributions", tmp_path / "own"):
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == ["positive.bw", "positive.count.bw"]
+        for name, of_scores in (("positive.bw", sum), ("positive.count.bw", len)):
+            with pyBigWig.open(str(folder / name)) as file:
+                assert file.chroms() == {"chr1": 40, "chr2": 40}
+                for chrom in ("chr1", "chr2"):
+                    values = [of_scores(expected.get((chrom, at), [np.nan])) for at in range(40)]
+                    known = [(chrom, at) in expected for at in range(40)]
+                    read = file.values(chrom, 0, 40, numpy=True)
+                    assert (~np.isnan(read)).tolist() == known
+                    np.testing.assert_allclose(read[known], np.array(values)[known], rtol=1e-5)
+    Explanation.load(tmp_path / "saved").save(tmp_path / "saved")  # replaces the folder
+    with pyBigWig.open(str(tmp_path / "saved" / "contributions" / "positive.bw")) as file:
+        assert file.chroms() == {"chr1": 40, "chr2": 20}  # up to the last record
+    classes = targets_learner(CLASSES)
+    targets = [
+        explain(classes, tmp_path / "a.bed", genome=tmp_path / "g.fa", target=name) for name in "ab"
+    ]
+    targets[0].to_bigwig(tmp_path / "first")
+    concatenated(targets).to_bigwig(tmp_path / "both")
+    names = sorted(path.name for path in (tmp_path / "both").iterdir())
+    assert names == ["a.bw", "a.count.bw", "b.bw", "b.count.bw"]
+    first, both = (tmp_path / name / "a.bw" for name in ("first", "both"))
+    assert first.read_bytes() == both.read_bytes()
+    with pytest.raises(ArgumentError, match="no record has coordinates"):
+        explain(scorer, SEQUENCES).to_bigwig(tmp_path / "none")
+    (tmp_path / "short.fa").write_text(">2\nACGT\n>1\n" + chromosome + "\n")
+    with pytest.raises(GenomeError, match="a record ends at 20, beyond the end of 2"):
+        found.to_bigwig(tmp_path / "none", tmp_path / "short.fa")
 
 
 def test_unsuitable_sequences_and_methods_are_refused():

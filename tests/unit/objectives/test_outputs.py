@@ -10,7 +10,7 @@ from selfattn_bio.config import objective as sections
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import OBJECTIVES, objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
-from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output
+from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output, safe_names
 from selfattn_bio.objectives.points import Points
 
 REGRESSION = sections.RegressionObjective(columns=("x", "y"), center=(1.0, 2.0), scale=(3.0, 4.0))
@@ -124,3 +124,19 @@ def test_records_to_explain():
     known = np.array([1, 0, np.nan])
     assert one.candidates(known).tolist() == [True, False, False]
     assert number.candidates(known).tolist() == [True, True, False]
+
+
+def test_names_of_outputs_in_files_and_info_fields():
+    outputs = ["CD4+", "CD4-", "x-y z", "a.b", "\u5fc3"]
+    names = ["CD4plus", "CD4minus", "x_y_z", "a.b", "\u5fc3"]
+    assert safe_names(outputs) == dict(zip(outputs, names, strict=True))
+    assert list(safe_names(outputs, ascii=True).values()) == [*names[:4], "_"]
+    assert safe_names(["Hot", "hot"], ascii=True) == {"Hot": "Hot", "hot": "hot"}
+    for pair, ascii_only, name in (
+        (("a b", "a-b"), False, "a_b' in names of files"),
+        (("Hot", "hot"), False, "hot' in names of files"),
+        (("\u5fc3", "\u809d"), True, "_' in names of INFO fields"),
+    ):
+        message = f"outputs {pair[0]!r} and {pair[1]!r} would both be '{name}"
+        with pytest.raises(ArgumentError, match=message):
+            safe_names(pair, ascii=ascii_only)

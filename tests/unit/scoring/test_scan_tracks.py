@@ -18,7 +18,6 @@ from scipy.special import expit, logit, softmax
 from selfattn_bio import config, log
 from selfattn_bio.errors import ArgumentError, ModelFolderError, SequenceFileError
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.objectives.outputs import safe_names
 from selfattn_bio.scoring import bigwig
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.bigwig import open_bigwig
@@ -367,12 +366,6 @@ def test_scan_refuses_other_models_and_settings(genome, tmp_path):
     ):
         with pytest.raises(ArgumentError, match=message):
             scanned(model, genome, tmp_path / "x", **options)
-    for names, name in ((("a b", "a-b"), "a_b"), (("Hot", "hot"), "hot"), (("é", "ü"), "_")):
-        with pytest.raises(ArgumentError, match=f"{names[0]!r} and {names[1]!r} would.*{name!r}"):
-            safe_names(names)
-    assert list(safe_names(["CD4+", "CD4-", "x-y", "a.b"]).values()) == [
-        *("CD4plus", "CD4minus", "x_y", "a.b")
-    ]
     for options, message in (
         ({"window": 0}, "window is 0; it must be at least 1 bp"),
         ({"separation": -1}, "separation is -1; it must be at least 1 bp"),

@@ -188,9 +188,7 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
         assert list(record.info["SAB_LARGEST_EFFECT"]) == table["largest_effect"].tolist()
     fields = ["SAB_EFFECT_plus", "SAB_EFFECT_minus", "SAB_LARGEST_EFFECT"]
     assert list(info_fields({"+": "log", "-": "log"})) == fields
-    with pytest.raises(
-        ArgumentError, match="'a b' and 'a-b' would both be 'a_b' in names of files"
-    ):
+    with pytest.raises(ArgumentError, match="'a b' and 'a-b' would both be 'a_b' in names of INFO"):
         info_fields({"a b": "", "a-b": ""})
     found = score_substitutions(scorer, genome, "chrA:201-203", VariantOptions(60))
     letters, _, bar = found.plot(output="number.c").axes
