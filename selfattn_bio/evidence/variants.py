@@ -20,6 +20,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
+from selfattn_bio.objectives.outputs import safe_names
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
 from selfattn_bio.scoring.loading import Models
@@ -106,14 +107,16 @@ class Substitutions(TableResult):
         known = list(get_alphabet(self.alphabet).letters)
         size = figure_width(end - start), 2.4 + 0.2 * len(known)
         figure = DisplayedFigure(figsize=size, layout="constrained")
-        letters, heat = figure.subplots(2, 1, sharex=True, height_ratios=(4, len(known)))
+        letters, heat = figure.subplots(
+            2, 1, sharex=True, height_ratios=(4, max(4, len(known) // 2))
+        )
         table = shown.pivot_table(effect, "pos", "alt")
         by_base = table.reindex(range(start + 1, end + 1), columns=known).to_numpy(float)
         heights = np.zeros_like(by_base)
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
         track(heights, "".join(known), start).draw(letters)
-        letters.set_ylabel(f"mean loss ({unit})")
+        letters.set_ylabel(f"mean loss\n({unit})")
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
             by_base.T,
@@ -133,13 +136,19 @@ class Substitutions(TableResult):
     def save(self, prefix: str | Path) -> None:
         """Write PREFIX.effects.tsv, with six digits, and PREFIX.saturation.svg.
 
-        With several outputs there is one plot of each, PREFIX.saturation.1.svg and so on.
+        With several outputs there is one plot of each, PREFIX.saturation.OUTPUT.svg (`safe_names`).
+
+        Raises
+        ------
+        ArgumentError
+            If two outputs would have the same file name.
         """
+        names = safe_names(list(self.units))
         write_table(f"{prefix}.effects.tsv", self.table)
-        for number, output in enumerate(self.units, start=1):
+        for output in self.units:
             figure = self.plot("all", output)
             figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
-            name = f"saturation.{number}" if len(self.units) > 1 else "saturation"
+            name = f"saturation.{names[output]}" if len(self.units) > 1 else "saturation"
             with whole_file(f"{prefix}.{name}.svg") as path:
                 figure.savefig(path, format="svg", metadata={"Date": None})
 

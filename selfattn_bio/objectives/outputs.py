@@ -135,8 +135,8 @@ class Track(NamedTuple):
 def safe_names(outputs: Sequence[str], *, ascii: bool = False) -> dict[str, str]:
     """Return the names of outputs in names of files: letters, digits, "_" and ".".
 
-    "+" becomes "plus", "-" at the end "minus", and other characters become "_". Fields of VCF files
-    have only `ascii` letters.
+    "+" becomes "plus", "-" at the end of a word "minus", and other characters become "_". INFO
+    fields have only `ascii` letters.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def safe_names(outputs: Sequence[str], *, ascii: bool = False) -> dict[str, str]
     """
     names: dict[str, str] = {}
     for output in outputs:
-        text = re.sub("-$", "minus", output.replace("+", "plus"))
+        text = re.sub(r"-(?!\w)", "minus", output.replace("+", "plus"))
         name = re.sub(r"[^\w.]", "_", text, flags=re.ASCII if ascii else re.UNICODE)
         for other, taken in names.items():
             if name == taken or (not ascii and name.lower() == taken.lower()):

@@ -243,7 +243,7 @@ def score_genome(
     if scorer.objective.outputs_per == "sequence":
         read = "one score for both" if scorer.both_strands else "scored on both"
         LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
-    if prior is None and scorer.objective.has_log_odds:
+    if prior is None and least is not None:
         _warn_without_prior(scorer)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
@@ -283,6 +283,12 @@ def score_genome(
 
 
 def _warn_without_prior(scorer: Scorer | Ensemble) -> None:
+    if not scorer.objective.has_log_odds:
+        LOG.warning(
+            "probabilities hold for the fractions of classes in the training records; in a genome "
+            "most are far rarer"
+        )
+        return
     fraction = scorer.calibration.positive_fraction
     known = "" if fraction is None else f" ({fraction:.1%})"
     LOG.warning(

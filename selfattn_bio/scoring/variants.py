@@ -265,7 +265,8 @@ class VariantScorer:
     def outputs(self) -> dict[str, Output]:
         """Return the outputs by their name in the columns; that of a binary model is ""."""
         objective = self.model.objective
-        return {"" if objective.has_log_odds else each.name: each for each in objective.outputs}
+        names = [track.name for track in objective.tracks]
+        return dict(zip(names, objective.outputs, strict=True))
 
     @property
     def units(self) -> dict[str, str]:
@@ -311,17 +312,16 @@ class VariantScorer:
         fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
         names = ("chrom", "pos", "id", "ref", "alt")
         columns: dict[str, object] = dict(zip(names, zip(*fields, strict=True), strict=True))
+        for name, *of_output in zip(self.outputs, ref, alt, effects, strict=True):
+            alleles = (f"ref_{name}", f"alt_{name}") if name else ("logit_ref", "logit_alt")
+            of_columns = (*alleles, column("effect", name))
+            columns |= dict(zip(of_columns, of_output, strict=True))
         if self.model.objective.has_log_odds:
             calibration = self.model.calibration
             shift = prior_shift(self.model, self.options.prior)
             before, after = (expit(calibration.log_odds(x[0]) + shift) for x in (ref, alt))
-            columns |= {"logit_ref": ref[0], "logit_alt": alt[0], "effect": effects[0]}
             columns |= {"probability_ref": before, "probability_alt": after}
             columns["probability_effect"] = after - before
-        else:
-            for i, name in enumerate(self.outputs):
-                columns |= {f"ref_{name}": ref[i], f"alt_{name}": alt[i]}
-                columns[column("effect", name)] = effects[i]
         if len(self.outputs) > 1:
             scales = np.array([[output.scale] for output in self.outputs.values()])
             largest = np.nan_to_num(np.abs(effects) / scales).argmax(axis=0)
