@@ -31,7 +31,6 @@ from selfattn_bio.scoring.variants import (
     VariantBatch,
     VariantOptions,
     VariantScorer,
-    check_reference,
     column,
     substitutions,
 )
@@ -39,7 +38,7 @@ from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_ot
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, get_alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import write_table
-from selfattn_bio.sequence.vcf import VcfFile
+from selfattn_bio.sequence.vcf import VcfFile, check_reference
 
 Motifs = dict[str, Floats]  # name to (width, A) probabilities
 

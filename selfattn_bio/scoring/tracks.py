@@ -283,6 +283,8 @@ def score_genome(
 
 
 def _warn_without_prior(scorer: Scorer | Ensemble) -> None:
+    if scorer.objective.outputs_per != "sequence":
+        return  # trained on long records, as in a genome
     if not scorer.objective.has_log_odds:
         LOG.warning(
             "probabilities hold for the fractions of classes in the training records; in a genome "

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.special import expit
 
 from selfattn_bio.arrays import Floats, Integers
-from selfattn_bio.errors import ArgumentError, VariantFileError
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.loading import Models
@@ -27,7 +27,13 @@ from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import load_dna_model, prior_shift, window_size
 from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
+from selfattn_bio.sequence.vcf import (
+    NO_LETTERS,
+    VcfFile,
+    VcfVariant,
+    check_reference,
+    mismatch,
+)
 
 BATCH = 256  # lines held in memory and scored at a time
 SCORED, MISMATCH, NO_ALLELE = "scored", "reference_mismatch", "no_allele"
@@ -165,53 +171,6 @@ def score_variants(
     check_reference(variants)
     scorer = VariantScorer(own, genome, options or VariantOptions())
     return pd.concat([batch.table for batch in scorer.batches(variants)], ignore_index=True)
-
-
-def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:
-    """Compare each REF of a VCF file with the genome.
-
-    Returns
-    -------
-    The number of lines, the number of mismatches, and a description of the first mismatch.
-
-    Raises
-    ------
-    VariantFileError
-        If the file has no line or a malformed one, or the fraction of mismatches exceeds `most`,
-        which suggests another assembly.
-    """
-    lines = wrong = 0
-    first = ""
-    for variant in variants:
-        lines += 1
-        if (there := mismatch(variants.genome, variant)) is not None:
-            wrong += 1
-            ref, there = _short(variant.ref), _short(there)
-            first = first or f"{variant.place}: REF is {ref}, but the genome has {there}"
-    if not lines:
-        raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
-    if wrong > most * lines:
-        message = (
-            f"REF differs from the genome in {wrong} of {lines} lines, more than {most:.0%}; the "
-            f"first is {first}"
-        )
-        raise VariantFileError(message, place=str(variants.path), hint="Is it the same assembly?")
-    return lines, wrong, first
-
-
-def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
-    """Return the genome's bases if they contradict REF, otherwise None.
-
-    N and other ambiguous bases match everything.
-    """
-    end = variant.start + len(variant.ref)
-    there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
-    known = genome.alphabet.letters  # only these can contradict each other
-    differs = any(
-        own != other and own in known and other in known
-        for own, other in zip(variant.ref, there, strict=True)
-    )
-    return there if differs else None
 
 
 def substitutions(genome: Genome, region: Region) -> Iterator[VcfVariant]:
@@ -450,7 +409,3 @@ def random_substitutions(
         at = pair.positions + place
         windows[np.arange(len(at)), at] = np.setdiff1d(named, windows[0, at[0]])[number]
     return mutants
-
-
-def _short(letters: str) -> str:
-    return letters if len(letters) <= 20 else f"{letters[:20]}..."

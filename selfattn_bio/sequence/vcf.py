@@ -165,3 +165,54 @@ def _check_allele(allele: str, place: str) -> None:
         place,
         hint,
     )
+
+
+def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:
+    """Compare each REF of a VCF file with the genome.
+
+    Returns
+    -------
+    The number of lines, the number of mismatches, and a description of the first mismatch.
+
+    Raises
+    ------
+    VariantFileError
+        If the file has no line or a malformed one, or the fraction of mismatches exceeds `most`,
+        which suggests another assembly.
+    """
+    lines = wrong = 0
+    first = ""
+    for variant in variants:
+        lines += 1
+        if (there := mismatch(variants.genome, variant)) is not None:
+            wrong += 1
+            ref, there = _short(variant.ref), _short(there)
+            first = first or f"{variant.place}: REF is {ref}, but the genome has {there}"
+    if not lines:
+        raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
+    if wrong > most * lines:
+        message = (
+            f"REF differs from the genome in {wrong} of {lines} lines, more than {most:.0%}; the "
+            f"first is {first}"
+        )
+        raise VariantFileError(message, place=str(variants.path), hint="Is it the same assembly?")
+    return lines, wrong, first
+
+
+def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
+    """Return the genome's bases if they contradict REF, otherwise None.
+
+    N and other ambiguous bases match everything.
+    """
+    end = variant.start + len(variant.ref)
+    there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
+    known = genome.alphabet.letters  # only these can contradict each other
+    differs = any(
+        own != other and own in known and other in known
+        for own, other in zip(variant.ref, there, strict=True)
+    )
+    return there if differs else None
+
+
+def _short(letters: str) -> str:
+    return letters if len(letters) <= 20 else f"{letters[:20]}..."
