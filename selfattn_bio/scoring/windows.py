@@ -80,7 +80,7 @@ def load_dna_model(model: Models, allowed: Collection[str] = (DNA.name,)) -> Sco
     place = str(scorer.members[0].folder or "")
     if scorer.alphabet.name not in allowed:
         message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
-        hint = "For substitutions in a protein, name a region: its id, or ID:FIRST-LAST"
+        hint = "Score substitutions in a protein with `variants --region ID` or score_substitutions"
         raise ModelFolderError(message, place=place, hint=hint)
     if not scorer.objective.outputs:
         message = f"a model of objective {kind!r} does not score sequences"
