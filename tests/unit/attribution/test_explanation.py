@@ -13,7 +13,7 @@ from letters import ascii_of
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import attention_maps, explain
 from selfattn_bio.attribution.explain import joined as concatenated
-from selfattn_bio.attribution.explanation import INTERVAL, Explanation, MappedSequence
+from selfattn_bio.attribution.explanation import Explanation, MappedSequence
 from selfattn_bio.attribution.methods import AttnLRP, Received, Rollout
 from selfattn_bio.attribution.methods.mutagenesis import joined, most_important
 from selfattn_bio.attribution.plot_regions import best_window
@@ -47,48 +47,37 @@ def test_contributions_along_the_genome(tmp_path):
     """The sum of overlapping records on both strands, and their number."""
     chromosome = "ACGTTGCATGCATTAGCCATGGCATCGATTACGGATCCAT"
     (tmp_path / "g.fa").write_text(f">chr1\n{chromosome}\n>chr2\n{chromosome[::-1]}\n")
-    (tmp_path / "a.bed").write_text(
-        "chr2\t3\t20\tx\t0\t+\nchr1\t25\t40\tx\t0\t-\nchr1\t0\t15\tx\t0\t+\nchr1\t5\t20\tx\t0\t-\n"
-    )
-    scorer, expected = scorer_of(), {}
+    places = ("chr2", 3, 20, "+"), ("chr1", 25, 40, "-"), ("chr1", 0, 15, "+"), ("chr1", 5, 20, "-")
+    lines = ("{}\t{}\t{}\tx\t0\t{}\n".format(*place) for place in places)
+    (tmp_path / "a.bed").write_text("".join(lines))
+    scorer, expected = scorer_of(), {chrom: np.zeros((2, 40)) for chrom in ("chr1", "chr2")}
     found = explain(scorer, tmp_path / "a.bed", genome=tmp_path / "g.fa")
-    for row, record in found.records.iterrows():
-        scores = found.track(row).sum(axis=1)[:: -1 if record["strand"] == "-" else 1]
-        for at, score in enumerate(scores, start=record["start"]):
-            expected.setdefault((record["chrom"], at), []).append(score)
-    text = ""  # the same records with headers, one without an interval and one with a wrong one
-    for name, sequence, (chrom, start, end, strand) in zip(
-        "abcd", found.sequences, found.records[list(INTERVAL)].to_numpy(), strict=True
-    ):
-        text += f">{name} chrom={chrom} start={start} end={end} strand={strand}\n{sequence}\n"
-    (tmp_path / "a.fa").write_text(text + f">e\n{chromosome}\n")
-    of_fasta = explain(scorer, tmp_path / "a.fa")
-    assert of_fasta.records["chrom"].isna().tolist() == [False] * 4 + [True]
-    of_fasta.save(tmp_path / "saved", tmp_path / "g.fa")
+    header = ">x chrom={} start={} end={} strand={}\n{}\n".format
+    fasta = f">e\n{chromosome}\n"  # and the same records
+    for row, (chrom, start, end, strand) in enumerate(places):
+        scores = found.track(row).sum(axis=1)[:: -1 if strand == "-" else 1]
+        expected[chrom][:, start:end] += scores, np.ones(end - start)
+        fasta += header(chrom, start, end, strand, found.sequences[row])
     found.to_bigwig(tmp_path / "own", tmp_path / "g.fa")
-    for folder in (tmp_path / "saved" / "contributions", tmp_path / "own"):
-        names = sorted(path.name for path in folder.iterdir())
-        assert names == ["positive.bw", "positive.count.bw"]
-        for name, of_scores in (("positive.bw", sum), ("positive.count.bw", len)):
-            with pyBigWig.open(str(folder / name)) as file:
-                assert file.chroms() == {"chr1": 40, "chr2": 40}
-                for chrom in ("chr1", "chr2"):
-                    values = [of_scores(expected.get((chrom, at), [np.nan])) for at in range(40)]
-                    known = [(chrom, at) in expected for at in range(40)]
-                    read = file.values(chrom, 0, 40, numpy=True)
-                    assert (~np.isnan(read)).tolist() == known
-                    np.testing.assert_allclose(read[known], np.array(values)[known], rtol=1e-5)
+    (tmp_path / "a.fa").write_text(fasta)
+    explain(scorer, tmp_path / "a.fa").save(tmp_path / "saved", tmp_path / "g.fa")
+    own, saved = tmp_path / "own", tmp_path / "saved" / "contributions"
+    for path in (*own.iterdir(), *saved.iterdir()):
+        with pyBigWig.open(str(path)) as file:
+            assert file.chroms() == {"chr1": 40, "chr2": 40}
+            for chrom, (sums, counts) in expected.items():
+                values = {"positive.bw": sums, "positive.count.bw": counts}[path.name]
+                known = np.where(counts, values, np.nan)
+                np.testing.assert_allclose(file.values(chrom, 0, 40), known, rtol=1e-4, atol=1e-6)
     Explanation.load(tmp_path / "saved").save(tmp_path / "saved")  # replaces the folder
-    with pyBigWig.open(str(tmp_path / "saved" / "contributions" / "positive.bw")) as file:
+    with pyBigWig.open(str(saved / "positive.bw")) as file:
         assert file.chroms() == {"chr1": 40, "chr2": 20}  # up to the last record
     classes = targets_learner(CLASSES)
-    targets = [
-        explain(classes, tmp_path / "a.bed", genome=tmp_path / "g.fa", target=name) for name in "ab"
-    ]
-    targets[0].to_bigwig(tmp_path / "first")
-    concatenated(targets).to_bigwig(tmp_path / "both")
-    names = sorted(path.name for path in (tmp_path / "both").iterdir())
-    assert names == ["a.bw", "a.count.bw", "b.bw", "b.count.bw"]
+    options = {"genome": tmp_path / "g.fa"}
+    targets = [explain(classes, tmp_path / "a.bed", target=name, **options) for name in "ab"]
+    for folder, explanation in (("first", targets[0]), ("both", concatenated(targets))):
+        explanation.to_bigwig(tmp_path / folder)
+    assert {path.name for path in (tmp_path / "both").glob("b.*")} == {"b.bw", "b.count.bw"}
     first, both = (tmp_path / name / "a.bw" for name in ("first", "both"))
     assert first.read_bytes() == both.read_bytes()
     with pytest.raises(ArgumentError, match="no record has coordinates"):
