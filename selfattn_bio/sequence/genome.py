@@ -210,10 +210,13 @@ class Genome:
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
         more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
+        is_dna = self.alphabet == DNA
+        where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
+        other = "Is it the same assembly?" if is_dna else ""
         raise GenomeError(
-            f"no chromosome {name!r} in the genome (it has {', '.join(self.names[:_SHOWN])}{more})",
+            f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})",
             place=str(self.path),
-            hint=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?",
+            hint=f"Did you mean {near[0]!r}?" if near else other,
         )
 
 

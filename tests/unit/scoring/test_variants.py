@@ -14,7 +14,7 @@ from letters import ppm_of
 from scipy.special import expit
 
 from selfattn_bio import config
-from selfattn_bio.errors import ArgumentError, ModelFolderError, VariantFileError
+from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError, VariantFileError
 from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.base import spread
@@ -223,6 +223,8 @@ def test_substitutions_of_a_protein(tmp_path, kind):
         np.testing.assert_allclose(effects, values[1:] - values[0], atol=1e-5)
         assert found.plot("all", name).axes[1].images[0].get_array().shape == (20, 23)
     assert len(score_substitutions(scorer, path, "p2:3-4").table) == 2 * 19
+    with pytest.raises(GenomeError, match=r"no sequence 'q' in the file \(it has p\|1, p2\)"):
+        score_substitutions(scorer, path, "q")
     with pytest.raises(ArgumentError, match="rc cannot be used with protein, which has no reverse"):
         score_substitutions(scorer, path, "p2", VariantOptions(rc=True))
     with pytest.raises(ArgumentError, match="the model reads protein; pass the path of the FASTA"):
