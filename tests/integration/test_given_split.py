@@ -159,18 +159,6 @@ def test_chromosome_split_keeps_test_copy(table, steps):
     assert lines[2] == REMOVED[2].replace("kept in", "removed from")
 
 
-def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    table.to_csv("all.csv", index=False)
-    Path("run.toml").write_text(f'{TABLE}{COLUMN}column = "splt"\n')
-    run("ingest .")
-    assert exit_code("split .") == 1
-    assert (
-        "run.toml:6: no column 'splt' in the targets (columns: 'split'). Did you"
-        in capsys.readouterr().err
-    )
-
-
 def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)

@@ -200,16 +200,6 @@ def train_second(folder):
     return exit_code("train", folder / "members/2", "--threads", 1)
 
 
-def test_second_member_of_numbers_reuses_parts(others, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
-    folder = st.copy_task(others["regression"], tmp_path / "copy", others["regression"] / "model")
-    text = st.small(OTHER, OTHER_KINDS["regression"], "training.seeds = 2")
-    (folder / "run.toml").write_text(text)
-    assert train_second(folder) == 0
-    assert (folder / "members/2/model/stack/weights.json").is_file()
-
-
 def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
     """Settings that parts ignore may differ; calibration uses held-out logits."""
     fits = []

@@ -18,7 +18,6 @@ from selfattn_bio.model.user_module import VARIABLE
 WORD, NAME = "GGTCACACTGTA", "users_detector:build"
 SETTINGS = (", settings = { width = 24 }", "")
 SEQUENCES = ["ACGT" * 6 + WORD + "ACGT" * 6, "ACGT" * 15]
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODULE = '''
 import torch
 from torch import nn
@@ -276,19 +275,3 @@ def test_classify_without_outputs_is_refused():
     network.members[0].classify = lambda embeddings, mask: None
     with pytest.raises(RunFileError, match=r"returned NoneType; expected a tensor of shape"):
         network.classify(network.embed(tokens), tokens != 0)
-
-
-def test_attention_notebook_runs_an_allowed_module(monkeypatch):
-    sb.explain(sb.load("model", allow_module=NAME), SEQUENCES).save("attribution")
-    monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr("IPython.display.display", lambda shown: None)
-    text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
-    text = text.replace('task = "promoter"', 'task = "."')
-    Path("workflows/tasks").mkdir(parents=True)
-    with pytest.raises(ModelFolderError, match="which is not allowed"):
-        exec(text, {})
-    sb.allow_module(NAME)
-    variables = {}
-    exec(text, variables)
-    assert variables["scorer"].run.model.module == "users_detector:build"
-    assert variables["readings"] == []

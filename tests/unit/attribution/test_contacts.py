@@ -1,15 +1,15 @@
-"""Test contact maps: correction by hand, symmetry, ranges, P@L on known cases, the command."""
+"""Test contact maps (correction, ranges, P@L, the command), and raw attention for users."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from learners import NO_STEM, POOLED, scorer_of
+from learners import CNN, NO_STEM, POOLED, SEQUENCES, SMALL, WINDOW_CLS, scorer_of
 from letters import ascii_of
 
 import selfattn_bio as sb
 from selfattn_bio.attention.kernels.reference import dense_weights
-from selfattn_bio.attribution.capture import read_letters
+from selfattn_bio.attribution.capture import read_attention, read_letters
 from selfattn_bio.attribution.contacts import (
     average_product_corrected,
     contact_map,
@@ -19,6 +19,9 @@ from selfattn_bio.attribution.contacts import (
     predict_contacts,
     read_contacts,
 )
+from selfattn_bio.attribution.explain import explain
+from selfattn_bio.attribution.methods import Received
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.model.checkpoint import save_model
 
@@ -176,3 +179,111 @@ def test_contacts_of_a_table():
     for given, message in (([], "no sequences"), (table.assign(id="a"), "id 'a' is used more")):
         with pytest.raises(SequenceFileError, match=message):
             sb.find_contacts(scorer, given)
+
+
+# ------------ raw attention: letters, edges and rollout
+TEXTS = ["ACGTACCATT", "ACGTAC"]
+
+
+def test_received_is_a_mean_over_layers_heads_and_tokens():
+    scorer = scorer_of(NO_STEM, k=1)
+    letters = ascii_of(b"ACGTACCA")[None]
+    (received,) = Received().attribution(scorer, letters, Target())
+    # each token gives attention 1 in total
+    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)
+    assert received.min() > 0
+    assert received.std() > 0
+    assert all(not module._forward_pre_hooks for module in scorer.network.modules())
+    assert not explain(scorer_of(CNN), ["ACGTACCA"]).attention.any()
+
+
+def test_received_by_head_is_read_from_the_dense_weights():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
+    found = reading.received_by_head()
+    assert found.shape == (2, 2, 2, 2, 10)  # members, layers, heads, sequences, letters
+    for member, layers in enumerate(reading.layers):
+        for number, layer in enumerate(layers):
+            dense = dense_weights(layer).detach()
+            expected = dense[1, :, :7].mean(1)  # [CLS] and six letters
+            np.testing.assert_allclose(found[member, number, :, 1, :6], expected[:, 1:7], rtol=1e-5)
+    assert not found[..., 1, 6:].any()
+    np.testing.assert_allclose(found.mean((0, 1, 2)), reading.received(), rtol=1e-6)
+
+
+def test_edges_are_the_largest_dense_weights_in_letters():
+    scorer = scorer_of(WINDOW_CLS, k=3)
+    reading = read_attention(scorer, TEXTS)
+    edges = reading.edges(4)
+    layer = reading.layers[0][1]
+    dense = dense_weights(layer)
+    mine = edges.query("id == '1' and member == 0 and layer == 1 and head == 0")
+    assert len(mine) == 4
+    best = dense[1, 0, :5, :5].detach().flatten().topk(4)  # [CLS] and four 3-mers
+    np.testing.assert_allclose(mine["weight"], best.values)
+    # Position 0 is [CLS], which has no letters. Position p is the 3-mer at letter p - 1.
+    places = [
+        [0 if start is pd.NA else start + 1 for start in mine[column]]
+        for column in ("query_start", "key_start")
+    ]
+    assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
+    widths = (mine["key_end"] - mine["key_start"]).fillna(0)
+    assert widths.tolist() == [3 * (place > 0) for place in places[1]]
+
+
+def test_rollout_starts_where_the_head_reads():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
+    found = reading.rollout()
+    assert found.shape == (2, 10)
+    assert not found[1, 6:].any()
+    assert 0 < found[0].sum() < 1  # the rest stays at [CLS]
+    pooled = read_attention(scorer_of(NO_STEM, k=1), TEXTS).rollout()
+    np.testing.assert_allclose(pooled.sum(1), 1, rtol=1e-5)
+
+
+def test_pooled_positions_cover_their_bases():
+    scorer = scorer_of(SMALL, k=3)
+    reading = read_attention(scorer, SEQUENCES)
+    pool = scorer.network.members[0].stem.pool
+    assert reading.spans[1].tolist() == [pool, 2 * pool + 2]
+    received = reading.received()
+    assert received.shape == (len(SEQUENCES), max(map(len, SEQUENCES)))
+    edges = reading.edges(2)
+    lengths = {str(i): len(sequence) for i, sequence in enumerate(SEQUENCES)}
+    assert (edges["query_end"] <= edges["id"].map(lengths)).all()
+    assert (edges["key_start"] < edges["key_end"]).all()
+
+
+def test_unreadable_models():
+    with pytest.raises(ValueError, match="no sequences to read attention for"):
+        read_attention(scorer_of(), [])
+    with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
+        read_attention(scorer_of(), ["AC"])
+    with pytest.raises(ValueError, match="models of kind 'cnn' have no attention"):
+        read_attention(scorer_of(CNN), ["ACGTACGT"])
+
+
+def test_attention_between_spans_equals_dense_weights():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), TEXTS)
+    spans = [np.array([[0, 3], [5, 9], [9, 10]]), np.array([[1, 2], [4, 6]])]
+    first, second = reading.between(spans)
+    assert (first.shape, second.shape) == ((3, 3), (2, 2))
+    each = [dense_weights(layer).detach() for layers in reading.layers for layer in layers]
+    dense = np.mean([of_layer.mean(1).numpy() for of_layer in each], axis=0)  # [CLS] first
+    np.testing.assert_allclose(first[0, 1], dense[0, 1:4, 6:10].sum(1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(second[1, 0], dense[1, 5:7, 2:3].sum(1).mean(), rtol=1e-5)
+    assert first[0, 2] == 0  # outside the window
+
+
+def test_map_equals_dense_weights_with_one_bin_per_token():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=3), TEXTS)
+    layer = reading.layers[1][0]
+    dense = dense_weights(layer).detach().numpy()
+    whole = reading.map(1, member=1, layer=0, head=1)
+    assert whole.edges.tolist() == [0, 1, 2, 3, 6]  # four 3-mers of six letters
+    np.testing.assert_allclose(whole.weights, dense[1, 1, 1:5, 1:5], rtol=1e-5)
+    two = reading.map(1, member=1, layer=0, bins=2)
+    assert two.edges.tolist() == [0, 2, 6]
+    blocks = dense[1, :, 1:5, 1:5].mean(0).reshape(2, 2, 2, 2).sum(3).mean(1)
+    np.testing.assert_allclose(two.weights, blocks, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^bins is 0; choose at least 1$"):
+        reading.map(bins=0)

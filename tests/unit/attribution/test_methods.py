@@ -298,11 +298,6 @@ def test_unknown_target_is_named(name, target, message):
         explain(HEADS[name][0], ["ACGTACGTAC"], target=target)
 
 
-def test_outputs_are_selected_by_name():
-    assert explain(HEADS["class"][0], ["ACGTACGTAC"], target="b").targets == ["b"]
-    assert str(Target("-", 2, 5)) == "-[2, 5)"
-
-
 def test_a_method_is_chosen_by_kind():
     for kind, cls in METHODS.items():
         method = build_method(TypeAdapter(config.AnyMethod).validate_python({"kind": kind}))
@@ -422,6 +417,8 @@ def test_records_of_bins_and_labels_are_numbers():
     scorer, (target, texts) = HEADS["place"][0], RECORDS["place"]
     assert explain(scorer, texts, target=target).numbers == ("-",)
     assert explain(scorer, texts, target=Target("-", 2, 5)).numbers == ()
+    assert explain(HEADS["class"][0], texts, target="b").targets == ["b"]
+    assert str(Target("-", 2, 5)) == "-[2, 5)"
     assert explain(HEADS["masked k-mer"][0], texts, target="ACG").numbers == ()
     with pytest.raises(ValueError, match="objective 'masked' has no outputs for complete sequence"):
         HEADS["masked k-mer"][0].outputs([ascii_of("ACGTACGT")])

@@ -59,14 +59,6 @@ def write_chains(folder, name, rows):
         file.write("\n".join(lines) + "\n")
 
 
-def test_folder_without_tables_is_an_error(tmp_path):
-    from accuracy import TableSet
-
-    (tmp_path / "dev.csv.gz").touch()
-    with pytest.raises(SystemExit, match=r"^error: .*no file names with train and test"):
-        TableSet().proposed(tmp_path)
-
-
 def test_code_hash_of_changed_files(tmp_path, monkeypatch):
     import comparison
 

@@ -187,17 +187,6 @@ def test_backgrounds_are_shuffles_of_the_median_length():
     assert sorted(of.tolist()) == [1, 2]
 
 
-def test_sites_are_put_at_their_starts():
-    letters = np.full((2, 5), ord("A"), np.uint8)
-    sites = np.array([list(b"CG"), list(b"TT")], np.uint8)
-    found = marginals.put_sites(letters, sites, np.array([[0, 3], [1, 2]]))
-    assert [[bytes(row) for row in each] for each in found] == [
-        [b"CGAAA", b"AAATT"],
-        [b"ACGAA", b"AATTA"],
-    ]
-    assert bytes(letters[0]) == b"AAAAA"
-
-
 TEXT = "TATCGATA"
 TEXTS = ["".join(np.random.default_rng(seed).choice(list("ACGT"), 60)) for seed in range(5)]
 

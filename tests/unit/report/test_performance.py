@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from target_results import CLASSES, MAKERS
 
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.report import performance, words
+from selfattn_bio.report import words
 from selfattn_bio.report.class_figures import distances_to_points
 from selfattn_bio.report.performance import draw_performance
 
@@ -167,13 +167,6 @@ def test_unknown_values_have_no_figure(make, drawn):
     assert drawings["along"].svg == ""
 
 
-def test_skipped_figure_names_its_part(make, tmp_path):
-    tested = performance.Tested(make("several"), tmp_path, "class")
-    drawing = tested.skip("roc", "ROC", "None is known.")
-    assert (drawing.name, drawing.title) == ("class_roc", "class: ROC")
-    assert (drawing.means, drawing.svg) == ("None is known.", "")
-
-
 def test_scatter_leaves_out_unknown_values(make, drawn):
     of = make("columns")
     known = int((of.test["true.lung"] != "").sum())
@@ -217,15 +210,6 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
-
-
-def test_page_compares_with_the_best_baseline(make):
-    of = make("regression")
-    page = " ".join(page_of(of).split())
-    assert "Pearson&#39;s r on 80 test records" in page
-    assert page.count('<p class="range">Spearman\'s rho 0.') == 2  # of the model and the baseline
-    assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
-    assert "Positive values favour the model (negative values for MSE)." in page
 
 
 def test_distances_of_bins_to_points():

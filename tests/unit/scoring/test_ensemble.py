@@ -1,18 +1,25 @@
-"""Test several models used as one: the mean of their outputs and its spread."""
+"""Test several models used as one, with the spread of their outputs, and a baseline as a model."""
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from genome_models import run_file, write_model
+from letters import BASES, ascii_of
+from scipy.special import expit
 
-from selfattn_bio import config
-from selfattn_bio.attribution.capture import read_attention
-from selfattn_bio.attribution.explain import explain
+import selfattn_bio
+from selfattn_bio import config, embed, explain, read_attention
+from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.scoring.windows import load_dna_model
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
 TARGETS = config.Data(sequences=("a",), targets="t.tsv")
@@ -88,7 +95,7 @@ def test_several_objectives_have_columns_of_each(tmp_path):
     np.testing.assert_allclose(table[spreads], each.std(axis=0, ddof=1))
     highest = table[family[1:]].to_numpy().argmax(axis=1)
     assert table["family.predicted"].tolist() == ["xyz"[i] for i in highest]
-    letters = [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
+    letters = [ascii_of(text) for text in SEQUENCES]
     outputs = load(folders[0]).outputs(letters)
     np.testing.assert_allclose(alone[0]["number.r"], 2 + 3 * outputs[:, 3])
     each = np.stack([of["number.r"] for of in alone])
@@ -114,3 +121,62 @@ def test_single_model_functions_refuse_several(folders, ask):
             ask(several, SEQUENCES)
     for one in (folders[0], folders[:1], load(folders).members[0]):
         ask(one, SEQUENCES)
+
+
+# ------------ a baseline
+@pytest.fixture
+def folder(tmp_path):
+    """Save a regression on exact positions; positives have TATA at 10."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    letters = rng.choice(BASES, (200, 40))
+    letters[1::2, 10:14] = ascii_of("TATA")
+    BASELINES["exact_positions"](Setup(SequencePolicy(DNA))).fit(
+        letters[:140], labels[:140], letters[140:], labels[140:]
+    ).save(tmp_path / "b")
+    return tmp_path / "b"
+
+
+WITH_AND_WITHOUT = ["GC" * 5 + "TATA" + "GC" * 13, "GC" * 20]
+
+
+def test_load_gives_a_scorer(folder):
+    model = selfattn_bio.load(folder)
+    letters = [ascii_of(text) for text in WITH_AND_WITHOUT]
+    logits = model.logits(letters)
+    assert logits[0] > 0 > logits[1]
+    assert model.logits(np.pad(np.stack(letters), ((0, 0), (0, 3)))).tolist() == logits.tolist()
+    assert (model.alphabet, model.members, model.folder) == (DNA, (model,), folder)
+    fitted = model.baseline.calibration
+    assert model.log_odds(letters) == pytest.approx(logits * fitted.slope + fitted.intercept)
+    assert model.calibration.probabilities(logits) == pytest.approx(expit(model.log_odds(letters)))
+    assert repr(model) == "BaselineScorer: logistic regression on exact positions"
+    assert len({model, selfattn_bio.load(folder)}) == 2  # compared by identity
+
+
+def test_folder_of_baselines_is_refused_with_their_names(folder):
+    with pytest.raises(ModelFolderError, match="not a model itself, it holds b") as refusal:
+        selfattn_bio.load(folder.parent)
+    assert f"Name one of them: {folder}" in str(refusal.value)
+
+
+def test_score_sequences_with_a_baseline(folder):
+    model = selfattn_bio.load(folder)
+    table = selfattn_bio.score_sequences(folder, WITH_AND_WITHOUT)
+    assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
+    positive = table["probability"] >= model.calibration.threshold
+    assert table["predicted"].tolist() == positive.astype(int).tolist() == [1, 0]
+    both = selfattn_bio.score_sequences(model, WITH_AND_WITHOUT, rc=True)
+    assert both["logit"].tolist() != table["logit"].tolist()
+
+
+def test_network_functions_refuse_a_baseline(folder):
+    name = r"this is a baseline \(logistic regression on exact positions\) without a network"
+    for ask in (
+        *(partial(each, folder, WITH_AND_WITHOUT) for each in (explain, embed, read_attention)),
+        *(partial(load_dna_model, folder), partial(selfattn_bio.load, [folder, folder])),
+    ):
+        with pytest.raises(ArgumentError, match=f"{name}; only `load` and `score` accept it"):
+            ask()
+    with pytest.raises(ArgumentError, match="coverage"):
+        selfattn_bio.score_sequences(folder, WITH_AND_WITHOUT, coverage=0.9)

@@ -1,9 +1,10 @@
-"""Test that negatives match the positives, avoid forbidden positions and depend only on the seed.
+"""Test that negatives match the positives and avoid forbidden positions, and cached shuffling."""
 
-Length, strand and GC content must match. Too few negatives are an error.
-"""
-
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -153,3 +154,37 @@ def test_shuffled_records():
     message = r"found only 20 of 21 shuffled .* Lower k \(2\) or per_positive \(1\), or raise"
     with pytest.raises(IntervalError, match=message):
         list(shuffled(poor, 2, Wanted(1), counts))
+
+
+# ------------ the cache of the compiled walk
+USE = """
+import numpy as np
+from selfattn_bio.sequence import shuffle
+letters = np.frombuffer(b"ACGTGGACAGTACAGTACCAGATTACA", dtype=np.uint8)
+made = shuffle.shuffle_letters(letters, 2, np.random.default_rng(0))
+print(made.tobytes().decode(), sum(shuffle._euler_walk.stats.cache_hits.values()))
+"""
+NOWHERE = """
+from numba.core import dispatcher
+def refuse(function):
+    raise RuntimeError("cannot cache function: no locator available")
+dispatcher.FunctionCache = refuse
+"""
+
+
+def used(code: str, cache: Path) -> tuple[str, int]:
+    """Return the letters shuffled by a new process, and the number of cache hits."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    letters, hits = done.stdout.split()
+    return letters, int(hits)
+
+
+def test_only_the_first_process_compiles(tmp_path: Path) -> None:
+    letters, hits = used(USE, tmp_path / "cache")
+    assert hits == 0
+    assert used(USE, tmp_path / "cache") == (letters, 1)
+    # without a folder for the cache, each process compiles
+    assert used(NOWHERE + USE, tmp_path / "none") == (letters, 0)
+    assert not (tmp_path / "none").exists()
