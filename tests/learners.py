@@ -1,4 +1,4 @@
-"""Scorers with random weights for the tests of methods."""
+"""Scorers with random weights for the tests of methods, and queries on CUDA."""
 
 import torch
 
@@ -93,3 +93,12 @@ def scorer_of(model=None, alphabet="dna", k=3):
     data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
     run = RunFile(data=data, tokens={"k": k}, model=model or POOLED)
     return Scorer(run, KmerTokenizer(get_alphabet(alphabet), k), build_network(run).eval())
+
+
+class OnCuda:
+    """The attributes of queries on CUDA that kernels read."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, q):
+        self.dtype, self.shape = q.dtype, q.shape

@@ -1,4 +1,4 @@
-"""Average two members of a run; rank the jobs of a sweep without test records."""
+"""Average two members of a run, as `evaluate` and `score` do."""
 
 import shutil
 from pathlib import Path
@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_task as st
-from commands import exit_code, run
+from commands import run
 
 from selfattn_bio import Study
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import title_of
 
 RUN = """
@@ -105,39 +104,3 @@ def test_members_are_averaged_in_evaluate_and_score(kind, capsys):
         assert test["model"]["chosen"]["calibrated_threshold"] == threshold
         mean = np.mean([of["model_logit"] for _, of in each], axis=0)
         np.testing.assert_allclose(table["model_logit"], mean, rtol=1e-4, atol=1e-5)
-
-
-SWEEP = """
-training = { seeds = 1, batch_size = 8, max_steps = 4 }
-sweep."training.learning_rate" = [1e-3, 1e-2]
-"""
-
-
-def test_sweep_never_reads_test_records(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        st.write_fasta(f"{name}.fa", st.random_texts(rng, 30, 30))
-    Path("run.toml").write_text(st.small(RUN, SWEEP))
-    st.run_steps("ingest split")
-    study = Study(".")
-    asked, letters = set(), Corpus.letters
-
-    def noted(self, row):
-        asked.add(int(row))
-        return letters(self, row)
-
-    monkeypatch.setattr(Corpus, "letters", noted)
-    for job in study.task.jobs():
-        run(f"train ./sweep/{job.name} --threads 1")
-    run("sweep .")
-    split = st.read_tsv("split.tsv")["split"]
-    # the records read are those of training and validation, all of them
-    assert asked == set(np.flatnonzero(split.isin(["train", "valid"])))
-    hidden = st.read_tsv("sweep/split.tsv")["split"]
-    assert hidden.equals(split.replace("test", "dropped"))
-
-    # Nor can a model of the sweep be evaluated on the test split later.
-    study.jobs[0].files.model.rename("model")
-    assert exit_code("evaluate .") == 1
-    assert "the model was trained on another split (" in capsys.readouterr().err

@@ -54,9 +54,7 @@ def assert_close_models(first, second):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [(), pytest.param(("--sharded",), marks=pytest.mark.long)],
-    ids=["whole", "sharded"],
+    "options", [(), pytest.param(("--sharded",), marks=pytest.mark.long)], ids=["whole", "sharded"]
 )
 def test_two_processes_have_losses_of_one(task, tmp_path, options):
     two = st.copy_task(task, tmp_path / "two")

@@ -257,17 +257,6 @@ def test_unsuitable_modules_are_refused(other, changes, message):
         study.train(threads=1)
 
 
-def test_error_of_forward_stops_the_training(other, capsys):
-    text = MODULE.replace("relu()", "relu_twice()")
-    Path("users_error.py").write_text(text)
-    study = other(("users_detector", "users_error"))
-    line = text[: text.index("relu_twice")].count("\n") + 1
-    sb.allow_module(study.run.model.module)
-    assert exit_code("train", study.root.folder, "--threads", 1) == 1
-    place = f"error: {Path('users_error.py').resolve()}:{line}: forward of 'users_error:build' "
-    assert f"{place}failed with AttributeError: 'Tensor' obj" in capsys.readouterr().err
-
-
 def test_classify_without_outputs_is_refused():
     model = sb.load("model", allow_module=NAME)
     network = model.network

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+from learners import OnCuda
 from pydantic import ValidationError
 
 from selfattn_bio import config
@@ -104,15 +105,6 @@ def test_flex_is_for_cuda():
     message = "'flex' cannot handle this request: it needs CUDA, but the tensors are on the device"
     with pytest.raises(KernelError, match=f"{message} 'cpu'. Use kernel 'auto', or see `selfattn"):
         choose(inputs_of(Window(9), NoPosition()), "flex")
-
-
-class OnCuda:
-    """The attributes of queries on CUDA that kernels read."""
-
-    device = torch.device("cuda")
-
-    def __init__(self, q):
-        self.dtype, self.shape = q.dtype, q.shape
 
 
 UNSUITABLE = {"head_dim": 8, "dtype": torch.float64, "dropout": 0.1}

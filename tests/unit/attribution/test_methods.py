@@ -15,34 +15,10 @@ from scipy.special import logit, softmax
 from selfattn_bio import config
 from selfattn_bio.attention.inputs import prepare
 from selfattn_bio.attention.kernels.reference import dense_weights
+from selfattn_bio.attribution import methods, rules
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.attribution.methods import (
-    METHODS,
-    AttentionMethod,
-    AttnLRP,
-    AttnLRPCopies,
-    BlockOcclusion,
-    Gradient,
-    GradientRollout,
-    Guided,
-    IntegratedGradients,
-    Received,
-    Rollout,
-    Saturation,
-    ValueRollout,
-    build_method,
-)
 from selfattn_bio.attribution.methods.base import generator
-from selfattn_bio.attribution.rules import (
-    FIRST_KMER,
-    PLAIN,
-    backward_batches,
-    centred,
-    embedding_table,
-    gradient_at,
-    gradient_scores,
-)
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import PlainMethod
 from selfattn_bio.errors import ArgumentError
@@ -51,8 +27,11 @@ from selfattn_bio.objectives.outputs import find_output
 
 METHOD = pytest.mark.parametrize(
     "method",
-    [cls(**({"steps": 4} if cls is IntegratedGradients else {})) for cls in METHODS.values()],
-    ids=METHODS,
+    [
+        cls(**({"steps": 4} if cls is methods.IntegratedGradients else {}))
+        for cls in methods.METHODS.values()
+    ],
+    ids=methods.METHODS,
 )
 HEAD = pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
 
@@ -67,7 +46,9 @@ def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
     letters = letters_for(scorer)
     target.check(scorer, [12, 12])
     known = ascii_of(scorer.alphabet.letters)
-    for row, found in zip(letters, Saturation().scores(scorer, letters, target), strict=True):
+    for row, found in zip(
+        letters, methods.Saturation().scores(scorer, letters, target), strict=True
+    ):
         mutants = np.tile(row, (12, len(known), 1))
         for at in range(12):
             mutants[at, :, at] = known
@@ -83,12 +64,12 @@ def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
 def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     letters = letters_for(scorer)
     tokens = scorer.tokens(np.stack(letters))
-    mean = embedding_table(scorer)[FIRST_KMER:].mean(0).expand(*tokens.shape, -1)
+    mean = rules.embedding_table(scorer)[rules.FIRST_KMER :].mean(0).expand(*tokens.shape, -1)
     with torch.no_grad():
         ends = scorer.network.embed(tokens), mean
         here, there = (picked(scorer.network.classify(x, tokens != 0)) for x in ends)
     known = ascii_of(scorer.alphabet.letters)
-    scores = IntegratedGradients(steps=50).scores(scorer, letters, target)
+    scores = methods.IntegratedGradients(steps=50).scores(scorer, letters, target)
     sums = [
         (rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)
     ]
@@ -99,9 +80,9 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
 @HEAD
 def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
     letters = letters_for(scorer)
-    for method in (Gradient(), AttnLRP()):
+    for method in (methods.Gradient(), methods.AttnLRP()):
         together = method.scores(scorer, letters, target)
-        expected = gradient_scores(
+        expected = rules.gradient_scores(
             scorer, np.stack(letters), method.rules, lambda outputs, tokens: picked(outputs)
         )
         np.testing.assert_allclose(np.stack(together), expected, atol=1e-7)
@@ -112,7 +93,7 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
 @pytest.mark.parametrize("model", [POOLED, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"])
 def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
-    if model is CNN and isinstance(method, AttentionMethod):
+    if model is CNN and isinstance(method, methods.AttentionMethod):
         with pytest.raises(ValueError, match="models of kind 'cnn' have no attention"):
             method.attribution(scorer, letters, Target())
         return
@@ -125,7 +106,7 @@ def test_batching_does_not_change_attributions(method, model):
         assert row.max() > 0
     explanation = explain(scorer, SEQUENCES, method=method)
     assert explanation.method == method.name
-    assert explanation.is_attention == isinstance(method, AttentionMethod)
+    assert explanation.is_attention == isinstance(method, methods.AttentionMethod)
     assert explanation.ids == ["0", "1", "2"]
     for row, of_row in enumerate(found):
         length = len(of_row)
@@ -143,9 +124,9 @@ def test_guided_attributions_are_pinned():
     """
     scorer, rng = scorer_of(), np.random.default_rng(0)
     letters = rng.choice(ascii_of("ACGT"), (3, 240))
-    guessed = gradient_scores(scorer, letters)
+    guessed = rules.gradient_scores(scorer, letters)
     texts = [row.tobytes().decode() for row in letters]
-    found = explain(scorer, texts, method=Guided()).hypothetical
+    found = explain(scorer, texts, method=methods.Guided()).hypothetical
     for row, guess, scores in zip(letters, guessed, found, strict=True):
         positions = np.sort(np.argsort(-np.linalg.norm(guess, axis=-1), kind="stable")[:36])
         at, letter = np.nonzero(row[positions][:, None] != ascii_of("ACGT"))
@@ -168,37 +149,37 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
     training = scorer.run.training.model_copy(update={"reverse_complement": turned})
     scorer = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"training": training}))
     letters = ascii_of("ACGTTGCATGCATTAGCCAT")
-    expected = gradient_scores(scorer, letters[None])[0]
+    expected = rules.gradient_scores(scorer, letters[None])[0]
     if turned:
         other = scorer.alphabet.reverse_complement(letters)
-        expected = (expected + gradient_scores(scorer, other[None])[0][::-1, ::-1]) / 2
-    (found,) = AttnLRPCopies(copies=2, fraction=0.0).scores(scorer, [letters], Target())
+        expected = (expected + rules.gradient_scores(scorer, other[None])[0][::-1, ::-1]) / 2
+    (found,) = methods.AttnLRPCopies(copies=2, fraction=0.0).scores(scorer, [letters], Target())
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_copies_average_gradients_at_substituted_sequences():
     scorer = scorer_of(k=3)
     letters = ascii_of("ACGTTGCANTGCATTAGCCAT")
-    method, chance = AttnLRPCopies(copies=3, fraction=0.3, seed=5), generator(5, letters)
+    method, chance = methods.AttnLRPCopies(copies=3, fraction=0.3, seed=5), generator(5, letters)
     copies = [method._copy(scorer, letters, chance) for _ in range(3)]
     assert all(copy[8] == ord("N") for copy in copies)
     assert 0 < np.mean([copy != letters for copy in copies]) < 0.4
     expected = np.mean(
-        [gradient_scores(scorer, letters[None], at=copy[None])[0] for copy in copies], axis=0
+        [rules.gradient_scores(scorer, letters[None], at=copy[None])[0] for copy in copies], axis=0
     )
     np.testing.assert_allclose(method.scores(scorer, [letters], Target())[0], expected, atol=1e-6)
-    others = np.mean([gradient_scores(scorer, copy[None])[0] for copy in copies], axis=0)
+    others = np.mean([rules.gradient_scores(scorer, copy[None])[0] for copy in copies], axis=0)
     assert np.abs(others - expected).max() > 1e-3
 
 
 @pytest.mark.parametrize(("rows", "number"), [(2, 20), (9, 20), (64, 25)])
 def test_limits_of_a_pass_do_not_change_scores(monkeypatch, rows, number):
     scorer, letters = scorer_of(k=3), [ascii_of(sequence) for sequence in SEQUENCES]
-    method = AttnLRPCopies(copies=4)
+    method = methods.AttnLRPCopies(copies=4)
     expected = method.scores(scorer, letters, Target())
     monkeypatch.setattr("selfattn_bio.attribution.rules.BATCH", rows)
     monkeypatch.setattr("selfattn_bio.attribution.rules.BATCH_LETTERS", number)
-    passes = [part.stop - part.start for part in backward_batches(letters, copies=4)]
+    passes = [part.stop - part.start for part in rules.backward_batches(letters, copies=4)]
     assert passes == [1, 1, 1]
     for one, other in zip(method.scores(scorer, letters, Target()), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -206,18 +187,18 @@ def test_limits_of_a_pass_do_not_change_scores(monkeypatch, rows, number):
 
 def test_passes_hold_all_copies_of_their_sequences():
     letters = [np.zeros(length, np.uint8) for length in (300, 300, 300, 300, 300, 1000, 30_000, 3)]
-    passes = [(part.start, part.stop) for part in backward_batches(letters, copies=16)]
+    passes = [(part.start, part.stop) for part in rules.backward_batches(letters, copies=16)]
     assert passes == [(0, 4), (4, 6), (6, 7), (7, 8)]
 
 
 def test_block_attribution_is_effect_of_replacement():
     scorer = scorer_of(NO_STEM, k=1)
     letters = ascii_of("AAAACCCCGT")  # shuffling a block of one base changes nothing
-    (shuffled,) = BlockOcclusion(width=4, draws=3).scores(scorer, [letters], Target())
+    (shuffled,) = methods.BlockOcclusion(width=4, draws=3).scores(scorer, [letters], Target())
     # batches of different size are rounded differently
     np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)
     assert np.abs(shuffled[8:]).min() > 1e-5
-    method = BlockOcclusion(width=4, by="random", draws=5, seed=2)
+    method = methods.BlockOcclusion(width=4, by="random", draws=5, seed=2)
     (scores,) = method.scores(scorer, [letters], Target())
     rng = generator(2, letters)
     own = scorer.logits(letters[None])[0]
@@ -270,7 +251,7 @@ def test_attention_methods_equal_their_formulas(pattern):
             flows["rollout"] = (found.mean(1).numpy() + eye) / 2 @ flows["rollout"]
             flows["value_rollout"] = (scaled.numpy() + eye) / 2 @ flows["value_rollout"]
             flows["gradient_rollout"] = (positive.numpy() + eye) @ flows["gradient_rollout"]
-    for method in (Rollout(), ValueRollout(), GradientRollout()):
+    for method in (methods.Rollout(), methods.ValueRollout(), methods.GradientRollout()):
         found = method.attribution(scorer, letters, Target())
         for row, length in enumerate((12, 6)):
             start = (np.arange(12) < length) / length
@@ -299,25 +280,28 @@ def test_unknown_target_is_named(name, target, message):
 
 
 def test_a_method_is_chosen_by_kind():
-    for kind, cls in METHODS.items():
-        method = build_method(TypeAdapter(config.AnyMethod).validate_python({"kind": kind}))
+    for kind, cls in methods.METHODS.items():
+        method = methods.build_method(TypeAdapter(config.AnyMethod).validate_python({"kind": kind}))
         assert method == cls()
     for section in get_args(get_args(config.AnyMethod)[0]):
         if section is not PlainMethod:
-            assert build_method(section()).model_dump() == section().model_dump()
-    assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(fraction=0.3)
+            assert methods.build_method(section()).model_dump() == section().model_dump()
+    assert methods.build_method(config.GuidedMethod(fraction=0.3)) == methods.Guided(fraction=0.3)
     blocks = config.BlocksMethod(width=5, by="random")
-    assert build_method(blocks) == BlockOcclusion(width=5, by="random")
+    assert methods.build_method(blocks) == methods.BlockOcclusion(width=5, by="random")
 
 
 def test_settings_out_of_range_are_refused():
-    for method, wrong in ((Guided, {"fraction": 1.5}), (BlockOcclusion, {"by": "hand"})):
+    for method, wrong in (
+        (methods.Guided, {"fraction": 1.5}),
+        (methods.BlockOcclusion, {"by": "hand"}),
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             method(**wrong)
 
 
 def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
-    explanation = explain(scorer_of(), SEQUENCES, method=Received())
+    explanation = explain(scorer_of(), SEQUENCES, method=methods.Received())
     assert explanation.hypothetical.shape == (3, 20, 0)
     with pytest.raises(ValueError, match="method 'received' reads attention weights, but motifs"):
         explanation.find_motifs()
@@ -378,7 +362,7 @@ def test_gradient_of_a_record_equals_differences(name):
     tokens = scorer.tokens_of([ascii_of(text) for text in texts])
     chosen = partial(Target(target).of, scorer)
     shift = torch.zeros_like(scorer.network.embed(tokens)).detach()
-    gradient = gradient_at(scorer.network, tokens, shift, PLAIN, chosen)
+    gradient = rules.gradient_at(scorer.network, tokens, shift, rules.PLAIN, chosen)
     rng = np.random.default_rng(0)
     for row, position, dim in rng.integers(0, (2, 7, shift.shape[2]), (10, 3)).tolist():
         step = torch.zeros_like(shift)
@@ -401,10 +385,10 @@ def test_mutagenesis_of_a_record_equals_values_of_mutants(name):
         places = range(len(text))
         mutants = [text[:at] + letter + text[at + 1 :] for at in places for letter in alphabet]
         values = values_of(scorer, name, *mutants).reshape(len(text), -1)
-        (scores,) = Saturation().scores(scorer, [ascii_of(text)], Target(target))
-        np.testing.assert_allclose(scores, centred(values), atol=1e-6)
-        (guided,) = Guided(fraction=1.0).scores(scorer, [ascii_of(text)], Target(target))
-        np.testing.assert_allclose(guided, centred(values), atol=1e-6)
+        (scores,) = methods.Saturation().scores(scorer, [ascii_of(text)], Target(target))
+        np.testing.assert_allclose(scores, rules.centred(values), atol=1e-6)
+        (guided,) = methods.Guided(fraction=1.0).scores(scorer, [ascii_of(text)], Target(target))
+        np.testing.assert_allclose(guided, rules.centred(values), atol=1e-6)
 
 
 def test_scores_of_bins_are_those_of_one_strand():

@@ -5,6 +5,7 @@ from typing import get_args
 
 import torch
 from commands import run
+from learners import OnCuda
 
 from selfattn_bio import config
 from selfattn_bio.config import KERNELS
@@ -22,15 +23,6 @@ def table(out):
     return [
         (pattern.strip(), positions.split(", "), kernel) for pattern, positions, kernel in lines
     ]
-
-
-class OnCuda:
-    """Queries on CUDA, with the attributes that kernels read."""
-
-    device = torch.device("cuda")
-
-    def __init__(self, q):
-        self.dtype, self.shape = q.dtype, q.shape
 
 
 def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):

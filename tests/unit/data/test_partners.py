@@ -174,7 +174,6 @@ training.reverse_complement = true => reverse_complement cannot be used with
 model.encoder.members = 1 => set members in .model. instead of
 model.partner_encoder.head.kind = 'cls' => set head in .model.encoder. instead of
 model.partner_encoder.stem.kind = 'none' => embeddings have 16 dimensions in encoder and 64
-model.cross_position.kind = 'shaw' => cross_position 'shaw' is not
 transfer.parent = 'x' => transfer. cannot be used with model kind 'paired'
 interpret.method.kind = 'rollout' => method 'rollout' cannot explain model
 partner = { kind = 'track', path = 't.npz', low = 9, high = 9 } => low \(9\) is not less than

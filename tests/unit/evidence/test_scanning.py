@@ -120,12 +120,8 @@ def test_scan_refusals(fasta, tmp_path, motifs, options, message):
 def test_refusals_of_the_command(fasta, capsys):
     with pytest.raises(ValueError, match="no such file: 'ACGTACGTACGT"):
         selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
-    for options, message in (
-        ("hits.txt", "the output file must end with .bed, .tsv or .parquet"),
-        ("hits.bed --hit-p 2", "hit_p is 2.0; choose a value between 0 and 1"),
-    ):
-        assert exit_code(f"hits --motifs m.meme --fasta {fasta} --output {options}") == 1
-        assert message in capsys.readouterr().err
+    assert exit_code(f"hits --motifs m.meme --fasta {fasta} --output hits.txt") == 1
+    assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
 
 
 def test_scan_files_takes_one_path(fasta, tmp_path):

@@ -10,13 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import Encoder, Global, Learned, Rotary, Sinusoidal, T5Bias, Window, config
-from selfattn_bio.model.convolution import (
-    EmbeddedTokens,
-    TokenConv,
-    max_pool,
-    pool_mask,
-    without_padding,
-)
+from selfattn_bio.model import convolution
 from selfattn_bio.model.encoder import build_encoder, split_heads
 from selfattn_bio.model.stem import BatchNorm
 from selfattn_bio.sequence.kmers import PAD
@@ -115,11 +109,11 @@ def tokens_with_padding(size, length=45):
 @pytest.mark.parametrize("bias", [False, True])
 def test_lookup_equals_convolution_and_its_gradient(bias):
     torch.manual_seed(0)
-    convolve, tokens = TokenConv(5, 6, 7, bias=bias).double(), tokens_with_padding(11)
+    convolve, tokens = convolution.TokenConv(5, 6, 7, bias=bias).double(), tokens_with_padding(11)
     table = nn.Embedding(11, 5, padding_idx=PAD).double()
-    embedded = without_padding(table(tokens), tokens != PAD)
+    embedded = convolution.without_padding(table(tokens), tokens != PAD)
     weights, found = [*convolve.parameters(), table.weight], []
-    for x in (EmbeddedTokens(tokens, table(torch.arange(11))), embedded):
+    for x in (convolution.EmbeddedTokens(tokens, table(torch.arange(11))), embedded):
         y = convolve(x)
         assert y.shape == (4, 6, 45)
         found.append([y, *torch.autograd.grad((y * y.detach().cos()).sum(), weights)])
@@ -130,7 +124,7 @@ def test_lookup_equals_convolution_and_its_gradient(bias):
 @pytest.mark.parametrize("model", [{"kind": "attention", "dropout": 0.0}, {"kind": "cnn"}])
 def test_outputs_of_tokens_equal_those_of_embeddings(model):
     network, tokens = scorer_of(model).network.double(), tokens_with_padding(68)
-    assert isinstance(network.inputs(tokens), EmbeddedTokens)
+    assert isinstance(network.inputs(tokens), convolution.EmbeddedTokens)
     found = []
     for outputs in (network(tokens).mean(1), network.classify(network.embed(tokens), tokens != 0)):
         network.zero_grad()
@@ -154,7 +148,7 @@ def test_batch_norm_equals_that_of_torch():
 
 def test_group_with_a_token_is_kept():
     mask = torch.tensor([[1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], dtype=torch.bool)
-    assert pool_mask(mask, 3).tolist() == [[True, False, False], [True, True, True]]
+    assert convolution.pool_mask(mask, 3).tolist() == [[True, False, False], [True, True, True]]
 
 
 @pytest.mark.parametrize("image", [False, True])
@@ -164,8 +158,8 @@ def test_maximum_ignores_padding(length, image):
     mask = torch.ones(2, length, dtype=torch.bool)
     mask[0, 4:] = False
     given = x[:, :, None] if image else x
-    pooled, pooled_mask = max_pool(given, mask, 3)
-    assert torch.equal(pooled_mask, pool_mask(mask, 3))
+    pooled, pooled_mask = convolution.max_pool(given, mask, 3)
+    assert torch.equal(pooled_mask, convolution.pool_mask(mask, 3))
     pooled = pooled[:, :, 0] if image else pooled
     for row, real in enumerate((4, length)):
         groups = x[row, :, :real].split(3, dim=-1)
@@ -178,6 +172,6 @@ def test_padding_gets_no_gradient():
     x = torch.randn(2, 3, 9, requires_grad=True)
     mask = torch.ones(2, 9, dtype=torch.bool)
     mask[0, 4:] = False
-    max_pool(x * 1, mask, 3)[0].sum().backward()
+    convolution.max_pool(x * 1, mask, 3)[0].sum().backward()
     assert not x.grad[0, :, 4:].any()
     assert x.grad.sum() == 3 * 2 + 3 * 3  # one position of each group with a token

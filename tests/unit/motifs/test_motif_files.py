@@ -64,6 +64,10 @@ def test_names_in_other_databases(tmp_path):
     np.testing.assert_allclose(ppm, [[0.2, 0.4, 0.4, 0]])
 
 
+HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\nletter-probability matrix:"
+MATRIX = HEAD + "\n1 0 0 0\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -75,14 +79,26 @@ def test_names_in_other_databases(tmp_path):
         (2 * ">a\nA [1]\nC [1]\nG [1]\nT [1]\n", "two motifs are named 'a'"),
         ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "cannot read this file as TRANSFAC: "),
         ("XX\n//\n", "the motif database contains no motif"),
+        ("MEME version 4\n", ": the motif database contains no motif$"),
+        (
+            "MEME version 4\nALPHABET= ACDE\n",
+            ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'$",
+        ),
+        (HEAD + " w= 2\n.5 .5 0 0\n", r":6: the motif has 1 row instead of 2 \(w=\)$"),
+        (HEAD + "\n.5 .5 0\n", r":7: \[0.5, 0.5, 0.0\] are not 4 probabilities that sum to 1$"),
+        (HEAD + "\n1 1 0 0\n", r":7: \[1.0, 1.0, 0.0, 0.0\] are not 4 probabilities that sum to 1"),
+        (
+            HEAD + "\nnan 1 0 0\n",
+            r":7: \[nan, 1.0, 0.0, 0.0\] are not 4 probabilities that sum to ",
+        ),
+        (MATRIX + "\nMOTIF a\n", ":9: two motifs are named 'a'$"),
     ],
 )
 def test_invalid_databases(tmp_path, text, message):
     path = tmp_path / "motifs.txt"
     path.write_text(text)
-    with pytest.raises(DatabaseError, match=message) as error:
+    with pytest.raises(DatabaseError, match=f"^{path}.*{message}"):
         read_motifs(path)
-    assert str(path) in str(error.value)
 
 
 def test_protein_goes_as_meme_only(tmp_path):
@@ -218,31 +234,12 @@ def test_memelite_reads_what_we_write(tmp_path):
     np.testing.assert_allclose(theirs(str(path))["motif_01"], PPM.T, atol=1e-6)
 
 
-HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\nletter-probability matrix:"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (">x\nACGT\n", ":1: not a MEME file: it does not start with 'MEME version'"),
-        ("MEME version 4\n", ": the motif database contains no motif"),
-        ("MEME version 4\nALPHABET= ACDE\n", ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'"),
-        (HEAD + " w= 2\n.5 .5 0 0\n", ":6: the motif has 1 row instead of 2 (w=)"),
-        (HEAD + "\n.5 .5 0\n", ":7: [0.5, 0.5, 0.0] are not 4 probabilities that sum to 1"),
-        (HEAD + "\n1 1 0 0\n", ":7: [1.0, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1"),
-        (HEAD + "\nnan 1 0 0\n", ":7: [nan, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1"),
-        (HEAD + "\n1 0 0 0\n\nMOTIF a\n", ":9: two motifs are named 'a'"),
-    ],
-)
-def test_meme_errors_name_the_line(tmp_path, text, message):
-    path = tmp_path / "bad.meme"
-    path.write_text(text)
-    with pytest.raises(DatabaseError) as error:
-        read_meme(path)
-    assert str(error.value) == f"{path}{message}"
-
-
 def test_missing_binary_and_truncated_databases(tmp_path):
+    (tmp_path / "jaspar.meme").write_text(">x\nACGT\n")
+    with pytest.raises(
+        DatabaseError, match=r":1: not a MEME file: it does not start with 'MEME ver"
+    ):
+        read_meme(tmp_path / "jaspar.meme")
     with pytest.raises(DatabaseError, match="motif database not found"):
         read_meme(tmp_path / "none.meme")
     (tmp_path / "binary.meme").write_bytes(b"\xff\xfe\x00")

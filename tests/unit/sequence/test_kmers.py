@@ -24,8 +24,7 @@ def test_codes_of_bases_ambiguity_and_padding():
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
-    [("ACgT", "character 'g'"), ("A-U", "character '-'"), ("A\x80", "byte 0xC2")],
+    ("text", "named"), [("ACgT", "character 'g'"), ("A-U", "character '-'"), ("A\x80", "byte 0xC2")]
 )
 def test_codes_refuse_other_characters(text, named):
     message = rf"invalid {named} \(expected upper-case IUPAC DNA codes, or 0"

@@ -11,19 +11,7 @@ from selfattn_bio.config import RegressionObjective, RunFile, run_file_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.training.recipes import (
-    MARGIN,
-    MAX_STEPS,
-    MIN_RECORDS,
-    MIN_STEPS,
-    aligned,
-    both_strands,
-    choose_recipe,
-    learns_nothing,
-    one_strand,
-    suits_recipes,
-    variants,
-)
+from selfattn_bio.training import recipes
 from selfattn_bio.training.transfer import start_from
 
 MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
@@ -72,7 +60,9 @@ def run_of(recipe):
 
 @cache
 def chosen(place, strand, database="none"):
-    return choose_recipe(*splits(place, strand), Setup(SequencePolicy(DNA), database=database))
+    return recipes.choose_recipe(
+        *splits(place, strand), Setup(SequencePolicy(DNA), database=database)
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,9 +83,9 @@ def test_motif_anywhere_in_equal_lengths_has_no_position():
     """Exact positions can be fitted, but predict less well than k-mers."""
     letters, labels = splits("anywhere", "given")
     letters = {split: [row[:50] for row in of] for split, of in letters.items()}
-    recipe, trials = choose_recipe(letters, labels, SETUP)
+    recipe, trials = recipes.choose_recipe(letters, labels, SETUP)
     assert [trial.name for trial in trials][2:] == ["exact positions"]
-    assert trials[2].value < trials[0].value - MARGIN
+    assert trials[2].value < trials[0].value - recipes.MARGIN
     assert recipe.name == "one strand"
 
 
@@ -116,11 +106,11 @@ def test_one_short_record_rules_out_positions(monkeypatch):
     """Training would refuse the part, even if the record is not in the sample."""
     monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 200)
     letters, labels = splits("fixed", "given")
-    sampled = sample_rows(labels["train"], 200, MIN_RECORDS)
+    sampled = sample_rows(labels["train"], 200, recipes.MIN_RECORDS)
     short = next(row for row in range(600) if row not in sampled)
-    assert choose_recipe(letters, labels, SETUP)[0].name == "aligned"
+    assert recipes.choose_recipe(letters, labels, SETUP)[0].name == "aligned"
     letters["train"][short] = letters["train"][short][:40]
-    recipe, trials = choose_recipe(letters, labels, SETUP)
+    recipe, trials = recipes.choose_recipe(letters, labels, SETUP)
     assert recipe.name != "aligned"
     assert "exact positions" not in [trial.name for trial in trials]
 
@@ -128,13 +118,13 @@ def test_one_short_record_rules_out_positions(monkeypatch):
 @pytest.mark.parametrize(
     "recipe",
     [
-        variants(5000, 75),
-        aligned(5000, 41),
-        aligned(5000, 70),
-        aligned(5000, 300),
-        both_strands(5000, 101),
-        both_strands(5000, 101, parent="motifs"),
-        one_strand(5000, 300),
+        recipes.variants(5000, 75),
+        recipes.aligned(5000, 41),
+        recipes.aligned(5000, 70),
+        recipes.aligned(5000, 300),
+        recipes.both_strands(5000, 101),
+        recipes.both_strands(5000, 101, parent="motifs"),
+        recipes.one_strand(5000, 300),
     ],
 )
 def test_every_recipe_is_a_run_file(recipe):
@@ -146,31 +136,31 @@ def test_every_recipe_is_a_run_file(recipe):
 @pytest.mark.parametrize(
     ("number", "length", "steps"),
     [
-        (10, 100, MIN_STEPS),
+        (10, 100, recipes.MIN_STEPS),
         (6400, 100, 900),
-        (10**7, 100, MAX_STEPS),
+        (10**7, 100, recipes.MAX_STEPS),
         (10**7, 250, 2500),
-        (10**7, 2000, MIN_STEPS),
+        (10**7, 2000, recipes.MIN_STEPS),
     ],
 )
 def test_steps_follow_number_and_length_of_records(number, length, steps):
-    assert one_strand(number, length).training["max_steps"] == steps
+    assert recipes.one_strand(number, length).training["max_steps"] == steps
 
 
 @pytest.mark.parametrize(
     ("number", "length", "members"), [(5000, 75, 4), (30_000, 75, 2), (30_000, 237, 1)]
 )
 def test_networks_share_a_budget(number, length, members):
-    assert variants(number, length).model["members"] == members
-    assert aligned(number, length).model["members"] == members
+    assert recipes.variants(number, length).model["members"] == members
+    assert recipes.aligned(number, length).model["members"] == members
 
 
 def test_long_records_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
-    assert suits_recipes(run, [300, 200])
-    assert not suits_recipes(run, [300, 5000])
+    assert recipes.suits_recipes(run, [300, 200])
+    assert not recipes.suits_recipes(run, [300, 5000])
     protein = run_file_of(DATA.replace("{", '{ alphabet = "protein",') + "tokens = { k = 1 }", "")
-    assert suits_recipes(protein, [300, 5000])
+    assert recipes.suits_recipes(protein, [300, 5000])
 
 
 def of_residues(text):
@@ -187,17 +177,19 @@ def test_variants_of_proteins():
     for records in varied.values():
         for row, record in enumerate(records):
             record[row] = ord("A")
-    recipe, _ = choose_recipe(varied, targets, setup)
+    recipe, _ = recipes.choose_recipe(varied, targets, setup)
     assert recipe.name == "variants"
     assert recipe.model["head"]["parts"] == 40
     assert recipe.parts == ("substitutions_linear", "exact_positions_trees")
     labels = {split: np.arange(30) % 2 for split in targets}
-    recipe, _ = choose_recipe(varied, labels, Setup(SequencePolicy(PROTEIN)))
+    recipe, _ = recipes.choose_recipe(varied, labels, Setup(SequencePolicy(PROTEIN)))
     assert recipe.parts == ("substitutions_linear", "exact_positions_trees")
     # trees are not fitted to many outputs
     many = RegressionObjective(columns=[f"y{number}" for number in range(21)])
     targets = {split: rng.normal(size=(30, 21)) for split in targets}
-    recipe, trials = choose_recipe(varied, targets, Setup(SequencePolicy(PROTEIN), section=many))
+    recipe, trials = recipes.choose_recipe(
+        varied, targets, Setup(SequencePolicy(PROTEIN), section=many)
+    )
     assert (recipe.parts, trials) == (("substitutions_linear",), [])
 
 
@@ -213,7 +205,7 @@ def test_proteins_have_positions_if_lengths_agree(lengths, name):
         for record, label in zip(letters[split], labels[split], strict=True):
             record[7] = ord("K" if label else "R")
             record[3] = ord("R" if label else "K")
-    recipe, trials = choose_recipe(letters, labels, Setup(SequencePolicy(PROTEIN)))
+    recipe, trials = recipes.choose_recipe(letters, labels, Setup(SequencePolicy(PROTEIN)))
     parts = ("exact_positions", "exact_positions_trees") if name == "aligned" else ()
     assert (recipe.name, recipe.parts) == (name, (*parts, "composition", "kmer2_logistic"))
     assert [trial.name for trial in trials] == ["k-mers", "exact positions"][: len(parts) + 1]
@@ -233,7 +225,7 @@ def test_loss_follows_the_tails(is_heavy, loss, monkeypatch):
         targets = {split: np.exp(of) for split, of in targets.items()}
     scale = {"center": (targets["train"].mean(),), "scale": (targets["train"].std(),)}
     section = RegressionObjective(columns=("y",), **scale)
-    recipe, trials = choose_recipe(letters, targets, replace(SETUP, section=section))
+    recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=section))
     assert recipe.objective == loss
     assert "Huber's loss" in trials[-1].name
 
@@ -242,7 +234,7 @@ def test_random_labels_give_the_simplest_recipe_and_a_warning():
     rng = np.random.default_rng(0)
     letters, labels = splits("fixed", "given")
     labels = {split: rng.permutation(of) for split, of in labels.items()}
-    recipe, trials = choose_recipe(letters, labels, SETUP)
+    recipe, trials = recipes.choose_recipe(letters, labels, SETUP)
     assert recipe.name == "both strands"
-    assert learns_nothing(trials)
-    assert not learns_nothing(chosen("fixed", "given")[1])
+    assert recipes.learns_nothing(trials)
+    assert not recipes.learns_nothing(chosen("fixed", "given")[1])
