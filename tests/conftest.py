@@ -47,6 +47,13 @@ def free_machine(request, tmp_path_factory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Make a temporary folder the current one, and return it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def few_repeats():
     """Fit at most 100 trees, and choose recipes by 40 resamples: both take the longest."""

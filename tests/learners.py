@@ -44,45 +44,35 @@ def targets_learner(objective, *model, **settings):
 
 CLASSES = {"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]}
 NUMBERS = {"kind": "regression", "columns": ["a", "b"], "center": [0.0, 0.0], "scale": [1.0, 1.0]}
+MARKS = {"kind": "multilabel", "columns": ["a", "b"]}
 PARTS = {
     "one": {"kind": "multilabel", "columns": ["a"]},
     "two": {"kind": "multiclass", "column": "c", "classes": ["x", "y"]},
 }
+SEVERAL = {"kind": "several", "parts": PARTS}
 LETTERS = {"kind": "labels", "column": "c", "classes": "HEC"}
 BINS = {"kind": "bins", "points": "p.bed", "bin": 4}
 POOLED = SMALL | {"stem": CONV}
 WINDOWED = POOLED | {"pattern": {"kind": "window", "window": 2, "num_global": 2}}
 HEADS = {  # a scorer, a target, and its value in the outputs
     "class": (targets_learner(CLASSES), Target("b"), lambda x: x[:, 1]),
-    "label": (
-        targets_learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3),
-        Target(1),
-        lambda x: x[:, 1],
-    ),
+    "label": (targets_learner(MARKS, k=3), Target(1), lambda x: x[:, 1]),
     "number": (targets_learner(NUMBERS), Target("a"), lambda x: x[:, 0]),
-    "part": (
-        targets_learner({"kind": "several", "parts": PARTS}),
-        Target("two.y"),
-        lambda x: x[:, 2],
-    ),
+    "part": (targets_learner(SEVERAL), Target("two.y"), lambda x: x[:, 2]),
     "letter of protein": (
-        targets_learner(LETTERS, alphabet="protein"),
-        Target("E", 3, 5),
+        *(targets_learner(LETTERS, alphabet="protein"), Target("E", 3, 5)),
         lambda x: x[:, 3:5, 1].sum(1),
     ),
     "letter, pooled stem": (
-        targets_learner(LETTERS, POOLED),
-        Target("C", 8),
+        *(targets_learner(LETTERS, POOLED), Target("C", 8)),
         lambda x: x[:, 8:, 2].sum(1),
     ),
     "place": (
-        learner(BINS, WINDOWED, sequences="s"),
-        Target("-", 2, 5),
+        *(learner(BINS, WINDOWED, sequences="s"), Target("-", 2, 5)),
         lambda x: x[:, 1:3, 1].sum(1),
     ),
     "masked k-mer": (
-        learner({"kind": "masked"}, k=3, sequences="s"),
-        Target("ACG", 4, 5),
+        *(learner({"kind": "masked"}, k=3, sequences="s"), Target("ACG", 4, 5)),
         lambda x: x[:, 4, 4 + 6],
     ),
 }

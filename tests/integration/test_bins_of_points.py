@@ -37,9 +37,8 @@ reverse_complement = true
 
 
 @pytest.fixture
-def task(tmp_path, monkeypatch):
+def task(here):
     """Write three chromosomes of 8,000 bp with 60 directed words; windows of 420 bp every 200."""
-    monkeypatch.chdir(tmp_path)
     rng, fasta, bed = np.random.default_rng(0), [], []
     for chrom in ("c0", "c1", "c2"):
         letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), 8000)

@@ -34,9 +34,8 @@ COST = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
 
 
 @pytest.fixture
-def task(tmp_path, monkeypatch):
+def task(here, monkeypatch):
     """Create a corpus, a split and three model folders; their "networks" count T."""
-    monkeypatch.chdir(tmp_path)
     for seed, (name, motif) in enumerate((("p", "TATAATTT"), ("n", "GACCAGCA"))):
         texts = st.random_texts(np.random.default_rng(seed), 50, 40)
         st.write_fasta(f"{name}.fa", [text + motif for text in texts])

@@ -25,9 +25,8 @@ def plant(row, word, rng):
 
 
 @pytest.fixture
-def workshop(tmp_path, monkeypatch):
+def workshop(here):
     """Return a function that writes a task, runs it and returns metrics.json of the test split."""
-    monkeypatch.chdir(tmp_path)
 
     def go(sequences, targets, changes, shift=4, steps=100):
         st.write_fasta("r.fa", ["".join(row) for row in sequences])
@@ -178,10 +177,9 @@ def test_several_objectives(workshop):
         assert scores["activity.count"][1] - scores["activity.count"][0] > 50
 
 
-def test_accumulated_batches_of_several_parts_are_exact(tmp_path, monkeypatch):
+def test_accumulated_batches_of_several_parts_are_exact(here):
     # Each step sees all training records: as one batch, or as four batches of unequal size with
     # different fractions of known targets.
-    monkeypatch.chdir(tmp_path)
     rows, targets = two_truths(48)
     st.write_fasta("r.fa", ["".join(row) for row in rows])
     write_targets(targets)

@@ -39,12 +39,11 @@ def table():
 
 
 @pytest.fixture
-def steps(tmp_path, monkeypatch, capsys):
+def steps(here, capsys):
     """Return a function that runs ingest, split and audit.
 
     It returns the output of split and audit, and the split table with the ids of the corpus.
     """
-    monkeypatch.chdir(tmp_path)
 
     def steps(run_file):
         Path("run.toml").write_text(run_file)
@@ -78,11 +77,6 @@ def check(lines, split):
     assert reasons.str.endswith(", different label").sum() == 1
     audit, numbers = read_json("audit.json"), {"test": 12, "train": 20}
     assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, numbers, [])
-
-
-def test_split_column_of_table(table, steps):
-    table.to_csv("all.csv", index=False)
-    check(*steps(TABLE + COLUMN))
 
 
 def test_split_column_with_other_values(table, steps):
@@ -159,8 +153,7 @@ def test_chromosome_split_keeps_test_copy(table, steps):
     assert lines[2] == REMOVED[2].replace("kept in", "removed from")
 
 
-def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_corpus_deduplicated_before_split_error(table, here, capsys):
     table.to_csv("all.csv", index=False)
     Path("run.toml").write_text(TABLE + COLUMN)
     ingest_files("all.csv", "corpus", "dna", labels="label")

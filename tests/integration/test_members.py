@@ -33,9 +33,8 @@ MODELS = ["model", "members/2/model"]
 
 
 @pytest.fixture(params=OBJECTIVES)
-def kind(request, tmp_path, monkeypatch):
+def kind(request, here):
     """Write a task of each kind to the folder "both", and train two members."""
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     texts = {name: st.random_texts(rng, 60, 30) for name in ("positives", "negatives")}
     for name, of_name in texts.items():

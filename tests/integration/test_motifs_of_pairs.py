@@ -144,10 +144,9 @@ def test_errors_about_motifs_of_pairs(records):
         other.with_evidence("promoter", ["ACGT" * 75], [1])
 
 
-def test_motif_and_domain_are_supported_and_reported(tmp_path, monkeypatch):
+def test_motif_and_domain_are_supported_and_reported(here):
     """The model needs both, both are supported, and the report shows each with its input."""
-    monkeypatch.chdir(tmp_path)
-    paired.explain_both(prepare(tmp_path, "protein", paired.motif_and_domain, 2000, 100))
+    paired.explain_both(prepare(here, "protein", paired.motif_and_domain, 2000, 100))
     motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
     for found, word in ((motifs, paired.DNA_MOTIFS[0]), (partner, paired.DOMAIN)):
         used = found.table[found.table["verdict"] == "supported"]

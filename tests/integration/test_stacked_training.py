@@ -58,15 +58,14 @@ def task(tmp_path_factory):
 
 
 @pytest.fixture
-def changed(task, tmp_path, monkeypatch):
+def changed(task, here):
     """Return a function that copies the task, with changes of its run file and another model."""
-    monkeypatch.chdir(tmp_path)
 
     def change(changes="", model=task / "model"):
         shutil.rmtree("changed", ignore_errors=True)
-        st.copy_task(task, tmp_path / "changed", model)
-        (tmp_path / "changed/run.toml").write_text(st.small(RUN, changes))
-        return tmp_path / "changed"
+        st.copy_task(task, here / "changed", model)
+        (here / "changed/run.toml").write_text(st.small(RUN, changes))
+        return here / "changed"
 
     return change
 

@@ -142,12 +142,13 @@ def test_dry_run_takes_two_inputs(here):
 
 def test_two_input_scoring_errors(here):
     score, text = selfattn_bio.score_sequences, "ACGTACGTAC"
-    with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one as"):
-        score("model/", [text])
-    with pytest.raises(ArgumentError, match="no partner for sequence '1'"):
-        score("model/", [text] * 2, partner=[text])
-    with pytest.raises(ArgumentError, match="partner was given, but this model has only one input"):
-        score("promoter", [text * 30], partner=[text])
+    for model, texts, partner, message in (
+        ("model/", [text], None, "this model has two inputs; pass the second one as"),
+        ("model/", [text] * 2, [text], "no partner for sequence '1'"),
+        ("promoter", [text * 30], [text], "partner was given, but this model has only one input"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            score(model, texts, partner=partner)
     with pytest.raises(ArgumentError, match="this model has two inputs and needs pairs of"):
         load("model/").logits([np.frombuffer(text.encode(), np.uint8)])
     with pytest.raises(ArgumentError, match="attention " + re.escape(TAKES_ONE)):

@@ -34,16 +34,15 @@ model.pattern = { kind = "full", causal = true }
 
 
 @pytest.fixture
-def genome(tmp_path, monkeypatch):
+def genome(here):
     """Write four chromosomes of 1,030 to 3,000 bp, a shorter scaffold, a corpus and a split."""
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     lengths = {"chr1": 1030, "chr2": 1200, "chr3": 3000, "chr4": 1777, "scaffold": 30}
     lines = (f">{name}\n{st.random_texts(rng, 1, length)[0]}\n" for name, length in lengths.items())
-    (tmp_path / "genome.fa").write_text("".join(lines))
-    (tmp_path / "run.toml").write_text(st.small(RUN))
+    (here / "genome.fa").write_text("".join(lines))
+    (here / "run.toml").write_text(st.small(RUN))
     st.run_steps("ingest split")
-    return tmp_path
+    return here
 
 
 @pytest.mark.parametrize("changes", ["", CAUSAL], ids=["masked", "causal"])

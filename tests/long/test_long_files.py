@@ -1,6 +1,9 @@
-"""Score long files in the memory of a few thousand sequences."""
+"""Score long files in the memory of a few thousand sequences, and train next to a busy process."""
 
 import gzip
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,3 +83,45 @@ def test_memory_does_not_grow_with_any_format(tmp_path, tiny, ending):
         print(f"{ending}: {number:,} records: peak {peaks[number]:.0f} MB in {seconds:.0f} s")
     assert len(pd.read_csv(out, sep="\t", usecols=["logit"])) == 200_000
     assert peaks[200_000] < peaks[20_000] + 8
+
+
+# ------------ a busy process
+# the network is small, so that its threads meet often
+STEPS = """
+import time
+from selfattn_bio.process import cap_threads
+cap_threads()
+import torch
+torch.set_num_threads(2)
+network = torch.nn.Sequential(*(torch.nn.Conv1d(64, 64, 9, padding=4) for _ in range(6)))
+letters = torch.randn(32, 64, 300)
+def step():
+    start = time.perf_counter()
+    network(letters).sum().backward()
+    return time.perf_counter() - start
+times = sorted(step() for _ in range(60))
+print(times[30])
+"""
+
+
+def median_step() -> float:
+    """Return the median clock time of a step in seconds, measured in a new process."""
+    return float(subprocess.check_output([sys.executable, "-c", STEPS]))
+
+
+@pytest.mark.alone
+def test_busy_process_does_not_stop_training_with_two_threads(monkeypatch):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two threads need two cores")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    cores = len(os.sched_getaffinity(0))
+    alone = median_step()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores - 1)]
+    try:
+        with_others = median_step()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    print(f"a step takes {with_others / alone:.2f} times as long next to busy processes")
+    assert with_others < 4 * alone

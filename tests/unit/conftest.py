@@ -15,13 +15,6 @@ test = ["c3"]
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Make a temporary folder the current one, and return it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def two_classes(here):
     """Return a folder with run.toml, p.fa and n.fa, which is made the current one.
 

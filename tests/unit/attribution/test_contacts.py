@@ -125,16 +125,15 @@ def test_wrong_contact_error_names_line(tmp_path, text, message):
         read_contacts(tmp_path / "known.tsv", {"A": 10})
 
 
-def test_contacts_command_writes_maps_and_pairs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_contacts_command_writes_maps_and_pairs(here, capsys):
     scorer = scorer_of(CLS, "protein", k=1)
-    (tmp_path / "model").mkdir()
+    (here / "model").mkdir()
     calibration = {"calibration": {"slope": 1.0, "threshold": 0.5}}
-    save_model(tmp_path / "model", scorer.run, scorer.network.state_dict(), calibration)
+    save_model(here / "model", scorer.run, scorer.network.state_dict(), calibration)
     texts = random_proteins(30)
     lengths = {name: len(text) for name, text in texts.items()}
-    (tmp_path / "a.fa").write_text("".join(f">{name}\n{text}\n" for name, text in texts.items()))
-    (tmp_path / "known.tsv").write_text("id\ti\tj\np0\t0\t9\np0\t2\t28\np1\t20\t3\n")
+    (here / "a.fa").write_text("".join(f">{name}\n{text}\n" for name, text in texts.items()))
+    (here / "known.tsv").write_text("id\ti\tj\np0\t0\t9\np0\t2\t28\np1\t20\t3\n")
     run("contacts --model model --fasta a.fa --contacts known.tsv --output out")
     with np.load("out.contacts.npz") as maps:
         assert maps["ids"].tolist() == list(lengths)
@@ -148,8 +147,8 @@ def test_contacts_command_writes_maps_and_pairs(tmp_path, monkeypatch, capsys):
     assert precision["id"].tolist() == ["p0", "p1"]
     assert "P@L, mean over 2 sequences: short " in capsys.readouterr().out
     run("contacts --model model --fasta a.fa --output plain")
-    assert not (tmp_path / "plain.precision.tsv").exists()
-    (tmp_path / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")
+    assert not (here / "plain.precision.tsv").exists()
+    (here / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")
     assert exit_code("contacts --model model --fasta a.fa --contacts near.tsv --output near") == 1
     assert "error: 0 of 325 pairs of residues at least 6 apart are" in capsys.readouterr().err
 

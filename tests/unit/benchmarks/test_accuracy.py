@@ -162,7 +162,7 @@ class InTurn:
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch):
+def trained(here, monkeypatch):
     """Train in this process, in an empty folder; return the list of trained studies."""
     import runs
 
@@ -174,7 +174,6 @@ def trained(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "command", in_process)
     monkeypatch.setattr(runs, "ThreadPoolExecutor", InTurn)
-    monkeypatch.chdir(tmp_path)
     return studies
 
 

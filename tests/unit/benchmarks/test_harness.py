@@ -121,7 +121,7 @@ RUN = {
 
 
 @pytest.fixture
-def commands(tmp_path, monkeypatch):
+def commands(here, monkeypatch):
     """Record commands instead of running them; a training writes its model folder."""
     import runs
 
@@ -132,11 +132,10 @@ def commands(tmp_path, monkeypatch):
         Study(study).files.model.mkdir(parents=True, exist_ok=True)
 
     called = []
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "command", record)
     for name, base in (("p", "A"), ("n", "C")):
         rows = (f">{name}{i}\n{'GT' * i}{base * 9}\n" for i in range(10))
-        (tmp_path / f"{name}.fa").write_text("".join(rows))
+        (here / f"{name}.fa").write_text("".join(rows))
     return called
 
 

@@ -128,8 +128,7 @@ def test_shipped_model_finds_unseen_promoters():
     assert (table["out_of_distribution"] != "no").mean() < 0.05
 
 
-def test_name_of_shipped_model_ignores_working_directory(tmp_path, monkeypatch, caplog, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_name_of_shipped_model_ignores_working_directory(here, caplog, capsys):
     assert folder_of("promoter") == SHIPPED
     assert folder_of("no/such/model") == Path("no/such/model")
     with pytest.raises(ModelFolderError, match=r"'promotr', and no .* .shipped: motifs, promoter"):
@@ -137,13 +136,13 @@ def test_name_of_shipped_model_ignores_working_directory(tmp_path, monkeypatch, 
     with pytest.raises(ModelFolderError, match="Pass the text 'promoter', not a Path"):
         load(Path("promoter"))
     assert not caplog.messages
-    (tmp_path / "promoter").mkdir()
+    (here / "promoter").mkdir()
     assert folder_of("promoter") == SHIPPED
     (warning,) = caplog.messages
     assert warning.endswith("write './promoter' for the folder in the working directory")
     assert folder_of("./promoter") == folder_of(Path("promoter")) == Path("promoter")
     # the command keeps ./, and prints the warning
-    (tmp_path / "new.fa").write_text(">a\n" + "ACGT" * 75 + "\n")
+    (here / "new.fa").write_text(">a\n" + "ACGT" * 75 + "\n")
     score = "score --fasta new.fa --output scores.tsv --model"
     run(score, "promoter")
     assert "selfattn-bio score: warning: 'promoter' is the model that" in capsys.readouterr().err

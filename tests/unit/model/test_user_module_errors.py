@@ -37,12 +37,11 @@ def build(vocabulary_size, num_outputs):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def folder(here, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
-    yield tmp_path
+    yield here
     for name in set(sys.modules) - before:
         if name.startswith("broken"):
             del sys.modules[name]

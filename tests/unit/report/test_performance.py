@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from target_results import CLASSES, MAKERS
 
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import words
 from selfattn_bio.report.class_figures import distances_to_points
@@ -218,34 +219,6 @@ def test_distances_of_bins_to_points():
     assert distances_to_points(table, 200).tolist() == [1, 0, 1, 2, np.inf, np.inf]
 
 
-TITLES = dict(
-    line.split(" | ")
-    for line in """\
-auroc | AUROC
-auprc | AUPRC
-mcc | MCC
-f1 | F1
-mcc_at_half | MCC at 0.5
-accuracy_at_half | accuracy at 0.5
-f1_at_half | F1 at 0.5
-brier | Brier
-ece | ECE
-pearson | Pearson's r
-spearman | Spearman's rho
-r2 | R²
-mse | MSE
-macro_f1 | macro F1
-bits_per_letter | bits per letter
-mean | mean of the parts""".splitlines()
-)
-
-
-def title(metric):
-    """Return the heading of a metric, which may be that of a part: PART.METRIC."""
-    part, _, name = metric.rpartition(".")
-    return f"{part}: " * bool(part) + TITLES.get(name, name)
-
-
 def rounded(value, sign="", digits=3):
     text = words.MISSING if value is None else f"{value:{sign if value else ''}.{digits}f}"
     return text.replace("-", words.MINUS).replace(f"{words.MINUS}0.000", "0.000")
@@ -262,7 +235,7 @@ def shown(of, sign=""):
 def expected(entry, sign=""):
     """Return the texts of the metrics of a classifier by their headings."""
     return {
-        title(metric): shown(of, sign)
+        title_of(metric): shown(of, sign)
         for metric, of in entry.items()
         if isinstance(of, dict) and "value" in of and not metric.startswith("calibration_")
     }
@@ -276,10 +249,10 @@ def expected_performance(metrics, main):
     )
     rows = {}
     for name, entry in test.items():
-        more = {f"validation {title(main)}": shown(valid[name][main])}
+        more = {f"validation {title_of(main)}": shown(valid[name][main])}
         if members := metrics["test"].get("members"):
             each = members.get(name, {"each": []})["each"]
-            more[f"{title(main)} of each member"] = " ".join(map(rounded, each)) or words.MISSING
+            more[f"{title_of(main)} of each member"] = " ".join(map(rounded, each)) or words.MISSING
         cost = metrics["costs"].get(name, {})
         more["training time, s"] = rounded(cost.get("seconds"), digits=0)
         more["peak memory, MB"] = rounded(cost.get("peak_memory_mb"), digits=0)

@@ -4,10 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_results import TASK, make_results, table_of
-from target_results import OBJECTIVES, PER_LETTER
 
 from selfattn_bio import Study
-from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
@@ -19,7 +17,8 @@ from selfattn_bio.report.page import favour_sentence
 from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
-UNKNOWN = dict.fromkeys(("value", "low", "high", "p"))
+ESTIMATE = ("value", "low", "high")
+UNKNOWN = dict.fromkeys((*ESTIMATE, "p"))
 
 
 class Error(Regression):
@@ -86,6 +85,8 @@ def test_numbers_have_their_metric_and_units():
     assert rest.endswith("over records (fewer than 20, so intervals are too narrow).")
     of["differences"]["baselines"]["kmer6_linear"] = {"pearson": UNKNOWN}
     assert words.baseline_sentence(of, Regression)[1] == "not compared"
+    of["differences"]["best_baseline"] = None
+    assert words.baseline_sentence(of, Regression)[2].endswith("because no baseline was run.")
 
 
 @pytest.mark.parametrize(
@@ -284,33 +285,13 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "best", "title", "figures", "comparison"),
-    [
-        ("regression", "kmer6_linear", "Pearson's r", (0.61, 0.5), "of 6-mers: +0.11"),
-        ("labels", None, "accuracy", (0.7, 0.6), "a baseline, because no baseline was run."),
-        ("masked", "unigram", "perplexity", (3.9, 3.99), "frequencies: \N{MINUS SIGN}0.090"),
-    ],
+    ("kind", "title"),
+    [("regression", "Pearson's r"), ("labels", "accuracy"), ("masked", "perplexity")],
 )
-def test_lines_have_the_main_metric(tmp_path, kind, best, title, figures, comparison):
-    objective = {"kind": kind} | OBJECTIVES.get(kind, {})
-    data = {"sequences": "a.csv"} | ({"targets": "t.tsv"} if kind in OBJECTIVES else {})
-    task = RunFile.model_validate({"data": data, "objective": objective, **PER_LETTER})
-    metric = objective_of(task.objective).main_metric
-
-    def entry(value):
-        return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1, "p": 0.5}}
-
-    model, other = figures
-    baselines = {best: entry(other)} if best else {}
-    leads = {best: entry(model - other)} if best else {}
-    metrics = {
-        "confidence": 0.95,
-        "test": {"n": 1200, "unit": "records", "model": entry(model), "baselines": baselines},
-        "differences": {"best_baseline": best, "baselines": leads, "networks": {}},
-        "sizes": {"model": {"networks": 1, "trainings": 1}},
-    }
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    first, second = lines_of(tmp_path, task)
-    interval = f"({model - 0.1:.3f} to {model + 0.1:.3f})"
-    assert first == f"test {title} {model:.3f} {interval} on 1,200 records"
-    assert comparison in second
+def test_lines_have_the_main_metric(make, kind, title):
+    results = make(kind)
+    metric = objective_of(results.task.objective).main_metric
+    value, low, high = (results.metrics["test"]["model"][metric][key] for key in ESTIMATE)
+    first, second = lines_of(results.layout.folder, results.task)
+    assert first == f"test {title} {value:.3f} ({low:.3f} to {high:.3f}) on 80 records"
+    assert second.startswith(f"The {title} of the model is ")
