@@ -123,11 +123,11 @@ def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
     """Return 120 records of 20 to 29 bp; positives have many A."""
-    folder, rng = tmp_path_factory.mktemp("classes"), np.random.default_rng(0)
+    folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
     for name, letters in (("p", "AAACGT"), ("n", "ACGTTT")):
         rows = ["".join(rng.choice(list(letters), rng.integers(20, 30))) for _ in range(60)]
         fasta(folder / f"{name}.fa", *rows, prefix=name)
-    return ingested([folder / "p.fa", folder / "n.fa"], folder / "classes", labels=(1, 0))
+    return ingested([folder / "p.fa", folder / "n.fa"], folder / "corpus", labels=(1, 0))
 
 
 def test_items_are_tokens_and_labels(classes):
@@ -181,11 +181,11 @@ def test_rows_may_be_a_mask(classes):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([True, False], r"rows is a mask of shape \(2,\), but the classes has 120 records"),
+        ([True, False], r"rows is a mask of shape \(2,\), but the corpus has 120 records"),
         ([0.0, 1.0], "rows has type float64"),
         (["a"], "rows has type <U1"),
         ([[0, 1]], r"rows has type int64 and shape \(1, 2\)"),
-        ([0, 120], "rows contains 120, but the classes has only the rows 0 to 119"),
+        ([0, 120], "rows contains 120, but the corpus has only the rows 0 to 119"),
         ([-1], "rows contains -1"),
         (None, "there are 2 targets for 120 records"),
     ],
