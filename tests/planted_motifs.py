@@ -61,5 +61,9 @@ def planted_words(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0, 
     return letters, scores, pd.DataFrame(truth, columns=["word", "record", "start", "end"])
 
 
+def hits_in(records):
+    return pd.DataFrame({"record": records})
+
+
 def read(pattern):
     return bytes(ascii_of(pattern.alphabet.letters.encode())[pattern.pfm.argmax(axis=1)])

@@ -71,11 +71,6 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     assert planned(project, "results/tiny/metrics.json") == trainings | {"evaluate": 1}
 
 
-def test_task_without_sweep_error(finished):
-    last = snakemake(finished[0], "sweep_smoke").stdout.splitlines()[-1]
-    assert last == "error: workflows/tasks/smoke.toml: the run file has no [sweep]"
-
-
 def test_further_members_reuse_parts_of_first(finished):
     """The first member is trained before another one, if that takes its parts."""
     project = finished[0]

@@ -1,6 +1,7 @@
 """Test the accuracy benchmark, with one training of a tiny network per kind of set."""
 
 import gzip
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,18 +150,6 @@ def test_missing_sets_are_an_error(tmp_path, monkeypatch):
         accuracy.main(["gue_tf4", "--bench", str(tmp_path)])
 
 
-class InTurn:
-    """Replace the thread pool: only the main thread receives the signals of a training."""
-
-    def __init__(self, workers): ...
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error): ...
-
-    map = staticmethod(map)
-
-
 @pytest.fixture
 def trained(here, monkeypatch):
     """Train in this process, in an empty folder; return the list of trained studies."""
@@ -173,7 +162,9 @@ def trained(here, monkeypatch):
         assert exit_code(name, study, *options) == 0
 
     monkeypatch.setattr(runs, "command", in_process)
-    monkeypatch.setattr(runs, "ThreadPoolExecutor", InTurn)
+    # in turn, because only the main thread receives the signals of a training
+    in_turn = nullcontext(SimpleNamespace(map=map))
+    monkeypatch.setattr(runs, "ThreadPoolExecutor", lambda workers: in_turn)
     return studies
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import BASES
-from planted_motifs import PPMS
+from planted_motifs import PPMS, hits_in
 
 from selfattn_bio.evidence.associations import (
     best_hits,
@@ -17,10 +17,6 @@ from selfattn_bio.evidence.associations import (
     strata_of,
 )
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-
-
-def hits_in(records):
-    return pd.DataFrame({"record": records})
 
 
 def test_enrichment_of_worked_example():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from letters import BASES, ascii_of
-from planted_motifs import WORDS, plant
+from planted_motifs import WORDS, hits_in, plant
 from planted_motifs import weigh as weigh_scores
 from scipy.stats import mannwhitneyu, norm
 
@@ -22,10 +22,6 @@ from selfattn_bio.evidence.records import (
 )
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput
 from selfattn_bio.sequence.alphabet import DNA
-
-
-def hits_in(records):
-    return pd.DataFrame({"record": records})
 
 
 def planted(effect):

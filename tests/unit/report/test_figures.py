@@ -167,12 +167,6 @@ def test_accuracy_of_short_records_is_missing():
         _accuracy_along(truth[:1], pd.Series(["H" * 9]))
 
 
-def test_normal_intervals_have_means_and_halves():
-    means, halves = target_plots.normal_intervals([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
-    assert means == [2, 2]
-    np.testing.assert_allclose(halves, [1.96, 0])
-
-
 def test_distances_are_in_kb(ax):
     target_plots.draw_distances({"model": np.array([0.5, 1])}, np.array([0.1, 0.2]), 200, ax)
     assert ax.get_xlabel() == "maximum distance to a point (kb)"

@@ -23,14 +23,6 @@ from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import resume
-from selfattn_bio.training.resume import (
-    CheckpointFolder,
-    StopSignals,
-    code_sha256,
-    commit_of,
-    fingerprint_of,
-    provenance_of,
-)
 
 TENSORS = {"network/w": torch.arange(6.0).view(2, 3)}
 NAMES = "step-{:09d}.{}.safetensors"
@@ -42,14 +34,14 @@ def path(tmp_path):
 
 
 def save_steps(path, *steps, fingerprint="a"):
-    with CheckpointFolder(path, fingerprint) as folder:
+    with resume.CheckpointFolder(path, fingerprint) as folder:
         for step in steps:
             folder.save(step, {"network/w": TENSORS["network/w"] + step}, {"step": step})
 
 
 def latest(path, fingerprint="a"):
     """Return the step of the newest checkpoint, or None."""
-    with CheckpointFolder(path, fingerprint) as folder:
+    with resume.CheckpointFolder(path, fingerprint) as folder:
         found = folder.latest()
     if found is None:
         return None
@@ -96,7 +88,10 @@ def test_renamed_checkpoint_of_other_run_is_ignored(path, caplog):
 
 def test_other_processes_read_and_do_not_write(path):
     save_steps(path, 10)
-    with CheckpointFolder(path, "a"), CheckpointFolder(path, "a", writes=False) as other:
+    with (
+        resume.CheckpointFolder(path, "a"),
+        resume.CheckpointFolder(path, "a", writes=False) as other,
+    ):
         other.save(20, TENSORS, {"step": 20})
         assert other.latest()[1] == {"step": 10}
 
@@ -105,7 +100,7 @@ def test_signals_are_caught_and_restored():
     # shells ignore Ctrl-C for background jobs
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with StopSignals() as signals:
+    with resume.StopSignals() as signals:
         assert signals.received == 0
         for _ in range(2):  # torchrun and Slurm send one each
             os.kill(os.getpid(), signal.SIGTERM)
@@ -133,19 +128,19 @@ def test_changed_settings_start_again_and_old_ones_resume(path, caplog):
 def test_written_model_removes_other_checkpoints(path):
     save_steps(path, 10, 20)
     save_steps(path, 1, 2, fingerprint="b")
-    with CheckpointFolder(path, "b", writes=False) as folder:
+    with resume.CheckpointFolder(path, "b", writes=False) as folder:
         folder.finish()
     assert len(files(path)) == 4
-    with CheckpointFolder(path, "b") as folder:
+    with resume.CheckpointFolder(path, "b") as folder:
         folder.finish()
     assert latest(path, "b") == 2
     assert files(path) == [NAMES.format(1, "b"), NAMES.format(2, "b")]
 
 
 def test_second_trainer_is_refused_until_the_first_ends(path):
-    with CheckpointFolder(path, "a"):
+    with resume.CheckpointFolder(path, "a"):
         wanted = rf"another process \({os.getpid()}\) trains this run"
-        with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a"):
+        with pytest.raises(TrainingError, match=wanted), resume.CheckpointFolder(path, "a"):
             pass
     save_steps(path, 2)
     assert latest(path) == 2
@@ -161,7 +156,7 @@ def failing(code):
 def test_file_system_without_locks_is_reported(path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
     wanted = r"does not support locks \(flock\): No locks available\. Choose an output on another"
-    with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a"):
+    with pytest.raises(TrainingError, match=wanted), resume.CheckpointFolder(path, "a"):
         pass
 
 
@@ -207,7 +202,7 @@ def corpus(two_classes):
 
 
 def test_provenance_describes_data_settings_and_code(run, corpus, two_classes):
-    found = provenance_of(run, corpus, "5" * 64, device="cpu", processes=2, threads=3)
+    found = resume.provenance_of(run, corpus, "5" * 64, device="cpu", processes=2, threads=3)
     assert json.loads(json.dumps(found)) == found
     assert [(each["path"], each["sha256"]) for each in found["data"]] == [
         (str(path), sha256_of(path)) for path in (two_classes / "p.fa", two_classes / "n.fa")
@@ -225,7 +220,7 @@ def test_fingerprint_changes_with_what_affects_weights(run, corpus, monkeypatch)
 
     def print_of(split_sha256="5" * 64, processes=1, corpus=corpus, **changes):
         changed = run.model_copy(update=changes)
-        return fingerprint_of(changed, corpus, split_sha256, processes)
+        return resume.fingerprint_of(changed, corpus, split_sha256, processes)
 
     def changed(section, **values):
         return {section: getattr(run, section).model_copy(update=values)}
@@ -251,7 +246,7 @@ def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     for weights in ("a", "b", "b"):
         entries["weights_sha256"] = 64 * weights
         (tmp_path / "provenance.json").write_text(json.dumps(entries))
-        prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
+        prints.add(resume.fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(prints) == 2
 
 
@@ -262,7 +257,7 @@ def test_fingerprint_changes_with_source_of_module(run, corpus, tmp_path, monkey
     prints = set()
     for text in ("1\n", "2\n", "2\n"):
         (tmp_path / "fingerprinted.py").write_text(text)
-        prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
+        prints.add(resume.fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(prints) == 2
 
 
@@ -277,7 +272,7 @@ def test_commit_of_a_package(tmp_path, monkeypatch):
     for folder in (package, installed):
         folder.mkdir(parents=True)
         (folder / "code.py").write_text("1\n")
-    assert commit_of(package) is None  # there is no repository
+    assert resume.commit_of(package) is None  # there is no repository
     (tmp_path / ".gitignore").write_text(".venv/\n")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
@@ -285,14 +280,14 @@ def test_commit_of_a_package(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("2\n")  # outside the package
     monkeypatch.chdir("/")
     commit = git(package, "rev-parse", "HEAD")
-    assert (commit_of(package), commit_of(installed)) == (commit, None)
+    assert (resume.commit_of(package), resume.commit_of(installed)) == (commit, None)
     (package / "new.py").write_text("2\n")
-    assert commit_of(package) == f"{commit}-dirty"
+    assert resume.commit_of(package) == f"{commit}-dirty"
     (package / "new.py").unlink()
     (package / "code.py").write_text("2\n")
-    assert commit_of(package) == f"{commit}-dirty"
+    assert resume.commit_of(package) == f"{commit}-dirty"
     monkeypatch.setenv("PATH", "")
-    assert commit_of(package) is None
+    assert resume.commit_of(package) is None
 
 
 def test_hash_of_code_covers_python_and_cpp(tmp_path, monkeypatch):
@@ -300,7 +295,7 @@ def test_hash_of_code_covers_python_and_cpp(tmp_path, monkeypatch):
     package = Path(selfattn_bio.__file__).parent
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns(*ignored))
     monkeypatch.setattr(resume, "__file__", str(copy / "training" / "resume.py"))
-    hash_now = code_sha256.__wrapped__  # without the cache
+    hash_now = resume.code_sha256.__wrapped__  # without the cache
     hashes = [hash_now()]
     assert hash_now() == hashes[0]
     for name in ("loop.py", "band.cpp"):
