@@ -1,4 +1,4 @@
-"""Test steps, validation, messages and counters of a training, its precision, CPU threads and memory."""
+"""Test steps, validation, messages and counters of a training, its precision and its memory."""
 
 import math
 import resource
