@@ -13,7 +13,15 @@ from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
 # of `propose`, by the same name
-OPTIONS = ("targets", "sequence_column", "split_column", "genome", "feature", "organism")
+OPTIONS = (
+    "targets",
+    "sequence_column",
+    "id_column",
+    "split_column",
+    "genome",
+    "feature",
+    "organism",
+)
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -61,6 +69,7 @@ def _text(name: str, metavar: str, help: str) -> Option:
             help="column to learn, or several of one kind (default: the obvious one)",
         ),
         _text("sequence-column", "NAME", "column of the sequences (default: the obvious one)"),
+        _text("id-column", "NAME", "column of the ids (default: id, or the obvious one)"),
         _text(
             "split-column",
             "NAME",

@@ -275,10 +275,10 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
 
     Returns
     -------
-    One row per motif, in the order of `ppms`: name, match (label of the best), match_p, match_q
-    (Benjamini-Hochberg over all pairs of a motif and a database entry), other_matches (up to
-    MAX_OTHERS more labels with q < MATCH_Q, best first, joined by "; ") and near_ties, how many of
-    these have p-values at most TIE times the smallest. Factors of a family and factors that bind
+    One row per motif, in the order of `ppms`: name, match (label of the best; empty unless its q is
+    below MATCH_Q), match_p, match_q (of the best, Benjamini-Hochberg over all pairs of a motif and
+    a database entry), other_matches (up to MAX_OTHERS more labels with q < MATCH_Q, best first,
+    joined by "; ") and near_ties, how many of these have p-values at most TIE times the smallest. Factors of a family and factors that bind
     the same bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be
     the factor that binds.
 
@@ -304,7 +304,7 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
     return pd.DataFrame(
         {
             "name": list(ppms),
-            "match": [labels[i] for i in best],
+            "match": [labels[i] * bool(q[row, i] < MATCH_Q) for row, i in enumerate(best)],
             "match_p": p[rows, best],
             "match_q": q[rows, best],
             "other_matches": ["; ".join(labels[i] for i in found) for found in others],

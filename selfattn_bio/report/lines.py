@@ -123,7 +123,7 @@ def _enrichment(row: Mapping[Hashable, Any]) -> str:
 
 def _match(row: Mapping[Hashable, Any]) -> str:
     """Describe the match and its q value; empty if no database was used."""
-    if not row["match"]:
+    if pd.isna(row["match_q"]):
         return ""
     return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
 

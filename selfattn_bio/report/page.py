@@ -21,7 +21,6 @@ from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_stack_weights
-from selfattn_bio.motifs.matching import MATCH_Q
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
@@ -147,7 +146,6 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "nulls": NULLS,
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
-        "max_q": MATCH_Q,
         "has_motifs": motifs is not None,
         "interactions": None if pairs is None else pairs["verdict"].tolist(),
         "pairs": pairs is not None

@@ -319,11 +319,9 @@ def motif_table(motifs: Sequence[Mapping[Any, Any]], unmatched: str, has_cards: 
 
 
 def _match(motif: Mapping[Any, Any], unmatched: str) -> Cell:
-    q = f"{Q}{words.p_value(motif['match_q'])}"
     if motif["label"]:
-        return Cell(motif["label"], q, motif["match"])
-    nearest = f"nearest: {motif['match']}, {q}" if motif["match"] else ""
-    return Cell(MUTED.format(unmatched), nearest, "")
+        return Cell(motif["label"], f"{Q}{words.p_value(motif['match_q'])}", motif["match"])
+    return Cell(MUTED.format(unmatched), "", "")
 
 
 def _enrichment(motif: Mapping[Any, Any]) -> Cell:

@@ -68,6 +68,7 @@ def propose(
     targets: str = "",
     columns: Sequence[str] = (),
     sequence_column: str = "",
+    id_column: str = "",
     split_column: str = "",
     genome: str = "",
     feature: str = "",
@@ -92,6 +93,8 @@ def propose(
         Column to learn, or several of one kind. By default the obvious one.
     sequence_column
         Column of the sequences. By default the obvious one.
+    id_column
+        Column of the ids. By default id, or the only column with a different word in each row.
     split_column
         Column of the split. By default one with values such as train and test; "none" ignores such
         columns.
@@ -120,6 +123,7 @@ def propose(
         targets=targets,
         columns=tuple(columns),
         sequence_column=sequence_column,
+        id_column=id_column,
         split_column=split_column,
         genome=genome,
         feature=feature,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from selfattn_bio.compression import open_blocks
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
+from selfattn_bio.log import logging_from
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, Letters
 from selfattn_bio.sequence.policy import URACIL, SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
@@ -32,6 +34,7 @@ from selfattn_bio.wizard.columns import (
     SPLIT_WORDS,
     Texts,
     no_column,
+    target_of,
 )
 from selfattn_bio.wizard.request import Request
 
@@ -59,8 +62,10 @@ class Contents:
         Text by column of tables, or by attribute of headers; None if a record has no value.
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
-    sequence_column
-        Column of the sequences in tables.
+    sequence_column, id_column
+        Columns of the sequences and ids in tables.
+    id_note
+        Message about the ids; empty if the files have them where they are expected.
     is_table
         Whether the columns come from tables, not from headers.
     is_numbered
@@ -84,6 +89,8 @@ class Contents:
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
+    id_column: str = "id"
+    id_note: str = ""
     is_table: bool = False
     is_numbered: bool = False
     header: str = ""
@@ -129,23 +136,71 @@ def _read_sequences(request: Request) -> Contents:
                 f"{names[paths[0]]!r} in {paths[0]}"
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
+    if request.id_column and (
+        other := [p for p in paths if request.id_column not in heads.get(p, ())]
+    ):
+        raise RunFileError(
+            no_column(request.id_column, "`id_column`", heads.get(other[0], ())), place=other[0]
+        )
     column = next(iter(names.values()), "sequence")
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column) for path in paths}
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(first.values()),
-        columns={} if column == "sequence" else {"sequence": column},
+        columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
     alphabet = _one_alphabet(first)
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError:
-        if request.targets:  # `targets` needs ids
+        if request.targets or request.id_column:  # `targets` needs ids
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
-    return replace(contents, sequence_column=column, is_table=bool(heads))
+        contents.id_note = (
+            'ids are repeated or missing, so the records are numbered: ids = "numbered"'
+        )
+    contents = replace(
+        contents,
+        sequence_column=column,
+        id_column=request.id_column or "id",
+        is_table=bool(heads),
+    )
+    has_ids = bool(request.id_column) or any("id" in head for head in heads.values())
+    return contents if has_ids or not heads else _with_ids(contents, request)
+
+
+def _with_ids(contents: Contents, request: Request) -> Contents:
+    """Take ids from the only column that can have them, for tables without a column `id`.
+
+    Such a column has a different word in each row, which is no sequence, number or target. If
+    several fit, the only one whose name ends with id or name is taken.
+    """
+    fit = [
+        name
+        for name, texts in contents.columns.items()
+        if name not in (*request.columns, request.split_column)
+        and len({*texts, None}) > len(texts)
+        and not all(str(text).isdecimal() for text in texts)
+        and not any(re.search(r"\s", str(text)) for text in texts)
+        and not _are_sequences(texts)
+        and not target_of(name, texts, contents.lengths, contents.alphabet)
+    ]
+    named = [name for name in fit if re.search("(id|name)$", name.strip().lower())]
+    for chosen in (fit, named):
+        if len(chosen) == 1:
+            ids = [str(text) for text in contents.columns.pop(chosen[0])]
+            note = f"ids: column {chosen[0]!r}"
+            return replace(contents, ids=ids, id_column=chosen[0], id_note=note)
+    why = (
+        f"{' and '.join(fit)} could be ids" if fit else "no column has a different word in each row"
+    )
+    note = (
+        f"ids are the file name and the row, such as {contents.ids[0]!r}, because {why}; choose a "
+        "column with `id_column`"
+    )
+    return replace(contents, id_note=note)
 
 
 def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
@@ -211,7 +266,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
     """Read all sequences into a temporary corpus, as `ingest` does but with duplicates."""
     sources = [(group, path) for group, files in request.files.items() for path in files]
     rules = RecordRules(alphabet, repeats="keep")
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, logging_from(logging.WARNING):
         files = sequence_files([path for _, path in sources], fields)
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)

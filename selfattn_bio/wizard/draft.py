@@ -97,10 +97,7 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
-    if contents.is_numbered:
-        messages.append(
-            'ids are repeated or missing, so the records are numbered: ids = "numbered"'
-        )
+    messages += filter(None, [contents.id_note])
     answers: Sequence[object] = labels
     if targets and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
@@ -257,11 +254,9 @@ def _unused(
         and can_be_joined([*targets, found])
     ]
     if unused:
-        names = [name for name in unused if len({None, *table.columns[name]}) > len(table.lengths)]
         hint = (
             f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
         )
-        hint += "; ids are read only from a column with the name id" if names else ""
         yield f"not used: {', '.join(unused)}{hint}"
 
 

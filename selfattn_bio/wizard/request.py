@@ -43,7 +43,7 @@ class Request:
         Kind of negatives to generate from the positives, instead of files.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, split_column, feature
+    sequence_column, id_column, split_column, feature
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -55,6 +55,7 @@ class Request:
     targets: str = ""
     columns: tuple[str, ...] = field(default=())
     sequence_column: str = ""
+    id_column: str = ""
     split_column: str = ""
     genome: str = ""
     feature: str = ""

@@ -52,8 +52,9 @@ def data_lines(
     if contents.windows:
         is_cut = contents.windows["kind"] == "centered"
         lines += [setting("windows", contents.windows, "intervals differ in length" * is_cut)]
-    if contents.sequence_column != "sequence":
-        lines += [setting("columns", {"sequence": contents.sequence_column})]
+    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    if others := {field: name for field, name in names.items() if field != name}:
+        lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
     if request.targets:

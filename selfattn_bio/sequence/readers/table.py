@@ -19,6 +19,7 @@ import pandas as pd
 
 from selfattn_bio.compression import BlockReader, open_blocks, raise_sequence_error
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.policy import at
 from selfattn_bio.sequence.records import LOCATION, NUMBER_THEM, Fields, ReaderState, Record
 from selfattn_bio.sequence.tables import check_names
@@ -240,6 +241,9 @@ class _RowParser:
             raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
         self._fields = [theirs.get(name, name) for name in names]
+        if "id" not in self._fields and not fields.numbered:
+            ids = f"{state.stem}_1, {state.stem}_2, ..."
+            LOG.info(f"{state.name}: no column 'id', so the records are named {ids}")
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
         """Return the record of a row; `line` is 0 if the file has no lines."""

@@ -110,6 +110,9 @@ def test_q_is_over_all_pairs_of_motif_and_entry():
     # the smallest q is at most the number of tests times the smallest p
     assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
     assert match_motifs({}, database).empty
+    weak = match_motifs({name: database[name] for name in database} | {"u": others["u0"]}, database)
+    assert weak["match"].tolist() == [*database, ""]
+    assert weak["match_q"].iloc[-1] > 0.05
 
 
 def test_the_known_databases_are_those_that_ship():

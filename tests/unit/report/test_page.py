@@ -105,7 +105,7 @@ def test_the_answer_comes_first(page_text):
 def test_motifs_without_known_match(results):
     motifs = results.motifs.assign(match_q=1.0)
     *_, last = rows_of(page_of(replace(results, motifs=motifs)), "motifs")[0]
-    assert last["match"] == "none known nearest: Trl (MA0205.3), q = 1"
+    assert last["match"] == "none known"
     task = RunFile.model_validate(TASK.model_dump() | {"interpret": {"database": "none"}})
     page = page_of(replace(results, task=task, motifs=motifs.assign(match="", match_q=np.nan)))
     assert "No motif database was searched (<code>database = " in page

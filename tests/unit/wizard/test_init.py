@@ -131,6 +131,27 @@ def test_other_names_of_the_sequence_column(here):
     assert run.data.columns == {"sequence": "alt"}
 
 
+def test_ids_come_from_another_column_or_a_line_says_why_not(here, capsys):
+    word = lambda i, _: f"mpra_{i}"  # noqa: E731
+    options = table(oligo=word, index=lambda i, _: i, y=lambda i, _: i / 7)
+    assert made(options).data.columns == {"id": "oligo"}
+    assert ingested()[0]["id"].tolist()[:2] == ["mpra_0", "mpra_1"]
+    capsys.readouterr()
+    why = "no column has a different word in each row"
+    for columns, reason in (({"a": word, "b": word}, "a and b could be ids"), ({}, why)):
+        assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
+        line = f"init: ids are the file name and the row, such as 'all_1', because {reason}; "
+        assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
+    ingested()
+    line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
+    assert capsys.readouterr().out.count(line) == 1
+    options = table(a=word, b=word, y=lambda i, _: i / 7)
+    assert made(f"{options} --id-column b").data.columns == {"id": "b"}
+    for text, file in ((options, "all.csv"), (f"--sequences {write('s.fa')}", "s.fa")):
+        assert exit_code(f"init other {text} --id-column c") == 1
+        assert f"{file}: found no column 'c' (--id-column)" in capsys.readouterr().err
+
+
 def test_repeated_and_missing_ids_are_numbered(here, capsys):
     options = both()
     for name, header in (("a.fa", "DNA"), ("bb.fa", " {}")):
@@ -225,8 +246,7 @@ def test_organism_chooses_the_database(here, capsys):
 def test_unused_columns_and_small_classes_are_named(here, capsys):
     number, tissues = lambda i, _: i / 7, ["heart", "liver", "liver"]
     made(table(label=number, gene=lambda i, _: f"gene{i}", tissue=lambda i, _: tissues[i % 3]))
-    message = "init: not used: gene, tissue; ids are read only from a column with the name id"
-    assert message in capsys.readouterr().out
+    assert "init: not used: tissue\ninit: ids: column 'gene'\n" in capsys.readouterr().out
     made(table(label=number, x=lambda i, _: -i / 3 // 2 / 5))
     message = "init: not used: x; learn several columns with --column label x\n"
     assert message in capsys.readouterr().out
