@@ -94,12 +94,12 @@ class TableSet:
     Parameters
     ----------
     organism
-        Chooses the motif database, as `init --organism`.
+        Chooses the motif database, as `init --organism`; empty for its default.
     metric
         Name in metrics.json; empty for the default of `compare_records`.
     """
 
-    organism: str = "vertebrates"
+    organism: str = ""
     published: str = ""
     metric: str = ""
     seeds: int = SEEDS

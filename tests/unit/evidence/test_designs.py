@@ -22,7 +22,7 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL
 WORD, ERROR, FORBIDDEN = "GATCATAC", "TTGGAT", "CCGC"
 RECORDS = [bytes(row).decode() for row in np.random.default_rng(0).choice(BASES, (40, 48))]
 # a forbidden word, and the word with one wrong base twice; the first is protected
-START = "ACCGCTGCATGAATTA" "GATCTTAC" "CATACGTTGC" "GATGATAC" "GATTAC"
+START = "ACCGCTGCATGAATTAGATCTTACCATACGTTGCGATGATACGATTAC"
 CHANGED = slice(16, 24)
 
 
