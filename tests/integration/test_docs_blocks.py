@@ -34,7 +34,8 @@ from selfattn_bio.config import read_run_file
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
-SLOW = {"README.md", "commands.md", "python.md", "scoring_genomes.md"}  # more than a few seconds
+# more than a few seconds
+SLOW = {"README.md", "commands.md", "design.md", "python.md", "scoring_genomes.md"}
 BLOCK = re.compile(
     r"^(?:<!-- (?:not run:|(?=run by )) *(?P<reason>.*?) *-->\n+)?"
     r"```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
