@@ -229,9 +229,10 @@ def test_commands_need_the_name_of_the_module():
     assert st.read_tsv("scores.tsv")["probability"].iloc[0] > 0.5
 
 
-def test_changed_source_is_refused(here, monkeypatch):
-    shutil.copytree("model", here / "model")
-    (here / "users_detector.py").write_text(MODULE + "\n")
+def test_changed_source_is_refused(tmp_path, monkeypatch):
+    shutil.copytree("model", tmp_path / "model")
+    (tmp_path / "users_detector.py").write_text(MODULE + "\n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "users_detector", raising=False)
     with pytest.raises(ModelFolderError, match=f"the source of '{NAME}' .* is not the one of"):
         sb.load("model", allow_module=NAME)

@@ -80,17 +80,11 @@ MATRIX = HEAD + "\n1 0 0 0\n"
         ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "cannot read this file as TRANSFAC: "),
         ("XX\n//\n", "the motif database contains no motif"),
         ("MEME version 4\n", ": the motif database contains no motif$"),
-        (
-            "MEME version 4\nALPHABET= ACDE\n",
-            ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'$",
-        ),
+        ("MEME version 4\nALPHABET= ACDE\n", ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE"),
         (HEAD + " w= 2\n.5 .5 0 0\n", r":6: the motif has 1 row instead of 2 \(w=\)$"),
         (HEAD + "\n.5 .5 0\n", r":7: \[0.5, 0.5, 0.0\] are not 4 probabilities that sum to 1$"),
         (HEAD + "\n1 1 0 0\n", r":7: \[1.0, 1.0, 0.0, 0.0\] are not 4 probabilities that sum to 1"),
-        (
-            HEAD + "\nnan 1 0 0\n",
-            r":7: \[nan, 1.0, 0.0, 0.0\] are not 4 probabilities that sum to ",
-        ),
+        (HEAD + "\nnan 1 0 0\n", r":7: \[nan, 1.0, 0.0, 0.0\] are not 4 probabilities"),
         (MATRIX + "\nMOTIF a\n", ":9: two motifs are named 'a'$"),
     ],
 )
@@ -236,9 +230,7 @@ def test_memelite_reads_what_we_write(tmp_path):
 
 def test_missing_binary_and_truncated_databases(tmp_path):
     (tmp_path / "jaspar.meme").write_text(">x\nACGT\n")
-    with pytest.raises(
-        DatabaseError, match=r":1: not a MEME file: it does not start with 'MEME ver"
-    ):
+    with pytest.raises(DatabaseError, match=":1: not a MEME file: it does not start with 'MEME"):
         read_meme(tmp_path / "jaspar.meme")
     with pytest.raises(DatabaseError, match="motif database not found"):
         read_meme(tmp_path / "none.meme")
