@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pandas as pd
 import torch
@@ -99,6 +100,7 @@ def row_of(path: Path) -> Row:
 def measure(options: argparse.Namespace) -> Iterator[Table]:
     """Yield the table."""
     torch.manual_seed(0)
+    numba.set_num_threads(1)  # threads of tangermeme wait for each other on a busy machine
     paths = [options.tables / f"{name}_8mers.txt" for name in FACTORS]
     yield Table("True rank of designed 8-mers", map(row_of, paths))
 
