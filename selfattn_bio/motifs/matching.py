@@ -271,9 +271,9 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
     One row per motif, in the order of `ppms`: name, match (label of the best; empty unless its q is
     below MATCH_Q), match_p, match_q (of the best, Benjamini-Hochberg over all pairs of a motif and
     a database entry), other_matches (up to MAX_OTHERS more labels with q < MATCH_Q, best first,
-    joined by "; ") and near_ties, how many of these have p-values at most TIE times the smallest. Factors of a family and factors that bind
-    the same bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be
-    the factor that binds.
+    joined by "; ") and near_ties, how many of these have p-values at most TIE times the smallest.
+    Factors of a family and factors that bind the same bases have similar matches (Trl and Clamp
+    both bind GAGA); the best match need not be the factor that binds.
 
     References
     ----------
