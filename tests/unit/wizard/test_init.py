@@ -131,7 +131,7 @@ def test_other_names_of_the_sequence_column(here):
     assert run.data.columns == {"sequence": "alt"}
 
 
-def test_ids_come_from_another_column_or_a_line_says_why_not(here, capsys):
+def test_ids_of_another_column(here, capsys):
     word = lambda i, _: f"mpra_{i}"  # noqa: E731
     options = table(oligo=word, index=lambda i, _: i, y=lambda i, _: i / 7)
     assert made(options).data.columns == {"id": "oligo"}
