@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"selfattn-bio run: error: {message}", file=sys.stderr)
         return 2
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     cap_threads()
     keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -143,7 +143,7 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         for name, value in vars(arguments).items()
         if value not in (None, "", [])
         and value is not False
-        and name not in ("command", "run", "verbose")
+        and name not in ("command", "run", "parser", "verbose")
     )
     LOG.debug(f"{_versions()}; {options}")
     try:
@@ -225,7 +225,7 @@ def _versions() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="selfattn-bio",
         description="Self-attention for DNA and protein sequences, from FASTA to motifs with "
         "evidence.",
@@ -259,7 +259,7 @@ def build_parser() -> argparse.ArgumentParser:
             flag("--verbose", "also print versions and options, and the traceback of an error"),
         ):
             each(verbosity)
-        inner.set_defaults(run=command.run, allow_module=[])
+        inner.set_defaults(run=command.run, parser=inner, allow_module=[])
         for option in command.options:
             option(inner)
     return parser

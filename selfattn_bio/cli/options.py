@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,12 +122,14 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     _may_retry = False
+    _words: Sequence[str] = ()
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse known arguments, and return the others."""
-        words = list(args or ())
+        words = list(sys.argv[1:] if args is None else args)
+        self._words = words
         follows = len(words) > 2 and not any(word.startswith("-") for word in words[-2:])
         self._may_retry = follows and any(not each.option_strings for each in self._actions)
         try:
@@ -138,7 +142,19 @@ class CommandParser(argparse.ArgumentParser):
         """Print the usage and the error, and exit with code 2."""
         if self._may_retry and message.startswith("the following arguments are required"):
             raise _MissingArgumentError
-        super().error(message)
+        super().error(message + self._suggestion())
+
+    def _suggestion(self) -> str:
+        """Suggest the command or option that a mistyped word resembles; empty if there is none."""
+        known = [
+            name for each in self._actions for name in (*each.option_strings, *(each.choices or ()))
+        ]
+        for word in self._words:
+            is_name = word.startswith("--") or word == self._words[0]
+            near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+            if is_name and near and not word.startswith(near[0]):
+                return f". Did you mean {near[0]}?"
+        return ""
 
 
 class _MissingArgumentError(Exception):

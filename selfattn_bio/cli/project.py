@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from argparse import REMAINDER, Namespace
+from itertools import pairwise
 
 from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, option
 from selfattn_bio.errors import RunFileError
@@ -13,15 +14,8 @@ from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
 # of `propose`, by the same name
-OPTIONS = (
-    "targets",
-    "sequence_column",
-    "id_column",
-    "split_column",
-    "genome",
-    "feature",
-    "organism",
-)
+COLUMNS = ("sequence_column", "id_column", "split_column")
+OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism")
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -145,15 +139,19 @@ def run(arguments: Namespace) -> int:
     printed at the end. A task that ships (promoter, amp, tss, smoke) is first copied into this
     folder with its data if it is not there. A dry run copies nothing.
 
-    Write options of this command before the target. Everything after it is passed to Snakemake, for
-    example --cores 4, --dry-run or --unlock. Without --cores, all cores are used. The exit code is
-    that of Snakemake.
+    Write options of this command before the target; --profile may also follow it. Everything else
+    after it is passed to Snakemake, for example --cores 4, --dry-run or --unlock. Without --cores,
+    all cores are used. The exit code is that of Snakemake.
 
     example: selfattn-bio run train_my_task --cores 4
     """
+    words, profile = [arguments.target, *arguments.extra], arguments.profile
+    if (named := dict(pairwise(words)).get("--profile")) in PROFILES:  # not one of Snakemake's
+        place, profile = words.index("--profile"), named
+        del words[place : place + 2]
     return run_workflow(
-        [arguments.target, *arguments.extra],
-        profile=arguments.profile,
+        words,
+        profile=profile,
         quiet=arguments.quiet,
         merged=arguments.json,
     )

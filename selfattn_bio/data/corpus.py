@@ -170,7 +170,7 @@ class Corpus:
             If the corpus was built without storing the soft mask.
         """
         if not (self.path / MASKED).exists():
-            hint = 'Ingest with soft_mask = "keep" in [data] (--soft-mask keep)'
+            hint = 'Ingest with soft_mask = "keep" in [data]'
             raise CorpusError("the corpus has no soft mask", place=str(self.path), hint=hint)
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])

@@ -139,7 +139,9 @@ class MotifSet:
     def __iter__(self) -> Iterator[Motif]:
         return iter(self.motifs)
 
-    def __getitem__(self, name: str) -> Motif:
+    def __getitem__(self, name: str | int) -> Motif:
+        if isinstance(name, int):
+            return self.motifs[name]
         for motif in self.motifs:
             if motif.name == name:
                 return motif

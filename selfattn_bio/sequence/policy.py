@@ -280,8 +280,8 @@ def _hint(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if alphabet.name == "dna" and looks_protein:
         return (
-            'It looks like protein; set alphabet = "protein" in [data], or in [partner] for a '
-            "second input"
+            "It looks like protein, which models of DNA cannot read. To train on protein, set "
+            'alphabet = "protein" in [data], or in [partner] for a second input'
         )
     return "Correct the sequence or remove the record"
 

@@ -39,6 +39,7 @@ MOST_CLASSES = 100  # maximum number of classes of sequences
 MOST_LABELS = 12  # maximum number of labels of positions
 MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
 FAR = 5  # robust standard deviations from the median, beyond which tails are heavy
+INFINITE = {"inf", "-inf", "Inf", "-Inf"}
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with `split_column` none, "
@@ -241,7 +242,7 @@ def _cause(texts: Texts) -> str:
         return "All values are the same"
     if any(_number(text.replace(",", ".")) is not None for text in known if "," in text):
         return "Write numbers with a point, such as 0.5"
-    if known & {"inf", "-inf", "Inf", "-Inf"}:
+    if known & INFINITE:
         return "Leave infinite values empty"
     words = sorted(text for text in known if _number(text) is None and text.lower() not in MISSING)
     if words and 2 * len(words) < len(known):
@@ -311,7 +312,7 @@ def target_of(
         return TargetColumn(
             name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
         )
-    if _are_few(values, len(known)):
+    if _are_few(values, len(known)) and not values.keys() & INFINITE:
         return TargetColumn(name, "multiclass", f"{len(values)} classes")
     return None
 

@@ -128,20 +128,16 @@ def _read_sequences(request: Request) -> Contents:
         for path, head in heads.items()
     }
     for path, head in heads.items():
-        if names[path] not in head:
-            raise RunFileError(no_column(names[path], "`sequence_column`", head), place=path)
+        wanted = {"`sequence_column`": names[path], "`id_column`": request.id_column or names[path]}
+        for option, name in wanted.items():
+            if name not in head:
+                raise RunFileError(no_column(name, option, head), place=path)
         if names[path] != names[paths[0] if paths[0] in names else path]:
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "
                 f"{names[paths[0]]!r} in {paths[0]}"
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
-    if request.id_column and (
-        other := [p for p in paths if request.id_column not in heads.get(p, ())]
-    ):
-        raise RunFileError(
-            no_column(request.id_column, "`id_column`", heads.get(other[0], ())), place=other[0]
-        )
     column = next(iter(names.values()), "sequence")
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column) for path in paths}
@@ -161,46 +157,36 @@ def _read_sequences(request: Request) -> Contents:
         contents.id_note = (
             'ids are repeated or missing, so the records are numbered: ids = "numbered"'
         )
-    contents = replace(
-        contents,
-        sequence_column=column,
-        id_column=request.id_column or "id",
-        is_table=bool(heads),
-    )
-    has_ids = bool(request.id_column) or any("id" in head for head in heads.values())
-    return contents if has_ids or not heads else _with_ids(contents, request)
+    contents.sequence_column, contents.is_table = column, bool(heads)
+    contents.id_column = request.id_column or "id"
+    if heads and not any(contents.id_column in head for head in heads.values()):
+        _find_ids(contents, request)
+    return contents
 
 
-def _with_ids(contents: Contents, request: Request) -> Contents:
+def _find_ids(contents: Contents, request: Request) -> None:
     """Take ids from the only column that can have them, for tables without a column `id`.
 
-    Such a column has a different word in each row, which is no sequence, number or target. If
-    several fit, the only one whose name ends with id or name is taken.
+    Such a column has a different word in each row, which is no sequence, number or target.
     """
     fit = [
         name
         for name, texts in contents.columns.items()
-        if name not in (*request.columns, request.split_column)
+        if name not in request.columns
         and len({*texts, None}) > len(texts)
-        and not all(str(text).isdecimal() for text in texts)
-        and not any(re.search(r"\s", str(text)) for text in texts)
+        and all(re.fullmatch(r"\S*[^\d\s]\S*", str(text)) for text in texts)
         and not _are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
     ]
-    named = [name for name in fit if re.search("(id|name)$", name.strip().lower())]
-    for chosen in (fit, named):
-        if len(chosen) == 1:
-            ids = [str(text) for text in contents.columns.pop(chosen[0])]
-            note = f"ids: column {chosen[0]!r}"
-            return replace(contents, ids=ids, id_column=chosen[0], id_note=note)
-    why = (
-        f"{' and '.join(fit)} could be ids" if fit else "no column has a different word in each row"
+    if len(fit) == 1:
+        contents.id_column, contents.id_note = fit[0], f"ids: column {fit[0]!r}"
+        contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
+        return
+    why = f"{' and '.join(fit) or 'no column'} could be ids"
+    contents.id_note = (
+        f"ids are file name and row, such as {contents.ids[0]!r}, because {why}; choose a column "
+        "with `id_column`"
     )
-    note = (
-        f"ids are the file name and the row, such as {contents.ids[0]!r}, because {why}; choose a "
-        "column with `id_column`"
-    )
-    return replace(contents, id_note=note)
 
 
 def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:

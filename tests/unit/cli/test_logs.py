@@ -1,5 +1,6 @@
 """Test --quiet, --json, progress, and the table of exit codes in docs/commands.md."""
 
+import ast
 import errno
 import json
 import os
@@ -81,8 +82,9 @@ def test_exit_codes_match_docs(fails_with, error, code):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("tyr", "invalid choice: 'tyr'"),
-        ("try --unknown", "unrecognized arguments: --unknown"),
+        ("tyr", "(choose from 'try'). Did you mean try?"),
+        ("try --unknown", "try: error: unrecognized arguments: --unknown\n"),
+        ("try --qiuet", "unrecognized arguments: --qiuet. Did you mean --quiet?"),
         ("try --quiet --json", "not allowed with argument"),
     ],
 )
@@ -93,6 +95,20 @@ def test_wrong_call_exits_with_2(command, capsys, words, message):
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
     assert sorted(CODES) == [0, 1, 2, 3, 130, 137, 143]
+
+
+def test_options_in_hints_exist():
+    commands = cli.build_parser()._actions[-1].choices
+    options = {name for each in commands.values() for name in each._option_string_actions}
+    others = {"--nproc-per-node", "--exclude-types"}  # of torchrun and bcftools
+    for path in Path(cli.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [getattr(each, "id", "") for each in getattr(node, "targets", [])]
+            if "hint" in [getattr(node, "arg", ""), *map(str.lower, names)] and hasattr(
+                node, "value"
+            ):
+                found = set(re.findall("--[a-z][a-z-]+", ast.unparse(node.value)))
+                assert found <= options | others, path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

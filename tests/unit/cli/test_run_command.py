@@ -46,6 +46,8 @@ def test_run_passes_arguments_to_snakemake(here, started):
         *(*profile, "--cores", "all", "train_mine", "--cores", "3", "--config", "a=b"),
     ]
     assert exit_code("run --quiet --profile gpu sweep_mine --end=1") == 1
+    assert exit_code("run --quiet sweep_mine --profile gpu --end=1") == 1
+    assert started[0] == started[1]
     profile += ["--profile", str(ROOT / "profiles/gpu")]
     assert started[0][5:] == [*profile, "sweep_mine", "--end=1", "--quiet", "all"]
 

@@ -42,7 +42,7 @@ TABLE = r"""
 >a\nAC--GT\n => 2: invalid character '-' and 1 more in record 'a' (expected IUPAC DNA codes). Remove
     the alignment gaps, or set gaps = "remove" in [data]
 >a\nACGT..\n => 2: invalid character '.' and 1 more <...>. Remove the alignment gaps, <...>
->p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein; set
+>p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein, which
     alphabet = "protein" in [data], or in [partner] for a second input
 >a\nACGT*\n => 2: invalid character '*' in record 'a' (expected IUPAC DNA codes). Remove the stop
     signs; only one at the end of a protein is removed automatically

@@ -131,25 +131,24 @@ def test_other_names_of_the_sequence_column(here):
     assert run.data.columns == {"sequence": "alt"}
 
 
-def test_ids_come_from_another_column_or_a_line_says_why_not(here, capsys):
+def test_ids_of_another_column(here, capsys):
     word = lambda i, _: f"mpra_{i}"  # noqa: E731
     options = table(oligo=word, index=lambda i, _: i, y=lambda i, _: i / 7)
     assert made(options).data.columns == {"id": "oligo"}
     assert ingested()[0]["id"].tolist()[:2] == ["mpra_0", "mpra_1"]
     capsys.readouterr()
-    why = "no column has a different word in each row"
+    why = "no column could be ids"
     for columns, reason in (({"a": word, "b": word}, "a and b could be ids"), ({}, why)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
-        line = f"init: ids are the file name and the row, such as 'all_1', because {reason}; "
+        line = f"init: ids are file name and row, such as 'all_1', because {reason}; "
         assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
     ingested()
     line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
     assert capsys.readouterr().out.count(line) == 1
     options = table(a=word, b=word, y=lambda i, _: i / 7)
     assert made(f"{options} --id-column b").data.columns == {"id": "b"}
-    for text, file in ((options, "all.csv"), (f"--sequences {write('s.fa')}", "s.fa")):
-        assert exit_code(f"init other {text} --id-column c") == 1
-        assert f"{file}: found no column 'c' (--id-column)" in capsys.readouterr().err
+    assert exit_code(f"init other {options} --id-column c") == 1
+    assert "all.csv: found no column 'c' (--id-column)" in capsys.readouterr().err
 
 
 def test_repeated_and_missing_ids_are_numbered(here, capsys):

@@ -246,6 +246,7 @@ def test_heavy_tails_are_counted(scale):
         (["2.5"] * NUMBER, "All values are the same"),
         ([f"{i},5" for i in range(NUMBER)], "Write numbers with a point, such as 0.5"),
         (["inf", *FLOATS[1:]], "Leave infinite values empty"),
+        (["inf", *["0.5", "1.5", "2.5"] * NUMBER][:NUMBER], "Leave infinite values empty"),
         (
             ["n/d", "NA", *FLOATS[2:]],
             "Most values are numbers, but 'n/d' is not: correct it or leave it empty",
