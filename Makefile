@@ -7,9 +7,8 @@ endif
 # more than the machine has would start all trainings at once, each with too little of it
 CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
-# Tests run in one process more than there are cores, at most five, each with one thread, because some wait for commands.
-# The files that take longest start first.
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 5
+# Tests run in up to four processes, each with one thread. The files that take longest start first.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
 .PHONY: help test test-long check docs style bench bench-promoter bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
@@ -44,7 +43,7 @@ sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.dev .venv/.warm
-	$(SIDE_BY_SIDE) -m "not long" --dist loadfile --no-loadscope-reorder tests/workflow tests/integration tests/unit/study tests $(ARGS)
+	$(SIDE_BY_SIDE) -m "not long" --dist loadfile --no-loadscope-reorder tests/workflow tests/unit/study tests $(ARGS)
 
 test-long: .venv/.dev .venv/.warm
 	$(SIDE_BY_SIDE) -m long --dist loadgroup --timeout 1800 $(ARGS)

@@ -23,7 +23,7 @@ IGNORED = {
     tokenize.ENDMARKER,
     tokenize.ENCODING,
 }
-# Limits are only lowered (docs/decisions.md).
+# docs/decisions.md says when the last one was raised.
 LONG_FILES, COMMAND_MOST, MANY_ARGUMENTS = 0, 110, 0
 CODE_LINES = 32_680  # of the package; the goal is 30,000
 

@@ -142,17 +142,18 @@ class CommandParser(argparse.ArgumentParser):
         """Print the usage and the error, and exit with code 2."""
         if self._may_retry and message.startswith("the following arguments are required"):
             raise _MissingArgumentError
-        super().error(message + self._suggestion())
+        super().error(message + self._suggestion(message))
 
-    def _suggestion(self) -> str:
-        """Suggest the command or option that a mistyped word resembles; empty if there is none."""
+    def _suggestion(self, message: str) -> str:
+        """Suggest the command or option that a word of a message resembles; empty if none."""
         known = [
             name for each in self._actions for name in (*each.option_strings, *(each.choices or ()))
         ]
         for word in self._words:
-            is_name = word.startswith("--") or word == self._words[0]
-            near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
-            if is_name and near and not word.startswith(near[0]):
+            name = word.partition("=")[0]
+            is_unknown = word in message and not any(each.startswith(name) for each in known)
+            near = difflib.get_close_matches(name, known, n=1)
+            if is_unknown and near and (word.startswith("--") or word == self._words[0]):
                 return f". Did you mean {near[0]}?"
         return ""
 

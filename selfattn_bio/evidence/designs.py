@@ -69,7 +69,8 @@ def judge(
     """Score designs with another model, and find the nearest training record of each.
 
     A design exploits errors of the model that made it. A model of another seed shares its training
-    records, so a model of another split is a stricter judge.
+    records, so a model of another split is a stricter judge. A copy of the same training, in
+    another folder, is not recognised: its drop is 0.
 
     Parameters
     ----------
@@ -93,8 +94,8 @@ def judge(
     Raises
     ------
     ArgumentError
-        If there are no designs or training records, a model is on both sides, or the models differ
-        in alphabet or unit, have two inputs or lack the target.
+        If there are no designs or training records, a model folder is on both sides, or the models
+        differ in alphabet or unit, have two inputs or lack the target.
     SequenceFileError, ModelFolderError, ValueError
         As for `score_sequences`.
     """

@@ -201,7 +201,8 @@ def network_sentence(
         of[split],
         sizes,
         split,
-        f" Prefer that network, which is in variants/{best}/model." * (split == "valid"),
+        f" To change the model, copy [model] of variant {best} and train again."
+        * (split == "valid"),
     )
 
 

@@ -122,7 +122,9 @@ class _AnyIds(ReadSummary):
 def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> Iterator[Input]:
     columns = {"id": policy.id_column, "sequence": policy.sequence_column}
     renamed = {field: name for field, name in columns.items() if field != name}
-    for record in SequenceFile(path, fields=Fields(columns=renamed)).records(policy, ids):
+    for record in SequenceFile(path, fields=Fields(columns=renamed, needs_id=False)).records(
+        policy, ids
+    ):
         if (length := len(record.letters)) < k:
             message = f"record {record.id!r} has length {length}, but the model needs at least {k}"
             raise SequenceFileError(message, place=str(path))

@@ -129,6 +129,8 @@ class Fields:
         Further header attributes to read as columns, such as `split` in `split=train`.
     numbered
         Replace ids by the file name and the number of the record, starting at 1.
+    needs_id
+        Whether a table must have the column of ids if `columns` names it.
     """
 
     label: str = ""
@@ -137,6 +139,7 @@ class Fields:
     columns: Mapping[str, str] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
     numbered: bool = False
+    needs_id: bool = True
 
     @cached_property
     def attribute_pattern(self) -> re.Pattern[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import logit
 
 from selfattn_bio.attribution.capture import has_attention
+from selfattn_bio.attribution.contributions import located
 from selfattn_bio.attribution.explain import (
     attention_maps,
     explain_letters,
@@ -60,7 +61,8 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     method = build_method(settings.method)
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
     outputs = trained.outputs(targets or settings.targets or (), "" if targets else place)
-    safe_names([output.name for output in outputs])  # of files, before the work
+    if scorer.alphabet.has_complement and located(corpus.records).any():
+        safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
     for output in outputs:
         candidates = _candidates(trained, output)

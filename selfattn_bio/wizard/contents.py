@@ -184,8 +184,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
         return
     why = f"{' and '.join(fit) or 'no column'} could be ids"
     contents.id_note = (
-        f"ids are file name and row, such as {contents.ids[0]!r}, because {why}; choose a column "
-        "with `id_column`"
+        f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
     )
 
 

@@ -236,14 +236,17 @@ class _RowParser:
         fields = state.fields
         check_names(names, place)
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
-            self._check(name, place)
+            if name != "id" or fields.needs_id:
+                self._check(name, place)
         if duplicates := [name for name, count in Counter(names).items() if count > 1]:
             raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
         self._fields = [theirs.get(name, name) for name in names]
         if "id" not in self._fields and not fields.numbered:
             ids = f"{state.stem}_1, {state.stem}_2, ..."
-            LOG.info(f"{state.name}: no column 'id', so the records are named {ids}")
+            LOG.info(
+                f"{state.name}: no column {fields.column('id')!r}, so the records are named {ids}"
+            )
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
         """Return the record of a row; `line` is 0 if the file has no lines."""

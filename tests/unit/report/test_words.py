@@ -114,7 +114,7 @@ def test_networks_are_compared_alone(of, first, split, sentence):
     if sentence:
         assert "of the best other network, one: " in said
         assert ("the numbers of networks differ (3 and 1)" in said) == (not first)
-        advice = " Prefer that network, which is in variants/one/model."
+        advice = " To change the model, copy [model] of variant one and train again."
         assert said.endswith(advice) == (split == "valid")
 
 

@@ -264,3 +264,10 @@ def test_partners_are_in_the_columns_of_the_training(tmp_path):
         file.write("b\tCCCCCC\tAAAAAA\n")
     with pytest.raises(RecordIdError, match=r"t\.tsv:4: record id 'b' is used twice"):
         read_partners(scorer, tmp_path / "t.tsv")
+
+
+def test_table_without_renamed_ids_is_numbered(tmp_path):
+    path, policy = tmp_path / "new.csv", dataclasses.replace(PLAIN, id_column="oligo")
+    for text, ids in (("sequence\nACGT\n", ["new_1"]), ("oligo,sequence\na,ACGT\n", ["a"])):
+        path.write_text(text)
+        assert [each.id for each in read_inputs(policy, path, 1)] == ids

@@ -140,7 +140,7 @@ def test_ids_of_another_column(here, capsys):
     why = "no column could be ids"
     for columns, reason in (({"a": word, "b": word}, "a and b could be ids"), ({}, why)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
-        line = f"init: ids are file name and row, such as 'all_1', because {reason}; "
+        line = f"init: ids of tables are file name and row, because {reason}; "
         assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
     ingested()
     line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
