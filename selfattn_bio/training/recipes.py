@@ -162,18 +162,7 @@ def choose_recipe(
     trials: list[Trial] = []
 
     def trial(name: str, kind: str, of: Setup) -> Trial:
-        objective = of.objective
-        model = BASELINES[kind](of).fit(
-            letters["train"], targets["train"], letters["valid"], targets["valid"]
-        )
-        predictions = objective.predictions(model.outputs(letters["valid"]))
-        measure, rng = objective.measurer(predictions, targets["valid"]), np.random.default_rng(0)
-        size = len(targets["valid"])
-        draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
-        metric = objective.main_metric
-        # a constant prediction has no correlation
-        value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
-        trials.append(Trial(name, metric, float(value), np.array(others)))
+        trials.append(_trial(name, kind, of, letters, targets))
         return trials[-1]
 
     def chosen() -> Recipe:
@@ -203,16 +192,38 @@ def choose_recipe(
 
     recipe = chosen()
     squared = both if "reverse_complement" in recipe.training else given
-    huber = replace(squared, section=setup.section.model_copy(update=setup.section.robust))
     at_positions = ("exact_positions_trees",) * ("exact_positions_trees" in recipe.parts)
     # there are no trees if a fit of many outputs would take too long
     judges = stacked(*at_positions, "kmer6_trees", "kmer2_trees")
     if setup.section.robust and judges:
+        huber = replace(squared, section=setup.section.model_copy(update=setup.section.robust))
         before = trial("gradient boosting with squared error", judges[0], squared)
         after = trial("gradient boosting with Huber's loss", judges[0], huber)
         if after.beats(before) and after.value > before.value + MARGIN:
             recipe = replace(recipe, objective=setup.section.robust)
     return recipe, trials
+
+
+def _trial(
+    name: str,
+    kind: str,
+    setup: Setup,
+    letters: Mapping[str, Letters],
+    targets: Mapping[str, NDArray],
+) -> Trial:
+    """Fit a baseline to the training records, and measure it on resampled validation records."""
+    objective = setup.objective
+    model = BASELINES[kind](setup).fit(
+        letters["train"], targets["train"], letters["valid"], targets["valid"]
+    )
+    predictions = objective.predictions(model.outputs(letters["valid"]))
+    measure, rng = objective.measurer(predictions, targets["valid"]), np.random.default_rng(0)
+    size = len(targets["valid"])
+    draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
+    metric = objective.main_metric
+    # a constant prediction has no correlation
+    value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
+    return Trial(name, metric, float(value), np.array(others))
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
