@@ -250,15 +250,14 @@ class TableScorer:
 
     def in_tiles(self, ids: Sequence[str], letters: Sequence[Ascii]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
-        if not self.per_position or self.tiling.exact or not self.tiling.size:
+        if not self.per_position or not self.tiling.difference:
             return ""
-        longest, size = self.tiling.longest, self.tiling.size
+        longest = self.tiling.longest
         for name, row in zip(ids, letters, strict=True):
             if len(row) > longest:
                 return (
-                    f"sequences longer than {longest:,} positions, such as {name!r}, are read in "
-                    f"windows of {size:,}, the length of the training records, because the model "
-                    "was not trained on longer ones"
+                    f"sequences longer than {longest:,} positions, such as {name!r}, are "
+                    f"{self.tiling.difference}"
                 )
         return ""
 

@@ -148,6 +148,16 @@ class Tiling:
     step: int
     unit: int
 
+    @property
+    def difference(self) -> str:
+        """How long inputs are read, for a warning; empty if the result is that of one pass."""
+        if self.exact or not self.size:
+            return ""
+        return (
+            f"read in windows of {self.size:,}, the length of the training records, because the "
+            "model was not trained on longer ones"
+        )
+
     @classmethod
     def of(cls, scorer: Scorer | Ensemble) -> Tiling:
         """Return the tiling for a model with one output per position ("labels") or bin ("bins").

@@ -245,6 +245,8 @@ def score_genome(
         LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None and least is not None:
         _warn_without_prior(scorer)
+    if scorer.objective.outputs_per != "sequence" and (text := Tiling.of(scorer).difference):
+        LOG.warning(f"chromosomes are {text}")
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
     assembly = assembly or assembly_of(genome)

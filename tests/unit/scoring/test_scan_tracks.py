@@ -87,7 +87,7 @@ def by_hand(scorer, genome, chrom, strand):
 
 
 @pytest.mark.parametrize(("kind", "chunk"), [("binary", 4096), *((kind, 7) for kind in OBJECTIVES)])
-def test_tracks_and_peaks_equal_scores_by_hand(genome, tmp_path, monkeypatch, kind, chunk):
+def test_tracks_and_peaks_equal_scores_by_hand(genome, tmp_path, monkeypatch, caplog, kind, chunk):
     monkeypatch.setattr(module, "CHUNK", chunk)
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 200)
     size, step = SIZES.get(kind, (WINDOW, STRIDE))
@@ -121,6 +121,7 @@ def test_tracks_and_peaks_equal_scores_by_hand(genome, tmp_path, monkeypatch, ki
                 assert own["start"].tolist() == starts[high][kept].tolist()
                 np.testing.assert_allclose(own["log_odds"], values[high][kept], atol=1e-5)
     assert (len(peaks) > 5) == (least is not None)
+    assert "chromosomes are read in windows" not in caplog.text  # exact tiles
     if kind == "regression":  # the mean of two models
         scanned(Ensemble(tuple(members)), genome, tmp_path / "both", scan=scan, regions="chrB")
         values = np.mean([by_hand(each, genome, "chrB", "-")[1] for each in members], axis=0)
