@@ -22,7 +22,6 @@ project = PACKAGE["name"]
 version = release = PACKAGE["version"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 root_doc = "README"  # the index on code hosts as well
-exclude_patterns = ["sitegen"]
 
 html_theme = "furo"
 html_title = f"{project} {version}"

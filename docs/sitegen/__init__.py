@@ -1,24 +1,22 @@
 """Parts of the documentation site that are generated from the package.
 
-A page asks for a part with a comment such as `<!-- generated: commands -->`. It is replaced when
-Sphinx reads the page, so no generated text is committed.
+A page asks for a part with a comment such as `<!-- site: gallery -->`. It is replaced when Sphinx
+reads the page. Parts that readers of the repository need as well are committed: `make_pages.py`
+writes them.
 """
 
 import re
 from collections.abc import Callable
 
-from sitegen import api, commands, gallery, index, notebooks, run_file, support
+from sitegen import api, gallery, index, notebooks
 
 PARTS: dict[str, Callable[..., str]] = {
     "api": api.reference,
-    "commands": commands.reference,
     "gallery": gallery.page,
     "notebook": notebooks.page,
-    "run file": run_file.reference,
     "start": index.start,
-    "support": support.table,
 }
-COMMENT = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
+COMMENT = re.compile(r"^<!-- site: (.+) -->$", re.MULTILINE)
 
 
 def complete(page: str, text: str) -> str:

@@ -22,20 +22,30 @@ TITLES = {
 }
 
 
+def names() -> str:
+    """Return one section per title, with a table of its names and their purposes."""
+    return "\n\n".join(
+        f"## {title}\n\n"
+        + table(["name", "purpose"], [(f"`{name}`", summary(name)) for name in of])
+        for title, of in grouped().items()
+    )
+
+
 def reference() -> str:
-    """Return one section per title, with a table of its names and their pages."""
+    """Return the documentation of all names."""
+    directives = "\n".join(
+        f".. auto{kind(name)}:: selfattn_bio.{name}\n" for of in grouped().values() for name in of
+    )
+    return f"## All names in full\n\n```{{eval-rst}}\n{directives}```"
+
+
+def grouped() -> dict[str, list[str]]:
+    """Return the public names of each title."""
     groups: dict[str, list[str]] = {title: [] for title in TITLES.values()}
     for name in selfattn_bio.__all__:
         part = getattr(selfattn_bio, name).__module__.split(".")[1]
         groups[TITLES[part]].append(name)
-    return "\n\n".join(section(title, names) for title, names in groups.items())
-
-
-def section(title: str, names: list[str]) -> str:
-    """Return the section of some names."""
-    rows = [(f"{{py:obj}}`~selfattn_bio.{name}`", summary(name)) for name in names]
-    directives = "\n".join(f".. auto{kind(name)}:: selfattn_bio.{name}\n" for name in names)
-    return f"## {title}\n\n{table(['name', 'purpose'], rows)}\n\n```{{eval-rst}}\n{directives}```"
+    return groups
 
 
 def kind(name: str) -> str:

@@ -22,6 +22,7 @@ def contents(text: str) -> str:
         trees.append(
             f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(pages) + "\n```"
         )
+    trees.append("```{toctree}\n:hidden:\n:caption: Examples\n:glob:\n\nsitegen/pages/*\n```")
     return "\n\n" + "\n\n".join(trees) + "\n"
 
 

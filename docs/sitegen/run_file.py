@@ -68,7 +68,7 @@ class Tables:
         definition, title = self.definitions[name], self.title(name)
         is_top = "." not in title and "," not in title
         heading = f"## [{title.strip('`')}]" if is_top else f"### {title}"
-        parts = [f"({anchor(name)})=\n\n{heading}"]
+        parts = [heading]
         # the first words of a description repeat the title
         text = re.sub(r'^\[[\w.]+\](?: kind = "\w+")?: ', "", definition.get("description", ""))
         parts.append(prose(text[:1].upper() + text[1:]))
@@ -120,7 +120,7 @@ class Tables:
         definition = self.definitions[name]
         if "properties" not in definition:
             return self.values(definition)
-        return f"[{', '.join(self.kinds(name)) or 'table'}](#{anchor(name)})"
+        return f"[{', '.join(self.kinds(name)) or 'table'}](#{anchor(self.title(name))})"
 
 
 def named_tables(node: Schema) -> Schema:
@@ -142,9 +142,9 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def anchor(name: str) -> str:
-    """Return the target of the section of a table."""
-    return f"run-file-{name.lower()}"
+def anchor(title: str) -> str:
+    """Return the target of a heading, as code hosts and the site make it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def shown_default(value: Any) -> str:

@@ -73,7 +73,7 @@ def draft(
             f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}"
         ),
         comment(
-            "Keys that are not given have default values; docs/run_file.md describes all keys."
+            "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema."
         ),
         setting("title", request.name),
     ]

@@ -30,6 +30,7 @@ LINE = re.compile(r"^ *selfattn-bio ((?:[^\n\\]|\\\n|\\.)+)", re.MULTILINE)
 INLINE = re.compile(rf"`(?:selfattn-bio )?((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`")
 sys.path.insert(0, str(DOCS))
 
+from make_pages import pages  # noqa: E402
 from sitegen import commands, run_file, simulated, support  # noqa: E402
 
 MODULES = ("class_figures", "figures", "performance")  # figures of the smoke task
@@ -38,15 +39,19 @@ MODULES = ("class_figures", "figures", "performance")  # figures of the smoke ta
 def test_every_key_of_the_run_file_is_described():
     text = run_file.reference()
     schema = RunFile.model_json_schema()
+    tables = run_file.Tables(schema["$defs"])
+    for key, node in schema["properties"].items():
+        tables.add(key, node)
     for name in schema["properties"]:
         assert re.search(rf"^## \[?{name}\]?$", text, re.MULTILINE), name
     missing = []
     for name, definition in schema["$defs"].items():
         if "properties" not in definition:
             continue
-        _, _, rest = text.partition(f"({run_file.anchor(name)})=\n\n")
-        below = rest.partition("\n")[2]  # the heading
-        section = re.split(r"^\(run-file|^## ", below, maxsplit=1, flags=re.MULTILINE)[0]
+        title = tables.title(name)
+        heading = rf"^(### {re.escape(title)}|## \[{re.escape(title.strip('`'))}\])$"
+        below = re.split(heading, text, maxsplit=1, flags=re.MULTILINE)[-1]
+        section = re.split(r"^##", below, maxsplit=1, flags=re.MULTILINE)[0]
         rows = re.findall(r"^\| `(\w+)` \|.* \S+ \|$", section, re.MULTILINE)
         missing += [f"{name}.{key}" for key in definition["properties"] if key not in rows]
     assert [key for key in missing if not key.endswith(".kind")] == []
@@ -57,8 +62,13 @@ def test_keys_have_values_ranges_and_defaults():
     assert "| `batch_size` | whole number, at least 1 | `64` | records per batch |" in text
     assert "| `learning_rate` | number, above 0 | `0.004` |" in text
     assert '| `schedule` | `"cosine"`, `"linear"`, `"inverse_sqrt"`, `"constant"` |' in text
-    assert re.search(r"\| `position` \| \[t5\]\(#run-file-\w+\) or .* \| kind `\"t5\"` \|", text)
+    assert "| `position` | [t5](#modelposition-kind-t5) or " in text
     assert "| `epsilon` | number, above 0, at most 50 | required |" in text
+
+
+def test_generated_parts_of_pages_are_current():
+    old = [path.name for path, text in pages() if path.read_text(encoding="utf-8") != text]
+    assert old == []  # run python docs/make_pages.py
 
 
 def test_every_option_of_each_command_is_described():
