@@ -316,19 +316,19 @@ class MotifSet:
         source = read_json(layout.motifs_source, ResultsError, SAVED)
         return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves, source)
 
-    def to_meme(self, path: str | Path | None = None) -> str:
-        """Return the motifs as MEME text, version 4, and write it to `path` if given."""
+    def to_meme(self, path: str | Path | None = None) -> str | None:
+        """Return the motifs as MEME text, version 4, or write it to `path`."""
         return _written(meme_text(self.ppms, self.num_sites, self.alphabet), path)
 
-    def to_jaspar(self, path: str | Path | None = None) -> str:
-        """Return the counts as JASPAR text and write it to `path` if given.
+    def to_jaspar(self, path: str | Path | None = None) -> str | None:
+        """Return the counts as JASPAR text, or write it to `path`.
 
         DNA only; raises ValueError for protein.
         """
         return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
 
-    def to_transfac(self, path: str | Path | None = None) -> str:
-        """Return the counts as TRANSFAC text and write it to `path` if given.
+    def to_transfac(self, path: str | Path | None = None) -> str | None:
+        """Return the counts as TRANSFAC text, or write it to `path`.
 
         DNA only; raises ValueError for protein.
         """
@@ -369,11 +369,12 @@ class MotifSet:
         return figure
 
 
-def _written(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return text
+def _written(text: str, path: str | Path | None) -> str | None:
+    if path is None:
+        return text
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return None
 
 
 def build_motifs(

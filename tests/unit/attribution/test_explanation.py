@@ -211,7 +211,8 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     assert motifs[0] is motifs[-1] is motifs["motif_01"]
     with pytest.raises(KeyError, match="no motif 'motif_02'; there are motif_01"):
         motifs["motif_02"]
-    assert motifs.to_meme(tmp_path / "m.meme") == (tmp_path / "m.meme").read_text()
+    assert motifs.to_meme(tmp_path / "m.meme") is None
+    assert motifs.to_meme() == (tmp_path / "m.meme").read_text()
     motifs.to_bed(tmp_path / "m.bed")
     lines = "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
     assert (tmp_path / "m.bed").read_text() == lines
