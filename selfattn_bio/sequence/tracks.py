@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
@@ -23,10 +23,12 @@ from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import (
     Cover,
     overlapping,
     read_intervals,
+    run_numbers,
     whole_number,
 )
 
@@ -35,6 +37,7 @@ _fail = IntervalError.fail
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
 _HEADER, _ZOOM, _TREE = struct.Struct("<IHHQQQ"), struct.Struct("<IIQQ"), struct.Struct("<IIIIQQ")
+_GAP, _PIECE = 2_000, 2_000_000  # bp between windows that are read together, and bp read at once
 _BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
 
 
@@ -87,6 +90,48 @@ def read_track(path: str | Path, feature: str = "") -> Track:
         "unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED or GFF)",
         path,
     )
+
+
+def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values]]:
+    """Yield row and values of each window, on its strand, by chromosome from left to right.
+
+    Windows that are near each other are read together, in pieces of at most 2 Mb and a window.
+
+    Parameters
+    ----------
+    track
+        The track. Chromosomes may have the other naming convention, such as 2L for chr2L.
+    windows
+        Columns chrom, start, end and strand.
+
+    Returns
+    -------
+    Row numbers from 0, and float32 arrays of shape (end - start,), as of `Track.values`.
+    """
+    known = set(track.names)
+    for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
+        rows = rows.astype({"start": np.int64, "end": np.int64}).sort_values("start")
+        runs = run_numbers(rows["start"], rows["end"], _GAP)
+        for _, near in rows.groupby([runs, rows["start"].to_numpy() // _PIECE]):
+            first, name = near["start"].iloc[0], matching_name(str(chrom), known) or str(chrom)
+            piece = track.values(name, first, near["end"].max())
+            for row, start, end, strand in zip(
+                near.index, near["start"] - first, near["end"] - first, near["strand"], strict=True
+            ):
+                yield row, piece[start:end][:: -1 if strand == "-" else 1]
+
+
+def stacked_values(paths: Sequence[str | Path], windows: pd.DataFrame) -> Values:
+    """Return the values of several tracks per base, float32 (n, tracks, L), on each strand.
+
+    All windows have the same width L. Positions without data are NaN; see `values_of`.
+    """
+    width = int((windows["end"] - windows["start"]).iloc[0])
+    found = np.empty((len(windows), len(paths), width), np.float32)
+    for number, path in enumerate(paths):
+        for row, values in values_of(read_track(path), windows):
+            found[row, number] = values
+    return found
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:
