@@ -23,7 +23,7 @@ from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
-from selfattn_bio.sequence.genome import matching_name
+from selfattn_bio.sequence.genome import Genome, matching_name
 from selfattn_bio.sequence.intervals import (
     Cover,
     overlapping,
@@ -48,9 +48,12 @@ class Track(Protocol):
     ----------
     names
         Chromosomes that have data.
+    lengths
+        Their lengths; empty if the file has none.
     """
 
     names: list[str]
+    lengths: dict[str, int]
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the number at each base, shape (end - start,), or NaN where there is none.
@@ -90,6 +93,70 @@ def read_track(path: str | Path, feature: str = "") -> Track:
         "unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED or GFF)",
         path,
     )
+
+
+class GenomeTrack:
+    """A track with the chromosome names of a genome.
+
+    Positions without data are `missing`, those beyond a chromosome are NaN.
+    """
+
+    def __init__(self, track: Track, genome: Genome, missing: float | None = None) -> None:
+        named = {genome.name_of(name): name for name in track.names}
+        self._names = {chrom: name for chrom, name in named.items() if chrom}
+        self.names, self.lengths = list(self._names), genome.lengths
+        self._track, self._missing = track, missing
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """Return the values of a window; see `Track`."""
+        found = self._track.values(self._names.get(chrom, ""), start, end)
+        if self._missing is not None:
+            found[np.isnan(found)] = self._missing
+        found[: max(-start, 0)] = found[max(self.lengths[chrom] - start, 0) :] = np.nan
+        return found
+
+
+def track_of(
+    path: str | Path,
+    feature: str,
+    genome: Genome,
+    windows: pd.DataFrame,
+    missing: float | None = None,
+) -> GenomeTrack:
+    """Open a track file for the windows of a genome; see `read_track`.
+
+    Raises
+    ------
+    IntervalError
+        Also if the track and the genome have no chromosome in common, a chromosome of another
+        length, or if a bigWig file has no chromosome of a window and `missing` is not given.
+    """
+    track = read_track(path, feature)
+    found = GenomeTrack(track, genome, missing)
+    if not found.names:
+        _fail(
+            f"the track ({', '.join(track.names[:5])}) has no chromosome of {genome.path} "
+            f"({', '.join(genome.names[:5])})",
+            path,
+        )
+    for name, length in track.lengths.items():
+        chrom = genome.name_of(name)
+        if chrom and length != genome.lengths[chrom]:
+            _fail(
+                f"{name} has {length:,} bp in the track, and {genome.lengths[chrom]:,} bp in "
+                f"{genome.path}",
+                path,
+                "Is it the same assembly?",
+            )
+    absent = windows[~windows["chrom"].isin(found.names)]
+    if track.lengths and missing is None and len(absent):
+        row = absent.iloc[0]
+        _fail(
+            f"the track has no chromosome {row['chrom']!r} ({row['path']}:{row['line']})",
+            path,
+            "Remove its intervals, or set missing = 0 if it has no signal",
+        )
+    return found
 
 
 def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values]]:
@@ -155,6 +222,17 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
     return np.where(known.any(axis=1), found, np.nan).astype(np.float32)
 
 
+def gini(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Gini index of each row of values (n, C): 0 if they are equal.
+
+    Negative values count as 0, and a small number avoids rows of zeros, as in CREsted.
+    """
+    ranked = np.sort(values.clip(0) + 1e-7, axis=1)
+    weights = 2 * np.arange(1, values.shape[1] + 1) - values.shape[1] - 1
+    found: NDArray[np.float64] = ranked @ weights / (values.shape[1] * ranked.sum(axis=1))
+    return found
+
+
 class BigWig:
     """A bigWig file; values are read on request."""
 
@@ -165,19 +243,19 @@ class BigWig:
         try:
             _check_bigwig(path)
             self._file = pyBigWig.open(str(path))
-            self._lengths: dict[str, int] = self._file.chroms()
+            self.lengths: dict[str, int] = self._file.chroms()
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             _fail(
                 f"damaged bigWig file: {str(error) or type(error).__name__}",
                 path,
                 "Download or copy it again",
             )
-        self.names = list(self._lengths)
+        self.names = list(self.lengths)
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the values of a window; see `Track`."""
         found = np.full(end - start, np.nan, np.float32)
-        first, last = max(start, 0), min(end, self._lengths.get(chrom, 0))
+        first, last = max(start, 0), min(end, self.lengths.get(chrom, 0))
         if first < last:
             try:
                 found[first - start : last - start] = self._file.values(
@@ -199,6 +277,7 @@ class IntervalTrack:
         self, rows: dict[str, tuple[Integers, Integers, Values]], elsewhere: float
     ) -> None:
         self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
+        self.lengths: dict[str, int] = {}
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the values of a window; see `Track`."""
