@@ -14,7 +14,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
+from selfattn_bio.config.genome import (
+    AnyNegatives,
+    GenomeNegatives,
+    Label,
+    NumberTrack,
+    TrackTarget,
+    Windows,
+)
 from selfattn_bio.config.section import (
     MAX_PROTEIN_K,
     Names,
@@ -174,6 +181,9 @@ class Data(Section):
             yield f"genome is not set; {missing[0]} cannot be used without it"
         if self.tracks and self.targets:
             yield "targets and tracks cannot be used together; remove one"
+        columns = [column for each in self.track_columns.values() for column in each]
+        if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+            yield f"two tracks have the name {repeated[0]!r}; rename a file, or [data.tracks.NAME]"
         if self.min_length > self.max_length:
             yield f"min_length {self.min_length} is greater than max_length {self.max_length}"
 
@@ -225,13 +235,30 @@ class Data(Section):
         others = (
             getattr(self.negatives, "exclude", None),
             getattr(self.label, "files", None),
-            [track.path for track in self.tracks.values()],
+            self.track_files,
         )
         return [
             *(path for path, _ in self.files),
             *(path for path in (self.targets, self.genome) if path),
             *(path for paths in others for path in paths or ()),
         ]
+
+    @property
+    def track_files(self) -> Paths:
+        """Return the files of all tracks."""
+        paths = (track.path for track in self.tracks.values())
+        return tuple(
+            file for path in paths for file in ((path,) if isinstance(path, str) else path)
+        )
+
+    @property
+    def track_columns(self) -> dict[str, list[str]]:
+        """Return the target columns of each track, in order."""
+        width = getattr(self.windows, "width", None)
+        return {
+            name: track.columns(name, width) if isinstance(track, NumberTrack) else [name]
+            for name, track in self.tracks.items()
+        }
 
     @property
     def may_bring_columns(self) -> bool:

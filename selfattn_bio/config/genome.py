@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from glob import glob, has_magic
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from selfattn_bio.config.section import Fraction, Paths, Positive, Section, Seed
+from selfattn_bio.config.section import Fraction, Paths, Positive, Section, Seed, left_out
 
 
 class WindowsSection(Section):
@@ -224,28 +227,65 @@ Label = Annotated[
 ]
 
 
+def _expand(paths: Paths) -> Paths:
+    """Replace patterns by the files that match them, in alphabetical order."""
+    found: list[str] = []
+    for path in paths:
+        matches = sorted(glob(path, recursive=True)) if has_magic(path) else [path]
+        if not matches:
+            raise ValueError(f"no file matches {path!r}; patterns are relative to this folder")
+        found += matches
+    return tuple(found)
+
+
 class NumberTrack(Section):
     """Use numbers along the genome as target columns.
 
-    The column is NAME for a complete window, or NAME_0, NAME_1, ... for its bins on its strand.
+    The column of one file is NAME. Of several files, each column has the name of its file without
+    the extension. With `bin`, the columns are NAME_0, NAME_1, ... for the bins on the strand of the
+    window.
 
     Attributes
     ----------
     path
-        bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere
+        one or more files or patterns such as 'atac/*.bw': bigWig or bedGraph; BED and GFF count
+        as 1 where covered and 0 elsewhere
     feature
         feature type to use from GFF or GTF files
+    width
+        bp around the centre of the window to summarise; the complete window if not given
     bin
-        bp; must divide the width of the windows, which must be equal
+        bp; must divide the width, or that of the windows, which must be equal
     summary
-        over positions with a number
+        over positions with a number; log_sum = log(1 + sum)
+    missing
+        number of positions without data, such as 0; they are ignored if not given
+    gini_std
+        keep only windows that differ between the files: those whose Gini index is more than this
+        many standard deviations above the mean of all windows, after dividing each column by its
+        mean
     """
 
     kind: Literal["number"] = "number"
-    path: str = Field(min_length=1)
+    path: Annotated[Paths, AfterValidator(_expand)]
     feature: str = ""
+    width: Positive | None = left_out(None)
     bin: Positive | None = None
-    summary: Literal["mean", "max", "sum"] = "mean"
+    summary: Literal["mean", "max", "sum", "log_sum"] = "mean"
+    missing: float | None = left_out(None)
+    gini_std: float | None = left_out(None)
+
+    def problems(self) -> Iterator[str]:
+        if self.gini_std is not None and (len(self.path) < 2 or self.bin):
+            yield "gini_std compares the files of a track; give two or more, and no bin"
+
+    def columns(self, name: str, width: int | None) -> list[str]:
+        """Return the columns of a track, for windows of `width` bp (None if widths differ)."""
+        stems = [re.sub(r"\.\w+(\.b?gz)?$", "", Path(path).name) for path in self.path]
+        names, length = stems if len(stems) > 1 else [name], self.width or width
+        if not self.bin or not length:
+            return names
+        return [f"{each}_{i}" for each in names for i in range(length // self.bin)]
 
 
 class LetterTrack(Section):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field
 
-from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
+from selfattn_bio.config.section import Column, Listed, Names, Positive, Section, left_out
 
 
 class ObjectiveSection(Section):
@@ -59,6 +59,14 @@ class ObjectiveSection(Section):
     def num_outputs(self, vocabulary_size: int) -> int:
         """Return the number of outputs per sequence, token or position."""
         return len(self.output_names)
+
+    def with_tracks(self, tracks: Mapping[str, Sequence[str]]) -> Self:
+        """Return the section with the columns of tracks in place of their names."""
+        if "columns" not in type(self).model_fields:
+            return self
+        named: Sequence[str] = getattr(self, "columns", ()) or tuple(tracks)
+        columns = tuple(column for name in named for column in tracks.get(name, [name]))
+        return self.model_copy(update={"columns": columns})
 
 
 class BinaryObjective(ObjectiveSection):
@@ -125,20 +133,32 @@ class RegressionObjective(ObjectiveSection):
     Attributes
     ----------
     columns
-        columns of [data] targets: numbers, or empty if unknown
+        columns of [data] targets: numbers, or empty if unknown; the name of a track of several
+        files stands for all its columns; all columns of the tracks if not given
     loss
-        poisson = outputs are rates and targets are counts
+        poisson = outputs are rates and targets are counts; cosine_mse = squared error minus the
+        cosine similarity of each record across columns (CREsted)
+    normalisation
+        of each column before learning, fitted to the training records; predictions have the
+        normalised unit; size_factor = divide by the median ratio to the geometric mean of the
+        columns (DESeq2); quantile = give all columns their mean distribution
+    normaliser
+        size factor, or quantiles, of each column; from the training records if not given
     center
-        value subtracted from each column; the mean of the training records if not given
+        value subtracted from each column; the mean of the training records if not given (0 for
+        cosine_mse)
     scale
-        divisor of each column; the standard deviation of the training records if not given
+        divisor of each column; the standard deviation of the training records if not given (for
+        cosine_mse, the root mean square of all columns)
     """
 
     allows_edits = True
     robust: ClassVar[Mapping[str, str]] = {"loss": "huber"}
     kind: Literal["regression"] = "regression"
-    columns: Names
-    loss: Literal["mse", "huber", "poisson"] = "mse"
+    columns: Names = ()
+    loss: Literal["mse", "huber", "poisson", "cosine_mse"] = "mse"
+    normalisation: Literal["none", "size_factor", "quantile"] = left_out("none")
+    normaliser: Listed[tuple[Listed[tuple[float, ...]], ...]] = left_out(())
     center: Listed[tuple[float, ...]] = ()
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
 
@@ -151,10 +171,17 @@ class RegressionObjective(ObjectiveSection):
                 f"center and scale have {len(self.center)} and {len(self.scale)} values for "
                 f"{len(self.columns)} columns; give one value per column, or omit both"
             )
+        if self.normaliser and len(self.normaliser) != len(self.columns):
+            yield f"normaliser has {len(self.normaliser)} values for {len(self.columns)} columns"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
         return self.columns
+
+    @property
+    def is_normalised(self) -> bool:
+        """Return whether columns are normalised."""
+        return self.normalisation != "none"
 
 
 Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
@@ -202,6 +229,15 @@ class SeveralObjective(ObjectiveSection):
         columns = self.target_columns
         if both := sorted({column for column in columns if columns.count(column) > 1}):
             yield f"several parts use column {', '.join(both)}; keep it in one part"
+        for name, part in self.parts.items():
+            if isinstance(part, RegressionPart) and part.is_normalised:
+                yield f"part {name!r} has normalisation, which only kind 'regression' can use"
+            if not part.target_columns:
+                yield f"part {name!r} has no columns"
+
+    def with_tracks(self, tracks: Mapping[str, Sequence[str]]) -> Self:
+        parts = {name: part.with_tracks(tracks) for name, part in self.parts.items()}
+        return self.model_copy(update={"parts": parts})
 
     @property
     def target_columns(self) -> tuple[str, ...]:

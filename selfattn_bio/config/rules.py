@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from selfattn_bio.config.data import SequencePartner, TrackPartner
+from selfattn_bio.config.genome import NumberTrack
 from selfattn_bio.config.interpret import KNOWN_METHODS, ModiscoCaller
 from selfattn_bio.config.model import (
     AttentionModel,
@@ -22,7 +23,7 @@ from selfattn_bio.config.model import (
     PairedModel,
     TowerStemSection,
 )
-from selfattn_bio.config.objective import BinsObjective, kinds_that
+from selfattn_bio.config.objective import BinsObjective, RegressionObjective, kinds_that
 from selfattn_bio.config.section import MAX_PROTEIN_K
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -77,11 +78,27 @@ def targets_fit_the_objective(run: RunFile) -> Iterator[str]:
     """Require target columns if the objective reads them, and refuse them otherwise."""
     kind, data = run.objective.kind, run.data
     wanted = bool(run.objective.target_columns)
+    if isinstance(run.objective, RegressionObjective) and not wanted:
+        yield "missing key 'columns' in [objective]; name columns of [data] targets or tracks"
     if wanted and not (data.targets or data.may_bring_columns):
         yield f"[data] needs targets, a table with the columns of objective {kind!r}"
     for name in ("targets", "tracks"):
         if getattr(data, name) and not wanted:
             yield f"[data] {name} cannot be used with objective {kind!r}; remove {name}"
+
+
+def columns_can_be_compared(run: RunFile) -> Iterator[str]:
+    """Refuse a loss or normalisation over columns that does not fit the columns."""
+    objective = run.objective
+    if not isinstance(objective, RegressionObjective):
+        return
+    across = {"loss": objective.loss == "cosine_mse", "normalisation": objective.is_normalised}
+    for key in (key for key, is_across in across.items() if is_across):
+        if len(objective.columns) < 2:
+            yield f"[objective] {key} {getattr(objective, key)!r} needs two or more columns"
+    tracks = [track for track in run.data.tracks.values() if isinstance(track, NumberTrack)]
+    if objective.normalisation == "size_factor" and any(t.summary == "log_sum" for t in tracks):
+        yield "normalisation 'size_factor' cannot divide logarithms; use 'quantile', or summary sum"
 
 
 def require_dna(run: RunFile, setting: str) -> Iterator[str]:
@@ -385,6 +402,7 @@ RULES: tuple[Callable[[RunFile], Iterator[str]], ...] = (
     numbered_ids_join_nothing,
     labels_fit_the_objective,
     targets_fit_the_objective,
+    columns_can_be_compared,
     settings_fit_the_objective,
     training_settings_fit,
     parent_fits_the_model,

@@ -12,7 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from selfattn_bio.config.data import Data, Partner
@@ -134,6 +141,13 @@ class RunFile(Section):
             if isinstance(section, dict)
             else values
         )
+
+    @field_validator("objective")
+    @classmethod
+    def _name_tracks(cls, objective: AnyObjective, info: ValidationInfo) -> AnyObjective:
+        """Replace the names of tracks in [objective] columns by their columns."""
+        data = info.data.get("data")
+        return objective.with_tracks(data.track_columns) if data else objective
 
     @model_validator(mode="before")
     @classmethod

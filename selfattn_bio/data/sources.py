@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Bools
 from selfattn_bio.config import AnySplit, ColumnSplit, Data, FilesSplit, NegativesSection
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
@@ -26,9 +27,11 @@ from selfattn_bio.sequence.intervals import Cover, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
-from selfattn_bio.sequence.tracks import Track, Values, binned, read_track
+from selfattn_bio.sequence.tracks import binned, gini, track_of, values_of
 
-Columns = Callable[[Record], dict[str, str | None]]
+_fail = IntervalError.fail
+
+Columns = Callable[[int, Record], dict[str, str | None]]
 
 
 @dataclass
@@ -55,6 +58,7 @@ class GenomeSource:
         self.counts.clear()
         with _genome_of(self.data) as genome:
             table = windows_of(self.data, self.paths, genome, self.counts)
+            table, columns = _columns(self.data, table, genome, self.counts)
             labels = _labels(self.data, table, self.label, genome)
             if self.label == 0 and self.data.positives:
                 positives = windows_of(self.data, self.data.positives, genome, Counter())
@@ -62,18 +66,15 @@ class GenomeSource:
                 self.counts["given negatives that overlap a positive"] += int(
                     (Cover(positives).bases_of(table) > 0).sum()
                 )
-            columns = _columns(self.data, table, genome)
             ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
             for row, record in _cut(table, genome, policy, summary, ids):
-                yield record._replace(
-                    label=labels[row], targets=columns(record) if columns else None
-                )
+                yield record._replace(label=labels[row], targets=columns(row, record) or None)
 
     def about(self) -> dict[str, Any]:
         """Return files and genome with their hashes, and the counts of unusual windows."""
         others = [
             *getattr(self.data.label, "files", ()),
-            *(track.path for track in self.data.tracks.values()),
+            *self.data.track_files,
         ]
         return _about(self.paths, [self.data.genome, *others], self.counts)
 
@@ -257,81 +258,103 @@ def _labels(
     return [label] * len(table)
 
 
-def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns | None:
-    """Return a function from a record to its targets; None without tracks."""
-    if not data.tracks:
-        return None
-    each = [_track_columns(name, track, table, genome) for name, track in data.tracks.items()]
-    return lambda record: {
-        column: text for columns in each for column, text in columns(record).items()
-    }
+def _columns(
+    data: config.Data, table: pd.DataFrame, genome: Genome, counts: Counter[str]
+) -> tuple[pd.DataFrame, Columns]:
+    """Return the windows to keep, and a function from a row and its record to its targets."""
+    numbers, letters = pd.DataFrame(index=table.index), []
+    keep = np.ones(len(table), bool)
+    for name, track in data.tracks.items():
+        if isinstance(track, config.NumberTrack):
+            found = _numbers(name, track, table, genome)
+            numbers = numbers.join(found)
+            if track.gini_std is not None:
+                keep &= _differ(found, table, track.gini_std)
+        else:
+            letters.append(_letters(name, track, table, genome))
+    if not keep.all():
+        counts["windows dropped because tracks do not differ (gini_std)"] += int((~keep).sum())
+    names, values = list(map(str, numbers)), numbers[keep].to_numpy()
+
+    def targets(row: int, record: Record) -> dict[str, str | None]:
+        texts = [None if np.isnan(value) else f"{value:.9g}" for value in values[row]]
+        found: dict[str, str | None] = dict(zip(names, texts, strict=True))
+        return found | {name: text for of in letters for name, text in of(record).items()}
+
+    return table[keep].reset_index(drop=True), targets
 
 
-def _track_columns(
-    name: str, section: config.TrackTarget, table: pd.DataFrame, genome: Genome
-) -> Columns:
-    match section:
-        case config.NumberTrack(path=path, feature=feature, bin=bin_, summary=summary):
-            along = _along(path, feature, genome)
-            widths = (table["end"] - table["start"]).unique()
-            if bin_ and (len(widths) > 1 or widths[0] % bin_):
-                width = f"{widths[0]}" if len(widths) == 1 else f"{widths.min()} to {widths.max()}"
-                raise IntervalError(
-                    f"windows of {width} bp cannot be divided into bins of {bin_} bp",
-                    place=path,
-                    hint='Use windows of kind "centered", or another bin',
-                )
+def _numbers(
+    name: str, section: config.NumberTrack, table: pd.DataFrame, genome: Genome
+) -> pd.DataFrame:
+    """Return the numbers of the windows, float32, one column per file and bin."""
+    around = windows.centered(table, section.width) if section.width else table
+    widths, bin_ = (around["end"] - around["start"]).unique(), section.bin
+    if bin_ and (len(widths) > 1 or widths[0] % bin_):
+        width = f"{widths[0]}" if len(widths) == 1 else f"{widths.min()} to {widths.max()}"
+        raise IntervalError(
+            f"windows of {width} bp cannot be divided into bins of {bin_} bp",
+            place=section.path[0],
+            hint='Use windows of kind "centered", or another bin',
+        )
+    number = widths[0] // bin_ if bin_ else 1
+    found = np.empty((len(table), len(section.path), number), np.float32)
+    for column, path in enumerate(section.path):
+        track = track_of(path, section.feature, genome, table, section.missing)
+        summary = "sum" if section.summary == "log_sum" else section.summary
+        for row, values in values_of(track, around):
+            found[row, column] = binned(values, bin_ or len(values), summary)
+        if section.summary == "log_sum" and (found[:, column] < 0).any():
+            _fail("the sum of a window is negative, so log_sum has no value", path, "Use sum")
+    if section.summary == "log_sum":
+        found = np.log1p(found)
+    names = section.columns(name, widths[0])
+    return pd.DataFrame(found.reshape(len(table), -1), columns=names)
 
-            def numbers(record: Record) -> dict[str, str | None]:
-                values = along(record)
-                found = [
-                    None if np.isnan(value) else f"{value:.9g}"
-                    for value in binned(values, bin_ or len(values), summary)
-                ]
-                return (
-                    {f"{name}_{i}": text for i, text in enumerate(found)}
-                    if bin_
-                    else {name: found[0]}
-                )
 
-            return numbers
-        case config.LetterTrack(feature=feature, threshold=threshold):
-            layers, other = [(_along(section.path, feature, genome), "1")], "0"
-        case config.FeatureTrack(classes=classes, other=other):
-            threshold = 0.5  # features are 1 inside and 0 elsewhere
-            layers = [(_along(section.path, each, genome), mark) for each, mark in classes.items()]
+def _differ(numbers: pd.DataFrame, table: pd.DataFrame, least: float) -> Bools:
+    """Return which windows differ between columns: a Gini index `least` SD above the mean."""
+    values = numbers.to_numpy(np.float64)
+    if np.isnan(values).any():
+        row, column = np.argwhere(np.isnan(values))[0]
+        window = windows.id_of(*table.loc[row, ["chrom", "start", "end", "strand"]])
+        raise IntervalError(
+            f"window {window} has no data in track {numbers.columns[column]!r}, so gini_std cannot "
+            "compare its tracks",
+            place=f"{table['path'][row]}:{table['line'][row]}",
+            hint="Set missing = 0 if positions without data have no signal",
+        )
+    if (means := values.mean(axis=0)).min() <= 0:
+        name = numbers.columns[means.argmin()]
+        _fail(f"track {name!r} has no signal in the windows", table["path"][0], "Remove it")
+    indices = gini(values / means)
+    keep: Bools = indices > indices.mean() + least * indices.std()
+    if not keep.any():
+        _fail("no window differs so much between tracks", table["path"][0], "Lower gini_std")
+    return keep
+
+
+def _letters(
+    name: str,
+    section: config.LetterTrack | config.FeatureTrack,
+    table: pd.DataFrame,
+    genome: Genome,
+) -> Callable[[Record], dict[str, str | None]]:
+    if isinstance(section, config.LetterTrack):
+        marks, other, threshold = {section.feature: "1"}, "0", section.threshold
+    else:  # features are 1 inside and 0 elsewhere
+        marks, other, threshold = section.classes, section.other, 0.5
+    layers = [(track_of(section.path, each, genome, table), mark) for each, mark in marks.items()]
 
     def letters(record: Record) -> dict[str, str | None]:
         marks = np.full(len(record.letters), ord(other), np.uint8)
-        for along, mark in layers:
-            values = along(record)
+        for track, mark in layers:
+            values = track.values(*cast(tuple[str, int, int], record[2:5]))
+            values = values[::-1] if record.strand == "-" else values
             marks[values >= threshold], marks[np.isnan(values)] = ord(mark), ord("-")
         return {name: marks.tobytes().decode()}
 
     return letters
-
-
-def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:
-    """Return a function from a record to the track values of its letters, on its strand."""
-    track: Track = read_track(path, feature)
-    names = {genome.name_of(name): name for name in track.names}
-    names.pop(None, None)
-    if not names:
-        raise IntervalError(
-            f"the track ({', '.join(track.names[:5])}) has no chromosome of {genome.path} "
-            f"({', '.join(genome.names[:5])})",
-            place=path,
-        )
-
-    def values(record: Record) -> Values:
-        _, _, chrom, start, end, strand, *_ = record
-        first, last = cast(int, start), cast(int, end)
-        found = track.values(names.get(chrom, ""), first, last)
-        # Padding beyond the chromosome has no values
-        found[: max(-first, 0)] = found[max(genome.lengths[cast(str, chrom)] - first, 0) :] = np.nan
-        return found[::-1] if strand == "-" else found
-
-    return values
 
 
 def _about(

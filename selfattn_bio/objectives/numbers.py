@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
+    cosine_similarity,
     huber_loss,
     mse_loss,
     poisson_nll_loss,
@@ -42,7 +43,14 @@ from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
-ANSWERS: dict[str, AnswerKind] = {"mse": "number", "huber": "robust", "poisson": "count"}
+ANSWERS: dict[str, AnswerKind] = {
+    "mse": "number",
+    "huber": "robust",
+    "poisson": "count",
+    "cosine_mse": "number",
+}
+LEVELS = 101  # quantiles of each column that are stored for normalisation
+LEAST_ACROSS = 3  # columns for a correlation across columns
 
 
 class Columns(Objective[ColumnsT]):
@@ -246,19 +254,41 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         finite = np.isfinite(numbers)
         return (numbers >= 0) & finite if self.section.loss == "poisson" else finite
 
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        values = super().targets(table, records, place)
+        levels = np.array(self.section.normaliser)  # (C, 1) size factors, or (C, LEVELS) quantiles
+        if not self.section.normaliser:
+            return values
+        return values / levels.T if levels.shape[1] == 1 else to_quantiles(values, levels)
+
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str
     ) -> config.RegressionObjective:
-        """Return the section with mean and standard deviation of the training records."""
+        """Return the section with normaliser, mean and deviation of the training records."""
         if self.section.center:
             return self.section
         values = self.targets(train, records, place)
-        for column, known in zip(self.section.columns, np.isfinite(values).T, strict=True):
-            if not known.any():
+        for column, of_column in zip(self.section.columns, values.T, strict=True):
+            known = of_column[np.isfinite(of_column)]
+            if not len(known):
                 raise CorpusError(
                     f"column {column!r} has no number in the training split", place=place
                 )
+            if len(known) > 1 and np.ptp(known) == 0:
+                raise CorpusError(
+                    f"column {column!r} has the same number, {known[0]:g}, in all records of the "
+                    "training split",
+                    place=place,
+                    hint="Remove it from [objective] columns",
+                )
+        if self.section.is_normalised and not self.section.normaliser:
+            fit = size_factors if self.section.normalisation == "size_factor" else quantiles
+            normaliser = tuple(map(tuple, fit(values, place).tolist()))
+            section = self.section.model_copy(update={"normaliser": normaliser})
+            return type(self)(section).complete(train, records, place)
         center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        if self.section.loss == "cosine_mse":  # one scale, which keeps the angles between records
+            center, scale = np.zeros_like(center), np.full_like(scale, np.nanmean(values**2) ** 0.5)
         return self.section.model_copy(
             update={
                 "center": tuple(center.tolist()),
@@ -287,10 +317,17 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute pearson, spearman, r2 and mse, averaged over columns."""
-        return {
+        """Compute pearson, spearman, r2 and mse, averaged over columns.
+
+        With three or more columns, `pearson_across` is the correlation over the columns of each
+        record, averaged over records.
+        """
+        found = {
             name: over_columns(metric, predictions, targets) for name, metric in METRICS.items()
         }
+        if len(self.section.columns) >= LEAST_ACROSS:
+            found["pearson_across"] = pearson_across(predictions, targets)
+        return found
 
     def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
         return np.abs(self.predictions(outputs) - targets)
@@ -322,15 +359,86 @@ class RegressionLoss(ColumnsLoss):
 
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         match self.section.loss:
-            case "mse":
+            case "mse" | "cosine_mse":
                 return mse_loss(outputs, targets, reduction="none")
             case "huber":
                 return huber_loss(outputs, targets, reduction="none")
             case "poisson":
                 return poisson_nll_loss(outputs, targets, log_input=True, reduction="none")
 
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = super().sum(outputs, targets)
+        if self.section.loss != "cosine_mse":
+            return loss
+        return loss - cosines(outputs.float(), targets[:, None]).sum() / outputs.shape[1]
+
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        found = super().measure_outputs(outputs, targets)
+        if self.section.loss == "cosine_mse":
+            truth = torch.from_numpy(self.to_output_units(targets))
+            total = cosines(torch.from_numpy(outputs), truth).sum().item()
+            found["loss"] -= total / int(np.isfinite(targets).sum())
+        return found
+
     def to_output_units(self, targets: NDArray) -> NDArray:
         return self.regression.output_targets(targets)
+
+
+def cosines(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the cosine similarity of each record over its known columns, times their number."""
+    known = targets.isfinite()
+    return known.sum(-1) * cosine_similarity(outputs * known, targets.nan_to_num(), dim=-1)
+
+
+def size_factors(values: Array, place: str) -> Array:
+    """Return the size factor of each column (n, C), (C, 1).
+
+    It is the median ratio of a column to the geometric mean of all columns, over records with
+    positive numbers only (Anders and Huber 2010).
+    """
+    positive = values[(values > 0).all(axis=1)]
+    if not len(positive):
+        raise CorpusError(
+            "no training record has a number above 0 in all columns, so normalisation "
+            "'size_factor' has no ratios",
+            place=place,
+            hint="Use normalisation 'quantile', or wider windows",
+        )
+    logs = np.log(positive)
+    ratios: Array = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)
+    return np.exp(ratios)[:, None]
+
+
+def quantiles(values: Array, place: str) -> Array:
+    """Return the quantiles of each column (n, C), (C, LEVELS)."""
+    return np.nanquantile(values, np.linspace(0, 1, LEVELS), axis=0).T
+
+
+def to_quantiles(values: Array, levels: Array) -> Array:
+    """Give each column (n, C) with quantiles (C, LEVELS) their mean distribution.
+
+    Equal quantiles get the mean of their values. Numbers outside the quantiles become the lowest or
+    the highest value.
+    """
+    mean, found = levels.mean(axis=0), np.empty_like(values)
+    for column, of_column in enumerate(levels):
+        known, rows, counts = np.unique(of_column, return_inverse=True, return_counts=True)
+        found[:, column] = np.interp(values[:, column], known, np.bincount(rows, mean) / counts)
+    return found
+
+
+def pearson_across(predictions: Array, targets: Array) -> float:
+    """Return Pearson's r over the columns of each record, averaged over records.
+
+    Records with a missing or constant target have none.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        predicted, truth = (
+            (each - each.mean(axis=1, keepdims=True)) / each.std(axis=1, keepdims=True)
+            for each in (predictions, targets)
+        )
+        found = (predicted * truth).mean(axis=1)
+    return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
 
 
 def _log_count(counts: Array, column: int) -> Array:

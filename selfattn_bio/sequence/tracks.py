@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
@@ -23,10 +23,12 @@ from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.sequence.genome import Genome, matching_name
 from selfattn_bio.sequence.intervals import (
     Cover,
     overlapping,
     read_intervals,
+    run_numbers,
     whole_number,
 )
 
@@ -35,6 +37,7 @@ _fail = IntervalError.fail
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
 _HEADER, _ZOOM, _TREE = struct.Struct("<IHHQQQ"), struct.Struct("<IIQQ"), struct.Struct("<IIIIQQ")
+_GAP, _PIECE = 2_000, 2_000_000  # bp between windows that are read together, and bp read at once
 _BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
 
 
@@ -45,9 +48,12 @@ class Track(Protocol):
     ----------
     names
         Chromosomes that have data.
+    lengths
+        Their lengths; empty if the file has none.
     """
 
     names: list[str]
+    lengths: dict[str, int]
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the number at each base, shape (end - start,), or NaN where there is none.
@@ -89,6 +95,112 @@ def read_track(path: str | Path, feature: str = "") -> Track:
     )
 
 
+class GenomeTrack:
+    """A track with the chromosome names of a genome.
+
+    Positions without data are `missing`, those beyond a chromosome are NaN.
+    """
+
+    def __init__(self, track: Track, genome: Genome, missing: float | None = None) -> None:
+        named = {genome.name_of(name): name for name in track.names}
+        self._names = {chrom: name for chrom, name in named.items() if chrom}
+        self.names, self.lengths = list(self._names), genome.lengths
+        self._track, self._missing = track, missing
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """Return the values of a window; see `Track`."""
+        found = self._track.values(self._names.get(chrom, ""), start, end)
+        if self._missing is not None:
+            found[np.isnan(found)] = self._missing
+        found[: max(-start, 0)] = found[max(self.lengths[chrom] - start, 0) :] = np.nan
+        return found
+
+
+def track_of(
+    path: str | Path,
+    feature: str,
+    genome: Genome,
+    windows: pd.DataFrame,
+    missing: float | None = None,
+) -> GenomeTrack:
+    """Open a track file for the windows of a genome; see `read_track`.
+
+    Raises
+    ------
+    IntervalError
+        Also if the track and the genome have no chromosome in common, a chromosome of another
+        length, or if a bigWig file has no chromosome of a window and `missing` is not given.
+    """
+    track = read_track(path, feature)
+    found = GenomeTrack(track, genome, missing)
+    if not found.names:
+        _fail(
+            f"the track ({', '.join(track.names[:5])}) has no chromosome of {genome.path} "
+            f"({', '.join(genome.names[:5])})",
+            path,
+        )
+    for name, length in track.lengths.items():
+        chrom = genome.name_of(name)
+        if chrom and length != genome.lengths[chrom]:
+            _fail(
+                f"{name} has {length:,} bp in the track, and {genome.lengths[chrom]:,} bp in "
+                f"{genome.path}",
+                path,
+                "Is it the same assembly?",
+            )
+    absent = windows[~windows["chrom"].isin(found.names)]
+    if track.lengths and missing is None and len(absent):
+        row = absent.iloc[0]
+        _fail(
+            f"the track has no chromosome {row['chrom']!r} ({row['path']}:{row['line']})",
+            path,
+            "Remove its intervals, or set missing = 0 if it has no signal",
+        )
+    return found
+
+
+def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values]]:
+    """Yield row and values of each window, on its strand, by chromosome from left to right.
+
+    Windows that are near each other are read together, in pieces of at most 2 Mb and a window.
+
+    Parameters
+    ----------
+    track
+        The track. Chromosomes may have the other naming convention, such as 2L for chr2L.
+    windows
+        Columns chrom, start, end and strand.
+
+    Returns
+    -------
+    Row numbers from 0, and float32 arrays of shape (end - start,), as of `Track.values`.
+    """
+    known = set(track.names)
+    for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
+        rows = rows.astype({"start": np.int64, "end": np.int64}).sort_values("start")
+        runs = run_numbers(rows["start"], rows["end"], _GAP)
+        for _, near in rows.groupby([runs, rows["start"].to_numpy() // _PIECE]):
+            first, name = near["start"].iloc[0], matching_name(str(chrom), known) or str(chrom)
+            piece = track.values(name, first, near["end"].max())
+            for row, start, end, strand in zip(
+                near.index, near["start"] - first, near["end"] - first, near["strand"], strict=True
+            ):
+                yield row, piece[start:end][:: -1 if strand == "-" else 1]
+
+
+def stacked_values(paths: Sequence[str | Path], windows: pd.DataFrame) -> Values:
+    """Return the values of several tracks per base, float32 (n, tracks, L), on each strand.
+
+    All windows have the same width L. Positions without data are NaN; see `values_of`.
+    """
+    width = int((windows["end"] - windows["start"]).iloc[0])
+    found = np.empty((len(windows), len(paths), width), np.float32)
+    for number, path in enumerate(paths):
+        for row, values in values_of(read_track(path), windows):
+            found[row, number] = values
+    return found
+
+
 def binned(values: Values, width: int, summary: Summary) -> Values:
     """Summarise each bin of `width` values to one number, shape (L // width,).
 
@@ -110,6 +222,17 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
     return np.where(known.any(axis=1), found, np.nan).astype(np.float32)
 
 
+def gini(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Gini index of each row of values (n, C): 0 if they are equal.
+
+    Negative values count as 0, and a small number avoids rows of zeros, as in CREsted.
+    """
+    ranked = np.sort(values.clip(0) + 1e-7, axis=1)
+    weights = 2 * np.arange(1, values.shape[1] + 1) - values.shape[1] - 1
+    found: NDArray[np.float64] = ranked @ weights / (values.shape[1] * ranked.sum(axis=1))
+    return found
+
+
 class BigWig:
     """A bigWig file; values are read on request."""
 
@@ -120,19 +243,19 @@ class BigWig:
         try:
             _check_bigwig(path)
             self._file = pyBigWig.open(str(path))
-            self._lengths: dict[str, int] = self._file.chroms()
+            self.lengths: dict[str, int] = self._file.chroms()
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             _fail(
                 f"damaged bigWig file: {str(error) or type(error).__name__}",
                 path,
                 "Download or copy it again",
             )
-        self.names = list(self._lengths)
+        self.names = list(self.lengths)
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the values of a window; see `Track`."""
         found = np.full(end - start, np.nan, np.float32)
-        first, last = max(start, 0), min(end, self._lengths.get(chrom, 0))
+        first, last = max(start, 0), min(end, self.lengths.get(chrom, 0))
         if first < last:
             try:
                 found[first - start : last - start] = self._file.values(
@@ -154,6 +277,7 @@ class IntervalTrack:
         self, rows: dict[str, tuple[Integers, Integers, Values]], elsewhere: float
     ) -> None:
         self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
+        self.lengths: dict[str, int] = {}
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """Return the values of a window; see `Track`."""

@@ -306,6 +306,9 @@ class EvaluationRecords:
         }
         for split in EVALUATED_SPLITS:
             objective.check_evaluated(found[split], split, place)
+        if getattr(task.objective, "is_normalised", False):  # as predictions are
+            values = objective.targets(table, corpus.records, place)
+            table = pd.DataFrame(values, columns=list(columns))
         return table, found
 
 
