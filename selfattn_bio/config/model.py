@@ -311,7 +311,7 @@ class CnnModel(Section):
 class DilatedModel(Section):
     """[model] kind = "dilated": stem, then dilated convolutions, with one output per position.
 
-    Similar to Basenji (Kelley 2018).
+    Similar to Basenji (Kelley 2018), and to BPNet (Avsec 2021) with a stem that does not pool.
 
     Attributes
     ----------
@@ -332,7 +332,7 @@ class DilatedModel(Section):
     kind: Literal["dilated"] = "dilated"
     members: Repeats = 1
     embed_dim: Positive = 128
-    stem: TowerStemSection = TowerStemSection()
+    stem: AnyStem = TowerStemSection()
     dilations: Listed[tuple[Positive, ...]] = (1, 2, 4, 8, 15)
     kernel: Odd[Positive] = 3
     dropout: Fraction = 0.3

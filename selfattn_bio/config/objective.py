@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from selfattn_bio.config.section import Column, Listed, Names, Positive, Section, left_out
 
@@ -19,7 +19,8 @@ class ObjectiveSection(Section):
     Attributes
     ----------
     outputs_per
-        Whether the network has outputs per sequence, per token, or per position of the encoder.
+        Whether the network has outputs per sequence, per token, per position of the encoder, or
+        per base of a window in the middle of the sequence.
     has_classes
         Whether each record has one class, so that classes can be weighted.
     has_scores
@@ -34,7 +35,7 @@ class ObjectiveSection(Section):
         Settings of a loss that outliers affect less, if there is one.
     """
 
-    outputs_per: ClassVar[Literal["sequence", "token", "position"]] = "sequence"
+    outputs_per: ClassVar[Literal["sequence", "token", "position", "base"]] = "sequence"
     has_classes: ClassVar[bool] = False
     has_scores: ClassVar[bool] = True
     is_unlabelled: ClassVar[bool] = False
@@ -56,8 +57,13 @@ class ObjectiveSection(Section):
         """
         return self.target_columns
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Map the files of targets to their SHA-256 when the model was trained, "" before it."""
+        return {}
+
     def num_outputs(self, vocabulary_size: int) -> int:
-        """Return the number of outputs per sequence, token or position."""
+        """Return the number of outputs per sequence, token, position or base."""
         return len(self.output_names)
 
     def with_tracks(self, tracks: Mapping[str, Sequence[str]]) -> Self:
@@ -322,6 +328,85 @@ class BinsObjective(ObjectiveSection):
     def output_names(self) -> tuple[str, ...]:
         return ("+", "-")
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {self.points: self.points_sha256}
+
+
+PerStrand = Listed[Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]]
+CountTrack = Annotated[
+    PerStrand,
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
+]
+TrackName = Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")]
+
+
+class ProfileObjective(ObjectiveSection):
+    """Predict the counts per base of one or more tracks in the middle of each record.
+
+    A track has the logarithm of its total count and a profile: the probability of each base and
+    strand (BPNet, Avsec et al. 2021). A bias track has the counts that the assay alone would give,
+    such as those of a model of background regions (ChromBPNet, Pampari et al. 2024). The loss adds
+    it to the network, whose scores then are free of the bias.
+
+    Attributes
+    ----------
+    tracks
+        bigWig or bedGraph file of counts per base of each track, or a pair of files for the strands
+        + and -
+    width
+        bp in the middle of a record whose counts are predicted
+    counts_weight
+        weight of the squared error of log(1 + count), times the median count of the track; the
+        weight of the profile's log-likelihood is 1
+    bias
+        bias track of each track that has one, in the same form as `tracks`
+    scale
+        median count of each track in the training records; computed if not given
+    sha256
+        hash of each file when the model was trained
+    """
+
+    outputs_per = "base"
+    allows_privacy = False
+    kind: Literal["profile"] = "profile"
+    tracks: dict[TrackName, CountTrack] = Field(min_length=1)
+    width: int = Field(1000, ge=2, le=100_000)
+    counts_weight: float = Field(0.1, gt=0)
+    bias: dict[TrackName, CountTrack] = left_out({})
+    scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
+    sha256: dict[str, str] = Field(default_factory=dict)
+
+    def problems(self) -> Iterator[str]:
+        strands = {name: len(files) for name, files in self.tracks.items()}
+        if len(set(strands.values())) > 1:
+            yield "some tracks have one file and others two; give all of them one file, or a pair"
+        if len(set(self.output_names)) < 2 * len(self.tracks):
+            yield "a track has the name of another one followed by _shape; rename it"
+        for name, files in self.bias.items():
+            if strands.get(name) != len(files):
+                known = f"needs {strands[name]}" if name in strands else "is not one of tracks"
+                yield f"bias.{name} has {len(files)} files, but the track {known}"
+        if self.scale and len(self.scale) != len(self.tracks):
+            yield f"scale has {len(self.scale)} values for {len(self.tracks)} tracks"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return (*self.tracks, *(f"{name}_shape" for name in self.tracks))
+
+    @property
+    def num_strands(self) -> int:
+        """Return 2 if tracks are pairs of files, otherwise 1."""
+        return len(next(iter(self.tracks.values())))
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        files = itertools.chain(*self.tracks.values(), *self.bias.values())
+        return {file: self.sha256.get(file, "") for file in files}
+
 
 class LanguageObjective(ObjectiveSection):
     """Common properties of language models, which have one output per token of the vocabulary."""
@@ -364,6 +449,7 @@ AnyObjective = Annotated[
     | SeveralObjective
     | LabelsObjective
     | BinsObjective
+    | ProfileObjective
     | MaskedObjective
     | CausalObjective,
     Field(discriminator="kind"),

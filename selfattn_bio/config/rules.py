@@ -169,10 +169,10 @@ def bins_fit_the_model(run: RunFile) -> Iterator[str]:
     """Require a model with outputs per position for `bins`, and refuse it elsewhere."""
     stem = getattr(run.model, "stem", None)
     if not isinstance(run.objective, BinsObjective):
-        if isinstance(run.model, DilatedModel):
+        if isinstance(run.model, DilatedModel) and run.objective.outputs_per != "base":
             yield (
                 "model kind 'dilated' cannot be used with objective "
-                f"{run.objective.kind!r}, only with 'bins'"
+                f"{run.objective.kind!r}, only with 'bins' and 'profile'"
             )
         if isinstance(stem, TowerStemSection) and run.objective.outputs_per == "token":
             yield (
@@ -191,6 +191,26 @@ def bins_fit_the_model(run: RunFile) -> Iterator[str]:
             f"objective.bin {run.objective.bin} is not a multiple of {stride}, the bases "
             "per position of the encoder"
         )
+
+
+def profiles_fit_the_model(run: RunFile) -> Iterator[str]:
+    """Require a model and tokens that give `profile` an output for each base."""
+    if run.objective.outputs_per != "base":
+        return
+    stem = getattr(run.model, "stem", None)
+    if stem is None:
+        yield (
+            f"objective 'profile' cannot be used with model kind {run.model.kind!r}, only with "
+            "'attention' and 'dilated'"
+        )
+    if isinstance(stem, TowerStemSection):
+        yield (
+            "objective 'profile' needs the detectors of each base; set model.stem to kind 'conv' "
+            "(with pool = 1 as in BPNet), or 'none'"
+        )
+    yield from require_dna(run, "objective 'profile'")
+    if run.tokens.stride > 1:
+        yield f"objective 'profile' needs tokens.stride = 1; it is {run.tokens.stride}"
 
 
 def outputs_see_both_sides(run: RunFile) -> Iterator[str]:
@@ -408,6 +428,7 @@ RULES: tuple[Callable[[RunFile], Iterator[str]], ...] = (
     parent_fits_the_model,
     tokens_have_outputs,
     bins_fit_the_model,
+    profiles_fit_the_model,
     outputs_see_both_sides,
     method_fits_the_model,
     run_can_be_private,

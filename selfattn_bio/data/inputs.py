@@ -109,7 +109,8 @@ class Augmentation:
         by = int(rng.integers(-self.shift, self.shift + 1))
         if length - abs(by) < self.min_length:
             by = 0
-        if self.multiple and (whole := (length - 2 * self.shift) // self.multiple * self.multiple):
+        whole = (length - 2 * self.shift) // max(self.multiple, 1) * self.multiple
+        if self.multiple and whole >= self.min_length:
             return self.shift + by, self.shift + by + whole
         return max(by, 0), length + min(by, 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch.nn.utils.parametrize import register_parametrization
@@ -34,7 +35,9 @@ def build_network(run: config.RunFile) -> Network:
     if isinstance(run.model, config.ModuleModel):
         return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)
-    members = build_members(run.model, num_outputs(run), run.objective.outputs_per)
+    objective: Any = run.objective
+    profile = objective if objective.outputs_per == "base" else None
+    members = build_members(run.model, num_outputs(run), objective.outputs_per, profile)
     if isinstance(run.model, config.PairedModel):
         network: Network = PairedNetwork(members, size, total - size)
     elif run.shares_strands:
@@ -52,7 +55,12 @@ def build_network(run: config.RunFile) -> Network:
     return network
 
 
-def build_members(section: config.AnyModel, num_outputs: int, outputs_per: str) -> list[Body]:
+def build_members(
+    section: config.AnyModel,
+    num_outputs: int,
+    outputs_per: str,
+    profile: config.ProfileObjective | None = None,
+) -> list[Body]:
     """Build the members of a network.
 
     Parameters
@@ -63,13 +71,15 @@ def build_members(section: config.AnyModel, num_outputs: int, outputs_per: str) 
         Number C of outputs per sequence, token or bin.
     outputs_per
         "sequence", "token" or "position" of the encoder.
+    profile
+        The objective, if it has a profile.
     """
 
     kinds: dict[str, Callable[..., Body]] = {
-        "attention": partial(AttentionBody, outputs_per=outputs_per),
+        "attention": partial(AttentionBody, outputs_per=outputs_per, profile=profile),
         "paired": partial(PairedBody, outputs_per=outputs_per),
         "cnn": Cnn,
-        "dilated": Dilated,
+        "dilated": partial(Dilated, profile=profile),
     }
     return [kinds[section.kind](section, num_outputs) for _ in range(section.members)]
 

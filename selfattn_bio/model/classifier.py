@@ -17,20 +17,26 @@ from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn, Dilated
 from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
 from selfattn_bio.model.encoder import build_encoder
-from selfattn_bio.model.heads import BinHead, TokenHead, build_head
+from selfattn_bio.model.heads import BinHead, ProfileHead, TokenHead, build_head
 from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
-from selfattn_bio.model.stem import ConvStem, build_stem
+from selfattn_bio.model.stem import ConvStem, NoStem, build_stem
 from selfattn_bio.sequence.kmers import PAD
 
 
 class AttentionBody(nn.Module):
     """Apply stem, encoder and head."""
 
-    def __init__(self, section: config.AttentionModel, num_outputs: int, outputs_per: str) -> None:
+    def __init__(
+        self,
+        section: config.AttentionModel,
+        num_outputs: int,
+        outputs_per: str,
+        profile: config.ProfileObjective | None = None,
+    ) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = build_encoder(section)
-        self.head = build_head(section, num_outputs, outputs_per)
+        self.head = build_head(section, num_outputs, outputs_per, profile)
         self.token_dim = self.stem.token_dim
         # whether `forward` takes embedded tokens in place of embeddings
         self.reads_tokens = isinstance(self.stem, ConvStem)
@@ -38,8 +44,13 @@ class AttentionBody(nn.Module):
     def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
 
-        The shape is (B, C) per sequence, (B, N, C) per token or (B, M, C) per bin.
+        The shape is (B, C) per sequence, (B, N, C) per token, (B, M, C) per bin, and that of
+        `ProfileHead` for profiles.
         """
+        if isinstance(self.head, ProfileHead):
+            assert isinstance(self.stem, ConvStem | NoStem)  # the run file is validated before
+            fine, before, pooled = self.stem.with_responses(x, mask)
+            return self.head(*self._encoded(before, pooled), before, fine, mask)
         num_tokens = mask.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
         if isinstance(self.head, BinHead):

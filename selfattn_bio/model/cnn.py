@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
-from selfattn_bio.model.heads import BinHead, equal_parts
-from selfattn_bio.model.stem import BatchNorm, build_stem
+from selfattn_bio.model.heads import BinHead, ProfileHead, equal_parts
+from selfattn_bio.model.stem import BatchNorm, ConvStem, NoStem, build_stem
 
 
 class Cnn(nn.Module):
@@ -72,7 +72,7 @@ class Cnn(nn.Module):
 
 
 class Dilated(nn.Module):
-    """Apply a stem, residual convolutions of growing dilation, and a head with outputs per bin.
+    """Apply a stem, residual convolutions of growing dilation, and a head per bin or for a profile.
 
     Parameters
     ----------
@@ -80,13 +80,20 @@ class Dilated(nn.Module):
         Section [model].
     num_outputs
         Number C of outputs per bin.
+    profile
+        The objective, if it has a profile.
 
     References
     ----------
     Kelley et al. 2018.
     """
 
-    def __init__(self, section: config.DilatedModel, num_outputs: int) -> None:
+    def __init__(
+        self,
+        section: config.DilatedModel,
+        num_outputs: int,
+        profile: config.ProfileObjective | None = None,
+    ) -> None:
         super().__init__()
         dim, kernel = section.embed_dim, section.kernel
         self.stem = build_stem(section.stem, dim, section.dropout)
@@ -97,12 +104,22 @@ class Dilated(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
         self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
-        self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
+        self.head: BinHead | ProfileHead
+        if profile is None:
+            self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
+        else:
+            self.head = ProfileHead(profile, dim, dim, self.stem.pool)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, N, token_dim) and mask (B, N) to (B, M, C)."""
-        x, mask = self.stem(x, mask)
-        x = x.transpose(1, 2)  # (B, D, M)
+        """Map x (B, N, token_dim) and mask (B, N) to (B, M, C), or to that of `ProfileHead`."""
+        inside, fine, stem = mask, None, self.stem
+        if isinstance(self.head, ProfileHead):
+            assert isinstance(stem, ConvStem | NoStem)  # the run file is validated before
+            fine, x, mask = stem.with_responses(x, mask)
+        else:
+            x, mask = self.stem(x, mask)
+        before, x = x, x.transpose(1, 2)  # (B, M, D), (B, D, M)
         for convolve, norm in zip(self.convolutions, self.norms, strict=True):
             x = x + self.dropout(self.act(norm(convolve(x)))) * mask[:, None]
-        return self.head(x.transpose(1, 2), mask)
+        x = x.transpose(1, 2)
+        return self.head(x, mask) if fine is None else self.head(x, mask, before, fine, inside)

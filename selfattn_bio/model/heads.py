@@ -186,7 +186,98 @@ class BinHead(Head):
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
-def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: str) -> Head:
+class ProfileHead(Head):
+    """Compute a profile at 1 bp and log counts, from the encoder and the detectors of the stem.
+
+    Vectors of the encoder are repeated for each token that the stem pooled into them, and added to
+    the responses of the detectors at the tokens. Dilated convolutions (BPNet, Avsec et al. 2021)
+    turn them into a profile of the middle of the sequence. The counts come from the mean vector.
+
+    Parameters
+    ----------
+    section
+        Section [objective], with T tracks, S strands and W = `width`.
+    embed_dim, fine_dim
+        Sizes D of the encoder and E of the detectors.
+    pool
+        Number of tokens that the stem pools into one vector.
+    num_global
+        Number G of learned vectors in front of the tokens.
+    """
+
+    DILATIONS, KERNEL = (1, 2, 4, 8), 25
+
+    def __init__(
+        self,
+        section: config.ProfileObjective,
+        embed_dim: int,
+        fine_dim: int,
+        pool: int,
+        num_global: int = 0,
+    ) -> None:
+        super().__init__(num_global, embed_dim)
+        self.pool, self.width, self.num_strands = pool, section.width, section.num_strands
+        self.tracks = len(section.tracks)
+        self.coarse = nn.Linear(2 * embed_dim, embed_dim)
+        self.fine = nn.Linear(fine_dim, embed_dim, bias=False)
+        self.act = nn.GELU()
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(embed_dim, embed_dim, 3, padding=dilation, dilation=dilation)
+            for dilation in self.DILATIONS
+        )
+        self.acts = nn.ModuleList(nn.GELU() for _ in self.DILATIONS)
+        outputs = self.tracks * self.num_strands
+        self.profile = nn.Conv1d(embed_dim, outputs, self.KERNEL, padding=self.KERNEL // 2)
+        last = nn.Linear(embed_dim, self.tracks)
+        if section.scale:  # the counts start at the median of the training records
+            last.bias.data = torch.tensor(section.scale).log1p()
+        self.count = nn.Sequential(nn.Linear(2 * embed_dim, embed_dim), nn.GELU(), last)
+
+    def forward(
+        self, x: Tensor, mask: Tensor, before: Tensor, fine: Tensor, inside: Tensor
+    ) -> Tensor:
+        """Map vectors x (B, G + L, D) of the encoder to (B, S W, 2 T).
+
+        The first T outputs are the logits of the profiles: forward strand, then reverse strand. The
+        others are the log counts, the same at each base.
+
+        Parameters
+        ----------
+        x, mask
+            Output of the encoder, and its mask (B, G + L).
+        before
+            Input of the encoder, without prefix, (B, L, D).
+        fine, inside
+            Responses of the detectors (B, E, N) and the mask of the tokens (B, N).
+        """
+        x, mask = x[:, self.num_prefix :], mask[:, self.num_prefix :, None]
+        joined, present = torch.cat((x, before), -1), inside[:, None]
+        spread = self.coarse(joined).repeat_interleave(self.pool, 1)[:, : inside.shape[1]]
+        fine = fine.masked_fill(~present, 0.0).transpose(1, 2)
+        y = self.act(self.fine(fine) + spread).transpose(1, 2) * present
+        for convolve, act in zip(self.convolutions, self.acts, strict=True):
+            y = y + act(convolve(y)) * present
+        logits = middle(self.profile(y).transpose(1, 2), inside, self.width)
+        strands = logits.unflatten(-1, (self.num_strands, self.tracks)).unbind(2)
+        profile = torch.cat(strands, 1)
+        counts = self.count((joined * mask).sum(1) / mask.sum(1).clamp(min=1))
+        return torch.cat((profile, counts[:, None].expand_as(profile)), -1)
+
+
+def middle(x: Tensor, mask: Tensor, width: int) -> Tensor:
+    """Return the `width` tokens in the middle of each row of x (B, N, C) with mask (B, N)."""
+    start = (mask.sum(1) - width) // 2
+    if bool((start == start[0]).all()):
+        return x[:, int(start[0]) : int(start[0]) + width]
+    return x.take_along_dim((start[:, None] + torch.arange(width, device=x.device))[..., None], 1)
+
+
+def build_head(
+    section: config.AttentionModel,
+    num_outputs: int,
+    outputs_per: str,
+    profile: config.ProfileObjective | None = None,
+) -> Head:
     """Build the head of an attention model.
 
     Objectives with outputs per token or bin have only one possible head, so `section.head` is
@@ -200,12 +291,20 @@ def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: st
         Number C of outputs per sequence, token or bin.
     outputs_per
         "sequence", "token" or "position" of the encoder.
+    profile
+        The objective, if it has a profile.
     """
+    num_global = getattr(section.pattern, "num_global", 0)
+    if profile is not None:
+        stem = section.stem
+        return ProfileHead(
+            profile, section.embed_dim, section.embed_dim, getattr(stem, "pool", 1), num_global
+        )
     if outputs_per == "token":
         pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
         return TokenHead(section.embed_dim, num_outputs, pool)
     if outputs_per == "position":
-        return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
+        return BinHead(section.embed_dim, num_outputs, num_global)
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(section, section.head.parts, num_outputs)
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

@@ -24,6 +24,13 @@ class NoStem(nn.Module):
         """Return x (B, N, D) and mask (B, N) unchanged."""
         return x, mask
 
+    def with_responses(
+        self, x: Tensor | EmbeddedTokens, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x as detectors (B, D, N), x and the mask."""
+        assert isinstance(x, Tensor)  # only a ConvStem reads tokens
+        return x.transpose(1, 2), x, mask
+
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch norm with the interface of `RecordNorm`.
@@ -107,13 +114,27 @@ class ConvStem(nn.Module):
         """Map x (B, N, token_dim), mask (B, N) to (B, M, D), (B, M) with M = ceil(N / pool)."""
         return self.combined(*self.detected(x, mask))
 
+    def with_responses(
+        self, x: Tensor | EmbeddedTokens, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the responses of the detectors, (B, D, N), and the result of `forward`.
+
+        Responses at padding are arbitrary.
+        """
+        responses = self.first(without_padding(x, mask))
+        return responses, *self.combined(*self.pooled(responses, mask))
+
     def detected(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the strongest response of each detector in each group of `pool` tokens.
 
         Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
         """
+        return self.pooled(self.first(without_padding(x, mask)), mask)
+
+    def pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `detected` from the responses of the detectors, (B, D, N)."""
         # (B, D, M), (B, M)
-        x, mask = max_pool(self.first(without_padding(x, mask)), mask, self.pool)
+        x, mask = max_pool(x, mask, self.pool)
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

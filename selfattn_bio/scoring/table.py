@@ -241,7 +241,7 @@ class TableScorer:
     @property
     def per_position(self) -> bool:
         """Return whether the outputs belong to tokens or positions, not to sequences."""
-        return self.scorer.objective.outputs_per != "sequence"
+        return self.scorer.objective.outputs_per in ("token", "position")
 
     @cached_property
     def tiling(self) -> Tiling:

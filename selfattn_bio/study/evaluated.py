@@ -110,7 +110,7 @@ def check_candidates(
             check_trained_on(folder, corpus.fingerprint, split_sha256)
             own = read_run_file(folder / RUN).objective
             check_objective(own, task, folder)
-            _check_points(own, task, folder)
+            _check_targets(own, task, folder)
             check_unseen(
                 folder,
                 corpus.records.iloc[test],
@@ -132,18 +132,16 @@ def _check_strands(model: Candidate, task: RunFile) -> None:
             )
 
 
-def _check_points(own: AnyObjective, task: RunFile, folder: Path) -> None:
-    """Refuse a model that was trained on other points than those of the file."""
-    points: str | None = getattr(task.objective, "points", None)
-    if points is None:
-        return
-    learnt, found = getattr(own, "points_sha256", ""), sha256_of(points)
-    if learnt != found:
-        message = (
-            f"{folder} was trained on other points: their sha256 begins with {learnt[:12]}, that "
-            f"of this file with {found[:12]}"
-        )
-        raise ModelFolderError(message, place=points, hint="Train it again")
+def _check_targets(own: AnyObjective, task: RunFile, folder: Path) -> None:
+    """Refuse a model that was trained on other points or tracks than those of the files."""
+    for file in task.objective.hashes:
+        learnt, found = own.hashes.get(file, ""), sha256_of(file)
+        if learnt != found:
+            message = (
+                f"{folder} was trained on other targets: their sha256 begins with {learnt[:12]}, "
+                f"that of this file with {found[:12]}"
+            )
+            raise ModelFolderError(message, place=file, hint="Train it again")
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,7 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
     """Check threads, the module, files and the columns of groups, and report transfer."""
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
-    points, database = getattr(study.task.objective, "points", None), study.task.interpret
-    check_files(study.task, [points, database.database_file])
+    check_files(study.task, [*study.task.objective.hashes, study.task.interpret.database_file])
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:

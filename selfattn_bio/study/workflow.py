@@ -136,7 +136,7 @@ def copy_task(task: str, folder: str | Path = ".") -> None:
     run_file = read_run_file(source / name)
     if run_file.transfer and not run_file.transfer.ships:
         copy_task(run_file.transfer.parent, folder)
-    others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
+    others = [*run_file.objective.hashes, run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]
     indices = [
         f"{file}{suffix}"

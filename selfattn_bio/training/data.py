@@ -142,7 +142,7 @@ class Stream:
         self.augmentation = Augmentation(
             training.shift,
             training.reverse_complement,
-            run.tokens.k,
+            self.objective.shortest(run.tokens.k)[0],
             training.seed,
             training.substitution,
             self.objective.alignment,

@@ -117,5 +117,5 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     of_points = r'points_sha256 = "[0-9a-f]+"'
     dilated.write_text(re.sub(of_points, 'points_sha256 = "0123456789ab"', dilated.read_text()))
     assert exit_code("evaluate .") == 1
-    message = "points.bed: variants/dilated/model was trained on other points: their sha256 begins"
+    message = "points.bed: variants/dilated/model was trained on other targets: their sha256 begins"
     assert message in capsys.readouterr().err

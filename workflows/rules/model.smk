@@ -6,7 +6,7 @@ rule train:
         TASK.corpus,
         TASK.split,
         parent_model,
-        points_file,
+        target_files,
         stack_database,
         first_member,
     output:
@@ -42,7 +42,7 @@ rule evaluate:
         TASK.corpus,
         TASK.split,
         models_of,
-        points_file,
+        target_files,
         database_file,
     output:
         TASK.metrics,

@@ -194,10 +194,9 @@ def data_files(wildcards) -> list[str]:
     return existing([*run.data.inputs, *(run.partner.inputs if run.partner else [])], wildcards)
 
 
-def points_file(wildcards) -> list[str]:
-    """Return the file of points of the objective `bins`."""
-    points = getattr(run_of(wildcards.task).objective, "points", None)
-    return existing([points] if points else [], wildcards)
+def target_files(wildcards) -> list[str]:
+    """Return the files that the objective reads: the points of `bins`, the tracks of `profile`."""
+    return existing(run_of(wildcards.task).objective.hashes, wildcards)
 
 
 def interpreted(wildcards) -> list[Path]:

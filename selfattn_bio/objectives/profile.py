@@ -1,0 +1,394 @@
+"""Predict counts per base of tracks: a profile over bases and strands, and the total count.
+
+Outputs of the network are (..., S W, 2 T) for T tracks, S strands and W bp: the logits of the
+profiles, then the log counts, which are the same at each base. The axis of bases holds the forward
+strand, then the reverse strand, so that reversing it gives the reverse complement. Targets of a
+record are (K, T, S, L) for its L bases: counts and, if there is a bias (K = 2), expected counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
+from scipy.special import rel_entr
+from torch import Tensor
+
+from selfattn_bio import config
+from selfattn_bio.arrays import object_array
+from selfattn_bio.data.collation import TokenBatch
+from selfattn_bio.errors import CorpusError, IntervalError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.objectives.base import (
+    Array,
+    Examples,
+    Measurer,
+    Objective,
+    Predictions,
+    Reader,
+)
+from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.numbers import METRICS
+from selfattn_bio.objectives.outputs import NumberOutput, Output
+from selfattn_bio.sequence.genome import matching_name
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.tracks import read_track
+from selfattn_bio.split_names import SPLIT_NAMES
+
+LEAST_BIAS = 0.01  # lowest bias of a base, as a fraction of the mean of its window
+MEASURED = 256  # records whose profiles are compared at a time
+
+
+class Profile(Objective[config.ProfileObjective], kind="profile"):
+    """Counts per base in the middle of each record."""
+
+    main_metric, higher_is_better = "loss", False
+    predicts = "predicts the counts per base of its tracks, as a profile and a total count"
+    no_strand_mean = "rc cannot be used with profiles, which have strands of their own"
+    column_prefix = ""
+
+    def describe(self) -> str:
+        return " ".join((self.kind, *self.section.tracks, str(self.section.width)))
+
+    # ------------ targets
+    def complete(
+        self, train: pd.DataFrame, records: pd.DataFrame, place: str
+    ) -> config.ProfileObjective:
+        """Return the section with the hashes of the files and the median count of each track."""
+        section = self.section
+        if not section.sha256:
+            hashes = {file: sha256_of(file) for file in section.hashes}
+            section = section.model_copy(update={"sha256": hashes})
+        if section.scale:
+            return section
+        totals = np.stack(
+            [row[0].sum((1, 2)) for row in self._middles(self.targets(train, records, place))]
+        )
+        scale = np.maximum(np.median(totals, axis=0), 1.0)
+        return section.model_copy(update={"scale": tuple(scale.tolist())})
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return objects (n,), the counts and bias (K, T, S, L) of each record on its strand.
+
+        Raises
+        ------
+        CorpusError
+            If a record has no coordinates.
+        IntervalError
+            If a file cannot be read, lacks a chromosome, or has a negative value.
+        """
+        if (lost := records[records["chrom"].isna() | records["start"].isna()]).size:
+            raise CorpusError(
+                f"record {lost['id'].iloc[0]!r} has no coordinates, which objective 'profile' needs"
+            )
+        section, names = self.section, list(self.section.tracks)
+        found = [
+            np.zeros((1 + bool(section.bias), len(names), section.num_strands, length), np.float32)
+            for length in records["length"]
+        ]
+        for kind, tracks in enumerate((section.tracks, section.bias)):
+            for name, files in tracks.items():
+                for strand, file in enumerate(files):
+                    for row, values in zip(found, counts_of(file, records), strict=True):
+                        row[kind, names.index(name), strand] = values
+        reverse = (records["strand"] == "-").to_numpy()
+        pairs = zip(found, reverse.tolist(), strict=True)
+        return object_array([_seen(row, other) for row, other in pairs])
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        for name, total in zip(
+            self.section.tracks,
+            np.sum([row[0].sum((1, 2)) for row in targets], axis=0),
+            strict=True,
+        ):
+            if total == 0:
+                raise CorpusError(
+                    f"the records of the {SPLIT_NAMES[split]} split have no count of {name!r}",
+                    place=self.section.tracks[name][0],
+                )
+
+    def shortest(self, k: int) -> tuple[int, str]:
+        return self.section.width + k - 1, "objective.width + tokens.k - 1"
+
+    @property
+    def alignment(self) -> int:
+        """Return 1: all shifted windows of a record have the same length."""
+        return 1
+
+    def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
+        return object_array(
+            [
+                _seen(row[..., first:last], reverse)
+                for row, (first, last, reverse) in zip(targets, views, strict=True)
+            ]
+        )
+
+    def _middles(self, targets: NDArray) -> NDArray[np.float32]:
+        """Return the counts and bias of the predicted bases, (n, K, T, S, W)."""
+        width, starts = (
+            self.section.width,
+            [(row.shape[-1] - self.section.width) // 2 for row in targets],
+        )
+        return np.stack(
+            [row[..., start : start + width] for row, start in zip(targets, starts, strict=True)]
+        )
+
+    # ------------ network
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Return log count and shape of each track.
+
+        The shape is the sum of the centred logits, weighted by their probabilities, as ChromBPNet
+        explains them. The weights have no gradient.
+        """
+        names = self.section.output_names
+        return tuple(
+            NumberOutput(
+                name,
+                column,
+                truth=partial(self._truth, column=column),
+                value=itemgetter((..., column)),
+                unit="log of counts" if column < len(self.section.tracks) else "weighted logits",
+            )
+            for column, name in enumerate(names)
+        )
+
+    def _truth(self, targets: NDArray, column: int) -> Array:
+        """Return log(1 + count), or how far the counts are from even ones, in nats."""
+        shape, track = divmod(column, len(self.section.tracks))
+        counts = self._middles(targets)[:, 0, track].reshape(len(targets), -1).astype(np.float64)
+        totals = counts.sum(1)
+        if not shape:
+            return np.log1p(totals)
+        even = totals[:, None] / counts.shape[1]
+        return np.divide(
+            rel_entr(counts, even).sum(1),
+            totals,
+            where=totals > 0,
+            out=np.full_like(totals, np.nan),
+        )
+
+    def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
+        """Return log count and shape of each track, (..., 2 T); `is_real` is not needed."""
+        logits, counts = outputs.chunk(2, -1)
+        centred = logits - logits.mean(-2, keepdim=True)
+        shape = (logits.softmax(-2).detach() * centred).sum(-2)
+        return torch.cat((counts.mean(-2), shape), -1)
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> ProfileLoss:
+        return ProfileLoss(self)
+
+    def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return outputs (n, S W, 2 T), without the bias.
+
+        They are means over both strands if the model was trained on both.
+        """
+        found = self._given(scorer, inputs)
+        if scorer.run.training.reverse_complement:
+            other = [scorer.alphabet.reverse_complement(row) for row in inputs]
+            found = (found + self._given(scorer, other)[:, ::-1]) / np.float32(2)
+        return found
+
+    @torch.inference_mode()
+    def _given(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        section = self.section
+        shape = section.num_strands * section.width, len(section.output_names)
+        found = np.zeros((len(inputs), *shape), np.float32)
+        for rows in scorer.batches(inputs):
+            outputs = scorer.network(scorer.tokens_of([inputs[i] for i in rows]))
+            found[rows] = outputs.float().mean(1).cpu().numpy()
+        return found
+
+    # ------------ predictions
+    def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
+        """Return the records, with their log counts."""
+        counts = {
+            f"true.{name}": self._truth(targets, column)
+            for column, name in enumerate(self.section.tracks)
+        }
+        return Examples(records[["id"]].assign(**counts), targets)
+
+    def predictions(self, outputs: Array) -> Array:
+        """Return the outputs, without the bias, unchanged."""
+        return outputs
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute the metrics of all records; see `measurer`."""
+        return self.measurer(predictions, targets)(np.arange(len(targets)))
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to the metrics of these records, with the bias added.
+
+        They are the loss, the mean Jensen-Shannon distance of profiles, the distance between two
+        random halves of the counts, and correlations of log counts.
+        """
+        values, loss = np.asarray(predictions, np.float32), ProfileLoss(self)
+        parts = []
+        for start in range(0, len(targets), MEASURED):
+            rows = slice(start, start + MEASURED)
+            observed = torch.from_numpy(self._flat(targets[rows]))
+            terms = loss.terms(torch.from_numpy(values[rows]), observed)
+            counts = observed[:, 0].double().numpy()
+            one, other = halves(counts, np.random.default_rng(start))
+            with np.errstate(invalid="ignore"):  # NaN for records without counts
+                distances = (
+                    jensenshannon(terms.log_profile.double().exp().numpy(), counts, axis=-1),
+                    jensenshannon(one, other, axis=-1),
+                )
+            log_counts = terms.log_count.numpy(), np.log1p(counts.sum(-1))
+            parts.append((loss.of_terms(terms)[:, None].numpy(), *distances, *log_counts))
+        total, distance, replicates, predicted, true = map(np.concatenate, zip(*parts, strict=True))
+
+        def measured(rows: NDArray[np.int64]) -> dict[str, float]:
+            return {
+                "loss": float(total[rows].mean()),
+                "jsd": _mean(distance[rows]),
+                "jsd_replicates": _mean(replicates[rows]),
+                **{
+                    name: _mean(
+                        np.array(
+                            [
+                                METRICS[name](*of)
+                                for of in zip(predicted[rows].T, true[rows].T, strict=True)
+                            ]
+                        )
+                    )
+                    for name in ("pearson", "spearman")
+                },
+            }
+
+        return measured
+
+    def _flat(self, targets: NDArray) -> NDArray[np.float32]:
+        """Return the counts and bias of the predicted bases, (n, K, T, S W)."""
+        return self._middles(targets).reshape(
+            len(targets),
+            -1,
+            len(self.section.tracks),
+            self.section.num_strands * self.section.width,
+        )
+
+    def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
+        """Return the predicted log counts, without the bias."""
+        counts = np.asarray(predictions)[:, 0, len(self.section.tracks) :]
+        return dict(zip(self.section.tracks, counts.T, strict=True))
+
+
+class Terms(NamedTuple):
+    """Terms of the loss of outputs (B, ...) for T tracks.
+
+    Fields are the negative log-likelihood of the counts under the multinomial distribution and the
+    error of the log counts, both (B, ..., T); the log probabilities, (B, ..., T, S W); and the
+    predicted log counts, (B, ..., T). Profiles and counts include the bias.
+    """
+
+    likelihood: Tensor
+    error: Tensor
+    log_profile: Tensor
+    log_count: Tensor
+
+
+class ProfileLoss(Loss):
+    """Negative log-likelihood of profiles and squared error of log(1 + counts), sums over tracks.
+
+    The likelihood is divided by the median count of the track, and the error has the weight
+    `counts_weight`.
+
+    References
+    ----------
+    Avsec et al. 2021; Pampari et al. 2024 for the bias.
+    """
+
+    def __init__(self, objective: Profile) -> None:
+        self.objective, self.section = objective, objective.section
+
+    def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
+        """Return inputs and targets (B, K, T, S W)."""
+        return Batch(tokens, torch.from_numpy(self.objective._flat(targets)), len(targets))
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, S W, 2 T) with targets (B, K, T, S W)."""
+        return self.of_terms(self.terms(outputs.float(), targets[:, None])).mean(1).sum()
+
+    def of_terms(self, terms: Terms) -> Tensor:
+        """Return the loss of each record, (B, ...)."""
+        scale = terms.error.new_tensor(self.section.scale)
+        return (terms.likelihood / scale + self.section.counts_weight * terms.error**2).sum(-1)
+
+    def terms(self, outputs: Tensor, targets: Tensor) -> Terms:
+        """Return the terms for outputs (B, ..., S W, 2 T) and targets (B, ..., K, T, S W)."""
+        logits, log_counts = outputs.transpose(-1, -2).chunk(2, -2)  # (B, ..., T, S W)
+        log_count, counts = log_counts[..., 0], targets.select(-3, 0)
+        if self.section.bias:
+            logits, log_count = with_bias(logits, log_count, targets.select(-3, 1))
+        log_profile, total = logits.log_softmax(-1), counts.sum(-1)
+        constant = torch.lgamma(counts + 1).sum(-1) - torch.lgamma(total + 1)
+        likelihood = constant - (counts * log_profile).sum(-1)
+        return Terms(likelihood, log_count - total.log1p(), log_profile, log_count)
+
+    def measure_outputs(self, outputs: Any, targets: NDArray) -> dict[str, float]:
+        return self.objective.measure(np.asarray(outputs), targets)
+
+
+def with_bias(logits: Tensor, log_count: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Add a bias track (..., T, N) to logits (..., T, N) and log counts (..., T).
+
+    The logarithm of the bias is added to the logits, and the counts of network and bias add up. A
+    track without bias has only zeros, and its outputs are unchanged.
+    """
+    total = bias.sum(-1)
+    least = LEAST_BIAS * bias.mean(-1, keepdim=True) + torch.finfo(bias.dtype).tiny
+    log_bias = torch.where(total[..., None] > 0, bias.maximum(least).log(), 0.0)
+    joined = torch.logaddexp(log_count, total.log1p())
+    return logits + log_bias, torch.where(total > 0, joined, log_count)
+
+
+def halves(counts: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Divide counts (...) at random into two halves, as two replicates of half the depth."""
+    whole = counts.round()
+    one = rng.binomial(whole.astype(np.int64), 0.5).astype(np.float64)
+    return one, whole - one
+
+
+def counts_of(file: str, records: pd.DataFrame) -> list[NDArray[np.float32]]:
+    """Return the counts of each record on the forward strand; bases without a value have 0.
+
+    Raises
+    ------
+    IntervalError
+        If a chromosome is missing or a value negative.
+    """
+    track, found = read_track(file), []
+    for chrom, start, length in zip(
+        *(records[name] for name in ("chrom", "start", "length")), strict=True
+    ):
+        if (name := matching_name(chrom, track.names)) is None:
+            raise IntervalError(
+                f"no value on chromosome {chrom!r}, which has records",
+                place=file,
+                hint="Use the assembly of the genome, or drop these records",
+            )
+        values = np.nan_to_num(track.values(name, int(start), int(start + length)))
+        if (values < 0).any():
+            at = int(start) + int(np.flatnonzero(values < 0)[0])
+            raise IntervalError(f"negative count at {chrom}:{at + 1}", place=file)
+        found.append(values)
+    return found
+
+
+def _seen(counts: NDArray[np.float32], reverse: bool) -> NDArray[np.float32]:
+    """Return counts (..., S, L), or those of the reverse complement: strands are swapped."""
+    return counts[..., ::-1, ::-1] if reverse else counts
+
+
+def _mean(values: Array) -> float:
+    """Return the mean of the known values; NaN if there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")

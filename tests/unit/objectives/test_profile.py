@@ -1,0 +1,164 @@
+"""Loss, metrics, strands and bias of objective `profile`."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+import torch
+from scipy.stats import multinomial
+
+from selfattn_bio import config
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.model.build import build_network
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.profile import halves, with_bias
+from selfattn_bio.scoring.paired_scorer import scorer_of
+
+PAIR = {"a": ("a+.bw", "a-.bw"), "b": ("b+.bw", "b-.bw")}
+RNG = np.random.default_rng(0)
+MODELS = [
+    {"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2},
+    {"kind": "dilated", "embed_dim": 8, "stem": {"kind": "conv", "pool": 1}, "dilations": [1, 2]},
+]
+
+
+def section(tracks=PAIR, width=10, **more):
+    return config.ProfileObjective(tracks=tracks, width=width, **more)
+
+
+def network_of(model, objective):
+    data = {"genome": "g.fa", "sequences": "p.bed"}
+    run = config.RunFile.model_validate(
+        {"data": data, "objective": objective.model_dump(), "model": model}
+    )
+    return scorer_of(run, build_network(run).eval())
+
+
+def test_loss_formulas():
+    objective = objective_of(section(scale=(4.0, 2.0), counts_weight=0.5))
+    counts = RNG.poisson(2, (3, 1, 2, 2, 10)).astype(np.float32)
+    outputs = torch.randn(3, 1, 20, 4)
+    loss = objective.loss(None, None, None)
+    batch = loss.batch(None, counts)
+    total, expected = loss.sum(outputs, batch.targets).item(), 0.0
+    for row, true in zip(outputs[:, 0].double().numpy(), counts, strict=True):
+        for track, scale in enumerate((4, 2)):
+            flat = true[0, track].ravel()
+            p = np.exp(row[:, track]) / np.exp(row[:, track]).sum()
+            likelihood = -multinomial.logpmf(flat.astype(int), int(flat.sum()), p)
+            error = row[0, 2 + track] - np.log(flat.sum() + 1)
+            expected += likelihood / scale + 0.5 * error**2
+    assert batch.num_targets == 3
+    assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_metrics_formulas():
+    objective = objective_of(section(scale=(1.0, 1.0)))
+    counts = RNG.poisson(2, (6, 1, 2, 2, 10)).astype(np.float32)
+    counts[0, 0, 0] = 0  # a record without counts has no profile
+    outputs = RNG.normal(size=(6, 20, 4)).astype(np.float32)
+    found, distances, correlations = objective.measure(outputs, counts), [], []
+    for track in range(2):
+        for row, true in zip(outputs, counts, strict=True):
+            p, q = np.exp(row[:, track]), true[0, track].ravel()
+            if q.sum():
+                p, q = p / p.sum(), q / q.sum()
+                m = (p + q) / 2
+                each = [np.sum(x[x > 0] * np.log(x[x > 0] / m[x > 0])) for x in (p, q)]
+                distances.append(np.sqrt(sum(each) / 2))
+        true = np.log1p(counts[:, 0, track].sum((1, 2)))
+        correlations.append(np.corrcoef(outputs[:, 0, 2 + track], true)[0, 1])
+    assert found["jsd"] == pytest.approx(np.mean(distances), rel=1e-5)
+    assert found["pearson"] == pytest.approx(np.mean(correlations), rel=1e-5)
+    assert found["jsd_replicates"] > 0
+    some = objective.measurer(outputs, counts)(np.array([1, 1, 3]))
+    assert some["loss"] == pytest.approx(
+        objective.measure(outputs[[1, 1, 3]], counts[[1, 1, 3]])["loss"]
+    )
+    one, other = halves(np.full((2, 500), 3.0), np.random.default_rng(0))
+    assert (one + other == 3).all()
+    assert one.mean() == pytest.approx(1.5, abs=0.1)
+
+
+def test_views_move_counts_and_swap_strands():
+    objective = objective_of(section({"a": ("a+.bw", "a-.bw")}, width=4))
+    counts = np.arange(20, dtype=np.float32).reshape(1, 1, 2, 10)  # + has 0 to 9, - has 10 to 19
+    targets = np.empty(1, object)
+    targets[0] = counts
+    flat = objective._flat(objective.targets_of_views(targets, [(1, 9, False)]))
+    assert flat.ravel().tolist() == [3, 4, 5, 6, 13, 14, 15, 16]
+    other = objective._flat(objective.targets_of_views(targets, [(1, 9, True)]))
+    assert other.ravel().tolist() == flat.ravel()[::-1].tolist()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("tracks", [PAIR, {"a": ("a.bw",)}])
+def test_network_outputs(model, tracks):
+    objective = section(tracks, 20, scale=(7.0,) * len(tracks))
+    scorer = network_of(model, objective)
+    rows = [RNG.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in (50, 61, 50)]
+    outputs = objective_of(objective).read(scorer, rows)
+    assert outputs.shape == (3, 20 * objective.num_strands, 2 * len(tracks))
+    assert (outputs[..., len(tracks) :] == outputs[:, :1, len(tracks) :]).all()
+    alone = objective_of(objective).read(scorer, rows[:1])  # padding changes nothing
+    np.testing.assert_allclose(outputs[0], alone[0], atol=1e-5)
+    logits, counts = np.split(outputs.astype(float), 2, axis=-1)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    shape = (p * (logits - logits.mean(1, keepdims=True))).sum(1)
+    np.testing.assert_allclose(scorer.outputs(rows), np.hstack([counts[:, 0], shape]), atol=1e-5)
+    run = scorer.run.model_copy(
+        update={"training": config.Training(reverse_complement=True, shift=0)}
+    )
+    both = scorer_of(run, scorer.network)
+    other = [scorer.alphabet.reverse_complement(row) for row in rows]
+    of_strands = [objective_of(objective).read(both, each) for each in (rows, other)]
+    np.testing.assert_allclose(of_strands[0], of_strands[1][:, ::-1], atol=1e-5)
+
+
+def test_bias_joins_logits_and_counts():
+    logits, log_count = torch.randn(2, 1, 6), torch.randn(2, 1)
+    bias = torch.rand(2, 1, 6) + 0.5
+    bias[1] = 0
+    joined, count = with_bias(logits, log_count, bias)
+    torch.testing.assert_close(joined[0], logits[0] + bias[0].log())
+    torch.testing.assert_close(count[0].exp(), log_count[0].exp() + bias[0].sum() + 1)
+    assert (joined[1] == logits[1]).all()
+    assert count[1] == log_count[1]
+
+
+def test_targets_of_files(tmp_path: Path):
+    values = {"+": [1, 0, 2, 3, 0, 4], "-": [0, 5, 0, 0, 6, 0]}
+    for strand, row in values.items():
+        with pyBigWig.open(str(tmp_path / f"{strand}.bw"), "w") as file:
+            file.addHeader([("chr1", 8)])
+            file.addEntries("chr1", 1, values=[float(x) for x in row], span=1, step=1)
+    files = tuple(str(tmp_path / f"{strand}.bw") for strand in values)
+    objective = objective_of(section({"a": files}, width=2))
+    records = pd.DataFrame(
+        {"id": ["x", "y"], "chrom": "1", "start": [0, 0], "length": [4, 4], "strand": ["+", "-"]}
+    )
+    targets = objective.targets(pd.DataFrame(), records, "")
+    assert targets[0][0, 0].tolist() == [[0, 1, 0, 2], [0, 0, 5, 0]]
+    assert targets[1][0, 0].tolist() == [[0, 5, 0, 0], [2, 0, 1, 0]]
+    done = objective.complete(pd.DataFrame(), records, "")
+    assert done.scale == (6.0,)
+    assert set(done.sha256) == set(files)
+    with pytest.raises(IntervalError, match="no value on chromosome 'chr2'"):
+        objective.targets(pd.DataFrame(), records.assign(chrom="chr2"), "")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tracks": {"a": "a.bw", "b": ["b+.bw", "b-.bw"]}}, "some tracks have one file"),
+        ({"bias": {"c": "c.bw"}}, "not one of tracks"),
+        ({"bias": {"a": ["c+.bw", "c-.bw"]}}, "bias.a has 2 files, but the track needs 1"),
+        ({"tracks": {"a": "a.bw", "a_shape": "b.bw"}}, "followed by _shape"),
+    ],
+)
+def test_bad_settings(change, message):
+    values = {"kind": "profile", "tracks": {"a": "a.bw"}} | change
+    with pytest.raises(ValueError, match=message):
+        config.ProfileObjective.model_validate(values)
