@@ -108,8 +108,8 @@ class Table:
 
 def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> Cell:
     """Return the cell of a value of metrics.json, with its interval below if there is one."""
-    note = "" if of.get("low") is None else words.interval(of, digits, sign)
-    return Cell(words.figure(of["value"], digits, sign), note)
+    text, _, note = words.estimate(of, digits, sign).rstrip(")").partition(" (")
+    return Cell(text, note)
 
 
 def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
