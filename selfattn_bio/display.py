@@ -34,7 +34,9 @@ def decimals(digits: int, *ends: float | None) -> int:
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 2, sign: str = "+") -> str:
-    """Format a value and its interval, such as `+0.81 (+0.62 to +1.01)`."""
+    """Format a value, which may be missing, and its interval: `+0.81 (+0.62 to +1.01)`."""
+    if math.isnan(value):
+        return "not measured"
     shown = f"{sign}.{decimals(digits, low, high)}f"
     return f"{value:{shown}} ({low:{shown}} to {high:{shown}})"
 

@@ -101,8 +101,8 @@ class Interactions(TableResult):
         """Return one line of text per pair, and the number of supported pairs."""
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis "
-            f"{with_interval(*(row[name] for name in estimated('epistasis')))}, "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            + with_interval(*(row[name] for name in estimated("epistasis")))
+            + f", q {row['q']:.1g}, {counted(row['records'], 'record')}, "
             f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
             f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
             f"(q {row['orientation_q']:.1g}): {row['verdict']}"
@@ -228,10 +228,10 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
     if row["verdict"] != "inconclusive":
         return ""
     reasons = [
-        f"too few comparisons with {others}"
+        f"too few {others} to compare with"
         if np.isnan(row[p])
         else f"no difference from {others} shown"
-        for p, others in (("sites_p", "random positions"), ("pairs_p", "a third motif"))
+        for p, others in (("sites_p", "random positions"), ("pairs_p", "pairs with a third motif"))
         if not row[p] < significance
     ]
     effects = row["epistasis"], row["specific"]

@@ -26,6 +26,7 @@ from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
+from selfattn_bio.report.tables import motif_facts
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
@@ -48,10 +49,11 @@ class Finding:
     figures: str
 
 
-def motif_rows(results: Results) -> list[dict[str, Any]]:
-    """Return the motifs as shown on the page: their columns, logos and findings.
+def motif_rows(results: Results, unmatched: str) -> list[dict[str, Any]]:
+    """Return the motifs as shown on the page: their columns, logos, facts and findings.
 
     Supported motifs come first; within a verdict, motifs are sorted by decreasing effect.
+    `unmatched` is the text for motifs without a match.
     """
     if results.motifs is None or results.motifs.empty:
         return []
@@ -63,7 +65,9 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
         ["rank", "size"], ascending=[True, False], kind="stable"
     )
     table = table.fillna({"other_matches": ""})
-    rows: list[dict[Any, Any]] = table.to_dict("records")
+    rows: list[dict[Any, Any]] = [
+        row | {"label": match_label(row)} for row in table.to_dict("records")
+    ]
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
         name: logo(ppm, letters).svg(label=f"logo of {name}") for name, ppm in results.ppms.items()
@@ -73,7 +77,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "label": match_label(row),
+            "facts": motif_facts(row, unmatched),
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
