@@ -139,8 +139,9 @@ def interval(figure: Mapping[str, float], digits: int = 3, sign: str = "") -> st
 
     The sign "+" is for differences.
     """
-    value, low, high = (f"{figure[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    from selfattn_bio.display import with_interval
+
+    return with_interval(*(figure[key] for key in ("value", "low", "high")), digits, sign)
 
 
 def mean_over_seeds(values: Iterable[float | None], digits: int = 3) -> str:

@@ -18,6 +18,29 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def decimals(digits: int, *ends: float | None) -> int:
+    """Return the digits to show an interval with: one or two more if an end is rounded to 0.
+
+    An interval of a difference from -0.006 to -0.0003 would seem to contain 0 otherwise.
+    """
+    return next(
+        (
+            number
+            for number in (digits, digits + 1, digits + 2)
+            if not any(end and round(end, number) == 0 for end in ends)
+        ),
+        digits,
+    )
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 2, sign: str = "+") -> str:
+    """Format a value, which may be missing, and its interval: `+0.81 (+0.62 to +1.01)`."""
+    if math.isnan(value):
+        return "not measured"
+    shown = f"{sign}.{decimals(digits, low, high)}f"
+    return f"{value:{shown}} ({low:{shown}} to {high:{shown}})"
+
+
 def duration(seconds: float) -> str:
     """Return a time in a suitable unit, such as "59 s", "2.0 min", "2.0 h" or "2.3 days"."""
     for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):

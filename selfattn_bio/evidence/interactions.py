@@ -24,7 +24,7 @@ import pandas as pd
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, with_interval
 from selfattn_bio.evidence.epistasis import (
     BIN,
     NAMES,
@@ -60,7 +60,7 @@ COLUMNS = [  # order in interactions.tsv
     *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
     *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
     *("orientation", "orientation_fold", *tested("orientation")),
-    "verdict",
+    *("verdict", "lacks"),
 ]
 
 
@@ -98,17 +98,19 @@ class Interactions(TableResult):
 
     @property
     def lines(self) -> list[str]:
-        """Return one line of text per supported pair, and the number of supported pairs."""
+        """Return one line of text per pair, and the number of supported pairs."""
         pairs = [
-            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
-            f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            f"{row['name_a']} and {row['name_b']}: epistasis "
+            + with_interval(*(row[name] for name in estimated("epistasis")))
+            + f", q {row['q']:.1g}, {counted(row['records'], 'record')}, "
             f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
             f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-            f"(q {row['orientation_q']:.1g})"
-            for row in self.supported.to_dict("records")
+            f"(q {row['orientation_q']:.1g}): {row['verdict']}"
+            + f" ({row['lacks']})"
+            * bool(row["lacks"])
+            for row in self.table.to_dict("records")
         ]
-        return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
+        return [*pairs, f"supported: {len(self.supported)} of {counted(len(self), 'pair')}"]
 
     def save(self, folder: str | Path) -> None:
         """Write the table and the curves, as the files of the command."""
@@ -173,7 +175,8 @@ def evaluate_interactions(
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
-    table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
+    for name, of_row in (("verdict", verdict), ("lacks", shortfall)):
+        table[name] = [of_row(row, least, significance) for row in table.to_dict("records")]
     return table.sort_values("epistasis", ascending=False, ignore_index=True)
 
 
@@ -218,6 +221,27 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
     if row["q"] < significance and min(effects) >= least:
         return "supported"
     return "redundant" if row["q"] < significance and max(effects) <= -least else "inconclusive"
+
+
+def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
+    """Return what an inconclusive pair lacks for another verdict; empty for other verdicts."""
+    if row["verdict"] != "inconclusive":
+        return ""
+    reasons = [
+        f"too few {others} to compare with"
+        if np.isnan(row[p])
+        else f"no difference from {others} shown"
+        for p, others in (("sites_p", "random positions"), ("pairs_p", "pairs with a third motif"))
+        if not row[p] < significance
+    ]
+    effects = row["epistasis"], row["specific"]
+    if not reasons and not row["q"] < significance:
+        reasons.append("not significant over all pairs")
+    elif not reasons and min(effects) < 0 < max(effects):
+        reasons.append("the two comparisons have opposite signs")
+    elif not reasons:
+        reasons.append(f"epistasis smaller than {least:.2g}")
+    return "; ".join(reasons)
 
 
 def relevant_sites(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, with_interval
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
 from selfattn_bio.evidence.marginals import (
@@ -145,8 +145,8 @@ class Ablation(TableResult):
 
     def __repr__(self) -> str:
         return (
-            f"Ablation in {counted(len(self.table), 'sequence')}: effect {self.effect:+.2f} "
-            f"({self.low:+.2f} to {self.high:+.2f}) {self.unit}"
+            f"Ablation in {counted(len(self.table), 'sequence')}: effect "
+            f"{with_interval(self.effect, self.low, self.high)} {self.unit}"
         )
 
     def plot(self) -> DisplayedFigure:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
-from selfattn_bio.evidence.verdicts import NULL_P, USES
+from selfattn_bio.evidence.verdicts import NULL_P
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, words
+from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
+from selfattn_bio.report.tables import motif_facts
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
@@ -47,10 +49,11 @@ class Finding:
     figures: str
 
 
-def motif_rows(results: Results) -> list[dict[str, Any]]:
-    """Return the motifs as shown on the page: their columns, logos and findings.
+def motif_rows(results: Results, unmatched: str) -> list[dict[str, Any]]:
+    """Return the motifs as shown on the page: their columns, logos, facts and findings.
 
     Supported motifs come first; within a verdict, motifs are sorted by decreasing effect.
+    `unmatched` is the text for motifs without a match.
     """
     if results.motifs is None or results.motifs.empty:
         return []
@@ -62,7 +65,9 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
         ["rank", "size"], ascending=[True, False], kind="stable"
     )
     table = table.fillna({"other_matches": ""})
-    rows: list[dict[Any, Any]] = table.to_dict("records")
+    rows: list[dict[Any, Any]] = [
+        row | {"label": match_label(row)} for row in table.to_dict("records")
+    ]
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
         name: logo(ppm, letters).svg(label=f"logo of {name}") for name, ppm in results.ppms.items()
@@ -72,7 +77,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "label": match_label(row),
+            "facts": motif_facts(row, unmatched),
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
@@ -84,37 +89,6 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def shortfall(row: Mapping[Any, Any], significance: float) -> str:
-    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
-    if row["verdict"] != "inconclusive":
-        return ""
-    reasons = []
-    if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
-    elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["necessity"], key=abs)
-    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
-    if pd.isna(row["effect_q"]):
-        reasons.append("effect not measured")
-    elif not row["effect_q"] < significance:
-        reasons.append("effect not shown")
-    elif abs(smallest) < row["min_effect"]:
-        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
-    elif min(ends) <= 0 <= max(ends):
-        reasons.append("interval of the effect includes 0")
-    if not reasons:
-        if not row["support_q"] < significance:
-            reasons.append("not shown by all tests together")
-        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
-            reasons.append("unclear whether records with a site have higher or lower numbers")
-        elif 1 / (1 + row["null_motifs"]) > NULL_P:
-            reasons.append("too few sites of permuted motifs to compare with")
-        else:
-            reasons.append("permuted motifs have such effects")
-    return "; ".join(reasons)
 
 
 def findings(
@@ -208,7 +182,7 @@ def _of_use(
         effect = direction * effect if row["enrichment_q"] < level else abs(effect)
 
     def span(name: str) -> str:
-        return words.interval(words.of_row(row, name), 2, sign=True)
+        return words.estimate(words.of_row(row, name), 2, sign=True)
 
     def when_shuffled(loss: float) -> str:
         return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
@@ -217,8 +191,8 @@ def _of_use(
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", effect, row["min_effect"]),
             f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
-            f"with nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
-            f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
+            f"with nearby {letters}: {span('effect')}, {row['effect_records']:.0f} records; "
+            f"{q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
             f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
@@ -227,8 +201,7 @@ def _of_use(
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),
             f"Inserting one site into a shuffled record changes its {unit} by "
-            f"{words.figure(row['sufficiency'], 2, sign=True)} "
-            f"({span('sufficiency')}); {q('sufficiency')}.")),
+            f"{span('sufficiency')}; {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
             "", f"{words.percent(row['stability'])} of them, each tested alone.")),
     ]  # fmt: skip

@@ -238,12 +238,16 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
 
 def marginal_section(results: Results, folder: Path) -> dict[str, Any]:
     """Return what the section shows, and draw its figures to a folder."""
+    drawn: dict[bool, list[Drawing]] = {True: [], False: []}
+    for is_clear, drawing in _distance_figures(results, folder):
+        drawn[is_clear].append(drawing)
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
         "marginal_sentence": position_sentence(results.motifs),
         "marginal_figures": list(_position_figures(results, folder)),
         "distance_sentence": distance_sentence(results.interactions),
-        "distance_figures": list(_distance_figures(results, folder)),
+        "distance_figures": drawn[True],
+        "unclear_figures": drawn[False],
     }
 
 
@@ -261,8 +265,13 @@ def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
             yield draw_figure(name, title, _position_peak(row), "", paint, folder, LOW, finding)
 
 
-def _distance_figures(results: Results, folder: Path) -> Iterator[Drawing]:
-    """Draw the epistasis of each tested pair of motifs by distance."""
+def _distance_figures(results: Results, folder: Path) -> Iterator[tuple[bool, Drawing]]:
+    """Draw the epistasis of each tested pair of motifs by distance.
+
+    Yields
+    ------
+    Whether the pair has another verdict than inconclusive, and its figure.
+    """
     curves, pairs = results.distances, results.interactions
     if curves is None or pairs is None:
         return
@@ -271,7 +280,8 @@ def _distance_figures(results: Results, folder: Path) -> Iterator[Drawing]:
         if len(own):
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
             paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
-            yield draw_figure(name, title, _distance_peak(row), "", paint, folder, LOW, finding)
+            peak, is_clear = _distance_peak(row), row["verdict"] != "inconclusive"
+            yield is_clear, draw_figure(name, title, peak, "", paint, folder, LOW, finding)
 
 
 def _mean(row: Mapping[Any, Any]) -> str:
@@ -325,6 +335,29 @@ def _position_peak(row: Mapping[Any, Any]) -> str:
         f"{row['marginal_end']:.0f}{strand} ({words.figure(row['marginal_peak'], 2, True)}). "
         f"Dependence {tests}."
     )
+
+
+def pair_sentence(pairs: pd.DataFrame | None) -> str:
+    """Count the verdicts on pairs of motifs, and what inconclusive pairs lack; empty without pairs.
+
+    Parameters
+    ----------
+    pairs
+        interactions.tsv, or None if pairs were not tested.
+    """
+    if pairs is None or pairs.empty:
+        return ""
+    verdicts = ", ".join(
+        f"{(pairs['verdict'] == verdict).sum()} {verdict}"
+        for verdict in ("supported", "redundant", "inconclusive")
+    )
+    sentence = f"{counted(len(pairs), 'pair')} of motifs tested: {verdicts}."
+    lacking = pairs[pairs["verdict"] == "inconclusive"].get("lacks", pd.Series(dtype=str))
+    reasons = [
+        f"{reason} ({counted(number, 'pair')})"
+        for reason, number in lacking.str.split("; ").explode().value_counts().items()
+    ]
+    return f"{sentence} Inconclusive: {'; '.join(reasons)}." if reasons else sentence
 
 
 def distance_sentence(pairs: pd.DataFrame | None) -> str:

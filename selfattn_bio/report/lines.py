@@ -11,6 +11,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.records import MIN_RECORDS
+from selfattn_bio.evidence.verdicts import NULL_P, USES
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -96,22 +97,55 @@ def _members(test: Metrics) -> Iterator[str]:
         )
 
 
-def motif_lines(table: pd.DataFrame) -> Iterator[str]:
+def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs."""
     for row in table.to_dict("records"):
         measured = (
-            f"{row['effect']:+.2f} ({row['effect_low']:+.2f} to {row['effect_high']:+.2f}) "
-            f"{row['unit']}"
+            f"{words.estimate(words.of_row(row, 'effect'), 2, sign=True)} {row['unit']}"
             if row["effect_records"] >= MIN_RECORDS
             else f"not measured ({counted(int(row['effect_records']), 'record')} with a site; "
             f"{MIN_RECORDS} are needed)"
         )
+        lacks = shortfall(row, significance)
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
             f"{counted(row['num_sites'], 'site')}, {_enrichment(row)} "
             f"(q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
+            + f" ({lacks})"
+            * bool(lacks)
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
+
+
+def shortfall(row: Mapping[Any, Any], significance: float) -> str:
+    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
+    if row["verdict"] != "inconclusive":
+        return ""
+    reasons = []
+    if not row["enrichment_q"] < significance:  # also true if missing
+        reasons.append("enrichment not shown")
+    elif not row["matched_q"] < significance:
+        reasons.append("no enrichment over matched records")
+    smallest = min(row["effect"], row["necessity"], key=abs)
+    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
+    if pd.isna(row["effect_q"]):
+        reasons.append("effect not measured")
+    elif not row["effect_q"] < significance:
+        reasons.append("effect not shown")
+    elif abs(smallest) < row["min_effect"]:
+        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
+    elif min(ends) <= 0 <= max(ends):
+        reasons.append("interval of the effect includes 0")
+    if not reasons:
+        if not row["support_q"] < significance:
+            reasons.append("not shown by all tests together")
+        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
+            reasons.append("unclear whether records with a site have higher or lower numbers")
+        elif 1 / (1 + row["null_motifs"]) > NULL_P:
+            reasons.append("too few sites of permuted motifs to compare with")
+        else:
+            reasons.append("permuted motifs have such effects")
+    return "; ".join(reasons)
 
 
 def _enrichment(row: Mapping[Hashable, Any]) -> str:

@@ -116,7 +116,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs, pairs = results.task, results.motifs, results.interactions
     of_inputs = words.both_inputs(motifs, results.partner.motifs if results.partner else None)
-    rows, maps = cards.motif_rows(results), attention_figures(results)
+    maps = attention_figures(results)
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
     units = list(least) or [output.unit for output in objective_of(task.objective).outputs]
     return {
@@ -136,20 +136,19 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "stability": [] if results.stability is None else results.stability.to_dict("records"),
         "stability_table": results.stability is not None
         and tables.stability_table(results.stability),
-        "supported": "" if of_inputs is None else words.supported(of_inputs),
         "num_supported": 0 if of_inputs is None else num_supported(of_inputs),
         "num_motifs": 0 if of_inputs is None else len(of_inputs),
-        "motifs": rows,
-        "motif_table": tables.motif_table(rows, _unmatched(results), has_cards=True),
+        "motifs": cards.motif_rows(results, _unmatched(results)),
         "database": _database(results),
         "min_effect": MIN_EFFECT,
         "nulls": NULLS,
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "has_motifs": motifs is not None,
-        "interactions": None if pairs is None else pairs["verdict"].tolist(),
+        "interactions": None if pairs is None else len(pairs),
+        "pair_sentence": figures.pair_sentence(pairs),
         "pairs": pairs is not None
-        and tables.pair_table(pairs, motifs, has_partner=task.partner is not None),
+        and tables.pair_tables(pairs, motifs, has_partner=task.partner is not None),
         **marginal_section(results, plots_folder),
         "partner": results.partner and _partner(results.partner),
         "interpretation": figures.interpretation(results, plots_folder),
@@ -160,10 +159,11 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
 
 def _partner(results: Results) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
-    rows = cards.motif_rows(results)
     return {
         "sentence": words.motif_sentence(results.motifs),
-        "table": tables.motif_table(rows, _unmatched(results), has_cards=False),
+        "motifs": cards.motif_rows(results, _unmatched(results)),
+        "database": _database(results),
+        "alphabet": results.corpus["alphabet"],
     }
 
 
@@ -174,7 +174,7 @@ def _database(results: Results) -> str:
 
 
 def _unmatched(results: Results) -> str:
-    """Return what the table of motifs shows instead of a match."""
+    """Return what motifs show instead of a match."""
     if _database(results):
         return "none known"
     return f"no database{' of protein motifs' * (results.corpus['alphabet'] != 'dna')}"

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from selfattn_bio.evaluation.metrics import TITLES, title_of
+from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
@@ -33,8 +34,6 @@ DESCRIPTIONS = {  # of headings that are not plain words
     "perplexity": "exponential of the mean loss per token; lower is better",
 }
 
-UNLINKED = Markup("<b>{name}</b><br><code>{consensus}</code>")
-LINKED = Markup('<a href="#card-{number}"><b>{name}</b></a><br><code>{consensus}</code>')
 MUTED = Markup('<span class="muted">{}</span>')
 VERDICT = Markup('<span class="verdict {0}">{0}</span>')
 Q = "q\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -48,13 +47,10 @@ class Cell:
     ----------
     text, note
         The value, and the small print below it.
-    key
-        Value by which the page sorts the column; columns without keys cannot be sorted.
     """
 
     text: str
     note: str = ""
-    key: str | float | None = None
 
 
 Cells = Mapping[str, Cell | str | None]  # by heading; a string is the text of a cell
@@ -70,13 +66,10 @@ class Row:
         Cell by the heading of its column. None is shown as a dash, a missing heading as nothing.
     kind
         Class of its style, such as "model".
-    search
-        Text in which the page searches; empty if the row is always shown.
     """
 
     cells: Cells
     kind: str = ""
-    search: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,8 +101,8 @@ class Table:
 
 def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> Cell:
     """Return the cell of a value of metrics.json, with its interval below if there is one."""
-    note = "" if of.get("low") is None else words.interval(of, digits, sign)
-    return Cell(words.figure(of["value"], digits, sign), note)
+    text, _, note = words.estimate(of, digits, sign).rstrip(")").partition(" (")
+    return Cell(text, note)
 
 
 def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
@@ -288,40 +281,21 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
     return Table.of(rows, f"Split of kind {kind}")
 
 
-def motif_table(motifs: Sequence[Mapping[Any, Any]], unmatched: str, has_cards: bool) -> Table:
-    """Return one row per motif.
+def motif_facts(motif: Mapping[Any, Any], unmatched: str) -> dict[str, Cell]:
+    """Return the match, enrichment and effect of a motif, a row of motifs.tsv with its label.
 
     Parameters
     ----------
-    motifs
-        Rows of `cards.motif_rows`.
     unmatched
         Text for motifs without a match.
-    has_cards
-        Whether the page has a card for each motif. The table then links to the cards, and the
-        search box filters both.
     """
-    has_several = len({motif["target"] for motif in motifs}) > 1
-    rows = []
-    for number, motif in enumerate(motifs, 1):
-        name = (LINKED if has_cards else UNLINKED).format(number=number, **motif)
-        sites = f"{motif['num_sites']} sites" + f", for {motif['target']}" * has_several
-        cells: Cells = {
-            "logo": Markup(motif["logo"]),
-            "motif": Cell(name, sites, motif["name"]),
-            "match": _match(motif, unmatched),
-            "enrichment": _enrichment(motif),
-            "effect": _effect(motif),
-            "verdict": Cell(VERDICT.format(motif["verdict"]), motif["shortfall"], number),
-        }
-        rows.append(Row(cells, search=motif["search"] if has_cards else ""))
-    return Table(rows)
-
-
-def _match(motif: Mapping[Any, Any], unmatched: str) -> Cell:
-    if motif["label"]:
-        return Cell(motif["label"], f"{Q}{words.p_value(motif['match_q'])}", motif["match"])
-    return Cell(MUTED.format(unmatched), "", "")
+    return {
+        "match": Cell(motif["label"], f"{Q}{words.p_value(motif['match_q'])}")
+        if motif["label"]
+        else Cell(MUTED.format(unmatched)),
+        "enrichment": _enrichment(motif),
+        "effect": _effect(motif),
+    }
 
 
 def _enrichment(motif: Mapping[Any, Any]) -> Cell:
@@ -330,13 +304,11 @@ def _enrichment(motif: Mapping[Any, Any]) -> Cell:
         return Cell(
             f"mean {words.figure(motif['difference'], 2, True)} {motif['unit']}",
             f"{motif['records_with_hit']:.0f} of {motif['records']:.0f} records; {q}",
-            motif["difference"],
         )
     return Cell(
         words.odds(motif),
         f"{motif['positives_with_hit']:.0f} of {motif['positives']:.0f} positives, "
         f"{motif['negatives_with_hit']:.0f} of {motif['negatives']:.0f} negatives; {q}",
-        motif["odds_ratio"],
     )
 
 
@@ -346,15 +318,14 @@ def _effect(motif: Mapping[Any, Any]) -> Cell:
         return Cell(
             MUTED.format("not measured"),
             f"{number} record{'s' * (number != 1)} with a site; {MIN_RECORDS} are needed",
-            motif["effect"],
         )
     shown = estimate(words.of_row(motif, "effect"), 2, True)
     q = f"{Q}{words.p_value(motif['effect_q'])}"
-    return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}", motif["effect"])
+    return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}")
 
 
-def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bool) -> Table:
-    """Return the pairs of motifs: supported pairs first, then redundant ones, then by q.
+def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bool) -> list[Table]:
+    """Return the pairs of motifs: first supported and redundant ones, then the others, by q.
 
     Motifs are named with their database match if it is significant.
 
@@ -368,19 +339,22 @@ def pair_table(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bo
     rows = [] if motifs is None else motifs.to_dict("records")
     labels = {row["name"]: match_label(row) for row in rows}
     named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
-    order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
-    ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
-    return Table.of(
-        {
-            "pair": " and ".join(named.get(pair[key], pair[key]) for key in ("name_a", "name_b")),
-            "records tested": f"{pair['tested']} of {pair['records']}",
-            "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
-            "q": words.p_value(pair["q"]),
-            **({} if has_partner else _spacing(pair)),
-            "verdict": VERDICT.format(pair["verdict"]),
-        }
-        for pair in ranked.to_dict("records")
-    )
+    ranked = pairs.sort_values("q", kind="stable")
+    return [
+        Table.of(
+            {
+                "pair": " and ".join(named.get(pair[key], pair[key]) for key in NAMES),
+                "records tested": f"{pair['tested']} of {pair['records']}",
+                "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
+                "q": words.p_value(pair["q"]),
+                **({} if has_partner else _spacing(pair)),
+                "verdict": Cell(VERDICT.format(pair["verdict"]), pair.get("lacks", "")),
+            }
+            for pair in ranked.to_dict("records")
+            if pair["verdict"] in verdicts
+        )
+        for verdicts in (("supported", "redundant"), ("inconclusive",))
+    ]
 
 
 def _spacing(pair: Mapping[Any, Any]) -> Cells:

@@ -28,7 +28,7 @@ from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.numbers import Multilabel, Regression
 from selfattn_bio.report import target_plots as plots
 from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing
-from selfattn_bio.report.words import RHO, estimate, figure, interval, percent
+from selfattn_bio.report.words import RHO, estimate, figure, percent
 
 if TYPE_CHECKING:
     from selfattn_bio.report.performance import Tested
@@ -211,7 +211,7 @@ def _ends(accuracies: NDArray[np.float64]) -> str:
     """Compare accuracies (n, 10) at the ends of records with the middle, by a normal interval."""
     ends, middle = accuracies[:, [0, -1]].mean(axis=1), accuracies[:, 2:-2].mean(axis=1)
     (difference,), (half,) = plots.normal_intervals([ends - middle])
-    lead = {"low": difference - half, "high": difference + half}
+    lead = {"value": difference, "low": difference - half, "high": difference + half}
     findings = {
         "better": "Accuracy is higher at the ends of the record than in the middle",
         "worse": "Accuracy is lower at the ends of the record than in the middle",
@@ -221,7 +221,7 @@ def _ends(accuracies: NDArray[np.float64]) -> str:
     found = findings[verdict(lead, Units.single(len(ends)).entry()["unit"])]
     return (
         f"{found}: {figure(ends.mean())} and {figure(middle.mean())}, difference "
-        f"{figure(difference, sign=True)} ({interval(lead, sign=True)})."
+        f"{estimate(lead, sign=True)}."
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.model.checkpoint import StackWeights
@@ -66,14 +66,16 @@ def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
 
 
 def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
-    """Format an interval as `0.864 to 0.884`."""
-    return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
+    """Format an interval as `0.864 to 0.884`, with the digits of `decimals`."""
+    low, high = estimate["low"], estimate["high"]
+    digits = decimals(digits, low, high)
+    return f"{figure(low, digits, sign)} to {figure(high, digits, sign)}"
 
 
 def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
     """Format a metric as `0.871 (0.861 to 0.880)`, or `0.871` without an interval."""
     spread = f" ({interval(of, digits, sign)})" if of.get("low") is not None else ""
-    return f"{figure(of['value'], digits, sign)}{spread}"
+    return f"{figure(of['value'], decimals(digits, of.get('low'), of.get('high')), sign)}{spread}"
 
 
 def of_row(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
@@ -239,9 +241,8 @@ def _comparison(
     why = caveat(model, second)
     spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
-    figures = (
-        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over {unit}"
-    )
+    lead_value = figure(lead["value"], decimals(3, lead["low"], lead["high"]), sign=True)
+    figures = f"{lead_value} {title} ({spread}) by paired bootstrap over {unit}"
     end = f".{advice}" if favour["high"] < 0 else "."
     match found:
         case "better" | "worse":

@@ -87,7 +87,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    for line in motif_lines(motifs.table):
+    for line in motif_lines(motifs.table, settings.significance):
         LOG.info(line)
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import RunFile
+from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import Letters
@@ -103,7 +104,8 @@ class Trial:
 
     def __str__(self) -> str:
         low, high = np.quantile(self.draws, [0.025, 0.975])
-        return f"{self.name}: {title_of(self.metric)} {self.value:.3f} ({low:.3f} to {high:.3f})"
+        value = with_interval(self.value, low, high, 3, "")
+        return f"{self.name}: {title_of(self.metric)} {value}"
 
 
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:

@@ -32,7 +32,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     side = canvas.clientWidth; plot = side - LEFT - TOP;
     canvas.width = canvas.height = Math.round(side * ratio);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.fillStyle = "#fff"; pen.fillRect(0, 0, side, side);
+    pen.clearRect(0, 0, side, side);
     pen.save(); pen.beginPath(); pen.rect(LEFT, TOP, plot, plot); pen.clip();
     for (var row = bin(view.y), rows = bin(view.y + view.size - 1e-6); row <= rows; row++) {
       var y = Math.round(px(edges[row], view.y)), tall = Math.round(px(edges[row + 1], view.y)) - y;
@@ -56,7 +56,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     pen.textAlign = "right";
     axis(view.y, function (at, text, away) { pen.fillText(text, LEFT - away + 6, TOP + at); });
     figure.querySelector(".shown").textContent = "positions " + range(view.y, view.y + view.size) + " attend to positions " + range(view.x, view.x + view.size) +
-      "; darkest colour: at least " + (100 * data.layers[layer.value].top).toPrecision(2) + " % of a row";
+      "; strongest colour: at least " + (100 * data.layers[layer.value].top).toPrecision(2) + " % of a row";
     canvas.style.touchAction = view.size < length ? "none" : "pan-x pan-y"; // one finger scrolls the page unless the map is zoomed
   }
   function show(x, y, size) {

@@ -1,21 +1,19 @@
-document.querySelectorAll("th button").forEach(function (button) {
-  button.addEventListener("click", function () {
-    var head = button.parentNode, body = head.closest("table").tBodies[0];
-    var rising = head.getAttribute("aria-sort") !== "ascending";
-    function key(row) { var text = row.cells[head.cellIndex].dataset.key; return text === "nan" ? "-Infinity" : text; }
-    head.parentNode.querySelectorAll("th").forEach(function (other) { other.removeAttribute("aria-sort"); });
-    head.setAttribute("aria-sort", rising ? "ascending" : "descending");
-    Array.from(body.rows).sort(function (a, b) {
-      var x = key(a), y = key(b), order = isNaN(x) || isNaN(y) ? x.localeCompare(y, "en", { numeric: true }) : Number(x) - Number(y);
-      return rising ? order : -order;
-    }).forEach(function (row) { body.appendChild(row); });
-  });
-});
 document.querySelectorAll("#motif-search").forEach(function (box) {
   box.addEventListener("input", function () {
-    var sought = box.value.trim().toLowerCase();
-    document.querySelectorAll("[data-search]").forEach(function (item) { item.hidden = !item.dataset.search.includes(sought); });
-    var all = document.querySelectorAll("tr[data-search]");
-    document.getElementById("motif-count").textContent = sought ? document.querySelectorAll("tr[data-search]:not([hidden])").length + " of " + all.length : "";
+    var sought = box.value.trim().toLowerCase(), all = document.querySelectorAll("#motifs [data-search]");
+    all.forEach(function (item) { item.hidden = !item.dataset.search.includes(sought); });
+    document.getElementById("motif-count").textContent = sought ? document.querySelectorAll("#motifs [data-search]:not([hidden])").length + " of " + all.length : "";
+  });
+});
+document.querySelectorAll("#motif-sort").forEach(function (choice) {
+  choice.addEventListener("change", function () {
+    var by = choice.value, sign = by === "order" ? 1 : -1; // the largest effect first
+    function key(item) { var number = Number(item.dataset[by]); return isNaN(number) ? -Infinity : number; }
+    document.querySelectorAll("#motifs .cards, #motifs .rows").forEach(function (list) {
+      Array.from(list.children).sort(function (a, b) {
+        if (by === "name") { return a.dataset.name.localeCompare(b.dataset.name, "en", { numeric: true }); }
+        return key(a) === key(b) ? 0 : sign * (key(a) - key(b));
+      }).forEach(function (item) { list.appendChild(item); });
+    });
   });
 });

@@ -222,16 +222,26 @@ def test_sites_are_taken_out_by_span():
 
 def test_the_verdict_needs_both_comparisons():
     table = table_of("""
-        q    epistasis specific expected
-        0.01 0.2       0.3      supported
-        0.01 0.2       0.05     inconclusive
-        0.01 -0.2      0.3      inconclusive
-        0.01 -0.2      -0.3     redundant
-        0.06 2.0       2.0      inconclusive
-        nan  nan       nan      inconclusive
+        q    sites_p pairs_p epistasis specific verdict
+        0.01 0.01    0.01    0.2       0.3      supported
+        0.01 0.01    0.01    0.2       0.05     inconclusive
+        0.01 0.01    0.01    -0.2      0.3      inconclusive
+        0.01 0.01    0.01    -0.2      -0.3     redundant
+        0.06 0.01    0.02    2.0       2.0      inconclusive
+        0.3  0.01    0.3     2.0       2.0      inconclusive
+        nan  0.01    nan     2.0       nan      inconclusive
     """)
-    found = [verdict(row, 0.1, 0.05) for row in table.to_dict("records")]
-    assert found == table["expected"].tolist()
+    rows = table.to_dict("records")
+    assert [verdict(row, 0.1, 0.05) for row in rows] == table["verdict"].tolist()
+    assert [interactions.shortfall(row, 0.1, 0.05) for row in rows] == [
+        "",
+        "epistasis smaller than 0.1",
+        "the two comparisons have opposite signs",
+        "",
+        "not significant over all pairs",
+        "no difference from pairs with a third motif shown",
+        "too few pairs with a third motif to compare with",
+    ]
 
 
 def test_dna_is_read_on_both_strands():

@@ -92,7 +92,10 @@ PAIRS = table_of(
     supported    0.3      0.2          0.4           10                0.9
     inconclusive nan      0.2          0.4           10                0.9
     """,
-).assign(marginal_distance_q=[0.004, np.nan])
+).assign(
+    marginal_distance_q=[0.004, np.nan],
+    lacks=["", "too few pairs with a third motif to compare with"],
+)
 SHIFT = {"what": "length", "split": "test", "train": 60.0, "other": 61.5, "effect": 0.25}
 AUDIT = {
     "records": {"test": 80, "train": 40},

@@ -60,26 +60,34 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def names(page: Page) -> list[str]:
-    return page.locator("#motifs .motifs tr:visible b").all_inner_texts()
+    return page.locator("#motifs details[data-search]:visible .name b").all_inner_texts()
 
 
-def test_motifs_are_sorted_up_and_down(page):
-    effect = page.get_by_role("button", name="effect")
-    effect.click()
-    # The third motif has no effect value
-    assert names(page) == ["motif_03", "motif_02", "motif_01"]
-    assert page.locator("th", has=effect).get_attribute("aria-sort") == "ascending"
-    effect.press("Enter")
+def test_motifs_are_sorted_and_searched(page):
     assert names(page) == ["motif_01", "motif_02", "motif_03"]
-    page.get_by_role("button", name="verdict").click()
-    assert page.locator("th[aria-sort]").all_inner_texts() == ["verdict"]
-
-
-def test_search_filters_rows_and_cards(page):
+    for by, rows in (("odds ratio", ["02", "03"]), ("name", ["02", "03"])):
+        page.get_by_label("sort by").select_option(by)
+        # cards stay before rows
+        assert names(page) == ["motif_01", *(f"motif_{row}" for row in rows)]
     page.get_by_label("Search motifs").fill("none KNOWN")
     assert names(page) == ["motif_02"]
-    assert page.locator(".card:visible h4").count() == 1
     assert page.locator("#motif-count").inner_text() == "1 of 3"
+
+
+def test_motif_opens_its_tests(page):
+    question = page.locator(".card dt").first
+    assert not question.is_visible()
+    page.locator(".card summary").first.click()
+    assert question.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_theme(browser, address, scheme):
+    page = browser.new_page(viewport=DESK, color_scheme=scheme)
+    page.goto(address)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert (page.evaluate(colour) == "rgb(255, 255, 255)") == (scheme == "light")
+    page.close()
 
 
 OVERFLOWING = """() => [...document.querySelectorAll("thead th")].filter(head => {

@@ -9,7 +9,8 @@ from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.report import cards, plots
-from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows, shortfall
+from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
+from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
@@ -30,7 +31,7 @@ NUMBER = {
 
 @pytest.fixture(scope="module")
 def rows(results):
-    return motif_rows(results)
+    return motif_rows(results, "none known")
 
 
 def lines_of(row, **changes):
@@ -126,7 +127,7 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     monkeypatch.setattr(
         plots, "draw_position_profile", lambda positions, *others: plotted.append(set(positions))
     )
-    motif_rows(results)
+    motif_rows(results, "none known")
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
     assert plotted == [{12, 47}, {12, 47}]
 
@@ -138,10 +139,10 @@ def test_only_significant_match_has_a_logo(results, rows, tmp_path):
     motifs = results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
     own = replace(results, task=task, motifs=motifs)
     with pytest.raises(DatabaseError, match="motif database not found"):
-        motif_rows(own)
+        motif_rows(own, "none known")
     text = results.layout.matrices.read_text().replace("motif_01", "1 mine")
     (tmp_path / "own.meme").write_text(text)
-    assert [len(row["pair"]) for row in motif_rows(own)] == [2, 0, 0]
+    assert [len(row["pair"]) for row in motif_rows(own, "none known")] == [2, 0, 0]
 
 
 INCONCLUSIVE = {
@@ -213,7 +214,7 @@ def test_page_shows_motifs_of_each_output(several):
 
 def test_page_of_numbers_has_no_words_about_classes(several):
     page = page_of(with_numbers(several, 3))
-    shown = page[page.index('<section id="motifs">') : page.index('<section id="performance">')]
+    shown = page[page.index('<section id="motifs">') : page.index('<section id="leakage">')]
     assert "<b>Supported</b>: test records with a site have higher or lower numbers" in shown
     assert "effect of at least 0.20 expression" in shown
     for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pages import page_of, read, rows_of, section_of, tables_of
+from pages import page_of, read, section_of, tables_of
 from small_results import AUDIT, MOTIFS, PAIRS, TASK, edit, make_results, table_of
 
 from selfattn_bio.config import RunFile, StackSection
@@ -55,7 +55,11 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         ("motifs", "cannot be below 0.001"),
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
-        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant."),
+        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive."),
+        (
+            "interactions",
+            "Inconclusive: too few pairs with a third motif to compare with (1 pair).",
+        ),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -104,8 +108,7 @@ def test_the_answer_comes_first(page_text):
 
 def test_motifs_without_known_match(results):
     motifs = results.motifs.assign(match_q=1.0)
-    *_, last = rows_of(page_of(replace(results, motifs=motifs)), "motifs")[0]
-    assert last["match"] == "none known"
+    assert motifs_of(page_of(replace(results, motifs=motifs)))[-1][-3] == "match none known"
     task = RunFile.model_validate(TASK.model_dump() | {"interpret": {"database": "none"}})
     page = page_of(replace(results, task=task, motifs=motifs.assign(match="", match_q=np.nan)))
     assert "No motif database was searched (<code>database = " in page
@@ -144,16 +147,26 @@ def test_figures_are_saved_next_to_page(page_text, results):
     ]
 
 
-def test_motif_table_shows_the_evidence(page_text):
-    first, _, last = rows_of(page_text, "motifs")[0]
-    assert {name: text for name, text in first.items() if name != "logo"} == {
-        "motif": "motif_01 TATNC 120 sites",
-        "match": "Dref q = 2e-08",
-        "enrichment": "odds ratio 19 30 of 40 positives, 2 of 40 negatives; q = 3e-20",
-        "effect": "+0.81 +0.62 to +1.01 log-odds; q = 0.002",
-        "verdict": "supported",
-    }
-    assert last["effect"] == "not measured 9 records with a site; 30 are needed"
+def motifs_of(page):
+    """Return the lines of the overview of each motif, without the logo."""
+    found = re.findall(r"<summary>\s*<span class=.logo.*?</summary>", page, re.DOTALL)
+    return [
+        [" ".join(re.sub("<[^>]*>", " ", line).split()) for line in each.splitlines()[2:-1]]
+        for each in found
+    ]
+
+
+def test_motifs_show_the_evidence(page_text):
+    first, _, last = motifs_of(page_text)
+    assert first == [
+        "motif_01 supported",
+        "TATNC 120 sites",
+        "match Dref q = 2e-08",
+        "enrichment odds ratio 19 30 of 40 positives, 2 of 40 negatives; q = 3e-20",
+        "effect +0.81 +0.62 to +1.01 log-odds; q = 0.002",
+    ]
+    assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
+    assert last[-1] == "effect not measured 9 records with a site; 30 are needed"
 
 
 def test_page_without_motifs(tmp_path):
@@ -194,13 +207,11 @@ def test_leakage_table_shows_limits(page_text):
     assert shifts == {"length, test": means | {"effect": "+0.250 Cohen's d", "p": "0.003 K-S"}}
 
 
-def test_motifs_have_cards_and_one_search(page_text):
-    cards = re.findall(r'<article class="card" id="(card-\d)" data-search="([^"]+)">', page_text)
-    rows = re.findall(r'<tr data-search="([^"]+)"', page_text)
-    assert [name for name, _ in cards] == ["card-1", "card-2", "card-3"]
-    assert [search for _, search in cards] == rows
-    assert rows[0] == "motif_01 positive tatnc supported dref (ma1456.2)"
-    assert rows[1].endswith("none known")
+def test_supported_motifs_are_cards_and_others_rows(page_text):
+    found = re.findall(r'<details class="(\w+)" data-search="([^"]+)"', page_text)
+    assert [kind for kind, _ in found] == ["card", "row", "row"]
+    assert found[0][1] == "motif_01 positive tatnc supported dref (ma1456.2)"
+    assert found[1][1].endswith("none known")
 
 
 def test_effects_of_motifs_alone_are_reported(page_text, results):
@@ -215,23 +226,30 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     ):
         assert text in shown
     assert shown.count("<figure") == 2
+    assert "<details><summary>Inconclusive pairs" not in shown  # the pair is supported
+    closed = page_of(replace(results, interactions=PAIRS.assign(verdict="inconclusive")))
+    summary = "<details><summary>Inconclusive pairs (1)</summary> <div"
+    assert summary in section_of(closed, "marginals")
     bare = MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name])
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
 
 
 def test_motif_pairs_are_reported(page_text, results):
-    (rows,) = tables_of(page_text, "interactions")
+    rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
-    assert list(rows) == names
+    assert [list(rows), list(unclear)] == [names[:1], names[1:]]
+    lacks = "too few pairs with a third motif to compare with"
+    assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
         "most enriched spacing, bp": "5 to 9 8.5-fold, q = 0.003",
         "most enriched strands": "+- 2.7-fold, q = 0.002",
         **{"closest pair": "0.83", "verdict": "supported"},
     }
-    # redundant pairs come before inconclusive ones
-    changed = replace(results, interactions=PAIRS.assign(verdict=["inconclusive", "redundant"]))
-    assert list(tables_of(page_of(changed), "interactions")[0]) == names[::-1]
+    # redundant pairs come before inconclusive ones, and old tables do not name what is missing
+    old = PAIRS.assign(verdict=["inconclusive", "redundant"]).drop(columns="lacks")
+    tables = tables_of(page_of(replace(results, interactions=old)), "interactions")
+    assert [list(each) for each in tables] == [names[1:], names[:1]]
     for pairs, number, text in (
         (PAIRS[:0], 3, "No two motifs occur together"),
         (PAIRS[:0], 1, "One motif, so no pairs."),

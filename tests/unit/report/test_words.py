@@ -6,6 +6,7 @@ import pytest
 from small_results import TASK, make_results, table_of
 
 from selfattn_bio import Study
+from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
@@ -140,6 +141,11 @@ def test_numbers_are_formatted():
     entry = {"value": 0.871, "low": 0.861, "high": 0.88}
     assert words.estimate(entry, 2) == "0.87 (0.86 to 0.88)"
     assert words.estimate({"value": 0.871}) == "0.871"
+    # an end that is not 0 is not shown as 0
+    lower = {"value": -0.0024, "low": -0.0061, "high": -0.00032}
+    assert words.estimate(lower) == f"{MINUS}0.0024 ({MINUS}0.0061 to {MINUS}0.0003)"
+    assert with_interval(*lower.values(), 3) == "-0.0024 (-0.0061 to -0.0003)"
+    assert words.interval({"low": 1e-9, "high": 0.5}) == "0.000 to 0.500"
     assert words.estimate(dict.fromkeys(entry)) == words.MISSING
 
 

@@ -236,6 +236,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     ((_, _, sequences, hit_p),) = seen
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
+    assert ": inconclusive (no difference from random positions shown; too few pair" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: one and two"
