@@ -7,8 +7,9 @@ endif
 # more than the machine has would start all trainings at once, each with too little of it
 CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
-# Tests run in up to four processes, each with one thread. The files that take longest start first.
-SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
+# Tests run in up to four processes, each with one thread. The files that take longest start first. An empty
+# PYTHONDONTWRITEBYTECODE, which many containers set, lets the processes that tests start compile the package once.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
 .PHONY: help test test-long check docs style bench bench-promoter bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean

@@ -5,11 +5,9 @@ import argparse
 from selfattn_bio.cli.main import GROUPS, build_parser
 from sitegen.text import prose, table
 
-COMMON = ("quiet", "json", "verbose")  # options of every command
-
 
 def reference() -> str:
-    """Return one section per command: description, example and options."""
+    """Return one section per command, and the options of every command."""
     parser = build_parser()
     (choices,) = [
         each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)
@@ -20,7 +18,8 @@ def reference() -> str:
             f"## Commands: {group}",
             *(section(each.name, choices[each.name]) for each in commands),
         ]
-    return "\n\n".join(parts)
+    shared = table(["option", "meaning"], options(parser))
+    return "\n\n".join([*parts, "## Options before or after each command", shared])
 
 
 def section(name: str, parser: argparse.ArgumentParser) -> str:
@@ -43,10 +42,10 @@ def description(text: str) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
-    """Return name and meaning of each option, without `--help`; those of all commands last."""
+    """Return name and meaning of each option, without `--help`."""
     formatter = parser._get_formatter()
     rows = []
-    for action in sorted(parser._actions, key=lambda action: action.dest in COMMON):
+    for action in parser._actions:
         if action.help is None or isinstance(action, argparse._HelpAction):
             continue
         name = formatter._format_action_invocation(action)

@@ -31,7 +31,7 @@ from selfattn_bio.cli.logs import (
     printed_messages,
     shows_bars,
 )
-from selfattn_bio.cli.options import Command, CommandParser, HelpFormatter, flag
+from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.process import cap_threads, keep_memory
@@ -238,6 +238,10 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("bash", "zsh", "tcsh"),
         help="print the completion of commands and options for a shell",
     )
+    verbosity = parser.add_argument_group("options of every command, before or after its name")
+    verbosity = verbosity.add_mutually_exclusive_group()
+    for name, text in SHARED.items():
+        verbosity.add_argument(name, action="store_true", help=text)
     commands = parser.add_subparsers(
         title="commands",
         dest="command",
@@ -250,15 +254,9 @@ def build_parser() -> argparse.ArgumentParser:
             command.name,
             help=command.help.splitlines()[0],
             description=command.help,
+            epilog=f"{', '.join(SHARED)}: see selfattn-bio --help",
             formatter_class=HelpFormatter,
         )
-        verbosity = inner.add_mutually_exclusive_group()
-        for each in (
-            flag("--quiet", "print only warnings and errors"),
-            flag("--json", "print each line, including errors, as a JSON object"),
-            flag("--verbose", "also print versions and options, and the traceback of an error"),
-        ):
-            each(verbosity)
         inner.set_defaults(run=command.run, parser=inner, allow_module=[])
         for option in command.options:
             option(inner)

@@ -95,6 +95,12 @@ def output(help: str, metavar: str = "FILE") -> Option:
     return path("--output", help, metavar, required=True)
 
 
+# of every command
+SHARED = {
+    "--quiet": "print only warnings and errors",
+    "--json": "print each line, including errors, as a JSON object",
+    "--verbose": "also print versions and options, and the traceback of an error",
+}
 # `main` handles it
 ALLOW_MODULE = option(
     "--allow-module",
@@ -118,7 +124,8 @@ class CommandParser(argparse.ArgumentParser):
     """Parse the words of a command.
 
     An option with several values takes all words that follow it. If none is left for TASK, it is
-    the last of them, as in `explain --target heart mine`.
+    the last of them, as in `explain --target heart mine`. Options of every command may be before or
+    after the name of the command.
     """
 
     _may_retry = False
@@ -133,10 +140,13 @@ class CommandParser(argparse.ArgumentParser):
         follows = len(words) > 2 and not any(word.startswith("-") for word in words[-2:])
         self._may_retry = follows and any(not each.option_strings for each in self._actions)
         try:
-            return super().parse_known_args(words, namespace)
+            found, unknown = super().parse_known_args(words, namespace)
         except _MissingArgumentError:
             self._may_retry = False
             return super().parse_known_args([words[-1], *words[:-1]], namespace)
+        if shared := [word for word in unknown if word in self._option_string_actions]:
+            found, unknown = super().parse_known_args([*shared, *words], namespace)
+        return found, [word for word in unknown if word not in shared]
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit with code 2."""
@@ -148,7 +158,7 @@ class CommandParser(argparse.ArgumentParser):
         """Suggest the command or option that a word of a message resembles; empty if none."""
         known = [
             name for each in self._actions for name in (*each.option_strings, *(each.choices or ()))
-        ]
+        ] + [*SHARED]
         for word in self._words:
             name = word.partition("=")[0]
             is_unknown = word in message and not any(each.startswith(name) for each in known)

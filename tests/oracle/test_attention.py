@@ -94,8 +94,8 @@ def rotated(x, at, position):
         ],
         dtype=x.dtype,
     )
-    a, b = x[:half], x[half:]
-    return torch.cat((a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()))
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()), -1)
 
 
 def t5_bucket(distance, num_buckets, max_distance, symmetric):
@@ -112,62 +112,60 @@ def clipped(distance, most):
     return max(-most, min(most, distance)) + most
 
 
-def score(position, qi, kj, i, j, h):
-    """Return the score of one pair by the formula of each paper."""
+def score(position, qi, kj, i, j):
+    """Return the score of one pair (H,) by the formula of each paper."""
     scale, distance = math.sqrt(DH), j - i
     match position:
         case Rotary():
-            return (rotated(qi, i, position) * rotated(kj, j, position)).sum() / scale
+            return (rotated(qi, i, position) * rotated(kj, j, position)).sum(-1) / scale
         case T5Bias():
             bucket = t5_bucket(
                 distance, position.num_buckets, position.max_distance, position.directions == 1
             )
-            return (qi * kj).sum() / scale + position.table.weight[bucket, h]
+            return (qi * kj).sum(-1) / scale + position.table.weight[bucket]
         case Alibi():
             # three heads: the slopes of two heads, then the first slope of four heads
-            slopes = [2**-4, 2**-8, 2**-2]
-            return (qi * kj).sum() / scale - slopes[h] * abs(distance)
+            slopes = torch.tensor([2**-4, 2**-8, 2**-2], dtype=qi.dtype)
+            return (qi * kj).sum(-1) / scale - slopes * abs(distance)
         case Shaw():
             return (
                 qi * (kj + position.keys[clipped(distance, position.max_distance)])
-            ).sum() / scale
+            ).sum(-1) / scale
         case TransformerXL():
             at, dim = clipped(distance, position.max_distance) - position.max_distance, H * DH
             angles = [at / 10_000 ** (2 * m / dim) for m in range(dim // 2)]
             sinusoid = torch.tensor(
                 [math.sin(a) for a in angles] + [math.cos(a) for a in angles], dtype=qi.dtype
             )
-            place = (position.project.weight @ sinusoid)[h * DH : (h + 1) * DH]
-            content, bias = position.content[h, 0], position.place[h, 0]
-            return ((qi + content) * kj + (qi + bias) * place).sum() / scale
+            place = (position.project.weight @ sinusoid).view(H, DH)
+            content, bias = position.content[:, 0], position.place[:, 0]
+            return ((qi + content) * kj + (qi + bias) * place).sum(-1) / scale
         case _:
-            return (qi * kj).sum() / scale
+            return (qi * kj).sum(-1) / scale
 
 
 def attention_by_loops(q, k, v, pattern, position, mask):
-    """Compute scaled dot-product attention, one query and one key at a time."""
+    """Compute scaled dot-product attention of all heads, one query and one key at a time."""
     out = []
     for b in range(q.shape[0]):
         length = max((j + 1 for j in range(q.shape[2]) if mask[b, j]), default=0)
-        for h in range(q.shape[1]):
-            for i in range(q.shape[2]):
-                keys = [
-                    j for j in range(q.shape[2]) if mask[b, j] and may_attend(pattern, i, j, length)
+        for i in range(q.shape[2]):
+            keys = [
+                j for j in range(q.shape[2]) if mask[b, j] and may_attend(pattern, i, j, length)
+            ]
+            if not keys:
+                out.append(torch.zeros_like(q[b, :, i]))
+                continue
+            weight = torch.stack([score(position, q[b, :, i], k[b, :, j], i, j) for j in keys])
+            values = [v[b, :, j] for j in keys]
+            if isinstance(position, Shaw):
+                values = [
+                    value + position.values[clipped(j - i, position.max_distance)]
+                    for value, j in zip(values, keys, strict=True)
                 ]
-                if not keys:
-                    out.append(torch.zeros(q.shape[3], dtype=q.dtype))
-                    continue
-                weight = torch.stack(
-                    [score(position, q[b, h, i], k[b, h, j], i, j, h) for j in keys]
-                ).exp()
-                values = [v[b, h, j] for j in keys]
-                if isinstance(position, Shaw):
-                    values = [
-                        value + position.values[clipped(j - i, position.max_distance)]
-                        for value, j in zip(values, keys, strict=True)
-                    ]
-                out.append(((weight / weight.sum())[:, None] * torch.stack(values)).sum(0))
-    return torch.stack(out).view(q.shape)
+            weight = weight.exp()
+            out.append(((weight / weight.sum(0))[..., None] * torch.stack(values)).sum(0))
+    return torch.stack(out).view(q.transpose(1, 2).shape).transpose(1, 2)
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -48,7 +48,7 @@ def test_help_lists_each_command_once_below_a_heading():
 def test_verbose_prints_options_and_traceback(fails_with, capsys):
     error = SequenceFileError("invalid character 'J'", place="a.fa:3")
     fails_with(error, option("--rc-mean", default=3))
-    assert cli.main(["try", "--verbose"]) == 1
+    assert cli.main(["--verbose", "try"]) == 1
     out, err = capsys.readouterr()
     assert "PyTorch" in out
     assert out.rstrip().endswith("; rc_mean=3")
