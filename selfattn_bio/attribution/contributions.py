@@ -12,7 +12,7 @@ import pandas as pd
 from selfattn_bio.arrays import Bools, Scores
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.objectives.outputs import safe_names
-from selfattn_bio.scoring.bigwig import open_bigwig
+from selfattn_bio.sequence.bigwig import open_bigwig
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import LOCUS, Cover
 

@@ -1,4 +1,4 @@
-"""Commands that use a trained model or motifs on files."""
+"""Commands on files: those that use a trained model or motifs, and counts of cut sites."""
 
 from __future__ import annotations
 
@@ -333,3 +333,39 @@ def hits(arguments: Namespace) -> None:
     LOG.info(
         f"wrote {counted(len(found), 'hit')} of {counted(number, 'motif')} to {arguments.output}"
     )
+
+
+@command(
+    path("--fragments", ".bed, .bedpe, or .tsv of 10x, also with .gz", required=True, nargs="+"),
+    path("--genome", "genome, plain or bgzip; a missing index is written", "FASTA", required=True),
+    option(
+        "--shift",
+        nargs=2,
+        type=int,
+        metavar=("PLUS", "MINUS"),
+        help="bp added to sites on + and - (default: 4 -4 for ATAC-seq, but 0 1 for .tsv, which "
+        "10x has shifted by 4 -5); 0 0 for other assays",
+    ),
+    flag("--by-strand", "write PREFIX.plus.bw and PREFIX.minus.bw"),
+    PREFIX,
+)
+def coverage(arguments: Namespace) -> None:
+    """Count the cut sites of fragments or reads at each base of a genome, as bigWig.
+
+    A cut site is the first base of a read on its strand. A fragment has one at each end. Lines of
+    .bed are reads if column 6 is + or -, otherwise fragments. Lines of .bedpe are two reads (10
+    columns, as of bedtools) or a fragment (3 columns). A fragment of 10x counts once, whatever its
+    number of duplicates. PREFIX.bw has 0 at bases without a site.
+
+    Lines may be in any order, and names such as chrI and I are the same chromosome. BAM files are
+    converted by `bedtools bamtobed` (docs/data.md).
+
+    example: selfattn-bio coverage --fragments atac.bedpe.gz \\
+      --genome sacCer3.fa --output atac
+    """
+    from selfattn_bio.sequence.coverage import count_cut_sites
+    from selfattn_bio.sequence.genome import Genome
+
+    files, genome, prefix = arguments.fragments, Genome(arguments.genome), arguments.output
+    number = count_cut_sites(files, genome, prefix, arguments.shift, arguments.by_strand)
+    LOG.info(f"wrote {number:,} cut sites to {prefix}.*")

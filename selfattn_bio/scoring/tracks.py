@@ -24,7 +24,6 @@ from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives.outputs import LOG_ODDS, safe_names
-from selfattn_bio.scoring.bigwig import open_bigwig
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.peaks import TrackWriter
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
@@ -43,6 +42,7 @@ from selfattn_bio.scoring.windows import (
     window_size,
 )
 from selfattn_bio.sequence.alphabet import Ascii
+from selfattn_bio.sequence.bigwig import open_bigwig
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import counts_before
 

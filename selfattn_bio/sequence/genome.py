@@ -24,7 +24,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
 from selfattn_bio.sequence.faidx import index_of
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 
-_MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
+_MITOCHONDRION = ("chrM", "M", "MT", "chrMT", "Mito")
 _SHOWN = 8  # chromosome names shown in an error
 
 

@@ -140,10 +140,11 @@ def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
             ".gtf, also with .gz)",
             str(path),
         )
-    return _bed if name.endswith(BED_FILES) else _gff
+    return bed_interval if name.endswith(BED_FILES) else _gff
 
 
-def _bed(fields: list[str], number: int, place: str) -> Interval:
+def bed_interval(fields: list[str], number: int, place: str) -> Interval:
+    """Return the interval of a BED line."""
     if not 3 <= len(fields) <= 12:
         _fail(
             f"BED line has {len(fields)} columns (expected 3 to 12, separated by tabs or spaces)",

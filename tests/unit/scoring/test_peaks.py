@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selfattn_bio.scoring import bigwig
-from selfattn_bio.scoring.bigwig import open_bigwig
 from selfattn_bio.scoring.peaks import PeakFinder, unsuppressed
+from selfattn_bio.sequence import bigwig
+from selfattn_bio.sequence.bigwig import open_bigwig
 
 
 def greedy(places, values, separation):
