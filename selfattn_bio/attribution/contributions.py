@@ -31,8 +31,8 @@ def write_contributions(
 ) -> None:
     """Write two bigWigs for each target of the located records.
 
-    TARGET.bw has the sum of the scores of all records at a position, TARGET.count.bw the number of
-    records. Names are `safe_names`.
+    TARGET.bw has the sum of the scores of all records at a position, TARGET-count.bw the number of
+    records. Names are `safe_names`, which have no "-".
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def write_contributions(
         with ExitStack() as files:
             write_sum, write_count = (
                 files.enter_context(open_bigwig(Path(folder, f"{name}{ending}.bw"), lengths))
-                for ending in ("", ".count")
+                for ending in ("", "-count")
             )
             for chrom in [each for each in lengths if each in runs]:
                 of_chrom = own[own["chrom"] == chrom]

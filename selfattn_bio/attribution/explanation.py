@@ -324,7 +324,7 @@ class Explanation:
     def to_bigwig(self, folder: str | Path, genome: Genome | str | Path | None = None) -> None:
         """Write the scores of `plot` along the genome as bigWig, two files per target.
 
-        TARGET.bw has their sum over all records at a position, TARGET.count.bw the number of
+        TARGET.bw has their sum over all records at a position, TARGET-count.bw the number of
         records. Records without an interval as long as their sequence are left out. See
         `contributions.write_contributions` for the arguments and errors.
         """

@@ -50,7 +50,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         scoring.hits,
         steps.report,
     ),
-    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants),
+    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants, scoring.annotate),
 }
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}
 

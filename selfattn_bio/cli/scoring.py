@@ -369,3 +369,37 @@ def coverage(arguments: Namespace) -> None:
     files, genome, prefix = arguments.fragments, Genome(arguments.genome), arguments.output
     number = count_cut_sites(files, genome, prefix, arguments.shift, arguments.by_strand)
     LOG.info(f"wrote {number:,} cut sites to {prefix}.*")
+
+
+@command(
+    path("file", "peaks, hits or variants: BED, narrowPeak, broadPeak, GFF or TSV"),
+    path("--genes", "GTF or GFF file, plain or gz", required=True),
+    output(".tsv or .parquet to write"),
+)
+def annotate(arguments: Namespace) -> None:
+    """Add the nearest gene and its feature to peaks, motif hits or variants.
+
+    FILE is a BED file of `scan` or `hits`, the effects.tsv of `variants`, or another BED,
+    narrowPeak, GFF or TSV file: with chrom, start and end (0-based half-open), or chrom, pos
+    (1-based) and ref. The output has its rows, with the first six columns of BED files.
+
+    Five columns are added. feature is the first that the interval overlaps: promoter (from 1,000 bp
+    before a transcription start to 100 bp after it), exon or intron; otherwise it is intergenic.
+    gene, gene_id and gene_strand are those of the gene with this feature. If several overlap, and
+    for intergenic, it is the gene with the nearest transcription start. distance is the number of
+    bp from this start to the interval, negative upstream of the gene, and 0 if the start is inside.
+
+    Chromosome names with and without "chr" are the same.
+
+    example: selfattn-bio annotate promoters.dm3.summits.bed --genes dm3.gtf.gz \\
+      --output promoters.genes.tsv
+    """
+    from selfattn_bio.scoring.genes import nearest_genes, read_located
+    from selfattn_bio.sequence.tables import write_table
+
+    found = nearest_genes(read_located(arguments.file), arguments.genes)
+    check_not_input(arguments.output, arguments.file, arguments.genes)
+    write_table(arguments.output, found)
+    numbers = found["feature"].value_counts()
+    counts = ", ".join(f"{number:,} {feature}" for feature, number in numbers.items())
+    LOG.info(f"wrote {counted(len(found), 'row')} to {arguments.output}: {counts}")

@@ -185,7 +185,7 @@ def explain(arguments: Namespace) -> None:
 
     If records of DNA have coordinates, the folder `contributions` inside has two bigWigs for each
     explained output: OUTPUT.bw is the sum of the attributions over the records at a position, and
-    OUTPUT.count.bw the number of records. `motifs` writes the hits as BED.
+    OUTPUT-count.bw the number of records. `motifs` writes the hits as BED.
 
     example: selfattn-bio explain mine
     """

@@ -183,7 +183,7 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
             f"intervals of a genome need a DNA model; this one reads {policy.alphabet.name}"
         )
     with Genome(path).with_soft_mask(policy.soft_mask) as genome:
-        table = place(_table(intervals), genome)
+        table = place(interval_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
@@ -198,7 +198,7 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
             )
 
 
-def _table(intervals: Inputs) -> pd.DataFrame:
+def interval_table(intervals: Inputs) -> pd.DataFrame:
     """Return intervals in the format of `read_intervals`."""
     if isinstance(intervals, str | Path):
         return read_intervals(intervals)
@@ -208,16 +208,15 @@ def _table(intervals: Inputs) -> pd.DataFrame:
             f"{type(intervals).__name__}"
         )
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
-        raise ValueError(
+        raise ArgumentError(
             f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         )
     defaults = {"strand": ".", "name": ""}
-    table = pd.DataFrame(
-        {name: intervals.get(name, default) for name, default in defaults.items()},
-        index=intervals.index,
-    ).fillna(defaults)
-    types = {"chrom": str, "start": int, "end": int}
-    table = table.join(intervals[list(types)].astype(types)).reset_index(names="line")
+    columns = {name: intervals.get(name, default) for name, default in defaults.items()}
+    columns["chrom"] = intervals["chrom"].astype(str)
+    for name in ("start", "end"):
+        columns[name] = pd.to_numeric(intervals[name], errors="coerce").fillna(-1).astype(int)
+    table = pd.DataFrame(columns, index=intervals.index).fillna(defaults).reset_index(names="line")
     table["path"] = "table of intervals, row"
     is_span = (table["start"] >= 0) & (table["end"] > table["start"])
     for row in table[~(is_span & table["strand"].isin(["+", "-", "."]))].itertuples():

@@ -81,7 +81,8 @@ class TrackWriter:
         if self.least is not None:
             summits = table.assign(start=table["summit"], end=table["summit"] + 1)
             for what, rows in (("peaks", table), ("summits", summits)):
-                write_bed(files.enter_context(whole_file(f"{self.name}.{what}.bed")), rows)
+                path = files.enter_context(whole_file(f"{self.name}.{what}.bed"))
+                write_bed(path, _in_order(rows, genome))
         if self.track.name:
             table.insert(0, "output", self.track.name)
         return table
@@ -104,21 +105,29 @@ class TrackWriter:
         ]
         if not parts:
             return pd.DataFrame(columns=PEAKS)
-        order = {name: number for number, name in enumerate(genome.names)}
-        table = pd.concat(parts).sort_values(
-            ["chrom", "start", "strand"],
-            key=lambda values: values.map(order) if values.name == "chrom" else values,
-            ignore_index=True,
-        )
+        table = pd.concat(parts, ignore_index=True)
         summits = {strand: summit for strand, (_, summit) in self.offsets.items()}
+        table["summit"] = table["start"] + table["strand"].map(summits).astype(int)
+        table["end"] = table["start"] + self.windows.size
+        if self.windows.size == 1:  # consecutive positions are one peak
+            first = table["start"] - table.groupby(["chrom", "strand"]).cumcount()
+            runs = table.groupby(["chrom", "strand", first])
+            spans = {"start": runs["start"].min().array, "end": runs["end"].max().array}
+            table = table.loc[runs["log_odds"].idxmax()].assign(**spans)
+        table = _in_order(table, genome)
         probability = expit(table["log_odds"])
         return table.assign(
-            end=table["start"] + self.windows.size,
             name=[f"peak{number}" for number in range(1, len(table) + 1)],
             score=(probability * 1000).round().astype(int),
-            summit=table["start"] + table["strand"].map(summits).astype(int),
             probability=probability,
         )[PEAKS]
+
+
+def _in_order(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Sort intervals in the order of the chromosomes in the genome."""
+    chroms = pd.Index(genome.names).get_indexer(table["chrom"].array)
+    rows = np.lexsort((table["strand"], table["start"], chroms))
+    return table.iloc[rows].reset_index(drop=True)
 
 
 class PeakFinder:

@@ -28,6 +28,7 @@ from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGT
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
 from selfattn_bio.sequence.alphabet import Ascii
+from selfattn_bio.sequence.tables import TSV
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
@@ -380,9 +381,7 @@ def score_files(
 def append_rows(file: TextIO, table: pd.DataFrame) -> None:
     """Write rows of a table as TSV, with six digits; the first ones have a header."""
     header = not file.tell()
-    table.to_csv(
-        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
-    )
+    table.to_csv(file, header=header, **TSV)
 
 
 def _differences(reasons: Counter[str]) -> str:

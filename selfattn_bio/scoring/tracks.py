@@ -147,8 +147,8 @@ class Scan:
     def strands(self, scorer: Scorer | Ensemble) -> dict[str, str]:
         """Map the strands that a model distinguishes to suffixes of track names.
 
-        A model that reads both strands has one strand, ".", and so have bins, whose outputs are the
-        strands.
+        A model that reads both strands has one strand, ".". So have bins here, because each of
+        their outputs is a strand.
 
         Raises
         ------
@@ -256,16 +256,18 @@ def score_genome(
         message = f"no window of {windows.size} bp fits into the chromosomes or regions to scan"
         raise GenomeError(message, place=str(genome.path))
     prefix, separation = f"{output}.{assembly}", scan.separation or windows.size
-    offsets = {each: (scan.bins(windows, each), scan.summit(windows, each)) for each in strands}
+    offsets = {each: (scan.bins(windows, each), scan.summit(windows, each)) for each in ".+-"}
+    of_bins = scorer.objective.outputs_per == "position"  # each output is a strand
     with ExitStack() as files:
         writers = []
         for track in tracks:
             name = f"{prefix}.{names[track.name]}" if track.name else prefix
             for ending in ("peaks.bed", "summits.bed"):
                 check_not_input(f"{name}.{ending}", *listed(regions or ()))
+            own = {track.name: ""} if of_bins else strands
             bigwigs = {
                 strand: files.enter_context(open_bigwig(f"{name}{word}.bw", genome.lengths))
-                for strand, word in strands.items()
+                for strand, word in own.items()
             }
             of_track = least if track.unit == LOG_ODDS else None
             writer = TrackWriter(track, name, bigwigs, offsets, windows, of_track, separation)

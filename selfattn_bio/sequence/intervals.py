@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,24 +95,12 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     """
     path = Path(path)
     parse = _parser(path)
-    if feature and parse is not _gff:
+    if feature and parse is not gff_interval:
         _fail(f"feature {feature!r} applies only to GFF and GTF files", str(path))
     rows: list[Interval] = []
     types: Counter[str] = Counter()
-    columns = 0
-    for number, line in lines_of(path, IntervalError):
-        if parse is _gff and line.startswith((">", "##FASTA")):
-            break  # the rest of the file is sequences
-        if not line.strip() or _NOT_DATA.match(line):
-            continue
-        fields = line.split("\t") if "\t" in line or parse is _gff else line.split()
-        place = f"{path}:{number}"
-        if columns and len(fields) != columns:
-            _fail(f"line has {len(fields)} columns, but the first line has {columns}", place)
-        columns = len(fields)
-        if parse is _gff:
-            if len(fields) != 9:
-                _fail(f"GFF line has {len(fields)} columns (expected 9, separated by tabs)", place)
+    for fields, number, place in data_lines(path, is_gff=parse is gff_interval):
+        if parse is gff_interval:
             types[fields[2]] += 1
             if feature and fields[2] != feature:
                 continue
@@ -122,6 +110,31 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         rows.append(row)
     _check_found(path, rows, types, feature)
     return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
+
+
+def data_lines(path: Path, *, is_gff: bool) -> Iterator[tuple[list[str], int, str]]:
+    """Yield the columns, number and place (`path:line`) of each interval of a BED or GFF file.
+
+    Raises
+    ------
+    IntervalError
+        If the file cannot be read, or a line has another number of columns than the first one, or
+        than GFF.
+    """
+    columns = 0
+    for number, line in lines_of(path, IntervalError):
+        if is_gff and line.startswith((">", "##FASTA")):
+            break  # the rest of the file is sequences
+        if not line.strip() or _NOT_DATA.match(line):
+            continue
+        fields = line.split("\t") if "\t" in line or is_gff else line.split()
+        place = f"{path}:{number}"
+        if columns and len(fields) != columns:
+            _fail(f"line has {len(fields)} columns, but the first line has {columns}", place)
+        columns = len(fields)
+        if is_gff and columns != 9:
+            _fail(f"GFF line has {columns} columns (expected 9, separated by tabs)", place)
+        yield fields, number, place
 
 
 def whole_number(text: str, what: str, place: str) -> int:
@@ -140,7 +153,7 @@ def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
             ".gtf, also with .gz)",
             str(path),
         )
-    return bed_interval if name.endswith(BED_FILES) else _gff
+    return bed_interval if name.endswith(BED_FILES) else gff_interval
 
 
 def bed_interval(fields: list[str], number: int, place: str) -> Interval:
@@ -151,7 +164,9 @@ def bed_interval(fields: list[str], number: int, place: str) -> Interval:
             place,
         )
     chrom, start, end, name, score, strand = [*fields, ".", ".", "."][:6]
-    span = _span(chrom, whole_number(start, "start", place), whole_number(end, "end", place), place)
+    span = span_of(
+        chrom, whole_number(start, "start", place), whole_number(end, "end", place), place
+    )
     summit = _summit(fields[9], span, place) if len(fields) == _PEAK else -1
     return Interval(
         *span,
@@ -163,19 +178,21 @@ def bed_interval(fields: list[str], number: int, place: str) -> Interval:
     )
 
 
-def _gff(fields: list[str], number: int, place: str) -> Interval:
+def gff_interval(fields: list[str], number: int, place: str) -> Interval:
+    """Return the interval of a GFF line with these columns."""
     chrom, _, _, start, end, score, strand, _, attributes = fields
     first = whole_number(start, "start", place)
     if first < 1:
         _fail("start is 0, but GFF coordinates start at 1", place)
-    span = _span(chrom, first - 1, whole_number(end, "end", place), place)
+    span = span_of(chrom, first - 1, whole_number(end, "end", place), place)
     name = next(
         (found[1].strip() for pattern in _NAMES if (found := pattern.search(attributes))), ""
     )
     return Interval(*span, _strand(strand, place), name, _score(score, place), -1, number)
 
 
-def _span(chrom: str, start: int, end: int, place: str) -> tuple[str, int, int]:
+def span_of(chrom: str, start: int, end: int, place: str) -> tuple[str, int, int]:
+    """Return the interval, or raise `IntervalError` if it is empty or has no chromosome."""
     if not chrom.strip():
         _fail("the chromosome name is empty", place)
     if start >= end:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from csv import QUOTE_NONE
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.errors import OutputError, SequenceFileError
-from selfattn_bio.files import whole_file
+from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.files import check_ending, whole_file
 from selfattn_bio.sequence.alphabet import control_in
 from selfattn_bio.sequence.intervals import LOCUS
 
@@ -21,6 +22,7 @@ TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
     *("verdict", "lacks", "split", "reason", "spacings", "orientation"),
 )
+TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
 
 
@@ -76,16 +78,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
 def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) -> None:
     """Write rows of `on_chromosome` as BED6 plus the columns `more`, without a header."""
     columns = [*BED_COLUMNS, *more]
-    rows.to_csv(
-        path,
-        sep="\t",
-        header=False,
-        index=False,
-        columns=columns,
-        lineterminator="\n",
-        float_format="%.6g",
-        quoting=QUOTE_NONE,
-    )
+    rows.to_csv(path, header=False, columns=columns, quoting=QUOTE_NONE, **TSV)
 
 
 def read_bed(path: str | Path) -> pd.DataFrame:
@@ -121,35 +114,20 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     OutputError
         If the extension is neither .tsv nor .parquet.
     """
-    with whole_file(path) as temporary:
+    with whole_file(check_ending(path, ".tsv", ".parquet")) as temporary:
         if Path(path).suffix == ".parquet":
             table.to_parquet(temporary, index=False)
-        elif Path(path).suffix == ".tsv":
-            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
         else:
-            raise OutputError(
-                "unknown table format",
-                place=str(path),
-                hint="Use a name ending in .tsv or .parquet",
-            )
+            table.to_csv(temporary, **TSV)
 
 
 def read_table(path: str | Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
     """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
     # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
     # only
-    missing = {
-        column: ["", "nan"]
-        for column in pd.read_csv(path, sep="\t", nrows=0).columns
-        if column not in text
-    }
-    return pd.read_csv(
-        path,
-        sep="\t",
-        dtype=dict.fromkeys(text, "str"),
-        keep_default_na=False,
-        na_values=missing,
-    )
+    numbers = set(pd.read_csv(path, sep="\t", nrows=0)) - set(text)
+    types, missing = dict.fromkeys(text, "str"), {str(name): ["", "nan"] for name in numbers}
+    return pd.read_csv(path, sep="\t", dtype=types, keep_default_na=False, na_values=missing)
 
 
 def check_names(names: Iterable[object], place: str) -> None:

@@ -88,8 +88,10 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
         member_correlation=correlation,
     )
     genome = scorer.run.data.genome  # only for the lengths of chromosomes
-    known = genome if genome and Path(genome).is_file() else None
-    explanation.save(study.files.attribution, known)
+    if genome and not Path(genome).is_file():
+        LOG.warning(f"no genome {genome}: chromosomes of the bigWig files end at their last record")
+        genome = None
+    explanation.save(study.files.attribution, genome)
     LOG.info(f"wrote {study.files.attribution} in {time.monotonic() - start:.0f} s")
     return explanation
 

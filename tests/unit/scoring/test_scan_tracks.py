@@ -26,6 +26,7 @@ from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.scoring.windows import GenomeWindows, load_dna_model, window_size
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.tables import read_bed
 
 WINDOW, STRIDE = 60, 8
 WINDOWS = {"window": WINDOW, "stride": STRIDE}
@@ -47,6 +48,20 @@ def scanned(model, genome, path, **options):
 def intervals(path, chrom):
     with pyBigWig.open(str(path)) as track:
         return track.intervals(chrom) or ()
+
+
+def assert_opens(path, lengths):
+    """Check that other programs read a file: bigWig with its chromosomes, or sorted BED."""
+    if path.suffix == ".bw":
+        with pyBigWig.open(str(path)) as track:
+            assert track.chroms() == lengths
+            assert track.header()["nBasesCovered"] > 0
+        return
+    rows = read_bed(path)
+    assert rows["end"].le(rows["chrom"].map(lengths)).all()
+    assert (rows["start"].ge(0) & rows["start"].lt(rows["end"])).all()
+    chroms = rows["chrom"].map(list(lengths).index)
+    assert (chroms * 10**9 + rows["start"]).is_monotonic_increasing
 
 
 NUMBERS = {"columns": ("a", "b c", "d"), "center": (2.0, 0.0, 1.0), "scale": (3.0, 1.0, 0.5)}
@@ -117,10 +132,13 @@ def test_tracks_and_peaks_equal_scores_by_hand(genome, tmp_path, monkeypatch, ca
             if least:
                 high = values >= logit(least)
                 kept = unsuppressed(starts[high], values[high], 50)
-                own = of_tracks.get((output, chrom, strand), peaks[:0])
+                of_strand = output if kind == "bins" else strand
+                own = of_tracks.get((output, chrom, of_strand), peaks[:0])
                 assert own["start"].tolist() == starts[high][kept].tolist()
                 np.testing.assert_allclose(own["log_odds"], values[high][kept], atol=1e-5)
     assert (len(peaks) > 5) == (least is not None)
+    for path in (tmp_path / "out").iterdir():
+        assert_opens(path, genome.lengths)
     assert "chromosomes are read in windows" not in caplog.text  # exact tiles
     if kind == "regression":  # the mean of two models
         scanned(Ensemble(tuple(members)), genome, tmp_path / "both", scan=scan, regions="chrB")
@@ -147,10 +165,28 @@ def test_peaks_and_summits_are_bed6(genome, tmp_path):
         pd.testing.assert_frame_equal(windows, peaks[columns], check_dtype=False)
         assert (windows["end"] - windows["start"] == WINDOW).all()
         assert (windows["score"] == (peaks["probability"] * 1000).round()).all()
+        summits = windows[["name"]].merge(summits, on="name")  # in the order of windows
         moved = summits["start"] - windows["start"]
         assert set(moved[windows["strand"] == "+"]) == {on_plus}
         assert set(moved[windows["strand"] == "-"]) == {on_minus}
         assert (summits["end"] - summits["start"] == 1).all()
+
+
+def test_peak_of_labels_is_a_run_of_positions(genome, tmp_path):
+    pattern = {"pattern": {"kind": "window", "window": 3}, "stem": {"kind": "conv", "pool": 4}}
+    run = run_file(config.Tokens(k=1), **pattern)
+    scorer = scorer_of(run.model_copy(update={"objective": OBJECTIVES["labels"][0]}))
+    peaks = scanned(scorer, genome, tmp_path / "x", scan=Scan(threshold=0.34))
+    own = peaks[(peaks["output"] == "H") & (peaks["chrom"] == "chrB") & (peaks["strand"] == "-")]
+    starts, scores = by_hand(scorer, genome, "chrB", "-")
+    high = np.flatnonzero(scores[0] >= logit(0.34))
+    runs = np.split(high, np.flatnonzero(np.diff(high) > 1) + 1)
+    assert own["start"].tolist() == [starts[run[0]] for run in runs]
+    assert own["end"].tolist() == [starts[run[-1]] + 1 for run in runs]
+    assert own["summit"].tolist() == [starts[run[scores[0][run].argmax()]] for run in runs]
+    np.testing.assert_allclose(own["log_odds"], [scores[0][run].max() for run in runs], atol=1e-5)
+    assert 1 < len(runs) < len(high)
+    assert scanned(scorer, genome, tmp_path / "x", scan=Scan(threshold=0.999)).empty
 
 
 def test_both_strand_model_has_one_track(genome, tmp_path):

@@ -129,7 +129,7 @@ def test_tables_as_tsv_and_parquet(tmp_path):
     for name, read in (("t.tsv", partial(pd.read_csv, sep="\t")), ("t.parquet", pd.read_parquet)):
         write_table(tmp_path / name, table)
         pd.testing.assert_frame_equal(read(tmp_path / name), table, check_dtype=False)
-    message = r"unknown table format. Use a name ending in .tsv or .parquet"
+    message = r"the output file must end with .tsv or .parquet"
     with pytest.raises(OutputError, match=message):
         write_table(tmp_path / "t.csv", table)
 
