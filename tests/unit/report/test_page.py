@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from email.message import Message
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,10 @@ def motifs_of(page):
     """Return the lines of the overview of each motif, without the logo."""
     found = re.findall(r"<summary>\s*<span class=.logo.*?</summary>", page, re.DOTALL)
     return [
-        [" ".join(re.sub("<[^>]*>", " ", line).split()) for line in each.splitlines()[2:-1]]
+        [
+            " ".join(unescape(re.sub("<[^>]*>", " ", line)).split())
+            for line in each.splitlines()[2:-1]
+        ]
         for each in found
     ]
 
