@@ -147,13 +147,8 @@ def test_figures_are_saved_next_to_page(page_text, results):
 def motifs_of(page):
     """Return the lines of the overview of each motif, without the logo."""
     found = re.findall(r"<summary>\s*<span class=.logo.*?</summary>", page, re.DOTALL)
-    return [
-        [
-            " ".join(unescape(re.sub("<[^>]*>", " ", line)).split())
-            for line in each.splitlines()[2:-1]
-        ]
-        for each in found
-    ]
+    texts = [unescape(re.sub("<[^>]*>", " ", each)).splitlines()[2:-1] for each in found]
+    return [[" ".join(line.split()) for line in each] for each in texts]
 
 
 def test_motifs_show_the_evidence(page_text):
