@@ -23,14 +23,10 @@ def decimals(digits: int, *ends: float | None) -> int:
 
     An interval of a difference from -0.006 to -0.0003 would seem to contain 0 otherwise.
     """
-    return next(
-        (
-            number
-            for number in (digits, digits + 1, digits + 2)
-            if not any(end and round(end, number) == 0 for end in ends)
-        ),
-        digits,
-    )
+    for number in range(digits, digits + 3):
+        if not any(end and round(end, number) == 0 for end in ends):
+            return number
+    return digits
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 2, sign: str = "+") -> str:

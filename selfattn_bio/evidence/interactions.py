@@ -48,6 +48,7 @@ from selfattn_bio.sequence.tables import write_table
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], Floats]
 
+CLEAR, UNCLEAR = ("supported", "redundant"), "inconclusive"  # verdicts
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
@@ -220,12 +221,12 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
     effects = row["epistasis"], row["specific"]
     if row["q"] < significance and min(effects) >= least:
         return "supported"
-    return "redundant" if row["q"] < significance and max(effects) <= -least else "inconclusive"
+    return "redundant" if row["q"] < significance and max(effects) <= -least else UNCLEAR
 
 
 def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts."""
-    if row["verdict"] != "inconclusive":
+    if row["verdict"] in CLEAR:
         return ""
     reasons = [
         f"too few {others} to compare with"
@@ -234,14 +235,13 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
         for p, others in (("sites_p", "random positions"), ("pairs_p", "pairs with a third motif"))
         if not row[p] < significance
     ]
-    effects = row["epistasis"], row["specific"]
-    if not reasons and not row["q"] < significance:
-        reasons.append("not significant over all pairs")
-    elif not reasons and min(effects) < 0 < max(effects):
-        reasons.append("the two comparisons have opposite signs")
-    elif not reasons:
-        reasons.append(f"epistasis smaller than {least:.2g}")
-    return "; ".join(reasons)
+    smaller, larger = sorted((row["epistasis"], row["specific"]))
+    others = {
+        "not significant over all pairs": not row["q"] < significance,
+        "the two comparisons have opposite signs": smaller < 0 < larger,
+        f"epistasis smaller than {least:.2g}": True,
+    }
+    return "; ".join(reasons) or next(reason for reason, holds in others.items() if holds)
 
 
 def relevant_sites(

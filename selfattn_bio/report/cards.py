@@ -23,15 +23,13 @@ from selfattn_bio.evidence.verdicts import NULL_P
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
-from selfattn_bio.report import figures, words
+from selfattn_bio.report import figures, tables, words
 from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.tables import motif_facts
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
-SEARCHED = ("name", "target", "consensus", "verdict")  # columns, in addition to the match
 Words = Callable[..., str]  # about a test, from its name
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
@@ -49,11 +47,10 @@ class Finding:
     figures: str
 
 
-def motif_rows(results: Results, unmatched: str) -> list[dict[str, Any]]:
+def motif_rows(results: Results) -> list[dict[str, Any]]:
     """Return the motifs as shown on the page: their columns, logos, facts and findings.
 
     Supported motifs come first; within a verdict, motifs are sorted by decreasing effect.
-    `unmatched` is the text for motifs without a match.
     """
     if results.motifs is None or results.motifs.empty:
         return []
@@ -65,9 +62,7 @@ def motif_rows(results: Results, unmatched: str) -> list[dict[str, Any]]:
         ["rank", "size"], ascending=[True, False], kind="stable"
     )
     table = table.fillna({"other_matches": ""})
-    rows: list[dict[Any, Any]] = [
-        row | {"label": match_label(row)} for row in table.to_dict("records")
-    ]
+    rows: list[dict[Any, Any]] = table.to_dict("records")
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
         name: logo(ppm, letters).svg(label=f"logo of {name}") for name, ppm in results.ppms.items()
@@ -77,12 +72,12 @@ def motif_rows(results: Results, unmatched: str) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "facts": motif_facts(row, unmatched),
+            "label": match_label(row),
+            "facts": {"enrichment": tables.enrichment(row), "effect": tables.effect(row)},
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
             "examples": examples.get(row["name"], []),
-            "search": " ".join([*(str(row[key]) for key in SEARCHED), _known(row)]).lower(),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
             "shortfall": shortfall(row, results.task.interpret.significance),
@@ -293,10 +288,6 @@ def aligned(
         return frame
 
     return framed(ppm, 0), framed(other, offset)
-
-
-def _known(row: Mapping[Any, Any]) -> str:
-    return str(row["match"]) if match_label(row) else "none known"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.display import counted
 from selfattn_bio.evidence.associations import CONFIDENCE
+from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -238,16 +240,13 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
 
 def marginal_section(results: Results, folder: Path) -> dict[str, Any]:
     """Return what the section shows, and draw its figures to a folder."""
-    drawn: dict[bool, list[Drawing]] = {True: [], False: []}
-    for is_clear, drawing in _distance_figures(results, folder):
-        drawn[is_clear].append(drawing)
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
         "marginal_sentence": position_sentence(results.motifs),
         "marginal_figures": list(_position_figures(results, folder)),
         "distance_sentence": distance_sentence(results.interactions),
-        "distance_figures": drawn[True],
-        "unclear_figures": drawn[False],
+        "distance_figures": list(_distance_figures(results, folder, *CLEAR)),
+        "unclear_figures": list(_distance_figures(results, folder, UNCLEAR)),
     }
 
 
@@ -265,23 +264,17 @@ def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
             yield draw_figure(name, title, _position_peak(row), "", paint, folder, LOW, finding)
 
 
-def _distance_figures(results: Results, folder: Path) -> Iterator[tuple[bool, Drawing]]:
-    """Draw the epistasis of each tested pair of motifs by distance.
-
-    Yields
-    ------
-    Whether the pair has another verdict than inconclusive, and its figure.
-    """
+def _distance_figures(results: Results, folder: Path, *verdicts: str) -> Iterator[Drawing]:
+    """Draw the epistasis of each tested pair of motifs with one of these verdicts by distance."""
     curves, pairs = results.distances, results.interactions
     if curves is None or pairs is None:
         return
     for number, row in enumerate(pairs.to_dict("records")):
         own = curves[(curves["name_a"] == row["name_a"]) & (curves["name_b"] == row["name_b"])]
-        if len(own):
+        if len(own) and row["verdict"] in verdicts:
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
             paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
-            peak, is_clear = _distance_peak(row), row["verdict"] != "inconclusive"
-            yield is_clear, draw_figure(name, title, peak, "", paint, folder, LOW, finding)
+            yield draw_figure(name, title, _distance_peak(row), "", paint, folder, LOW, finding)
 
 
 def _mean(row: Mapping[Any, Any]) -> str:
@@ -347,17 +340,12 @@ def pair_sentence(pairs: pd.DataFrame | None) -> str:
     """
     if pairs is None or pairs.empty:
         return ""
-    verdicts = ", ".join(
-        f"{(pairs['verdict'] == verdict).sum()} {verdict}"
-        for verdict in ("supported", "redundant", "inconclusive")
-    )
-    sentence = f"{counted(len(pairs), 'pair')} of motifs tested: {verdicts}."
-    lacking = pairs[pairs["verdict"] == "inconclusive"].get("lacks", pd.Series(dtype=str))
-    reasons = [
-        f"{reason} ({counted(number, 'pair')})"
-        for reason, number in lacking.str.split("; ").explode().value_counts().items()
-    ]
-    return f"{sentence} Inconclusive: {'; '.join(reasons)}." if reasons else sentence
+    found = Counter(pairs["verdict"])
+    counts = (f"{found[verdict]} {verdict}" for verdict in (*CLEAR, UNCLEAR))
+    lacks = pairs.get("lacks", pd.Series(dtype=str)).str.split("; ").explode().value_counts()
+    reasons = "; ".join(f"{reason}: {number}" for reason, number in lacks.items() if reason)
+    tested = f"{counted(len(pairs), 'pair')} of motifs tested: {', '.join(counts)}"
+    return f"{tested}{f' ({reasons})' if reasons else ''}."
 
 
 def distance_sentence(pairs: pd.DataFrame | None) -> str:

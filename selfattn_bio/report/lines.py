@@ -111,8 +111,7 @@ def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
             f"{counted(row['num_sites'], 'site')}, {_enrichment(row)} "
             f"(q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
-            + f" ({lacks})"
-            * bool(lacks)
+            f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
 

@@ -138,17 +138,15 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         and tables.stability_table(results.stability),
         "num_supported": 0 if of_inputs is None else num_supported(of_inputs),
         "num_motifs": 0 if of_inputs is None else len(of_inputs),
-        "motifs": cards.motif_rows(results, _unmatched(results)),
+        "motifs": cards.motif_rows(results),
         "database": _database(results),
         "min_effect": MIN_EFFECT,
         "nulls": NULLS,
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "has_motifs": motifs is not None,
-        "interactions": None if pairs is None else len(pairs),
         "pair_sentence": figures.pair_sentence(pairs),
-        "pairs": pairs is not None
-        and tables.pair_tables(pairs, motifs, has_partner=task.partner is not None),
+        "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
         **marginal_section(results, plots_folder),
         "partner": results.partner and _partner(results.partner),
         "interpretation": figures.interpretation(results, plots_folder),
@@ -161,7 +159,7 @@ def _partner(results: Results) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
         "sentence": words.motif_sentence(results.motifs),
-        "motifs": cards.motif_rows(results, _unmatched(results)),
+        "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": results.corpus["alphabet"],
     }
@@ -171,13 +169,6 @@ def _database(results: Results) -> str:
     """Return the name of the motif database that was searched; empty if there is none."""
     is_dna = results.corpus["alphabet"] == "dna"
     return words.database_name(results.task.interpret.database) if is_dna else ""
-
-
-def _unmatched(results: Results) -> str:
-    """Return what motifs show instead of a match."""
-    if _database(results):
-        return "none known"
-    return f"no database{' of protein motifs' * (results.corpus['alphabet'] != 'dna')}"
 
 
 def by_kind(units: Sequence[str], classes: str, numbers: str) -> str:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
+from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
@@ -281,24 +282,8 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
     return Table.of(rows, f"Split of kind {kind}")
 
 
-def motif_facts(motif: Mapping[Any, Any], unmatched: str) -> dict[str, Cell]:
-    """Return the match, enrichment and effect of a motif, a row of motifs.tsv with its label.
-
-    Parameters
-    ----------
-    unmatched
-        Text for motifs without a match.
-    """
-    return {
-        "match": Cell(motif["label"], f"{Q}{words.p_value(motif['match_q'])}")
-        if motif["label"]
-        else Cell(MUTED.format(unmatched)),
-        "enrichment": _enrichment(motif),
-        "effect": _effect(motif),
-    }
-
-
-def _enrichment(motif: Mapping[Any, Any]) -> Cell:
+def enrichment(motif: Mapping[Any, Any]) -> Cell:
+    """Return the enrichment of a motif, a row of motifs.tsv, and its test."""
     q = f"{Q}{words.p_value(motif['enrichment_q'])}"
     if pd.notna(motif["records"]):
         return Cell(
@@ -312,7 +297,8 @@ def _enrichment(motif: Mapping[Any, Any]) -> Cell:
     )
 
 
-def _effect(motif: Mapping[Any, Any]) -> Cell:
+def effect(motif: Mapping[Any, Any]) -> Cell:
+    """Return the effect of a motif, a row of motifs.tsv, and its test."""
     if pd.isna(motif["effect"]):
         number = int(motif["effect_records"])
         return Cell(
@@ -324,7 +310,7 @@ def _effect(motif: Mapping[Any, Any]) -> Cell:
     return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}")
 
 
-def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: bool) -> list[Table]:
+def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[Table]:
     """Return the pairs of motifs: first supported and redundant ones, then the others, by q.
 
     Motifs are named with their database match if it is significant.
@@ -333,8 +319,6 @@ def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: b
     ----------
     pairs, motifs
         interactions.tsv and motifs.tsv.
-    has_partner
-        Whether the motifs of a pair are in different inputs, which have no spacing.
     """
     rows = [] if motifs is None else motifs.to_dict("records")
     labels = {row["name"]: match_label(row) for row in rows}
@@ -347,18 +331,18 @@ def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None, has_partner: b
                 "records tested": f"{pair['tested']} of {pair['records']}",
                 "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
                 "q": words.p_value(pair["q"]),
-                **({} if has_partner else _spacing(pair)),
+                **_spacing(pair),
                 "verdict": Cell(VERDICT.format(pair["verdict"]), pair.get("lacks", "")),
             }
             for pair in ranked.to_dict("records")
             if pair["verdict"] in verdicts
         )
-        for verdicts in (("supported", "redundant"), ("inconclusive",))
+        for verdicts in (CLEAR, [UNCLEAR])
     ]
 
 
 def _spacing(pair: Mapping[Any, Any]) -> Cells:
-    """Return the cells about distance and strands of a pair in one sequence."""
+    """Return the cells about distance and strands of a pair."""
 
     def test(name: str) -> str:
         fold = words.figure(pair[f"{name}_fold"], 1)

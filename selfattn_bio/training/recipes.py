@@ -104,8 +104,8 @@ class Trial:
 
     def __str__(self) -> str:
         low, high = np.quantile(self.draws, [0.025, 0.975])
-        value = with_interval(self.value, low, high, 3, "")
-        return f"{self.name}: {title_of(self.metric)} {value}"
+        shown = with_interval(self.value, low, high, 3, sign="")
+        return f"{self.name}: {title_of(self.metric)} {shown}"
 
 
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:

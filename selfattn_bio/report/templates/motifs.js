@@ -1,8 +1,11 @@
 document.querySelectorAll("#motif-search").forEach(function (box) {
   box.addEventListener("input", function () {
-    var sought = box.value.trim().toLowerCase(), all = document.querySelectorAll("#motifs [data-search]");
-    all.forEach(function (item) { item.hidden = !item.dataset.search.includes(sought); });
-    document.getElementById("motif-count").textContent = sought ? document.querySelectorAll("#motifs [data-search]:not([hidden])").length + " of " + all.length : "";
+    var sought = box.value.trim().toLowerCase(), all = Array.from(document.querySelectorAll("#motifs [data-name]"));
+    all.forEach(function (item) {
+      var text = item.querySelector("summary").textContent.replace(/\s+/g, " ") + item.dataset.match;
+      item.hidden = !text.toLowerCase().includes(sought);
+    });
+    document.getElementById("motif-count").textContent = sought ? all.filter(function (item) { return !item.hidden; }).length + " of " + all.length : "";
   });
 });
 document.querySelectorAll("#motif-sort").forEach(function (choice) {

@@ -31,7 +31,7 @@ NUMBER = {
 
 @pytest.fixture(scope="module")
 def rows(results):
-    return motif_rows(results, "none known")
+    return motif_rows(results)
 
 
 def lines_of(row, **changes):
@@ -127,7 +127,7 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     monkeypatch.setattr(
         plots, "draw_position_profile", lambda positions, *others: plotted.append(set(positions))
     )
-    motif_rows(results, "none known")
+    motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
     assert plotted == [{12, 47}, {12, 47}]
 
@@ -139,10 +139,10 @@ def test_only_significant_match_has_a_logo(results, rows, tmp_path):
     motifs = results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
     own = replace(results, task=task, motifs=motifs)
     with pytest.raises(DatabaseError, match="motif database not found"):
-        motif_rows(own, "none known")
+        motif_rows(own)
     text = results.layout.matrices.read_text().replace("motif_01", "1 mine")
     (tmp_path / "own.meme").write_text(text)
-    assert [len(row["pair"]) for row in motif_rows(own, "none known")] == [2, 0, 0]
+    assert [len(row["pair"]) for row in motif_rows(own)] == [2, 0, 0]
 
 
 INCONCLUSIVE = {

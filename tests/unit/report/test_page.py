@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from email.message import Message
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,8 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         ("motifs", "cannot be below 0.001"),
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
-        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive."),
-        (
-            "interactions",
-            "Inconclusive: too few pairs with a third motif to compare with (1 pair).",
-        ),
+        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
+        ("interactions", "inconclusive (too few pairs with a third motif to compare with: 1)."),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -113,7 +111,6 @@ def test_motifs_without_known_match(results):
     page = page_of(replace(results, task=task, motifs=motifs.assign(match="", match_q=np.nan)))
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
-    assert "No motif database was searched.</small>" in page
     assert "Matches are from" not in page
 
 
@@ -150,10 +147,8 @@ def test_figures_are_saved_next_to_page(page_text, results):
 def motifs_of(page):
     """Return the lines of the overview of each motif, without the logo."""
     found = re.findall(r"<summary>\s*<span class=.logo.*?</summary>", page, re.DOTALL)
-    return [
-        [" ".join(re.sub("<[^>]*>", " ", line).split()) for line in each.splitlines()[2:-1]]
-        for each in found
-    ]
+    texts = [unescape(re.sub("<[^>]*>", " ", each)).splitlines()[2:-1] for each in found]
+    return [[" ".join(line.split()) for line in each] for each in texts]
 
 
 def test_motifs_show_the_evidence(page_text):
@@ -208,10 +203,9 @@ def test_leakage_table_shows_limits(page_text):
 
 
 def test_supported_motifs_are_cards_and_others_rows(page_text):
-    found = re.findall(r'<details class="(\w+)" data-search="([^"]+)"', page_text)
-    assert [kind for kind, _ in found] == ["card", "row", "row"]
-    assert found[0][1] == "motif_01 positive tatnc supported dref (ma1456.2)"
-    assert found[1][1].endswith("none known")
+    found = re.findall(r'<details class="(\w+)" data-name="(\w+)" data-match="([^"]*)"', page_text)
+    assert [kind for kind, *_ in found] == ["card", "row", "row"]
+    assert found[0][1:] == ("motif_01", "Dref (MA1456.2)")
 
 
 def test_effects_of_motifs_alone_are_reported(page_text, results):
