@@ -23,14 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from selfattn_bio.cli import project, scoring, steps
-from selfattn_bio.cli.logs import (
-    JsonLines,
-    Lines,
-    Objects,
-    Silence,
-    printed_messages,
-    shows_bars,
-)
+from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages, shows_bars
 from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress

@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile, did_you_mean
-from selfattn_bio.data.writer import (
-    LETTERS,
-    MASKED,
-    RECORDS,
-    ROWS,
-    TARGETS,
-    TYPES,
-)
+from selfattn_bio.data.writer import LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
