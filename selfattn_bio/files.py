@@ -143,8 +143,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     path = Path(path)
     if path.name in ("", ".."):
         raise OutputError(
-            f"the {what} cannot be written to {str(path)!r}",
-            hint="Choose another output",
+            f"the {what} cannot be written to {str(path)!r}", hint="Choose another output"
         )
     _make_parent(path)
     clear_stale(path)

@@ -65,8 +65,7 @@ class PairBaseline(Baseline):
 
     def _most(self, train: Letters) -> int:
         return min(
-            self.features.most(self.setup, train),
-            self.learner.most(train, self.setup.num_outputs),
+            self.features.most(self.setup, train), self.learner.most(train, self.setup.num_outputs)
         )
 
     def _fit(

@@ -102,9 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
         printed_messages(
-            messages,
-            logging.DEBUG if arguments.verbose else logging.INFO,
-            bars=shows_bars(output),
+            messages, logging.DEBUG if arguments.verbose else logging.INFO, bars=shows_bars(output)
         ),
     ):
         return _run(arguments, errors)

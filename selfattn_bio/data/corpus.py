@@ -221,9 +221,7 @@ class Corpus:
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
             if not (part.is_dir() if part == path else part.is_file()):
                 raise CorpusError(
-                    "no such corpus file or folder",
-                    place=str(part),
-                    hint="Run selfattn-bio ingest",
+                    "no such corpus file or folder", place=str(part), hint="Run selfattn-bio ingest"
                 )
         summary = read_json(path / SUMMARY, CorpusError, AGAIN)
         try:
@@ -235,9 +233,7 @@ class Corpus:
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise CorpusError(
-                f"cannot read the corpus: {reason}",
-                place=str(path),
-                hint=AGAIN,
+                f"cannot read the corpus: {reason}", place=str(path), hint=AGAIN
             ) from error
         fingerprint = fingerprint_of(records, path)
         found = {

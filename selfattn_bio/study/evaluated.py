@@ -81,10 +81,7 @@ class Candidate:
 
 
 def check_candidates(
-    candidates: Mapping[str, Candidate],
-    task: RunFile,
-    records: EvaluationRecords,
-    split: Path,
+    candidates: Mapping[str, Candidate], task: RunFile, records: EvaluationRecords, split: Path
 ) -> None:
     """Refuse models that were trained on other data, or on records of the test split.
 
@@ -227,10 +224,7 @@ class EvaluationRecords:
 
     def origin(self, split: Path) -> dict[str, str]:
         """Return the source of the records, which saved baselines name."""
-        return {
-            "corpus_fingerprint": self.corpus.fingerprint,
-            "split_sha256": sha256_of(split),
-        }
+        return {"corpus_fingerprint": self.corpus.fingerprint, "split_sha256": sha256_of(split)}
 
     def labels(self) -> dict[str, NDArray[np.int64]]:
         """Return the labels of the records, 0 or 1, (n,) for each split."""
