@@ -67,6 +67,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file as `whole_file` does."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder to fill, which replaces `path` on success.
