@@ -67,6 +67,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file as `whole_file` does."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder to fill, which replaces `path` on success.
@@ -143,8 +149,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     path = Path(path)
     if path.name in ("", ".."):
         raise OutputError(
-            f"the {what} cannot be written to {str(path)!r}",
-            hint="Choose another output",
+            f"the {what} cannot be written to {str(path)!r}", hint="Choose another output"
         )
     _make_parent(path)
     clear_stale(path)

@@ -7,15 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines.base import (
-    POSITION,
-    RECORD,
-    TWO_CLASSES,
-    Array,
-    Baseline,
-    Setup,
-    State,
-)
+from selfattn_bio.baselines.base import POSITION, RECORD, TWO_CLASSES, Array, Baseline, Setup, State
 from selfattn_bio.baselines.blocks import ExactPositions, KmerCounts, Variants
 from selfattn_bio.baselines.features import (
     Features,
@@ -73,8 +65,7 @@ class PairBaseline(Baseline):
 
     def _most(self, train: Letters) -> int:
         return min(
-            self.features.most(self.setup, train),
-            self.learner.most(train, self.setup.num_outputs),
+            self.features.most(self.setup, train), self.learner.most(train, self.setup.num_outputs)
         )
 
     def _fit(

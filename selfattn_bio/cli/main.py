@@ -23,14 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from selfattn_bio.cli import project, scoring, steps
-from selfattn_bio.cli.logs import (
-    JsonLines,
-    Lines,
-    Objects,
-    Silence,
-    printed_messages,
-    shows_bars,
-)
+from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages, shows_bars
 from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG, Progress
@@ -109,9 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
         printed_messages(
-            messages,
-            logging.DEBUG if arguments.verbose else logging.INFO,
-            bars=shows_bars(output),
+            messages, logging.DEBUG if arguments.verbose else logging.INFO, bars=shows_bars(output)
         ),
     ):
         return _run(arguments, errors)

@@ -122,12 +122,7 @@ def init(arguments: Namespace) -> None:
     ),
     ALLOW_MODULE,
     option("target", help="train_NAME or sweep_NAME"),
-    option(
-        "extra",
-        nargs=REMAINDER,
-        metavar="...",
-        help="options and more targets for Snakemake",
-    ),
+    option("extra", nargs=REMAINDER, metavar="...", help="options and more targets for Snakemake"),
 )
 def run(arguments: Namespace) -> int:
     """Run a task of this folder with Snakemake.
@@ -149,12 +144,7 @@ def run(arguments: Namespace) -> int:
     if (named := dict(pairwise(words)).get("--profile")) in PROFILES:  # not one of Snakemake's
         place, profile = words.index("--profile"), named
         del words[place : place + 2]
-    return run_workflow(
-        words,
-        profile=profile,
-        quiet=arguments.quiet,
-        merged=arguments.json,
-    )
+    return run_workflow(words, profile=profile, quiet=arguments.quiet, merged=arguments.json)
 
 
 @command(

@@ -109,10 +109,7 @@ def embed(arguments: Namespace) -> None:
     from selfattn_bio.scoring.embedding import embed_file
 
     rows, width = embed_file(
-        arguments.model,
-        arguments.fasta,
-        arguments.output,
-        per_token=arguments.per_token,
+        arguments.model, arguments.fasta, arguments.output, per_token=arguments.per_token
     )
     LOG.info(f"wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")
 

@@ -15,7 +15,7 @@ import tomli_w
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import one_line
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import write_text
 
 
 def comment(text: str) -> str:
@@ -49,5 +49,4 @@ DIRECTIVE = f"#:schema {NAME}\n"  # first line of a run file in the same folder
 
 def write_schema(path: str | Path) -> None:
     """Write the JSON Schema of run files for this version of the package."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(RunFile.model_json_schema()) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(RunFile.model_json_schema()) + "\n")

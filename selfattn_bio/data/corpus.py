@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile, did_you_mean
-from selfattn_bio.data.writer import (
-    LETTERS,
-    MASKED,
-    RECORDS,
-    ROWS,
-    TARGETS,
-    TYPES,
-)
+from selfattn_bio.data.writer import LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
@@ -228,9 +221,7 @@ class Corpus:
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
             if not (part.is_dir() if part == path else part.is_file()):
                 raise CorpusError(
-                    "no such corpus file or folder",
-                    place=str(part),
-                    hint="Run selfattn-bio ingest",
+                    "no such corpus file or folder", place=str(part), hint="Run selfattn-bio ingest"
                 )
         summary = read_json(path / SUMMARY, CorpusError, AGAIN)
         try:
@@ -242,9 +233,7 @@ class Corpus:
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise CorpusError(
-                f"cannot read the corpus: {reason}",
-                place=str(path),
-                hint=AGAIN,
+                f"cannot read the corpus: {reason}", place=str(path), hint=AGAIN
             ) from error
         fingerprint = fingerprint_of(records, path)
         found = {

@@ -142,11 +142,7 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
         )
         place = ", ".join(source["path"] for source in partner.summary["sources"])
         hint = "Give each record a partner with the same id, or remove the record"
-        raise CorpusError(
-            f"no partner for {shown}{dropped}",
-            place=place,
-            hint=hint,
-        )
+        raise CorpusError(f"no partner for {shown}{dropped}", place=place, hint=hint)
 
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
@@ -218,7 +214,5 @@ def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
         raise SequenceFileError(f"no record is left of {read:,}: all contain {reason}", place=paths)
     reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
     raise SequenceFileError(
-        f"no record is left of {read:,}: {reasons}",
-        place=paths,
-        hint="Change the length limits",
+        f"no record is left of {read:,}: {reasons}", place=paths, hint="Change the length limits"
     )

@@ -203,9 +203,7 @@ def _check(corpus: Corpus, run: RunFile) -> None:
     place, hint = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
         raise CorpusError(
-            "the corpus has no partners, but the run file has [partner]",
-            place=place,
-            hint=hint,
+            "the corpus has no partners, but the run file has [partner]", place=place, hint=hint
         )
     assert run.partner is not None  # the run file is validated before
     found: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}

@@ -81,10 +81,7 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
 
 
 def _as_given(
-    task: RunFile,
-    rule: ColumnSplit | FilesSplit,
-    corpus: Corpus,
-    keys: list[bytes],
+    task: RunFile, rule: ColumnSplit | FilesSplit, corpus: Corpus, keys: list[bytes]
 ) -> pd.DataFrame:
     """Use the split that came with the data; sample validation records if it names none."""
     place = place_of(task.path, "split", "column") if task.path else ""
@@ -105,10 +102,7 @@ def _as_given(
 
 
 def _without_copies(
-    task: RunFile,
-    table: pd.DataFrame,
-    corpus: Corpus,
-    keys: list[bytes],
+    task: RunFile, table: pd.DataFrame, corpus: Corpus, keys: list[bytes]
 ) -> pd.DataFrame:
     """Remove copies from train and valid unless [data] keeps them, and report their counts.
 

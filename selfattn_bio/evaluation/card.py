@@ -114,20 +114,18 @@ def model_card(
         The other model folders, if the metrics belong to the mean of several models.
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
-    members = [_members(folder, others)] if others else []
-    begins = [
+    sections = [
         _front_matter(run),
         _title(run),
         *_stack(folder, run, is_judged=test is not None),
-        *members,
-    ]
-    sections = [
-        *begins,
+        *([_members(folder, others)] if others else []),
         _training(run, provenance),
         _figures(run, provenance, valid, test),
         *_privacy(provenance),
+        _use(run),
+        _origin(run, provenance),
     ]
-    return "\n\n".join([*sections, _use(run), _origin(run, provenance)]) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:

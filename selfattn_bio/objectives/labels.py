@@ -28,11 +28,7 @@ from selfattn_bio.objectives.base import (
     Reader,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
-from selfattn_bio.objectives.multiclass import (
-    class_metrics,
-    confusion,
-    confusion_metrics,
-)
+from selfattn_bio.objectives.multiclass import class_metrics, confusion, confusion_metrics
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

@@ -17,13 +17,7 @@ from torch.nn.functional import cross_entropy
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import (
-    Answer,
-    Array,
-    Calibrated,
-    OutputMeasurer,
-    Predictions,
-)
+from selfattn_bio.objectives.base import Answer, Array, Calibrated, OutputMeasurer, Predictions
 from selfattn_bio.objectives.binary import PredictionSets
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds

@@ -75,16 +75,13 @@ def draw(
     with plots.style():
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots(panels, sharex=True, sharey=True))
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            for suffix in ("svg", "png"):
-                figure.savefig(
-                    folder / f"{name}.{suffix}",
-                    dpi=200,
-                    metadata={"Date": None} if suffix == "svg" else None,
-                )
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        figure.set_layout_engine(None)  # the files have the layout of the page
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(folder / f"{name}.png", dpi=200)
     return _inline(buffer.getvalue(), name)
 
 

@@ -19,7 +19,7 @@ from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
-from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.files import whole_folder, write_text
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -36,8 +36,7 @@ def write_page(results: Results, name: str) -> None:
     """Write the page of a task and its plots to the results folder."""
     with whole_folder(results.layout.plots) as folder:
         page = render(results, folder, name)
-    with whole_file(results.layout.report) as path:
-        path.write_text(page, encoding="utf-8")
+    write_text(results.layout.report, page)
 
 
 def render(results: Results, plots_folder: Path, name: str) -> str:

@@ -37,13 +37,7 @@ from selfattn_bio.report.target_figures import (
     multilabel_figures,
     regression_figures,
 )
-from selfattn_bio.report.words import (
-    baseline_sentence,
-    classifier_name,
-    figure,
-    percent,
-    ranked,
-)
+from selfattn_bio.report.words import baseline_sentence, classifier_name, figure, percent, ranked
 
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 

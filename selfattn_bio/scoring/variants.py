@@ -27,13 +27,7 @@ from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import load_dna_model, prior_shift, window_size
 from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.vcf import (
-    NO_LETTERS,
-    VcfFile,
-    VcfVariant,
-    check_reference,
-    mismatch,
-)
+from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant, check_reference, mismatch
 
 BATCH = 256  # lines held in memory and scored at a time
 SCORED, MISMATCH, NO_ALLELE = "scored", "reference_mismatch", "no_allele"

@@ -11,11 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import (
-    AnyObjective,
-    RunFile,
-    read_run_file,
-)
+from selfattn_bio.config import AnyObjective, RunFile, read_run_file
 from selfattn_bio.data.batches import Laid, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone, inputs_of
@@ -26,12 +22,7 @@ from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, TRUE, Classifier
 from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.log import LOG
-from selfattn_bio.model.checkpoint import (
-    RETRAIN,
-    RUN,
-    TRAINING_COST,
-    check_trained_on,
-)
+from selfattn_bio.model.checkpoint import RETRAIN, RUN, TRAINING_COST, check_trained_on
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Examples, spread
 from selfattn_bio.scoring.loading import load
@@ -90,10 +81,7 @@ class Candidate:
 
 
 def check_candidates(
-    candidates: Mapping[str, Candidate],
-    task: RunFile,
-    records: EvaluationRecords,
-    split: Path,
+    candidates: Mapping[str, Candidate], task: RunFile, records: EvaluationRecords, split: Path
 ) -> None:
     """Refuse models that were trained on other data, or on records of the test split.
 
@@ -234,10 +222,7 @@ class EvaluationRecords:
 
     def origin(self, split: Path) -> dict[str, str]:
         """Return the source of the records, which saved baselines name."""
-        return {
-            "corpus_fingerprint": self.corpus.fingerprint,
-            "split_sha256": sha256_of(split),
-        }
+        return {"corpus_fingerprint": self.corpus.fingerprint, "split_sha256": sha256_of(split)}
 
     def labels(self) -> dict[str, NDArray[np.int64]]:
         """Return the labels of the records, 0 or 1, (n,) for each split."""

@@ -17,24 +17,11 @@ from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import model_card
-from selfattn_bio.evaluation.groups import (
-    MOST,
-    group_metrics,
-    groups_of,
-)
+from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
 from selfattn_bio.evaluation.metrics import Units
-from selfattn_bio.evaluation.summary import (
-    EVALUATED_SPLITS,
-    Classifier,
-    summarise,
-)
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import (
-    OF_SNAKEMAKE,
-    check_creatable,
-    whole_file,
-    whole_folder,
-)
+from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
@@ -154,11 +141,8 @@ class Evaluation(TableResult):
         for split, table in self.predictions.items():
             with whole_file(getattr(layout, split)) as path:
                 table.to_csv(path, sep="\t", index=False, float_format="%.6g")
-        with whole_file(layout.metrics) as path:
-            text = json.dumps(self.metrics, indent=1, allow_nan=False) + "\n"
-            path.write_text(text, encoding="utf-8")
-        with whole_file(layout.card) as path:
-            path.write_text(self.card, encoding="utf-8")
+        write_text(layout.metrics, json.dumps(self.metrics, indent=1, allow_nan=False) + "\n")
+        write_text(layout.card, self.card)
 
 
 def evaluate(study: Study) -> Evaluation:

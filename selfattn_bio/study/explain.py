@@ -15,12 +15,7 @@ from scipy.special import logit
 
 from selfattn_bio.attribution.capture import has_attention
 from selfattn_bio.attribution.contributions import located
-from selfattn_bio.attribution.explain import (
-    attention_maps,
-    explain_letters,
-    explain_pairs,
-    joined,
-)
+from selfattn_bio.attribution.explain import attention_maps, explain_letters, explain_pairs, joined
 from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_output
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence

@@ -17,7 +17,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
@@ -71,9 +71,8 @@ class Leakage(TableResult):
         layout = Layout(Path(folder))
         with whole_file(layout.audit) as file:
             self.table.to_csv(file, sep="\t", index=False, lineterminator="\n", float_format="%.4g")
-        with whole_file(layout.audit_counts) as file:
-            text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
-            file.write_text(text, encoding="utf-8")
+        text = json.dumps(self.summary, indent=1, allow_nan=False)
+        write_text(layout.audit_counts, f"{text}\n")
 
     def __repr__(self) -> str:
         counts = ", ".join(

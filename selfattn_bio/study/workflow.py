@@ -25,11 +25,7 @@ COMPLETE = "Nothing to be done"  # begins Snakemake's line if all results are up
 
 
 def run_workflow(
-    targets: Sequence[str],
-    *,
-    profile: str = "default",
-    quiet: bool = False,
-    merged: bool = False,
+    targets: Sequence[str], *, profile: str = "default", quiet: bool = False, merged: bool = False
 ) -> int:
     """Run a task with Snakemake in this folder, and wait until it ends.
 

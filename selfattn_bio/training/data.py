@@ -13,12 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile, place_of
-from selfattn_bio.data.batches import (
-    BatchOrder,
-    PoissonOrder,
-    RecordWindows,
-    laid_windows,
-)
+from selfattn_bio.data.batches import BatchOrder, PoissonOrder, RecordWindows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Augmentation, Edits, View, inputs_of
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError

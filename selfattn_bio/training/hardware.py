@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.config import ModuleModel, RunFile
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG
 from selfattn_bio.model.encoder import EncoderBlock
 from selfattn_bio.process import available_cores
@@ -219,8 +219,7 @@ def with_precision(run: RunFile, checkpoints: Path | None = None) -> RunFile:
 
 def keep_precision(run: RunFile, checkpoints: Path) -> None:
     """Write the precision of a run to the folder of its checkpoints, for `with_precision`."""
-    with whole_file(checkpoints / PRECISION_FILE) as path:
-        path.write_text(f"{run.training.precision}\n", encoding="utf-8")
+    write_text(checkpoints / PRECISION_FILE, f"{run.training.precision}\n")
 
 
 def fast_precision() -> str:

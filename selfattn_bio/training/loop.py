@@ -19,10 +19,7 @@ from selfattn_bio.log import Progress
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.dry_run import choose_threads
 from selfattn_bio.training.finalize import write_model
-from selfattn_bio.training.hardware import (
-    keep_precision,
-    max_of_all,
-)
+from selfattn_bio.training.hardware import keep_precision, max_of_all
 from selfattn_bio.training.messages import report_progress, report_start
 from selfattn_bio.training.resume import (
     CheckpointFolder,

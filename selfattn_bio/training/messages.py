@@ -123,8 +123,5 @@ def _progress_line(trainer: Trainer) -> str:
         )
     left = seconds / history.step * (max_steps - history.step)
     unit = trainer.data.corpus.alphabet.unit
-    parts += [
-        f"{history.letters / seconds:,.0f} {unit}/s",
-        f"at most {duration(left)} left",
-    ]
+    parts += [f"{history.letters / seconds:,.0f} {unit}/s", f"at most {duration(left)} left"]
     return " | ".join(parts)

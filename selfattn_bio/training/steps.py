@@ -51,12 +51,7 @@ class Steps:
     shows_records: ClassVar[bool] = True
 
     def __init__(
-        self,
-        fabric: Fabric,
-        data: TrainingData,
-        network: Any,
-        collate: Collation,
-        loss: Loss,
+        self, fabric: Fabric, data: TrainingData, network: Any, collate: Collation, loss: Loss
     ) -> None:
         self.fabric, self.data, self.network = fabric, data, network
         self.collate, self.loss = collate, loss

@@ -21,7 +21,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.log import LOG
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY
@@ -282,8 +282,7 @@ class Trainer:
             path = checkpoints_of(self.output) / f"not-finite-{step:09d}.txt"
             named = f"{len(ids)}, listed in {path}"
             if self.fabric.is_global_zero:
-                with whole_file(path) as temporary:
-                    temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+                write_text(path, "".join(f"{name}\n" for name in ids))
         return TrainingError(
             f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
             f"(records: {named})",

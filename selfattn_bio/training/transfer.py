@@ -81,9 +81,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     for key, value in _keys_that_must_agree(run).items():
         if of_parent.get(key) != value:
             raise RunFileError(
-                f"{key} is {value}, but the parent has {of_parent.get(key)}",
-                place=place,
-                hint=hint,
+                f"{key} is {value}, but the parent has {of_parent.get(key)}", place=place, hint=hint
             )
     theirs = parent.state_dict()
     ours = network.state_dict()

@@ -16,7 +16,7 @@ import numpy as np
 from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG, logging_from
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.policy import policy_of
@@ -55,8 +55,7 @@ class Proposal:
     def save(self, path: str | Path | None = None) -> Path:
         """Write the text, and the JSON Schema that its first line names; return the path."""
         path = self.path if path is None else Path(path)
-        with whole_file(path) as temporary:
-            temporary.write_text(self.text, encoding="utf-8")
+        write_text(path, self.text)
         write_schema(path.with_name(NAME))
         return path
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import tomllib
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +296,7 @@ def write_gradients(folder, environment, sharded, merged, output):
         save_file(gradients, output)
 
 
+@cache
 def gradients_of(folder, processes=1, *, sharded=False, merged=False):
     """Return the gradients of the first step, computed by `processes` processes."""
     output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"

@@ -106,7 +106,9 @@ def test_multilabel_with_missing_labels(workshop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["huber", "poisson"])  # mse is that of several objectives
+@pytest.mark.parametrize(  # mse is that of several objectives
+    "loss", ["huber", pytest.param("poisson", marks=pytest.mark.long)]
+)
 def test_regression(workshop, loss):
     rng = np.random.default_rng(2)
     rows, counts = random_rows(450, rng, 80), rng.integers(0, 4, 450)

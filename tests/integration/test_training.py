@@ -69,7 +69,9 @@ def test_training_learns_planted_motif(planted, tmp_path, model, caplog):
     assert (logits[10:] > logits[:10]).all()
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.long)]
+)
 def test_half_precisions_learn(planted, tmp_path, precision):
     model = st.fit(planted, with_training(precision=precision), tmp_path / "model")
     assert best_auroc(model) > 0.95

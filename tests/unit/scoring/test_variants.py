@@ -221,7 +221,7 @@ def test_substitutions_of_a_protein(tmp_path, kind):
         values = output.value(scorer.outputs(windows))
         effects = found.table[f"effect_{name}" if name else "effect"]
         np.testing.assert_allclose(effects, values[1:] - values[0], atol=1e-5)
-        assert found.plot("all", name).axes[1].images[0].get_array().shape == (20, 23)
+    assert found.plot("all", name).axes[1].images[0].get_array().shape == (20, 23)
     assert len(score_substitutions(scorer, path, "p2:3-4").table) == 2 * 19
     with pytest.raises(GenomeError, match=r"no sequence 'q' in the file \(it has p\|1, p2\)"):
         score_substitutions(scorer, path, "q")

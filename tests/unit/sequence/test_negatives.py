@@ -181,6 +181,7 @@ def used(code: str, cache: Path) -> tuple[str, int]:
     return letters, int(hits)
 
 
+@pytest.mark.long  # three processes import numba
 def test_only_the_first_process_compiles(tmp_path: Path) -> None:
     letters, hits = used(USE, tmp_path / "cache")
     assert hits == 0
