@@ -14,14 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.genome import (
-    AnyNegatives,
-    GenomeNegatives,
-    Label,
-    NumberTrack,
-    TrackTarget,
-    Windows,
-)
+from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
 from selfattn_bio.config.section import (
     MAX_PROTEIN_K,
     Names,
@@ -246,19 +239,13 @@ class Data(Section):
     @property
     def track_files(self) -> Paths:
         """Return the files of all tracks."""
-        paths = (track.path for track in self.tracks.values())
-        return tuple(
-            file for path in paths for file in ((path,) if isinstance(path, str) else path)
-        )
+        return tuple(file for track in self.tracks.values() for file in track.files)
 
     @property
     def track_columns(self) -> dict[str, list[str]]:
         """Return the target columns of each track, in order."""
         width = getattr(self.windows, "width", None)
-        return {
-            name: track.columns(name, width) if isinstance(track, NumberTrack) else [name]
-            for name, track in self.tracks.items()
-        }
+        return {name: track.columns(name, width) for name, track in self.tracks.items()}
 
     @property
     def may_bring_columns(self) -> bool:

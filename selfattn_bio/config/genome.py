@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -238,7 +238,23 @@ def _expand(paths: Paths) -> Paths:
     return tuple(found)
 
 
-class NumberTrack(Section):
+class TrackSection(Section):
+    """Common settings of tracks; the target column is NAME by default."""
+
+    kind: str
+    path: Any
+
+    @property
+    def files(self) -> Paths:
+        """Return the files of the track."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    def columns(self, name: str, width: int | None) -> list[str]:
+        """Return the columns of a track, for windows of `width` bp (None if widths differ)."""
+        return [name]
+
+
+class NumberTrack(TrackSection):
     """Use numbers along the genome as target columns.
 
     The column of one file is NAME. Of several files, each column has the name of its file without
@@ -280,7 +296,6 @@ class NumberTrack(Section):
             yield "gini_std compares the files of a track; give two or more, and no bin"
 
     def columns(self, name: str, width: int | None) -> list[str]:
-        """Return the columns of a track, for windows of `width` bp (None if widths differ)."""
         stems = [re.sub(r"\.\w+(\.b?gz)?$", "", Path(path).name) for path in self.path]
         names, length = stems if len(stems) > 1 else [name], self.width or width
         if not self.bin or not length:
@@ -288,7 +303,7 @@ class NumberTrack(Section):
         return [f"{each}_{i}" for each in names for i in range(length // self.bin)]
 
 
-class LetterTrack(Section):
+class LetterTrack(TrackSection):
     """Label each position from a number, as target column NAME.
 
     The label is 1 from `threshold` upwards, 0 below, and - where there is no number.
@@ -309,7 +324,7 @@ class LetterTrack(Section):
     threshold: float = 0.5
 
 
-class FeatureTrack(Section):
+class FeatureTrack(TrackSection):
     """Label each position by GFF type, as target column NAME.
 
     If several of the named types cover a position, the last one in `classes` is used.

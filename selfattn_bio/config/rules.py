@@ -340,7 +340,8 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
         )
     if not run.objective.allows_privacy:
         yield f"objective.kind {run.objective.kind!r} cannot be used with [privacy]"
-    for name in ("classes", "center", "scale"):
+    normaliser = ["normaliser"] * getattr(run.objective, "is_normalised", False)
+    for name in ("classes", "center", "scale", *normaliser):
         if getattr(run.objective, name, None) == ():
             yield (
                 f"objective.{name} is required with [privacy]: values computed from the "

@@ -12,14 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from selfattn_bio.config.data import Data, Partner
@@ -144,7 +137,7 @@ class RunFile(Section):
 
     @field_validator("objective")
     @classmethod
-    def _name_tracks(cls, objective: AnyObjective, info: ValidationInfo) -> AnyObjective:
+    def _name_tracks(cls, objective: AnyObjective, info: Any) -> AnyObjective:
         """Replace the names of tracks in [objective] columns by their columns."""
         data = info.data.get("data")
         return objective.with_tracks(data.track_columns) if data else objective

@@ -292,11 +292,8 @@ def _numbers(
     widths, bin_ = (around["end"] - around["start"]).unique(), section.bin
     if bin_ and (len(widths) > 1 or widths[0] % bin_):
         width = f"{widths[0]}" if len(widths) == 1 else f"{widths.min()} to {widths.max()}"
-        raise IntervalError(
-            f"windows of {width} bp cannot be divided into bins of {bin_} bp",
-            place=section.path[0],
-            hint='Use windows of kind "centered", or another bin',
-        )
+        text = f"windows of {width} bp cannot be divided into bins of {bin_} bp"
+        _fail(text, section.path[0], 'Use windows of kind "centered", or another bin')
     number = widths[0] // bin_ if bin_ else 1
     found = np.empty((len(table), len(section.path), number), np.float32)
     for column, path in enumerate(section.path):
@@ -317,12 +314,10 @@ def _differ(numbers: pd.DataFrame, table: pd.DataFrame, least: float) -> Bools:
     values = numbers.to_numpy(np.float64)
     if np.isnan(values).any():
         row, column = np.argwhere(np.isnan(values))[0]
-        window = windows.id_of(*table.loc[row, ["chrom", "start", "end", "strand"]])
-        raise IntervalError(
-            f"window {window} has no data in track {numbers.columns[column]!r}, so gini_std cannot "
-            "compare its tracks",
-            place=f"{table['path'][row]}:{table['line'][row]}",
-            hint="Set missing = 0 if positions without data have no signal",
+        _fail(
+            f"track {numbers.columns[column]!r} has no data here, so gini_std cannot compare it",
+            f"{table['path'][row]}:{table['line'][row]}",
+            "Set missing = 0 if positions without data have no signal",
         )
     if (means := values.mean(axis=0)).min() <= 0:
         name = numbers.columns[means.argmin()]

@@ -43,12 +43,7 @@ from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
-ANSWERS: dict[str, AnswerKind] = {
-    "mse": "number",
-    "huber": "robust",
-    "poisson": "count",
-    "cosine_mse": "number",
-}
+ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
 LEVELS = 101  # quantiles of each column that are stored for normalisation
 LEAST_ACROSS = 3  # columns for a correlation across columns
 
@@ -308,7 +303,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def answer_kind(self) -> AnswerKind:  # type: ignore[override]
-        return ANSWERS[self.section.loss]
+        return ANSWERS.get(self.section.loss, "number")
 
     def output_targets(self, targets: NDArray) -> NDArray:
         """Return standardised numbers; counts are returned unchanged."""

@@ -124,8 +124,8 @@ path = ['atac/a.bw', 'part.bw'] => part.bw: the track has no chromosome 'chr2' (
     Remove its intervals, or set missing = 0 if it has no signal
 path = ['atac/a.bw', 'more/a.bw'] => run.toml:1: [data] two tracks have the name 'a'; rename a file
 path = 'none/*.bw' => run.toml:5: [data.tracks.atac] no file matches 'none/*.bw'
-path = ['atac/a.bw', 'gaps.bw'], gini_std = 0 => p.narrowPeak:1: window chr1:240-360(+) has no data
-    in track 'gaps', so gini_std cannot compare its tracks. Set missing = 0 if
+path = ['atac/a.bw', 'gaps.bw'], gini_std = 0 => p.narrowPeak:1: track 'gaps' has no data here, so
+    gini_std cannot compare it. Set missing = 0 if
 path = ['atac/a.bw', 'zero.bw'], gini_std = 0 => track 'zero' has no signal in the windows. Remove
 path = 'atac/*.bw', gini_std = 9 => no window differs so much between tracks. Lower gini_std
 path = 'atac/a.bw', gini_std = 0 => gini_std compares the files of a track; give two or more
