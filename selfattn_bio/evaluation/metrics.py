@@ -41,6 +41,8 @@ RANGES = OF_CALLS | {  # of all metrics with a range
     "spearman": (-1, 1),
     "r2": (-np.inf, 1),
     "mse": (0, np.inf),
+    "jsd": (0, np.sqrt(np.log(2))),
+    "jsd_replicates": (0, np.sqrt(np.log(2))),
 }
 TITLES = {  # in the order of tables; other metrics are shown with their names
     "auroc": "AUROC",
@@ -64,9 +66,13 @@ TITLES = {  # in the order of tables; other metrics are shown with their names
     "macro_f1": "macro F1",
     "bits_per_letter": "bits per letter",
     "mean": "mean of the parts",
+    "jsd": "JS distance of profiles",
+    "jsd_replicates": "JS distance of pseudo-replicates",
 }
 ANY_VALUE = (-np.inf, np.inf)
-LOWER_IS_BETTER = frozenset({"brier", "ece", "mse", "perplexity", "bits_per_letter"})
+LOWER_IS_BETTER = frozenset(
+    {"brier", "ece", "mse", "perplexity", "bits_per_letter", "loss", "jsd", "jsd_replicates"}
+)
 
 
 def title_of(metric: str) -> str:

@@ -311,10 +311,7 @@ class Objective(ABC, Generic[SectionT]):
     def read_batches(
         self, scorer: Reader, inputs: Sequence[Any]
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
-        """Yield the outputs of `read` in batches, with the row numbers of each batch.
-
-        A caller can stop between two batches.
-        """
+        """Yield row numbers and outputs of batches; a caller can stop between two of them."""
         for rows in scorer.batches(inputs):
             yield rows, self.read(scorer, [inputs[i] for i in rows])
 
@@ -347,6 +344,10 @@ class Objective(ABC, Generic[SectionT]):
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each class or column; by default none."""
         return lambda rows: {}
+
+    def shown(self, predictions: Any, examples: Examples) -> list[dict[str, Any]]:
+        """Return values of a few test examples for the report; by default none."""
+        return []
 
     def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
         """Return the columns of predictions in the tables of `evaluate`, one value per example."""

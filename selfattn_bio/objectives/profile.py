@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
-from scipy.special import rel_entr
+from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 from selfattn_bio import config
@@ -31,6 +31,7 @@ from selfattn_bio.objectives.base import (
     Examples,
     Measurer,
     Objective,
+    OutputMeasurer,
     Predictions,
     Reader,
 )
@@ -42,8 +43,10 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.tracks import read_track
 from selfattn_bio.split_names import SPLIT_NAMES
 
+LEAST_COUNT = 0.01  # lowest expected count of a record
 LEAST_BIAS = 0.01  # lowest bias of a base, as a fraction of the mean of its window
 MEASURED = 256  # records whose profiles are compared at a time
+SHOWN = 3  # records in the figure of profiles
 
 
 class Profile(Objective[config.ProfileObjective], kind="profile"):
@@ -208,15 +211,22 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     # ------------ predictions
     def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:
-        """Return the records, with their log counts."""
+        """Return the records with their log counts; outputs get the bias."""
         counts = {
             f"true.{name}": self._truth(targets, column)
             for column, name in enumerate(self.section.tracks)
         }
-        return Examples(records[["id"]].assign(**counts), targets)
+        return Examples(records[["id"]].assign(**counts), targets, partial(self.joined, targets))
+
+    def joined(self, targets: NDArray, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add the bias of n records to their outputs (n, S W, 2 T)."""
+        if not self.section.bias:
+            return outputs
+        flat = torch.from_numpy(self.flat(targets))
+        return with_bias(torch.from_numpy(outputs), flat[:, 1]).numpy()
 
     def predictions(self, outputs: Array) -> Array:
-        """Return the outputs, without the bias, unchanged."""
+        """Return the outputs unchanged."""
         return outputs
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
@@ -224,59 +234,86 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return self.measurer(predictions, targets)(np.arange(len(targets)))
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
-        """Return a function from rows to the metrics of these records, with the bias added.
+        """Return a function from rows to the metrics of these records.
 
-        They are the loss, the mean Jensen-Shannon distance of profiles, the distance between two
-        random halves of the counts, and correlations of log counts.
+        They are the loss, the mean Jensen-Shannon distance of profiles, that between two random
+        halves of the counts, and the metrics of regression for log counts, as means over tracks.
         """
+        measured = self._measured(predictions, targets)
+
+        def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
+            each = [of_track(rows) for of_track in measured]
+            found = {name: _mean(np.array([of[name] for of in each])) for name in each[0]}
+            return found | {"loss": found["loss"] * len(each)}  # the loss is a sum
+
+        return of_rows
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        measured = dict(zip(self.section.tracks, self._measured(predictions, targets), strict=True))
+        return lambda rows: {
+            (name, metric): value
+            for name, of_track in measured.items()
+            for metric, value in of_track(rows).items()
+        }
+
+    def _measured(self, predictions: Predictions, targets: NDArray) -> list[Measurer]:
+        """Return the measurer of each track."""
         values, loss = np.asarray(predictions, np.float32), ProfileLoss(self)
         parts = []
         for start in range(0, len(targets), MEASURED):
             rows = slice(start, start + MEASURED)
-            observed = torch.from_numpy(self._flat(targets[rows]))
+            observed = torch.from_numpy(self.flat(targets[rows])[:, 0])
             terms = loss.terms(torch.from_numpy(values[rows]), observed)
-            counts = observed[:, 0].double().numpy()
+            counts = observed.double().numpy()
+            profile = terms.log_profile.double().exp().numpy()
             one, other = halves(counts, np.random.default_rng(start))
             with np.errstate(invalid="ignore"):  # NaN for records without counts
-                distances = (
-                    jensenshannon(terms.log_profile.double().exp().numpy(), counts, axis=-1),
-                    jensenshannon(one, other, axis=-1),
-                )
-            log_counts = terms.log_count.numpy(), np.log1p(counts.sum(-1))
-            parts.append((loss.of_terms(terms)[:, None].numpy(), *distances, *log_counts))
-        total, distance, replicates, predicted, true = map(np.concatenate, zip(*parts, strict=True))
+                distances = [
+                    jensenshannon(*pair, axis=-1) for pair in ((profile, counts), (one, other))
+                ]
+            logs = terms.log_count.numpy(), np.log1p(counts.sum(-1))
+            parts.append(np.stack((loss.of_terms(terms).numpy(), *distances, *logs)))
+        columns = np.concatenate(parts, axis=1)  # (5, n, T)
 
-        def measured(rows: NDArray[np.int64]) -> dict[str, float]:
-            return {
-                "loss": float(total[rows].mean()),
-                "jsd": _mean(distance[rows]),
-                "jsd_replicates": _mean(replicates[rows]),
-                **{
-                    name: _mean(
-                        np.array(
-                            [
-                                METRICS[name](*of)
-                                for of in zip(predicted[rows].T, true[rows].T, strict=True)
-                            ]
-                        )
-                    )
-                    for name in ("pearson", "spearman")
-                },
-            }
+        def of_rows(rows: NDArray[np.int64], track: int) -> dict[str, float]:
+            total, distance, replicates, predicted, true = columns[:, rows, track]
+            means = {"loss": total, "jsd": distance, "jsd_replicates": replicates}
+            correlations = {name: metric(predicted, true) for name, metric in METRICS.items()}
+            return {name: _mean(each) for name, each in means.items()} | correlations
 
-        return measured
+        return [partial(of_rows, track=track) for track in range(len(self.section.tracks))]
 
-    def _flat(self, targets: NDArray) -> NDArray[np.float32]:
+    def flat(self, targets: NDArray) -> NDArray[np.float32]:
         """Return the counts and bias of the predicted bases, (n, K, T, S W)."""
-        return self._middles(targets).reshape(
-            len(targets),
-            -1,
-            len(self.section.tracks),
-            self.section.num_strands * self.section.width,
-        )
+        section = self.section
+        shape = -1, len(section.tracks), section.num_strands * section.width
+        return self._middles(targets).reshape(len(targets), *shape)
+
+    def shown(
+        self, predictions: Predictions, examples: Examples
+    ) -> list[dict[str, str | list[float]]]:
+        """Return observed and predicted counts of three records with median and more counts.
+
+        Returns
+        -------
+        One entry per record and track: id, track, and both counts per base, (S W,).
+        """
+        values, counts = np.asarray(predictions, np.float64), self.flat(examples.targets)[:, 0]
+        order = np.argsort(counts.sum((1, 2)), kind="stable")
+        rows = order[np.linspace(len(order) // 2, len(order) - 1, SHOWN).astype(int)]
+        return [
+            {
+                "id": str(examples.table["id"].iloc[row]),
+                "track": name,
+                "observed": counts[row, track].tolist(),
+                "predicted": expected_counts(values[row])[:, track].round(4).tolist(),
+            }
+            for row in dict.fromkeys(rows.tolist())
+            for track, name in enumerate(self.section.tracks)
+        ]
 
     def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
-        """Return the predicted log counts, without the bias."""
+        """Return the predicted log counts."""
         counts = np.asarray(predictions)[:, 0, len(self.section.tracks) :]
         return dict(zip(self.section.tracks, counts.T, strict=True))
 
@@ -286,7 +323,7 @@ class Terms(NamedTuple):
 
     Fields are the negative log-likelihood of the counts under the multinomial distribution and the
     error of the log counts, both (B, ..., T); the log probabilities, (B, ..., T, S W); and the
-    predicted log counts, (B, ..., T). Profiles and counts include the bias.
+    predicted log counts, (B, ..., T).
     """
 
     likelihood: Tensor
@@ -311,43 +348,51 @@ class ProfileLoss(Loss):
 
     def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         """Return inputs and targets (B, K, T, S W)."""
-        return Batch(tokens, torch.from_numpy(self.objective._flat(targets)), len(targets))
+        return Batch(tokens, torch.from_numpy(self.objective.flat(targets)), len(targets))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, S W, 2 T) with targets (B, K, T, S W)."""
-        return self.of_terms(self.terms(outputs.float(), targets[:, None])).mean(1).sum()
+        counts, *bias = targets[:, None].unbind(2)
+        outputs = with_bias(outputs.float(), *bias) if bias else outputs.float()
+        return self.of_terms(self.terms(outputs, counts)).mean(1).sum()
 
     def of_terms(self, terms: Terms) -> Tensor:
-        """Return the loss of each record, (B, ...)."""
+        """Return the loss of each track, (B, ..., T)."""
         scale = terms.error.new_tensor(self.section.scale)
-        return (terms.likelihood / scale + self.section.counts_weight * terms.error**2).sum(-1)
+        return terms.likelihood / scale + self.section.counts_weight * terms.error**2
 
-    def terms(self, outputs: Tensor, targets: Tensor) -> Terms:
-        """Return the terms for outputs (B, ..., S W, 2 T) and targets (B, ..., K, T, S W)."""
+    def terms(self, outputs: Tensor, counts: Tensor) -> Terms:
+        """Return the terms for outputs (B, ..., S W, 2 T) and counts (B, ..., T, S W)."""
         logits, log_counts = outputs.transpose(-1, -2).chunk(2, -2)  # (B, ..., T, S W)
-        log_count, counts = log_counts[..., 0], targets.select(-3, 0)
-        if self.section.bias:
-            logits, log_count = with_bias(logits, log_count, targets.select(-3, 1))
         log_profile, total = logits.log_softmax(-1), counts.sum(-1)
         constant = torch.lgamma(counts + 1).sum(-1) - torch.lgamma(total + 1)
         likelihood = constant - (counts * log_profile).sum(-1)
+        log_count = log_counts[..., 0]
         return Terms(likelihood, log_count - total.log1p(), log_profile, log_count)
 
     def measure_outputs(self, outputs: Any, targets: NDArray) -> dict[str, float]:
-        return self.objective.measure(np.asarray(outputs), targets)
+        joined: Any = self.objective.joined(targets, np.asarray(outputs, np.float32))
+        return self.objective.measure(joined, targets)
 
 
-def with_bias(logits: Tensor, log_count: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Add a bias track (..., T, N) to logits (..., T, N) and log counts (..., T).
+def with_bias(outputs: Tensor, bias: Tensor) -> Tensor:
+    """Add bias tracks (..., T, S W) to outputs (..., S W, 2 T).
 
     The logarithm of the bias is added to the logits, and the counts of network and bias add up. A
     track without bias has only zeros, and its outputs are unchanged.
     """
-    total = bias.sum(-1)
+    logits, log_counts = outputs.transpose(-1, -2).chunk(2, -2)
+    total = bias.sum(-1, keepdim=True)
     least = LEAST_BIAS * bias.mean(-1, keepdim=True) + torch.finfo(bias.dtype).tiny
-    log_bias = torch.where(total[..., None] > 0, bias.maximum(least).log(), 0.0)
-    joined = torch.logaddexp(log_count, total.log1p())
-    return logits + log_bias, torch.where(total > 0, joined, log_count)
+    logits = logits + torch.where(total > 0, bias.maximum(least).log(), 0.0)
+    log_counts = torch.where(total > 0, torch.logaddexp(log_counts, total.log1p()), log_counts)
+    return torch.cat((logits, log_counts), -2).transpose(-1, -2)
+
+
+def expected_counts(outputs: Array) -> Array:
+    """Convert outputs (..., S W, 2 T) to the expected counts of each base, (..., S W, T)."""
+    logits, log_counts = np.split(np.asarray(outputs, np.float64), 2, axis=-1)
+    return softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
 
 
 def halves(counts: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -26,15 +26,18 @@ from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.multiclass import Multiclass
 from selfattn_bio.objectives.numbers import Multilabel, Regression
+from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import plots, target_plots
 from selfattn_bio.report.class_figures import binary_figures, bins_figures
 from selfattn_bio.report.figures import SIZE, Drawing, draw_figure
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.target_figures import (
+    TALL,
     labels_figures,
     multiclass_figures,
     multilabel_figures,
+    numbers_figures,
     regression_figures,
 )
 from selfattn_bio.report.words import baseline_sentence, classifier_name, figure, percent, ranked
@@ -156,6 +159,26 @@ def _(objective: Several, tested: Tested) -> list[Drawing]:
         drawing
         for name, part in objective.parts.items()
         for drawing in own_figures(part, replace(tested, part=name))
+    ]
+
+
+@own_figures.register
+def _(objective: Profile, tested: Tested) -> list[Drawing]:
+    section, shown = objective.section, tested.results.metrics["shown"]
+    panels = [each for each in shown if each["track"] == next(iter(section.tracks))]
+    below = ", with the reverse strand below 0" if section.num_strands > 1 else ""
+    return [
+        tested.show(
+            "profiles",
+            "Observed and predicted profiles",
+            "Counts per base in the middle of three test records, with median to highest counts"
+            f"{below}. Grey: observed; line: predicted.",
+            "Three records are examples. The table of metrics has the mean distance of all.",
+            partial(target_plots.draw_profiles, panels, section.num_strands),
+            size=TALL,
+            panels=len(panels),
+        ),
+        *numbers_figures(tested, tuple(section.tracks)),
     ]
 
 

@@ -314,7 +314,11 @@ def _spread(
 
 def regression_figures(objective: Regression, tested: Tested) -> list[Drawing]:
     """Draw observed and predicted values and residuals of the first columns, and all columns."""
-    columns = objective.section.columns
+    return numbers_figures(tested, objective.section.columns)
+
+
+def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
+    """Draw observed and predicted values of the first columns, and the metrics of all."""
     drawings = []
     for number, column in enumerate(columns[:MAX_COLUMNS]):
         ending, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)

@@ -54,6 +54,26 @@ def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str 
     ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
 
 
+def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, axes: Any) -> None:
+    """Draw observed and predicted counts per base of one record in each of the axes.
+
+    `shown` are entries of `Profile.shown`. The reverse strand is drawn below 0.
+    """
+    for ax, each in zip(np.atleast_1d(axes), shown, strict=True):
+        for sign, observed, predicted in zip(
+            (1, -1),
+            np.array_split(each["observed"], strands),
+            np.array_split(each["predicted"], strands),
+            strict=False,
+        ):
+            at = np.arange(len(observed)) - len(observed) // 2
+            ax.vlines(at, 0, sign * observed, color=MUTED, linewidth=0.8)
+            ax.plot(at, sign * predicted, color=MODEL, linewidth=0.9)
+        ax.set(xlabel="bp from the middle", ylabel="counts")
+        ax.set_title(f"{each['track']}, {each['id']}", fontsize=7.5, loc="left")
+        ax.label_outer()
+
+
 def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
     """Draw observed minus predicted values against predicted ones.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.baselines import Baseline, suitable
@@ -24,6 +24,7 @@ from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.points import Bins
+from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
@@ -139,6 +140,8 @@ def fit_baselines(
     predictions: dict[str, dict[str, Any]]
     if isinstance(objective, BinsOfPoints):
         predictions = bin_predictions(alphabet, letters, targets, objective.section.bin)
+    elif isinstance(objective, Profile):
+        predictions = profile_predictions(objective, alphabet, letters, targets)
     elif isinstance(objective, LanguageModel):
         predictions = language_predictions(objective, tokenizer_of(task), letters)
     else:
@@ -268,6 +271,46 @@ def _around_bins(letters: Letters, bins: Bins, size: int) -> list[NDArray[np.uin
         if len(window := row[max(0, middle - AROUND) : middle + AROUND]) > len(found[at]):
             found[at] = window
     return found
+
+
+def profile_predictions(
+    objective: Profile, alphabet: Alphabet, letters: Split, targets: Mapping[str, NDArray]
+) -> dict[str, dict[str, Any]]:
+    """Predict the mean profile of the training records, and counts by ridge regression of k-mers.
+
+    The 5-mers of both strands are counted. The penalty is chosen on the validation split. The
+    baseline `mean_profile` has the mean log count of the training records instead.
+
+    Returns
+    -------
+    Baseline name -> split (valid, test) -> predictions as from `Profile.read`, with the bias.
+    """
+    flat = {split: objective.flat(of) for split, of in targets.items()}  # (n, K, T, S W)
+    mean = np.log(flat["train"][:, 0].sum(0) + 1.0).T  # (S W, T)
+    logs = {
+        split: np.log1p((of[:, 0] - of[:, 1:].sum(1)).sum(-1).clip(0)) for split, of in flat.items()
+    }
+    profiles = KmerProfiles(alphabet, K)
+    x = {
+        split: profiles(rows) + profiles([alphabet.reverse_complement(row) for row in rows])
+        for split, rows in letters.items()
+    }
+    models = [Ridge(alpha=1 / penalty).fit(x["train"], logs["train"]) for penalty in PENALTIES]
+    best = min(models, key=lambda of: ((of.predict(x["valid"]) - logs["valid"]) ** 2).mean())
+    counts = {
+        "mean_profile": lambda split: np.broadcast_to(logs["train"].mean(0), logs[split].shape),
+        f"kmer{K}_ridge": lambda split: best.predict(x[split]).reshape(logs[split].shape),
+    }
+
+    def outputs(split: str, of: NDArray) -> NDArray[np.float32]:
+        shape = len(of), *mean.shape
+        parts = np.broadcast_to(mean, shape), np.broadcast_to(of[:, None], shape)
+        return objective.joined(targets[split], np.concatenate(parts, axis=-1, dtype=np.float32))
+
+    return {
+        name: {split: outputs(split, of(split)) for split in EVALUATED_SPLITS}
+        for name, of in counts.items()
+    }
 
 
 def language_predictions(

@@ -216,6 +216,8 @@ def compare(
     sizes = {name: candidate.size() for name, candidate in candidates.items()}
     metrics = summarise(objective, classifiers, truth, task.evaluation, units, sizes)
     best = metrics["differences"]["best_baseline"]
+    if few := objective.shown(classifiers["model"].predictions["test"], examples["test"]):
+        metrics["shown"] = few
     if objective.is_labelled:
         shown = {name: classifiers[name] for name in ("model", best) if name}
         metrics["groups"] = _groups(run, records, task, shown, truth["test"], units["test"])

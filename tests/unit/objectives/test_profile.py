@@ -59,8 +59,9 @@ def test_metrics_formulas():
     counts = RNG.poisson(2, (6, 1, 2, 2, 10)).astype(np.float32)
     counts[0, 0, 0] = 0  # a record without counts has no profile
     outputs = RNG.normal(size=(6, 20, 4)).astype(np.float32)
-    found, distances, correlations = objective.measure(outputs, counts), [], []
+    found, means, correlations = objective.measure(outputs, counts), [], []
     for track in range(2):
+        distances = []
         for row, true in zip(outputs, counts, strict=True):
             p, q = np.exp(row[:, track]), true[0, track].ravel()
             if q.sum():
@@ -69,8 +70,9 @@ def test_metrics_formulas():
                 each = [np.sum(x[x > 0] * np.log(x[x > 0] / m[x > 0])) for x in (p, q)]
                 distances.append(np.sqrt(sum(each) / 2))
         true = np.log1p(counts[:, 0, track].sum((1, 2)))
+        means.append(np.mean(distances))
         correlations.append(np.corrcoef(outputs[:, 0, 2 + track], true)[0, 1])
-    assert found["jsd"] == pytest.approx(np.mean(distances), rel=1e-5)
+    assert found["jsd"] == pytest.approx(np.mean(means), rel=1e-5)
     assert found["pearson"] == pytest.approx(np.mean(correlations), rel=1e-5)
     assert found["jsd_replicates"] > 0
     some = objective.measurer(outputs, counts)(np.array([1, 1, 3]))
@@ -87,9 +89,9 @@ def test_views_move_counts_and_swap_strands():
     counts = np.arange(20, dtype=np.float32).reshape(1, 1, 2, 10)  # + has 0 to 9, - has 10 to 19
     targets = np.empty(1, object)
     targets[0] = counts
-    flat = objective._flat(objective.targets_of_views(targets, [(1, 9, False)]))
+    flat = objective.flat(objective.targets_of_views(targets, [(1, 9, False)]))
     assert flat.ravel().tolist() == [3, 4, 5, 6, 13, 14, 15, 16]
-    other = objective._flat(objective.targets_of_views(targets, [(1, 9, True)]))
+    other = objective.flat(objective.targets_of_views(targets, [(1, 9, True)]))
     assert other.ravel().tolist() == flat.ravel()[::-1].tolist()
 
 
@@ -118,14 +120,13 @@ def test_network_outputs(model, tracks):
 
 
 def test_bias_joins_logits_and_counts():
-    logits, log_count = torch.randn(2, 1, 6), torch.randn(2, 1)
-    bias = torch.rand(2, 1, 6) + 0.5
-    bias[1] = 0
-    joined, count = with_bias(logits, log_count, bias)
-    torch.testing.assert_close(joined[0], logits[0] + bias[0].log())
-    torch.testing.assert_close(count[0].exp(), log_count[0].exp() + bias[0].sum() + 1)
-    assert (joined[1] == logits[1]).all()
-    assert count[1] == log_count[1]
+    outputs, bias = torch.randn(2, 6, 2), torch.rand(2, 1, 6) + 0.5
+    outputs[..., 1], bias[1] = 1.5, 0
+    joined = with_bias(outputs, bias)
+    torch.testing.assert_close(joined[0, :, 0], outputs[0, :, 0] + bias[0, 0].log())
+    counts = outputs[0, :, 1].exp() + bias[0].sum() + 1
+    torch.testing.assert_close(joined[0, :, 1].exp(), counts)
+    assert (joined[1] == outputs[1]).all()
 
 
 def test_targets_of_files(tmp_path: Path):
