@@ -28,7 +28,9 @@ def tables(results: Sequence[Result], methods: Iterable[str]) -> Iterator[Table]
             f"Positions, grammar {name} ({len(group)} models; {fraction:.3f} of the positions are "
         )
         found.append(Table(f"{title}planted)", list(position_rows(group, methods))))
+    proteins = [each["motifs"] for each in explained.get("proteins", [])]
     found += [
+        Table("Motifs of proteins", list(protein_rows(proteins))),
         Table("Motifs", list(motif_rows(measured))),
         Table("Interactions between called sites", list(interaction_rows(measured))),
         Table("Controls, by seed", list(control_rows(groups))),
@@ -79,6 +81,19 @@ def motif_rows(measured: Groups) -> Iterator[Row]:
                 for title, key in keys.items()
             },
             "planted matrices found, by seed": f"{found} of {of[0]['wanted']}",
+        }
+
+
+def protein_rows(proteins: Iterable[Result]) -> Iterator[Row]:
+    """Return the planted patterns that are the consensus of a motif, for each seed."""
+    for seed, of in enumerate(proteins):
+        yield {
+            "seed": str(seed),
+            "planted patterns found": f"{of['found']} of {of['wanted']}",
+            "motif precision": f"{of['matrix_precision']:.3f}",
+            "site precision": f"{of['precision']:.3f}",
+            "site recall": f"{of['recall']:.3f}",
+            "motifs": ", ".join(f"`{each}`" for each in of["consensus"]),
         }
 
 

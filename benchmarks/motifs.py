@@ -1,6 +1,6 @@
 """Compare explanations with the truth: simulate sequences, train models, explain them.
 
-Five grammars (benchmarks/grammars/) have five models with different seeds each. A model whose test
+Six grammars (benchmarks/grammars/) have five models with different seeds each. A model whose test
 AUROC is below .92 is counted but not explained; controls are always explained. Methods are chosen
 on the grammars of `development`. Those of `final` have other motifs, are pinned by their sha256 and
 give the tables in docs/motifs_bench.md. The models of a grammar share its data and their split, so
@@ -16,6 +16,8 @@ folder results/bench_motifs/.
   motif matches it at Tomtom q < .01 (over the complete database). Motif precision is the fraction
   of motifs that match a planted one. "Motifs per match" is the number of such motifs per planted
   matrix that was found.
+- **Proteins**: a planted pattern is found if it is the consensus of a motif, so the width must be
+  right as well. Nothing else is measured for the grammar `proteins`.
 - **Interactions**: pairs of called sites on test positives that are no farther apart than the
   halves of a pair may be. AP is the average precision of the true pairs, ranked by epistasis or by
   their distance.
@@ -46,9 +48,9 @@ import torch
 from harness import ROOT, Page, Table, option, run
 from motif_tables import tables
 from numpy.typing import NDArray
-from planted_sites import Result, called_sites, matrices, planted, true_pairs
+from planted_sites import Result, called_sites, matrices, planted, residue_patterns, true_pairs
 from runs import kept, prepared, records_of, train, with_training
-from simulation import RECORDS, Grammar, read_grammar, settings_of, write_data
+from simulation import PROTEINS, RECORDS, Grammar, read_grammar, settings_of, write_data
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio import Study
@@ -84,7 +86,8 @@ PAGE = Page(
     "Summary: [motifs.md](motifs.md).\n\n"
     + "\n\n".join((__doc__ or "").strip().split("\n\n")[1:-1]),
 )
-NAMES = ("five", "twenty", "pair", "unlearnt", "none")
+PROTEIN_GRAMMAR = "proteins"
+NAMES = ("five", "twenty", "pair", "unlearnt", "none", PROTEIN_GRAMMAR)
 UNLEARNT = "unlearnt"  # the grammar whose pair is not an interaction
 SHUFFLED = "shuffled"  # the variant with these labels is the control
 SEEDS, GATE = 5, 0.92
@@ -96,6 +99,7 @@ PINNED = {  # sha256 of the final grammars
     "twenty": "2cbcea2611903324721dc3c2d4ac6cf98b39e51b7a83a9f0a41b32bc95bd23db",
     "pair": "99fbb87fbe365b46bbd328406189a32f5ae8b6ecbb42499c41a71a8fe88910f5",
     "unlearnt": "bd6103ad1e0ce75701874c1ab38910beda953e248ca6a2c69e172e6af935fe84",
+    "proteins": "ddc9297033aadc2e9b087d1ca0ce5d8e84df2da77e8d9e388f8ecccdd89ce91e",
     "none": "37ce1495355044cfd6582da89655be1c36182aacde67cdeedb9d505595d73055",
 }
 
@@ -231,7 +235,8 @@ def prepare(run: Run, seeds: int) -> None:
     """Write data, run file, corpus and split of a grammar."""
     data = run.base / "data"
     if not data.exists():
-        write_data(run.rules, data, records=400 if run.quick else RECORDS)
+        records = PROTEINS if run.grammar == PROTEIN_GRAMMAR else RECORDS
+        write_data(run.rules, data, records=400 if run.quick else records)
     values = with_training(
         settings_of(run.rules, data), seeds=seeds, **(QUICK if run.quick else {})
     )
@@ -250,7 +255,7 @@ def finished(run: Run) -> Result:
     }
     result["explained"] = bool(run.is_control or run.quick or result["auroc"] >= GATE)
     if result["explained"]:
-        if not run.is_control:
+        if not run.is_control and run.grammar != PROTEIN_GRAMMAR:
             found = {
                 name: run.kept(
                     f"letters-{method.name}",
@@ -313,6 +318,9 @@ def motifs(run: Run) -> Result:
     explained = run.study.explanation.ids
     files = run.study.files
     seqlets = read_bed(files.discovery_sites).rename(columns={"chrom": "id"})
+    if run.grammar == PROTEIN_GRAMMAR:
+        result |= called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
+        return result | residue_patterns(table["consensus"], run.rules)
     ppms = read_meme(files.matrices) if len(table) else {}
     return (
         result

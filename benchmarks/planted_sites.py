@@ -82,6 +82,17 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
     }
 
 
+def residue_patterns(found: Sequence[str], grammar: Grammar) -> Result:
+    """Count planted patterns that are the consensus of a motif, and motifs that are planted."""
+    wanted = set(grammar.motifs)
+    return {
+        "wanted": len(wanted),
+        "found": len(wanted & set(found)),
+        "matrix_precision": float(np.mean([each in wanted for each in found])) if len(found) else 0,
+        "consensus": sorted(found),
+    }
+
+
 def true_pairs(pairs: pd.DataFrame, ids: Sequence[str], truth: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which pairs of sites cover the two halves of one planted pair."""
     halves = truth[truth["pair"] != ""].reset_index(drop=True)

@@ -11,6 +11,10 @@ negative is made from a positive that is not in the data set, so records are ind
 - thinned: each site is kept with probability `keep`
 
 The bases of a site are sampled position by position from the probabilities of the motif.
+
+With `alphabet = "protein"`, motifs are patterns such as `PKK[KR]RKV`, sites are on one strand, and
+positions of a pattern with any residue keep the background, which has the composition of
+Swiss-Prot.
 """
 
 from __future__ import annotations
@@ -27,13 +31,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_folder
-from selfattn_bio.motifs import open_database
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.motifs import matrix_of, open_database
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 DATABASE, LENGTH, RECORDS = "jaspar:vertebrates", 200, 24_000
+PROTEIN_LENGTH, PROTEINS = 100, 4_000  # residues and records
+# percentages of the residues in Swiss-Prot, in the order of the alphabet
+COMPOSITION = np.fromstring(
+    "8.3 1.4 5.5 6.7 3.9 7.1 2.3 5.9 5.8 9.7 2.4 4.1 4.7 3.9 5.5 6.6 5.4 6.9 1.1 2.9", sep=" "
+)
 KINDS = ("shuffled", "thinned", "half_pair", "swapped_pair")  # in the order of the records
-ACGT = np.frombuffer(b"ACGT", np.uint8)
 STRANDS = {"+": "-", "-": "+"}
 Generator = np.random.Generator
 Row = NDArray[np.uint8]
@@ -77,6 +85,11 @@ class Grammar:
     rules: dict[str, Any]
 
     @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet; DNA if the grammar names none."""
+        return PROTEIN if self.rules.get("alphabet") == PROTEIN.name else DNA
+
+    @property
     def sites(self) -> dict[str, dict[str, Any]]:
         """Return the rules of [sites] by name."""
         return self.rules.get("sites", {})
@@ -107,10 +120,14 @@ class Grammar:
             else:
                 rule = self.sites[name]
                 blocks += [
-                    Block((Site(rule["motifs"], sample_strand(rng)),))
+                    Block((Site(rule["motifs"], self.strand(rng)),))
                     for _ in range(sample_integer(rule["number"], rng))
                 ]
         return blocks
+
+    def strand(self, rng: Generator) -> str:
+        """Sample a strand; proteins have one."""
+        return sample_strand(rng) if self.alphabet.has_complement else "+"
 
     def pair(self, name: str, rng: Generator) -> Block:
         """Sample a pair, with its bystander if it has one."""
@@ -179,10 +196,16 @@ def simulate(
     per planted site, sorted by record and start: id, start, end (0-based half-open), motif, strand,
     pair. `pair` is the name of a complete pair, else empty.
     """
-    rng, database = np.random.default_rng(seed), open_database(DATABASE)
-    ppms = {label: database[label] for label in grammar.motifs}
-    gc = grammar.rules["background"]["gc"]
-    chances = np.array([1 - gc, gc, gc, 1 - gc]) / 2
+    rng, alphabet = np.random.default_rng(seed), grammar.alphabet
+    if alphabet.has_complement:
+        database, length = open_database(DATABASE), LENGTH
+        ppms = {label: database[label] for label in grammar.motifs}
+        gc = grammar.rules["background"]["gc"]
+        chances = np.array([1 - gc, gc, gc, 1 - gc]) / 2
+    else:
+        length, chances = PROTEIN_LENGTH, COMPOSITION / COMPOSITION.sum()
+        ppms = {label: matrix_of(label, alphabet) for label in grammar.motifs}
+    own = np.frombuffer(alphabet.letters.encode(), np.uint8)
     negatives = grammar.rules["negatives"]
     fractions = {kind: negatives[kind]["fraction"] for kind in sorted(negatives, key=KINDS.index)}
     ends = np.rint(np.cumsum([0.5, *(fraction / 2 for fraction in fractions.values())]) * records)
@@ -190,11 +213,11 @@ def simulate(
     kinds = np.repeat(["positive", *fractions], numbers)
     digits = len(str(records))
     ids = [f"{kind}_{at:0{digits}d}" for kind, at in zip(kinds, _ranks(numbers), strict=True)]
-    letters, sites = np.empty((records, LENGTH), np.uint8), []
+    letters, sites = np.empty((records, length), np.uint8), []
     for row, kind in enumerate(kinds):
         is_positive = kind == "positive"
         blocks = grammar.positive(rng) if is_positive else grammar.negative(kind, rng)
-        letters[row] = ACGT[rng.choice(4, LENGTH, p=chances)]
+        letters[row] = own[rng.choice(len(own), length, p=chances)]
         placed = list(_plant(letters[row], blocks, ppms, rng))
         if kind == "shuffled":
             letters[row], placed = shuffle_letters(letters[row], 2, rng), []
@@ -227,17 +250,26 @@ def _plant(
         for site, gap in zip(block.sites, (*block.gaps, 0), strict=True):
             end = start + len(ppms[site.motif])
             if site.planted:
-                letters[start:end] = _sample_site(ppms[site.motif], site.strand, rng)
+                letters[start:end] = _sample_site(
+                    ppms[site.motif], site.strand, rng, letters[start:end]
+                )
                 pair = block.pair if is_complete and site.half else ""
                 yield start, end, site.motif, site.strand, pair
             start = end + gap
 
 
-def _sample_site(ppm: NDArray[np.float64], strand: str, rng: Generator) -> Row:
-    """Sample a site from (width, 4) probabilities: (width,) ASCII as the record reads."""
-    below = ppm.cumsum(axis=1)[:, :3]
+def _sample_site(ppm: NDArray[np.float64], strand: str, rng: Generator, before: Row) -> Row:
+    """Sample a site from (width, A) probabilities: (width,) ASCII as the record reads.
+
+    Proteins keep the residue before where any is possible.
+    """
+    size = ppm.shape[1]
+    alphabet = DNA if size == len(DNA.letters) else PROTEIN
+    below = ppm.cumsum(axis=1)[:, :-1]
     u = rng.random(len(ppm))[:, None] * ppm.sum(axis=1, keepdims=True)
-    site = ACGT[(u >= below).sum(axis=1)]
+    site = np.frombuffer(alphabet.letters.encode(), np.uint8)[(u >= below).sum(axis=1)]
+    if alphabet == PROTEIN:
+        return np.where(ppm.max(axis=1) > 1.5 / size, site, before)
     return DNA.reverse_complement(site) if strand == "-" else site
 
 
@@ -256,22 +288,26 @@ def write_data(grammar: Grammar, folder: Path, seed: int = 0, records: int = REC
 def settings_of(grammar: Grammar, folder: Path) -> dict[str, Any]:
     """Return the content of a run file for the data in a folder.
 
-    The model is a convolution of width 11 with pooling by 4, then the default encoder.
+    The model is a convolution of width 11 with pooling by 4, then the default encoder. For proteins
+    it has width 9 and one position per residue.
     """
+    is_dna = grammar.alphabet.has_complement
     stem = {"kind": "conv", "token_dim": 16, "kernel": 11, "pool": 4, "second_kernel": 3}
+    stem |= {} if is_dna else {"kernel": 9, "pool": 1}
     model = {"kind": "attention", "members": 1, "dropout": 0.0, "stem": stem}
     return {
         "title": grammar.rules["title"],
-        "data": {name: f"{folder}/{name}.fa.gz" for name in ("positives", "negatives")},
+        "data": {"alphabet": grammar.alphabet.name}
+        | {name: f"{folder}/{name}.fa.gz" for name in ("positives", "negatives")},
         "split": {"kind": "random"},
         "tokens": {"k": 1},
         "model": model | {"head": {"kind": "pooling", "parts": 1}},  # a motif may be anywhere
         "training": {
-            "max_steps": 1500,
+            "max_steps": 1500 if is_dna else 600,
             "learning_rate": 4e-3,
             "shift": 0,
-            "reverse_complement": True,
+            "reverse_complement": is_dna,
         },
-        "interpret": {"database": DATABASE},
+        "interpret": {"database": DATABASE} if is_dna else {},
         "variants": {},
     }

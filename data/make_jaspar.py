@@ -1,5 +1,7 @@
 """Make selfattn_bio/motifs/jaspar/: JASPAR 2026 CORE as MEME text, one file per taxonomic group.
 
+families.tsv.gz has the class and family of the factor of each matrix, which are those of TFClass.
+
     python -m venv throwaway && throwaway/bin/pip install pyjaspar==4.0.0
     throwaway/bin/python data/make_jaspar.py
 
@@ -45,6 +47,7 @@ def main() -> None:
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     database = jaspardb(release=RELEASE)
+    families = {}
     for group in GROUPS:
         motifs = sorted(
             database.fetch_motifs(collection="CORE", tax_group=[group]),
@@ -54,6 +57,15 @@ def main() -> None:
         path = output / f"{group}.meme.gz"
         path.write_bytes(gzip.compress(text.encode("ascii"), compresslevel=9, mtime=0))
         print(f"{path}: {len(motifs)} motifs")
+        families |= {motif.matrix_id: (motif.tf_class, motif.tf_family) for motif in motifs}
+    rows = [
+        "\t".join([matrix_id, *("::".join(dict.fromkeys(names or [])) for names in each)])
+        for matrix_id, each in sorted(families.items())
+    ]
+    text = "\n".join(["id\tclass\tfamily", *rows, ""])
+    path = output / "families.tsv.gz"
+    path.write_bytes(gzip.compress(text.encode("utf-8"), compresslevel=9, mtime=0))
+    print(f"{path}: {len(rows)} matrices")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class TrainingInterrupted(SelfAttnBioError):
 
 
 class DatabaseError(SelfAttnBioError):
-    """A motif database that is missing, or not MEME, JASPAR or TRANSFAC text."""
+    """A motif database that is missing, or in another format."""
 
 
 class ResultsError(SelfAttnBioError):

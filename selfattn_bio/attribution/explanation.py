@@ -27,14 +27,13 @@ from selfattn_bio.attribution.plot_regions import (
 )
 from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
-from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import check_replaceable, read_json, whole_folder
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
 from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
@@ -191,8 +190,8 @@ class Explanation:
         ----------
         database
             `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME,
-            JASPAR or TRANSFAC text. None or "none" for no matches. It must be given for DNA;
-            protein motifs are never matched.
+            JASPAR or TRANSFAC text; for proteins MEME text, or the patterns of ELM or PROSITE.
+            None or "none" for no matches. It must be given for DNA.
         caller
             `Modisco()` or `Clusters()` of `motifs.callers`. The default is modisco for DNA and
             clusters for protein.
@@ -227,8 +226,8 @@ class Explanation:
                 hint='Name that of the organism, such as database="jaspar:vertebrates", '
                 "or None for motifs without matches",
             )
-        is_matched = database and database != NO_DATABASE and alphabet.has_complement
-        known = open_database(database) if database and is_matched else {}
+        searched = database_of(database, alphabet)
+        known = open_database(searched, alphabet) if searched else {}
         caller = caller or build_caller(None, alphabet)
         patterns: list[SeqletPattern] = []
         targets: list[str] = []

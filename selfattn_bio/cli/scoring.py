@@ -287,8 +287,8 @@ def contacts(arguments: Namespace) -> None:
         "--motifs",
         required=True,
         metavar="FILE",
-        help="MEME, JASPAR or TRANSFAC file, plain or gz, or a database that ships, such as "
-        "jaspar:insects",
+        help="MEME, JASPAR or TRANSFAC file, prosite.dat or classes of ELM, plain or gz, or a "
+        "database that ships, such as jaspar:insects",
     ),
     path("--fasta", "sequences, plain, gz or bgzip", required=True, nargs="+"),
     option(

@@ -206,7 +206,7 @@ def motifs(arguments: Namespace) -> None:
     """Find motifs in the attributions of train and valid, and test the evidence on test records.
 
     Seqlets are grouped into motifs by the [interpret] caller (modisco, or clusters for proteins).
-    DNA motifs are compared with the [interpret] database by Tomtom. On test records, the hits of
+    Motifs are compared with the [interpret] database by Tomtom. On test records, the hits of
     each motif are tested for enrichment in positives, for their effect on the model when their
     bases are shuffled, and more (docs/interpretation_evidence.md).
 

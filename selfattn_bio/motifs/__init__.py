@@ -13,18 +13,20 @@ from typing import Literal
 
 import numpy as np
 from Bio import motifs as bio
-from Bio.Data import IUPACData
 from Bio.motifs import transfac
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.compression import open_uncompressed
-from selfattn_bio.config import MOTIF_DATABASES
+from selfattn_bio.config import MOTIF_DATABASES, NO_DATABASE
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import ArgumentError, DatabaseError
+from selfattn_bio.log import LOG
+from selfattn_bio.motifs.residues import matrices_of, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 
 SHIPPED = "jaspar:"
+RESIDUES = ("#ELM", '"Accession', "CC ", "ID ")  # starts of the files of ELM and PROSITE
 TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
 
 
@@ -35,7 +37,8 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     ----------
     name
         `jaspar:GROUP` for a database that ships with the package (JASPAR 2026 CORE), or a path to
-        MEME, JASPAR or TRANSFAC text.
+        MEME, JASPAR or TRANSFAC text; for proteins MEME text, the ELM table `elm_classes.tsv` or
+        `prosite.dat`.
     alphabet
         Alphabet of the motifs in a file; databases that ship are DNA.
 
@@ -58,13 +61,26 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
+def database_of(name: str | None, alphabet: Alphabet) -> str:
+    """Return the name of a database if it has motifs of the alphabet, otherwise "".
+
+    Protein motifs are matched only with files that say that they have protein motifs, because a
+    model of two inputs may read DNA and protein, and has one database.
+    """
+    if name in (None, "", NO_DATABASE) or (
+        not alphabet.has_complement and (name in MOTIF_DATABASES or alphabet_of(name) == DNA)
+    ):
+        return ""
+    return str(name)
+
+
 def shipped() -> Path:
     """Return the folder of the databases that ship with the package."""
     return Path(__file__).parent / "jaspar"
 
 
 def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
-    """Read a MEME, JASPAR or TRANSFAC file, plain or gz; the first line determines the format.
+    """Read a motif file, plain or gz; the first line determines the format.
 
     Returns
     -------
@@ -85,11 +101,32 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
         return read_counts(path, "JASPAR")
     if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
         return read_counts(path, "TRANSFAC")
-    formats = "MEME" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
+    if alphabet == PROTEIN and first.startswith(RESIDUES):
+        return read_residues(path)
+    formats = "MEME, ELM or PROSITE" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
     raise DatabaseError(
         f"not a motif database in {formats} format: it starts with {first[:40]!r}",
         place=f"{path}:1",
     )
+
+
+def read_residues(path: Path) -> dict[str, Floats]:
+    """Read the patterns of an ELM table or of PROSITE; a pattern may have several matrices.
+
+    Patterns that `matrices_of` cannot read are left out and logged.
+    """
+    motifs: dict[str, Floats] = {}
+    for label, pattern in read_patterns("\n".join(database_lines(path, "ELM or PROSITE"))):
+        try:
+            for number, form in enumerate(matrices_of(pattern, PROTEIN), start=1):
+                known = np.flatnonzero(form.max(axis=1) > form.min(axis=1))
+                name = f"{label} form {number}" if number > 1 else label
+                motifs |= {name: form[known[0] : known[-1] + 1]} if len(known) else {}
+        except ArgumentError as error:
+            LOG.warning(f"{path}: {label} is left out: {error}")
+    if not motifs:
+        raise DatabaseError("the motif database contains no motif", place=str(path))
+    return motifs
 
 
 def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
@@ -112,33 +149,23 @@ def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
 
 
 def of_consensus(text: str, alphabet: Alphabet = DNA) -> Floats:
-    """Return the probabilities of a consensus in IUPAC codes, (width, A).
+    """Return the probabilities of a consensus in IUPAC codes, or of a pattern, (width, A).
 
-    `of_consensus("TAW")` has T, A, and A or T with probability 1/2 each.
+    `of_consensus("TAW")` and `of_consensus("TA[AT]")` have T, A, and A or T with probability 1/2
+    each.
 
     Raises
     ------
     ArgumentError
-        If the text is empty or has a character that is no IUPAC code. X is none in DNA.
+        If the text is empty, has a character that is no IUPAC code (X is none in DNA), or several
+        forms (`residues.matrices_of`).
     """
-    dna, protein = IUPACData.ambiguous_dna_values, IUPACData.extended_protein_values
-    codes = {
-        code: [alphabet.letters.index(each) for each in of if each in alphabet.letters]
-        for code, of in (dna if alphabet.has_complement else protein).items()
-    }
-    if not text:
+    matrices = matrices_of(text, alphabet)
+    if not matrices:
         raise ArgumentError("a motif is empty text")
-    if alphabet.has_complement:
-        del codes["X"]  # Biopython reads it as N
-        codes["U"] = codes["T"]
-    if wrong := [code for code in text.upper() if not codes.get(code)]:
-        raise ArgumentError(
-            f"invalid character {wrong[0]!r} in motif {text!r} (expected {alphabet.description})"
-        )
-    matrix = np.zeros((len(text), len(alphabet.letters)))
-    for position, code in enumerate(text.upper()):
-        matrix[position, codes[code]] = 1 / len(codes[code])
-    return matrix
+    if len(matrices) > 1:
+        raise ArgumentError(f"motif {text!r} has {len(matrices)} forms; give each of them")
+    return matrices[0]
 
 
 def database_lines(path: Path, format_name: str) -> list[str]:
@@ -193,11 +220,11 @@ def meme_text(
     return "\n".join(blocks)
 
 
-def meme_alphabet(path: str | Path) -> Alphabet:
-    """Return the alphabet of the package that MEME text names; DNA if it names no other one."""
+def alphabet_of(path: str | Path) -> Alphabet:
+    """Return the alphabet of a motif file: that of MEME text; protein for ELM and PROSITE."""
     lines = database_lines(Path(path), "MEME")
     named = next((line.partition("=")[2].strip() for line in lines if "ALPHABET" in line), "")
-    return PROTEIN if named == PROTEIN.letters else DNA
+    return PROTEIN if named == PROTEIN.letters or "".join(lines[:1]).startswith(RESIDUES) else DNA
 
 
 def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, Floats]:

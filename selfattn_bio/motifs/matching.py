@@ -13,6 +13,7 @@ from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.motifs.families import families_of
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
@@ -253,31 +254,36 @@ TIE = 10  # matches with a p-value up to this factor above the smallest are name
 def match_label(row: Mapping[Hashable, Any]) -> str:
     """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
 
-    Matches that are nearly as good are named too: `BEAF-32 or Dref`. Empty if the q-value of the
-    best is MATCH_Q or more.
+    If most factors whose matches are nearly as good are of one family, it is named:
+    `Ets-related (ELK1, FEV, ETV5, ...)`. Otherwise they are: `BEAF-32 or Dref`. Empty if the
+    q-value of the best is MATCH_Q or more.
     """
     if not row["match_q"] < MATCH_Q:
         return ""
+    family = str(row.get("family", ""))
+    if " or " not in family and ", " in family.rpartition("(")[2]:
+        return family
     labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
 def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> pd.DataFrame:
-    """Find the database motifs similar to each motif, on either strand.
+    """Find the database motifs similar to each motif, on either strand of DNA.
 
     Parameters
     ----------
     ppms
-        Motif name to (width, 4) probabilities.
+        Motif name to (width, A) probabilities.
     database
-        Label to (width, 4) probabilities; empty for no matches. With fewer than 25 entries the
+        Label to (width, A) probabilities; empty for no matches. With fewer than 25 entries the
         p-value of Tomtom strongly depends on the entries.
 
     Returns
     -------
     One row per motif, in the order of `ppms`: name, match (label of the best; empty unless its q is
-    below MATCH_Q), match_p, match_q (of the best, Benjamini-Hochberg over all pairs of a motif and
-    a database entry), other_matches (up to MAX_OTHERS more labels with q < MATCH_Q, best first,
+    below MATCH_Q), family (`families_of` all matches with q < MATCH_Q and a p-value at most TIE
+    times the smallest), match_p, match_q (of the best, Benjamini-Hochberg over all pairs of a motif
+    and a database entry), other_matches (up to MAX_OTHERS more labels with q < MATCH_Q, best first,
     joined by "; ") and near_ties, how many of these have p-values at most TIE times the smallest.
     Factors of a family and factors that bind the same bases have similar matches (Trl and Clamp
     both bind GAGA); the best match need not be
@@ -288,31 +294,27 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
     Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite, which computes the p-values).
     """
     if not ppms or not database:
-        unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
-        return pd.DataFrame(
-            {"name": list(ppms), "match": "", **unknown, "other_matches": "", "near_ties": 0}
-        )
+        none = {"match": "", "family": "", **dict.fromkeys(("match_p", "match_q"), np.nan)}
+        return pd.DataFrame({"name": list(ppms), **none, "other_matches": "", "near_ties": 0})
     labels = list(database)
-    p = compare([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
+    queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
+    p = compare(queries, targets, reverse_complement=len(queries[0]) == len(DNA.letters))[0]
     p = np.clip(p, 0, 1)
     q = false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
-    others = [
-        [i for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < MATCH_Q]
-        for row, more in enumerate(order)
-    ]
+    similar = [more[q[row, more] < MATCH_Q] for row, more in enumerate(order)]
+    others = [found[1 : 1 + MAX_OTHERS] for found in similar]
+    near = [found[p[row, found] <= TIE * p[row, best[row]]] for row, found in enumerate(similar)]
     return pd.DataFrame(
         {
             "name": list(ppms),
             "match": [labels[i] * bool(q[row, i] < MATCH_Q) for row, i in enumerate(best)],
+            "family": [families_of([labels[i] for i in found]) for found in near],
             "match_p": p[rows, best],
             "match_q": q[rows, best],
             "other_matches": ["; ".join(labels[i] for i in found) for found in others],
-            "near_ties": [
-                int((p[row, found] <= TIE * p[row, best[row]]).sum())
-                for row, found in enumerate(others)
-            ],
+            "near_ties": [min(max(len(found) - 1, 0), MAX_OTHERS) for found in near],
         }
     )
 

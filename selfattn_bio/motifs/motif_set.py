@@ -24,10 +24,11 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import read_json, whole_file, whole_folder
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs import jaspar_text, meme_alphabet, meme_text, read_meme, transfac_text
+from selfattn_bio.motifs import alphabet_of, jaspar_text, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
+from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.tables import on_chromosome, read_bed, read_table, write_bed, write_table
 
@@ -71,16 +72,11 @@ class Motif(SeqletPattern):
     def consensus(self) -> str:
         """Return the consensus sequence.
 
-        DNA: IUPAC codes by Cavener's rules. Protein: the residue of at least half of the sites,
-        else X.
+        DNA: IUPAC codes by Cavener's rules. Protein: a pattern such as PKK[KR]RKV
+        (`residues.consensus_of`).
         """
         if self.alphabet != DNA:
-            common = self.ppm.max(axis=1) >= 0.5
-            best = self.ppm.argmax(axis=1)
-            return "".join(
-                self.alphabet.letters[i] if there else self.alphabet.unknown
-                for i, there in zip(best, common, strict=True)
-            )
+            return consensus_of(self.ppm)
         counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
         return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
 
@@ -95,8 +91,8 @@ class MotifSet:
         Most sites first, for each explained output.
     table
         One row per motif: name, input (only for models with two inputs), target (the explained
-        output), consensus, num_sites, match, match_p, match_q, other_matches, near_ties. More
-        columns after `with_evidence`.
+        output), consensus, num_sites, match, family, match_p, match_q, other_matches,
+        near_ties. More columns after `with_evidence`.
     records
         id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
         may be missing.
@@ -297,7 +293,7 @@ class MotifSet:
         for path in (layout.matrices, layout.discovery_sites, layout.motifs):
             if not path.exists():
                 raise ResultsError("file not found", place=str(path), hint=SAVED)
-        alphabet = meme_alphabet(layout.matrices)
+        alphabet = alphabet_of(layout.matrices)
         ppms = read_meme(layout.matrices, alphabet, least=0)
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"

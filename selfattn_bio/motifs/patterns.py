@@ -24,7 +24,8 @@ from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 
-MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
+# bits required at the first and last position of a pattern, by alphabet size
+MIN_INFORMATION = {4: 0.25, 20: 1.0}
 MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
 # minimum width by alphabet size; shorter motifs cannot reach a significant p-value
 MIN_WIDTH = {4: 6, 20: 3}
@@ -133,8 +134,12 @@ def align(
     The pattern, or None if the informative part is shorter than `MIN_WIDTH` or has less than
     `MIN_TOTAL` bits, or no interval remains.
     """
-    bits = information(count_letters(intervals, records, alphabet))
-    start, end = informative_span(bits)
+    background = None
+    if not alphabet.has_complement:
+        counts = one_hot(np.concatenate(records), alphabet).sum(axis=0) + 1
+        background = counts / counts.sum()
+    bits = information(count_letters(intervals, records, alphabet), background)
+    start, end = informative_span(bits, MIN_INFORMATION[len(alphabet.letters)])
     if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
         return None
     sites = _trimmed(intervals, start, end)
@@ -162,17 +167,17 @@ def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet 
     return coded.sum(axis=0)
 
 
-def informative_span(bits: Floats) -> tuple[int, int]:
+def informative_span(bits: Floats, least: float = MIN_INFORMATION[4]) -> tuple[int, int]:
     """Find the informative part of a pattern from the bits at each position, (width,).
 
-    A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
-    `MAX_GAP` positions with less in a row. The candidate with the most bits is chosen.
+    A candidate starts and ends with a position of at least `least` bits, and has at most `MAX_GAP`
+    positions with less in a row. The candidate with the most bits is chosen.
 
     Returns
     -------
-    Start and end, 0-based half-open; (0, 0) if no position has `MIN_INFORMATION` bits.
+    Start and end, 0-based half-open; (0, 0) if no position has `least` bits.
     """
-    informative = np.flatnonzero(bits >= MIN_INFORMATION)
+    informative = np.flatnonzero(bits >= least)
     if not len(informative):
         return 0, 0
     stretches = np.split(informative, np.flatnonzero(np.diff(informative) > MAX_GAP + 1) + 1)
@@ -180,11 +185,13 @@ def informative_span(bits: Floats) -> tuple[int, int]:
     return int(best[0]), int(best[-1]) + 1
 
 
-def information(counts: Integers) -> Floats:
+def information(counts: Integers, background: Floats | None = None) -> Floats:
     """Return the information content of each position in bits, from counts (width, A) to (width,).
 
     It is log2(A) minus the entropy, corrected for small samples: (A - 1) / (2 n ln 2), the value
-    expected for n uniformly sampled letters, is subtracted. Negative results become 0.
+    expected for n uniformly sampled letters, is subtracted. Negative results become 0. With a
+    background, (A,) probabilities, it is the relative entropy, so that a position with the
+    composition of the records has none.
 
     References
     ----------
@@ -194,7 +201,8 @@ def information(counts: Integers) -> Floats:
     p = counts / np.maximum(total, 1)[:, None]
     entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
     chance = (size - 1) / (2 * np.log(2) * np.maximum(total, 1))
-    return np.where(total > 0, np.maximum(np.log2(size) - entropy - chance, 0), 0.0)
+    most = np.log2(size) if background is None else -(p @ np.log2(background))
+    return np.where(total > 0, np.maximum(most - entropy - chance, 0), 0.0)
 
 
 def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
@@ -231,6 +239,8 @@ def refine_patterns(
     num_sites = {name: pattern.num_sites for name, pattern in names.items()}
     hits = find_hits(ppms, num_sites, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(attribution)))
+    if not alphabet.has_complement:
+        hits = without_overlaps(hits)
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
@@ -241,6 +251,18 @@ def refine_patterns(
         refined.append(again or pattern)
     refined.sort(key=lambda pattern: -pattern.num_sites)
     return _distinct(refined, len(sequences), longest)
+
+
+def without_overlaps(hits: pd.DataFrame) -> pd.DataFrame:
+    """Keep the best of each run of overlapping hits of a motif: one site per peak.
+
+    Runs of one residue such as KKKK match a protein motif at several shifts, which would blur it.
+    The hits are those of `find_hits`, in its order.
+    """
+    key, before = hits[["name", "record"]], hits.shift()
+    is_new = (key != before[["name", "record"]]).any(axis=1) | (hits["start"] >= before["end"])
+    best = hits.groupby(is_new.cumsum())["p_value"].idxmin()
+    return hits.loc[best].reset_index(drop=True)
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:

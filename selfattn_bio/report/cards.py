@@ -26,7 +26,7 @@ from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, tables, words
 from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
@@ -61,7 +61,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     table = table.assign(size=size).sort_values(
         ["rank", "size"], ascending=[True, False], kind="stable"
     )
-    table = table.fillna({"other_matches": ""})
+    table = table.assign(family=table.get("family", "")).fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
@@ -251,14 +251,15 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
     known = {row["name"]: row["match"] for row in rows if match_label(row)}
     if not known:
         return {}
-    motifs = open_database(results.task.interpret.database)
+    alphabet = get_alphabet(results.corpus["alphabet"])
+    motifs = open_database(results.task.interpret.database, alphabet)
     pairs = {}
     for name, label in known.items():
         if label in motifs:
             own, match = aligned(results.ppms[name], motifs[label])
             pairs[name] = (
-                logo(own).svg(label=f"{name}, aligned"),
-                logo(match).svg(label=f"best match of {name}"),
+                logo(own, alphabet.letters).svg(label=f"{name}, aligned"),
+                logo(match, alphabet.letters).svg(label=f"best match of {name}"),
             )
     return pairs
 
@@ -266,18 +267,19 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
 def aligned(
     ppm: NDArray[np.float64], match: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Align a motif with its match, on the strand and at the offset with the highest similarity.
+    """Align a motif with its match at the offset, in DNA also on the strand, of most similarity.
 
     Parameters
     ----------
     ppm, match
-        Matrices of shapes (w, 4) and (v, 4).
+        Matrices of shapes (w, A) and (v, A).
 
     Returns
     -------
-    Two matrices of the same shape (width of the alignment, 4), padded with uninformative rows.
+    Two matrices of the same shape (width of the alignment, A), padded with uninformative rows.
     """
-    empty, found = 1 / ppm.shape[1], alignment(ppm, match)
+    empty = 1 / ppm.shape[1]
+    found = alignment(ppm, match, has_complement=ppm.shape[1] == len(DNA.letters))
     other = match[::-1, ::-1] if found.is_reversed else match
     offset = found.offset
     first, last = min(0, offset), max(len(ppm), offset + len(match))

@@ -21,6 +21,7 @@ from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
 from selfattn_bio.model.checkpoint import read_stack_weights
+from selfattn_bio.motifs import database_of
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
@@ -30,6 +31,7 @@ from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import Tested, draw_performance
 from selfattn_bio.report.results import Results
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 
 def write_page(results: Results, name: str) -> None:
@@ -166,8 +168,8 @@ def _partner(results: Results) -> dict[str, Any]:
 
 def _database(results: Results) -> str:
     """Return the name of the motif database that was searched; empty if there is none."""
-    is_dna = results.corpus["alphabet"] == "dna"
-    return words.database_name(results.task.interpret.database) if is_dna else ""
+    alphabet = get_alphabet(results.corpus["alphabet"])
+    return words.database_name(database_of(results.task.interpret.database, alphabet))
 
 
 def by_kind(units: Sequence[str], classes: str, numbers: str) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
-from selfattn_bio.config import NO_DATABASE, Interpret
+from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
@@ -37,7 +37,7 @@ from selfattn_bio.evidence.marginals import pair_curves
 from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs import database_of, read_meme
 from selfattn_bio.motifs.callers import build_caller
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.objectives.outputs import Output
@@ -126,12 +126,12 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
             "attributions of single positions"
         )
         return build_motifs([], explanation.records, {}, source=explanation.source)
-    if not alphabet.has_complement:
-        LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
-    elif settings.database == NO_DATABASE:
+    if database := database_of(settings.database, alphabet):
+        LOG.info(f"motifs are matched with {database}, the [interpret] database")
+    elif alphabet.has_complement:
         LOG.info('motifs are not matched with known ones: [interpret] database = "none"')
     else:
-        LOG.info(f"motifs are matched with {settings.database}, the [interpret] database")
+        LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)
 

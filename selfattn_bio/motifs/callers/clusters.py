@@ -5,7 +5,8 @@ Works for DNA and protein, needs no clustering library and no null distribution 
 1. Call seqlets: spans with more attribution than expected by chance, as well as all their parts
    (`call_seqlets`).
 2. Compare all pairs of seqlets with Tomtom, on both strands for DNA. The comparison uses the
-   hypothetical scores of all letters, not only of those in the sequence.
+   hypothetical scores of all letters, not only of those in the sequence. In proteins it uses only
+   those in the sequence: the scores of twenty residues are similar at sites of different motifs.
 3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
    group. Repeat with the remaining seqlets.
 4. Align each group on its centre, count letters and trim to the informative part.
@@ -35,8 +36,9 @@ from selfattn_bio.motifs.patterns import (
 )
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
-# same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
-SIMILAR_P = 1e-4
+# same group below this Tomtom p, by alphabet size; among 2,000 noise seqlets of DNA each has 0.2
+# chance neighbours
+SIMILAR_P = {4: 1e-4, 20: 1e-3}
 COMPARED = 2000  # seqlets compared per round; about 2 s
 ROUNDS = 4
 MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
@@ -90,6 +92,8 @@ class Clusters:
         rest = seqlets.sort_values(
             "attribution", ascending=False, kind="stable", ignore_index=True
         ).head(self.max_seqlets)
+        if not alphabet.has_complement:
+            hypothetical = hypothetical * one_hot(letters, alphabet)
         patterns: list[SeqletPattern] = []
         for _ in range(ROUNDS):
             if len(rest) < MIN_GROUP:
@@ -136,7 +140,7 @@ def _groups(
     p, offset, is_reversed = _compared(
         [of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet
     )
-    similar, width = p < SIMILAR_P, last - first
+    similar, width = p < SIMILAR_P[len(alphabet.letters)], last - first
     np.fill_diagonal(similar, True)
     free = np.ones(len(seqlets), dtype=bool)
     while True:

@@ -15,6 +15,7 @@ from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller, cluster
 from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import count_letters, information
+from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
@@ -72,6 +73,18 @@ def test_protein_has_one_strand_and_twenty_residues():
     assert (
         len(Clusters().call(*both, PROTEIN).patterns) == 4
     )  # in DNA, the second half would be the reverse complement
+
+
+def test_shifted_copies_are_one_motif():
+    """KKKRK matches PKKKRKV at several shifts; the motif has one site per record and no margin."""
+    words = (b"PKKKRKV", b"PKKRRKV", b"GAGSAGTV", b"GTGKSGLV")
+    letters, scores, truth = planted_words(words, PROTEIN, num=400, noise=0.1)
+    found = Clusters().call(letters, scores, PROTEIN)
+    assert [consensus_of(pattern.ppm) for pattern in found.patterns][:1] == ["PKK[KR]RKV"]
+    assert "G[AT]G[KS][AS]G[LT]V" in [consensus_of(pattern.ppm) for pattern in found.patterns]
+    sites = found.patterns[0].seqlets.merge(truth, on="record", suffixes=("", "_true"))
+    assert (sites["start"] == sites["start_true"]).mean() > 0.95
+    assert 195 <= len(sites) <= 210
 
 
 def test_protein_hits_use_twenty_residues():

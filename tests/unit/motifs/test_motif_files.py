@@ -103,7 +103,7 @@ def test_protein_goes_as_meme_only(tmp_path):
     with pytest.raises(DatabaseError, match="expected ALPHABET= ACGT, found 'ALPHABET= ACDEF"):
         read_meme(path)
     (tmp_path / "a.jaspar").write_text(jaspar_text(PFMS))
-    with pytest.raises(DatabaseError, match="not a motif database in MEME format"):
+    with pytest.raises(DatabaseError, match="not a motif database in MEME, ELM or PROSITE"):
         read_motifs(tmp_path / "a.jaspar", PROTEIN)
     seqlets = pd.DataFrame(columns=["record", "start", "end", "strand"])
     found = SeqletPattern(np.eye(20, dtype=int)[:4], seqlets, alphabet=PROTEIN)

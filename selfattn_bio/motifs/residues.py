@@ -1,0 +1,92 @@
+"""Motifs as patterns: regular expressions as in ELM, and files of ELM and PROSITE.
+
+`PKK[KR]RKV` has K or R at its fourth position, and `G.G..G.V` any residue between others.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from Bio.Data import IUPACData
+
+from selfattn_bio.arrays import Floats
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+
+MAJORITY, SET, SET_SIZE = 0.5, 0.75, 5  # fractions of the sites, and most residues of a set
+MAX_FORMS = 64  # of a pattern
+ELEMENT = re.compile(r"([A-Z.]|\[\^?[A-Z]+\])(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
+CODES = {
+    DNA: IUPACData.ambiguous_dna_values | {"U": "T", "X": "X"},  # Biopython reads X as N
+    PROTEIN: IUPACData.extended_protein_values,
+}
+# PROSITE writes P-x(2)-{ED}-[KR]. for P.{2}[^ED][KR]
+PROSITE = str.maketrans("x()", ".{}", "-.<>") | {ord("{"): "[^", ord("}"): "]"}
+
+
+def consensus_of(ppm: Floats) -> str:
+    """Return the pattern of a protein motif, (width, 20) probabilities.
+
+    A position has the residue of at least half of the sites if it is twice as frequent as any
+    other. Otherwise it has the smallest set with three quarters of the sites, of at most five
+    residues, or else any residue.
+    """
+    text = ""
+    for column in ppm:
+        best = column.argsort(kind="stable")[::-1]
+        is_clear = column[best[0]] >= max(MAJORITY, 2 * column[best[1]])
+        size = 1 if is_clear else int((column[best].cumsum() < SET - 1e-9).sum()) + 1
+        found = "".join(sorted(PROTEIN.letters[i] for i in best[:size]))
+        text += found if size == 1 else f"[{found}]" if size <= SET_SIZE else "."
+    return text
+
+
+def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
+    """Return the matrices, (width, A), of a pattern or consensus: one for each of its forms.
+
+    The letters of a position are equally likely. `K.{1,2}K` has two forms, and so has `(KR)|(RK)`.
+    `^` and `$` are ignored.
+
+    Raises
+    ------
+    ArgumentError
+        If the text has a character that is no code of the alphabet or part of a pattern,
+        alternatives inside a group or a repeated group, or more than MAX_FORMS forms.
+    """
+    codes = {code: f"[{of}]" for code, of in CODES[alphabet].items() if of != code}
+    matrices: dict[bytes, Floats] = {}
+    for part in pattern.upper().split("|"):
+        text = re.sub(r"\(([^()]*)\)(?![?{])", r"\1", re.sub(r"\$|^\^", "", part))
+        forms, at = [np.empty((0, len(alphabet.letters)))], 0
+        while at < len(text):
+            found = ELEMENT.match(text, at)
+            element = codes.get(found[1], found[1]) if found else "[]"
+            allowed = [bool(found and re.match(element, each)) for each in alphabet.letters]
+            if not found or not any(allowed):
+                raise ArgumentError(
+                    f"invalid character {text[at]!r} in motif {pattern!r} (expected "
+                    f"{alphabet.description})"
+                )
+            at, column = found.end(), np.array(allowed) / sum(allowed)
+            low = 0 if found[4] else int(found[2] or 1)
+            numbers = range(low, int(found[3] or max(low, 1)) + 1)
+            forms = [np.vstack([form, *[column] * n]) for form in forms for n in numbers]
+            if len(forms) > MAX_FORMS:
+                raise ArgumentError(f"motif {pattern!r} has more than {MAX_FORMS} forms")
+        matrices |= {form.tobytes(): form for form in forms if len(form)}
+    return list(matrices.values())
+
+
+def read_patterns(text: str) -> Iterator[tuple[str, str]]:
+    """Yield label and pattern of each class in the table of ELM, or of each entry of PROSITE."""
+    if text.startswith(("#", '"')):
+        for row in csv.DictReader(re.findall("^[^#].*$", text, re.MULTILINE), delimiter="\t"):
+            yield f"{row['ELMIdentifier']} ({row['Accession']})", row["Regex"]
+    for name, accession, rest in re.findall(
+        r"^ID   (\w+); PATTERN\.\nAC   (\w+);\n((?:(?!//).*\n)*)", text, re.MULTILINE
+    ):
+        pattern = "".join(re.findall(r"^PA   (.*)$", rest, re.MULTILINE))
+        yield f"{name} ({accession})", pattern.translate(PROSITE)

@@ -1,0 +1,45 @@
+"""Test the families of matched factors."""
+
+import numpy as np
+import pytest
+from letters import ascii_of, ppm_of
+
+from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.families import families_of
+from selfattn_bio.motifs.matching import match_label, match_motifs
+
+ETS, ZINC = "Ets-related", "More than 3 adjacent zinc fingers"
+
+
+@pytest.mark.parametrize(
+    ("labels", "families"),
+    [
+        ([], ""),
+        (["mine (1)"], ""),
+        (["Trl (MA0205.3)"], f"{ZINC} (Trl)"),
+        (["ZBTB11 (MA2336.1)", "ELK1 (MA0028.3)", "FEV (MA0156.4)"], f"{ETS} (ELK1, FEV)"),
+        (
+            ["pnr (MA0536.2)", "Dref (MA1456.2)"],
+            "C4-GATA-related (pnr) or BED zinc finger factors (Dref)",
+        ),
+        (
+            ["FOS (MA0476.2)", "JUN (MA0488.2)", "MAFK (MA0496.4)", "FOS (MA1951.2)"],
+            "Basic leucine zipper factors (bZIP) (FOS, JUN, MAFK)",
+        ),
+    ],
+    ids=["none", "another database", "one", "majority", "no majority", "class"],
+)
+def test_families_of_matrices(labels, families):
+    assert families_of(labels) == families
+
+
+def test_an_ets_site_has_the_name_of_the_family():
+    rng = np.random.default_rng(0)
+    others = {f"u{i}": rng.dirichlet(np.full(4, 0.4), 9) for i in range(10)}
+    ppm = 0.9 * ppm_of(ascii_of(b"ACCGGAAGTG")) + 0.025
+    table = match_motifs({"m": ppm} | others, open_database("jaspar:vertebrates"))
+    row = table.iloc[0]
+    assert row["match"].startswith("Z")  # a zinc finger by a narrow margin
+    assert row["family"].startswith(f"{ETS} (")
+    assert match_label(row) == row["family"]
+    assert match_label({**row, "family": "A, B (one)"}).startswith(row["match"].partition(" (")[0])
