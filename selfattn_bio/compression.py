@@ -286,6 +286,5 @@ def _check_kind(path: Path) -> None:
         raise_sequence_error(f"invalid file name: {error}", repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         raise_sequence_error(
-            f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file",
-            str(path),
+            f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file", str(path)
         )

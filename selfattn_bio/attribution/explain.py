@@ -131,10 +131,9 @@ def explain(
         places = [(each.place or [None] * len(PLACE))[: len(INTERVAL)] for each in inputs]
         records = records.join(pd.DataFrame(places, columns=INTERVAL))
     partner_of = read_partners(scorer, partner)
-    options: dict[str, Any] = {
-        "method": method or default_method(scorer),
-        "target": Target.of_name(target),
-    }
+    if method is None:
+        method = Saturation() if isinstance(scorer.network, ModuleNetwork) else AttnLRPCopies()
+    options: dict[str, Any] = {"method": method, "target": Target.of_name(target)}
     if partner_of:
         return explain_pairs(
             scorer,
@@ -143,11 +142,6 @@ def explain(
             **options,
         )
     return explain_letters(scorer, [each.letters for each in inputs], records, **options)
-
-
-def default_method(scorer: Scorer) -> Method:
-    """Return the method that explains a model if none is named."""
-    return Saturation() if isinstance(scorer.network, ModuleNetwork) else AttnLRPCopies()
 
 
 def explain_pairs(

@@ -50,16 +50,13 @@ def check_files(task: RunFile, files: Iterable[str | None]) -> None:
     for file in files:
         if file and file != "-" and not Path(file).exists():
             lines = task.path.read_text(encoding="utf-8-sig").splitlines() if task.path else []
-            named = (line for line, text in enumerate(lines, 1) if re.search(_quoted(file), text))
+            quoted = rf"""["']{re.escape(file)}["']"""
+            named = (line for line, text in enumerate(lines, 1) if re.search(quoted, text))
             raise RunFileError(
                 f"no such file: {file!r}",
                 place=f"{task.path}:{next(named, 1)}" if task.path else "",
                 hint="Correct the path, which is relative to the current folder",
             )
-
-
-def _quoted(file: str) -> str:
-    return rf"""["']{re.escape(file)}["']"""
 
 
 def run_file_of(text: str, path: Path) -> RunFile:

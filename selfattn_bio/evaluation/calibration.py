@@ -189,9 +189,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     slope, intercept = platt_line(log_odds(p), y)
     if slope <= 0:
         return 0.5
-    expected = expit(
-        slope * log_odds(ranked) + intercept
-    )  # probability that each record is positive
+    expected = expit(slope * log_odds(ranked) + intercept)  # probability of being positive
     positives, called = expected.sum(), gaps + 1  # called: number of records above the cut
     negatives = len(p) - positives
     tp = np.cumsum(expected)[gaps]

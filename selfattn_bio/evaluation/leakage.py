@@ -262,6 +262,7 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     )
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
+    counts, _ = np.histogram(leaks["similarity"], edges)
     return {
         "near": int(near.sum()),
         "near_other_label": int(other.sum()) if labelled.any() else None,
@@ -270,12 +271,8 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
         "shared": {str(column): int(count) for column, count in columns.value_counts().items()},
         "seen": int((leaks["seen_by"] != "").sum()),
         "nearest": [
-            {
-                "from": low,
-                "to": min(high, 1.0),
-                "count": int(((leaks["similarity"] >= low) & (leaks["similarity"] < high)).sum()),
-            }
-            for low, high in pairwise(edges)
+            {"from": low, "to": min(high, 1.0), "count": int(count)}
+            for (low, high), count in zip(pairwise(edges), counts, strict=True)
         ],
     }
 

@@ -257,11 +257,8 @@ class Bootstrap:
     units: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        if sorted(set(np.asarray(self.labels).tolist())) != [0, 1]:
-            raise ValueError(
-                "labels must contain both 0 and 1 and nothing else; found "
-                f"{sorted(set(np.asarray(self.labels).tolist()))}"
-            )
+        if (found := sorted(set(np.asarray(self.labels).tolist()))) != [0, 1]:
+            raise ValueError(f"labels must contain both 0 and 1 and nothing else; found {found}")
 
     def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, ResampledMetric]:
         """Compute every metric of one classifier on these records.

@@ -87,14 +87,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     @property
     def outputs(self) -> tuple[Output, ...]:
         (name,) = self.section.output_names
-        return (
-            ClassOutput(
-                name,
-                0,
-                truth=without_unknown,
-                value=itemgetter((..., 0)),
-            ),
-        )
+        return (ClassOutput(name, 0, truth=without_unknown, value=itemgetter((..., 0))),)
 
     @property
     def tracks(self) -> tuple[Track, ...]:

@@ -180,9 +180,7 @@ class Body:
         if not self._letters:
             hint = "Remove the record or add its sequence"
             raise SequenceFileError(
-                f"record {self._record!r} has no sequence",
-                place=at(self._name, line),
-                hint=hint,
+                f"record {self._record!r} has no sequence", place=at(self._name, line), hint=hint
             )
         letters = np.frombuffer(self._grown or self._letters, np.uint8)
         letters.flags.writeable = False

@@ -43,9 +43,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         splits, named = table["split"].tolist(), table["id"].tolist()
     except FileNotFoundError:
         raise CorpusError(
-            "no such split table",
-            place=str(path),
-            hint="Run `selfattn-bio split TASK`",
+            "no such split table", place=str(path), hint="Run `selfattn-bio split TASK`"
         ) from None
     except (KeyError, ValueError) as error:
         raise CorpusError(
@@ -98,13 +96,11 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     if labels.isna().any():
         hint = "Give each record a label, or none"
         raise CorpusError(
-            f"{int(labels.isna().sum())} of {len(labels)} records have no label",
-            hint=hint,
+            f"{int(labels.isna().sum())} of {len(labels)} records have no label", hint=hint
         )
     if labels.nunique() < 2:
         raise CorpusError(
-            f"all {len(labels)} records have label {labels.iloc[0]}",
-            hint="Add the other class",
+            f"all {len(labels)} records have label {labels.iloc[0]}", hint="Add the other class"
         )
     counts = pd.crosstab(table["split"], labels).reindex(
         index=list(SPLITS), columns=[0, 1], fill_value=0

@@ -350,8 +350,7 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
             "another [split] kind"
         )
         raise CorpusError(
-            f"record {missing.iloc[0]!r} has no {column} to split by{more}",
-            hint=hint,
+            f"record {missing.iloc[0]!r} has no {column} to split by{more}", hint=hint
         )
     return records[column].astype(str)
 

@@ -160,11 +160,7 @@ def _check_allele(allele: str, place: str) -> None:
         else "invalid"
     )
     hint = "Remove such lines: bcftools view --exclude-types other,bnd" if kind != "invalid" else ""
-    _fail(
-        f"{kind} ALT {allele[:_SHOWN]!r} (expected A, C, G, T, N, . or *)",
-        place,
-        hint,
-    )
+    _fail(f"{kind} ALT {allele[:_SHOWN]!r} (expected A, C, G, T, N, . or *)", place, hint)
 
 
 def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:

@@ -43,9 +43,7 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
             length = genome.lengths[genome.resolve(str(chrom))]
         except GenomeError as error:
             raise IntervalError(
-                f"{error.message}: {genome.path}",
-                place=_place(rows.iloc[0]),
-                hint=error.hint,
+                f"{error.message}: {genome.path}", place=_place(rows.iloc[0]), hint=error.hint
             ) from None
         if (off := rows[rows["end"] > length]).size:
             raise IntervalError(
@@ -230,9 +228,7 @@ def id_of(chrom: str, start: int, end: int, strand: str) -> str:
     return f"{chrom}:{start}-{end}({strand})"
 
 
-def _columns(
-    intervals: pd.DataFrame,
-) -> tuple[Integers, Integers, Bools]:
+def _columns(intervals: pd.DataFrame) -> tuple[Integers, Integers, Bools]:
     return (
         intervals["start"].to_numpy(np.int64),
         intervals["end"].to_numpy(np.int64),

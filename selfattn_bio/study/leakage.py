@@ -276,11 +276,7 @@ def warnings_of(summary: dict[str, Any]) -> list[str]:
 
 def worst_leaks(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
     """Return the test records with the most similar neighbours, for the report."""
-    top = (
-        leaks[leaks["similarity"] > 0]
-        .sort_values("similarity", ascending=False, kind="stable")
-        .head(most)
-    )
+    top = leaks[leaks["similarity"] > 0].nlargest(most, "similarity")
     return json.loads(top.to_json(orient="records"))
 
 
@@ -289,16 +285,12 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     records = ", ".join(
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
-    fraction = summary["near"] / len(leaks)
+    fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
     lines = [
         f"compared {len(leaks):,} test records with {records}",
         f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
         f"shared): {summary['near']} ({fraction:.2%})"
-        + (
-            ""
-            if (other := summary["near_other_label"]) is None
-            else f", {other} of them with another label"
-        ),
+        + ("" if other is None else f", {other} of them with another label"),
         f"test records with the same sequence on either strand: {summary['duplicates']}, with an "
         f"overlapping interval: {summary['overlaps']}, seen by a parent model: {summary['seen']}, "
         f"with a group that is also in train: {sum(summary['shared'].values())}",

@@ -46,6 +46,7 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
     project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
     replace(project / TASK, "max_sequences = 200", "max_sequences = 100")
     replace(project / TASK, "bootstraps = 200", "bootstraps = 50")
+    replace(project / TASK, "members = 2", "members = 1")
     replace(project / TASK, "tokens = { k = 1 }", "tokens.k = 1\ntraining.max_steps = 50")
     kernel = project / "workflows/jupyter/kernels/python3/kernel.json"
     replace(kernel, '["python"', f'["{fast_python()}"')

@@ -218,9 +218,7 @@ def _check_text(head: bytes, name: str) -> None:
     for mark, what, hint in _FOREIGN:
         if re.match(mark, head):
             raise_sequence_error(
-                f"unsupported file type: {what} (expected {_expected()})",
-                name,
-                hint,
+                f"unsupported file type: {what} (expected {_expected()})", name, hint
             )
     if head.translate(None, _CONTROL) != head:
         raise_sequence_error("binary data (expected text or Parquet)", name)

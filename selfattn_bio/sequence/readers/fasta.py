@@ -141,8 +141,7 @@ def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
         if given != wanted:
             raise_sequence_error(
-                f"FASTQ record has {given} qualities for {wanted} bases",
-                at(state.name, number + 3),
+                f"FASTQ record has {given} qualities for {wanted} bases", at(state.name, number + 3)
             )
         entry.body.feed(letters, number + 1)
         yield entry.record()
