@@ -69,7 +69,7 @@ class Setup:
     @property
     def is_per_position(self) -> bool:
         """Return whether outputs belong to positions of a record."""
-        return self.section.outputs_per in ("token", "position")
+        return not self.section.is_per_record
 
     @property
     def question(self) -> str:

@@ -45,6 +45,11 @@ class ObjectiveSection(Section):
     kind: str
 
     @property
+    def is_per_record(self) -> bool:
+        """Return whether a record has one set of outputs, whose scores have no strand."""
+        return self.outputs_per in ("sequence", "base")
+
+    @property
     def target_columns(self) -> tuple[str, ...]:
         """Return the columns of [data] targets that the objective reads."""
         return ()

@@ -270,7 +270,7 @@ def both_strands_are_available(run: RunFile) -> Iterator[str]:
     if run.evaluation.strands != "both":
         return
     yield from require_dna(run, "evaluation.strands 'both'")
-    if run.objective.outputs_per != "sequence" or isinstance(run.model, PairedModel):
+    if not run.objective.is_per_record or isinstance(run.model, PairedModel):
         yield "evaluation.strands 'both' needs one score per sequence and one input"
 
 

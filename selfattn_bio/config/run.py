@@ -180,7 +180,7 @@ class RunFile(Section):
             return True
         if self.evaluation.strands is not None:
             return self.evaluation.strands == "both"
-        return self.training.reverse_complement and self.objective.outputs_per == "sequence"
+        return self.training.reverse_complement and self.objective.is_per_record
 
     @property
     def parents(self) -> list[Path]:

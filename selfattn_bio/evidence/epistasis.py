@@ -267,7 +267,7 @@ def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
     has outputs per token or position, which differ between the strands. On a single strand, the
     epistasis of a pair is dominated by noise.
     """
-    is_stranded = scorer.objective.outputs_per != "sequence"
+    is_stranded = not scorer.run.objective.is_per_record
     if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
         return scores
 

@@ -37,7 +37,7 @@ from selfattn_bio.objectives.base import (
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import METRICS
-from selfattn_bio.objectives.outputs import NumberOutput, Output
+from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.tracks import read_track
@@ -54,7 +54,6 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     main_metric, higher_is_better = "loss", False
     predicts = "predicts the counts per base of its tracks, as a profile and a total count"
-    no_strand_mean = "rc cannot be used with profiles, which have strands of their own"
     column_prefix = ""
 
     def describe(self) -> str:
@@ -163,6 +162,14 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             for column, name in enumerate(names)
         )
 
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the expected counts of each base."""
+        return tuple(
+            Track(name, itemgetter((..., column)), "counts")
+            for column, name in enumerate(self.section.tracks)
+        )
+
     def _truth(self, targets: NDArray, column: int) -> Array:
         """Return log(1 + count), or how far the counts are from even ones, in nats."""
         shape, track = divmod(column, len(self.section.tracks))
@@ -191,10 +198,10 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
     def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return outputs (n, S W, 2 T), without the bias.
 
-        They are means over both strands if the model was trained on both.
+        They are means over both strands if the run reads both.
         """
         found = self._given(scorer, inputs)
-        if scorer.run.training.reverse_complement:
+        if scorer.run.both_strands:
             other = [scorer.alphabet.reverse_complement(row) for row in inputs]
             found = (found + self._given(scorer, other)[:, ::-1]) / np.float32(2)
         return found

@@ -242,7 +242,7 @@ class TableScorer:
     @property
     def per_position(self) -> bool:
         """Return whether the outputs belong to tokens or positions, not to sequences."""
-        return self.scorer.objective.outputs_per in ("token", "position")
+        return not self.scorer.run.objective.is_per_record
 
     @cached_property
     def tiling(self) -> Tiling:

@@ -32,6 +32,7 @@ from selfattn_bio.scoring.tiling import Tiling
 from selfattn_bio.scoring.windows import (
     GenomeWindows,
     assembly_of,
+    base_outputs,
     in_threads,
     load_dna_model,
     position_outputs,
@@ -47,6 +48,7 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import counts_before
 
 CHUNK = 4096  # windows held in memory at a time
+MIDDLES = 32  # windows of profiles that are read together
 PER_WINDOW = 12  # default strides per window; scores change little from one to the next
 MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
@@ -95,7 +97,7 @@ class Scan:
             raise ArgumentError(f"threshold {self.threshold} is not between 0 and 1")
 
     def windows(self, scorer: Scorer | Ensemble) -> GenomeWindows:
-        """Return the windows for a model; its bins, or windows of 1 bp, if it scores these.
+        """Return the windows for a model: its bins, or bases, if it scores these.
 
         Raises
         ------
@@ -155,6 +157,8 @@ class Scan:
         ValueError
             If the anchor is "start" or "end" and the model reads both strands.
         """
+        if scorer.objective.outputs_per == "base":
+            return STRANDS if scorer.objective.section.num_strands == 2 else BOTH
         if scorer.objective.outputs_per == "position":
             return BOTH
         if not scorer.both_strands:
@@ -185,8 +189,9 @@ def score_genome(
     Models that are not binary have these files for each output, such as promoters.dm3.heart.plus.bw
     (`safe_names`). Classes and labels have log-odds, of the class against all others. Numbers have
     the unit of their column, and counts the logarithm. Labels per position and bins have log-odds
-    of every position or bin, not of windows. Classes, labels and bins have peaks if `scan` has a
-    threshold.
+    of every position or bin, not of windows. Profiles have the expected counts of each base,
+    without the bias, in the middle of windows of the training records' length. Classes, labels and
+    bins have peaks if `scan` has a threshold.
 
     A warning is logged for a binary model without `prior`, and if the genome is named differently
     from the assembly of the training records.
@@ -245,7 +250,7 @@ def score_genome(
         LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None and least is not None:
         _warn_without_prior(scorer)
-    if scorer.objective.outputs_per != "sequence" and (text := Tiling.of(scorer).difference):
+    if not scorer.run.objective.is_per_record and (text := Tiling.of(scorer).difference):
         LOG.warning(f"chromosomes are {text}")
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
@@ -335,7 +340,13 @@ def blocks(
     """
     objective, alphabet = scorer.objective, scorer.alphabet
     of_windows = objective.outputs_per == "sequence"
-    read = _chunks(stretch, windows) if of_windows else _cores(scorer, genome, stretch, windows)
+    size = window_size(scorer, None) if objective.outputs_per == "base" else 0
+    if of_windows:
+        read = _chunks(stretch, windows)
+    elif size:
+        read = _middles(stretch, size, objective.section.width, genome.lengths[stretch.chrom])
+    else:
+        read = _cores(scorer, genome, stretch, windows)
     sequences = (
         (starts, genome.fetch(stretch.chrom, start, end), int(starts[0]) - start)
         for starts, start, end in read
@@ -344,6 +355,8 @@ def blocks(
     def scored(starts: Integers, letters: Ascii, before: int) -> tuple[Integers, Floats]:
         if of_windows:
             outputs = strand_outputs(scorer, letters, windows)
+        elif size:
+            outputs = base_outputs(scorer, letters, size, before)[:, : len(starts)]
         else:
             first = before // windows.size
             outputs = position_outputs(scorer, letters)[:, first : first + len(starts)]
@@ -366,6 +379,23 @@ def _chunks(stretch: Region, windows: GenomeWindows) -> Iterator[tuple[Integers,
     for at in range(stretch.start, stretch.end, CHUNK):
         starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
         yield starts, int(starts[0]), int(starts[-1]) + windows.size
+
+
+def _middles(
+    stretch: Region, size: int, width: int, length: int
+) -> Iterator[tuple[Integers, int, int]]:
+    """Yield bases in the middles, of `width` bp, of windows of `size` bp, and their interval.
+
+    Bases nearer to an end of the chromosome than the middle of a window have no score.
+    """
+    flank = (size - width) // 2
+    at, last = max(stretch.start, flank), min(stretch.end, length - size + flank + width)
+    while at < last and length >= size:
+        number = min(MIDDLES, (last - at) // width) or 1
+        first = min(at, length - size + flank - (number - 1) * width)  # the last window is moved
+        starts = np.arange(at, min(first + number * width, last))
+        yield starts, first - flank, first - flank + (number - 1) * width + size
+        at = int(starts[-1]) + 1
 
 
 def _cores(

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import jensenshannon
 from scipy.special import expit
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives.base import spread
 from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.objectives.profile import expected_counts
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
@@ -144,6 +146,7 @@ def score_variants(
       label or column, in its unit: log-odds of classes and labels, numbers as in the training
       table, logarithms of counts and bins, percentages of the positions for labels per position.
       With several outputs, largest_effect names the one that changes most, relative to its scale.
+    - for profiles, jsd_TRACK: the Jensen-Shannon distance between the profiles of both alleles
     - status: scored, reference_mismatch, no_allele, no_window or, for a model that reads
       soft-masked bases as N, soft_masked
     - for several models, effect_spread or effect_spread_OUTPUT: the standard deviation of the
@@ -218,8 +221,7 @@ class VariantScorer:
     def outputs(self) -> dict[str, Output]:
         """Return the outputs by their name in the columns; that of a binary model is ""."""
         objective = self.model.objective
-        names = [track.name for track in objective.tracks]
-        return dict(zip(names, objective.outputs, strict=True))
+        return {"" if objective.has_log_odds else each.name: each for each in objective.outputs}
 
     @property
     def units(self) -> dict[str, str]:
@@ -257,9 +259,13 @@ class VariantScorer:
     ) -> pd.DataFrame:
         shape = len(self.model.members), len(self.outputs), 2, len(rows)
         values = np.full(shape, np.nan)  # 2: ref and alt
+        tracks = self.model.objective.tracks if self.model.objective.outputs_per == "base" else ()
+        distances = np.full((len(tracks), len(rows)), np.nan)
         if known := [i for i, pair in enumerate(pairs) if pair is not None]:
             letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)
             values[..., known] = self._values(letters)
+            if tracks:
+                distances[:, known] = self._distances(letters).T
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
         effects = alt - ref
         fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
@@ -280,6 +286,8 @@ class VariantScorer:
             largest = np.nan_to_num(np.abs(effects) / scales).argmax(axis=0)
             named = np.array(list(self.outputs), dtype=object)[largest]
             columns["largest_effect"] = np.where(np.isnan(effects[0]), "", named)
+        of_tracks = zip(tracks, distances, strict=True)
+        columns |= {f"jsd_{track.name}": of_track for track, of_track in of_tracks}
         columns["status"] = status
         if len(values) > 1:
             spreads = spread(values[:, :, 1] - values[:, :, 0])
@@ -308,6 +316,13 @@ class VariantScorer:
             return np.full_like(effect, np.nan)
         effects = self._values(mutants).mean(axis=0) - ref[:, None]
         return 100 * np.mean(np.abs(effects) < np.abs(effect[:, None]), axis=1)
+
+    def _distances(self, alleles: Ascii) -> Floats:
+        """Return the distance between profiles of alleles (2, rows, P, size), (rows, T)."""
+        objective, flat = self.model.objective, list(alleles.reshape(-1, alleles.shape[-1]))
+        outputs = np.mean([objective.read(each, flat) for each in self.model.members], axis=0)
+        counts = expected_counts(outputs.reshape(*alleles.shape[:-1], *outputs.shape[1:]))
+        return np.asarray(jensenshannon(*counts, axis=-2)).mean(axis=1)
 
     def _values(self, windows: Ascii) -> Floats:
         """Return the outputs of windows (..., P, size) of ASCII, (members, outputs, ...).

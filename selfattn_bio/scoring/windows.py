@@ -24,6 +24,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody, Network
 from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
+from selfattn_bio.objectives.profile import expected_counts
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
@@ -211,6 +212,25 @@ def position_outputs(scorer: Scorer | Ensemble, letters: Ascii) -> Floats:
     if scorer.objective.outputs_per == "position":
         return read(letters)[None]
     return np.stack([read(letters), read(scorer.alphabet.reverse_complement(letters))[::-1]])
+
+
+def base_outputs(scorer: Scorer | Ensemble, letters: Ascii, size: int, before: int) -> Floats:
+    """Return the expected counts of bases, averaged over the members of an ensemble.
+
+    Windows of `size` bp overlap so that their middles touch.
+
+    Returns
+    -------
+    (S, n, T) for S strands and T tracks, in the order of the forward strand, from base `before`.
+    """
+    section = scorer.objective.section
+    views = list(sliding_window_view(letters, size)[:: section.width])
+    outputs = np.mean([scorer.objective.read(each, views) for each in scorer.members], axis=0)
+    counts = expected_counts(outputs)  # (n, S W, T)
+    counts = counts.reshape(len(views), section.num_strands, section.width, -1).swapaxes(0, 1)
+    return counts.reshape(section.num_strands, -1, counts.shape[-1])[
+        :, before - (size - section.width) // 2 :
+    ]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
 
     def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         run = scorer.run
-        both_strands = run.training.reverse_complement and run.objective.outputs_per == "sequence"
+        both_strands = run.training.reverse_complement and run.objective.is_per_record
         found: list[Scores] = []
         for batch in backward_batches(letters, copies=self.copies):
             strands = [list(letters[batch])]
