@@ -23,6 +23,27 @@ stem = { kind = "conv", token_dim = 8, kernel = 5, pool = 1, second_kernel = 3 }
 """
 
 
+PLANTED = """
+data = { alphabet = "protein", positives = "positives.fa", negatives = "negatives.fa" }
+split.kind = "random"
+tokens.k = 1
+interpret = { database = "prosite.dat", max_sequences = 120, method = { kind = "attnlrp" } }
+training = { max_steps = 120, batch_size = 64, learning_rate = 5e-3, warmup_steps = 10, shift = 0 }
+[model]
+feedforward_dim = 32
+stem = { kind = "conv", token_dim = 8, kernel = 9, pool = 1, second_kernel = 3 }
+"""
+PROSITE = """ID   NLS; PATTERN.
+AC   PS00001;
+PA   P-K(2)-[KR]-R-K-V.
+//
+ID   RGD; PATTERN.
+AC   PS00016;
+PA   R-G-D.
+//
+"""
+
+
 def peptides(number, alphabet, first, rng):
     return [first + "".join(rng.choice(list(alphabet), rng.integers(8, 30))) for _ in range(number)]
 
@@ -80,3 +101,23 @@ def test_protein_motifs_have_no_match(results):
     assert "first residue alone" in page
     assert "JASPAR" not in page.partition("Run file used for training")[0]
     assert "GC content" not in page
+
+
+def test_a_planted_motif_is_found_and_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    texts = peptides(800, "ACDEFGHIKLMNPQRSTVWY", "", rng)
+    planted = [text[:4] + f"PKK{rng.choice(list('KR'))}RKV" + text[4:] for text in texts[:400]]
+    shuffled = ["".join(rng.permutation(list(text))) for text in planted]
+    write_fasta("positives.fa", planted)
+    write_fasta("negatives.fa", shuffled)
+    Path("prosite.dat").write_text(PROSITE)
+    Path("run.toml").write_text(small(PLANTED, "training.evaluate_every = 40"))
+    run_steps("ingest split train evaluate explain motifs report")
+    motif = read_tsv("motifs.tsv").iloc[0]
+    shown = ["consensus", "match", "verdict"]
+    assert motif[shown].tolist() == ["PKK[KR]RKV", "NLS (PS00001)", "supported"]
+    page = Path("report.html").read_text()
+    assert "Matches are from prosite.dat" in page
+    assert words.motif_sentence(read_tsv("motifs.tsv")) in page
+    assert "NLS (PS00001), best match" in page
