@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from selfattn_bio.objectives.base import (
     Answer,
     AnswerKind,
     Array,
+    MainMeasurer,
     Objective,
     OutputMeasurer,
     Predictions,
@@ -42,7 +43,44 @@ from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
+ColumnMetric = Callable[[Array, Array], float]  # of (predicted, truth), both (n,)
 ANSWERS: dict[str, AnswerKind] = {"mse": "number", "huber": "robust", "poisson": "count"}
+
+
+def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
+    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(test(predicted, truth).statistic)
+
+
+def _r2(predicted: Array, truth: Array) -> float:
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
+
+
+def _mse(predicted: Array, truth: Array) -> float:
+    return float(((predicted - truth) ** 2).mean())
+
+
+METRICS: dict[str, ColumnMetric] = {
+    "pearson": partial(_correlation, pearsonr),
+    "spearman": partial(_correlation, spearmanr),
+    "r2": _r2,
+    "mse": _mse,
+}
+
+
+def _both(metric: ColumnMetric) -> ColumnMetric:
+    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
+    return lambda predicted, truth: (
+        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
+    )
+
+
+LABEL_METRICS: dict[str, ColumnMetric] = {
+    "auroc": _both(roc_auc_score),
+    "auprc": _both(average_precision_score),
+}
 
 
 class Columns(Objective[ColumnsT]):
@@ -52,9 +90,12 @@ class Columns(Objective[ColumnsT]):
     ----------
     answer_kind
         What simple models learn, see `Answer`.
+    column_metrics
+        Functions of (predicted, truth) by name; `measure` averages them over the columns.
     """
 
     answer_kind: AnswerKind = "number"
+    column_metrics: ClassVar[Mapping[str, ColumnMetric]]
 
     @property
     @abstractmethod
@@ -82,6 +123,18 @@ class Columns(Objective[ColumnsT]):
                 place=place,
             )
         return np.asarray(numbers, dtype=np.float64)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute each of `column_metrics`, averaged over the columns where it is defined."""
+        return {
+            name: over_columns(metric, predictions, targets)
+            for name, metric in self.column_metrics.items()
+        }
+
+    def main_measurer(self, predictions: Predictions, targets: NDArray) -> MainMeasurer:
+        """Return a function from rows to the main metric; the others may take far longer."""
+        metric, values = self.column_metrics[self.main_metric], np.asarray(predictions)
+        return lambda rows: over_columns(metric, values[rows], targets[rows])
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         values = np.asarray(predictions)
@@ -141,9 +194,7 @@ class ColumnsLoss(Loss):
         return {"loss": loss, **self.objective.measure(predictions, targets)}
 
 
-def over_columns(
-    metric: Callable[[Array, Array], float], predictions: Array, targets: Array
-) -> float:
+def over_columns(metric: ColumnMetric, predictions: Array, targets: Array) -> float:
     """Return the mean of a metric over columns (n, C), ignoring missing targets."""
     values = []
     for predicted, truth in zip(predictions.T, targets.T, strict=True):
@@ -159,6 +210,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     predicts = "predicts the probability of each label"
     rule = "0 or 1"
     answer_kind = "label"
+    column_metrics = LABEL_METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -180,13 +232,6 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     def predictions(self, outputs: Array) -> Array:
         return expit(outputs)
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute auroc and auprc, averaged over the columns that contain both 0 and 1."""
-        return {
-            "auroc": over_columns(_both(roc_auc_score), predictions, targets),
-            "auprc": over_columns(_both(average_precision_score), predictions, targets),
-        }
-
 
 class MultilabelLoss(ColumnsLoss):
     """Binary cross-entropy of each label, with label smoothing."""
@@ -201,13 +246,6 @@ class MultilabelLoss(ColumnsLoss):
         )
 
 
-def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
-    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
-    return lambda predicted, truth: (
-        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
-    )
-
-
 class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
@@ -215,6 +253,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
+    column_metrics = METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -286,12 +325,6 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             return targets
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute pearson, spearman, r2 and mse, averaged over columns."""
-        return {
-            name: over_columns(metric, predictions, targets) for name, metric in METRICS.items()
-        }
-
     def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
         return np.abs(self.predictions(outputs) - targets)
 
@@ -336,26 +369,3 @@ class RegressionLoss(ColumnsLoss):
 def _log_count(counts: Array, column: int) -> Array:
     """Return the logarithm of a column of counts (n, C), which is compared with log rates."""
     return np.log(counts[:, column] + PSEUDO_COUNT)
-
-
-def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
-    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
-        return float("nan")
-    return float(test(predicted, truth).statistic)
-
-
-def _r2(predicted: Array, truth: Array) -> float:
-    total = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
-
-
-def _mse(predicted: Array, truth: Array) -> float:
-    return float(((predicted - truth) ** 2).mean())
-
-
-METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "pearson": partial(_correlation, pearsonr),
-    "spearman": partial(_correlation, spearmanr),
-    "r2": _r2,
-    "mse": _mse,
-}
