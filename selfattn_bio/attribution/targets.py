@@ -146,8 +146,14 @@ class Target:
 
     def scale(self, scorer: Scorer) -> float:
         """Return the unit of the value of a sequence in those of the network's outputs."""
+        if scorer.objective.outputs_per != "sequence":
+            return 1.0
         scales = {each.column: each.scale for each in scorer.objective.outputs}
         return scales.get(self.column(scorer), 1.0)
+
+    def span(self, scorer: Scorer) -> slice | None:
+        """Return the tokens or encoder positions whose outputs are summed; None without a span."""
+        return slice(*self._positions(scorer)) if self._span else None
 
     def of(self, scorer: Scorer, outputs: Tensor, tokens: Tensor) -> Tensor:
         """Return the value of each sequence, with a gradient.
@@ -168,10 +174,11 @@ class Target:
         column = self.column(scorer)
         if outputs.ndim == 2:
             return outputs[:, column] * self.scale(scorer)
-        if scorer.objective.outputs and not self._span:
+        span = self.span(scorer)
+        if scorer.objective.outputs and not span:
             return scorer.of_records(outputs, tokens)[:, column]
         of_real = outputs[..., column] * scorer.is_real(tokens)
-        return of_real[:, slice(*self._positions(scorer))].sum(1)
+        return of_real[:, span or slice(None)].sum(1)
 
     def values(self, scorer: Scorer, letters: Ascii | Letters) -> Floats:
         """Compute the value of each sequence, (n,), in the batches of the scorer.

@@ -140,6 +140,8 @@ class Baseline(ABC):
         the model depends on the direction by design.
     reads_database
         Whether `Setup.database` matters.
+    is_special
+        Whether it suits few data sets, so that no message says that it is left out.
     states
         Declarations of its values and arrays.
     """
@@ -151,6 +153,7 @@ class Baseline(ABC):
     suits: ClassVar[tuple[str, ...]] = (TWO_CLASSES,)
     reads_strands: ClassVar[bool] = False
     reads_database: ClassVar[bool] = False
+    is_special: ClassVar[bool] = False
     states: ClassVar[tuple[type[State], ...]]
 
     def __init__(self, setup: Setup) -> None:
@@ -261,28 +264,24 @@ class Baseline(ABC):
         windows = list(sliding_window_view(letters, size)[::stride])
         return np.stack([self.outputs(windows), self.outputs(self._other_strand(windows))])
 
-    def substitution_effects(self, letters: Letters, output: int = 0) -> list[Array]:
+    def substitution_effects(
+        self, letters: Letters, output: int = 0, span: slice | None = None
+    ) -> list[Array]:
         """Return the effect of each substitution on an output of each record.
 
         Effects are exact: `outputs` of the changed record minus `outputs` of the record. They are 0
-        for the original base.
+        for the original base. Of outputs per position, they are effects on the mean of a track
+        (`Objective.tracks`) over the record, or on the sum of the output over a span.
 
         Returns
         -------
         n arrays (L, A), with bases in the order of the alphabet.
-
-        Raises
-        ------
-        ValueError
-            If outputs belong to positions.
         """
-        if self.setup.is_per_position:
-            raise ValueError(f"{self.name} has no effects on complete records")
-        given = self._effects(letters, output)
+        given = self._effects(letters, output, span)
         if not self.both_strands:
             return given
         # Reverse positions and bases: the complements of ACGT are in reverse order
-        other = self._effects(self._other_strand(letters), output)
+        other = self._effects(self._other_strand(letters), output, span)
         return [(one + two[::-1, ::-1]) / 2 for one, two in zip(given, other, strict=True)]
 
     @abstractmethod
@@ -304,7 +303,7 @@ class Baseline(ABC):
         """Return the outputs of records on the given strand, (n, C)."""
 
     @abstractmethod
-    def _effects(self, letters: Letters, output: int) -> list[Array]:
+    def _effects(self, letters: Letters, output: int, span: slice | None) -> list[Array]:
         """Return the effects of substitutions on the given strand."""
 
     @abstractmethod

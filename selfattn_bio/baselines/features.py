@@ -70,6 +70,16 @@ class Features(ABC):
         """
         return None
 
+    def substituted(self, record: NDArray[np.uint8]) -> tuple[Any, Any, Any, Matrix]:
+        """Return the features of positions (n, F) after each substitution near them.
+
+        The first three values are the position of each row, that of the substitution, and the
+        number of its letter, all (n,). By default there are none, because substitutions have no
+        effect.
+        """
+        nowhere = np.zeros(0, np.int64)
+        return nowhere, nowhere, nowhere, np.zeros((0, self.size))
+
     def window_matrix(self, letters: NDArray[np.uint8], size: int, stride: int) -> Matrix | None:
         """Return the features of overlapping windows that are the same on both strands.
 
@@ -213,18 +223,29 @@ class Neighbours(Features):
         return (2 * FLANK + 1) * (len(self.alphabet.letters) + 2)
 
     def matrix(self, letters: Letters) -> sparse.csr_matrix:
-        width, codes = 2 * FLANK + 1, len(self.alphabet.letters) + 2
-        around = [
-            np.lib.stride_tricks.sliding_window_view(
-                np.pad(self.alphabet.codes(row).astype(np.int64), FLANK, constant_values=codes - 1),
-                width,
-            )
-            for row in letters
-        ]
-        columns = np.concatenate(around) + codes * np.arange(width)
-        ends = width * np.arange(len(columns) + 1)
+        return self._one_hot(np.concatenate([self._around(row) for row in letters]))
+
+    def substituted(self, record: NDArray[np.uint8]) -> tuple[Any, Any, Any, Matrix]:
+        around, number = self._around(record), len(self.alphabet.letters)
+        position, column, letter = np.indices((*around.shape, number)).reshape(3, -1)
+        at = position + column - FLANK
+        kept = (at >= 0) & (at < len(record))
+        position, column, letter, at = position[kept], column[kept], letter[kept], at[kept]
+        changed = around[position]
+        changed[np.arange(len(changed)), column] = letter
+        return position, at, letter, self._one_hot(changed)
+
+    def _around(self, record: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the codes of the letters around each position, (L, 2 FLANK + 1)."""
+        codes, beyond = self.alphabet.codes(record).astype(np.int64), len(self.alphabet.letters) + 1
+        padded = np.pad(codes, FLANK, constant_values=beyond)
+        return np.lib.stride_tricks.sliding_window_view(padded, 2 * FLANK + 1)
+
+    def _one_hot(self, around: NDArray[np.int64]) -> sparse.csr_matrix:
+        columns = around + (len(self.alphabet.letters) + 2) * np.arange(around.shape[1])
+        ends = around.shape[1] * np.arange(len(around) + 1)
         values = np.ones(columns.size, np.float32)
-        return sparse.csr_matrix((values, columns.ravel(), ends), (len(columns), self.size))
+        return sparse.csr_matrix((values, columns.ravel(), ends), (len(around), self.size))
 
 
 class NeighbourSet(FeatureSet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,7 +98,9 @@ class PairBaseline(Baseline):
         outputs = self.model.outputs(x)
         return np.stack([outputs, outputs])
 
-    def _effects(self, letters: Letters, output: int) -> list[Array]:
+    def _effects(self, letters: Letters, output: int, span: slice | None) -> list[Array]:
+        if self.setup.is_per_position:
+            return [self._position_effects(record, output, span) for record in letters]
         effects = []
         pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
         for record, found in pairs:
@@ -106,6 +109,20 @@ class PairBaseline(Baseline):
             known = np.flatnonzero(codes < of_record.shape[1])
             of_record[known, codes[known]] = 0  # sums may differ in the last digit
             effects.append(of_record)
+        return effects
+
+    def _position_effects(
+        self, record: NDArray[np.uint8], output: int, span: slice | None
+    ) -> Array:
+        """Return the effects on the mean of a track, or on the sum of an output over a span."""
+        value = itemgetter((..., output)) if span else self.setup.objective.tracks[output].value
+        weights = np.zeros(len(record))
+        weights[span or slice(None)] = 1.0 if span else 1 / len(record)
+        position, at, letter, x = self.fitted.substituted(record)
+        before = value(self._outputs([record]))
+        changes = weights[position] * (value(self.model.outputs(x)) - before[position])
+        effects = np.zeros((len(record), len(self.setup.alphabet.letters)))
+        np.add.at(effects, (at, letter), changes)
         return effects
 
     def _rescored(self, record: NDArray[np.uint8], output: int) -> Array:
@@ -237,7 +254,7 @@ class Constant(PairBaseline):
 class Additive(PairBaseline):
     name, title = "substitutions_linear", "additive model of substitutions"
     short_title = "substitutions"
-    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
+    alphabets, suits, is_special = ("dna", "protein"), (TWO_CLASSES, RECORD), True
     features, learner = Variants((1,)), GENERAL
 
 

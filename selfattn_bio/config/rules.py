@@ -400,11 +400,8 @@ def stack_fits_the_run(run: RunFile) -> Iterator[str]:
     """Refuse a stack for runs that its simple models cannot fit."""
     if not run.stack.parts:
         return
-    if run.objective.outputs_per != "sequence":
-        yield (
-            "[stack] parts predict complete sequences, which objective "
-            f"{run.objective.kind!r} does not"
-        )
+    if run.objective.kind == "bins" or not run.objective.has_scores:
+        yield f"[stack] cannot be used with objective {run.objective.kind!r}, which has no parts"
     if isinstance(run.model, PairedModel):
         yield "[stack] cannot be used with model kind 'paired': its parts read one input"
     if run.privacy:

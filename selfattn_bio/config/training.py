@@ -283,8 +283,8 @@ class EvaluationSection(Section):
 
 
 # The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
-# may name it. Others are contained in k-mers (gc), no biological signal (length, first_letter),
-# constant, or predict positions. It is in `config`, because run files name baselines.
+# may name it. Others are contained in k-mers (gc), no biological signal (length, first_letter) or
+# constant. It is in `config`, because run files name baselines.
 KNOWN_BASELINES = {
     "constant": ("kinds.Constant", False),
     "gc": ("kinds.Gc", False),
@@ -305,8 +305,8 @@ KNOWN_BASELINES = {
     "kmer2_linear": ("kinds.LinearDipeptides", True),
     "kmer2_trees": ("kinds.BoostedDipeptides", True),
     "exact_positions_trees": ("kinds.BoostedPositions", True),
-    "window_logistic": ("kinds.LinearWindow", False),
-    "window_trees": ("kinds.BoostedWindow", False),
+    "window_logistic": ("kinds.LinearWindow", True),
+    "window_trees": ("kinds.BoostedWindow", True),
 }
 if TYPE_CHECKING:
     StackPart = str

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 AnswerKind = Literal["label", "class", "number", "robust", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
+MainMeasurer = Callable[[NDArray[np.int64]], float]  # rows -> main metric of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
@@ -340,6 +341,11 @@ class Objective(ABC, Generic[SectionT]):
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records."""
         return lambda rows: self.measure(predictions[rows], targets[rows])
+
+    def main_measurer(self, predictions: Predictions, targets: NDArray) -> MainMeasurer:
+        """Return a function from rows to the main metric of these records."""
+        measured = self.measurer(predictions, targets)
+        return lambda rows: measured(rows)[self.main_metric]
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each class or column; by default none."""

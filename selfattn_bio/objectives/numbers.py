@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -32,20 +32,58 @@ from selfattn_bio.objectives.base import (
     Answer,
     AnswerKind,
     Array,
+    MainMeasurer,
     Objective,
     OutputMeasurer,
     Predictions,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_quantiles
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
+ColumnMetric = Callable[[Array, Array], float]  # of (predicted, truth), both (n,)
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
-LEVELS = 101  # quantiles of each column that are stored for normalisation
 LEAST_ACROSS = 3  # columns for a correlation across columns
+
+
+def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
+    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(test(predicted, truth).statistic)
+
+
+def _r2(predicted: Array, truth: Array) -> float:
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
+
+
+def _mse(predicted: Array, truth: Array) -> float:
+    return float(((predicted - truth) ** 2).mean())
+
+
+METRICS: dict[str, ColumnMetric] = {
+    "pearson": partial(_correlation, pearsonr),
+    "spearman": partial(_correlation, spearmanr),
+    "r2": _r2,
+    "mse": _mse,
+}
+
+
+def _both(metric: ColumnMetric) -> ColumnMetric:
+    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
+    return lambda predicted, truth: (
+        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
+    )
+
+
+LABEL_METRICS: dict[str, ColumnMetric] = {
+    "auroc": _both(roc_auc_score),
+    "auprc": _both(average_precision_score),
+}
 
 
 class Columns(Objective[ColumnsT]):
@@ -55,9 +93,12 @@ class Columns(Objective[ColumnsT]):
     ----------
     answer_kind
         What simple models learn, see `Answer`.
+    column_metrics
+        Functions of (predicted, truth) by name; `measure` averages them over the columns.
     """
 
     answer_kind: AnswerKind = "number"
+    column_metrics: ClassVar[Mapping[str, ColumnMetric]]
 
     @property
     @abstractmethod
@@ -85,6 +126,18 @@ class Columns(Objective[ColumnsT]):
                 place=place,
             )
         return np.asarray(numbers, dtype=np.float64)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute each of `column_metrics`, averaged over the columns where it is defined."""
+        return {
+            name: over_columns(metric, predictions, targets)
+            for name, metric in self.column_metrics.items()
+        }
+
+    def main_measurer(self, predictions: Predictions, targets: NDArray) -> MainMeasurer:
+        """Return a function from rows to the main metric; the others may take far longer."""
+        metric, values = self.column_metrics[self.main_metric], np.asarray(predictions)
+        return lambda rows: over_columns(metric, values[rows], targets[rows])
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         values = np.asarray(predictions)
@@ -144,9 +197,7 @@ class ColumnsLoss(Loss):
         return {"loss": loss, **self.objective.measure(predictions, targets)}
 
 
-def over_columns(
-    metric: Callable[[Array, Array], float], predictions: Array, targets: Array
-) -> float:
+def over_columns(metric: ColumnMetric, predictions: Array, targets: Array) -> float:
     """Return the mean of a metric over columns (n, C), ignoring missing targets."""
     values = []
     for predicted, truth in zip(predictions.T, targets.T, strict=True):
@@ -162,6 +213,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     predicts = "predicts the probability of each label"
     rule = "0 or 1"
     answer_kind = "label"
+    column_metrics = LABEL_METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -183,13 +235,6 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     def predictions(self, outputs: Array) -> Array:
         return expit(outputs)
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute auroc and auprc, averaged over the columns that contain both 0 and 1."""
-        return {
-            "auroc": over_columns(_both(roc_auc_score), predictions, targets),
-            "auprc": over_columns(_both(average_precision_score), predictions, targets),
-        }
-
 
 class MultilabelLoss(ColumnsLoss):
     """Binary cross-entropy of each label, with label smoothing."""
@@ -204,13 +249,6 @@ class MultilabelLoss(ColumnsLoss):
         )
 
 
-def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
-    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
-    return lambda predicted, truth: (
-        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
-    )
-
-
 class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
@@ -218,6 +256,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
+    column_metrics = METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -317,9 +356,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         With three or more columns, `pearson_across` is the correlation over the columns of each
         record, averaged over records.
         """
-        found = {
-            name: over_columns(metric, predictions, targets) for name, metric in METRICS.items()
-        }
+        found = super().measure(predictions, targets)
         if len(self.section.columns) >= LEAST_ACROSS:
             found["pearson_across"] = pearson_across(predictions, targets)
         return found
@@ -385,43 +422,6 @@ def cosines(outputs: Tensor, targets: Tensor) -> Tensor:
     return known.sum(-1) * cosine_similarity(outputs * known, targets.nan_to_num(), dim=-1)
 
 
-def size_factors(values: Array, place: str) -> Array:
-    """Return the size factor of each column (n, C), (C, 1).
-
-    It is the median ratio of a column to the geometric mean of all columns, over records with
-    positive numbers only (Anders and Huber 2010).
-    """
-    positive = values[(values > 0).all(axis=1)]
-    if not len(positive):
-        raise CorpusError(
-            "no training record has a number above 0 in all columns, so normalisation "
-            "'size_factor' has no ratios",
-            place=place,
-            hint="Use normalisation 'quantile', or wider windows",
-        )
-    logs = np.log(positive)
-    ratios: Array = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)
-    return np.exp(ratios)[:, None]
-
-
-def quantiles(values: Array, place: str) -> Array:
-    """Return the quantiles of each column (n, C), (C, LEVELS)."""
-    return np.nanquantile(values, np.linspace(0, 1, LEVELS), axis=0).T
-
-
-def to_quantiles(values: Array, levels: Array) -> Array:
-    """Give each column (n, C) with quantiles (C, LEVELS) their mean distribution.
-
-    Equal quantiles get the mean of their values. Numbers outside the quantiles become the lowest or
-    the highest value.
-    """
-    mean, found = levels.mean(axis=0), np.empty_like(values)
-    for column, of_column in enumerate(levels):
-        known, rows, counts = np.unique(of_column, return_inverse=True, return_counts=True)
-        found[:, column] = np.interp(values[:, column], known, np.bincount(rows, mean) / counts)
-    return found
-
-
 def pearson_across(predictions: Array, targets: Array) -> float:
     """Return Pearson's r over the columns of each record, averaged over records.
 
@@ -439,26 +439,3 @@ def pearson_across(predictions: Array, targets: Array) -> float:
 def _log_count(counts: Array, column: int) -> Array:
     """Return the logarithm of a column of counts (n, C), which is compared with log rates."""
     return np.log(counts[:, column] + PSEUDO_COUNT)
-
-
-def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
-    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
-        return float("nan")
-    return float(test(predicted, truth).statistic)
-
-
-def _r2(predicted: Array, truth: Array) -> float:
-    total = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
-
-
-def _mse(predicted: Array, truth: Array) -> float:
-    return float(((predicted - truth) ** 2).mean())
-
-
-METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "pearson": partial(_correlation, pearsonr),
-    "spearman": partial(_correlation, spearmanr),
-    "r2": _r2,
-    "mse": _mse,
-}

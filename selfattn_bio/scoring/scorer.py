@@ -227,10 +227,12 @@ class Scorer:
         ValueError
             If a sequence is shorter than the model's k, or it is a language model.
         """
+        if self.objective.outputs_per != "sequence":
+            return self.member_outputs(letters).mean(1)
         return self.stacked(self.network_outputs(letters).mean(1), letters)
 
-    def stacked(self, network: Floats, letters: Sequences) -> Floats:
-        """Combine outputs of the network, (n, C) or (n, members, C), with the stack.
+    def stacked(self, network: Any, letters: Sequences) -> Any:
+        """Combine outputs of the network with the stack, see `Stack.outputs`.
 
         Without a stack they are returned unchanged.
         """
@@ -238,7 +240,15 @@ class Scorer:
 
     def member_outputs(self, letters: Sequences) -> Floats:
         """Return `outputs` of each of the M networks of `[model] members`, (n, M, C)."""
-        return self.stacked(self.network_outputs(letters), letters)
+        if self.objective.outputs_per == "sequence" or not self.stack or not len(letters):
+            return self.stacked(self.network_outputs(letters), letters)
+        # summaries of records are not linear, so the stack combines positions
+        each = self.of_each(letters, lambda tokens: self.network(tokens).transpose(1, 2))
+        rows = map(torch.from_numpy, self.stacked(self._trimmed(each, letters), letters))
+        summary = self.objective.record_outputs
+        return np.stack(
+            [summary(of.transpose(0, 1), torch.ones(len(of), 1)).numpy() for of in rows]
+        )
 
     def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
@@ -305,10 +315,12 @@ class Scorer:
         if self.run.objective.outputs_per != "token":
             raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
         outputs = self.of_each(letters, lambda tokens: self.network(tokens).mean(1))
-        return [
-            of_row[: self.tokenizer.num_tokens(len(row))]
-            for of_row, row in zip(outputs, letters, strict=True)
-        ]
+        return self.stacked(self._trimmed(outputs, letters), letters)
+
+    def _trimmed(self, outputs: Sequence[Floats], letters: Sequences) -> list[Floats]:
+        """Remove the outputs of padding from arrays (N, ...) of each sequence."""
+        numbers = map(self.tokenizer.num_tokens, self.lengths(letters).tolist())
+        return [rows[:number] for rows, number in zip(outputs, numbers, strict=True)]
 
     def logits(self, letters: Sequences) -> Floats:
         """Return the logits of label 1, (n,), for a binary model.

@@ -28,6 +28,13 @@ from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 Outputs = NDArray[np.float64]
 
 
+def separated(joined: Outputs, like: Outputs | list[Outputs]) -> Any:
+    """Return outputs of positions, one after the other, as arrays of each record if `like` is."""
+    return (
+        np.split(joined, np.cumsum(list(map(len, like)))[:-1]) if isinstance(like, list) else joined
+    )
+
+
 @dataclass(frozen=True)
 class Stack:
     """Add the weighted outputs of simple models to those of the network.
@@ -55,9 +62,15 @@ class Stack:
     bias: NDArray[np.float64]
     left_out: tuple[Baseline, ...] = ()
 
-    def outputs(self, network: Outputs, letters: Letters) -> Outputs:
-        """Combine the network's outputs, (n, C) or (n, members, C), with those of the parts."""
-        of_parts = np.tile(self.bias, (len(letters), 1))
+    def outputs(self, network: Outputs | list[Outputs], letters: Letters) -> Any:
+        """Combine the network's outputs with those of the parts.
+
+        They are (n, C) or (n, members, C), or n arrays of this shape with one row per position, and
+        so is the result.
+        """
+        if isinstance(network, list):
+            return separated(self.outputs(np.concatenate(network), letters), network)
+        of_parts = self.bias[None]
         for weights, part in zip(self.weights[1:], self.parts, strict=True):
             of_parts = of_parts + weights * part.outputs(letters)
         return self.weights[0] * network + (of_parts[:, None] if network.ndim == 3 else of_parts)
@@ -85,6 +98,7 @@ class Stack:
         letters: Letters,
         output: int = 0,
         scale: float = 1.0,
+        span: slice | None = None,
     ) -> list[NDArray[Any]]:
         """Add the exact substitution effects of the parts to the network's attributions.
 
@@ -97,6 +111,8 @@ class Stack:
             ASCII, one array (L,) per sequence.
         output, scale
             Index of the explained output, and its unit in those of the network's outputs.
+        span
+            Positions whose outputs are explained, see `Baseline.substitution_effects`.
 
         Returns
         -------
@@ -107,7 +123,7 @@ class Stack:
         for weight, part in zip(self.weights[1:, output] * scale, self.parts, strict=True):
             alphabet = part.setup.alphabet
             for row, scores, effects in zip(
-                letters, total, part.substitution_effects(letters, output), strict=True
+                letters, total, part.substitution_effects(letters, output, span), strict=True
             ):
                 known = alphabet.codes(row) < len(alphabet.letters)
                 scores[known] += weight * (effects - effects.mean(axis=1, keepdims=True))[known]

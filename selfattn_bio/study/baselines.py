@@ -185,7 +185,8 @@ def fit_suitable(
     for kind, obstacle in suitable(setup, letters["train"]) if has_answers else ():
         name = prefix + kind.name
         if obstacle:
-            LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+            if not kind.is_special:
+                LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
             continue
         start = time.monotonic()
         baseline = parts.get(name)

@@ -28,14 +28,12 @@ from selfattn_bio.model.checkpoint import (
     save_model,
 )
 from selfattn_bio.scoring.reference import Reference
-from selfattn_bio.scoring.stack import Stack, baseline_setup
+from selfattn_bio.scoring.stack import Stack, baseline_setup, separated
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.messages import report_end
 from selfattn_bio.training.stacking import fit_part, fit_stack
 from selfattn_bio.training.trainer import Trainer
 from selfattn_bio.training.transfer import merge_lora
-
-Outputs = NDArray[np.float64]
 
 
 def write_model(
@@ -119,8 +117,8 @@ def _shown(trainer: Trainer) -> NDArray[np.int64]:
 
 
 def _fit_stack(
-    trainer: Trainer, outputs: Outputs, parts: dict[str, Baseline], threads: int
-) -> tuple[Stack, Outputs]:
+    trainer: Trainer, outputs: Any, parts: dict[str, Baseline], threads: int
+) -> tuple[Stack, Any]:
     """Fit the stack of the run.
 
     Parameters
@@ -128,13 +126,13 @@ def _fit_stack(
     trainer
         The training.
     outputs
-        Outputs of the network on the validation split, (n, C).
+        Outputs of the network on the validation split, as for `fit_stack`.
     parts, threads
         As for `write_model`.
 
     Returns
     -------
-    The stack, and its outputs of the validation records from cross-validated weights, (n, C).
+    The stack, and its outputs of the validation records from cross-validated weights.
 
     Raises
     ------
@@ -148,7 +146,7 @@ def _fit_stack(
     setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads=threads)
     metric = title_of(data.objective.main_metric)
 
-    def worth(outputs: Outputs) -> float:
+    def worth(outputs: Any) -> float:
         return trainer.steps.metrics(outputs)[data.objective.main_metric]
 
     fitted = []
@@ -160,7 +158,7 @@ def _fit_stack(
         start = time.monotonic()
         part = fit_part(setup, name, letters, targets)
         seconds = time.monotonic() - start
-        found = worth(part.outputs(letters["valid"]))
+        found = worth(separated(part.outputs(letters["valid"]), outputs))
         log(f"stack: {part.title} fitted in {seconds:.0f} s, validation {metric} {found:.4f}")
         fitted.append(part)
         # with several processes, the others would wait for this one
@@ -180,7 +178,7 @@ def _fit_stack(
     return stack, held_out
 
 
-def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
+def _calibration(trainer: Trainer, outputs: Any) -> dict[str, Any]:
     """Fit the calibration to the validation split, from outputs (n, 1) of two classes.
 
     Objectives other than binary get the defaults, which change nothing.
@@ -191,7 +189,7 @@ def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
     return {**vars(calibration), "strands": "both" if data.run.both_strands else "given"}
 
 
-def _reference(trainer: Trainer, outputs: Outputs | None) -> Reference:
+def _reference(trainer: Trainer, outputs: Any) -> Reference:
     """Summarise the training records, or in a private run the validation records."""
     data = trainer.data
     conformal = (

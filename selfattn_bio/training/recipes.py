@@ -30,8 +30,10 @@ from selfattn_bio.sequence.alphabet import Letters
 # baselines of the comparisons and of the stacks, if they can be fitted
 KMERS = ("kmer6_positional_logistic", "kmer6_linear", "kmer2_logistic", "kmer2_linear")
 EXACT = ("exact_positions", "exact_positions_linear")
+NEIGHBOURS = ("window_logistic", "window_trees")
 PARTS = ("composition", "composition_linear", *KMERS, "gapped_kmers", "motif_scores")
 ENOUGH = 5_000  # maximum number of records that are examined, per split
+POSITIONS = 50_000  # positions that are examined per split, for labels per position
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 # Records count as aligned if exact positions lose less of the metric than this, compared with
@@ -61,7 +63,8 @@ class Recipe:
     Attributes
     ----------
     name
-        `variants`, `aligned`, `both strands`, `one strand` or `unaligned`.
+        `variants`, `aligned`, `both strands`, `one strand`, `unaligned`, `neighbours` or
+        `no neighbours`.
     reason
         Why it suits the records; the text follows "because".
     tokens, model, training, transfer, objective
@@ -111,11 +114,11 @@ class Trial:
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
-    They support records with one input and scores per sequence: proteins, and DNA of at most
-    `LONGEST` bp; `MOST` letters in total.
+    They support records with one input, and scores per sequence or labels per position: proteins,
+    and DNA of at most `LONGEST` bp; `MOST` letters in total.
     """
     objective = objective_of(run.objective)
-    is_scored = objective.has_scores and objective.outputs_per == "sequence"
+    is_scored = objective.has_scores and objective.outputs_per != "position"
     is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
     return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
@@ -156,8 +159,9 @@ def choose_recipe(
         return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
     two_classes = setup.objective.has_log_odds
+    most = max(MIN_RECORDS, POSITIONS // length) if setup.is_per_position else ENOUGH
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
-    rows = {split: sample_rows(strata[split], ENOUGH, MIN_RECORDS) for split in letters}
+    rows = {split: sample_rows(strata[split], most, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
     targets = {split: targets[split][of] for split, of in rows.items()}
     given, both = replace(setup, strands="given"), replace(setup, strands="both")
@@ -168,6 +172,14 @@ def choose_recipe(
         return trials[-1]
 
     def chosen() -> Recipe:
+        if setup.is_per_position:
+            parts = stacked(*NEIGHBOURS)
+            fits = (trial(BASELINES[name].title, name, given) for name in ("constant", *parts))
+            constant, *found = fits
+            if any(each.beats(constant) for each in found):
+                return neighbours(number, length, parts)
+            reason = "no simple model of neighbouring positions is better than a constant"
+            return Recipe("no neighbours", reason)  # with the default network
         if "substitutions_linear" in fitted:
             parts = stacked("substitutions_linear", "exact_positions_trees")
             return variants(number, longest, parts)
@@ -218,19 +230,18 @@ def _trial(
     model = BASELINES[kind](setup).fit(
         letters["train"], targets["train"], letters["valid"], targets["valid"]
     )
-    predictions = objective.predictions(model.outputs(letters["valid"]))
-    measure, rng = objective.measurer(predictions, targets["valid"]), np.random.default_rng(0)
-    size = len(targets["valid"])
+    measure = objective.main_measurer(model.predictions(letters["valid"]), targets["valid"])
+    size, rng = len(targets["valid"]), np.random.default_rng(0)
     draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
-    metric = objective.main_metric
     # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
-    return Trial(name, metric, float(value), np.array(others))
+    value, *others = (np.nan_to_num(measure(draw)) for draw in draws)
+    return Trial(name, objective.main_metric, float(value), np.array(others))
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
     """Return whether no baseline is above chance on the validation records."""
-    chance = {"auroc": 0.5}
+    # the first fit to labels per position is a constant
+    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": next(iter(trials), None)}
     return bool(trials) and not any(one.beats(chance.get(one.metric, 0.0)) for one in trials)
 
 
@@ -304,6 +315,24 @@ def one_strand(records: int, length: int, stacked: tuple[str, ...] = ()) -> Reci
     )
 
 
+def neighbours(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe for labels per position that depend on the letters around.
+
+    Nothing is pooled, and every layer attends to a window.
+    """
+    model = {
+        **{"kind": "attention", "members": 1, "embed_dim": 128, "num_layers": 3},
+        **{"feedforward_dim": 256, "dropout": 0.1, "attention_dropout": 0.1},
+        "stem": {"kind": "conv", "token_dim": 24, "kernel": 11, "pool": 1, "second_kernel": 7},
+        "position": {"kind": "t5", "num_buckets": 64, "max_distance": 64},
+        "pattern": {"kind": "window", "window": 32},
+    }
+    fixed = {"batch_size": 16, "learning_rate": 2e-3, "label_smoothing": 0.0, "shift": 0}
+    training = {**_budget(records, length, batch=16), **fixed}
+    reason = "simple models of neighbouring positions predict the labels"
+    return Recipe("neighbours", reason, {"k": 1}, model, training, parts=stacked)
+
+
 def _network(
     members: int, *, pool: int, parts: int, dropout: float = 0.3, kernel: int = 15, **sizes: int
 ) -> dict[str, Any]:
@@ -324,10 +353,10 @@ def _members(budget: Mapping[str, int], length: int) -> int:
     return max(1, min(MOST_NETWORKS, MAX_READ // (BATCH * length * budget["max_steps"])))
 
 
-def _budget(records: int, length: int, epochs: int = EPOCHS) -> dict[str, int]:
+def _budget(records: int, length: int, epochs: int = EPOCHS, batch: int = BATCH) -> dict[str, int]:
     """Return settings that train on each record `epochs` times, within limits."""
-    most = min(MAX_STEPS, MAX_READ // (BATCH * length))
-    steps = max(MIN_STEPS, min(most, round(epochs * records / BATCH)))
+    most = min(MAX_STEPS, MAX_READ // (batch * length))
+    steps = max(MIN_STEPS, min(most, round(epochs * records / batch)))
     every = max(25, steps // 10)
     return {
         "max_steps": steps,

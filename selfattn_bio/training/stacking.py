@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.checkpoint import RUN, check_trained_on
 from selfattn_bio.objectives.base import Answer, AnswerKind
-from selfattn_bio.scoring.stack import Letters, Outputs, Stack, baseline_setup, fitted_parts
+from selfattn_bio.scoring.stack import Outputs, Stack, baseline_setup, fitted_parts, separated
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 
 # A part is left out if its weight x standard deviation is at most this fraction of the sum over the
@@ -85,8 +87,11 @@ def fit_part(
 
 
 def fit_stack(
-    network: Outputs, parts: Sequence[Baseline], letters: Letters, answers: Sequence[Answer]
-) -> tuple[Stack, Outputs]:
+    network: Outputs | list[Outputs],
+    parts: Sequence[Baseline],
+    letters: Letters,
+    answers: Sequence[Answer],
+) -> tuple[Stack, Any]:
     """Fit the weights of network and parts to validation records.
 
     Every answer has its own weights, which its outputs share. A part with negligible weight in all
@@ -95,7 +100,7 @@ def fit_stack(
     Parameters
     ----------
     network
-        Outputs of the network, (n, C).
+        Outputs of the network, (n, C), or n arrays (L, C) of positions.
     parts
         Fitted baselines.
     letters, answers
@@ -103,10 +108,11 @@ def fit_stack(
 
     Returns
     -------
-    The stack, and the outputs of each record, (n, C), from weights fitted to the other records
-    (cross-validation). Calibration and threshold are fitted to these.
+    The stack, and the outputs of each record or position, of the shape of `network`, from weights
+    fitted to the others (cross-validation). Calibration and threshold are fitted to these.
     """
-    outputs = [network, *(part.outputs(letters) for part in parts)]
+    rows = np.concatenate(network) if isinstance(network, list) else network
+    outputs = [rows, *(part.outputs(letters) for part in parts)]
     ends = np.cumsum([answer.size for answer in answers]).tolist()
     features = [
         np.stack([of[:, end - answer.size : end].ravel() for of in outputs], axis=1)
@@ -127,7 +133,8 @@ def fit_stack(
     ]
     used = tuple(parts[i - 1] for i in kept[1:])
     left_out = tuple(part for part in parts if part not in used)
-    return Stack(used, weights, bias, left_out), np.concatenate(held_out, axis=1)
+    stack = Stack(used, weights, bias, left_out)
+    return stack, separated(np.concatenate(held_out, axis=1), network)
 
 
 def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Outputs:

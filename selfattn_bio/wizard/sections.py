@@ -293,7 +293,8 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
         for name, keys in sections.items()
         if keys
     ]
-    written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
+    if written:
+        written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
     if recipe.parts:
         written[-1].insert(0, STACK)
     return written

@@ -8,7 +8,7 @@ import pytest
 import small_task as st
 from commands import run
 
-from selfattn_bio import ingest_files
+from selfattn_bio import ingest_files, load
 
 LETTERS = np.array(list("ACGT"))
 SEQUENCE = 'model.stem = { kind = "conv", token_dim = 8, kernel = 9, second_kernel = 3 }\n'
@@ -205,11 +205,14 @@ def test_labels_per_base(workshop):
     # the base two positions before
     labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]
     labels[::10] = [None] * len(labels[::10])
-    objective = "tokens.k = 1\nobjective = { kind = 'labels', column = 'inside', classes = 'io' }\n"
-    test = workshop(rows, {"inside": labels}, objective, shift=0, steps=400)
+    changes = "tokens.k = 1\nobjective = { kind = 'labels', column = 'inside', classes = 'io' }\n"
+    changes += "stack.parts = ['window_trees']\n"
+    test = workshop(rows, {"inside": labels}, changes, shift=0, steps=400)
     assert test["model"]["mcc"]["value"] > 0.9
     assert test["baselines"]["window_logistic"]["mcc"]["value"] > 0.9
+    assert test["baselines"]["network"]["mcc"]["value"] > 0.9
     assert test["baselines"]["constant"]["mcc"]["value"] == 0
+    assert load("model").stack.parts[0].name == "window_trees"
     row = holding({})
     expected = ["i" if before == "G" else "o" for before in row[:-2]]
     for scored in ("model", "baselines/window_trees"):

@@ -121,8 +121,8 @@ def hypothetical_scores(
         ]
     if scorer.stack is None:
         return scores
-    output, scale = target.column(scorer), target.scale(scorer)
-    return scorer.stack.attributions(scores, letters, output, scale)
+    output, scale, span = target.column(scorer), target.scale(scorer), target.span(scorer)
+    return scorer.stack.attributions(scores, letters, output, scale, span)
 
 
 def known_positions(scorer: Scorer, letters: Ascii) -> Integers:

@@ -169,5 +169,3 @@ def test_other_folders_are_not_replaced(fitted, tmp_path):
 def test_no_records_have_no_outputs(fitted):
     assert all(len(baseline.predictions([])) == 0 for baseline in fitted.values())
     assert fitted["gapped_kmers", "given"].substitution_effects([]) == []
-    with pytest.raises(ValueError, match="window_trees has no effects on complete records"):
-        fitted["window_trees", "given"].substitution_effects([])

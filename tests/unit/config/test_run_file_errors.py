@@ -147,7 +147,7 @@ SHARED / [variants.both_strands.training] / reverse_complement = true
 SHARED / [stack] / parts = ['exact_positions_trees']
     => part 'exact_positions_trees' reads the given strand alone
 SEQUENCES / MASKED / [stack] / parts = ['kmer6_linear']
-    => [stack] parts predict complete sequences, which objective 'masked' does not
+    => [stack] cannot be used with objective 'masked', which has no parts
 [data] => [data] needs positives and negatives, or sequences, or train and ... found none of them
 targets = 't.tsv' => [data] targets can only be used with sequences, not with positives and
 label = 'x' => [data] label can only be used with sequences, not with positives and negatives

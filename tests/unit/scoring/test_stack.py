@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from genome_models import run_file
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import StratifiedKFold
 
+from selfattn_bio.arrays import object_array
 from selfattn_bio.attribution.explain import explain_letters
 from selfattn_bio.attribution.methods import Saturation
+from selfattn_bio.attribution.targets import Target
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import Interpret, RegressionObjective, RunFile
+from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
@@ -202,6 +204,84 @@ def test_attributions_equal_measured_substitutions(both):
     unknown, known = scorer.stack.attributions([np.zeros((LENGTH, 4))] * 3, letters)[:2]
     assert not unknown[[0, 11]].any()
     assert known[[0, 11]].any()
+
+
+LABELS = """
+data = { sequences = "r.fa", targets = "t.tsv" }
+tokens.k = 1
+[model]
+kind = "attention"
+members = 2
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+stem.kind = "none"
+[training]
+shift = 0
+[stack]
+parts = ["window_logistic", "window_trees"]
+[objective]
+kind = "labels"
+column = "s"
+classes = "io"
+"""
+
+
+@pytest.fixture(scope="module")
+def of_positions():
+    """Return a scorer of labels with random network weights and two parts, and two records.
+
+    A position is i if G is two positions before it.
+    """
+    run, rng = run_file_of(LABELS, "run.toml"), np.random.default_rng(0)
+    letters = [
+        rng.choice(np.frombuffer(b"ACGT", np.uint8), size) for size in rng.integers(20, 40, 80)
+    ]
+    targets = object_array([np.where(np.roll(row == ord("G"), 2), 0, 1) for row in letters])
+    setup, half = Setup(SequencePolicy(DNA), section=run.objective), len(letters) // 2
+    fit_to = letters[:half], targets[:half], letters[half:], targets[half:]
+    parts = [BASELINES[name](setup).fit(*fit_to) for name in run.stack.parts]
+    stack = Stack(tuple(parts), np.repeat([[0.5], [2.0], [1.5]], 2, axis=1), np.array([-0.3, 0.2]))
+    return scorer_of(run, build_network(run).eval(), stack=stack), letters[:2], targets[:2]
+
+
+def test_positions_are_the_weighted_sum(of_positions, tmp_path):
+    scorer, letters, targets = of_positions
+    network = dataclasses.replace(scorer, stack=None).token_outputs(letters)
+    parts = (part.position_outputs(letters) for part in scorer.stack.parts)
+    found = scorer.token_outputs(letters)
+    for rows, one, two, three in zip(found, network, *parts, strict=True):
+        np.testing.assert_allclose(rows, 0.5 * one + 2 * two + 1.5 * three + scorer.stack.bias)
+    fractions = [softmax(rows, axis=1).mean(axis=0) for rows in found]
+    np.testing.assert_allclose(scorer.outputs(letters)[:, 2:], 100 * np.array(fractions), rtol=0.1)
+    scorer.stack.save(tmp_path, "abc")
+    loaded = load_stack(tmp_path, scorer.run, "abc")
+    np.testing.assert_allclose(loaded.outputs(network, letters)[1], found[1], rtol=1e-6)
+    answers = scorer.objective.answers(targets)
+    _, held_out = fit_stack(network, scorer.stack.parts, letters, answers)
+    assert [rows.shape for rows in held_out] == [rows.shape for rows in network]
+    metrics = scorer.objective.measure(np.concatenate(held_out), np.concatenate(targets))
+    assert metrics["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("target", [Target("i"), Target("i", 3, 9)])
+def test_attributions_of_positions_equal_measured_substitutions(of_positions, target):
+    """They are the mean log-odds of two classes, or the sum of logits over a span."""
+    scorer, letters, _ = of_positions
+    table = pd.DataFrame({"id": list("ab")})
+    found = explain_letters(scorer, letters, table, method=Saturation(), target=target)
+    for row, sequence in enumerate(letters):
+        mutants = np.tile(sequence, (len(sequence), 4, 1))
+        for position in range(len(sequence)):
+            mutants[position, :, position] = list(b"ACGT")
+        mutants = list(mutants.reshape(-1, len(sequence)))
+        values = scorer.outputs(mutants)[:, 0]
+        if target.start:
+            values = np.array([rows[3:9, 0].sum() for rows in scorer.token_outputs(mutants)])
+        effects = values.reshape(-1, 4) - values.reshape(-1, 4).mean(axis=1, keepdims=True)
+        scores = found.hypothetical[row, : len(sequence)]
+        np.testing.assert_allclose(scores, effects, atol=1e-5)
 
 
 def test_agreement_of_networks_leaves_out_shared_parts():

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines.base import Setup, sample_rows
-from selfattn_bio.config import RegressionObjective, RunFile, run_file_of
+from selfattn_bio.config import LabelsObjective, RegressionObjective, RunFile, run_file_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -18,6 +19,7 @@ MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
 SETUP = Setup(SequencePolicy(DNA))
 DATA = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
+LABELS = LabelsObjective(column="s", classes="io")
 
 
 def records(number, seed, *, place, strand):
@@ -54,8 +56,10 @@ def run_of(recipe):
     """Return a run file with the sections of a recipe."""
     names = ("tokens", "model", "training", "transfer")
     sections = {name: getattr(recipe, name) for name in names if getattr(recipe, name)}
-    base = run_file_of(DATA, "run.toml")
-    return RunFile.model_validate({"data": base.data, "stack": {"parts": recipe.parts}} | sections)
+    base = {"data": run_file_of(DATA, "run.toml").data, "stack": {"parts": recipe.parts}}
+    if recipe.name == "neighbours":
+        base |= {"data": {"sequences": "r.fa", "targets": "t.tsv"}, "objective": LABELS}
+    return RunFile.model_validate(base | sections)
 
 
 @cache
@@ -125,6 +129,7 @@ def test_one_short_record_rules_out_positions(monkeypatch):
         recipes.both_strands(5000, 101),
         recipes.both_strands(5000, 101, parent="motifs"),
         recipes.one_strand(5000, 300),
+        recipes.neighbours(5000, 300, recipes.NEIGHBOURS),
     ],
 )
 def test_every_recipe_is_a_run_file(recipe):
@@ -238,3 +243,19 @@ def test_random_labels_give_the_simplest_recipe_and_a_warning():
     assert recipe.name == "both strands"
     assert recipes.learns_nothing(trials)
     assert not recipes.learns_nothing(chosen("fixed", "given")[1])
+
+
+@pytest.mark.parametrize(("is_random", "name"), [(False, "neighbours"), (True, "no neighbours")])
+def test_labels_per_position(is_random, name):
+    """A label is 0 if G is two positions before, or it is random."""
+    letters, _ = splits("fixed", "given")
+    rng = np.random.default_rng(0)
+
+    def labels(row):
+        return rng.integers(0, 2, len(row)) if is_random else 1 - np.roll(row == ord("G"), 2)
+
+    targets = {split: object_array([labels(row) for row in of]) for split, of in letters.items()}
+    recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=LABELS))
+    assert (recipe.name, bool(recipe.parts)) == (name, not is_random)
+    assert [trial.metric for trial in trials] == ["accuracy"] * 3
+    assert recipes.learns_nothing(trials) == is_random

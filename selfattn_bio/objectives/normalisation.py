@@ -1,0 +1,47 @@
+"""Put the columns of a table, such as signal tracks, on one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.base import Array
+
+LEVELS = 101  # quantiles of each column that are stored
+
+
+def size_factors(values: Array, place: str) -> Array:
+    """Return the size factor of each column (n, C), (C, 1).
+
+    It is the median ratio of a column to the geometric mean of all columns, over records with
+    positive numbers only (Anders and Huber 2010).
+    """
+    positive = values[(values > 0).all(axis=1)]
+    if not len(positive):
+        raise CorpusError(
+            "no training record has a number above 0 in all columns, so normalisation "
+            "'size_factor' has no ratios",
+            place=place,
+            hint="Use normalisation 'quantile', or wider windows",
+        )
+    logs = np.log(positive)
+    ratios: Array = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)
+    return np.exp(ratios)[:, None]
+
+
+def quantiles(values: Array, place: str) -> Array:
+    """Return the quantiles of each column (n, C), (C, LEVELS)."""
+    return np.nanquantile(values, np.linspace(0, 1, LEVELS), axis=0).T
+
+
+def to_quantiles(values: Array, levels: Array) -> Array:
+    """Give each column (n, C) with quantiles (C, LEVELS) their mean distribution.
+
+    Equal quantiles get the mean of their values. Numbers outside the quantiles become the lowest or
+    the highest value.
+    """
+    mean, found = levels.mean(axis=0), np.empty_like(values)
+    for column, of_column in enumerate(levels):
+        known, rows, counts = np.unique(of_column, return_inverse=True, return_counts=True)
+        found[:, column] = np.interp(values[:, column], known, np.bincount(rows, mean) / counts)
+    return found
