@@ -68,8 +68,7 @@ def count_cut_sites(
         }
         folder = Path(stack.enter_context(TemporaryDirectory(prefix=".", dir=output.parent)))
         for path in files:
-            reads, of_format = _reads(path), _shifts(path)
-            plus, minus = shift or of_format
+            reads, (plus, minus) = _reads(path), shift or _shifts(path)
             while rows := list(islice(reads, BLOCK)):
                 given = pd.DataFrame(rows).assign(path=str(path))
                 placed = place(given, genome)
