@@ -128,9 +128,9 @@ def score(position, qi, kj, i, j):
             slopes = torch.tensor([2**-4, 2**-8, 2**-2], dtype=qi.dtype)
             return (qi * kj).sum(-1) / scale - slopes * abs(distance)
         case Shaw():
-            return (
-                qi * (kj + position.keys[clipped(distance, position.max_distance)])
-            ).sum(-1) / scale
+            return (qi * (kj + position.keys[clipped(distance, position.max_distance)])).sum(
+                -1
+            ) / scale
         case TransformerXL():
             at, dim = clipped(distance, position.max_distance) - position.max_distance, H * DH
             angles = [at / 10_000 ** (2 * m / dim) for m in range(dim // 2)]
