@@ -216,6 +216,8 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
         for found in [entry[metric]]
         if found["value"] is not None
     ]
+    # without figures, which are at the top of the page
+    found, *_ = " ".join(baseline_sentence(results.metrics, objective)).partition(":")
     chance = test["positives"] / test["n"] if metric == "auprc" else CHANCE.get(metric)
     return tested.show(
         "comparison",
@@ -226,7 +228,7 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
         f"the same {objective.examples}. Paired differences are in the table below.",
         lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
         size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
-        finding=" ".join(baseline_sentence(results.metrics, objective)),
+        finding=f"{found.rstrip('.')}.",
     )
 
 

@@ -74,7 +74,7 @@ def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -
 
 def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
     """Format a metric as `0.871 (0.861 to 0.880)`, or `0.871` without an interval."""
-    spread = f" ({interval(of, digits, sign)})" if of.get("low") is not None else ""
+    spread = f" ({interval(of, digits, sign)})" if pd.notna(of.get("low")) else ""
     return f"{figure(of['value'], decimals(digits, of.get('low'), of.get('high')), sign)}{spread}"
 
 
