@@ -2,10 +2,12 @@
 
 import fcntl
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
+from fast_python import ADDRESS, fast_python
 
 from selfattn_bio.process import cap_threads, keep_memory
 
@@ -13,6 +15,12 @@ gc.disable()  # nothing is garbage while pytest imports the tests: a quarter of 
 # as in commands, before torch and numba are imported: numba would set two threads for torch as well
 cap_threads()
 keep_memory()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start one `fast_python` for all processes of pytest-xdist, which collect in the meantime."""
+    if getattr(config.option, "numprocesses", 0):
+        os.environ[ADDRESS] = fast_python()
 
 
 def pytest_collection_finish() -> None:

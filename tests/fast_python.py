@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import NoReturn
 
+ADDRESS = "SELFATTN_FAST_PYTHON"  # variable with the program of another process
 LIBRARIES = (
     *("jupytext", "lightgbm", "lightning_fabric", "matplotlib.figure"),
     *("modiscolite", "pandas", "papermill.cli", "pyarrow.parquet", "pydantic", "pysam"),
@@ -27,6 +28,8 @@ def fast_python() -> str:
     import subprocess
     import tempfile
 
+    if ADDRESS in os.environ:
+        return os.environ[ADDRESS]
     folder = tempfile.TemporaryDirectory(prefix="fast-python-")
     address, program = f"{folder.name}/socket", f"{folder.name}/python"
     with open(program, "w") as file:

@@ -66,9 +66,8 @@ class BlockKeys:
     block: int
 
     def columns(self, x: Tensor) -> Tensor:
-        found = x.unflatten(2, (-1, self.block)).index_select(
-            2, self.chosen.flatten()
-        )  # (b, H, G R, block, d)
+        # (b, H, G R, block, d)
+        found = x.unflatten(2, (-1, self.block)).index_select(2, self.chosen.flatten())
         return found.unflatten(2, self.chosen.shape).flatten(3, 4)
 
     def add(self, total: Tensor, x: Tensor) -> None:

@@ -208,9 +208,8 @@ def project_to_letters(
         # the index of a k-mer has its letters as digits, the first most significant
         weight = size ** (k - 1 - offset)
         letter = kmers // weight % size
-        changed = (
-            kmers[..., None] + (letters - letter[..., None]) * weight + FIRST_KMER
-        )  # (B, N, A)
+        # (B, N, A)
+        changed = kmers[..., None] + (letters - letter[..., None]) * weight + FIRST_KMER
         of_letter = table if table.ndim == 2 else table[offset]
         before = (gradient * of_letter[kmers + FIRST_KMER]).sum(-1, keepdim=True)  # (B, N, 1)
         effect = torch.einsum("bnd,bnad->bna", gradient, of_letter[changed]) - before

@@ -108,9 +108,8 @@ def apply_variant(run: RunFile, change: VariantSection) -> RunFile:
     if not isinstance(values["model"], PairedModel):
         values["partner"] = None  # a model with one input has no partner
     if change.tokens or change.model:
-        values["transfer"] = (
-            change.transfer
-        )  # the weights of [transfer] may not fit another network
+        # the weights of [transfer] may not fit another network
+        values["transfer"] = change.transfer
     return type(run).model_validate(values)
 
 

@@ -378,18 +378,16 @@ class _Metrics:
     def __init__(self, labels: NDArray[np.int64], p: Array, threshold: float, bins: int) -> None:
         self.order = np.argsort(p, kind="stable")
         ranked = p[self.order]
-        self.starts = np.flatnonzero(
-            np.r_[True, ranked[1:] > ranked[:-1]]
-        )  # first of each run of equal probabilities
+        # first of each run of equal probabilities
+        self.starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])
         self.positive = labels[self.order] == 1
         self.confusion = {
             "": _confusion(labels, p >= threshold),
             AT_HALF: _confusion(labels, p >= 0.5),
         }
         self.squared = ((p - labels) ** 2).astype(np.float32)
-        self.excess = np.zeros(
-            (len(p), bins), dtype=np.float32
-        )  # label - probability, in the column of the probability's bin
+        # label - probability, in the column of the probability's bin
+        self.excess = np.zeros((len(p), bins), dtype=np.float32)
         self.excess[np.arange(len(p)), _bins(p, bins)] = labels - p
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Array]:

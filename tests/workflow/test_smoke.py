@@ -172,7 +172,7 @@ def test_progress_is_printed_and_logged(finished, results):
     assert not re.search("^(Select|Execute) ", printed, flags=re.MULTILINE)
     closing = printed.splitlines()[-6:]
     assert "Report: results/smoke/report.html" in closing[-3:]
-    shown = r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records"
+    shown = r"smoke: test AUROC [01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\) on \d+ records"
     assert any(re.fullmatch(shown, line) for line in closing)
     assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 

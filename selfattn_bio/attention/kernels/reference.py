@@ -86,9 +86,8 @@ def attention_weights(
     Vaswani et al. 2017; checked against `torch.nn.functional.scaled_dot_product_attention`.
     """
     scale = 1 / math.sqrt(q.shape[-1])
-    scores = with_position(
-        (q * scale) @ k.transpose(-2, -1), terms, distances(q, k) - first, scale
-    )  # (B, H, Lq, L)
+    products, distance = (q * scale) @ k.transpose(-2, -1), distances(q, k) - first
+    scores = with_position(products, terms, distance, scale)  # (B, H, Lq, L)
     if allowed is None:
         return scores.softmax(dim=-1)
     # The lowest finite score instead of -inf, so that a row without allowed keys does not become

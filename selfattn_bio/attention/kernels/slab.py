@@ -75,9 +75,9 @@ class _Work:
         self.terms, self.dtype = terms, work_dtype(q)
         self.q, self.k = walk.to_rows(q), walk.to_columns(k)
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
-        self.relative_keys = (
-            None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]
-        )  # (H or 1, 1, 2M + 1, Dh)
+        # (H or 1, 1, 2M + 1, Dh)
+        keys = terms.keys
+        self.relative_keys = None if keys is None else (keys * self.scale).to(q.dtype)[:, None]
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def product(self, name: str, a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
@@ -108,9 +108,8 @@ class _Work:
             "scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2), self.scale
         ).to(self.dtype)
         if self.relative is not None and self.relative_keys is not None:
-            by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(
-                -1, -2
-            )  # (b, H, G, c, 2M + 1)
+            # (b, H, G, c, 2M + 1)
+            by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(-1, -2)
             scores += spread(by_distance, tile.index(), scores.shape)
         if self.terms.bias is not None:
             scores += look_up(self.terms.bias, tile.index()).to(scores.dtype)
