@@ -25,8 +25,9 @@ BED_FILES, GFF_FILES = (
     tuple(kind + zipped for kind in kinds for zipped in ("", ".gz", ".bgz"))
     for kinds in ((".bed", ".narrowpeak", ".broadpeak"), (".gff3", ".gff", ".gtf"))
 )
+H5AD = ".h5ad"
 # Lower-case endings, shared by the run file's checks and the reader
-INTERVAL_FILES = BED_FILES + GFF_FILES
+INTERVAL_FILES = (*BED_FILES, *GFF_FILES, H5AD)
 # Snakemake puts this file into each folder that a rule declares
 OF_SNAKEMAKE = ".snakemake_timestamp"
 

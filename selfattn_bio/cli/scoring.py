@@ -41,7 +41,7 @@ PREFIX = output("prefix of the file names", "PREFIX")
         metavar="C",
         help="add prediction sets with this coverage, such as 0.9",
     ),
-    output(".tsv to write"),
+    output(".tsv to write, or .h5ad with the extra anndata"),
 )
 def score(arguments: Namespace) -> None:
     """Score sequences or genomic intervals with a trained model.

@@ -27,7 +27,7 @@ from selfattn_bio.config.section import (
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 
-BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl)(\.(gz|bgz|zst|zstd))?$"
+BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl|h5ad)(\.(gz|bgz|zst|zstd))?$"
 
 RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
 

@@ -229,13 +229,10 @@ Label = Annotated[
 
 def _expand(paths: Paths) -> Paths:
     """Replace patterns by the files that match them, in alphabetical order."""
-    found: list[str] = []
-    for path in paths:
-        matches = sorted(glob(path, recursive=True)) if has_magic(path) else [path]
-        if not matches:
-            raise ValueError(f"no file matches {path!r}; patterns are relative to this folder")
-        found += matches
-    return tuple(found)
+    found = [sorted(glob(path, recursive=True)) if has_magic(path) else [path] for path in paths]
+    if empty := [path for path, files in zip(paths, found, strict=True) if not files]:
+        raise ValueError(f"no file matches {empty[0]!r}; patterns are relative to this folder")
+    return tuple(file for files in found for file in files)
 
 
 class TrackSection(Section):

@@ -19,10 +19,11 @@ from selfattn_bio import config
 from selfattn_bio.arrays import Bools
 from selfattn_bio.config import AnySplit, ColumnSplit, Data, FilesSplit, NegativesSection
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import sha256_of
+from selfattn_bio.files import H5AD, sha256_of
 from selfattn_bio.sequence import negatives as made
 from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.intervals import Cover, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems, sequence_files
@@ -263,6 +264,13 @@ def _columns(
 ) -> tuple[pd.DataFrame, Columns]:
     """Return the windows to keep, and a function from a row and its record to its targets."""
     numbers, letters = pd.DataFrame(index=table.index), []
+    of_files = [
+        numbers_of(str(path)).iloc[rows["line"] - 1].set_index(rows.index)
+        for path, rows in table.groupby("path")
+        if str(path).lower().endswith(H5AD)
+    ]
+    if of_files:
+        numbers = numbers.join(pd.concat(of_files))
     keep = np.ones(len(table), bool)
     for name, track in data.tracks.items():
         if isinstance(track, config.NumberTrack):

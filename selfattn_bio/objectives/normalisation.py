@@ -18,12 +18,8 @@ def size_factors(values: Array, place: str) -> Array:
     """
     positive = values[(values > 0).all(axis=1)]
     if not len(positive):
-        raise CorpusError(
-            "no training record has a number above 0 in all columns, so normalisation "
-            "'size_factor' has no ratios",
-            place=place,
-            hint="Use normalisation 'quantile', or wider windows",
-        )
+        text = "no training record has a number above 0 in all columns, so there is no size factor"
+        CorpusError.fail(text, place, "Use normalisation 'quantile', or wider windows")
     logs = np.log(positive)
     ratios: Array = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)
     return np.exp(ratios)[:, None]

@@ -305,16 +305,10 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         for column, of_column in zip(self.section.columns, values.T, strict=True):
             known = of_column[np.isfinite(of_column)]
             if not len(known):
-                raise CorpusError(
-                    f"column {column!r} has no number in the training split", place=place
-                )
+                CorpusError.fail(f"column {column!r} has no number in the training split", place)
             if len(known) > 1 and np.ptp(known) == 0:
-                raise CorpusError(
-                    f"column {column!r} has the same number, {known[0]:g}, in all records of the "
-                    "training split",
-                    place=place,
-                    hint="Remove it from [objective] columns",
-                )
+                text = f"column {column!r} is {known[0]:g} in all records of the training split"
+                CorpusError.fail(text, place, "Remove it from [objective] columns")
         if self.section.is_normalised and not self.section.normaliser:
             fit = size_factors if self.section.normalisation == "size_factor" else quantiles
             normaliser = tuple(map(tuple, fit(values, place).tolist()))

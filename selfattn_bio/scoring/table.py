@@ -18,7 +18,7 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import quantiles_of
-from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
+from selfattn_bio.files import H5AD, check_ending, check_not_input, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -28,7 +28,8 @@ from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGT
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
 from selfattn_bio.sequence.alphabet import Ascii
-from selfattn_bio.sequence.tables import TSV
+from selfattn_bio.sequence.h5ad import write_predictions
+from selfattn_bio.sequence.tables import TSV, read_table
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
@@ -354,16 +355,17 @@ def score_files(
     files
         One or more FASTA or other files of sequences; with `genome` BED or GFF files.
     output
-        TSV file to write. Numbers have six digits.
+        TSV file to write. Numbers have six digits. An .h5ad file has them in `X`, with columns as
+        `obs` and records as `var`.
 
     Raises
     ------
     OutputError
-        If the output does not end with .tsv, or is also an input.
+        If the output does not end with .tsv or .h5ad, or is also an input.
     SequenceFileError, ModelFolderError, ValueError
         As for `score_sequences`.
     """
-    output = check_ending(output, ".tsv")
+    output = Path(output) if str(output).endswith(H5AD) else check_ending(output, ".tsv")
     check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
     scorer = load(model)
     rows, flags = 0, Counter[str]()
@@ -375,6 +377,9 @@ def score_files(
                 rows += len(table)
                 if FLAG in table:
                     flags.update(table[FLAG])
+        if output.suffix == H5AD:
+            file.close()
+            write_predictions(temporary, read_table(temporary))
     return ScoreSummary(output, rows, flags)
 
 

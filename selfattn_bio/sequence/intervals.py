@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.compression import lines_of
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import BED_FILES, INTERVAL_FILES
+from selfattn_bio.files import GFF_FILES, H5AD, INTERVAL_FILES
 from selfattn_bio.sequence.alphabet import control_in
+from selfattn_bio.sequence.h5ad import region_lines
 
 _fail = IntervalError.fail
 
@@ -78,7 +79,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     path
         `.bed` (3 to 12 columns, the first six are read), `.narrowPeak` (or `.bed` with 10 columns,
         as distributed by ENCODE), `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each optionally with
-        `.gz` or `.bgz`.
+        `.gz` or `.bgz`; or `.h5ad` with regions as `var`.
     feature
         Type of GFF lines to read, such as gene or exon. Optional if all lines have the same type.
 
@@ -121,8 +122,8 @@ def data_lines(path: Path, *, is_gff: bool) -> Iterator[tuple[list[str], int, st
         If the file cannot be read, or a line has another number of columns than the first one, or
         than GFF.
     """
-    columns = 0
-    for number, line in lines_of(path, IntervalError):
+    columns, is_h5ad = 0, path.name.lower().endswith(H5AD)
+    for number, line in region_lines(path) if is_h5ad else lines_of(path, IntervalError):
         if is_gff and line.startswith((">", "##FASTA")):
             break  # the rest of the file is sequences
         if not line.strip() or _NOT_DATA.match(line):
@@ -153,7 +154,7 @@ def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
             ".gtf, also with .gz)",
             str(path),
         )
-    return bed_interval if name.endswith(BED_FILES) else gff_interval
+    return gff_interval if name.endswith(GFF_FILES) else bed_interval
 
 
 def bed_interval(fields: list[str], number: int, place: str) -> Interval:

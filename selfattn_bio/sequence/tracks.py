@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
@@ -186,19 +186,6 @@ def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values
                 near.index, near["start"] - first, near["end"] - first, near["strand"], strict=True
             ):
                 yield row, piece[start:end][:: -1 if strand == "-" else 1]
-
-
-def stacked_values(paths: Sequence[str | Path], windows: pd.DataFrame) -> Values:
-    """Return the values of several tracks per base, float32 (n, tracks, L), on each strand.
-
-    All windows have the same width L. Positions without data are NaN; see `values_of`.
-    """
-    width = int((windows["end"] - windows["start"]).iloc[0])
-    found = np.empty((len(windows), len(paths), width), np.float32)
-    for number, path in enumerate(paths):
-        for row, values in values_of(read_track(path), windows):
-            found[row, number] = values
-    return found
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:

@@ -1,18 +1,23 @@
 """Test signal tracks as targets: columns, statistics, filter, normalisation, loss and errors."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from small_corpus import errors
 
 import selfattn_bio as sb
 from selfattn_bio import config
 from selfattn_bio.config import run_file_of
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import MissingPackageError, SelfAttnBioError
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.numbers import RegressionLoss
+from selfattn_bio.sequence.h5ad import write_predictions
+from selfattn_bio.sequence.intervals import read_intervals
 
 SIZE = 4_000
 RNG = np.random.default_rng(0)
@@ -34,7 +39,7 @@ def write_track(path, values, size=SIZE, chroms=("chr1", "chr2")):
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory):
-    """Write a genome, peaks with summits, and tracks, most of which are unusual."""
+    """Write a genome, peaks with summits, and tracks; most are unusual."""
     root = tmp_path_factory.mktemp("tracks")
     bases = RNG.choice(list("ACGT"), (2, SIZE))
     (root / "g.fa").write_text("".join(f">chr{n}\n{''.join(s)}\n" for n, s in enumerate(bases, 1)))
@@ -117,6 +122,32 @@ def test_columns_of_tracks(tracks_of_data, columns, expected):
     assert list(run_file_of(text, "run.toml").objective.columns) == expected
 
 
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # of anndata 0.12
+def test_regions_of_anndata(tracks, monkeypatch):
+    anndata = pytest.importorskip("anndata")
+    monkeypatch.chdir(tracks)
+    regions, values = ["chr2:100-220", "chr1:300-420:-", "chr1:900-1000"], RNG.random((2, 3))
+    obs, var = (pd.DataFrame(index=pd.Index(each, dtype=object)) for each in (["x", "y"], regions))
+    anndata.AnnData(csr_matrix(values), obs=obs, var=var).write_h5ad("r.h5ad")
+    text = BEFORE.replace("tracks.atac", "# ") % ("", '\ncolumns = ["y", "x"]')
+    text = text.replace("p.narrowPeak", "r.h5ad").replace("summit", "middle")
+    corpus = ingested(tracks, monkeypatch, text)
+    assert corpus.records["id"].tolist() == [
+        *("chr1:300-420(-)", "chr1:890-1010(+)", "chr2:100-220(+)")
+    ]
+    found = corpus.targets(["x", "y"]).astype(float)
+    np.testing.assert_allclose(found, values.T[[1, 2, 0]], rtol=1e-6)
+    table = pd.DataFrame({"id": ["a", "b"], "chrom": "1", "start": [1, 2], "x": [0.5, np.nan]})
+    write_predictions(tracks / "s.h5ad", table)
+    written = anndata.read_h5ad("s.h5ad")
+    np.testing.assert_array_equal(written.X, [[0.5, np.nan]])
+    assert (list(written.obs_names), list(written.var_names)) == (["x"], ["a", "b"])
+    assert written.var["start"].tolist() == [1, 2]
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(MissingPackageError, match="needs the extra anndata"):
+        read_intervals("r.h5ad")
+
+
 BAD = r"""
 path = ['atac/a.bw', 'other.bw'] => other.bw: chr1 has 4,001 bp in the track, and 4,000 bp in g.fa.
     Is it the same assembly?
@@ -131,7 +162,7 @@ path = 'atac/*.bw', gini_std = 9 => no window differs so much between tracks. Lo
 path = 'atac/a.bw', gini_std = 0 => gini_std compares the files of a track; give two or more
 path = 'minus.bw', summary = 'log_sum' => minus.bw: the sum of a window is negative
 path = 'minus.bw' / loss = 'poisson' => in column 'atac'; use a count of 0 or more or leave it empty
-path = 'flat.bw' => column 'atac' has the same number, 2, in all records of the training split
+path = 'flat.bw' => column 'atac' is 2 in all records of the training split
 path = ['atac/a.bw', 'minus.bw'] / normalisation = 'size_factor' => no training record has a number
     above 0 in all columns
 path = 'atac/*.bw', summary = 'log_sum' / normalisation = 'size_factor' => cannot divide logarithms

@@ -11,7 +11,7 @@ import pyBigWig
 import pytest
 
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.sequence.tracks import binned, covered, read_track, stacked_values, values_of
+from selfattn_bio.sequence.tracks import binned, covered, read_track, values_of
 
 ROWS = [("chr1", 10, 20, 1.0), ("chr1", 20, 40, -2.5), ("chr1", 300, 400, 3.0)]
 ROWS.append(("chr2", 0, 50, 7.0))
@@ -48,7 +48,7 @@ def test_values_of_letters(track):
     assert track.values("chr1", 0, 4).dtype == np.float32
 
 
-def test_values_of_windows(track, tmp_path, monkeypatch):
+def test_values_of_windows(track, monkeypatch):
     monkeypatch.setattr("selfattn_bio.sequence.tracks._PIECE", 30)
     rows = [("chr1", 350, 390, "-"), ("2", -2, 3, "+"), ("chr1", 15, 25, "-"), ("chr1", 0, 30, "+")]
     windows = pd.DataFrame(rows, columns=["chrom", "start", "end", "strand"], index=[7, 7, 1, 0])
@@ -56,9 +56,6 @@ def test_values_of_windows(track, tmp_path, monkeypatch):
     for row, (chrom, start, end, strand) in enumerate(rows):
         expected = track.values(chrom.replace("2", "chr2"), start, end)
         np.testing.assert_array_equal(found[row], expected[:: -1 if strand == "-" else 1])
-    write_bigwig(tmp_path / "a.bw")
-    both = stacked_values([tmp_path / "a.bw"] * 2, windows.iloc[[2, 2]])
-    np.testing.assert_array_equal(both, np.broadcast_to(found[2], (2, 2, 10)))
 
 
 def test_intervals_as_a_track():
