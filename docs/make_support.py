@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyBigWig
 
 import selfattn_bio
 from selfattn_bio.attribution.targets import Target
@@ -45,6 +46,7 @@ OBJECTIVES = {
     ),
     "a label per position (`labels`)": 'kind = "labels"\ncolumn = "states"\nclasses = "HE"',
     "bins along a chromosome (`bins`)": 'kind = "bins"\npoints = "points.bed"\nbin = 20',
+    "counts per base (`profile`)": 'kind = "profile"\ntracks = { cuts = "cuts.bw" }\nwidth = 20',
     "masked language model (`masked`)": 'kind = "masked"',
     "causal language model (`causal`)": 'kind = "causal"',
 }
@@ -81,6 +83,11 @@ def write_data(folder: Path, letters: str) -> None:
     (folder / "all.fa").write_text("".join(rows["positives"] + rows["negatives"]))
     (folder / "targets.tsv").write_text("\n".join(table) + "\n")
     (folder / "points.bed").write_text("\n".join(points) + "\n")
+    with pyBigWig.open(str(folder / "cuts.bw"), "w") as file:
+        file.addHeader([(f"chr{name}", RECORDS * LENGTH) for name in "ABC"])
+        for name in "ABC":
+            values = rng.poisson(1.0, RECORDS * LENGTH).astype(float)
+            file.addEntries(f"chr{name}", 0, values=values, span=1, step=1)
     (folder / "genome.fa").write_text(f">chrA\n{'ACGT' * LENGTH}\n")
     header = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
     (folder / "a.vcf").write_text(
@@ -96,7 +103,7 @@ def run_file(alphabet: str, objective: str) -> str:
         if kind == "binary"
         else 'sequences = "all.fa"'
     )
-    if kind not in ("binary", "bins", "masked", "causal"):
+    if kind not in ("binary", "bins", "profile", "masked", "causal"):
         data += '\ntargets = "targets.tsv"'
     stem = (
         'stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 5, second_kernel = 3 }'

@@ -69,6 +69,8 @@ def accepted(alphabet: str, objective: str, model: dict[str, str]) -> bool:
         values["model"] = model
     if "bins" in objective:
         values["objective"]["bin"] = 200  # a multiple of the pooling of all stems
+    if "profile" in objective and model["kind"] == "dilated":
+        values["model"] = model | {"stem": {"kind": "conv", "pool": 1}}
     if model["kind"] == "paired":
         values["partner"] = {"kind": "sequence", "files": ["partners.fa"]}
     try:

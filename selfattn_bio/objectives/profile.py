@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
-from scipy.special import rel_entr, softmax
+from scipy.special import softmax
 from torch import Tensor
 
 from selfattn_bio import config
@@ -105,16 +105,15 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return object_array([_seen(row, other) for row, other in pairs])
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
-        for name, total in zip(
-            self.section.tracks,
-            np.sum([row[0].sum((1, 2)) for row in targets], axis=0),
-            strict=True,
-        ):
-            if total == 0:
-                raise CorpusError(
-                    f"the records of the {SPLIT_NAMES[split]} split have no count of {name!r}",
-                    place=self.section.tracks[name][0],
-                )
+        totals = np.sum([row.sum((2, 3)) for row in targets], axis=0)  # (K, T)
+        tracks = (self.section.tracks, self.section.bias)
+        for files, of_kind in zip(tracks, totals, strict=False):
+            for name, total in zip(self.section.tracks, of_kind, strict=True):
+                if name in files and total == 0:
+                    raise CorpusError(
+                        f"the track has no count in the records of the {SPLIT_NAMES[split]} split",
+                        place=files[name][0],
+                    )
 
     def shortest(self, k: int) -> tuple[int, str]:
         return self.section.width + k - 1, "objective.width + tokens.k - 1"
@@ -171,19 +170,18 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         )
 
     def _truth(self, targets: NDArray, column: int) -> Array:
-        """Return log(1 + count), or how far the counts are from even ones, in nats."""
-        shape, track = divmod(column, len(self.section.tracks))
-        counts = self._middles(targets)[:, 0, track].reshape(len(targets), -1).astype(np.float64)
+        """Return log(1 + count), or how much the counts are concentrated on few bases.
+
+        The latter is the log ratio of the pairs of counts at the same base to those of an even
+        profile, each plus 1. Other than an entropy, it does not grow if there are few counts.
+        """
+        is_shape, track = divmod(column, len(self.section.tracks))
+        counts = self.flat(targets)[:, 0, track].astype(np.float64)
         totals = counts.sum(1)
-        if not shape:
+        if not is_shape:
             return np.log1p(totals)
-        even = totals[:, None] / counts.shape[1]
-        return np.divide(
-            rel_entr(counts, even).sum(1),
-            totals,
-            where=totals > 0,
-            out=np.full_like(totals, np.nan),
-        )
+        pairs, even = (each * (each - 1).clip(0) for each in (counts, totals))
+        return np.log1p(pairs.sum(1)) - np.log1p(even / counts.shape[1])
 
     def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
         """Return log count and shape of each track, (..., 2 T); `is_real` is not needed."""

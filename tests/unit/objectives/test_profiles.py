@@ -10,7 +10,7 @@ import torch
 from scipy.stats import multinomial
 
 from selfattn_bio import config
-from selfattn_bio.errors import IntervalError
+from selfattn_bio.errors import CorpusError, IntervalError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.profile import halves, with_bias
@@ -148,6 +148,25 @@ def test_targets_of_files(tmp_path: Path):
     assert set(done.sha256) == set(files)
     with pytest.raises(IntervalError, match="no value on chromosome 'chr2'"):
         objective.targets(pd.DataFrame(), records.assign(chrom="chr2"), "")
+
+
+def test_truth_of_shape():
+    objective = objective_of(section({"a": ("a.bw",)}, width=100))
+    counts = np.zeros((3, 1, 1, 1, 100), np.float32)
+    counts[0], counts[1, ..., :10], counts[2, ..., 0] = 1, 10, 1  # even, concentrated, one count
+    even, concentrated, one = objective.outputs[1].truth(counts)
+    assert even < 0 < concentrated
+    assert one == 0
+    assert concentrated == pytest.approx(np.log((10 * 90 + 1) / (100 * 99 / 100 + 1)))
+
+
+def test_tracks_without_counts():
+    objective = objective_of(section({"a": ("a.bw",)}, width=2, bias={"a": ("b.bw",)}))
+    targets = np.ones((1, 2, 1, 1, 4), np.float32)
+    objective.check_split(targets, "train", "", "")
+    targets[:, 1] = 0
+    with pytest.raises(CorpusError, match=r"b.bw: the track has no count in the records"):
+        objective.check_split(targets, "train", "", "")
 
 
 @pytest.mark.parametrize(
