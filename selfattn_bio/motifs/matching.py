@@ -254,14 +254,14 @@ TIE = 10  # matches with a p-value up to this factor above the smallest are name
 def match_label(row: Mapping[Hashable, Any]) -> str:
     """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
 
-    If most factors whose matches are nearly as good are of one family, it is named:
-    `Ets-related (ELK1, FEV, ETV5, ...)`. Otherwise they are: `BEAF-32 or Dref`. Empty if the
-    q-value of the best is MATCH_Q or more.
+    Matches that are nearly as good are named too: `BEAF-32 or Dref`. If there are more than two
+    and most factors are of one family, it is named: `Ets-related (ELK1, FEV, ETV5, ...)`. Empty if
+    the q-value of the best is MATCH_Q or more.
     """
     if not row["match_q"] < MATCH_Q:
         return ""
     family = str(row.get("family", ""))
-    if " or " not in family and ", " in family.rpartition("(")[2]:
+    if family and " or " not in family and row["near_ties"] > 1:
         return family
     labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))

@@ -38,7 +38,7 @@ from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
 # same group below this Tomtom p, by alphabet size; among 2,000 noise seqlets of DNA each has 0.2
 # chance neighbours
-SIMILAR_P = {4: 1e-4, 20: 1e-3}
+SIMILAR_P = {4: 1e-4, 20: 1e-2}
 COMPARED = 2000  # seqlets compared per round; about 2 s
 ROUNDS = 4
 MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
