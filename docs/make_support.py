@@ -50,7 +50,7 @@ OBJECTIVES = {
     "masked language model (`masked`)": 'kind = "masked"',
     "causal language model (`causal`)": 'kind = "causal"',
 }
-STACK = '[stack]\nparts = ["exact_positions_trees"]\n'
+STACK = '[stack]\nparts = ["{}_trees"]\n'
 MODEL = "embed_dim = 8\nnum_layers = 1\nnum_heads = 2\nfeedforward_dim = 8\nmembers = 1"
 
 
@@ -157,7 +157,8 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         return selfattn_bio.score_variants(model, "genome.fa", "a.vcf")
 
     def train_stack() -> None:
-        text = run_file(alphabet, objective) + STACK
+        parts = "window" if "labels" in objective.split('"')[1:2] else "exact_positions"
+        text = run_file(alphabet, objective) + STACK.format(parts)
         stacked = selfattn_bio.Study(run_file_of(text, Path("run.toml")), "stacked")
         stacked.ingest()
         stacked.split()

@@ -174,11 +174,10 @@ class Target:
         column = self.column(scorer)
         if outputs.ndim == 2:
             return outputs[:, column] * self.scale(scorer)
-        span = self.span(scorer)
-        if scorer.objective.outputs and not span:
+        if scorer.objective.outputs and not self._span:
             return scorer.of_records(outputs, tokens)[:, column]
         of_real = outputs[..., column] * scorer.is_real(tokens)
-        return of_real[:, span or slice(None)].sum(1)
+        return of_real[:, slice(*self._positions(scorer))].sum(1)
 
     def values(self, scorer: Scorer, letters: Ascii | Letters) -> Floats:
         """Compute the value of each sequence, (n,), in the batches of the scorer.

@@ -22,7 +22,7 @@ from selfattn_bio.baselines.features import (
 )
 from selfattn_bio.baselines.learners import GappedLinear, Linear, LinearModel
 from selfattn_bio.baselines.trees import Trees, TreesModel
-from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 PIECE = 1024  # records whose features are in memory together
 
@@ -100,7 +100,7 @@ class PairBaseline(Baseline):
 
     def _effects(self, letters: Letters, output: int, span: slice | None) -> list[Array]:
         if self.setup.is_per_position:
-            return [self._position_effects(record, output, span) for record in letters]
+            return [self._near_effects(record, output, span) for record in letters]
         effects = []
         pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
         for record, found in pairs:
@@ -111,9 +111,7 @@ class PairBaseline(Baseline):
             effects.append(of_record)
         return effects
 
-    def _position_effects(
-        self, record: NDArray[np.uint8], output: int, span: slice | None
-    ) -> Array:
+    def _near_effects(self, record: Ascii, output: int, span: slice | None) -> Array:
         """Return the effects on the mean of a track, or on the sum of an output over a span."""
         value = itemgetter((..., output)) if span else self.setup.objective.tracks[output].value
         weights = np.zeros(len(record))

@@ -28,11 +28,9 @@ from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 Outputs = NDArray[np.float64]
 
 
-def separated(joined: Outputs, like: Outputs | list[Outputs]) -> Any:
+def separated(rows: Outputs, like: Outputs | list[Outputs]) -> Any:
     """Return outputs of positions, one after the other, as arrays of each record if `like` is."""
-    return (
-        np.split(joined, np.cumsum(list(map(len, like)))[:-1]) if isinstance(like, list) else joined
-    )
+    return np.split(rows, np.cumsum([*map(len, like)])[:-1]) if isinstance(like, list) else rows
 
 
 @dataclass(frozen=True)

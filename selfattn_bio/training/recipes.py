@@ -36,6 +36,7 @@ ENOUGH = 5_000  # maximum number of records that are examined, per split
 POSITIONS = 50_000  # positions that are examined per split, for labels per position
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
+CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
 # Records count as aligned if exact positions lose less of the metric than this, compared with
 # k-mers. Huber's loss must gain more, compared with squared error.
 MARGIN = 0.02
@@ -100,10 +101,13 @@ class Trial:
     value: float
     draws: NDArray[np.float64]
 
+    def gains(self, other: Trial | float) -> NDArray[np.float64]:
+        """Return by how much the metric is higher than another, or than a number, by resample."""
+        return self.draws - (other.draws if isinstance(other, Trial) else other)
+
     def beats(self, other: Trial | float) -> bool:
         """Return whether the metric is higher in at least `CONFIDENCE` of the resamples."""
-        least = other.draws if isinstance(other, Trial) else other
-        return float(np.mean(self.draws > least)) >= CONFIDENCE
+        return float(np.mean(self.gains(other) > 0)) >= CONFIDENCE
 
     def __str__(self) -> str:
         low, high = np.quantile(self.draws, [0.025, 0.975])
@@ -239,10 +243,15 @@ def _trial(
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
-    """Return whether no baseline is above chance on the validation records."""
+    """Return whether no baseline is clearly above chance on the validation records.
+
+    It must be so by `CLEARLY` standard errors, because the settings of several baselines were
+    chosen on the same records.
+    """
     # the first fit to labels per position is a constant
     chance: dict[str, Any] = {"auroc": 0.5, "accuracy": next(iter(trials), None)}
-    return bool(trials) and not any(one.beats(chance.get(one.metric, 0.0)) for one in trials)
+    gains = [one.gains(chance.get(one.metric, 0.0)) for one in trials]
+    return bool(trials) and all(of.mean() <= CLEARLY * of.std() for of in gains)
 
 
 def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:

@@ -87,10 +87,7 @@ def fit_part(
 
 
 def fit_stack(
-    network: Outputs | list[Outputs],
-    parts: Sequence[Baseline],
-    letters: Letters,
-    answers: Sequence[Answer],
+    network: Any, parts: Sequence[Baseline], letters: Letters, answers: Sequence[Answer]
 ) -> tuple[Stack, Any]:
     """Fit the weights of network and parts to validation records.
 
@@ -127,14 +124,11 @@ def fit_stack(
     sizes = [answer.size for answer in answers]
     weights = np.repeat([weights for weights, _ in fits], sizes, axis=0).T
     bias = np.concatenate([bias for _, bias in fits])
-    held_out = [
-        _held_out(x[:, kept], answer, *fit)
-        for x, answer, fit in zip(features, answers, fits, strict=True)
-    ]
+    each = zip(features, answers, fits, strict=True)
+    held_out = np.concatenate([_held_out(x[:, kept], of, *fit) for x, of, fit in each], axis=1)
     used = tuple(parts[i - 1] for i in kept[1:])
     left_out = tuple(part for part in parts if part not in used)
-    stack = Stack(used, weights, bias, left_out)
-    return stack, separated(np.concatenate(held_out, axis=1), network)
+    return Stack(used, weights, bias, left_out), separated(held_out, network)
 
 
 def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Outputs:

@@ -202,7 +202,7 @@ def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe:
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):
-        LOG.info("no simple model is above chance, so perhaps nothing can be learned")
+        LOG.info("no simple model is clearly above chance, so perhaps nothing can be learned")
     LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
     if recipe.objective:
         LOG.info("loss 'huber', because gradient boosting predicts clearly better with it")
