@@ -211,7 +211,7 @@ def test_substitutions_of_a_protein(tmp_path, kind):
     proteins = {"p|1": "MKTAYIAKXQRQISFVKSHFSRQ", "p2": "MNWWYQEDAS"}
     path = write_genome(tmp_path / "p.fa", proteins)
     outputs, letters = scorer.objective.outputs, "ACDEFGHIKLMNPQRSTVWY"
-    found = score_substitutions(scorer, path, "p|1", VariantOptions(background=5))
+    found = score_substitutions(scorer, path, "p|1")
     rows = [(pos, ref, alt) for pos, ref in enumerate(proteins["p|1"], 1) for alt in letters]
     rows = [row for row in rows if row[1] not in ("X", row[2])]
     assert list(found.table[["pos", "ref", "alt"]].itertuples(index=False, name=None)) == rows
@@ -222,7 +222,9 @@ def test_substitutions_of_a_protein(tmp_path, kind):
         effects = found.table[f"effect_{name}" if name else "effect"]
         np.testing.assert_allclose(effects, values[1:] - values[0], atol=1e-5)
     assert found.plot("all", name).axes[1].images[0].get_array().shape == (20, 23)
-    assert len(score_substitutions(scorer, path, "p2:3-4").table) == 2 * 19
+    few = score_substitutions(scorer, path, "p2:3-4", VariantOptions(background=5)).table
+    assert len(few) == 2 * 19
+    assert few[f"effect_percentile_{name}" if name else "effect_percentile"].between(0, 100).all()
     with pytest.raises(GenomeError, match=r"no sequence 'q' in the file \(it has p\|1, p2\)"):
         score_substitutions(scorer, path, "q")
     with pytest.raises(ArgumentError, match="rc cannot be used with protein, which has no reverse"):
