@@ -254,9 +254,9 @@ class TrackSection(Section):
 class NumberTrack(TrackSection):
     """Use numbers along the genome as target columns.
 
-    The column of one file is NAME. Of several files, each column has the name of its file without
-    the extension. With `bin`, the columns are NAME_0, NAME_1, ... for the bins on the strand of the
-    window.
+    The column of one file is NAME. With several files, each column has the name of its file
+    without the extension. With `bin`, the columns are NAME_0, NAME_1, ... for the bins on the
+    strand of the window.
 
     Attributes
     ----------

@@ -92,10 +92,8 @@ def columns_can_be_compared(run: RunFile) -> Iterator[str]:
     objective = run.objective
     if not isinstance(objective, RegressionObjective):
         return
-    across = {"loss": objective.loss == "cosine_mse", "normalisation": objective.is_normalised}
-    for key in (key for key, is_across in across.items() if is_across):
-        if len(objective.columns) < 2:
-            yield f"[objective] {key} {getattr(objective, key)!r} needs two or more columns"
+    if len(objective.columns) < 2 and (objective.loss == "cosine_mse" or objective.is_normalised):
+        yield "[objective] normalisation and loss 'cosine_mse' need two or more columns"
     tracks = [track for track in run.data.tracks.values() if isinstance(track, NumberTrack)]
     if objective.normalisation == "size_factor" and any(t.summary == "log_sum" for t in tracks):
         yield "normalisation 'size_factor' cannot divide logarithms; use 'quantile', or summary sum"

@@ -306,13 +306,10 @@ def _numbers(
     found = np.empty((len(table), len(section.path), number), np.float32)
     for column, path in enumerate(section.path):
         track = track_of(path, section.feature, genome, table, section.missing)
-        summary = "sum" if section.summary == "log_sum" else section.summary
         for row, values in values_of(track, around):
-            found[row, column] = binned(values, bin_ or len(values), summary)
+            found[row, column] = binned(values, bin_ or len(values), section.summary)
         if section.summary == "log_sum" and (found[:, column] < 0).any():
             _fail("the sum of a window is negative, so log_sum has no value", path, "Use sum")
-    if section.summary == "log_sum":
-        found = np.log1p(found)
     names = section.columns(name, widths[0])
     return pd.DataFrame(found.reshape(len(table), -1), columns=names)
 
@@ -338,10 +335,7 @@ def _differ(numbers: pd.DataFrame, table: pd.DataFrame, least: float) -> Bools:
 
 
 def _letters(
-    name: str,
-    section: config.LetterTrack | config.FeatureTrack,
-    table: pd.DataFrame,
-    genome: Genome,
+    name: str, section: Any, table: pd.DataFrame, genome: Genome
 ) -> Callable[[Record], dict[str, str | None]]:
     if isinstance(section, config.LetterTrack):
         marks, other, threshold = {section.feature: "1"}, "0", section.threshold

@@ -35,7 +35,7 @@ from selfattn_bio.sequence.intervals import (
 _fail = IntervalError.fail
 
 Values = NDArray[np.float32]
-Summary = Literal["mean", "max", "sum"]
+Summary = Literal["mean", "max", "sum", "log_sum"]
 _HEADER, _ZOOM, _TREE = struct.Struct("<IHHQQQ"), struct.Struct("<IIQQ"), struct.Struct("<IIIIQQ")
 _GAP, _PIECE = 2_000, 2_000_000  # bp between windows that are read together, and bp read at once
 _BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
@@ -117,11 +117,7 @@ class GenomeTrack:
 
 
 def track_of(
-    path: str | Path,
-    feature: str,
-    genome: Genome,
-    windows: pd.DataFrame,
-    missing: float | None = None,
+    path: str, feature: str, genome: Genome, windows: pd.DataFrame, missing: float | None = None
 ) -> GenomeTrack:
     """Open a track file for the windows of a genome; see `read_track`.
 
@@ -206,6 +202,8 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
     else:
         found = np.where(known, rows, 0).sum(axis=1, dtype=np.float64)
         found = found / np.maximum(known.sum(axis=1), 1) if summary == "mean" else found
+    if summary == "log_sum":
+        found = np.log1p(found.clip(-0.5))  # negative sums stay negative
     return np.where(known.any(axis=1), found, np.nan).astype(np.float32)
 
 

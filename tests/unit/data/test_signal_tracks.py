@@ -166,7 +166,7 @@ path = 'flat.bw' => column 'atac' is 2 in all records of the training split
 path = ['atac/a.bw', 'minus.bw'] / normalisation = 'size_factor' => no training record has a number
     above 0 in all columns
 path = 'atac/*.bw', summary = 'log_sum' / normalisation = 'size_factor' => cannot divide logarithms
-path = 'atac/a.bw' / loss = 'cosine_mse' => loss 'cosine_mse' needs two or more columns
+path = 'atac/a.bw' / loss = 'cosine_mse' => loss 'cosine_mse' need two or more columns
 path = 'atac/*.bw', width = 50, bin = 20 => windows of 50 bp cannot be divided into bins of 20 bp
 sequences = 'end.narrowPeak' => end.narrowPeak:1: interval [3991, 4001) ends beyond chr1 of g.fa
 sequences = 'outside.narrowPeak' => outside.narrowPeak:1: summit 100 (column 10) is outside the peak
