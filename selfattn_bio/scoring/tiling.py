@@ -179,7 +179,7 @@ class Tiling:
             if (field := receptive_field(run)) is not None
         ]
         if len(fields) == len(runs):
-            overlap = -(-max(fields) // step) * step
+            overlap = -(-max(*fields, FLANK) // step) * step  # simple models read FLANK
             size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]

@@ -96,9 +96,10 @@ def test_long_sequences_in_a_table(here):
 
 def test_labels_of_residues(here):
     states = lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)  # noqa: E731
-    run = made(table(letters=PROTEIN, ss3=states))
+    run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
+    assert run.stack.parts == ("window_logistic", "window_trees")
 
 
 def test_variants_of_one_protein(here, capsys):
