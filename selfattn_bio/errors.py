@@ -30,7 +30,6 @@ class SelfAttnBioError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
-        message = message.strip()  # those of pandas end with a line break
         self.message, self.place, self.hint = message, place, hint
         super().__init__(
             ". ".join(part for part in (f"{place}: {message}" if place else message, hint) if part)

@@ -36,7 +36,7 @@ from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii
-from selfattn_bio.sequence.tables import check_names, write_table
+from selfattn_bio.sequence.tables import read_cells, write_table
 
 # sequence separation |i - j| in residues, half-open
 RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
@@ -245,17 +245,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Boo
         If the file is missing or not a TSV table, a column is missing, an id is unknown, or i and j
         are not two different residues of the sequence. Errors about a row start with `path:line`.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise SequenceFileError("file of contacts not found", place=str(path)) from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SequenceFileError(f"cannot read this TSV table: {error}", place=str(path)) from error
-    check_names(table.columns, f"{path}:1")
-    if missing := [name for name in ("id", "i", "j") if name not in table]:
-        raise SequenceFileError(
-            f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"
-        )
+    table = read_cells(path, ("id", "i", "j"))
     found: dict[str, Bools] = {}
     for line, (name, *pair) in enumerate(
         zip(table["id"], table["i"], table["j"], strict=True), start=2

@@ -43,7 +43,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         scoring.hits,
         steps.report,
     ),
-    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants, scoring.annotate),
+    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants),
+    "genomes": (scoring.annotate, scoring.browse),
 }
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}
 

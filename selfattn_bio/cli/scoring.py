@@ -397,6 +397,26 @@ def annotate(arguments: Namespace) -> None:
     found = nearest_genes(read_located(arguments.file), arguments.genes)
     check_not_input(arguments.output, arguments.file, arguments.genes)
     write_table(arguments.output, found)
-    numbers = found["feature"].value_counts()
-    counts = ", ".join(f"{number:,} {feature}" for feature, number in numbers.items())
-    LOG.info(f"wrote {counted(len(found), 'row')} to {arguments.output}: {counts}")
+    counts = [f"{number:,} {name}" for name, number in found["feature"].value_counts().items()]
+    LOG.info(f"wrote {counted(len(found), 'row')} to {arguments.output}: {', '.join(counts)}")
+
+
+@command(
+    path("tracks", "bigWig, BED, GTF, GFF or VCF files, from top to bottom", nargs="+"),
+    path("--genome", "genome of the tracks", "FASTA", required=True),
+    option("--region", default="all", metavar="CHROM:FIRST-LAST", help="interval to show first"),
+    output(".xml to write"),
+)
+def browse(arguments: Namespace) -> None:
+    """Write a session for the genome browser IGV: predictions, contributions, hits and genes.
+
+    Open it in IGV (File, Open Session), or in a web page with igv.js. The session names the files
+    relative to its folder, so keep them together.
+
+    example: selfattn-bio browse promoters.dm3.*.bw promoters.dm3.peaks.bed \\
+      contributions/positive.bw hits.bed genes.gtf --genome dm3.fa --output view.xml
+    """
+    from selfattn_bio.scoring.session import write_session
+
+    write_session(arguments.output, arguments.tracks, arguments.genome, arguments.region)
+    LOG.info(f"wrote {arguments.output} with {counted(len(arguments.tracks), 'track')}")

@@ -14,7 +14,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.scoring.inputs import interval_table
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import LOCUS, data_lines, gff_interval, read_intervals
-from selfattn_bio.sequence.tables import BED_COLUMNS, TEXT_COLUMNS, read_table
+from selfattn_bio.sequence.tables import BED_COLUMNS, read_cells
 
 FEATURES = np.array(["promoter", "exon", "intron", "intergenic"])  # the first that applies
 COLUMNS = ["feature", "gene", "gene_id", "gene_strand", "distance"]
@@ -60,7 +60,7 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
 
     loci, features = table, _features(Path(genes))
     if {"pos", "ref"} <= set(table):
-        first = table["pos"] - 1
+        first = pd.to_numeric(table["pos"], errors="coerce") - 1
         loci = table.assign(start=first, end=first + table["ref"].str.len())
     loci, chroms = interval_table(loci), pd.Index(features["chrom"].unique())
     code = chroms.get_indexer(loci["chrom"].map(lambda name: matching_name(name, chroms)))
@@ -82,8 +82,7 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
     order = np.lexsort((np.abs(distance), kind, row))
     best = order[np.unique(row[order], return_index=True)[1]]
     found = features.iloc[feature[best]].assign(feature=FEATURES[kind[best]])
-    signs = np.where(found["gene_strand"] == "-", -1, 1)
-    found["distance"] = pd.array(signs * distance[best], "Int64")
+    found["distance"] = pd.array(np.where(found["gene_strand"] == "-", -1, 1) * distance[best])
     found = found[COLUMNS].set_axis(known).reindex(range(len(table))).set_axis(table.index)
     return pd.concat([table.drop(columns=COLUMNS, errors="ignore"), found], axis=1)
 
@@ -92,10 +91,7 @@ def read_located(path: Path) -> pd.DataFrame:
     """Read the first six columns of a BED or GFF file, or a TSV table, for `nearest_genes`."""
     if path.name.lower().endswith(INTERVAL_FILES):
         return read_intervals(path)[BED_COLUMNS]
-    try:
-        return read_table(path, (*TEXT_COLUMNS, "chrom", "ref", "alt"))
-    except ValueError as error:
-        IntervalError.fail(f"cannot read this TSV table: {error}", path)
+    return read_cells(path, ["chrom"])
 
 
 def _features(path: Path) -> pd.DataFrame:
@@ -118,8 +114,7 @@ def _features(path: Path) -> pd.DataFrame:
         if is_gene or fields[2] == "exon":
             if not owners[0]:
                 IntervalError.fail(f"{fields[2]} without gene_id, ID or Parent", place)
-            locus = gff_interval(fields, number, place)[:4]
-            rows += [(*locus, owner, is_gene) for owner in owners]
+            rows += [(*gff_interval(fields, number, place)[:4], own, is_gene) for own in owners]
     exons = pd.DataFrame(rows, columns=[*LOCUS, "gene_strand", "owner", "is_gene"])
     genes = exons["owner"].tolist()
     for _ in range(3):  # transcript, primary transcript, gene
@@ -129,9 +124,7 @@ def _features(path: Path) -> pd.DataFrame:
     first, last = spans["start"].transform("min"), spans["end"].transform("max")
     exons["tss"] = first.where(exons["gene_strand"] != "-", last - 1)
     bodies = exons.assign(start=first, end=last, kind=2).drop_duplicates(keys)
-    before = np.where(bodies["gene_strand"] == "-", DOWNSTREAM - 1, UPSTREAM)
-    begin = bodies["tss"] - before
+    begin = bodies["tss"] - np.where(bodies["gene_strand"] == "-", DOWNSTREAM - 1, UPSTREAM)
     promoters = bodies.assign(start=begin, end=begin + UPSTREAM + DOWNSTREAM, kind=0)
     has_exons = exons["gene_id"].isin(exons["gene_id"][~exons["is_gene"]])  # others are exons
-    exons = exons[~(exons["is_gene"] & has_exons)]
-    return pd.concat([promoters, exons, bodies], ignore_index=True)
+    return pd.concat([promoters, exons[~(exons["is_gene"] & has_exons)], bodies], ignore_index=True)

@@ -79,10 +79,10 @@ class TrackWriter:
         """Write the peaks, if there may be some, and return them in the genome's order."""
         table = self._peaks(genome)
         if self.least is not None:
-            summits = table.assign(start=table["summit"], end=table["summit"] + 1)
+            at = table["summit"]
+            summits = _in_order(table.assign(start=at, end=at + 1), genome)
             for what, rows in (("peaks", table), ("summits", summits)):
-                path = files.enter_context(whole_file(f"{self.name}.{what}.bed"))
-                write_bed(path, _in_order(rows, genome))
+                write_bed(files.enter_context(whole_file(f"{self.name}.{what}.bed")), rows)
         if self.track.name:
             table.insert(0, "output", self.track.name)
         return table

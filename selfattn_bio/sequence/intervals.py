@@ -169,14 +169,8 @@ def bed_interval(fields: list[str], number: int, place: str) -> Interval:
         chrom, whole_number(start, "start", place), whole_number(end, "end", place), place
     )
     summit = _summit(fields[9], span, place) if len(fields) == _PEAK else -1
-    return Interval(
-        *span,
-        _strand(strand, place),
-        "" if name == "." else name,
-        _score(score, place),
-        summit,
-        number,
-    )
+    named = "" if name == "." else name
+    return Interval(*span, _strand(strand, place), named, _score(score, place), summit, number)
 
 
 def gff_interval(fields: list[str], number: int, place: str) -> Interval:

@@ -121,6 +121,27 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, **TSV)
 
 
+def read_cells(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a TSV table of a user as text; empty cells are "".
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is missing or not a TSV table, or one of the `columns` is missing.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False)
+    except FileNotFoundError:
+        SequenceFileError.fail("no such file", path)
+    except ValueError as error:
+        SequenceFileError.fail(f"cannot read this TSV table: {str(error).strip()}", path)
+    check_names(table.columns, f"{path}:1")
+    if missing := [name for name in columns if name not in table]:
+        message = f"column {missing[0]!r} is missing (expected {', '.join(columns)})"
+        raise SequenceFileError(message, place=f"{path}:1")
+    return table
+
+
 def read_table(path: str | Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
     """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
     # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns

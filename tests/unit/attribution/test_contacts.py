@@ -118,7 +118,7 @@ def test_no_protein_is_predicted_by_its_own_contacts():
     ],
 )
 def test_wrong_contact_error_names_line(tmp_path, text, message):
-    with pytest.raises(SequenceFileError, match=r"known\.tsv: file of contacts not found"):
+    with pytest.raises(SequenceFileError, match=r"known\.tsv: no such file"):
         read_contacts(tmp_path / "known.tsv", {"A": 10})
     (tmp_path / "known.tsv").write_text(text)
     with pytest.raises(SequenceFileError, match=message):

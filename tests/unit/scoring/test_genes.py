@@ -1,5 +1,7 @@
 """Test the annotation of intervals and variants with genes by hand."""
 
+from xml.etree.ElementTree import parse
+
 import pandas as pd
 import pytest
 from commands import exit_code, run
@@ -110,8 +112,8 @@ def test_annotate_variants_and_peaks(here, genes, capsys):
     )
     header, *rows = (here / "effects.tsv.tsv").read_text().splitlines()
     assert header == "chrom\tpos\tref\tid\teffect\tfeature\tgene\tgene_id\tgene_strand\tdistance"
-    assert rows[0] == "chr1\t5100\tACG\t007\t0.5\tpromoter\ta\tGa\t+\t99"
-    assert rows[1] == "chr1\t5101\tA\tNA\t-0.25\texon\ta\tGa\t+\t100"
+    assert rows[0] == "chr1\t5100\tACG\t007\t.5\tpromoter\ta\tGa\t+\t99"
+    assert rows[1] == "chr1\t5101\tA\tNA\t-.25\texon\ta\tGa\t+\t100"
     (here / "peaks.bed").write_text("chr2\t1\t9\tp1\t1000\t+\nchr1\t5200\t5201\tp2\t7\t-\n")
     run("annotate peaks.bed --genes genes.gtf --output peaks.tsv")
     _, *rows = (here / "peaks.tsv").read_text().splitlines()
@@ -137,3 +139,17 @@ def test_tables_that_cannot_be_annotated(here, genes, capsys, text, message):
     (here / "none.gtf").write_text("")
     with pytest.raises(IntervalError, match="no genes on 1"):
         nearest_genes(pd.DataFrame({"chrom": ["1"], "start": 1, "end": 2}), here / "none.gtf")
+
+
+def test_session_names_tracks_relative_to_itself(here, genes, capsys):
+    (here / "g.fa").write_text(">1\nACGT\n")
+    run("browse genes.gtf --genome g.fa --region 1:2-3 --output views/a.xml")
+    assert capsys.readouterr().out == "browse: wrote views/a.xml with 1 track\n"
+    session = parse(here / "views" / "a.xml").getroot()
+    assert session.tag == "Session"
+    assert session.attrib == {"genome": "../g.fa", "locus": "1:2-3", "version": "8"}
+    assert [each.attrib for each in session.iter("Resource")] == [{"path": "../genes.gtf"}]
+    tracks = [{"id": "../genes.gtf", "name": "genes.gtf", "autoScale": "true"}]
+    assert [each.attrib for each in session.iter("Track")] == tracks
+    assert exit_code("browse absent.bw --genome g.fa --output a.xml") == 1
+    assert "absent.bw: cannot be accessed: No such file" in capsys.readouterr().err

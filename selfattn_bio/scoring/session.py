@@ -1,0 +1,42 @@
+"""Write sessions of IGV, a genome browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, SubElement
+
+from selfattn_bio.files import whole_file
+
+
+def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str) -> None:
+    """Write a session that IGV and igv.js open, with paths relative to its folder.
+
+    Parameters
+    ----------
+    path
+        The session, .xml.
+    tracks
+        bigWig, BED, GTF, GFF or VCF files, from top to bottom.
+    genome
+        FASTA file of the genome.
+    region
+        The interval to show first: "CHROM:FIRST-LAST", 1-based inclusive, or "all".
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    """
+    above = path.parent.resolve()
+    fasta = os.path.relpath(genome.resolve(strict=True), above)
+    session = Element("Session", genome=fasta, locus=region, version="8")
+    resources = SubElement(session, "Resources")
+    panel = SubElement(session, "Panel", name="DataPanel")
+    for track in tracks:
+        file = os.path.relpath(track.resolve(strict=True), above)
+        SubElement(resources, "Resource", path=file)
+        SubElement(panel, "Track", id=file, name=track.name, autoScale="true")
+    with whole_file(path) as temporary:
+        ElementTree(session).write(temporary, "utf-8", xml_declaration=True)
