@@ -30,7 +30,8 @@ from selfattn_bio.evaluation.metrics import (
     resamples,
 )
 from selfattn_bio.objectives import Objective
-from selfattn_bio.objectives.base import Predictions, spread
+from selfattn_bio.objectives.base import Predictions
+from selfattn_bio.objectives.outputs import spread
 
 EVALUATED_SPLITS = ("valid", "test")
 COVERAGE = 0.9  # of the prediction intervals in the tables of predictions

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.config import AnyObjective, RunFile
-from selfattn_bio.config.objective import ObjectiveSection
+from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import Loss, count_known
-from selfattn_bio.objectives.outputs import Output, Track
+from selfattn_bio.objectives.outputs import Output, Track, spreads
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -440,16 +440,3 @@ class Objective(ABC, Generic[SectionT]):
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:
     """Return the objective that a section [objective] describes."""
     return OBJECTIVES[section.kind](section)
-
-
-def spread(scores: Array) -> Array:
-    """Return the standard deviation of scores (M, ...) over the M members, (...)."""
-    return scores.std(axis=0, ddof=1)
-
-
-def spreads(values: dict[str, Array]) -> dict[str, Array]:
-    """Return the standard deviation over the members, (n,), of each column with values (M, n).
-
-    A single model has no such columns.
-    """
-    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}

@@ -18,17 +18,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import (
-    Answer,
-    Array,
-    Calibrated,
-    Examples,
-    Objective,
-    SectionT,
-    spreads,
-)
+from selfattn_bio.objectives.base import Answer, Array, Calibrated, Examples, Objective, SectionT
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
-from selfattn_bio.objectives.outputs import ClassOutput, Output, Track
+from selfattn_bio.objectives.outputs import ClassOutput, Output, Track, spreads
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 

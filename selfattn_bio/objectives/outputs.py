@@ -180,3 +180,16 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
 def class_log_odds(outputs: Array, column: int) -> Array:
     """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
     return outputs[..., column] - logsumexp(np.delete(outputs, column, axis=-1), axis=-1)
+
+
+def spread(scores: Array) -> Array:
+    """Return the standard deviation of scores (M, ...) over the M members, (...)."""
+    return scores.std(axis=0, ddof=1)
+
+
+def spreads(values: dict[str, Array]) -> dict[str, Array]:
+    """Return the standard deviation over the members, (n,), of each column with values (M, n).
+
+    A single model has no such columns.
+    """
+    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}

@@ -20,8 +20,7 @@ from scipy.special import expit
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.objectives.base import spread
-from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.objectives.outputs import Output, spread
 from selfattn_bio.objectives.profile import expected_counts
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import Region

@@ -24,7 +24,8 @@ from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import RETRAIN, RUN, TRAINING_COST, check_trained_on
 from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.base import Examples, spread
+from selfattn_bio.objectives.base import Examples
+from selfattn_bio.objectives.outputs import spread
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split

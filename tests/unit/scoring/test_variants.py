@@ -17,7 +17,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, GenomeError, ModelFolderError, VariantFileError
 from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
 from selfattn_bio.motifs import meme_text
-from selfattn_bio.objectives.base import spread
+from selfattn_bio.objectives.outputs import spread
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.annotated import info_fields
 from selfattn_bio.scoring.regions import Region
