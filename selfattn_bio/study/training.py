@@ -126,10 +126,8 @@ def _split_of(study: Study) -> Path:
     if not study.address.job:
         return splits.path
     table = splits.table.copy()
-    table.loc[table["split"] == "test", ["split", "reason"]] = (
-        DROPPED,
-        "test, hidden from the sweep",
-    )
+    hidden = DROPPED, "test, hidden from the sweep"
+    table.loc[table["split"] == "test", ["split", "reason"]] = hidden
     Split(study.root.sweep_split, table).save(study.root.sweep_split)
     return study.root.sweep_split
 

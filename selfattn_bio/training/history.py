@@ -88,9 +88,8 @@ class History:
         self.rows.append(row)
         self.loss_sum, self.loss_steps = 0.0, 0
         entry = [value if math.isfinite(value) else -math.inf, self.step]
-        self.best_steps = sorted([*self.best_steps, entry], key=lambda each: (-each[0], each[1]))[
-            :kept
-        ]
+        ranked = sorted([*self.best_steps, entry], key=lambda each: (-each[0], each[1]))
+        self.best_steps = ranked[:kept]
 
     def write(self, path: Path) -> None:
         """Write the evaluations as a CSV file with one row each."""

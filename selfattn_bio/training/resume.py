@@ -150,13 +150,11 @@ class CheckpointFolder:
             return
         metadata = {"fingerprint": self.fingerprint, "state": json.dumps(state)}
         metadata["sha256"] = _digest(tensors, metadata)
-        with whole_file(
-            self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors"
-        ) as temporary:
+        path = self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors"
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        with whole_file(path) as temporary:
             # Not save_file: its error on a full disk is not an OSError.
-            temporary.write_bytes(
-                save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
-            )
+            temporary.write_bytes(save(contiguous, metadata))
         for old in self._files()[:-KEPT]:
             old.unlink()
 
@@ -300,10 +298,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     if run.partner:
         parts.append(run.partner.model_dump_json())
     if run.transfer:
-        parts += [
-            run.transfer.model_dump_json(),
-            str(read_provenance(run.transfer.folder)["weights_sha256"]),
-        ]
+        parts.append(run.transfer.model_dump_json())
+        parts.append(str(read_provenance(run.transfer.folder)["weights_sha256"]))
     if run.privacy:
         parts += [run.privacy.model_dump_json(), f"opacus {version('opacus')}"]
     parts += [

@@ -28,14 +28,7 @@ from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet,
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.sequence.tables import check_names
-from selfattn_bio.wizard.columns import (
-    NO_SPLIT,
-    REPEATED,
-    SPLIT_WORDS,
-    Texts,
-    no_column,
-    target_of,
-)
+from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, Texts, no_column, target_of
 from selfattn_bio.wizard.request import Request
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
