@@ -8,76 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field
 
-from selfattn_bio.config.section import Column, Listed, Names, Positive, Section, left_out
-
-
-class ObjectiveSection(Section):
-    """Common properties of objectives.
-
-    The package `objectives` has one class per section, with everything that depends on the kind.
-
-    Attributes
-    ----------
-    outputs_per
-        Whether the network has outputs per sequence, per token, per position of the encoder, or
-        per base of a window in the middle of the sequence.
-    has_classes
-        Whether each record has one class, so that classes can be weighted.
-    has_scores
-        Whether a record has a score, which can be averaged over models.
-    is_unlabelled
-        Whether the model learns from the letters alone, so that windows of records can be used.
-    allows_edits
-        Whether targets are still valid after random edits of a record.
-    allows_privacy
-        Whether the loss is the sum over records, with no value from the other training records.
-    robust
-        Settings of a loss that outliers affect less, if there is one.
-    """
-
-    outputs_per: ClassVar[Literal["sequence", "token", "position", "base"]] = "sequence"
-    has_classes: ClassVar[bool] = False
-    has_scores: ClassVar[bool] = True
-    is_unlabelled: ClassVar[bool] = False
-    allows_edits: ClassVar[bool] = False
-    allows_privacy: ClassVar[bool] = True
-    robust: ClassVar[Mapping[str, str]] = {}
-    kind: str
-
-    @property
-    def is_per_record(self) -> bool:
-        """Return whether a record has one set of outputs, whose scores have no strand."""
-        return self.outputs_per in ("sequence", "base")
-
-    @property
-    def target_columns(self) -> tuple[str, ...]:
-        """Return the columns of [data] targets that the objective reads."""
-        return ()
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Return the column or class of each output in order.
-
-        It is empty while classes are unknown.
-        """
-        return self.target_columns
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """Map the files of targets to their SHA-256 when the model was trained, "" before it."""
-        return {}
-
-    def num_outputs(self, vocabulary_size: int) -> int:
-        """Return the number of outputs per sequence, token, position or base."""
-        return len(self.output_names)
-
-    def with_tracks(self, tracks: Mapping[str, Sequence[str]]) -> Self:
-        """Return the section with the columns of tracks in place of their names."""
-        if "columns" not in type(self).model_fields:
-            return self
-        named: Sequence[str] = getattr(self, "columns", ()) or tuple(tracks)
-        columns = tuple(column for name in named for column in tracks.get(name, [name]))
-        return self.model_copy(update={"columns": columns})
+from selfattn_bio.config.objective_section import ObjectiveSection
+from selfattn_bio.config.section import Column, Listed, Names, Positive, left_out
 
 
 class BinaryObjective(ObjectiveSection):
@@ -189,11 +121,6 @@ class RegressionObjective(ObjectiveSection):
     def target_columns(self) -> tuple[str, ...]:
         return self.columns
 
-    @property
-    def is_normalised(self) -> bool:
-        """Return whether columns are normalised."""
-        return self.normalisation != "none"
-
 
 Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
 
@@ -241,7 +168,7 @@ class SeveralObjective(ObjectiveSection):
         if both := sorted({column for column in columns if columns.count(column) > 1}):
             yield f"several parts use column {', '.join(both)}; keep it in one part"
         for name, part in self.parts.items():
-            if isinstance(part, RegressionPart) and part.is_normalised:
+            if getattr(part, "normalisation", "none") != "none":
                 yield f"part {name!r} has normalisation, which only kind 'regression' can use"
             if not part.target_columns:
                 yield f"part {name!r} has no columns"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.config import AnyObjective, RunFile
-from selfattn_bio.config.objective import ObjectiveSection
+from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import Loss, count_known
