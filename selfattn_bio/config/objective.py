@@ -121,11 +121,6 @@ class RegressionObjective(ObjectiveSection):
     def target_columns(self) -> tuple[str, ...]:
         return self.columns
 
-    @property
-    def is_normalised(self) -> bool:
-        """Return whether columns are normalised."""
-        return self.normalisation != "none"
-
 
 Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
 
@@ -173,7 +168,7 @@ class SeveralObjective(ObjectiveSection):
         if both := sorted({column for column in columns if columns.count(column) > 1}):
             yield f"several parts use column {', '.join(both)}; keep it in one part"
         for name, part in self.parts.items():
-            if isinstance(part, RegressionPart) and part.is_normalised:
+            if getattr(part, "normalisation", "none") != "none":
                 yield f"part {name!r} has normalisation, which only kind 'regression' can use"
             if not part.target_columns:
                 yield f"part {name!r} has no columns"

@@ -1,4 +1,4 @@
-"""The base of sections of [objective]."""
+"""The properties that all kinds of [objective] have."""
 
 from __future__ import annotations
 

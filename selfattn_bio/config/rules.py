@@ -92,7 +92,8 @@ def columns_can_be_compared(run: RunFile) -> Iterator[str]:
     objective = run.objective
     if not isinstance(objective, RegressionObjective):
         return
-    if len(objective.columns) < 2 and (objective.loss == "cosine_mse" or objective.is_normalised):
+    across = objective.loss == "cosine_mse" or objective.normalisation != "none"
+    if across and len(objective.columns) < 2:
         yield "[objective] normalisation and loss 'cosine_mse' need two or more columns"
     tracks = [track for track in run.data.tracks.values() if isinstance(track, NumberTrack)]
     if objective.normalisation == "size_factor" and any(t.summary == "log_sum" for t in tracks):
@@ -338,7 +339,7 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
         )
     if not run.objective.allows_privacy:
         yield f"objective.kind {run.objective.kind!r} cannot be used with [privacy]"
-    normaliser = ["normaliser"] * getattr(run.objective, "is_normalised", False)
+    normaliser = ["normaliser"] * (getattr(run.objective, "normalisation", "none") != "none")
     for name in ("classes", "center", "scale", *normaliser):
         if getattr(run.objective, name, None) == ():
             yield (

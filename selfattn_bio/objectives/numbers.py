@@ -309,7 +309,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             if len(known) > 1 and np.ptp(known) == 0:
                 text = f"column {column!r} is {known[0]:g} in all records of the training split"
                 CorpusError.fail(text, place, "Remove it from [objective] columns")
-        if self.section.is_normalised and not self.section.normaliser:
+        if self.section.normalisation != "none" and not self.section.normaliser:
             fit = size_factors if self.section.normalisation == "size_factor" else quantiles
             normaliser = tuple(map(tuple, fit(values, place).tolist()))
             section = self.section.model_copy(update={"normaliser": normaliser})

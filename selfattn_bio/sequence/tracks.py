@@ -102,8 +102,7 @@ class GenomeTrack:
     """
 
     def __init__(self, track: Track, genome: Genome, missing: float | None = None) -> None:
-        named = {genome.name_of(name): name for name in track.names}
-        self._names = {chrom: name for chrom, name in named.items() if chrom}
+        self._names = {chrom: name for name in track.names if (chrom := genome.name_of(name))}
         self.names, self.lengths = list(self._names), genome.lengths
         self._track, self._missing = track, missing
 
@@ -138,12 +137,9 @@ def track_of(
     for name, length in track.lengths.items():
         chrom = genome.name_of(name)
         if chrom and length != genome.lengths[chrom]:
-            _fail(
-                f"{name} has {length:,} bp in the track, and {genome.lengths[chrom]:,} bp in "
-                f"{genome.path}",
-                path,
-                "Is it the same assembly?",
-            )
+            of_genome = f"{genome.lengths[chrom]:,} bp in {genome.path}"
+            text = f"{name} has {length:,} bp in the track, and {of_genome}"
+            _fail(text, path, "Is it the same assembly?")
     absent = windows[~windows["chrom"].isin(found.names)]
     if track.lengths and missing is None and len(absent):
         row = absent.iloc[0]

@@ -290,7 +290,7 @@ class EvaluationRecords:
         }
         for split in EVALUATED_SPLITS:
             objective.check_evaluated(found[split], split, place)
-        if getattr(task.objective, "is_normalised", False):  # as predictions are
+        if getattr(task.objective, "normaliser", ()):  # as predictions are
             values = objective.targets(table, corpus.records, place)
             table = pd.DataFrame(values, columns=list(columns))
         return table, found
