@@ -38,7 +38,6 @@ from selfattn_bio.report.target_figures import (
     multiclass_figures,
     multilabel_figures,
     numbers_figures,
-    regression_figures,
 )
 from selfattn_bio.report.words import baseline_sentence, classifier_name, figure, percent, ranked
 
@@ -150,7 +149,11 @@ own_figures.register(BinsOfPoints, bins_figures)
 own_figures.register(Labels, labels_figures)
 own_figures.register(Multiclass, multiclass_figures)
 own_figures.register(Multilabel, multilabel_figures)
-own_figures.register(Regression, regression_figures)
+
+
+@own_figures.register
+def _(objective: Regression, tested: Tested) -> list[Drawing]:
+    return numbers_figures(tested, objective.section.columns)
 
 
 @own_figures.register

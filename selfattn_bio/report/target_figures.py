@@ -25,7 +25,7 @@ from selfattn_bio.evaluation.verdict import verdict
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
-from selfattn_bio.objectives.numbers import Multilabel, Regression
+from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import target_plots as plots
 from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing
 from selfattn_bio.report.words import RHO, estimate, figure, percent
@@ -312,13 +312,8 @@ def _spread(
     return text
 
 
-def regression_figures(objective: Regression, tested: Tested) -> list[Drawing]:
-    """Draw observed and predicted values and residuals of the first columns, and all columns."""
-    return numbers_figures(tested, objective.section.columns)
-
-
 def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
-    """Draw observed and predicted values of the first columns, and the metrics of all."""
+    """Draw observed and predicted values and residuals of the first columns, and all columns."""
     drawings = []
     for number, column in enumerate(columns[:MAX_COLUMNS]):
         ending, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)
