@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.config.section import Column, Listed, Names, Positive, left_out
@@ -265,24 +265,15 @@ class BinsObjective(ObjectiveSection):
         return {self.points: self.points_sha256}
 
 
-PerStrand = Listed[Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]]
-CountTrack = Annotated[
-    PerStrand,
-    BeforeValidator(
-        lambda value: [value] if isinstance(value, str) else value,
-        json_schema_input_type=str | list[str],
-    ),
-]
 TrackName = Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")]
 
 
 class ProfileObjective(ObjectiveSection):
     """Predict the counts per base of one or more tracks in the middle of each record.
 
-    A track has the logarithm of its total count and a profile: the probability of each base and
-    strand (BPNet, Avsec et al. 2021). A bias track has the counts that the assay alone would give,
-    such as those of a model of background regions (ChromBPNet, Pampari et al. 2024). The loss adds
-    it to the network, whose scores then are free of the bias.
+    A track has a total count and a profile: the probability of each base and strand (BPNet, Avsec
+    et al. 2021). A bias track has the counts that the assay alone would give (ChromBPNet, Pampari
+    et al. 2024). The loss adds it to the network, whose scores then are free of the bias.
 
     Attributes
     ----------
@@ -305,17 +296,17 @@ class ProfileObjective(ObjectiveSection):
     outputs_per = "base"
     allows_privacy = False
     kind: Literal["profile"] = "profile"
-    tracks: dict[TrackName, CountTrack] = Field(min_length=1)
+    tracks: dict[TrackName, Names] = Field(min_length=1)
     width: int = Field(1000, ge=2, le=100_000)
     counts_weight: float = Field(0.1, gt=0)
-    bias: dict[TrackName, CountTrack] = left_out({})
+    bias: dict[TrackName, Names] = left_out({})
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
     sha256: dict[str, str] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[str]:
         strands = {name: len(files) for name, files in self.tracks.items()}
-        if len(set(strands.values())) > 1:
-            yield "some tracks have one file and others two; give all of them one file, or a pair"
+        if set(strands.values()) not in ({1}, {2}):
+            yield "give each of tracks one file, or each a pair of files for + and -"
         if len(set(self.output_names)) < 2 * len(self.tracks):
             yield "a track has the name of another one followed by _shape; rename it"
         for name, files in self.bias.items():
@@ -386,12 +377,3 @@ AnyObjective = Annotated[
     | CausalObjective,
     Field(discriminator="kind"),
 ]
-
-
-def kinds_that(trait: str) -> list[str]:
-    """Return the kinds of objectives with a property of `ObjectiveSection`, such as has_classes."""
-    return [
-        section.model_fields["kind"].default
-        for section in get_args(get_args(AnyObjective)[0])
-        if getattr(section, trait)
-    ]

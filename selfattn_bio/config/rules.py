@@ -9,7 +9,7 @@ the same rules, so a rule only looks at the run that it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from selfattn_bio.config.data import SequencePartner, TrackPartner
 from selfattn_bio.config.genome import NumberTrack
@@ -23,7 +23,7 @@ from selfattn_bio.config.model import (
     PairedModel,
     TowerStemSection,
 )
-from selfattn_bio.config.objective import BinsObjective, RegressionObjective, kinds_that
+from selfattn_bio.config.objective import AnyObjective, BinsObjective, RegressionObjective
 from selfattn_bio.config.section import MAX_PROTEIN_K
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -346,6 +346,15 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
                 f"objective.{name} is required with [privacy]: values computed from the "
                 "training records would reveal information about them"
             )
+
+
+def kinds_that(trait: str) -> list[str]:
+    """Return the kinds of objectives with a property of `ObjectiveSection`, such as has_classes."""
+    return [
+        section.model_fields["kind"].default
+        for section in get_args(get_args(AnyObjective)[0])
+        if getattr(section, trait)
+    ]
 
 
 def settings_fit_the_objective(run: RunFile) -> Iterator[str]:

@@ -385,16 +385,9 @@ class Objective(ABC, Generic[SectionT]):
     def position_table(
         self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
-        """Return the score table of an objective with outputs per token or position.
+        """Return the score table of records from their outputs per token or position (`merged`).
 
-        Parameters
-        ----------
-        ids
-            The ids of the records.
-        outputs
-            One array per record, from `merged`.
-        flags
-            The column `out_of_distribution`, if there is one.
+        `flags` has the column `out_of_distribution`, if there is one.
         """
         raise ValueError(f"objective {self.kind!r} has no outputs per token or position")
 

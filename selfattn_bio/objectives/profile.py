@@ -8,7 +8,7 @@ record are (K, T, S, L) for its L bases: counts and, if there is a bias (K = 2),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ from selfattn_bio.objectives.numbers import METRICS
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.tracks import read_track
+from selfattn_bio.sequence.tracks import read_track, values_of
 from selfattn_bio.split_names import SPLIT_NAMES
 
 LEAST_COUNT = 0.01  # lowest expected count of a record
@@ -91,18 +91,16 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
                 f"record {lost['id'].iloc[0]!r} has no coordinates, which objective 'profile' needs"
             )
         section, names = self.section, list(self.section.tracks)
-        found = [
-            np.zeros((1 + bool(section.bias), len(names), section.num_strands, length), np.float32)
-            for length in records["length"]
-        ]
+        shape = 1 + bool(section.bias), len(names), section.num_strands
+        found = [np.zeros((*shape, length), np.float32) for length in records["length"]]
+        reverse = (records["strand"] == "-").to_numpy()
         for kind, tracks in enumerate((section.tracks, section.bias)):
             for name, files in tracks.items():
                 for strand, file in enumerate(files):
-                    for row, values in zip(found, counts_of(file, records), strict=True):
-                        row[kind, names.index(name), strand] = values
-        reverse = (records["strand"] == "-").to_numpy()
-        pairs = zip(found, reverse.tolist(), strict=True)
-        return object_array([_seen(row, other) for row, other in pairs])
+                    for row, values in counts_of(file, records):
+                        own = len(files) - 1 - strand if reverse[row] else strand
+                        found[row][kind, names.index(name), own] = values
+        return object_array(found)
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
         totals = np.sum([row.sum((2, 3)) for row in targets], axis=0)  # (K, T)
@@ -124,12 +122,10 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return 1
 
     def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
-        return object_array(
-            [
-                _seen(row[..., first:last], reverse)
-                for row, (first, last, reverse) in zip(targets, views, strict=True)
-            ]
-        )
+        """Return the counts of the parts; the reverse complement has swapped strands."""
+        seen = [row[..., first:last] for row, (first, last, _) in zip(targets, views, strict=True)]
+        turned = zip(seen, views, strict=True)
+        return object_array([row[..., ::-1, ::-1] if view[2] else row for row, view in turned])
 
     def _middles(self, targets: NDArray) -> NDArray[np.float32]:
         """Return the counts and bias of the predicted bases, (n, K, T, S, W)."""
@@ -407,35 +403,25 @@ def halves(counts: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     return one, whole - one
 
 
-def counts_of(file: str, records: pd.DataFrame) -> list[NDArray[np.float32]]:
-    """Return the counts of each record on the forward strand; bases without a value have 0.
+def counts_of(file: str, records: pd.DataFrame) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield row and counts of each record, in its direction; bases without a value have 0.
 
     Raises
     ------
     IntervalError
         If a chromosome is missing or a value negative.
     """
-    track, found = read_track(file), []
-    for chrom, start, length in zip(
-        *(records[name] for name in ("chrom", "start", "length")), strict=True
-    ):
-        if (name := matching_name(chrom, track.names)) is None:
-            raise IntervalError(
-                f"no value on chromosome {chrom!r}, which has records",
-                place=file,
-                hint="Use the assembly of the genome, or drop these records",
-            )
-        values = np.nan_to_num(track.values(name, int(start), int(start + length)))
+    track = read_track(file)
+    for chrom in records["chrom"].unique():
+        if matching_name(chrom, track.names) is None:
+            message = f"the track has no chromosome {chrom!r}, which has records"
+            hint = "Use the assembly of the genome, or drop these records"
+            raise IntervalError(message, place=file, hint=hint)
+    for row, values in values_of(track, records.assign(end=records["start"] + records["length"])):
         if (values < 0).any():
-            at = int(start) + int(np.flatnonzero(values < 0)[0])
-            raise IntervalError(f"negative count at {chrom}:{at + 1}", place=file)
-        found.append(values)
-    return found
-
-
-def _seen(counts: NDArray[np.float32], reverse: bool) -> NDArray[np.float32]:
-    """Return counts (..., S, L), or those of the reverse complement: strands are swapped."""
-    return counts[..., ::-1, ::-1] if reverse else counts
+            record = records["id"].iloc[row]
+            raise IntervalError(f"a count in record {record!r} is negative", place=file)
+        yield row, np.nan_to_num(values)
 
 
 def _mean(values: Array) -> float:

@@ -149,9 +149,11 @@ own_figures.register(BinsOfPoints, bins_figures)
 own_figures.register(Labels, labels_figures)
 own_figures.register(Multiclass, multiclass_figures)
 own_figures.register(Multilabel, multilabel_figures)
-own_figures.register(
-    Regression, lambda objective, tested: numbers_figures(tested, objective.section.columns)
-)
+
+
+@own_figures.register
+def _(objective: Regression, tested: Tested) -> list[Drawing]:
+    return numbers_figures(tested, objective.section.columns)
 
 
 @own_figures.register

@@ -146,7 +146,7 @@ def test_targets_of_files(tmp_path: Path):
     done = objective.complete(pd.DataFrame(), records, "")
     assert done.scale == (6.0,)
     assert set(done.sha256) == set(files)
-    with pytest.raises(IntervalError, match="no value on chromosome 'chr2'"):
+    with pytest.raises(IntervalError, match="the track has no chromosome 'chr2'"):
         objective.targets(pd.DataFrame(), records.assign(chrom="chr2"), "")
 
 
@@ -172,7 +172,7 @@ def test_tracks_without_counts():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tracks": {"a": "a.bw", "b": ["b+.bw", "b-.bw"]}}, "some tracks have one file"),
+        ({"tracks": {"a": "a.bw", "b": ["b+.bw", "b-.bw"]}}, "give each of tracks one file"),
         ({"bias": {"c": "c.bw"}}, "not one of tracks"),
         ({"bias": {"a": ["c+.bw", "c-.bw"]}}, "bias.a has 2 files, but the track needs 1"),
         ({"tracks": {"a": "a.bw", "a_shape": "b.bw"}}, "followed by _shape"),
