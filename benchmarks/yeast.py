@@ -1,0 +1,324 @@
+"""Learn the chromatin accessibility of yeast from 467,908 ATAC-seq fragments.
+
+The fragments are counted by `selfattn-bio coverage`. Chromosome XIII is validation, XV and XVI are
+test. The rDNA (XII, 450 to 492 kb) and the mitochondrion are left out.
+
+counts
+    log(1 + cut sites) in windows of 1 kb: the model, its network alone, a dilated CNN of the same
+    size with the same stem and head, and k-mer regression. The limit comes from pseudo-replicates: the fragments are divided at
+    random into two halves, whose counts correlate with r. By the Spearman-Brown formula, two
+    experiments of the full depth would correlate with R = 2 r / (1 + r), and a perfect model with
+    sqrt(R). Copies of a fragment go to the same half.
+profile
+    counts per base in the 500 bp around the starts of genes: Jensen-Shannon distance between
+    predicted and observed profiles (0 = equal, .83 = disjoint), and Pearson's r of log counts: the
+    model, a dilated CNN behind the same convolution, and the mean profile of the training genes.
+    Pseudo-replicates are two random halves of the counts. Each has half the depth, so their
+    distance is no limit if counts are few: both are samples, and a prediction is not.
+motifs
+    motifs of the counts with evidence, compared with JASPAR fungi: the TATA box, and Reb1, Abf1 and
+    Rap1, which keep nucleosomes away.
+
+Intervals are over blocks of a chromosome, not over seeds. The set is not part of the project;
+`benchmarks/accuracy.py` explains where it is looked for. Settings were chosen on the validation
+chromosome. Results stay in results/bench_yeast, and trainings are repeated only if settings, data
+or code changed. Each training has one thread.
+
+    python benchmarks/yeast.py --seeds 3
+    python benchmarks/yeast.py counts motifs --bench DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from accuracy import sampled
+from comparison import DRAWS, bench_folder, code_hash, mean_of
+from harness import Row, Table, interval, listed, option, run
+from runs import command, kept, prepared, records_of, study_in, train_all, with_training
+
+import selfattn_bio
+from selfattn_bio import Study
+from selfattn_bio.config import EvaluationSection
+from selfattn_bio.evaluation.metrics import ResampledMetric
+from selfattn_bio.evaluation.summary import resampled_metrics
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.tracks import read_track
+from selfattn_bio.study.evaluated import EvaluationRecords
+
+FOLDER = Path("results/bench_yeast")
+FRAGMENTS, GENOME, GENES = "fragments.bedpe.gz", "genome.fa.gz", "genes.gtf.gz"
+VALID, TEST = ["XIII"], ["XV", "XVI"]
+RDNA = ("XII", 450_000, 492_000)
+WIDTH, STEP = 1000, 500  # bp of a window; training windows overlap
+KMERS, CNN = "kmer6_linear", {"kind": "module", "module": "dilated:build"}
+SPLIT = {"kind": "chromosome", "valid": VALID, "test": TEST}
+COUNTS: dict[str, Any] = {
+    "data": {
+        "assembly": "sacCer3",
+        "genome": str(FOLDER / "genome.fa"),
+        "sequences": str(FOLDER / "windows.bed"),
+        "tracks": {
+            "atac": {"kind": "number", "path": str(FOLDER / "atac.bw"), "summary": "log_sum"}
+        },
+    },
+    "split": SPLIT,
+    "objective": {"kind": "regression", "columns": ["atac"]},
+    "model": {"kind": "attention", "members": 1, "stem": {"kind": "conv", "pool": 16}},
+    "training": {"reverse_complement": True, "max_steps": 600},
+    "stack": {"parts": [KMERS]},
+    "interpret": {
+        "database": "jaspar:fungi",
+        "max_sequences": 1000,
+        "caller": {"kind": "clusters"},
+    },
+    "variants": {},
+}
+STARTS = 500  # bp around the start of a gene
+PROFILE: dict[str, Any] = {
+    "data": {
+        **{key: COUNTS["data"][key] for key in ("assembly", "genome")},
+        "sequences": str(FOLDER / "genes.bed"),
+        "windows": {"kind": "centered", "width": STARTS + 114, "center": "five_prime"},
+    },
+    "split": SPLIT,
+    "objective": {
+        "kind": "profile",
+        "tracks": {"atac": str(FOLDER / "atac.bw")},
+        "width": STARTS,
+    },
+    "model": COUNTS["model"],
+    "training": {"reverse_complement": True, "shift": 50, "batch_size": 32, "max_steps": 600},
+    "interpret": COUNTS["interpret"],
+    "variants": {
+        "cnn": {
+            "model": {
+                "kind": "dilated",
+                "embed_dim": 64,
+                "stem": {"kind": "conv", "kernel": 21, "pool": 1, "second_kernel": 1},
+                "dilations": [2, 4, 8, 16, 32, 64],
+                "dropout": 0.1,
+            }
+        }
+    },
+}
+FACTORS = {"SPT15": "TATA box", "REB1": "Reb1", "ABF1": "Abf1", "RAP1": "Rap1"}
+FOUND_Q = 0.05
+
+
+# ------------ data
+def prepare(bench: Path) -> None:
+    """Write the genome, windows, and tracks of all fragments and of two halves."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    of = " ".join(sha256_of(bench / name) for name in (FRAGMENTS, GENOME, GENES))
+    kept(FOLDER / "prepared.json", of, lambda: _prepare(bench))
+
+
+def _prepare(bench: Path) -> int:
+    genome = FOLDER / "genome.fa"
+    genome.write_bytes(gzip.decompress((bench / GENOME).read_bytes()))
+    lines = gzip.decompress((bench / FRAGMENTS).read_bytes()).decode().splitlines()
+    copies, fragments = np.unique(lines, return_inverse=True)
+    half = np.random.default_rng(0).integers(0, 2, len(copies))[fragments]
+    sets = {"atac": lines} | {
+        f"half{number}": [line for line, of in zip(lines, half, strict=True) if of == number]
+        for number in (0, 1)
+    }
+    for name, chosen in sets.items():
+        (FOLDER / f"{name}.bedpe").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+        files = ("--fragments", FOLDER / f"{name}.bedpe", "--genome", genome)
+        command("coverage", *files, "--output", FOLDER / name)
+    lengths = pd.read_csv(f"{genome}.fai", sep="\t", header=None, index_col=0)[1]
+    windows = [
+        (str(chrom), start, start + WIDTH)
+        for chrom, length in lengths.items()
+        for start in range(0, length - WIDTH + 1, STEP if chrom not in VALID + TEST else WIDTH)
+    ]
+    write_regions("windows.bed", windows)
+    genes = read_intervals(bench / GENES, "gene")
+    columns = genes[["chrom", "start", "end", "name", "score", "strand"]].assign(score=0)
+    write_regions("genes.bed", columns.itertuples(index=False))
+    return len(lines)
+
+
+def write_regions(name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write a BED file without the mitochondrion and the rDNA."""
+    kept_rows = (
+        row
+        for row in rows
+        if row[0] != "Mito" and (row[0] != RDNA[0] or row[1] >= RDNA[2] or row[2] <= RDNA[1])
+    )
+    text = "".join("\t".join(map(str, row)) + "\n" for row in kept_rows)
+    (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+# ------------ counts
+def counts_rows(seeds: int) -> Iterator[Row]:
+    """Train and compare the models of counts; the last row is the limit."""
+    study = prepared(FOLDER / "counts", with_training(COUNTS, seeds=seeds))
+    other = {**COUNTS, "model": CNN, "stack": {}, "interpret": {"method": {"kind": "gradient"}}}
+    cnn = prepared(FOLDER / "counts_cnn", with_training(other, seeds=seeds)).members
+    train_all([*study.members, *cnn], code_hash())
+    records = records_of(study)
+    letters, units = records.letters["test"], records.units()["test"]
+    scorers = [load(each.files.model) for each in study.members]
+    objective = scorers[0].objective
+    _, targets = records.targets(study.run)
+
+    def measured(outputs: np.ndarray) -> ResampledMetric:
+        found = sampled(objective, outputs, 0.5, targets["test"], units, DRAWS)
+        return found["pearson"]
+
+    networks = [scorer.network_outputs(letters).mean(axis=1) for scorer in scorers]
+    others = [load(each.files.model).network_outputs(letters).mean(axis=1) for each in cnn]
+    kmers = fitted_parts(study.members[0].files.model)[KMERS].outputs(letters)
+    stacked = [scorer.stacked(of, letters) for scorer, of in zip(scorers, networks, strict=True)]
+    groups = {
+        "model: network and 6-mer regression": stacked,
+        "network alone": networks,
+        "dilated CNN": others,
+        "6-mer regression": [kmers],
+    }
+    found = {name: [measured(of) for of in each] for name, each in groups.items()}
+    means = {name: mean_of(each) for name, each in found.items()}
+    for name, metric in means.items():
+        yield {
+            "": name,
+            "Pearson's r on test": interval(metric.interval()),
+            "by seed": listed(of.value for of in found[name]),
+            "network alone - it": interval(means["network alone"].minus(metric), sign="+"),
+        }
+    halves = replicates(study, records)
+    for name, value in (
+        ("one half of the fragments and the other", halves.value),
+        ("two experiments of this depth (Spearman-Brown)", reliability(halves.value)),
+        ("limit: a perfect model", reliability(halves.value) ** 0.5),
+    ):
+        shown = interval(halves.interval()) if value == halves.value else f"{value:.3f}"
+        yield {"": name, "Pearson's r on test": shown, "by seed": "-", "network alone - it": "-"}
+
+
+def replicates(study: Study, records: EvaluationRecords) -> ResampledMetric:
+    """Return the correlation of the log counts of two halves in the test windows."""
+    windows = records.table("test")
+    halves = []
+    for number in (0, 1):
+        track = read_track(FOLDER / f"half{number}.bw")
+        sums = [
+            track.values(chrom, start, start + length).sum()
+            for chrom, start, length in zip(
+                windows["chrom"], windows["start"], windows["length"], strict=True
+            )
+        ]
+        halves.append(np.log1p(np.array(sums, np.float64))[:, None])
+    measured = objective_of(study.run.objective).measurer(*halves)
+    settings = EvaluationSection(bootstraps=DRAWS)
+    return resampled_metrics(measured, records.units()["test"], settings)["pearson"]
+
+
+def reliability(r: float) -> float:
+    """Return the correlation of two measurements of twice the depth (Spearman-Brown)."""
+    return 2 * r / (1 + r)
+
+
+# ------------ profile
+def profile_rows(seeds: int) -> Iterator[Row]:
+    """Train and compare the models of profiles; intervals are those of the first training."""
+    studies = []
+    for seed in range(seeds):
+        values = with_training(PROFILE, seed=seed)
+        studies.append(prepared(FOLDER / f"profile_{seed}", values))
+    train_all([of for study in studies for of in (study, study.variant("cnn"))], code_hash())
+    found = []
+    for study in studies:
+        test = study.evaluate().metrics["test"]
+        found.append({"model": test["model"], **test["baselines"]})
+    for name in found[0]:
+        row = {"": name}
+        for metric, title in (("jsd", "JS distance"), ("pearson", "Pearson's r of log counts")):
+            known = found[0][name][metric]["value"] is not None
+            row[title] = interval(found[0][name][metric]) if known else "-"
+            row[f"{title}, by seed"] = listed(of[name][metric]["value"] for of in found if known)
+        yield row
+    halves = found[0]["model"]["jsd_replicates"]
+    yield dict.fromkeys(row, "-") | {"": "pseudo-replicates", "JS distance": interval(halves)}
+
+
+# ------------ motifs
+def motif_rows() -> Iterator[Row]:
+    """Explain the first training of the counts, and return its motifs with their evidence."""
+    study = study_in(FOLDER / "counts", COUNTS)
+    of = (
+        read_provenance(study.files.model)["weights_sha256"] + study.run.interpret.model_dump_json()
+    )
+
+    def find() -> str:
+        study.explain()
+        return study.find_motifs().table.to_json()
+
+    table = pd.DataFrame(pd.read_json(kept(FOLDER / "motifs.json", of, find)))
+    for row in table.to_dict("records"):
+        yield {
+            "motif": row["consensus"],
+            "sites": str(row["num_sites"]),
+            "best match": row["match"] or "-",
+            "q": f"{row['match_q']:.1g}" if row["match"] else "-",
+            "effect": f"{row['effect']:+.2f}",
+            "verdict": row["verdict"],
+            "wanted": wanted(row["match"], row["match_q"]) or "-",
+        }
+
+
+def wanted(match: str | None, q: float) -> str:
+    """Return the factor that a best match stands for, or "" for others."""
+    name = (match or "").partition(" (")[0].upper()
+    return FACTORS.get(name, "") if q < FOUND_Q else ""
+
+
+# ------------ tables
+TABLES = ("counts", "profile", "motifs")
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Prepare the data and print the chosen tables."""
+    source = bench_folder(chosen.bench) / "yeast_atac"
+    if not source.is_dir():
+        sys.exit(f"error: {source}: no such folder; choose the folder of the sets with --bench DIR")
+    selfattn_bio.allow_module(CNN["module"])
+    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))  # of the trainings
+    prepare(source)
+    wanted_tables = chosen.tables or TABLES
+    if "counts" in wanted_tables:
+        title = f"Counts in windows of {WIDTH:,} bp, {chosen.seeds} training(s)"
+        yield Table(title, counts_rows(chosen.seeds))
+    if "profile" in wanted_tables:
+        title = f"Profiles of {STARTS} bp around the starts of genes, {chosen.seeds} training(s)"
+        yield Table(title, profile_rows(chosen.seeds))
+    if "motifs" in wanted_tables:
+        yield Table("Motifs of the counts", motif_rows())
+
+
+if __name__ == "__main__":
+    run(
+        __doc__,
+        measure,
+        option("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (all)"),
+        option(
+            "--bench", metavar="DIR", help="folder of the sets (SELFATTN_BENCH, ../shared/bench)"
+        ),
+        option("--seeds", type=int, default=3, metavar="N", help="trainings (%(default)s)"),
+    )
