@@ -146,10 +146,9 @@ class Target:
 
     def scale(self, scorer: Scorer) -> float:
         """Return the unit of the value of a sequence in those of the network's outputs."""
-        if scorer.objective.outputs_per != "sequence":
-            return 1.0
         scales = {each.column: each.scale for each in scorer.objective.outputs}
-        return scales.get(self.column(scorer), 1.0)
+        has_scale = scorer.objective.outputs_per == "sequence"
+        return scales.get(self.column(scorer), 1.0) if has_scale else 1.0
 
     def span(self, scorer: Scorer) -> slice | None:
         """Return the tokens or encoder positions whose outputs are summed; None without a span."""

@@ -232,8 +232,7 @@ class Baseline(ABC):
 
     def position_outputs(self, letters: Letters) -> list[Array]:
         """Return the outputs of the positions of each record, n arrays (L, C)."""
-        ends = np.cumsum([len(record) for record in letters])
-        return np.split(self.outputs(letters), ends)[: len(letters)]
+        return np.split(self.outputs(letters), np.cumsum([*map(len, letters)]))[: len(letters)]
 
     def predictions(self, letters: Letters) -> Predictions:
         """Return the predictions of records, (n, C), or of their positions, n arrays (L, C)."""

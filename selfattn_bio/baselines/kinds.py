@@ -116,11 +116,10 @@ class PairBaseline(Baseline):
         value = itemgetter((..., output)) if span else self.setup.objective.tracks[output].value
         weights = np.zeros(len(record))
         weights[span or slice(None)] = 1.0 if span else 1 / len(record)
-        position, at, letter, x = self.fitted.substituted(record)
-        before = value(self._outputs([record]))
-        changes = weights[position] * (value(self.model.outputs(x)) - before[position])
+        near, at, letter, x = self.fitted.substituted(record)
+        new, old = value(self.model.outputs(x)), value(self._outputs([record]))
         effects = np.zeros((len(record), len(self.setup.alphabet.letters)))
-        np.add.at(effects, (at, letter), changes)
+        np.add.at(effects, (at, letter), weights[near] * (new - old[near]))
         return effects
 
     def _rescored(self, record: NDArray[np.uint8], output: int) -> Array:

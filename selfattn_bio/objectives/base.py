@@ -30,7 +30,6 @@ Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 AnswerKind = Literal["label", "class", "number", "robust", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
-MainMeasurer = Callable[[NDArray[np.int64]], float]  # rows -> main metric of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
@@ -329,20 +328,14 @@ class Objective(ABC, Generic[SectionT]):
         raise ValueError(f"objective {self.kind!r} has no predictions to measure")
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute the metrics of predictions, from `predictions`, for the targets of their records.
-
-        Returns
-        -------
-        Value by name of the metric. Undefined values are NaN, for example the correlation with a
-        constant.
-        """
+        """Compute the metrics of `predictions` for targets of their records; NaN if undefined."""
         raise ValueError(f"objective {self.kind!r} has no predictions to measure")
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records."""
         return lambda rows: self.measure(predictions[rows], targets[rows])
 
-    def main_measurer(self, predictions: Predictions, targets: NDArray) -> MainMeasurer:
+    def main_measurer(self, predictions: Predictions, targets: NDArray) -> Callable[..., float]:
         """Return a function from rows to the main metric of these records."""
         measured = self.measurer(predictions, targets)
         return lambda rows: measured(rows)[self.main_metric]

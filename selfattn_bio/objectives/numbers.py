@@ -32,7 +32,6 @@ from selfattn_bio.objectives.base import (
     Answer,
     AnswerKind,
     Array,
-    MainMeasurer,
     Objective,
     OutputMeasurer,
     Predictions,
@@ -80,10 +79,7 @@ def _both(metric: ColumnMetric) -> ColumnMetric:
     )
 
 
-LABEL_METRICS: dict[str, ColumnMetric] = {
-    "auroc": _both(roc_auc_score),
-    "auprc": _both(average_precision_score),
-}
+LABEL_METRICS = {"auroc": _both(roc_auc_score), "auprc": _both(average_precision_score)}
 
 
 class Columns(Objective[ColumnsT]):
@@ -134,7 +130,7 @@ class Columns(Objective[ColumnsT]):
             for name, metric in self.column_metrics.items()
         }
 
-    def main_measurer(self, predictions: Predictions, targets: NDArray) -> MainMeasurer:
+    def main_measurer(self, predictions: Predictions, targets: NDArray) -> Callable[..., float]:
         """Return a function from rows to the main metric; the others may take far longer."""
         metric, values = self.column_metrics[self.main_metric], np.asarray(predictions)
         return lambda rows: over_columns(metric, values[rows], targets[rows])

@@ -245,10 +245,8 @@ class Scorer:
         # summaries of records are not linear, so the stack combines positions
         each = self.of_each(letters, lambda tokens: self.network(tokens).transpose(1, 2))
         rows = map(torch.from_numpy, self.stacked(self._trimmed(each, letters), letters))
-        summary = self.objective.record_outputs
-        return np.stack(
-            [summary(of.transpose(0, 1), torch.ones(len(of), 1)).numpy() for of in rows]
-        )
+        read = self.objective.record_outputs
+        return np.stack([read(x.transpose(0, 1), torch.ones(len(x), 1)).numpy() for x in rows])
 
     def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.

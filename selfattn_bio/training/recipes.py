@@ -101,13 +101,10 @@ class Trial:
     value: float
     draws: NDArray[np.float64]
 
-    def gains(self, other: Trial | float) -> NDArray[np.float64]:
-        """Return by how much the metric is higher than another, or than a number, by resample."""
-        return self.draws - (other.draws if isinstance(other, Trial) else other)
-
     def beats(self, other: Trial | float) -> bool:
         """Return whether the metric is higher in at least `CONFIDENCE` of the resamples."""
-        return float(np.mean(self.gains(other) > 0)) >= CONFIDENCE
+        least = other.draws if isinstance(other, Trial) else other
+        return float(np.mean(self.draws > least)) >= CONFIDENCE
 
     def __str__(self) -> str:
         low, high = np.quantile(self.draws, [0.025, 0.975])
@@ -122,7 +119,7 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     and DNA of at most `LONGEST` bp; `MOST` letters in total.
     """
     objective = objective_of(run.objective)
-    is_scored = objective.has_scores and objective.outputs_per != "position"
+    is_scored = objective.has_scores and objective.outputs_per in ("sequence", "token")
     is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
     return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
@@ -178,12 +175,11 @@ def choose_recipe(
     def chosen() -> Recipe:
         if setup.is_per_position:
             parts = stacked(*NEIGHBOURS)
-            fits = (trial(BASELINES[name].title, name, given) for name in ("constant", *parts))
-            constant, *found = fits
+            constant, *found = (trial(BASELINES[n].title, n, given) for n in ("constant", *parts))
             if any(each.beats(constant) for each in found):
                 return neighbours(number, length, parts)
-            reason = "no simple model of neighbouring positions is better than a constant"
-            return Recipe("no neighbours", reason)  # with the default network
+            # with the default network
+            return Recipe("no neighbours", "neighbours predict labels no better than a constant")
         if "substitutions_linear" in fitted:
             parts = stacked("substitutions_linear", "exact_positions_trees")
             return variants(number, longest, parts)
@@ -249,8 +245,8 @@ def learns_nothing(trials: Sequence[Trial]) -> bool:
     chosen on the same records.
     """
     # the first fit to labels per position is a constant
-    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": next(iter(trials), None)}
-    gains = [one.gains(chance.get(one.metric, 0.0)) for one in trials]
+    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": trials[0].draws if trials else 0.0}
+    gains = [one.draws - chance.get(one.metric, 0.0) for one in trials]
     return bool(trials) and all(of.mean() <= CLEARLY * of.std() for of in gains)
 
 
