@@ -98,6 +98,15 @@ def test_explanation_is_read_back(study):
     assert list(read.maps) == list(explained.maps)
 
 
+def test_explain_warns_of_a_missing_genome(study, caplog):
+    files = {"genome": "moved.fa", "positives": ("p.bed",), "negatives": ("n.bed",)}
+    data = study.task.data.model_copy(update=files)
+    moved = with_section(study, data=data)
+    save_untrained(moved)
+    moved.explain()
+    assert "no genome moved.fa: chromosomes of the bigWig files end at their last" in caplog.text
+
+
 def test_motifs_refuse_other_attributions(study):
     own = study.explain()
     study.find_motifs()
