@@ -35,3 +35,4 @@ NUMBERS = "[objective.parts.activity]\nkind = 'regression'\ncolumns = ['liver', 
 PARTS = f"{TABLE}[objective]\nkind = 'several'\n{NUMBERS}"
 CLASS = "[objective.parts.class]\nkind = 'multiclass'\ncolumn = 'family'\nweight = 0.5\n"
 BINS = SEQUENCES + "[objective]\nkind = 'bins'\npoints = 'p.bed'\n"
+PROFILE = SEQUENCES + "[objective]\nkind = 'profile'\ntracks = { a = 'a.bw' }\n"

@@ -9,7 +9,7 @@ import json
 import re
 
 import pytest
-from run_files import BINS, CLASS, DATA, PARTS, SEQUENCES, TABLE, THREE_FILES, error_of
+from run_files import BINS, CLASS, DATA, PARTS, PROFILE, SEQUENCES, TABLE, THREE_FILES, error_of
 
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.config.reading import _CHARACTERS, unions_of
@@ -25,6 +25,7 @@ WORDS = {
     "PARTS": PARTS,
     "CLASS": CLASS,
     "BINS": BINS,
+    "PROFILE": PROFILE,
     "PROTEIN": DATA.replace("[data]", PROTEIN),
     "PROTEIN_BINS": BINS.replace("[data]", PROTEIN),
     "ATTENTION": "[model]\nkind = 'attention'",
@@ -37,7 +38,17 @@ WORDS = {
     "NO_STEM": "[model]\nkind = 'attention'\nstem = { kind = 'none' }",
     "BALANCE": "balance = { kind = 'sample', by = 'gc' }",
 }
-BEGINNINGS = ("[data]", "EMPTY", "FILES", "SEQUENCES", "TABLE", "PARTS", "BINS", "PROTEIN")
+BEGINNINGS = (
+    "[data]",
+    "EMPTY",
+    "FILES",
+    "SEQUENCES",
+    "TABLE",
+    "PARTS",
+    "BINS",
+    "PROTEIN",
+    "PROFILE",
+)
 # mistakes in single keys
 KEYS = r"""
 [trainig] / seed = 1 => 4: unknown key 'trainig'; did you mean 'training'?
@@ -199,7 +210,10 @@ SEQUENCES / MASKED / ATTENTION / stem = { kind = 'tower' }
     => model.stem kind 'tower' cannot be used with objective 'masked', which has one output per
 SEQUENCES / MASKED / [training.edits] / per_record = 1
     => training.edits cannot ... only with 'binary', 'multiclass', 'multilabel' and 'regression'
-SEQUENCES / MASKED / [training] / seeds = 2 => 'regression', 'several', 'labels' and 'bins'
+SEQUENCES / MASKED / [training] / seeds = 2 => 'regression', 'several', 'labels', 'bins' and 'profile'
+PROFILE / [model] / kind = 'cnn' => objective 'profile' cannot be used with model kind 'cnn', only
+PROFILE / DILATED => objective 'profile' needs the detectors of each base; set model.stem to kind
+PROFILE / [tokens] / stride = 2 => objective 'profile' needs tokens.stride = 1; it is 2
 PROTEIN / [tokens] / canonical = true => tokens.canonical cannot be used with protein, which has no
 PROTEIN / [training] / reverse_complement = true => training.reverse_complement cannot be used with
 PROTEIN / [tokens] / k = 5 => tokens.k 5 is too large for protein (3,200,000 k-mers); use at most 4
