@@ -22,9 +22,9 @@ class DilatedCnn(nn.Module):
 
     def __init__(self, vocabulary_size: int, num_outputs: int, pool: int) -> None:
         super().__init__()
-        section = AttentionModel(stem=ConvStemSection(pool=pool))
-        dim, stem = section.embed_dim, section.stem
-        assert isinstance(stem, ConvStemSection)
+        stem = ConvStemSection(pool=pool)
+        section = AttentionModel(stem=stem)
+        dim = section.embed_dim
         self.embedding = nn.Embedding(vocabulary_size, stem.token_dim, padding_idx=0)
         self.stem = ConvStem(stem, dim, section.dropout)
         self.blocks = nn.ModuleList(

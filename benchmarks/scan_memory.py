@@ -10,10 +10,8 @@ It should not grow with the genome: 50 outputs of 12 Mb must stay below 2 GB.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from harness import Row, Table, option, run
@@ -24,22 +22,20 @@ CHROMOSOME, WINDOW = 1_500_000, 400
 MODEL = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 32, "members": 1}
 
 
-def letters(length: int, rng: np.random.Generator) -> str:
+def letters(length: int, seed: int) -> str:
     """Return random bases."""
-    return rng.choice(np.frombuffer(b"ACGT", np.uint8), length).tobytes().decode()
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
 
 
 def model_of(outputs: int) -> Path:
     """Train a network for two steps on random numbers; return its folder."""
-    folder, rng = FOLDER / f"{outputs}_outputs", np.random.default_rng(0)
+    folder, names = FOLDER / f"{outputs}_outputs", [f"track_{i}" for i in range(outputs)]
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"track_{number}" for number in range(outputs)]
+    numbers = np.random.default_rng(0).normal(size=(60, outputs)).round(3).astype(str)
     lines = ["\t".join(["id", "sequence", *names])]
-    for number in range(60):
-        values = map(str, rng.normal(size=outputs).round(3))
-        lines.append("\t".join([f"r{number}", letters(WINDOW, rng), *values]))
+    lines += ["\t".join([f"r{i}", letters(WINDOW, i), *row]) for i, row in enumerate(numbers)]
     (folder / "records.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    values: dict[str, Any] = {
+    values = {
         "data": {"sequences": str(folder / "records.tsv")},
         "objective": {"kind": "regression", "columns": names},
         "model": {"kind": "attention", **MODEL},
@@ -52,12 +48,10 @@ def model_of(outputs: int) -> Path:
 
 
 def genome_of(megabases: float) -> Path:
-    """Write a random genome of chromosomes of 1.5 Mb."""
-    path, rng = FOLDER / f"{megabases:g}.fa", np.random.default_rng(1)
-    lengths = [CHROMOSOME] * round(megabases * 1e6 / CHROMOSOME)
-    with path.open("w", encoding="utf-8") as file:
-        for number, length in enumerate(lengths):
-            file.write(f">chr{number}\n{letters(length, rng)}\n")
+    """Write a random genome."""
+    path, number = FOLDER / f"{megabases:g}.fa", round(megabases * 1e6 / CHROMOSOME)
+    records = (f">chr{i}\n{letters(CHROMOSOME, i)}\n" for i in range(number))
+    path.write_text("".join(records), encoding="utf-8")
     return path
 
 
@@ -82,15 +76,10 @@ def rows(outputs: int, sizes: list[float]) -> Iterator[Row]:
             file.unlink()
 
 
-def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
-    """Measure all sizes."""
-    yield Table("", rows(chosen.outputs, chosen.sizes))
-
-
 if __name__ == "__main__":
     run(
         __doc__,
-        measure,
+        lambda chosen: [Table("", rows(chosen.outputs, chosen.sizes))],
         option("--sizes", nargs="+", type=float, default=[3, 6, 12], help="Mb (3 6 12)"),
         option("--outputs", type=int, default=50, help="numbers per window (%(default)s)"),
     )

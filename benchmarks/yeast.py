@@ -4,20 +4,18 @@ The fragments are counted by `selfattn-bio coverage`. Chromosome XIII is validat
 test. The rDNA (XII, 450 to 492 kb) and the mitochondrion are left out.
 
 counts
-    log(1 + cut sites) in windows of 1 kb: the model, its network alone, a dilated CNN of the same
-    size with the same stem and head, and k-mer regression. The limit comes from pseudo-replicates: the fragments are divided at
-    random into two halves, whose counts correlate with r. By the Spearman-Brown formula, two
-    experiments of the full depth would correlate with R = 2 r / (1 + r), and a perfect model with
-    sqrt(R). Copies of a fragment go to the same half.
+    log(1 + cut sites) in windows of 1 kb: the model, its network alone, a dilated CNN with the same
+    stem and head, and k-mer regression. The limit is that of pseudo-replicates: the fragments are
+    divided at random into halves (copies together), whose counts correlate with r. By Spearman and
+    Brown, two experiments of full depth would correlate with R = 2 r / (1 + r), and a perfect model
+    with sqrt(R).
 profile
-    counts per base in the 500 bp around the starts of genes: Jensen-Shannon distance between
-    predicted and observed profiles (0 = equal, .83 = disjoint), and Pearson's r of log counts: the
-    model, a dilated CNN behind the same convolution, and the mean profile of the training genes.
-    Pseudo-replicates are two random halves of the counts. Each has half the depth, so their
-    distance is no limit if counts are few: both are samples, and a prediction is not.
+    counts per base in the 500 bp around the starts of genes: Jensen-Shannon distance of predicted
+    and observed profiles (0 = equal, .83 = disjoint), and Pearson's r of log counts.
+    Pseudo-replicates are two random halves of the counts.
 motifs
-    motifs of the counts with evidence, compared with JASPAR fungi: the TATA box, and Reb1, Abf1 and
-    Rap1, which keep nucleosomes away.
+    motifs of the counts with evidence and their best match in JASPAR fungi. Wanted are the TATA box
+    (SPT15), REB1, ABF1 and RAP1.
 
 Intervals are over blocks of a chromosome, not over seeds. The set is not part of the project;
 `benchmarks/accuracy.py` explains where it is looked for. Settings were chosen on the validation
@@ -43,21 +41,17 @@ import pandas as pd
 from accuracy import sampled
 from comparison import DRAWS, bench_folder, code_hash, mean_of
 from harness import Row, Table, interval, listed, option, run
+from pu1 import motif_rows
 from runs import command, kept, prepared, records_of, study_in, train_all, with_training
 
 import selfattn_bio
-from selfattn_bio import Study
-from selfattn_bio.config import EvaluationSection
 from selfattn_bio.evaluation.metrics import ResampledMetric
-from selfattn_bio.evaluation.summary import resampled_metrics
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.tracks import read_track
-from selfattn_bio.study.evaluated import EvaluationRecords
 
 FOLDER = Path("results/bench_yeast")
 FRAGMENTS, GENOME, GENES = "fragments.bedpe.gz", "genome.fa.gz", "genes.gtf.gz"
@@ -115,8 +109,6 @@ PROFILE: dict[str, Any] = {
         }
     },
 }
-FACTORS = {"SPT15": "TATA box", "REB1": "Reb1", "ABF1": "Abf1", "RAP1": "Rap1"}
-FOUND_Q = 0.05
 
 
 # ------------ data
@@ -201,37 +193,18 @@ def counts_rows(seeds: int) -> Iterator[Row]:
             "by seed": listed(of.value for of in found[name]),
             "network alone - it": interval(means["network alone"].minus(metric), sign="+"),
         }
-    halves = replicates(study, records)
-    for name, value in (
-        ("one half of the fragments and the other", halves.value),
-        ("two experiments of this depth (Spearman-Brown)", reliability(halves.value)),
-        ("limit: a perfect model", reliability(halves.value) ** 0.5),
+    windows = records.table("test")[["chrom", "start", "end"]].itertuples(index=False)
+    tracks = [read_track(FOLDER / f"half{number}.bw") for number in (0, 1)]
+    sums = [[track.values(*window).sum() for track in tracks] for window in windows]
+    one, other_half = np.log1p(np.array(sums, np.float64)).T[..., None]
+    halves = sampled(objective, one, 0.5, other_half, units, DRAWS)["pearson"]
+    full = 2 * halves.value / (1 + halves.value)
+    for name, text in (
+        ("one half of the fragments and the other", interval(halves.interval())),
+        ("two experiments of this depth (Spearman-Brown)", f"{full:.3f}"),
+        ("limit: a perfect model", f"{full**0.5:.3f}"),
     ):
-        shown = interval(halves.interval()) if value == halves.value else f"{value:.3f}"
-        yield {"": name, "Pearson's r on test": shown, "by seed": "-", "network alone - it": "-"}
-
-
-def replicates(study: Study, records: EvaluationRecords) -> ResampledMetric:
-    """Return the correlation of the log counts of two halves in the test windows."""
-    windows = records.table("test")
-    halves = []
-    for number in (0, 1):
-        track = read_track(FOLDER / f"half{number}.bw")
-        sums = [
-            track.values(chrom, start, start + length).sum()
-            for chrom, start, length in zip(
-                windows["chrom"], windows["start"], windows["length"], strict=True
-            )
-        ]
-        halves.append(np.log1p(np.array(sums, np.float64))[:, None])
-    measured = objective_of(study.run.objective).measurer(*halves)
-    settings = EvaluationSection(bootstraps=DRAWS)
-    return resampled_metrics(measured, records.units()["test"], settings)["pearson"]
-
-
-def reliability(r: float) -> float:
-    """Return the correlation of two measurements of twice the depth (Spearman-Brown)."""
-    return 2 * r / (1 + r)
+        yield {"": name, "Pearson's r on test": text, "by seed": "-", "network alone - it": "-"}
 
 
 # ------------ profile
@@ -258,34 +231,17 @@ def profile_rows(seeds: int) -> Iterator[Row]:
 
 
 # ------------ motifs
-def motif_rows() -> Iterator[Row]:
+def motifs_of_counts() -> Iterator[Row]:
     """Explain the first training of the counts, and return its motifs with their evidence."""
     study = study_in(FOLDER / "counts", COUNTS)
-    of = (
-        read_provenance(study.files.model)["weights_sha256"] + study.run.interpret.model_dump_json()
-    )
+    weights = read_provenance(study.files.model)["weights_sha256"]
 
-    def find() -> str:
+    def find() -> int:
         study.explain()
-        return study.find_motifs().table.to_json()
+        return len(study.find_motifs())
 
-    table = pd.DataFrame(pd.read_json(kept(FOLDER / "motifs.json", of, find)))
-    for row in table.to_dict("records"):
-        yield {
-            "motif": row["consensus"],
-            "sites": str(row["num_sites"]),
-            "best match": row["match"] or "-",
-            "q": f"{row['match_q']:.1g}" if row["match"] else "-",
-            "effect": f"{row['effect']:+.2f}",
-            "verdict": row["verdict"],
-            "wanted": wanted(row["match"], row["match_q"]) or "-",
-        }
-
-
-def wanted(match: str | None, q: float) -> str:
-    """Return the factor that a best match stands for, or "" for others."""
-    name = (match or "").partition(" (")[0].upper()
-    return FACTORS.get(name, "") if q < FOUND_Q else ""
+    kept(FOLDER / "motifs.json", weights + study.run.interpret.model_dump_json(), find)
+    return motif_rows(study.motifs.table)
 
 
 # ------------ tables
@@ -309,7 +265,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
         title = f"Profiles of {STARTS} bp around the starts of genes, {chosen.seeds} training(s)"
         yield Table(title, profile_rows(chosen.seeds))
     if "motifs" in wanted_tables:
-        yield Table("Motifs of the counts", motif_rows())
+        yield Table("Motifs of the counts", motifs_of_counts())
 
 
 if __name__ == "__main__":
