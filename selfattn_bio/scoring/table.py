@@ -243,7 +243,7 @@ class TableScorer:
     @property
     def per_position(self) -> bool:
         """Return whether the outputs belong to tokens or positions, not to sequences."""
-        return not self.scorer.run.objective.is_per_record
+        return not self.scorer.objective.section.is_per_record
 
     @cached_property
     def tiling(self) -> Tiling:
