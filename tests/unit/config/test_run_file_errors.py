@@ -210,7 +210,8 @@ SEQUENCES / MASKED / ATTENTION / stem = { kind = 'tower' }
     => model.stem kind 'tower' cannot be used with objective 'masked', which has one output per
 SEQUENCES / MASKED / [training.edits] / per_record = 1
     => training.edits cannot ... only with 'binary', 'multiclass', 'multilabel' and 'regression'
-SEQUENCES / MASKED / [training] / seeds = 2 => 'regression', 'several', 'labels', 'bins' and 'profile'
+SEQUENCES / MASKED / [training] / seeds = 2
+    => 'regression', 'several', 'labels', 'bins' and 'profile'
 PROFILE / [model] / kind = 'cnn' => objective 'profile' cannot be used with model kind 'cnn', only
 PROFILE / DILATED => objective 'profile' needs the detectors of each base; set model.stem to kind
 PROFILE / [tokens] / stride = 2 => objective 'profile' needs tokens.stride = 1; it is 2
