@@ -196,7 +196,7 @@ def data_files(wildcards) -> list[str]:
 
 def target_files(wildcards) -> list[str]:
     """Return the files that the objective reads: the points of `bins`, the tracks of `profile`."""
-    return existing(run_of(wildcards.task).objective.hashes, wildcards)
+    return existing([*run_of(wildcards.task).objective.hashes], wildcards)
 
 
 def interpreted(wildcards) -> list[Path]:
