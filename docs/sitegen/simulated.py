@@ -110,6 +110,15 @@ def plots() -> Iterator[Example]:
             "label": "loss (bits)",
         },
     )
+    rates = 6 * np.exp(-(((np.arange(200) - 100) / 25) ** 2)) + 0.2
+    counts = {"observed": rng.poisson(rates), "predicted": rates}
+    yield (
+        "Counts per base of a record",
+        "profile",
+        "Observed (grey) and predicted counts around the middle of a test record.",
+        "draw_profiles",
+        {"shown": [{**counts, "track": "ctcf", "id": "peak_17"}], "strands": 1},
+    )
     yield (
         "Track of bins along a chromosome",
         "bins",

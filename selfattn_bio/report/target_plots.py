@@ -54,12 +54,12 @@ def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str 
     ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
 
 
-def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, axes: Any) -> None:
+def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, ax: Any) -> None:
     """Draw observed and predicted counts per base of one record in each of the axes.
 
     `shown` are entries of `Profile.shown`. The reverse strand is drawn below 0.
     """
-    for ax, each in zip(np.atleast_1d(axes), shown, strict=True):
+    for panel, each in zip(np.atleast_1d(ax), shown, strict=True):
         for sign, observed, predicted in zip(
             (1, -1),
             np.array_split(each["observed"], strands),
@@ -67,11 +67,11 @@ def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, axes: Any) -
             strict=False,
         ):
             at = np.arange(len(observed)) - len(observed) // 2
-            ax.vlines(at, 0, sign * observed, color=MUTED, linewidth=0.8)
-            ax.plot(at, sign * predicted, color=MODEL, linewidth=0.9)
-        ax.set(xlabel="bp from the middle", ylabel="counts")
-        ax.set_title(f"{each['track']}, {each['id']}", fontsize=7.5, loc="left")
-        ax.label_outer()
+            panel.vlines(at, 0, sign * observed, color=MUTED, linewidth=0.8)
+            panel.plot(at, sign * predicted, color=MODEL, linewidth=0.9)
+        panel.set(xlabel="bp from the middle", ylabel="counts")
+        panel.set_title(f"{each['track']}, {each['id']}", fontsize=7.5, loc="left")
+        panel.label_outer()
 
 
 def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
