@@ -130,7 +130,7 @@ def test_saved_baselines_load_unchanged(name, strands, fitted, tmp_path):
         (CARD, {"strands": "reverse"}, "strands: Input should be 'given' or 'both'"),
         (CARD, {"database": ""}, "database: String should have at least 1 character"),
         (CARD, {"settings": {}}, "penalties is missing"),
-        (CARD, {"objective": {"kind": "regression"}}, r"objective\.regression\.columns is missing"),
+        (CARD, {"objective": {"kind": "labels"}}, r"objective\.labels\.column is missing"),
         (CARD, {"objective": SECTIONS[RECORD].model_dump()}, "there are 1 biases for 2 outputs"),
         (CARD, {"version": 2}, "version: Input should be 3"),
         (CARD, {"kind": "oracle"}, "unknown baseline 'oracle'; known: constant, "),
