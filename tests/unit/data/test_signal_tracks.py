@@ -153,6 +153,7 @@ path = ['atac/a.bw', 'other.bw'] => other.bw: chr1 has 4,001 bp in the track, an
     Is it the same assembly?
 path = ['atac/a.bw', 'part.bw'] => part.bw: the track has no chromosome 'chr2' (p.narrowPeak:24).
     Remove its intervals, or set missing = 0 if it has no signal
+path = ['more/atac.bw', 'atac/a.bw'] => run.toml:1: [data] two tracks have the name 'atac'; rename
 path = ['atac/a.bw', 'more/a.bw'] => run.toml:1: [data] two tracks have the name 'a'; rename a file
 path = 'none/*.bw' => run.toml:5: [data.tracks.atac] no file matches 'none/*.bw'
 path = ['atac/a.bw', 'gaps.bw'], gini_std = 0 => p.narrowPeak:1: track 'gaps' has no data here, so

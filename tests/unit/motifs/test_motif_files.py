@@ -127,8 +127,9 @@ def test_a_set_of_motifs_writes_all(explained, tmp_path):
     _, motifs = explained
     assert len(motifs) == 3
     for name in ("meme", "jaspar", "transfac"):
-        path = tmp_path / f"m.{name}"
-        assert getattr(motifs, f"to_{name}")(path) == path.read_text()
+        path, write = tmp_path / f"m.{name}", getattr(motifs, f"to_{name}")
+        assert write(path) is None
+        assert write() == path.read_text()
         found = read_motifs(path)
         for motif in motifs:
             np.testing.assert_allclose(found[motif.name], motif.ppm, atol=1e-5)
