@@ -15,7 +15,7 @@ from selfattn_bio import config
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import MissingPackageError, SelfAttnBioError
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.numbers import RegressionLoss
+from selfattn_bio.objectives.numbers import RegressionLoss, pearson_across
 from selfattn_bio.sequence.h5ad import write_predictions
 from selfattn_bio.sequence.intervals import read_intervals
 
@@ -232,6 +232,8 @@ def test_cosine_mse_equals_crested():
     assert found["loss"] == pytest.approx(expected)
     across = [np.corrcoef(*pair)[0, 1] for pair in zip(outputs, truth, strict=True)]
     assert found["pearson_across"] == pytest.approx(np.mean(across))
+    constant = pearson_across(outputs[:2], np.array([[0.1] * 3, truth[1]]))
+    assert constant == pytest.approx(across[1])
     truth[0, 1] = np.nan  # record 0 has the columns a and c
     (a, c), (x, z) = outputs[0, [0, 2]], truth[0, [0, 2]]
     cosine = (a * x + c * z) / np.hypot(a, c) / np.hypot(x, z)
