@@ -208,8 +208,8 @@ def profiles_fit_the_model(run: RunFile) -> Iterator[str]:
             "(with pool = 1 as in BPNet), or 'none'"
         )
     yield from require_dna(run, "objective 'profile'")
-    if run.tokens.stride > 1:
-        yield f"objective 'profile' needs tokens.stride = 1; it is {run.tokens.stride}"
+    if run.tokens.stride > 1 or run.tokens.k % 2 == 0:
+        yield "objective 'profile' needs tokens.stride = 1 and an odd tokens.k, centred on a base"
 
 
 def outputs_see_both_sides(run: RunFile) -> Iterator[str]:

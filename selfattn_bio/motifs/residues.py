@@ -56,14 +56,14 @@ def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
         If the text has a character that is no code of the alphabet or part of a pattern,
         alternatives inside a group or a repeated group, or more than MAX_FORMS forms.
     """
-    codes = {code: f"[{of}]" for code, of in CODES[alphabet].items() if of != code}
+    codes = str.maketrans(CODES[alphabet])
     matrices: dict[bytes, Floats] = {}
     for part in pattern.upper().split("|"):
         text = re.sub(r"\(([^()]*)\)(?![?{])", r"\1", re.sub(r"\$|^\^", "", part))
         forms, at = [np.empty((0, len(alphabet.letters)))], 0
         while at < len(text):
             found = ELEMENT.match(text, at)
-            element = codes.get(found[1], found[1]) if found else "[]"
+            element = re.sub("^[A-Z]", r"[\g<0>]", found[1]).translate(codes) if found else ""
             allowed = [bool(found and re.match(element, each)) for each in alphabet.letters]
             if not found or not any(allowed):
                 raise ArgumentError(

@@ -415,15 +415,15 @@ def cosines(outputs: Tensor, targets: Tensor) -> Tensor:
 def pearson_across(predictions: Array, targets: Array) -> float:
     """Return Pearson's r over the columns of each record, averaged over records.
 
-    Records with a missing or constant target have none.
+    Records with a missing target, or with equal targets or predictions, have none.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        predicted, truth = (
-            (each - each.mean(axis=1, keepdims=True)) / each.std(axis=1, keepdims=True)
-            for each in (predictions, targets)
-        )
-        found = (predicted * truth).mean(axis=1)
-    return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
+    varies = (np.ptp(predictions, axis=1) > 0) & (np.ptp(targets, axis=1) > 0)  # NaN does not
+    predicted, truth = (
+        (each - each.mean(axis=1, keepdims=True)) / each.std(axis=1, keepdims=True)
+        for each in (predictions[varies], targets[varies])
+    )
+    found = (predicted * truth).mean(axis=1)
+    return float(found.mean()) if len(found) else float("nan")
 
 
 def _log_count(counts: Array, column: int) -> Array:

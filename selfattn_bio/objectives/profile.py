@@ -196,7 +196,10 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         """
         found = self._given(scorer, inputs)
         if scorer.run.both_strands:
-            other = [scorer.alphabet.reverse_complement(row) for row in inputs]
+            # the middle of an odd number of other bases is one base away on the other strand
+            odd = [(len(row) - self.section.width) % 2 for row in inputs]
+            pairs = zip(inputs, odd, strict=True)
+            other = [scorer.alphabet.reverse_complement(row)[first:] for row, first in pairs]
             found = (found + self._given(scorer, other)[:, ::-1]) / np.float32(2)
         return found
 

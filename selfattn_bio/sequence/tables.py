@@ -21,6 +21,7 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
     *("family", "verdict", "lacks", "split", "reason", "spacings", "orientation"),
+    *("chrom", "strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand

@@ -297,10 +297,15 @@ def profile_predictions(
         for split, rows in letters.items()
     }
     models = [Ridge(alpha=1 / penalty).fit(x["train"], logs["train"]) for penalty in PENALTIES]
-    best = min(models, key=lambda of: ((of.predict(x["valid"]) - logs["valid"]) ** 2).mean())
+
+    def predicted(of: Ridge, split: str) -> Array:
+        # scikit-learn drops the axis of a single track
+        return of.predict(x[split]).reshape(logs[split].shape)
+
+    best = min(models, key=lambda of: ((predicted(of, "valid") - logs["valid"]) ** 2).mean())
     counts = {
         "mean_profile": lambda split: np.broadcast_to(logs["train"].mean(0), logs[split].shape),
-        f"kmer{K}_ridge": lambda split: best.predict(x[split]).reshape(logs[split].shape),
+        f"kmer{K}_ridge": lambda split: predicted(best, split),
     }
 
     def outputs(split: str, of: NDArray) -> NDArray[np.float32]:

@@ -213,7 +213,8 @@ SEQUENCES / MASKED / [training.edits] / per_record = 1
 SEQUENCES / MASKED / [training] / seeds = 2 => 'several', 'labels', 'bins' and 'profile'
 PROFILE / [model] / kind = 'cnn' => objective 'profile' cannot be used with model kind 'cnn', only
 PROFILE / DILATED => objective 'profile' needs the detectors of each base; set model.stem to kind
-PROFILE / [tokens] / stride = 2 => objective 'profile' needs tokens.stride = 1; it is 2
+PROFILE / [tokens] / k = 4 => objective 'profile' needs tokens.stride = 1 and an odd tokens.k,
+    centred on a base
 PROTEIN / [tokens] / canonical = true => tokens.canonical cannot be used with protein, which has no
 PROTEIN / [training] / reverse_complement = true => training.reverse_complement cannot be used with
 PROTEIN / [tokens] / k = 5 => tokens.k 5 is too large for protein (3,200,000 k-mers); use at most 4

@@ -15,7 +15,7 @@ from selfattn_bio import config
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import MissingPackageError, SelfAttnBioError
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.numbers import RegressionLoss
+from selfattn_bio.objectives.numbers import RegressionLoss, pearson_across
 from selfattn_bio.sequence.h5ad import write_predictions
 from selfattn_bio.sequence.intervals import read_intervals
 
@@ -153,6 +153,7 @@ path = ['atac/a.bw', 'other.bw'] => other.bw: chr1 has 4,001 bp in the track, an
     Is it the same assembly?
 path = ['atac/a.bw', 'part.bw'] => part.bw: the track has no chromosome 'chr2' (p.narrowPeak:24).
     Remove its intervals, or set missing = 0 if it has no signal
+path = ['more/atac.bw', 'atac/a.bw'] => run.toml:1: [data] two tracks have the name 'atac'; rename
 path = ['atac/a.bw', 'more/a.bw'] => run.toml:1: [data] two tracks have the name 'a'; rename a file
 path = 'none/*.bw' => run.toml:5: [data.tracks.atac] no file matches 'none/*.bw'
 path = ['atac/a.bw', 'gaps.bw'], gini_std = 0 => p.narrowPeak:1: track 'gaps' has no data here, so
@@ -231,6 +232,8 @@ def test_cosine_mse_equals_crested():
     assert found["loss"] == pytest.approx(expected)
     across = [np.corrcoef(*pair)[0, 1] for pair in zip(outputs, truth, strict=True)]
     assert found["pearson_across"] == pytest.approx(np.mean(across))
+    constant = pearson_across(outputs[:2], np.array([[0.1] * 3, truth[1]]))
+    assert constant == pytest.approx(across[1])
     truth[0, 1] = np.nan  # record 0 has the columns a and c
     (a, c), (x, z) = outputs[0, [0, 2]], truth[0, [0, 2]]
     cosine = (a * x + c * z) / np.hypot(a, c) / np.hypot(x, z)

@@ -127,8 +127,7 @@ def test_a_set_of_motifs_writes_all(explained, tmp_path):
     _, motifs = explained
     assert len(motifs) == 3
     for name in ("meme", "jaspar", "transfac"):
-        path = tmp_path / f"m.{name}"
-        write = getattr(motifs, f"to_{name}")
+        path, write = tmp_path / f"m.{name}", getattr(motifs, f"to_{name}")
         assert write(path) is None
         assert write() == path.read_text()
         found = read_motifs(path)

@@ -38,6 +38,7 @@ AC   PS50001;
         ("PKK[KR]RKV", ["PKK[KR]RKV"]),
         ("^.G.G..G.V$", [".G.G..G.V"]),
         ("K.{1,2}K", ["K.K", "K..K"]),
+        ("[BK]RZ", ["[DKN]R[EQ]"]),
         ("(.RK)|(W[ST]?Y)", [".RK", "WY", "W[ST]Y"]),
         ("C[^ACDEFGHIKLMNPQRST]J", ["C[VWY][IL]"]),
     ],

@@ -1,6 +1,7 @@
 """Loss, metrics, strands and bias of objective `profile`."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.profile import halves, with_bias
 from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.study.baselines import profile_predictions
 
 PAIR = {"a": ("a+.bw", "a-.bw"), "b": ("b+.bw", "b-.bw")}
 RNG = np.random.default_rng(0)
@@ -100,7 +103,7 @@ def test_views_move_counts_and_swap_strands():
 def test_network_outputs(model, tracks):
     objective = section(tracks, 20, scale=(7.0,) * len(tracks))
     scorer = network_of(model, objective)
-    rows = [RNG.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in (50, 61, 50)]
+    rows = [RNG.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in (50, 62, 50)]
     outputs = objective_of(objective).read(scorer, rows)
     assert outputs.shape == (3, 20 * objective.num_strands, 2 * len(tracks))
     assert (outputs[..., len(tracks) :] == outputs[:, :1, len(tracks) :]).all()
@@ -117,6 +120,38 @@ def test_network_outputs(model, tracks):
     other = [scorer.alphabet.reverse_complement(row) for row in rows]
     of_strands = [objective_of(objective).read(both, each) for each in (rows, other)]
     np.testing.assert_allclose(of_strands[0], of_strands[1][:, ::-1], atol=1e-5)
+
+
+def test_strands_are_averaged_base_by_base():
+    objective, gc = objective_of(section({"a": ("a.bw",)}, width=4)), b"CG"
+    row = np.frombuffer(b"ACGTTGCATGC", np.uint8)
+
+    def network(rows):  # whether each of the middle bases is C or G, for both outputs
+        start = (rows.shape[1] - 4) // 2
+        found = np.isin(rows[:, start : start + 4], list(gc))
+        return torch.tensor(found, dtype=torch.float32)[:, None, :, None].expand(-1, 1, 4, 2)
+
+    scorer = SimpleNamespace(
+        run=SimpleNamespace(both_strands=True),
+        alphabet=DNA,
+        network=network,
+        tokens_of=np.stack,
+        batches=lambda rows: [[i] for i in range(len(rows))],
+    )
+    found = objective.read(scorer, [row, row[:10]])[..., 0]
+    assert found.tolist() == [np.isin(row[3:7], list(gc)).tolist()] * 2
+
+
+def test_ridge_of_one_track_chooses_its_penalty():
+    objective = objective_of(section({"a": ("a.bw",)}, scale=(5.0,)))
+    letters, targets = {}, {}
+    for split, number in (("train", 150), ("valid", 60), ("test", 60)):
+        rows = RNG.choice(np.frombuffer(b"ACGT", np.uint8), (number, 60))
+        rates = np.exp(6 * np.isin(rows, list(b"CG")).mean(1))
+        counts = RNG.poisson(rates[:, None, None, None, None], (number, 1, 1, 1, 60))
+        letters[split], targets[split] = list(rows), counts.astype(np.float32)
+    predictions = profile_predictions(objective, DNA, letters, targets)["kmer5_ridge"]["test"]
+    assert objective.measure(predictions, targets["test"])["r2"] > 0.5
 
 
 def test_bias_joins_logits_and_counts():
