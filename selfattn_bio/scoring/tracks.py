@@ -386,13 +386,15 @@ def _middles(
 ) -> Iterator[tuple[Integers, int, int]]:
     """Yield bases in the middles, of `width` bp, of windows of `size` bp, and their interval.
 
-    Bases nearer to an end of the chromosome than the middle of a window have no score.
+    Windows start at multiples of `width`, so that scores do not depend on the regions. Bases nearer
+    to an end of the chromosome than the middle of a window have no score.
     """
     flank = (size - width) // 2
-    at, last = max(stretch.start, flank), min(stretch.end, length - size + flank + width)
+    moved = length - size + flank  # the middle of a last window that ends with the chromosome
+    at, last = max(stretch.start, flank), min(stretch.end, moved + width)
     while at < last and length >= size:
-        number = min(MIDDLES, (last - at) // width) or 1
-        first = min(at, length - size + flank - (number - 1) * width)  # the last window is moved
+        first = min(at - (at - flank) % width, moved)
+        number = min(MIDDLES, -(-(last - first) // width), (moved - first) // width + 1)
         starts = np.arange(at, min(first + number * width, last))
         yield starts, first - flank, first - flank + (number - 1) * width + size
         at = int(starts[-1]) + 1

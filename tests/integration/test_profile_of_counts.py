@@ -112,14 +112,15 @@ def test_scan_and_variants_equal_outputs_by_hand(study: Study):
     objective, flank = model.objective, (LENGTH - WIDTH) // 2
     regions = ["chrC:101-200", "chrC:11401-11520"]  # the last window is moved to the end
     score_genome(model, genome, "scan", regions=regions)
-    middles = [100, 140, 180, 11400, 11440, 11452]
+    middles = [68, 108, 148, 188, 11388, 11428, 11452]
     windows = [genome.fetch("chrC", at - flank, at - flank + LENGTH) for at in middles]
     counts = expected_counts(objective.read(model, windows)).reshape(-1, 2, WIDTH)
     for strand, name in enumerate(("plus", "minus")):
         track = pyBigWig.open(f"scan.genome.cuts.{name}.bw")
         found = track.values("chrC", 0, RECORDS * LENGTH, numpy=True)
-        first, second, third, *last = counts[:, strand]
-        expected = np.concatenate([first, second, third[:20], *last[:2], last[2][28:]])
+        first, *inner, third, fourth, fifth, last = counts[:, strand]
+        parts = first[32:], *inner, third[:12], fourth[12:], fifth, last[16:]
+        expected = np.concatenate(parts)
         np.testing.assert_allclose(found[~np.isnan(found)], expected, rtol=1e-4)
         assert not np.isnan(found[100:200]).any()
     site = genome.fetch("chrC", 0, 5000).tobytes().find(WORD)
