@@ -73,10 +73,7 @@ class GenomeSource:
 
     def about(self) -> dict[str, Any]:
         """Return files and genome with their hashes, and the counts of unusual windows."""
-        others = [
-            *getattr(self.data.label, "files", ()),
-            *self.data.track_files,
-        ]
+        others = [*getattr(self.data.label, "files", ()), *self.data.track_files]
         return _about(self.paths, [self.data.genome, *others], self.counts)
 
 
@@ -198,10 +195,8 @@ def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
 def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
     """Return ids made of file name and number, as for sequences."""
     paths = [path for path, _ in data.files]
-    stems, numbers = (
-        dict(zip(paths, distinct_stems(paths), strict=True)),
-        table.groupby("path").cumcount() + 1,
-    )
+    stems = dict(zip(paths, distinct_stems(paths), strict=True))
+    numbers = table.groupby("path").cumcount() + 1
     return [f"{stems[path]}_{number}" for path, number in zip(table["path"], numbers, strict=True)]
 
 

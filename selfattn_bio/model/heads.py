@@ -294,17 +294,14 @@ def build_head(
     profile
         The objective, if it has a profile.
     """
-    num_global = getattr(section.pattern, "num_global", 0)
+    dim, num_global = section.embed_dim, getattr(section.pattern, "num_global", 0)
+    pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
     if profile is not None:
-        stem = section.stem
-        return ProfileHead(
-            profile, section.embed_dim, section.embed_dim, getattr(stem, "pool", 1), num_global
-        )
+        return ProfileHead(profile, dim, dim, pool, num_global)
     if outputs_per == "token":
-        pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
-        return TokenHead(section.embed_dim, num_outputs, pool)
+        return TokenHead(dim, num_outputs, pool)
     if outputs_per == "position":
-        return BinHead(section.embed_dim, num_outputs, num_global)
+        return BinHead(dim, num_outputs, num_global)
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(section, section.head.parts, num_outputs)
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

@@ -181,14 +181,8 @@ class ColumnsLoss(Loss):
 
     def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
-        loss = (
-            self.of_known(
-                torch.from_numpy(outputs)[known],
-                torch.from_numpy(self.to_output_units(targets))[known],
-            )
-            .mean()
-            .item()
-        )
+        truth = torch.from_numpy(self.to_output_units(targets))[known]
+        loss = self.of_known(torch.from_numpy(outputs)[known], truth).mean().item()
         predictions = self.objective.predictions(outputs)
         return {"loss": loss, **self.objective.measure(predictions, targets)}
 

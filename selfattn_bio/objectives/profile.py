@@ -129,13 +129,11 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     def _middles(self, targets: NDArray) -> NDArray[np.float32]:
         """Return the counts and bias of the predicted bases, (n, K, T, S, W)."""
-        width, starts = (
-            self.section.width,
-            [(row.shape[-1] - self.section.width) // 2 for row in targets],
-        )
-        return np.stack(
-            [row[..., start : start + width] for row, start in zip(targets, starts, strict=True)]
-        )
+        width, middles = self.section.width, []
+        for row in targets:
+            start = (row.shape[-1] - width) // 2
+            middles.append(row[..., start : start + width])
+        return np.stack(middles)
 
     # ------------ network
     @property
