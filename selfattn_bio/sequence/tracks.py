@@ -134,12 +134,7 @@ def track_of(
             f"({', '.join(genome.names[:5])})",
             path,
         )
-    for name, length in track.lengths.items():
-        chrom = genome.name_of(name)
-        if chrom and length != genome.lengths[chrom]:
-            of_genome = f"{genome.lengths[chrom]:,} bp in {genome.path}"
-            text = f"{name} has {length:,} bp in the track, and {of_genome}"
-            _fail(text, path, "Is it the same assembly?")
+    check_assembly(track, genome, path)
     absent = windows[~windows["chrom"].isin(found.names)]
     if track.lengths and missing is None and len(absent):
         row = absent.iloc[0]
@@ -149,6 +144,16 @@ def track_of(
             "Remove its intervals, or set missing = 0 if it has no signal",
         )
     return found
+
+
+def check_assembly(track: Track, genome: Genome, path: str) -> None:
+    """Refuse a track with a chromosome that has another length in the genome."""
+    for name, length in track.lengths.items():
+        chrom = genome.name_of(name)
+        if chrom and length != genome.lengths[chrom]:
+            of_genome = f"{genome.lengths[chrom]:,} bp in {genome.path}"
+            text = f"{name} has {length:,} bp in the track, and {of_genome}"
+            _fail(text, path, "Is it the same assembly?")
 
 
 def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values]]:

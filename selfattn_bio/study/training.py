@@ -23,7 +23,9 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.split_table import DROPPED
+from selfattn_bio.sequence.tracks import check_assembly, read_track
 from selfattn_bio.study.data import Split
 from selfattn_bio.training import loop
 from selfattn_bio.training.dry_run import DryRun, take_dry_run
@@ -86,6 +88,10 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
     check_files(study.task, [*study.task.objective.hashes, study.task.interpret.database_file])
+    genome = study.task.data.genome  # not needed after `ingest`
+    if study.task.objective.outputs_per == "base" and genome and Path(genome).is_file():
+        for file in study.task.objective.hashes:
+            check_assembly(read_track(file), Genome(genome), file)
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
     if study.task.transfer and not study.run.transfer:

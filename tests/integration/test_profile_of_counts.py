@@ -10,6 +10,7 @@ from scipy.spatial.distance import jensenshannon
 
 from selfattn_bio import Study, score_genome, score_sequences, score_variants
 from selfattn_bio.config import run_file_of
+from selfattn_bio.errors import IntervalError
 from selfattn_bio.objectives.profile import expected_counts
 from selfattn_bio.sequence.genome import Genome
 
@@ -137,6 +138,17 @@ def test_scan_and_variants_equal_outputs_by_hand(study: Study):
     assert row["effect_cuts"] < -0.3
     profiles = expected_counts(objective.read(model, [ref, alt]))[..., 0]
     assert row["jsd_cuts"] == pytest.approx(jensenshannon(*profiles), rel=1e-4)
+
+
+def test_tracks_of_another_assembly_are_refused(study: Study):
+    with pyBigWig.open("other.bw", "w") as file:
+        file.addHeader([("chrA", RECORDS * LENGTH + 1)])
+        file.addEntries("chrA", 0, values=[1.0], span=1, step=1)
+    text = RUN.replace("minus.bw", "other.bw")
+    other = Study(run_file_of(text, Path("run.toml")), "other")
+    other.ingest(), other.split()
+    with pytest.raises(IntervalError, match="chrA has 11,521 bp in the track, and 11,520"):
+        other.train(threads=1)
 
 
 def test_evaluation_adds_the_bias(study: Study):
