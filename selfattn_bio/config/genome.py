@@ -73,6 +73,11 @@ class FlankedWindows(WindowsSection):
         if self.of == "five_prime" and self.upstream + self.downstream == 0:
             yield "windows around the 5' end are empty; set upstream or downstream above 0"
 
+    @property
+    def width(self) -> int | None:
+        """Return the width of all windows; None if they differ."""
+        return self.upstream + self.downstream if self.of == "five_prime" else None
+
 
 class TiledWindows(WindowsSection):
     """Tile each interval with windows of a fixed width, one every `step` bp.

@@ -246,11 +246,8 @@ def _labels(
             return (table["score"] >= threshold).astype(int).tolist()
         case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
             covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)
-            return (
-                (covered >= np.maximum(bases, fraction * (table["end"] - table["start"])))
-                .astype(int)
-                .tolist()
-            )
+            least = np.maximum(bases, fraction * (table["end"] - table["start"]))
+            return (covered >= least).astype(int).tolist()
     return [label] * len(table)
 
 

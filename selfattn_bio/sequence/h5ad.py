@@ -38,9 +38,8 @@ def write_predictions(path: Path, table: pd.DataFrame) -> None:
     """Write a score table: its numbers as one `obs` per column, all other columns as `var`."""
     names = [name for name in table.select_dtypes("number") if name not in ("start", "end")]
     about = table.drop(columns=names)
-    as_objects: Any = dict.fromkeys(
-        about.select_dtypes("str"), object
-    )  # anndata < 0.11 reads these
+    # anndata < 0.11 reads these
+    as_objects: Any = dict.fromkeys(about.select_dtypes("str"), object)
     var, obs = about.astype(as_objects).set_index("id"), pd.DataFrame(index=pd.Index(names, object))
     _library().AnnData(table[names].to_numpy(np.float32).T, obs=obs, var=var).write_h5ad(path)
 

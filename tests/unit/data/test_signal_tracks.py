@@ -108,16 +108,17 @@ def test_windows_that_differ_between_tracks(tracks, monkeypatch):
         ("x = ['t/a.bw', 't/b.1.bedGraph.gz']", None, ["a", "b.1"]),
         ("x = ['t/a.bw', 't/b.bw'] / y = 't/c.bw'", ["y", "x"], ["y", "a", "b"]),
         ("x = 't/a.bw' / y = 't/c.bw'", None, ["x", "y"]),
+        ("x = 't/a.bw', bin = 60", None, ["x_0", "x_1"]),
     ],
 )
 def test_columns_of_tracks(tracks_of_data, columns, expected):
     tables = "\n".join(
-        "tracks.{} = {{ kind = 'number', path = {} }}".format(*each.split(" = "))
+        "tracks.{} = {{ kind = 'number', path = {} }}".format(*each.split(" = ", 1))
         for each in tracks_of_data.split(" / ")
     )
-    text = (
-        f"[data]\ngenome = 'g.fa'\nsequences = 'p.bed'\n{tables}\n[objective]\nkind = 'regression'"
-    )
+    windows = "windows = { kind = 'flanked', of = 'five_prime', upstream = 120 }"
+    text = f"[data]\ngenome = 'g.fa'\nsequences = 'p.bed'\n{windows}\n{tables}\n"
+    text += "[objective]\nkind = 'regression'"
     text += f"\ncolumns = {columns}" if columns else ""
     assert list(run_file_of(text, "run.toml").objective.columns) == expected
 
