@@ -68,9 +68,9 @@ def build_members(
     section
         Section [model].
     num_outputs
-        Number C of outputs per sequence, token or bin.
+        Number C of outputs per sequence, token, bin or base.
     outputs_per
-        "sequence", "token" or "position" of the encoder.
+        "sequence", "token", "position" of the encoder, or "base".
     profile
         The objective, if it has a profile.
     """

@@ -217,7 +217,7 @@ class ProfileHead(Head):
     ) -> None:
         super().__init__(num_global, embed_dim)
         self.pool, self.width, self.num_strands = pool, section.width, section.num_strands
-        self.tracks = len(section.tracks)
+        self.num_tracks = len(section.tracks)
         self.coarse = nn.Linear(2 * embed_dim, embed_dim)
         self.fine = nn.Linear(fine_dim, embed_dim, bias=False)
         self.act = nn.GELU()
@@ -226,9 +226,9 @@ class ProfileHead(Head):
             for dilation in self.DILATIONS
         )
         self.acts = nn.ModuleList(nn.GELU() for _ in self.DILATIONS)
-        outputs = self.tracks * self.num_strands
+        outputs = self.num_tracks * self.num_strands
         self.profile = nn.Conv1d(embed_dim, outputs, self.KERNEL, padding=self.KERNEL // 2)
-        last = nn.Linear(embed_dim, self.tracks)
+        last = nn.Linear(embed_dim, self.num_tracks)
         if section.scale:  # the counts start at the median of the training records
             last.bias.data = torch.tensor(section.scale).log1p()
         self.count = nn.Sequential(nn.Linear(2 * embed_dim, embed_dim), nn.GELU(), last)
@@ -258,7 +258,7 @@ class ProfileHead(Head):
         for convolve, act in zip(self.convolutions, self.acts, strict=True):
             y = y + act(convolve(y)) * present
         logits = middle(self.profile(y).transpose(1, 2), inside, self.width)
-        strands = logits.unflatten(-1, (self.num_strands, self.tracks)).unbind(2)
+        strands = logits.unflatten(-1, (self.num_strands, self.num_tracks)).unbind(2)
         profile = torch.cat(strands, 1)
         counts = self.count((joined * mask).sum(1) / mask.sum(1).clamp(min=1))
         return torch.cat((profile, counts[:, None].expand_as(profile)), -1)
@@ -288,9 +288,9 @@ def build_head(
     section
         Section [model].
     num_outputs
-        Number C of outputs per sequence, token or bin.
+        Number C of outputs per sequence, token, bin or base.
     outputs_per
-        "sequence", "token" or "position" of the encoder.
+        "sequence", "token", "position" of the encoder, or "base".
     profile
         The objective, if it has a profile.
     """
