@@ -269,7 +269,7 @@ class Baseline(ABC):
         """Return the effect of each substitution on an output of each record.
 
         Effects are exact: `outputs` of the changed record minus `outputs` of the record. They are 0
-        for the original base. Of outputs per position, they are effects on the mean of a track
+        for the original base. For outputs per position, they are effects on the mean of a track
         (`Objective.tracks`) over the record, or on the sum of the output over a span.
 
         Returns
