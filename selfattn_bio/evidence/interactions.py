@@ -239,7 +239,7 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
     others = {
         "not significant over all pairs": not row["q"] < significance,
         "the two comparisons have opposite signs": smaller < 0 < larger,
-        f"epistasis smaller than {least:.2g}": True,
+        f"epistasis, or that beyond pairs with a third motif, smaller than {least:.2g}": True,
     }
     return "; ".join(reasons) or next(reason for reason, holds in others.items() if holds)
 

@@ -243,11 +243,9 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     for name in (WEIGHTS, RUN, PROVENANCE):
         if not (folder / name).is_file():
-            raise ModelFolderError(
-                f"{name} is missing; a model folder has {WEIGHTS}, {RUN} and {PROVENANCE}",
-                place=str(folder),
-                hint=RETRAIN,
-            )
+            missing = name if folder.exists() else "the folder"
+            message = f"{missing} is missing; a model folder has {WEIGHTS}, {RUN} and {PROVENANCE}"
+            raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     run = read_run_file(folder / RUN)
     if run.stack.parts and not (folder / STACK).is_dir():
         message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"

@@ -150,7 +150,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
 def _enrichment(row: Mapping[Hashable, Any]) -> str:
     """Describe how records with a hit differ from the others."""
     if pd.notna(row["difference"]):
-        return f"mean {row['difference']:+.2f} {row['unit']} in records with it"
+        return f"mean differs by {row['difference']:+.2f} {row['unit']} in records with it"
     return f"odds ratio {row['odds_ratio']:.2f}"
 
 

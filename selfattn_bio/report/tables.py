@@ -287,7 +287,7 @@ def enrichment(motif: Mapping[Any, Any]) -> Cell:
     q = f"{Q}{words.p_value(motif['enrichment_q'])}"
     if pd.notna(motif["records"]):
         return Cell(
-            f"mean {words.figure(motif['difference'], 2, True)} {motif['unit']}",
+            f"mean differs by {words.figure(motif['difference'], 2, True)} {motif['unit']}",
             f"{motif['records_with_hit']:.0f} of {motif['records']:.0f} records; {q}",
         )
     return Cell(

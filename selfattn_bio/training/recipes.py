@@ -314,7 +314,7 @@ def one_strand(records: int, length: int, stacked: tuple[str, ...] = ()) -> Reci
     return Recipe(
         "one strand",
         "k-mers of the given strand predict clearly better than those of both strands",
-        model={"kind": "attention", "attention_dropout": ATTENTION_DROPOUT},
+        model={"kind": "attention", "members": 2, "attention_dropout": ATTENTION_DROPOUT},
         training=_budget(records, length),
         parts=stacked,
     )

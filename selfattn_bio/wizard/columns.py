@@ -304,7 +304,7 @@ def target_of(
     missing = len(texts) - len(known)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
-        note = f"column {name!r} has {missing:,} missing values (empty, NA, nan, . or -)"
+        note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, nan, . or -)"
         return replace(target, notes=(note, *target.notes)) if target and missing else target
     if len(values) == 2 and not missing:
         positive = _positive_word(values)

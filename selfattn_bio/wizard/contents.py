@@ -175,7 +175,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
         contents.id_column, contents.id_note = fit[0], f"ids: column {fit[0]!r}"
         contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
         return
-    why = f"{' and '.join(fit) or 'no column'} could be ids"
+    why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique word in each row"
     contents.id_note = (
         f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
     )

@@ -235,7 +235,7 @@ def test_the_verdict_needs_both_comparisons():
     assert [verdict(row, 0.1, 0.05) for row in rows] == table["verdict"].tolist()
     assert [interactions.shortfall(row, 0.1, 0.05) for row in rows] == [
         "",
-        "epistasis smaller than 0.1",
+        "epistasis, or that beyond pairs with a third motif, smaller than 0.1",
         "the two comparisons have opposite signs",
         "",
         "not significant over all pairs",

@@ -198,7 +198,7 @@ def with_numbers(several, number):
 def test_page_shows_motifs_of_each_output(several):
     page = " ".join(page_of(with_numbers(several, 1)).split())
     for text in (
-        f"mean {MINUS}1.50 expression <small>20 of 80 records; q",
+        f"mean differs by {MINUS}1.50 expression <small>20 of 80 records; q",
         f"{MINUS}0.90 <small>{MINUS}1.10 to {MINUS}0.70 expression; q",
         "sites, for activity.expression</small>",
         "sites, for class.ebox</small>",

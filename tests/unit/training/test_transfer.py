@@ -111,7 +111,7 @@ def test_unsuitable_parent_is_refused(parent):
     rotary = binary(MODEL.model_copy(update={"position": config.RotaryPosition()}))
     with pytest.raises(RunFileError, match=r"model\.position is .*rotary"):
         started(parent, rotary)
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors is missing"):
+    with pytest.raises(ModelFolderError, match=r"none: the folder is missing"):
         started((parent[0] / "none", None))
 
 

@@ -138,7 +138,7 @@ def test_ids_of_another_column(here, capsys):
     assert made(options).data.columns == {"id": "oligo"}
     assert ingested()[0]["id"].tolist()[:2] == ["mpra_0", "mpra_1"]
     capsys.readouterr()
-    why = "no column could be ids"
+    why = "no column has a unique word in each row"
     for columns, reason in (({"a": word, "b": word}, "a and b could be ids"), ({}, why)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
         line = f"init: ids of tables are file name and row, because {reason}; "
@@ -385,3 +385,5 @@ def test_rna_has_one_strand_and_no_database(here, capsys):
     out = capsys.readouterr().out
     assert "300 records of RNA" in out
     assert "only on the given strand" in out
+    assert "2 networks are averaged" in out
+    assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
