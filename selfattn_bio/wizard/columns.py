@@ -255,11 +255,9 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
     if len(targets) == 1:
         return tuple(targets)
     if not can_be_joined(targets):
-        hint = (
-            'Name one column; in a run file objective "several" learns columns of different kinds'
-        )
+        hint = 'Name one column; in a run file objective "several" learns columns of any kinds'
         message = (
-            "columns of different kinds cannot be learned together: "
+            "several columns must all be numbers, or all labels 0 and 1: "
             f"{', '.join(target.text for target in targets)}"
         )
         raise RunFileError(message, place=place, hint=hint)
