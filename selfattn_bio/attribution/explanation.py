@@ -233,7 +233,8 @@ class Explanation:
         targets: list[str] = []
         for target in self.targets:
             signs = (1, -1) if target in self.numbers else (1,)
-            found = self.of(target)._patterns(caller, signs)[:max_motifs]
+            name = f" for {target!r}" * (len(self.targets) > 1)
+            found = self.of(target)._patterns(caller, signs, name)[:max_motifs]
             rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
             for pattern in found:
                 record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
@@ -241,7 +242,7 @@ class Explanation:
             targets += [target] * len(found)
         return build_motifs(patterns, self.records, known, targets, self.input, self.source)
 
-    def _patterns(self, caller: Caller, signs: tuple[int, ...]) -> list[SeqletPattern]:
+    def _patterns(self, caller: Caller, signs: tuple[int, ...], name: str) -> list[SeqletPattern]:
         """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
         alphabet = get_alphabet(self.alphabet)
         found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
@@ -252,7 +253,7 @@ class Explanation:
         patterns = refine_patterns(called, sequences, self.attribution)
         note = "" if called else found[0].note
         LOG.info(
-            f"{counted(len(patterns), 'motif')} from "
+            f"{counted(len(patterns), 'motif')}{name} from "
             f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
             f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"
         )

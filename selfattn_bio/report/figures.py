@@ -148,7 +148,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                     explained.attention, attribution, ax, axis_unit
                 ),
                 folder,
-                finding=_peak(attribution),
+                finding=_peak(attribution, explained.records["length"]),
             )
         )
     return drawings
@@ -188,23 +188,24 @@ def _changes(measured: pd.DataFrame) -> str:
     )
 
 
-def _peak(attribution: NDArray[np.floating[Any]]) -> str:
+def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
     """State which tenth of the positions has the highest attribution, and its fraction.
 
-    Positions are 1-based. The result is empty without attribution, as for methods based on
-    attention.
+    Positions are 1-based, and fewer records have the last ones. The result is empty without
+    attribution, as for methods based on attention.
     """
     mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
     if not mean.any():
         return ""
     parts = np.array_split(np.arange(len(mean)), min(10, len(mean)))
     best = max(parts, key=lambda part: mean[part].sum())
+    even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
     where = (
         f"positions {best[0] + 1} to {best[-1] + 1}" if len(best) > 1 else f"position {best[0] + 1}"
     )
     return (
         f"Attribution is highest at {where}: {percent(mean[best].sum() / mean.sum())} of the total "
-        f"({percent(len(best) / len(mean))} if it were even)."
+        f"({percent(even[best].sum() / even.sum())} if it were even)."
     )
 
 

@@ -299,12 +299,11 @@ def _spread(
     chance: dict[str, float | None] | None,
 ) -> str:
     """State the best and the worst class, and how many are above chance."""
-    title = title_of(metric)
-    best, worst = known[0], known[-1]
-    text = (
-        f"{title} is highest for {best}, {estimate(model[best][metric], 2)}, and lowest "
-        f"for {worst}, {estimate(model[worst][metric], 2)}."
-    )
+    title, best, worst = title_of(metric), known[0], known[-1]
+    high, low = (estimate(model[name][metric], 2) for name in (best, worst))
+    text = f"{title} is highest for {best}, {high}, and lowest for {worst}, {low}."
+    if high == low:
+        text = f"{title} is {high.split()[0]} for each class or label."
     levels = {name: chance[name] for name in known} if chance else {}
     above = [model[name][metric]["low"] > of for name, of in levels.items() if of is not None]
     if above:

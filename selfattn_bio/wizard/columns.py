@@ -255,13 +255,9 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
     if len(targets) == 1:
         return tuple(targets)
     if not can_be_joined(targets):
-        hint = (
-            'Name one column; in a run file objective "several" learns columns of different kinds'
-        )
-        message = (
-            "columns of different kinds cannot be learned together: "
-            f"{', '.join(target.text for target in targets)}"
-        )
+        hint = 'Name one column; in a run file objective "several" learns columns of any kinds'
+        found = ", ".join(target.text for target in targets)
+        message = f"several columns must all be numbers, or all labels 0 and 1: {found}"
         raise RunFileError(message, place=place, hint=hint)
     kind = _joined_kind(targets[0])
     return tuple(replace(target, kind=kind) for target in targets)

@@ -20,6 +20,7 @@ from selfattn_bio.wizard.columns import (
     can_be_joined,
     choose_targets,
     find_split,
+    no_column,
     target_of,
 )
 from selfattn_bio.wizard.contents import Contents
@@ -170,9 +171,10 @@ def _targets(
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
             "such as label=1"
         )
-        raise RunFileError(
-            "the sequences have no labels or numbers to learn", place=place, hint=hint
-        )
+        message = "the sequences have no labels or numbers to learn"
+        if request.columns:
+            message = no_column(request.columns[0], "`columns`", ())
+        raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(_as_column, targets))

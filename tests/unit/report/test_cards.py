@@ -204,7 +204,7 @@ def test_page_shows_motifs_of_each_output(several):
         "sites, for class.ebox</small>",
         "<b>Supported</b> (expression): test records with a site have higher or",
         "<b>Supported</b>: sites are more frequent in positives than in negatives",
-        "found and tested for activity.expression, class.ebox separately",
+        "and were found for activity.expression, class.ebox.",
         DIFFERENT,
         ENRICHED,  # of the class
         "1 of 3 motifs is supported",

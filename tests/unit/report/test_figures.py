@@ -25,11 +25,20 @@ def ax():
 def test_peak_has_positions_from_1():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
-    assert _peak(attribution) == (
+    lengths = pd.Series([300, 300])
+    assert _peak(attribution, lengths) == (
         "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
     )
-    assert " at position 3: 62 % of the total (25 %" in _peak(np.array([[1, 1, 5, 1]]))
-    assert _peak(np.zeros((2, 30))) == _peak(np.zeros((2, 0))) == ""
+    short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
+    assert " at position 3: 62 % of the total (25 %" in short
+    assert _peak(np.zeros((2, 30)), lengths) == _peak(np.zeros((2, 0)), lengths) == ""
+
+
+def test_peak_of_records_that_end_early():
+    attribution = np.ones((2, 20))
+    attribution[1, 10:] = 0
+    found = _peak(attribution, pd.Series([20, 10]))
+    assert "at positions 1 to 2: 13 % of the total (13 % if it were even)" in found
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
@@ -132,7 +141,7 @@ def test_evidence_with_many_matches_has_wide_axes():
 def test_unknown_chance_is_not_counted():
     model = {name: {"auprc": {"value": 0.5, "low": 0.4, "high": 0.6}} for name in "abc"}
     found = _spread(model, list("abc"), "auprc", {"a": 0.1, "b": 0.45, "c": None})
-    assert found.endswith(" 1 of 2 intervals are above chance.")
+    assert found.startswith("AUPRC is 0.50 for each class or label. 1 of 2 intervals are above")
     assert "chance" not in _spread(model, ["c"], "auprc", {"c": None})
 
 

@@ -57,6 +57,9 @@ mine --train a.fa
 mine --sequences a.fa
     a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets TABLE with \
 ids, or --column NAME
+mine --sequences a.fa --column famly
+    a.fa: found no column 'famly' (--column). Give a table, or --targets TABLE with ids, or \
+--column NAME for a header attribute
 mine --positives p.fa --negatives a.fa
     the files mix alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (
 mine --positives a.fa --negatives matched

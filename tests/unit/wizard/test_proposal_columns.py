@@ -204,7 +204,12 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
         (
             SEVERAL,
             "a c",
-            r"columns of different kinds cannot be learned together: a \(numbers\), c",
+            r"several columns must all be numbers, or all labels 0 and 1: a \(numbers\), c",
+        ),
+        (
+            {"a": cycle("yes", "no", None), "b": cycle("yes", "no", None)},
+            "a b",
+            r"several columns must all be numbers, or all labels 0 and 1: a \(2 classes\), b",
         ),
         (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a, b, c, text"),
         (SEVERAL, "text", "column 'text' cannot be learned: its values are 'gene0'"),
