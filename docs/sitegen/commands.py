@@ -27,7 +27,7 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
     text, _, example = (parser.description or "").partition("\nexample: ")
     parts = [f"### {name}", description(text)]
     if example:
-        parts.append(f"```sh\n{example}\n```")
+        parts.append(f"```text\n{example}\n```")
     parts.append(table(["option", "meaning"], options(parser)))
     return "\n\n".join(parts)
 
