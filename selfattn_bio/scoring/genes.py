@@ -69,7 +69,7 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
         lacking = ", ".join(loci["chrom"][code < 0].unique()[:8])
         message = f"no genes on {lacking}, but on {', '.join(chroms[:8])}"
         if not len(known):
-            IntervalError.fail(message, genes, "Use the chromosome names of the same assembly")
+            IntervalError.fail(message, genes, "Use the chromosomes of its assembly, not ids")
         LOG.warning(f"{genes}: {message}")
     start, end = (loci[name].to_numpy()[known] + code[known] * _FAR for name in LOCUS[1:])
     far = chroms.get_indexer(features["chrom"]) * _FAR

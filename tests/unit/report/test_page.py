@@ -251,6 +251,9 @@ def test_motif_pairs_are_reported(page_text, results):
     ):
         changed = replace(results, motifs=results.motifs[:number], sites=results.sites[:0])
         assert text in page_of(replace(changed, interactions=pairs))
+    apart = results.motifs.assign(target=[f"of {name}" for name in results.motifs["name"]])
+    page = page_of(replace(results, motifs=apart, sites=results.sites[:0], interactions=PAIRS[:0]))
+    assert "One motif for each output, so no pairs." in page
 
 
 DOCUMENTS = {path.stem for path in (Path(__file__).parents[3] / "docs").glob("*.md")}
