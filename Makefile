@@ -65,8 +65,6 @@ style: .venv/.run
 	$(BIN)/python benchmarks/style.py $(ARGS)
 
 bench: .venv/.dev .venv/.warm
-	$(BIN)/python benchmarks/kmers.py
-	$(BIN)/python benchmarks/tracks.py
 	$(BIN)/python benchmarks/leakage.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/scan_memory.py

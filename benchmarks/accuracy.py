@@ -32,6 +32,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from comparison import (
+    BENCH,
     DRAWS,
     FOLDER,
     Comparison,
@@ -304,9 +305,7 @@ def main(arguments: list[str] | None = None) -> None:
         __doc__,
         measure,
         option("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (all)"),
-        option(
-            "--bench", metavar="DIR", help="folder of the sets (SELFATTN_BENCH, ../shared/bench)"
-        ),
+        BENCH,
         option("--seeds", type=int, metavar="N", help=f"trainings per set ({SEEDS}; 1 for chains)"),
         arguments=arguments,
     )

@@ -15,7 +15,7 @@ from statistics import mean
 
 import numpy as np
 import torch
-from harness import Row, interval
+from harness import Row, interval, option
 
 import selfattn_bio
 from selfattn_bio.evaluation.metrics import ResampledMetric
@@ -26,15 +26,18 @@ FOLDER = Path("results/bench_accuracy")
 SOURCES = ("**/*.py", "**/*.cpp", "**/*.h", "motifs/**/*.meme.gz")
 NOT_SOURCES = ("cli", "report", "attribution", "evidence")
 DRAWS = 1000  # of the bootstrap
+BENCH = option(
+    "--bench", metavar="DIR", help="folder of the sets (SELFATTN_BENCH, ../shared/bench)"
+)
 COMPARED = "model / network / parts / best baseline"
 
 
-def bench_folder(given: str | None) -> Path:
-    """Return the folder of the published sets; end the process if it does not exist.
+def bench_folder(given: str | None, name: str = "") -> Path:
+    """Return the folder of published sets or of one set; end the process if it does not exist.
 
     The sets are not part of the project.
     """
-    folder = Path(given or os.environ.get("SELFATTN_BENCH") or "../shared/bench")
+    folder = Path(given or os.environ.get("SELFATTN_BENCH") or "../shared/bench") / name
     if not folder.is_dir():
         hint = "choose the published sets with --bench DIR or SELFATTN_BENCH=DIR"
         sys.exit(f"error: {folder}: no such folder; {hint}")

@@ -27,12 +27,8 @@ from selfattn_bio import Study
 TOLERANCE = 1e-4  # relative
 TRAIN, VALID, STEPS = 58, 20, 24
 NETWORK = {
-    "kind": "attention",
-    "embed_dim": 16,
-    "num_layers": 2,
-    "num_heads": 2,
-    "feedforward_dim": 32,
-    "dropout": 0.0,
+    **{"kind": "attention", "embed_dim": 16, "num_layers": 2, "num_heads": 2},
+    **{"feedforward_dim": 32, "dropout": 0.0},
     "stem": {"kind": "none"},  # the default stem has batch norm, which depends on the batches
 }
 TRAINING = {

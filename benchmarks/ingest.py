@@ -28,19 +28,12 @@ from runs import measured_command, study_in
 LINE, ROWS = 60, 100_000
 Blocks = Iterator[bytes]
 MOST = 10**9  # bp of a record
+SMALL = {"kind": "attention", "members": 1, "embed_dim": 32, "num_layers": 1, "feedforward_dim": 64}
 RUN: dict[str, Any] = {
     "data": {"header": "(?P<chrom>\\w+)", "max_length": MOST},
     "split": {"kind": "chromosome", "valid": ["chr1"], "test": ["chr2"]},
     "objective": {"kind": "masked"},
-    "model": {
-        "kind": "attention",
-        "members": 1,
-        "embed_dim": 32,
-        "num_layers": 1,
-        "feedforward_dim": 64,
-        "stem": {"kind": "none"},
-        "pattern": {"kind": "window", "window": 32},
-    },
+    "model": {**SMALL, "stem": {"kind": "none"}, "pattern": {"kind": "window", "window": 32}},
     "training": {"window": 1024, "max_steps": 20, "batch_size": 16, "warmup_steps": 5},
 }
 

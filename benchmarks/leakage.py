@@ -44,13 +44,7 @@ def draw(
 ) -> list[Letters]:
     """Sample independent records with these residue weights."""
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
-    return list(
-        letters[
-            rng.choice(len(letters), (num, length), p=np.array(weights) / sum(weights)).astype(
-                np.uint8
-            )
-        ]
-    )
+    return list(rng.choice(letters, (num, length), p=np.array(weights) / sum(weights)))
 
 
 def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, fraction: float) -> Letters:

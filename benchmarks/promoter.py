@@ -19,13 +19,14 @@ from statistics import mean
 from typing import TypeAlias
 
 import numpy as np
+from comparison import mean_of
 from harness import Row, Table, interval, listed, run
 from numpy.typing import NDArray
 from runs import prepared, records_of, settings_in, train_all, with_training
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
+from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.scoring.loading import load
 
 SEEDS = 3
@@ -42,11 +43,10 @@ def lead_of_means(
 
     The same blocks of the chromosome are resampled for all.
     """
-    means = []
-    for group in (of_model, of_baseline):
-        sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
-        draws = np.mean([each.draws for each in sampled], axis=0)
-        means.append(ResampledMetric(mean(each.value for each in sampled), draws))
+    means = [
+        mean_of(bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group)
+        for group in (of_model, of_baseline)
+    ]
     return means[0].minus(means[1])
 
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from comparison import FOLDER, bench_folder, code_hash
-from harness import Row, Table, interval, option, run
+from comparison import BENCH, FOLDER, bench_folder, code_hash
+from harness import Row, Table, interval, run
 from runs import kept, prepared, seconds_of, train
 
 from selfattn_bio import Study
@@ -110,10 +110,7 @@ def motif_rows(motifs: pd.DataFrame) -> Iterator[Row]:
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
     """Train, find motifs and check the first one."""
-    source = bench_folder(chosen.bench) / NAME
-    if not source.is_dir():
-        sys.exit(f"error: {source}: no such folder; choose the folder of the sets with --bench DIR")
-    study = study_of(source)
+    study = study_of(bench_folder(chosen.bench, NAME))
     train(study, code=code_hash())
     seconds = {"train": seconds_of(study), **finished(study)}
     metrics, motifs = study.evaluation.metrics, study.motifs.table
@@ -130,5 +127,4 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
 
 
 if __name__ == "__main__":
-    help_text = "folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)"
-    run(__doc__, measure, option("--bench", metavar="DIR", help=help_text))
+    run(__doc__, measure, BENCH)

@@ -31,7 +31,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy import sampled
-from comparison import DRAWS, bench_folder, code_hash, mean_of
+from comparison import BENCH, DRAWS, bench_folder, code_hash, mean_of
 from harness import Row, Table, interval, listed, option, run
 from pu1 import motif_rows
 from runs import command, kept, prepared, records_of, study_in, train_all, with_training
@@ -78,6 +77,7 @@ COUNTS: dict[str, Any] = {
         "database": "jaspar:fungi",
         "max_sequences": 1000,
         "caller": {"kind": "clusters"},
+        "hit_p": 2.5e-4,  # motifs of 6 bp have hits in 1 kb
     },
     "variants": {},
 }
@@ -231,7 +231,7 @@ def profile_rows(seeds: int) -> Iterator[Row]:
 
 
 # ------------ motifs
-def motifs_of_counts() -> Iterator[Row]:
+def motifs_of_counts(_: int) -> Iterator[Row]:
     """Explain the first training of the counts, and return its motifs with their evidence."""
     study = study_in(FOLDER / "counts", COUNTS)
     weights = read_provenance(study.files.model)["weights_sha256"]
@@ -245,27 +245,17 @@ def motifs_of_counts() -> Iterator[Row]:
 
 
 # ------------ tables
-TABLES = ("counts", "profile", "motifs")
+TABLES = {"counts": counts_rows, "profile": profile_rows, "motifs": motifs_of_counts}
 
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
     """Prepare the data and print the chosen tables."""
-    source = bench_folder(chosen.bench) / "yeast_atac"
-    if not source.is_dir():
-        sys.exit(f"error: {source}: no such folder; choose the folder of the sets with --bench DIR")
     selfattn_bio.allow_module(CNN["module"])
     folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))  # of the trainings
-    prepare(source)
-    wanted_tables = chosen.tables or TABLES
-    if "counts" in wanted_tables:
-        title = f"Counts in windows of {WIDTH:,} bp, {chosen.seeds} training(s)"
-        yield Table(title, counts_rows(chosen.seeds))
-    if "profile" in wanted_tables:
-        title = f"Profiles of {STARTS} bp around the starts of genes, {chosen.seeds} training(s)"
-        yield Table(title, profile_rows(chosen.seeds))
-    if "motifs" in wanted_tables:
-        yield Table("Motifs of the counts", motifs_of_counts())
+    prepare(bench_folder(chosen.bench, "yeast_atac"))
+    for name in chosen.tables or TABLES:
+        yield Table(f"{name}, {chosen.seeds} training(s)", TABLES[name](chosen.seeds))
 
 
 if __name__ == "__main__":
@@ -273,8 +263,6 @@ if __name__ == "__main__":
         __doc__,
         measure,
         option("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (all)"),
-        option(
-            "--bench", metavar="DIR", help="folder of the sets (SELFATTN_BENCH, ../shared/bench)"
-        ),
+        BENCH,
         option("--seeds", type=int, default=3, metavar="N", help="trainings (%(default)s)"),
     )
