@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.arrays import Floats
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.motifs import matrix_of, open_database
-from selfattn_bio.motifs.matching import HIT_P, find_hits
+from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -84,6 +86,12 @@ def hits(
     elif not isinstance(motifs, Mapping):
         motifs = open_database(str(motifs), letters)
     ppms = {name: matrix_of(motif, letters) for name, motif in motifs.items()}
+    best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
+    if lost := [name for name, p in best.items() if p >= hit_p]:
+        LOG.warning(
+            f"{counted(len(lost), 'motif')} cannot have a hit with p < {hit_p:.2g}, for example "
+            f"{lost[0]}, whose best match has p = {best[lost[0]]:.2g}. Raise hit_p"
+        )
     chunks = _chunks(_records(sequences, letters))
     tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in chunks]
     found = [table for table in tables if len(table)]

@@ -114,6 +114,11 @@ def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
     return np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
 
 
+def best_p(ppm: Floats, num_sites: int, alphabet: Alphabet) -> float:
+    """Return the p-value of the best possible match of a motif (width, A)."""
+    return float(p_values(integer_scores(ppm, num_sites, alphabet))[1][-1])
+
+
 def p_values(scores: Integers) -> tuple[int, Floats]:
     """Return the p-values of all sums of one score per row of `scores` (width, A).
 

@@ -48,12 +48,14 @@ def test_strings():
     assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
 
 
-def test_motif_as_consensus():
+def test_motif_as_consensus(caplog):
     table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
     assert places(table) == [["0", 3, 11, "+"]]
     for wrong in "!X":
         with pytest.raises(ArgumentError, match=f"invalid character '{wrong}' in motif"):
             selfattn_bio.hits({"T": f"TA{wrong}"}, ["ACGT"])
+    assert not len(selfattn_bio.hits({"S": "S[ST]P"}, ["AASSPA"], alphabet="protein"))
+    assert "1 motif cannot have a hit with p < 0.00025, for example S" in caplog.text
     as_rna = selfattn_bio.hits({"T": "UAUAWAAG"}, ["CCCTATATAAGCC"], hit_p=5e-5)
     assert as_rna["start"].tolist() == [3]
     with pytest.raises(ArgumentError, match="a motif is empty text"):
