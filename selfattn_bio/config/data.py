@@ -174,13 +174,16 @@ class Data(Section):
             yield f"genome is not set; {missing[0]} cannot be used without it"
         if self.tracks and self.targets:
             yield "targets and tracks cannot be used together; remove one"
+        if self.min_length > self.max_length:
+            yield f"min_length {self.min_length} is greater than max_length {self.max_length}"
+        yield from self._repeated_columns()
+
+    def _repeated_columns(self) -> Iterator[str]:
         # a track's name stands for all its columns in [objective]
         tracks = self.track_columns.items()
         columns = [each for name, of in tracks for each in of + [name] * (len(of) > 1)]
         if repeated := sorted({column for column in columns if columns.count(column) > 1}):
             yield f"two tracks have the name {repeated[0]!r}; rename a file, or [data.tracks.NAME]"
-        if self.min_length > self.max_length:
-            yield f"min_length {self.min_length} is greater than max_length {self.max_length}"
 
     @field_validator("header")
     @classmethod
