@@ -50,7 +50,7 @@ def prior(answer: Answer) -> Array:
             return np.log(np.maximum(counts / len(values), RARE))
         case "number" | "robust":
             return np.array([values.mean()])
-        case "count":
+        case "count" | "rate":
             return np.log(np.maximum([values.mean()], RARE))
 
 
@@ -75,7 +75,7 @@ def worth(outputs: Array, answer: Answer) -> float:
             return -float(np.mean((outputs[:, 0] - truth) ** 2))
         case "robust":
             return -float(np.mean(huber(1.0, outputs[:, 0] - truth)))
-        case "count":
+        case "count" | "rate":
             return float(np.mean(truth * outputs[:, 0] - np.exp(outputs[:, 0])))
 
 

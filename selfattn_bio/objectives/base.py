@@ -28,7 +28,7 @@ from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
-AnswerKind = Literal["label", "class", "number", "robust", "count"]
+AnswerKind = Literal["label", "rate", "class", "number", "robust", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
@@ -46,11 +46,12 @@ class Answer(NamedTuple):
     Attributes
     ----------
     kind
-        "label" (0 or 1, whose output is the log-odds), "class" (a number, with one logit per class
+        "label" (0 or 1, whose output is the log-odds), "rate" (1 if there is at least one event,
+        whose output is the logarithm of their rate), "class" (a number, with one logit per class
         as outputs), "number", "robust" (a number, with Huber's loss), or "count" (whose output
         is the logarithm of the rate).
     values
-        Float (n,) of records or positions, NaN if unknown.
+        Float (n,) of records, positions, or bins and their strands; NaN if unknown.
     size
         Number of outputs.
     """
@@ -94,6 +95,7 @@ class Reader(Protocol):
     def batches(self, letters: Any) -> Iterator[NDArray[np.int64]]: ...
     def outputs(self, letters: Any) -> Array: ...
     def token_outputs(self, letters: Any) -> list[Array]: ...
+    def stacked(self, network: Any, letters: Any) -> Any: ...
 
 
 class Calibrated(Protocol):
@@ -300,6 +302,15 @@ class Objective(ABC, Generic[SectionT]):
         """
         raise ValueError(f"objective {self.kind!r} has no outputs for complete sequences")
 
+    def stackable(self, outputs: Array, run: RunFile, length: int) -> Array:
+        """Convert the outputs (N, ..., C) of one record to those that a stack combines."""
+        return outputs
+
+    def stacked_outputs(self, rows: Array) -> Array:
+        """Summarise what a stack returns for a record, (N, ..., C), as `record_outputs` does."""
+        x = torch.from_numpy(np.moveaxis(rows, 0, -2))
+        return self.record_outputs(x, torch.ones(len(rows), 1)).numpy()
+
     @abstractmethod
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""
@@ -326,6 +337,12 @@ class Objective(ABC, Generic[SectionT]):
         Predictions are probabilities of classes or labels, or numbers in the units of the targets.
         """
         raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+
+    def predictions_of(self, outputs: Any) -> Predictions:
+        """Convert the outputs of records or, in a list, of the positions of each record."""
+        if isinstance(outputs, list):
+            return [self.predictions(rows) for rows in outputs]
+        return self.predictions(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute the metrics of `predictions` for targets of their records; NaN if undefined."""

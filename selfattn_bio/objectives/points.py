@@ -26,6 +26,7 @@ from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
+LEAST_RATE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,18 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
             "split contain a point; metrics need bins with and without one"
         )
         raise CorpusError(message, place=place, hint="Change [split] or objective.bin")
+
+
+def without_overlaps(points: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Return the rows of records that do not overlap each other, from the first of a chromosome."""
+    rows: list[int] = []
+    ends: dict[str, int] = {}
+    of_rows: list[Points] = list(points)
+    for row, each in sorted(enumerate(of_rows), key=lambda pair: pair[1].start):
+        if each.start >= ends.get(each.chrom, 0):
+            rows.append(row)
+            ends[each.chrom] = each.start + each.length
+    return np.sort(rows)
 
 
 @dataclass(frozen=True)

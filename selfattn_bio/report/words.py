@@ -37,7 +37,6 @@ NAMES = {  # title, and short title
     "cnn": ("CNN", "CNN"),
     "unigram": ("token frequencies", "token frequencies"),
     "markov": ("Markov chain", "Markov chain"),
-    "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
 GROUPS = {  # columns keep their names

@@ -242,11 +242,15 @@ class Scorer:
         """Return `outputs` of each of the M networks of `[model] members`, (n, M, C)."""
         if self.objective.outputs_per == "sequence" or not self.stack or not len(letters):
             return self.stacked(self.network_outputs(letters), letters)
-        # summaries of records are not linear, so the stack combines positions
+        # summaries of records are not linear, so the stack combines positions or bins
         each = self.of_each(letters, lambda tokens: self.network(tokens).transpose(1, 2))
-        rows = map(torch.from_numpy, self.stacked(self._trimmed(each, letters), letters))
-        read = self.objective.record_outputs
-        return np.stack([read(x.transpose(0, 1), torch.ones(len(x), 1)).numpy() for x in rows])
+        pairs = zip(self._trimmed(each, letters), self.lengths(letters).tolist(), strict=True)
+        rows = [self.objective.stackable(of_row, self.run, length) for of_row, length in pairs]
+        return np.stack([*map(self.objective.stacked_outputs, self.stacked(rows, letters))])
+
+    def read(self, letters: Any) -> Any:
+        """Return the outputs that the objective reads (`Objective.read`)."""
+        return self.objective.read(self, letters)
 
     def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.

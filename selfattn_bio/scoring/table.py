@@ -266,7 +266,7 @@ class TableScorer:
     def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
-        of_members = [objective.read(member, letters) for member in self.scorer.members]
+        of_members = [member.read(letters) for member in self.scorer.members]
         return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> Floats:

@@ -278,7 +278,8 @@ def test_bins_of_a_chromosome(trained, monkeypatch):
         (tss.TASKS / f"{name}.toml").write_text(tomli_w.dumps(values))
     monkeypatch.setattr(tss, "FOLDER", Path("bench"))
     found = tss.BinsTask().measure("tiny", Path(), 2)
-    assert found.baselines.keys() == {"gc", "kmer5_logistic"}
+    names = ("constant", "gc", "kmers", "trees")
+    assert list(found.baselines) == [f"bin_{name}" for name in names]
     assert np.mean(found.by_seed) == pytest.approx(found.model.value)
     assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
     variants = [f"bench/tiny/variants/{name}" for name in ("model1", "other0", "other1")]
