@@ -15,7 +15,7 @@ from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
 # of `propose`, by the same name
 COLUMNS = ("sequence_column", "id_column", "split_column")
-OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism")
+OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism", "points")
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -71,6 +71,7 @@ def _text(name: str, metavar: str, help: str) -> Option:
             " such columns",
         ),
     ),
+    _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
         "organism",
         "GROUP",

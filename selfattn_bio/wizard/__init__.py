@@ -72,6 +72,7 @@ def propose(
     genome: str = "",
     feature: str = "",
     organism: str = "",
+    points: str = "",
 ) -> Proposal:
     """Read sequences, recognise the task from them, and propose its run file.
 
@@ -103,6 +104,9 @@ def propose(
         Type of GFF and GTF lines to use, such as gene.
     organism
         Group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria.
+    points
+        BED file of stranded points, such as transcription starts, to find in long windows: a BED
+        file as "sequences", and its `genome`.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def propose(
     SelfAttnBioError
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
-    from selfattn_bio.training.recipes import suits_recipes
+    from selfattn_bio.training.recipes import bins, suits_recipes
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise RunFileError(f"invalid task name {name!r}: use only letters, digits, _ and -")
@@ -127,9 +131,11 @@ def propose(
         genome=genome,
         feature=feature,
         organism=organism,
+        points=points,
     )
     contents, path = read_contents(request), TASKS / f"{name}.toml"
-    text, messages = draft(request, contents)
+    first = bins(len(contents.lengths), max(contents.lengths)) if points else None
+    text, messages = draft(request, contents, first)
     task = run_file_of(text, path)
     for line in messages:
         LOG.info(line)

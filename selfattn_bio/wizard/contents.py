@@ -71,6 +71,8 @@ class Contents:
         Whether the first records are proteins that differ from each other in few residues.
     is_rna
         Whether most records have U.
+    ends
+        End of the last window of each chromosome in the files, if points are learned.
     """
 
     alphabet: Alphabet
@@ -90,6 +92,7 @@ class Contents:
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
     is_rna: bool = False
+    ends: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -388,6 +391,8 @@ def _read_intervals(request: Request) -> Contents:
         ):
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
+            if request.points:
+                contents.ends.update(zip(table["chrom"].map(names), table["end"], strict=True))
             contents.files += [group] * len(table)
             contents.lengths += (table["end"] - table["start"]).tolist()
             contents.chromosomes += table["chrom"].map(names).tolist()

@@ -62,7 +62,8 @@ def draft(
     """
     table = TargetTable.of(request, contents)
     split = None if "train" in request.files else _split(request, contents, table)
-    targets = () if request.has_classes else _targets(request, contents, table, split)
+    has_columns = not (request.has_classes or request.points)
+    targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     split_text, split_words = split_lines(request, contents, labels, split)
@@ -82,7 +83,7 @@ def draft(
         head,
         data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(targets, recipe.objective if recipe else {}),
+        objective_lines(request, targets, recipe.objective if recipe else {}),
         *(
             ()
             if recipe and recipe.model
@@ -219,6 +220,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
             f"{records}; {counted(contents.counts['positives'], 'positive')}, "
             f"{counted(contents.counts['negatives'], 'negative')}{made}"
         )
+    if request.points:
+        return f"{records}; bins with points of {request.points}"
     column = (
         f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
     )

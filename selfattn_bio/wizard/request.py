@@ -43,7 +43,7 @@ class Request:
         Kind of negatives to generate from the positives, instead of files.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, id_column, split_column, feature
+    sequence_column, id_column, split_column, feature, points
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -60,6 +60,7 @@ class Request:
     genome: str = ""
     feature: str = ""
     organism: str = ""
+    points: str = ""
 
     @classmethod
     def of(cls, name: str, files: Mapping[str, str | Sequence[str]], **options: Any) -> Request:
@@ -103,7 +104,7 @@ class Request:
                 "init cannot read standard input (-), because it reads each file twice",
                 hint="Save the data in a file",
             )
-        _check_genome(given, made, request.genome)
+        _check_genome(given, made, request)
         _check_groups(given, made)
         if request.organism and request.organism not in DATABASES:
             raise RunFileError(
@@ -189,7 +190,11 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         raise RunFileError(f"{options} {message}", hint=WAYS)
 
 
-def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
+def _check_genome(given: dict[str, list[str]], made: str, request: Request) -> None:
+    genome = request.genome
+    if request.points and (list(given) != ["sequences"] or not genome):
+        hint = "Give windows with `sequences` WINDOWS.bed and `genome` GENOME.fa"
+        raise RunFileError("`points` needs windows of a genome", hint=hint)
     paths = [path for files in given.values() for path in files]
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:
@@ -204,7 +209,7 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
             place=other[0],
             hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`",
         )
-    if genome and "positives" not in given:
+    if genome and "positives" not in given and not request.points:
         hint = "For labels by score, overlap or tracks write a run file: docs/data.md"
         raise RunFileError("`genome` needs `positives`", hint=hint)
     if made in ("matched", "neighbours") and not genome:

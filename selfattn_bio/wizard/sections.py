@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
 
+BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
@@ -110,6 +111,13 @@ def split_lines(
         return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
     if any(contents.chromosomes):
         reasons.append(_unused_chromosomes(contents.chromosomes))
+    if contents.ends:  # windows along few chromosomes
+        chrom = max(contents.ends, key=lambda name: contents.ends[name])
+        first, second, last = (int(f * contents.ends[chrom]) // BIN * BIN for f in (0.7, 0.85, 1.0))
+        regions = [f"{chrom}:{first}-{second}"], [f"{chrom}:{second}-{last + BIN}"]
+        pairs = zip(("valid", "test"), regions, strict=True)
+        lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
+        return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
     number, lacking = len(set(contents.groups) - {None}), contents.groups.count(None)
     if number >= MIN_GROUPS and not lacking:
         note = f"{number:,} groups; the records of a group stay together"
@@ -180,8 +188,13 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     )
 
 
-def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]) -> list[str]:
+def objective_lines(
+    request: Request, targets: Sequence[TargetColumn], settings: Mapping[str, Any]
+) -> list[str]:
     """Write [objective] with settings of a recipe; nothing for two classes, the default."""
+    if request.points:
+        lines = [setting("points", request.points), setting("bin", BIN, "bp")]
+        return ["[objective]", setting("kind", "bins"), *lines]
     if not targets or targets[0].kind == "binary":
         return []
     first = targets[0]
@@ -286,6 +299,7 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
         "model": recipe.model,
         "training": recipe.training,
         "transfer": recipe.transfer,
+        **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
     }
     written = [

@@ -387,3 +387,28 @@ def test_rna_has_one_strand_and_no_database(here, capsys):
     assert "only on the given strand" in out
     assert "2 networks are averaged" in out
     assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chroms", [1, 5])
+def test_points_in_windows_of_a_genome(here, capsys, chroms):
+    """Half of the bins with a point have a word; windows are split by chromosome or region."""
+    rng, genome, windows, points = np.random.default_rng(0), [], [], []
+    for chrom in (f"c{i}" for i in range(chroms)):
+        letters = rng.choice(list("ACGT"), 120_000 // chroms)
+        for at in rng.choice(len(letters) // 200, len(letters) // 2000, replace=False) * 200 + 100:
+            letters[at : at + 10] = list("GATTACAGAT")
+            points.append(f"{chrom}\t{at}\t{at + 1}\tp\t0\t+\n")
+        genome.append(f">{chrom}\n{''.join(letters)}\n")
+        starts = range(0, len(letters) - 1199, 600)
+        windows += [f"{chrom}\t{start}\t{start + 1200}\n" for start in starts]
+    for path, lines in {"g.fa": genome, "w.bed": windows, "p.bed": points}.items():
+        Path(path).write_text("".join(lines))
+    run = made("--sequences w.bed --genome g.fa --points p.bed")
+    assert (run.objective.kind, run.objective.bin, run.model.kind) == ("bins", 200, "attention")
+    assert run.split.kind == ("region" if chroms == 1 else "chromosome")
+    assert run.stack.parts == ("bin_kmers", "bin_trees")
+    assert run.variants["dilated"].model.kind == "dilated"
+    out = capsys.readouterr().out
+    assert "bins with points of p.bed" in out
+    assert "logistic regression on k-mers around the bin: AUPRC" in out
+    assert "recipe 'bins', because points of bins need long windows" in out

@@ -66,6 +66,8 @@ mine --positives a.fa --negatives matched
     --negatives matched needs a genome to take windows from. Give it with --genome
 mine --positives a.fa --negatives b.fa --genome a.fa
     a.fa: this file cannot be used with --genome, because it has no intervals. Give BED
+mine --positives a.fa --negatives b.fa --points p.bed
+    --points needs windows of a genome. Give windows with --sequences WINDOWS.bed and --genome
 mine --sequences a.bed --genome a.fa
     --genome needs --positives. For labels by score, overlap or tracks
 mine --positives a.bed --genome a.fa
