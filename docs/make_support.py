@@ -180,7 +180,8 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "motifs with evidence": worked(study.find_motifs),
         "recipe": suits_recipes(study.task, [LENGTH]),
         "strong baselines": any(
-            isinstance(getattr(each, "learner", None), Trees) for each in baselines
+            isinstance(getattr(getattr(each, "of_windows", each), "learner", None), Trees)
+            for each in baselines
         ),
         "stack": worked(train_stack),
     }
