@@ -80,7 +80,7 @@ class Setup:
     def question(self) -> str:
         """Return the question of the objective, see `Baseline.suits`."""
         if self.is_per_position:
-            return BIN if self.section.outputs_per == "position" else POSITION
+            return BIN if self.section.is_per_bin else POSITION
         return TWO_CLASSES if self.objective.has_log_odds else RECORD
 
     @property

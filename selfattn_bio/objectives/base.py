@@ -170,11 +170,6 @@ class Objective(ABC, Generic[SectionT]):
         return self.section.kind
 
     @property
-    def outputs_per(self) -> str:
-        """Return whether outputs belong to a "sequence", a "token" or a "position"."""
-        return self.section.outputs_per
-
-    @property
     def has_scores(self) -> bool:
         """Return whether the model scores sequences."""
         return self.section.has_scores

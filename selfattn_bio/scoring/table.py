@@ -164,7 +164,7 @@ def score_batches(
         pairs = [RecordPair(each.letters, partner_of(each)) for each in part] if partner_of else []
         table = scoring.table(ids, letters, pairs or letters)
         # rows of bins have their own start and end
-        if genome is not None and scorer.objective.outputs_per != "position":
+        if genome is not None and not scorer.objective.section.is_per_bin:
             intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], intervals, table.drop(columns="id")], axis=1)
         yield table

@@ -87,7 +87,7 @@ def receptive_field(run: config.RunFile) -> int | None:
     limit. They have none if the run has one output per sequence, global tokens, absolute positions,
     or a stem that normalises each record.
     """
-    if run.objective.outputs_per == "sequence":
+    if run.objective.is_per_sequence:
         return None
     match run.model:
         case config.DilatedModel() as model:
@@ -170,8 +170,10 @@ class Tiling:
         overlap by a quarter on each side. A baseline reads the neighbours of each position or bin.
         """
         unit = getattr(scorer.objective.section, "bin", 1)
-        near = FLANK if unit == 1 else AROUND  # what simple models read
-        if isinstance(scorer, BaselineScorer):
+        is_baseline = isinstance(scorer, BaselineScorer)
+        has_parts = is_baseline or any(member.stack for member in scorer.members)
+        near = AROUND if unit > 1 and has_parts else FLANK  # what simple models read
+        if is_baseline:
             overlap = -(-near // unit) * unit
             size = -(-max(BATCH_LETTERS, 4 * overlap + unit) // unit) * unit
             return cls(True, size, size, overlap, unit, unit)

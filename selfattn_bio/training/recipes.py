@@ -124,9 +124,9 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     and DNA of at most `LONGEST` bp, or of any length for bins; `MOST` letters in total.
     """
     objective = objective_of(run.objective)
-    is_scored = objective.has_scores and objective.outputs_per != "base"
+    is_scored = objective.has_scores and not objective.section.is_per_base
     is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
-    is_short = is_short or objective.outputs_per == "position"
+    is_short = is_short or objective.section.is_per_bin
     return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
 
