@@ -120,8 +120,9 @@ class Fields:
     positive
         Label values that become 1; all others become 0. If empty, labels must be 1 or 0.
     header
-        Regular expression to search for in each header. An unnamed group is the label. Named groups
-        are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target columns.
+        Regular expression to search for in each header, and in the ids of tables. An unnamed group
+        is the label. Named groups are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target
+        columns.
     columns
         Table column of each field whose column is not called id, sequence, chrom, start, end,
         strand or group.
@@ -223,6 +224,16 @@ class ReaderState:
         self.summary.claim(record, self.name, line)
         return Entry(self, record, values, line)
 
+    def matched(self, text: str, line: int, shown: str) -> dict[str, str | None]:
+        """Return what the groups of `header` match in a header, or in the id of a table's row."""
+        if not self.fields.pattern:
+            return {}
+        if not (found := self.fields.pattern.search(text)):
+            hint = "Change header in [data], or the record"
+            message = f"{shown} does not match {self.fields.header!r}"
+            raise_sequence_error(message, at(self.name, line), hint)
+        return found.groupdict() or {LABEL: found[1]}
+
     def _text(self, header: bytes, line: int) -> str:
         try:
             text = header.decode("utf-8").strip()
@@ -241,16 +252,7 @@ class ReaderState:
         values: dict[str, str | None] = (
             dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
         )
-        if fields.pattern:
-            found = fields.pattern.search(text)
-            if not found:
-                hint = "Change header in [data], or the record"
-                raise_sequence_error(
-                    f"header {mark + text!r} does not match {fields.header!r}",
-                    at(self.name, line),
-                    hint,
-                )
-            values |= found.groupdict() or {LABEL: found[1]}
+        values |= self.matched(text, line, f"header {mark + text!r}")
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
                 raise_sequence_error(

@@ -81,7 +81,8 @@ def ingest_files(
     sequence_column
         Column of the sequences in tables, by default `sequence`.
     header
-        Regular expression for FASTA headers. Its group is the label, and a named group is a column.
+        Regular expression for FASTA headers and the ids of tables. Its group is the label, and a
+        named group is a column.
     ids
         Ids from the files, or numbered as FILE_1, FILE_2 and so on.
     targets

@@ -98,7 +98,7 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
-    messages += filter(None, [contents.id_note])
+    messages += contents.id_notes
     answers: Sequence[object] = labels
     if targets and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))

@@ -6,6 +6,7 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -57,14 +58,15 @@ def data_lines(
         lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
+    header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
-        attributes = "".join(
-            rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
-        )
-        note = "how to read columns from the headers"
-        lines += [setting("header", contents.header or attributes, note)]
+    elif targets and not contents.is_table and targets[0].kind != "binary":
+        known = re.compile(header).groupindex
+        named = [target.column for target in targets if target.column not in known]
+        header = "".join(rf"(?=.*\b{name}=(?P<{name}>\S+))" for name in named) + header
+    if header:
+        lines += [setting("header", header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         negatives = counted(len(contents.lengths) - positives, "negative")
