@@ -17,7 +17,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
@@ -55,7 +55,7 @@ class TargetColumn:
     Parameters
     ----------
     column, kind
-        Name of the column, and kind of objective.
+        Name of the column, empty for signal of a genome, and kind of objective.
     what
         Description of the content, for messages.
     positive
@@ -79,7 +79,7 @@ class TargetColumn:
     @property
     def text(self) -> str:
         """Describe the column for messages: `activity (numbers)`."""
-        return f"{self.column} ({self.what})"
+        return f"{self.column} ({self.what})" if self.column else self.what
 
 
 @dataclass(frozen=True)

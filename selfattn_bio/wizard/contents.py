@@ -41,6 +41,7 @@ HEADERS = (
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
+READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 HEAD = 1000  # records or rows read to recognise alphabet and columns
 SHOWN = 12  # characters of a sequence in a message
 
@@ -428,8 +429,8 @@ def _read_intervals(request: Request) -> Contents:
             contents.chromosomes += table["chrom"].map(names).tolist()
     widths = sorted(contents.lengths)
     feature = {"feature": request.feature} if request.feature else {}
-    if widths[0] != widths[-1]:
-        width = max(10, round(widths[len(widths) // 2], -1))
+    if widths[0] != widths[-1] or request.profile:
+        width = READ if request.profile else max(10, round(widths[len(widths) // 2], -1))
         center = {"center": "summit"} if has_summits else {}
         contents.windows = {"kind": "centered", "width": width, **center, **feature}
         contents.lengths = [width] * len(contents.lengths)

@@ -82,7 +82,7 @@ def draft(
         head,
         data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(targets, recipe.objective if recipe else {}),
+        objective_lines(request, targets, recipe.objective if recipe else {}),
         *(
             ()
             if recipe and recipe.model
@@ -100,7 +100,7 @@ def draft(
     messages += _unused(request, contents, table, targets, split)
     messages += contents.id_notes
     answers: Sequence[object] = labels
-    if targets and not request.targets:
+    if targets and targets[0].column and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     classes = (
@@ -162,6 +162,10 @@ def _split(request: Request, contents: Contents, table: TargetTable) -> SplitCol
 def _targets(
     request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
+    if request.genome:
+        signal = request.profile or request.tracks or request.files["sequences"]
+        text = f"signal of {', '.join(signal)}"
+        return (TargetColumn("", "profile" if request.profile else "regression", text),)
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
         table.place,
@@ -219,6 +223,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
             f"{records}; {counted(contents.counts['positives'], 'positive')}, "
             f"{counted(contents.counts['negatives'], 'negative')}{made}"
         )
+    if not targets[0].column:
+        return f"{records}; {targets[0].kind} on {targets[0].what}"
     column = (
         f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
     )

@@ -51,8 +51,13 @@ def data_lines(
     if request.genome:
         lines += [setting("genome", request.genome)]
     if contents.windows:
-        is_cut = contents.windows["kind"] == "centered"
-        lines += [setting("windows", contents.windows, "intervals differ in length" * is_cut)]
+        note = "intervals differ in length" * (contents.windows["kind"] == "centered")
+        note = "[objective] width and context on both sides" if request.profile else note
+        lines += [setting("windows", contents.windows, note)]
+    if request.tracks:
+        track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
+        note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
+        lines += [setting("tracks", {"signal": track}, note)]
     names = {"id": contents.id_column, "sequence": contents.sequence_column}
     if others := {field: name for field, name in names.items() if field != name}:
         lines += [setting("columns", others)]
@@ -61,7 +66,7 @@ def data_lines(
     header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif targets and not contents.is_table and targets[0].kind != "binary":
+    elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
         known = re.compile(header).groupindex
         named = [target.column for target in targets if target.column not in known]
         header = "".join(rf"(?=.*\b{name}=(?P<{name}>\S+))" for name in named) + header
@@ -182,7 +187,9 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     )
 
 
-def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]) -> list[str]:
+def objective_lines(
+    request: Request, targets: Sequence[TargetColumn], settings: Mapping[str, Any]
+) -> list[str]:
     """Write [objective] with settings of a recipe; nothing for two classes, the default."""
     if not targets or targets[0].kind == "binary":
         return []
@@ -192,7 +199,10 @@ def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]
     if first.kind in ("multiclass", "labels"):
         lines += [setting("column", first.column)]
         return lines + ([setting("classes", first.classes)] if first.classes else [])
-    lines += [setting("columns", [target.column for target in targets])]
+    if request.profile:
+        lines += [setting("tracks", {"signal": request.profile})]
+    elif first.column:
+        lines += [setting("columns", [target.column for target in targets])]
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
@@ -272,6 +282,8 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     ]
     if contents.alphabet.name == "protein" or objective == "labels":
         lines += [setting("shift", 0, "random shift of each sequence, in bases or residues")]
+    if objective == "profile":  # as in docs/profiles.md
+        lines += [setting("shift", 50), setting("reverse_complement", True)]
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyBigWig
 import pytest
 from commands import exit_code
 from init_files import TASK, both, ingested, made, place, table, write
 
+from selfattn_bio import Study
 from selfattn_bio.wizard import propose
 
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
@@ -235,6 +237,41 @@ def test_features_of_gff_files(here):
     run = made("--positives a.gff3 --genome genome.fa --feature gene")
     assert (run.data.windows.kind, run.data.windows.feature) == ("whole", "gene")
     assert ingested()[0]["label"].sum() == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "columns"),
+    [
+        ("--tracks 'atac/*.bw'", "regression", ["a", "b"]),
+        ("--tracks atac/a.bw", "regression", ["signal"]),
+        ("--profile atac/a.bw atac/b.bw", "profile", []),
+        ("", "regression", ["T cell"]),
+    ],
+)
+def test_signal_of_intervals(here, capsys, options, kind, columns):
+    write("g.fa", number=4, length=6000)
+    Path("atac").mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        with pyBigWig.open(f"atac/{name}.bw", "w") as file:
+            file.addHeader([(f"g{i}", 6000) for i in range(4)])
+            for i in range(4):
+                file.addEntries(f"g{i}", 0, values=rng.random(6000), span=1, step=1)
+    loci = [(f"g{i % 4}", 30 * i + 1000, 30 * i + 1200) for i in range(120)]
+    files = "p.bed"
+    if options:
+        Path(files).write_text("".join(f"{chrom}\t{start}\t{end}\n" for chrom, start, end in loci))
+    else:
+        anndata = pytest.importorskip("anndata")
+        files, names = "p.h5ad", [f"{chrom}:{start}-{end}" for chrom, start, end in loci]
+        obs, var = (pd.DataFrame(index=pd.Index(of, dtype=object)) for of in (["T cell"], names))
+        anndata.AnnData(rng.random((1, 120)), obs=obs, var=var).write_h5ad(files)
+    run = made(f"--sequences {files} --genome g.fa {options}")
+    assert (run.objective.kind, run.split.kind) == (kind, "chromosome")
+    assert bool(run.stack.parts) == (kind == "regression")
+    assert f"120 records of DNA, {run.data.max_length:,} bp; {kind} on" in capsys.readouterr().out
+    assert len(ingested()[0]) == 120
+    assert Study("my_task").corpus.summary.get("targets", {}).get("columns", []) == columns
 
 
 def test_positives_alone_are_shuffled(here, capsys):
