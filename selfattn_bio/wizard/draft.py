@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.wizard.columns import (
     SHOWN,
@@ -100,7 +101,7 @@ def draft(
     messages += _unused(request, contents, table, targets, split)
     messages += contents.id_notes
     answers: Sequence[object] = labels
-    if targets and targets[0].column and not request.targets:
+    if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     classes = (
@@ -163,9 +164,11 @@ def _targets(
     request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
     if request.genome:
-        signal = request.profile or request.tracks or request.files["sequences"]
-        text = f"signal of {', '.join(signal)}"
-        return (TargetColumn("", "profile" if request.profile else "regression", text),)
+        if signal := request.profile or request.tracks:
+            text = f"signal of {', '.join(signal)}"
+            return (TargetColumn("", "profile" if request.profile else "regression", text),)
+        names = numbers_of(next(iter(request.files.values()))[0])
+        return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
         table.place,
