@@ -115,7 +115,7 @@ class _AnyIds(ReadSummary):
     Scores are not joined by id, and the ids of a long file would not fit into memory.
     """
 
-    def claim(self, record: str, name: str, line: int) -> None:
+    def claim(self, record: str, name: str, line: int, hint: str = "") -> None:
         """Accept any id."""
 
 

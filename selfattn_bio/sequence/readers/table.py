@@ -258,7 +258,7 @@ class _RowParser:
             raise RecordIdError(
                 "record without an id: empty cell",
                 place=at(state.name, line),
-                hint=f"Fill it, or {NUMBER_THEM}",
+                hint=state.policy.hint("Fill it", NUMBER_THEM),
             )
         values |= state.matched(name or "", line, f"id {name!r}")
         entry = state.row(values.pop("id", None) or name, values, line)
@@ -275,7 +275,9 @@ class _RowParser:
         key = (
             'Set label = "{}" in [data]'
             if field == self._state.fields.label
-            else f'Rename the column, or set columns = {{{{ {field} = "{{}}" }}}} in [data]'
+            else self._state.policy.hint(
+                "Rename the column", f'set columns = {{{{ {field} = "{{}}" }}}}'
+            )
         )
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
