@@ -246,7 +246,9 @@ def _cause(texts: Texts) -> str:
         return "Leave infinite values empty"
     words = sorted(text for text in known if _number(text) is None and text.lower() not in MISSING)
     if words and 2 * len(words) < len(known):
-        return f"Most values are numbers, but {words[0]!r} is not: correct it or leave it empty"
+        row = 1 + next(i for i, text in enumerate(texts) if text and text.strip() == words[0])
+        where = f"{words[0]!r} of record {row}"
+        return f"Most values are numbers, but {where} is not: correct it or leave it empty"
     return ""
 
 
