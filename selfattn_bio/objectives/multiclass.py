@@ -62,10 +62,11 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         column, classes = self.section.column, self.section.classes
         index_of = {name: index for index, name in enumerate(classes)}
         texts = table[column].dropna()
-        if (invalid := texts[~texts.isin(index_of)]).size:
+        if (wrong := (table[column].notna() & ~table[column].isin(index_of)).to_numpy()).any():
+            row = int(wrong.argmax())
             message = (
-                f"unknown class {invalid.iloc[0]!r} in column {column!r} (known: "
-                f"{', '.join(classes)})"
+                f"unknown class {table[column].iloc[row]!r} in column {column!r} of record "
+                f"{records['id'].iloc[row]!r} (known: {', '.join(classes)})"
             )
             raise CorpusError(
                 message,

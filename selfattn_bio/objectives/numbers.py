@@ -107,18 +107,18 @@ class Columns(Objective[ColumnsT]):
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the numbers, float (n, C), NaN if missing."""
-        columns = [self._numbers(table[column], place) for column in self.section.columns]
+        columns = [self._numbers(table[column], records, place) for column in self.section.columns]
         return np.stack(columns, axis=1)
 
-    def _numbers(self, values: pd.Series, place: str) -> Array:
+    def _numbers(self, values: pd.Series, records: pd.DataFrame, place: str) -> Array:
         """Convert a column of text to numbers (n,), NaN where missing."""
         values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
         numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
-        invalid = values[values.notna() & ~self.is_valid(numbers)]
-        if invalid.size:
+        if (wrong := (values.notna() & ~self.is_valid(numbers)).to_numpy()).any():
+            row = int(wrong.argmax())
             raise CorpusError(
-                f"invalid value {invalid.tolist()[0]!r} in column {values.name!r}; use {self.rule} "
-                "or leave it empty",
+                f"invalid value {values.iloc[row]!r} in column {values.name!r} of record "
+                f"{records['id'].iloc[row]!r}; use {self.rule} or leave it empty",
                 place=place,
             )
         return np.asarray(numbers, dtype=np.float64)

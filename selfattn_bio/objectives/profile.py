@@ -24,8 +24,10 @@ from torch import Tensor
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import TokenBatch
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, IntervalError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.objectives.base import (
     Array,
     Examples,
@@ -103,15 +105,17 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return object_array(found)
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
-        totals = np.sum([row.sum((2, 3)) for row in targets], axis=0)  # (K, T)
-        tracks = (self.section.tracks, self.section.bias)
-        for files, of_kind in zip(tracks, totals, strict=False):
-            for name, total in zip(self.section.tracks, of_kind, strict=True):
-                if name in files and total == 0:
-                    raise CorpusError(
-                        f"the track has no count in the records of the {SPLIT_NAMES[split]} split",
-                        place=files[name][0],
-                    )
+        has_counts = np.stack([row.any((2, 3)) for row in targets])  # (n, K, T)
+        names, of_split = list(self.section.tracks), f"of the {SPLIT_NAMES[split]} split"
+        for kind, tracks in enumerate((self.section.tracks, self.section.bias)):
+            for name, files in tracks.items():
+                number = int(has_counts[:, kind, names.index(name)].sum())
+                if not number:
+                    message = f"the track has no count in the records {of_split}"
+                    raise CorpusError(message, place=files[0])
+                if kind and (empty := len(targets) - number):
+                    empty_records = f"{counted(empty, 'record')} {of_split}"
+                    LOG.warning(f"{files[0]}: no value, and so no bias, in {empty_records}")
 
     def shortest(self, k: int) -> tuple[int, str]:
         return self.section.width + k - 1, "objective.width + tokens.k - 1"

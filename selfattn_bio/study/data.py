@@ -81,7 +81,8 @@ def ingest_files(
     sequence_column
         Column of the sequences in tables, by default `sequence`.
     header
-        Regular expression for FASTA headers. Its group is the label, and a named group is a column.
+        Regular expression for FASTA headers and the ids of tables. Its group is the label, and a
+        named group is a column.
     ids
         Ids from the files, or numbered as FILE_1, FILE_2 and so on.
     targets
@@ -174,9 +175,10 @@ def split(study: Study) -> Split:
     try:
         table = assign_records(task, corpus)
     except CorpusError as error:
-        raise CorpusError(
-            error.message, place=error.place or str(corpus.path), hint=error.hint
-        ) from error
+        key = re.match(r"\[split\] (\w+)", error.message)
+        of_key = place_of(task.path, "split", key[1]) if key and task.path else ""
+        place = error.place or of_key or str(corpus.path)
+        raise CorpusError(error.message, place=place, hint=error.hint) from error
     found = Split(study.root.split, table)
     found.save(study.root.split)
     for line in describe_splits(table, corpus.records["label"]):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.config import RunFile, check_files, run_file_of
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text
@@ -86,7 +86,8 @@ def propose(
     files
         Path or paths by kind: "positives" and "negatives"; or "sequences", tables with columns to
         learn, or a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be
-        how to generate them instead: "shuffled", "matched" or "neighbours".
+        how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
+        sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
     targets
         Table with a column id and columns to learn, if the sequences have none.
     columns
@@ -137,6 +138,7 @@ def propose(
     first = bins(len(contents.lengths), max(contents.lengths)) if points else None
     text, messages = draft(request, contents, first)
     task = run_file_of(text, path)
+    check_files(task, [*task.data.inputs, *task.objective.hashes])
     for line in messages:
         LOG.info(line)
     if not suits_recipes(task, contents.lengths):

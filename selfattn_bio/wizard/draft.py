@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.wizard.columns import (
     SHOWN,
@@ -99,9 +100,9 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
-    messages += filter(None, [contents.id_note])
+    messages += contents.id_notes
     answers: Sequence[object] = labels
-    if targets and not request.targets:
+    if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     classes = (
@@ -163,6 +164,12 @@ def _split(request: Request, contents: Contents, table: TargetTable) -> SplitCol
 def _targets(
     request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
+    if request.genome:
+        if signal := request.profile or request.tracks:
+            text = f"signal of {', '.join(signal)}"
+            return (TargetColumn("", "profile" if request.profile else "regression", text),)
+        names = numbers_of(next(iter(request.files.values()))[0])
+        return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
         table.place,
@@ -222,6 +229,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         )
     if request.points:
         return f"{records}; bins with points of {request.points}"
+    if not targets[0].column:
+        return f"{records}; {targets[0].kind} on {targets[0].what}"
     column = (
         f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
     )

@@ -6,6 +6,7 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,21 +52,27 @@ def data_lines(
     if request.genome:
         lines += [setting("genome", request.genome)]
     if contents.windows:
-        is_cut = contents.windows["kind"] == "centered"
-        lines += [setting("windows", contents.windows, "intervals differ in length" * is_cut)]
+        note = "intervals differ in length" * (contents.windows["kind"] == "centered")
+        note = "[objective] width and context on both sides" if request.profile else note
+        lines += [setting("windows", contents.windows, note)]
+    if request.tracks:
+        track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
+        note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
+        lines += [setting("tracks", {"signal": track}, note)]
     names = {"id": contents.id_column, "sequence": contents.sequence_column}
     if others := {field: name for field, name in names.items() if field != name}:
         lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
+    header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
-        attributes = "".join(
-            rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
-        )
-        note = "how to read columns from the headers"
-        lines += [setting("header", contents.header or attributes, note)]
+    elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
+        known = re.compile(header).groupindex
+        named = [target.column for target in targets if target.column not in known]
+        header = "".join(rf"(?=.*\b{name}=(?P<{name}>\S+))" for name in named) + header
+    if header:
+        lines += [setting("header", header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         negatives = counted(len(contents.lengths) - positives, "negative")
@@ -203,7 +210,10 @@ def objective_lines(
     if first.kind in ("multiclass", "labels"):
         lines += [setting("column", first.column)]
         return lines + ([setting("classes", first.classes)] if first.classes else [])
-    lines += [setting("columns", [target.column for target in targets])]
+    if request.profile:
+        lines += [setting("tracks", {"signal": request.profile})]
+    elif first.column:
+        lines += [setting("columns", [target.column for target in targets])]
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
@@ -283,6 +293,8 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     ]
     if contents.alphabet.name == "protein" or objective == "labels":
         lines += [setting("shift", 0, "random shift of each sequence, in bases or residues")]
+    if objective == "profile":  # as in docs/profiles.md
+        lines += [setting("shift", 50), setting("reverse_complement", True)]
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [

@@ -138,6 +138,9 @@ def test_regions_of_anndata(tracks, monkeypatch):
     ]
     found = corpus.targets(["x", "y"]).astype(float)
     np.testing.assert_allclose(found, values.T[[1, 2, 0]], rtol=1e-6)
+    text += '\n[data.tracks.x]\nkind = "number"\npath = "atac/a.bw"\n'
+    with pytest.raises(SelfAttnBioError, match="two columns have the name 'x'"):
+        ingested(tracks, monkeypatch, text)
     table = pd.DataFrame({"id": ["a", "b"], "chrom": "1", "start": [1, 2], "x": [0.5, np.nan]})
     write_predictions(tracks / "s.h5ad", table)
     written = anndata.read_h5ad("s.h5ad")

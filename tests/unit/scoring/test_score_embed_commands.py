@@ -167,6 +167,26 @@ def test_intervals_without_genome_error(model, here, capsys, text, command, outp
     assert "Intervals need a genome: `score --bed FILE --genome FILE`" in line
 
 
+PROTEIN = ">p\nMKVLAAGIVGLLLAQPSFE\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score --output x.tsv --model {}",
+        "embed --output x.npz --model {}",
+        "hits --output x.tsv --motifs jaspar:insects",
+    ],
+)
+@pytest.mark.parametrize("text", [">a\nAC-GT\n", PROTEIN, "name,seq\na,ACGT\n", ">\nACGT\n"])
+def test_hints_need_no_run_file(model, here, capsys, text, command):
+    (here / "a.txt").write_text(text)
+    assert exit_code(f"{command.format(model)} --fasta a.txt") == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert "error: a.txt:" in line
+    assert "[data]" not in line
+
+
 @pytest.mark.parametrize(
     ("kind", "rc", "message"),
     [("masked", "", "does not score"), ("binary", "--rc", "rc cannot be used with protein")],

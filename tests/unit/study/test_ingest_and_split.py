@@ -117,6 +117,10 @@ def test_split_error_names_run_file_or_corpus(study, two_classes):
     column.ingest()
     with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the targets"):
         column.split()
+    rewrite(two_classes / "run.toml", ('kind = "column"', of_chromosomes.replace("c3", "c9")))
+    chromosome = sb.Study(".")
+    with pytest.raises(CorpusError, match=r"run\.toml:\d+: \[split\] test: no records on c9"):
+        chromosome.split()
     sb.ingest_files(["p.fa"], "corpus", "dna", labels=[1])
     with pytest.raises(CorpusError, match="corpus: all 30 records have label 1"):
         study.split()
