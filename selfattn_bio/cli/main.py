@@ -19,13 +19,15 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from selfattn_bio.cli import project, scoring, steps
 from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages, shows_bars
-from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter
+from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter, named_path
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.files import protecting
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.process import cap_threads, keep_memory
 from selfattn_bio.study.workflow import TARGETS
@@ -143,7 +145,11 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             from selfattn_bio.model.user_module import allow_module  # imports torch
 
             allow_module(name)
-        return arguments.run(arguments) or 0
+        given = {**vars(arguments), "output": None}.values()
+        with protecting(
+            chain.from_iterable(each if isinstance(each, list) else [each] for each in given)
+        ):
+            return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
     except BrokenPipeError:  # the reader has exited, for example `head`
@@ -192,7 +198,7 @@ class _PrintCompletion(argparse.Action):
         commands = next(each for each in parser._actions if each.dest == "command")
         for command in cast(Mapping[str, argparse.ArgumentParser], commands.choices).values():
             for option in command._actions:
-                if option.type is Path:
+                if option.type in (Path, named_path):
                     option.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=str(values)))
         parser.exit()
