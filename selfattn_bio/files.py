@@ -41,9 +41,9 @@ def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not error.filename:
+        if error.errno and not error.filename:  # an error without a number is only a message
             error.filename = str(path)
-        elif temporary and Path(error.filename).is_relative_to(temporary):
+        elif error.filename and temporary and Path(error.filename).is_relative_to(temporary):
             error.filename = str(Path(path) / Path(error.filename).relative_to(temporary))
         raise
 

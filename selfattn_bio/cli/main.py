@@ -51,11 +51,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}
 
 # Errors of the system when writing. HINTS has the advice for each.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, or write elsewhere")
 HINTS |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
 )
+HINTS[errno.EFBIG] = "Raise the limit of file sizes (ulimit -f), or write elsewhere"
+HINTS[errno.EMFILE] = "Raise the limit of open files (ulimit -n)"
 # errors of a path or a file system that is not available
 UNREACHABLE = (
     errno.ENOENT,
@@ -65,7 +67,12 @@ UNREACHABLE = (
     errno.ENOLCK,
     errno.ENAMETOOLONG,
     errno.ELOOP,
+    errno.EISDIR,
+    errno.ENXIO,
+    errno.EMFILE,
 )
+# in messages of the system and of libraries
+NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment", "start new thread")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,7 +162,7 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     except BrokenPipeError:  # the reader has exited, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 1
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
         if message := system_failure(error):
             return fail(message)
         raise
@@ -163,13 +170,17 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return fail(str(stopped) or "interrupted", 130)
 
 
-def system_failure(error: OSError | RuntimeError) -> str:
-    """Describe a disk that is full, read-only, failing or gone, or a cache without a folder.
+def system_failure(error: Exception) -> str:
+    """Describe a disk that is full, read-only, failing or gone, and memory that ran out.
 
     Returns
     -------
     The system's message with the path and a hint; empty for any other error.
     """
+    if _is_out_of_memory(error):
+        reason = " ".join(str(error).split())[:200]
+        hint = "Close other programs, or raise the limit of memory (ulimit -v, sbatch --mem)"
+        return f"out of memory{reason and f' ({reason})'}. {hint}"
     if not isinstance(error, OSError):
         return (
             "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such a "
@@ -185,6 +196,16 @@ def system_failure(error: OSError | RuntimeError) -> str:
         return ""
     hint = f". {HINTS[error.errno]}" if error.errno in HINTS else ""
     return f"{path}: {problem}: {error.strerror}{hint}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in NO_MEMORY):
+        return True
+    if "torch" not in sys.modules:
+        return False
+    from selfattn_bio.training.memory import is_out_of_memory  # imports torch
+
+    return is_out_of_memory(error)
 
 
 class _PrintCompletion(argparse.Action):

@@ -68,6 +68,11 @@ def of_system(code):
         (of_system(errno.ENOSPC), "letters.bin: cannot be written: No space .*. Free some space.*"),
         (of_system(errno.EACCES), "letters.bin: cannot be written: .* or change its permissions"),
         (of_system(errno.EROFS), "letters.bin: cannot be written: .* or change its permissions"),
+        (of_system(errno.EFBIG), r"letters.bin: cannot be written: File .* \(ulimit -f\), or .*"),
+        (of_system(errno.EMFILE), r"letters.bin: cannot be accessed: Too .* \(ulimit -n\)"),
+        (of_system(errno.ENOMEM), r"out of memory \(.*: 'letters.bin'\)\. .*"),
+        (MemoryError(), r"out of memory\. Close .*"),
+        (ImportError("a.so: failed to map segment from shared object"), r"out of memory \(a.*"),
         (of_system(errno.EIO), "letters.bin: cannot be accessed: Input/output error"),
         (of_system(errno.ESTALE), "letters.bin: cannot be accessed: Stale file handle"),
     ],
@@ -80,7 +85,13 @@ def test_known_error_is_one_line(fails_with, capsys, error, line):
 
 def test_internal_error_keeps_its_traceback(fails_with):
     of_system = OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a")
-    for error in (*of_system, RuntimeError("shape"), ValueError("bad"), AssertionError("ours")):
+    for error in (
+        *of_system,
+        RuntimeError("shape"),
+        ValueError("bad"),
+        AssertionError("ours"),
+        ImportError("b"),
+    ):
         fails_with(error)
         with pytest.raises(type(error)):
             cli.main(["try"])
