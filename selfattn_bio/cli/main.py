@@ -85,6 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:  # the command has its own process
         _collect_garbage_less()
+        _open_closed_streams()
+    try:
+        return _main(argv)
+    except BrokenPipeError:  # the reader has exited, for example `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and arguments.command == "run":
@@ -125,6 +134,14 @@ def _collect_garbage_less() -> None:
     atexit.register(gc.freeze)
 
 
+def _open_closed_streams() -> None:
+    """Open the null device as each standard stream that is closed, also for other programs."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     def fail(message: str, exit_code: int = 1) -> int:
         if arguments.verbose:
@@ -159,9 +176,6 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader has exited, for example `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-        return 1
     except (OSError, RuntimeError, MemoryError, ImportError) as error:
         if message := system_failure(error):
             return fail(message)

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import re
 import subprocess
@@ -218,3 +219,15 @@ def test_closed_pipe_gives_no_traceback():
     pipe = f'"{sys.executable}" -c "{code}" | head -n 1'
     result = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("line\n", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", ">&- <&- 2>&-"])
+def test_closed_streams_are_ignored(here, closed):
+    line = f'"{sys.executable}" -m selfattn_bio schema --output a.json {closed}'
+    subprocess.run(line, shell=True, check=True)
+    assert json.loads((here / "a.json").read_text())["title"] == "RunFile"
+
+
+def test_closed_pipe_of_completion_gives_no_traceback():
+    pipe = f'"{sys.executable}" -m selfattn_bio --print-completion bash | true'
+    assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stderr == b""
