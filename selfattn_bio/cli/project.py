@@ -7,7 +7,7 @@ import re
 from argparse import REMAINDER, Namespace
 from itertools import pairwise
 
-from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, option
+from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, named_path, option
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
@@ -185,6 +185,7 @@ def demo(arguments: Namespace) -> int:
 @command(
     option(
         "--output",
+        type=named_path,
         default="workflows/tasks/run_file.schema.json",
         metavar="FILE",
         help="JSON file (default: %(default)s)",

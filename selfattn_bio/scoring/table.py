@@ -18,7 +18,7 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import quantiles_of
-from selfattn_bio.files import H5AD, check_ending, check_not_input, listed, whole_file
+from selfattn_bio.files import H5AD, check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -366,7 +366,7 @@ def score_files(
         As for `score_sequences`.
     """
     output = Path(output) if str(output).endswith(H5AD) else check_ending(output, ".tsv")
-    check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
+    check_output_file(output, *listed(files), options.get("genome"), options.get("partner"))
     scorer = load(model)
     rows, flags = 0, Counter[str]()
     with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

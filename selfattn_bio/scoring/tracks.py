@@ -21,7 +21,7 @@ import torch
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError, GenomeError
-from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed
+from selfattn_bio.files import INTERVAL_FILES, check_output_file, listed
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives.outputs import LOG_ODDS, safe_names
 from selfattn_bio.scoring.loading import Models
@@ -268,7 +268,7 @@ def score_genome(
         for track in tracks:
             name = f"{prefix}.{names[track.name]}" if track.name else prefix
             for ending in ("peaks.bed", "summits.bed"):
-                check_not_input(f"{name}.{ending}", *listed(regions or ()))
+                check_output_file(f"{name}.{ending}", *listed(regions or ()))
             own = {track.name: ""} if of_bins else strands
             bigwigs = {
                 strand: files.enter_context(open_bigwig(f"{name}{word}.bw", genome.lengths))

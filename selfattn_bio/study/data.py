@@ -16,7 +16,8 @@ from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.files import listed
+from selfattn_bio.files import check_output_file, listed
+from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -35,7 +36,11 @@ def ingest(study: Study) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     task = study.task
-    check_files(task, [*task.data.inputs, *(task.partner.inputs if task.partner else ())])
+    inputs = [*task.data.inputs, *(task.partner.inputs if task.partner else ())]
+    check_files(task, inputs)
+    for name in vars(Layout):
+        if isinstance(path := getattr(study.root, name), Path) and path.is_file():
+            check_output_file(path, *inputs)  # a later step would replace this input
     rules = replace(
         RecordRules.of(task.data),
         repeats=task.repeats,

@@ -152,4 +152,4 @@ def test_session_names_tracks_relative_to_itself(here, genes, capsys):
     tracks = [{"id": "../genes.gtf", "name": "genes.gtf", "autoScale": "true"}]
     assert [each.attrib for each in session.iter("Track")] == tracks
     assert exit_code("browse absent.bw --genome g.fa --output a.xml") == 1
-    assert "absent.bw: cannot be accessed: No such file" in capsys.readouterr().err
+    assert "absent.bw: no such file" in capsys.readouterr().err

@@ -63,6 +63,14 @@ def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys):
         assert sorted(path.name for path in two_classes.iterdir()) == ["n.fa", "p.fa", "run.toml"]
 
 
+def test_data_that_a_step_would_replace_are_refused(two_classes, capsys):
+    (two_classes / "p.fa").rename("split.tsv")
+    text = (two_classes / "run.toml").read_text()
+    (two_classes / "run.toml").write_text(text.replace("p.fa", "split.tsv"))
+    assert exit_code("ingest .") == 1
+    assert "error: split.tsv: the output would replace this input" in capsys.readouterr().err
+
+
 def test_unknown_column_of_the_objective_is_refused(here):
     rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
     (here / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
