@@ -230,11 +230,11 @@ def _trial(
     model = BASELINES[kind](setup).fit(
         letters["train"], targets["train"], letters["valid"], targets["valid"]
     )
-    measure = objective.main_measurer(model.predictions(letters["valid"]), targets["valid"])
+    measure = objective.measurer(model.predictions(letters["valid"]), targets["valid"])
     size, rng = len(targets["valid"]), np.random.default_rng(0)
     draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
     # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)) for draw in draws)
+    value, *others = (np.nan_to_num(measure(draw)[objective.main_metric]) for draw in draws)
     return Trial(name, objective.main_metric, float(value), np.array(others))
 
 
