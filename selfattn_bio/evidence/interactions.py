@@ -101,12 +101,12 @@ class Interactions(TableResult):
     def lines(self) -> list[str]:
         """Return one line of text per pair, and the number of supported pairs."""
         pairs = [
-            f"{row['name_a']} and {row['name_b']}: epistasis "
+            f"{row['name_a']} and {row['name_b']} of {row['target']}: epistasis "
             + with_interval(*(row[name] for name in estimated("epistasis")))
-            + f", q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            + f", {_q(row['q'])}, {counted(row['records'], 'record')}, "
             f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-            f"(q {row['orientation_q']:.1g}): {row['verdict']}"
+            f"({_q(row['spacing_q'])}), orientation {row['orientation']} "
+            f"({_q(row['orientation_q'])}): {row['verdict']}"
             + f" ({row['lacks']})"
             * bool(row["lacks"])
             for row in self.table.to_dict("records")
@@ -118,6 +118,11 @@ class Interactions(TableResult):
         layout = Layout(Path(folder))
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
+
+
+def _q(q: float) -> str:
+    """Return a q-value as text; column `lacks` says why one is missing."""
+    return "no q value" if np.isnan(q) else f"q {q:.1g}"
 
 
 def evaluate_interactions(

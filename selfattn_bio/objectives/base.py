@@ -347,11 +347,6 @@ class Objective(ABC, Generic[SectionT]):
         """Return a function from rows to the metrics of these records."""
         return lambda rows: self.measure(predictions[rows], targets[rows])
 
-    def main_measurer(self, predictions: Predictions, targets: NDArray) -> Callable[..., float]:
-        """Return a function from rows to the main metric of these records."""
-        measured = self.measurer(predictions, targets)
-        return lambda rows: measured(rows)[self.main_metric]
-
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each class or column; by default none."""
         return lambda rows: {}

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
+from selfattn_bio.objectives.ranking import label_metrics
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -263,9 +263,5 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
 def rank_metrics(scores: Array, labels: NDArray[np.int64]) -> dict[str, float]:
     """Compute auprc and auroc of scores (n,) for labels (n,); NaN if there is only one label."""
-    if len(np.unique(labels)) < 2:
-        return {"auprc": float("nan"), "auroc": float("nan")}
-    return {
-        "auprc": float(average_precision_score(labels, scores)),
-        "auroc": float(roc_auc_score(labels, scores)),
-    }
+    found = label_metrics(scores, labels)(np.ones(len(labels), dtype=np.float32))
+    return {"auprc": found["auprc"], "auroc": found["auroc"]}

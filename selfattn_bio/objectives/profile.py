@@ -38,8 +38,9 @@ from selfattn_bio.objectives.base import (
     Reader,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.objectives.numbers import METRICS
+from selfattn_bio.objectives.numbers import mean_of_known
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
+from selfattn_bio.objectives.ranking import number_metrics
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.tracks import read_track, values_of
@@ -249,7 +250,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
         def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
             each = [of_track(rows) for of_track in measured]
-            found = {name: _mean(np.array([of[name] for of in each])) for name in each[0]}
+            found = {name: mean_of_known([of[name] for of in each]) for name in each[0]}
             return found | {"loss": found["loss"] * len(each)}  # the loss is a sum
 
         return of_rows
@@ -281,13 +282,17 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             parts.append(np.stack((loss.of_terms(terms).numpy(), *distances, *logs)))
         columns = np.concatenate(parts, axis=1)  # (5, n, T)
 
-        def of_rows(rows: NDArray[np.int64], track: int) -> dict[str, float]:
-            total, distance, replicates, predicted, true = columns[:, rows, track]
-            means = {"loss": total, "jsd": distance, "jsd_replicates": replicates}
-            correlations = {name: metric(predicted, true) for name, metric in METRICS.items()}
-            return {name: _mean(each) for name, each in means.items()} | correlations
+        def of_track(column: Array) -> Measurer:
+            means = dict(zip(("loss", "jsd", "jsd_replicates"), column, strict=False))
+            of_counts = number_metrics(*column[3:])
 
-        return [partial(of_rows, track=track) for track in range(len(self.section.tracks))]
+            def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
+                counts = np.bincount(rows, minlength=len(targets)).astype(np.float32)
+                return {n: mean_of_known(of[rows]) for n, of in means.items()} | of_counts(counts)
+
+            return of_rows
+
+        return [of_track(column) for column in columns.transpose(2, 0, 1)]
 
     def flat(self, targets: NDArray) -> NDArray[np.float32]:
         """Return the counts and bias of the predicted bases, (n, K, T, S W)."""
@@ -427,9 +432,3 @@ def counts_of(file: str, records: pd.DataFrame) -> Iterator[tuple[int, NDArray[n
             record = records["id"].iloc[row]
             raise IntervalError(f"a count in record {record!r} is negative", place=file)
         yield row, np.nan_to_num(values)
-
-
-def _mean(values: Array) -> float:
-    """Return the mean of the known values; NaN if there is none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")

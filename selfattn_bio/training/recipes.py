@@ -244,11 +244,11 @@ def _trial(
     records = pd.DataFrame({"id": range(len(targets["valid"]))})
     examples = objective.examples_of(targets["valid"], records)
     outputs = examples.of_records(model.read(letters["valid"]))
-    measure = objective.main_measurer(objective.predictions_of(outputs), examples.targets)
+    measure = objective.measurer(objective.predictions_of(outputs), examples.targets)
     size, rng = len(examples.targets), np.random.default_rng(0)
     draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
     # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)) for draw in draws)
+    value, *others = (np.nan_to_num(measure(draw)[objective.main_metric]) for draw in draws)
     return Trial(name, objective.main_metric, float(value), np.array(others))
 
 

@@ -301,7 +301,7 @@ def test_labels_per_residue(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
     monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
-    assert found.best == "logistic regression on neighbouring positions"
+    assert found.best == "logistic regression on the 15 positions around each"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue
     assert found.verdict == "yes, behind"
     assert found.range_of_seeds == "one training"
