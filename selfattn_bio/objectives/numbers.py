@@ -10,11 +10,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -49,10 +47,10 @@ ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # othe
 LEAST_ACROSS = 3  # columns for a correlation across columns
 
 
-def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
+def _correlation(test: str, predicted: Array, truth: Array) -> float:
     if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
         return float("nan")
-    return float(test(predicted, truth).statistic)
+    return float(getattr(scipy.stats, test)(predicted, truth).statistic)
 
 
 def _r2(predicted: Array, truth: Array) -> float:
@@ -65,21 +63,25 @@ def _mse(predicted: Array, truth: Array) -> float:
 
 
 METRICS: dict[str, ColumnMetric] = {
-    "pearson": partial(_correlation, pearsonr),
-    "spearman": partial(_correlation, spearmanr),
+    "pearson": partial(_correlation, "pearsonr"),
+    "spearman": partial(_correlation, "spearmanr"),
     "r2": _r2,
     "mse": _mse,
 }
 
 
-def _both(metric: ColumnMetric) -> ColumnMetric:
-    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
-    return lambda predicted, truth: (
-        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
-    )
+def _of_ranks(metric: str, predicted: Array, truth: Array) -> float:
+    """Compute a metric of scikit-learn; NaN if `truth` has one label."""
+    from sklearn import metrics  # imported here because it takes a second
+
+    is_known = len(np.unique(truth)) == 2
+    return float(getattr(metrics, metric)(truth, predicted)) if is_known else float("nan")
 
 
-LABEL_METRICS = {"auroc": _both(roc_auc_score), "auprc": _both(average_precision_score)}
+LABEL_METRICS: dict[str, ColumnMetric] = {
+    "auroc": partial(_of_ranks, "roc_auc_score"),
+    "auprc": partial(_of_ranks, "average_precision_score"),
+}
 
 
 class Columns(Objective[ColumnsT]):
@@ -223,7 +225,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
         return MultilabelLoss(self, run.training)
 
     def predictions(self, outputs: Array) -> Array:
-        return expit(outputs)
+        return scipy.special.expit(outputs)
 
 
 class MultilabelLoss(ColumnsLoss):

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
@@ -233,7 +232,7 @@ class Bins:
 
 def chance(log_rates: Array) -> Array:
     """Convert log rates of both strands (..., 2) to the probability of a point, (...)."""
-    return -np.expm1(-np.exp(logsumexp(log_rates, axis=-1)))
+    return -np.expm1(-np.exp(scipy.special.logsumexp(log_rates, axis=-1)))
 
 
 def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float]:
@@ -241,7 +240,7 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
     auprc and auroc are NaN if there is only one label.
     """
-    rate = np.exp(logsumexp(log_rates, axis=-1))
+    rate = np.exp(scipy.special.logsumexp(log_rates, axis=-1))
     loss = float(
         np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate))
     )
@@ -250,9 +249,11 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
 def rank_metrics(scores: Array, labels: NDArray[np.int64]) -> dict[str, float]:
     """Compute auprc and auroc of scores (n,) for labels (n,); NaN if there is only one label."""
+    from sklearn import metrics  # imported here because it takes a second
+
     if len(np.unique(labels)) < 2:
         return {"auprc": float("nan"), "auroc": float("nan")}
     return {
-        "auprc": float(average_precision_score(labels, scores)),
-        "auroc": float(roc_auc_score(labels, scores)),
+        "auprc": float(metrics.average_precision_score(labels, scores)),
+        "auroc": float(metrics.roc_auc_score(labels, scores)),
     }
