@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -81,7 +81,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         return MulticlassLoss(self, run.training, targets)
 
     def predictions(self, outputs: Array) -> Array:
-        return softmax(outputs, axis=-1)
+        return scipy.special.softmax(outputs, axis=-1)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute accuracy, macro_f1 and mcc."""

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from torch import Tensor
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -193,7 +193,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
         return MultilabelLoss(self, run.training)
 
     def predictions(self, outputs: Array) -> Array:
-        return expit(outputs)
+        return scipy.special.expit(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute auroc and auprc, averaged over labels."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
@@ -246,7 +246,7 @@ class Bins:
 
 def chance(log_rates: Array) -> Array:
     """Convert log rates of both strands (..., 2) to the probability of a point, (...)."""
-    return -np.expm1(-np.exp(logsumexp(log_rates, axis=-1)))
+    return -np.expm1(-np.exp(scipy.special.logsumexp(log_rates, axis=-1)))
 
 
 def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float]:
@@ -254,7 +254,7 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
     auprc and auroc are NaN if there is only one label.
     """
-    rate = np.exp(logsumexp(log_rates, axis=-1))
+    rate = np.exp(scipy.special.logsumexp(log_rates, axis=-1))
     loss = float(
         np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate))
     )

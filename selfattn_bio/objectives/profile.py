@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
-from scipy.special import softmax
 from torch import Tensor
 
 from selfattn_bio import config
@@ -276,7 +275,8 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             one, other = halves(counts, np.random.default_rng(start))
             with np.errstate(invalid="ignore"):  # NaN for records without counts
                 distances = [
-                    jensenshannon(*pair, axis=-1) for pair in ((profile, counts), (one, other))
+                    scipy.spatial.distance.jensenshannon(*pair, axis=-1)
+                    for pair in ((profile, counts), (one, other))
                 ]
             logs = terms.log_count.numpy(), np.log1p(counts.sum(-1))
             parts.append(np.stack((loss.of_terms(terms).numpy(), *distances, *logs)))
@@ -403,7 +403,7 @@ def with_bias(outputs: Tensor, bias: Tensor) -> Tensor:
 def expected_counts(outputs: Array) -> Array:
     """Convert outputs (..., S W, 2 T) to the expected counts of each base, (..., S W, T)."""
     logits, log_counts = np.split(np.asarray(outputs, np.float64), 2, axis=-1)
-    return softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
+    return scipy.special.softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
 
 
 def halves(counts: Array, rng: np.random.Generator) -> tuple[Array, Array]:

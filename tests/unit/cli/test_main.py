@@ -201,12 +201,21 @@ def test_allow_module_is_an_option_where_networks_run():
     assert found == of_task | {"score", "scan", "variants"}
 
 
-def test_parser_imports_nothing_heavy():
-    heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
-    code = (
-        "import sys; from selfattn_bio.cli.main import build_parser; build_parser(); "
-        f"print(sorted({heavy} & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (
+            "from selfattn_bio.cli.main import build_parser; build_parser()",
+            "torch pandas sklearn scipy matplotlib numba pyarrow Bio",
+        ),
+        (
+            "import selfattn_bio; selfattn_bio.load",
+            "sklearn scipy.sparse scipy.special scipy.stats matplotlib numba Bio.motifs igraph",
+        ),
+    ],
+)
+def test_start_imports_nothing_heavy(code, heavy):
+    code = f"import sys; {code}; print(sorted({set(heavy.split())} & sys.modules.keys()))"
     assert python("-c", code).strip() == "[]"
 
 
