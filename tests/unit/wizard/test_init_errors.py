@@ -69,7 +69,7 @@ mine --positives a.fa --negatives b.fa --genome a.fa
 mine --positives a.fa --negatives b.fa --points p.bed
     --points needs windows of a genome. Give windows with --sequences WINDOWS.bed and --genome
 mine --sequences a.bed --genome a.fa
-    --genome needs --positives. Or give --tracks or --profile. For labels by score or overlap see
+    --genome needs --positives. Or give --tracks, --profile or --points. For labels by score see
 mine --positives a.bed --genome a.fa --tracks b.bw
     --positives and --tracks cannot be combined. Give --positives
 mine --sequences a.bed --genome g.fa --profile b.bw
