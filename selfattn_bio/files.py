@@ -166,11 +166,8 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
             if foreign
             else f"it lacks {mark!r}, which every {what} folder contains"
         )
-        raise OutputError(
-            f"the folder is not replaced: {reason}",
-            place=str(path),
-            hint="Choose another output, or remove it",
-        )
+        message = f"the folder is not replaced: {reason}"
+        raise OutputError(message, place=str(path), hint="Choose another output, or remove it")
     probe = _temporary_path(path, "tmp")
     try:
         probe.mkdir()

@@ -206,10 +206,8 @@ class Walk:
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
                 slots = keys.slots()
-                query, key = (
-                    self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None],
-                    self.key_tokens[slots][:, None, :],
-                )
+                query = self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None]
+                key = self.key_tokens[slots][:, None, :]
                 allowed = self._allowed(number, batch, length, query, key, keys)
                 yield AttentionTile(number, batch, queries, self.chunk, keys, query, key, allowed)
                 number += 1

@@ -80,11 +80,8 @@ def read_history(path: Path, *columns: str) -> pd.DataFrame:
         message = "the job has no training history"
         raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
     except ValueError as error:
-        raise ModelFolderError(
-            f"the training history is not valid CSV: {error}",
-            place=str(path),
-            hint="Train the job again",
-        ) from error
+        message = f"the training history is not valid CSV: {error}"
+        raise ModelFolderError(message, place=str(path), hint="Train the job again") from error
     numeric = history.select_dtypes("number")
     if history.empty or (missing := sorted({"step", *columns} - set(numeric))):
         what = f"no column {missing[0]!r} of numbers" if len(history) else "no rows"

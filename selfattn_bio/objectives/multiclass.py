@@ -67,11 +67,8 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
                 f"unknown class {invalid.iloc[0]!r} in column {column!r} (known: "
                 f"{', '.join(classes)})"
             )
-            raise CorpusError(
-                message,
-                place=place,
-                hint="List all classes in objective.classes, or move the record to train",
-            )
+            hint = "List all classes in objective.classes, or move the record to train"
+            raise CorpusError(message, place=place, hint=hint)
         return texts.map(index_of).reindex(table.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
 
     def loss(
