@@ -190,11 +190,9 @@ class Walk:
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
         start = self.before * CHUNK
-        return (
-            x.index_select(2, self.order + start)
-            if self.moved
-            else x[:, :, start : start + self.mask.length]
-        )
+        if self.moved:
+            return x.index_select(2, self.order + start)
+        return x[:, :, start : start + self.mask.length]
 
     def _in_slots(self, x: Tensor, start: int, num: int) -> Tensor:
         if self.moved:

@@ -67,11 +67,9 @@ def run_file_of(text: str, path: Path) -> RunFile:
     except (ValueError, RecursionError) as error:
         line = re.search(r"line (\d+)", str(error))
         lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-        hint = (
-            "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
-            if any("\\" in each for each in lines)
-            else ""
-        )
+        hint = ""
+        if any("\\" in each for each in lines):
+            hint = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
         place = f"{path}:{line[1]}" if line else str(path)
         raise RunFileError(
             f"run file is not valid TOML: {error}", place=place, hint=hint

@@ -286,11 +286,9 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
 def _runs_of(path: Path) -> Integers:
     """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
-    return (
-        np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
-        if size
-        else np.zeros((0, 2), np.int64)
-    )
+    if size:
+        return np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
+    return np.zeros((0, 2), np.int64)
 
 
 def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:

@@ -278,11 +278,9 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         f"{provenance.get('num_valid', 0):,} validation records, split {how}. "
         f"Objective: `{run.objective.kind}`.{assembly}{''.join(parents)}"
     )
-    named = (
-        "lists the validation records, but no training records"
-        if "privacy" in provenance
-        else "lists every training and validation record"
-    )
+    named = "lists every training and validation record"
+    if "privacy" in provenance:
+        named = "lists the validation records, but no training records"
     return f"## Training data\n\n{table}\n\n{trained} `seen.parquet` {named}."
 
 

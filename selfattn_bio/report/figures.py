@@ -301,11 +301,9 @@ def position_sentence(motifs: pd.DataFrame | None) -> str:
         int((rows[f"marginal_{test}_q"] < words.SIGNIFICANCE).sum())
         for test in ("position", "strand")
     )
-    rest = (
-        " The others have an effect only together with others, or none."
-        if raising + lowering < len(rows)
-        else ""
-    )
+    rest = ""
+    if raising + lowering < len(rows):
+        rest = " The others have an effect only together with others, or none."
     return (
         f"{kind} that raise the prediction alone, in neutral backgrounds: {raising} of "
         f"{len(rows)}; that lower it: {lowering}. The effect depends on the position for "

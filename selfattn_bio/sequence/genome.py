@@ -221,11 +221,9 @@ def matching_name(name: str, known: Container[str]) -> str | None:
 
     If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
     """
-    return (
-        name
-        if name in known
-        else next((other for other in _other_names(name) if other in known), None)
-    )
+    if name in known:
+        return name
+    return next((other for other in _other_names(name) if other in known), None)
 
 
 def canonical_name(name: str) -> str:

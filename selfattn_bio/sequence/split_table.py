@@ -84,11 +84,9 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-        return (
-            ", ".join(f"{size} {split}" for split, size in sizes.items())
-            if (sizes == 0).any()
-            else ""
-        )
+        if (sizes == 0).any():
+            return ", ".join(f"{size} {split}" for split, size in sizes.items())
+        return ""
     if labels.isna().any():
         hint = "Give each record a label, or none"
         raise CorpusError(
