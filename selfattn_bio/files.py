@@ -244,11 +244,8 @@ def _make_parent(path: Path) -> None:
 
 def _below_a_file(path: Path) -> OutputError:
     file = next((above for above in path.parents if above.exists()), path.parent)
-    return OutputError(
-        f"cannot create {path}, because this is a file",
-        place=str(file),
-        hint="Choose another output",
-    )
+    message = f"cannot create {path}, because this is a file"
+    return OutputError(message, place=str(file), hint="Choose another output")
 
 
 def clear_stale(path: Path) -> None:

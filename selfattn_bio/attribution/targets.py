@@ -124,10 +124,9 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                raise ArgumentError(
-                    f"no output {self.output!r}; the outputs are {_listed(names)}",
-                    hint=did_you_mean(self.output, names).replace("did", "Did", 1),
-                )
+                message = f"no output {self.output!r}; the outputs are {_listed(names)}"
+                hint = did_you_mean(self.output, names).replace("did", "Did", 1)
+                raise ArgumentError(message, hint=hint)
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:

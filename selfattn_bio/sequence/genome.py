@@ -209,11 +209,9 @@ class Genome:
         is_dna = self.alphabet == DNA
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
-        raise GenomeError(
-            f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})",
-            place=str(self.path),
-            hint=f"Did you mean {near[0]!r}?" if near else other,
-        )
+        message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"
+        hint = f"Did you mean {near[0]!r}?" if near else other
+        raise GenomeError(message, place=str(self.path), hint=hint)
 
 
 def matching_name(name: str, known: Container[str]) -> str | None:

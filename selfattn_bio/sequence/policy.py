@@ -231,11 +231,9 @@ class Body:
 
     def _refuse(self, line: int, foreign: bytes, around: bytes) -> None:
         alphabet = self._policy.alphabet
-        raise SequenceFileError(
-            invalid(foreign, f"record {self._record!r}", alphabet),
-            place=at(self._name, line),
-            hint=_hint(around, foreign, alphabet),
-        )
+        message = invalid(foreign, f"record {self._record!r}", alphabet)
+        place = at(self._name, line)
+        raise SequenceFileError(message, place=place, hint=_hint(around, foreign, alphabet))
 
 
 def at(name: str, line: int) -> str:

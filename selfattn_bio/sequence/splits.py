@@ -219,10 +219,8 @@ def split_by_cluster(
             f"{int(sizes.max())} of {len(bundles)} records are in one cluster; raise similarity "
             "(see docs/leakage.md)"
         )
-        raise CorpusError(
-            error.message,
-            hint=f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint,
-        ) from None
+        hint = f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint
+        raise CorpusError(error.message, hint=hint) from None
 
 
 def split_at_random(
