@@ -35,9 +35,7 @@ def import_extra(module: str, extra: str, use: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingPackageError(
-            f"{use} needs the extra {extra} ({error})",
-            hint=f"Install it with {install_command(extra)}",
-        ) from error
+        hint = f"Install it with {install_command(extra)}"
+        raise MissingPackageError(f"{use} needs the extra {extra} ({error})", hint=hint) from error
     finally:
         logging.root.handlers[:] = handlers  # Opacus adds one, which would print messages twice

@@ -171,11 +171,8 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
             if foreign
             else f"it lacks {mark!r}, which every {what} folder contains"
         )
-        raise OutputError(
-            f"the folder is not replaced: {reason}",
-            place=str(path),
-            hint="Choose another output, or remove it",
-        )
+        message = f"the folder is not replaced: {reason}"
+        raise OutputError(message, place=str(path), hint="Choose another output, or remove it")
     probe = _temporary_path(path, "tmp")
     try:
         probe.mkdir()
@@ -274,11 +271,8 @@ def _make_parent(path: Path) -> None:
 
 def _below_a_file(path: Path) -> OutputError:
     file = next((above for above in path.parents if above.exists()), path.parent)
-    return OutputError(
-        f"cannot create {path}, because this is a file",
-        place=str(file),
-        hint="Choose another output",
-    )
+    message = f"cannot create {path}, because this is a file"
+    return OutputError(message, place=str(file), hint="Choose another output")
 
 
 def clear_stale(path: Path) -> None:

@@ -190,11 +190,9 @@ class Walk:
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
         start = self.before * CHUNK
-        return (
-            x.index_select(2, self.order + start)
-            if self.moved
-            else x[:, :, start : start + self.mask.length]
-        )
+        if self.moved:
+            return x.index_select(2, self.order + start)
+        return x[:, :, start : start + self.mask.length]
 
     def _in_slots(self, x: Tensor, start: int, num: int) -> Tensor:
         if self.moved:
@@ -206,10 +204,8 @@ class Walk:
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
                 slots = keys.slots()
-                query, key = (
-                    self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None],
-                    self.key_tokens[slots][:, None, :],
-                )
+                query = self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None]
+                key = self.key_tokens[slots][:, None, :]
                 allowed = self._allowed(number, batch, length, query, key, keys)
                 yield AttentionTile(number, batch, queries, self.chunk, keys, query, key, allowed)
                 number += 1

@@ -57,10 +57,8 @@ class Target:
         if isinstance(target, Target):
             return target
         if target is not None and not isinstance(target, str | int):
-            raise ArgumentError(
-                f"target is {target!r}; it must be one output, by name or index",
-                hint="Call the function once for each output",
-            )
+            message = f"target is {target!r}; it must be one output, by name or index"
+            raise ArgumentError(message, hint="Call the function once for each output")
         return cls(target)
 
     def label(self, scorer: Scorer) -> str:
@@ -126,18 +124,15 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                raise ArgumentError(
-                    f"no output {self.output!r}; the outputs are {_listed(names)}",
-                    hint=did_you_mean(self.output, names).replace("did", "Did", 1),
-                )
+                message = f"no output {self.output!r}; the outputs are {_listed(names)}"
+                hint = did_you_mean(self.output, names).replace("did", "Did", 1)
+                raise ArgumentError(message, hint=hint)
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
             names = output_names(scorer)
-            raise ArgumentError(
-                f"the model has {size} outputs; choose one of {_listed(names)}",
-                hint=f'For example, add target="{names[-1]}"',
-            )
+            message = f"the model has {size} outputs; choose one of {_listed(names)}"
+            raise ArgumentError(message, hint=f'For example, add target="{names[-1]}"')
         if not 0 <= (column := self.output or 0) < size:
             raise ArgumentError(
                 f"no output {column}; the outputs are numbered from 0 to {size - 1}"

@@ -53,17 +53,12 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     folder = Path(folder)
     card = _read_card(folder)
     if card.kind not in BASELINES:
-        raise ModelFolderError(
-            f"unknown baseline {card.kind!r}; known: {', '.join(BASELINES)}",
-            place=str(folder / CARD),
-        )
+        message = f"unknown baseline {card.kind!r}; known: {', '.join(BASELINES)}"
+        raise ModelFolderError(message, place=str(folder / CARD))
     kind = BASELINES[card.kind]
     if card.alphabet not in kind.alphabets:
-        raise ModelFolderError(
-            f"{card.kind} does not read the alphabet {card.alphabet!r}",
-            place=str(folder / CARD),
-            hint=REFIT,
-        )
+        message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
+        raise ModelFolderError(message, place=str(folder / CARD), hint=REFIT)
     policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
     baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
     baseline.calibration = Calibration.of(card.calibration.model_dump())

@@ -197,10 +197,8 @@ class Baseline(ABC):
         train, targets = [train[row] for row in rows.tolist()], np.asarray(targets)[rows]
         self.records = len(train)
         if self.both_strands:
-            train, targets = (
-                [*train, *self._other_strand(train)],
-                np.concatenate([targets, targets]),
-            )
+            train = [*train, *self._other_strand(train)]
+            targets = np.concatenate([targets, targets])
         self._fit(train, targets, self._readings(valid), np.asarray(valid_targets))
         if objective.has_log_odds:
             self.calibration = Calibration.fit(self.logits(valid), valid_targets)

@@ -208,10 +208,8 @@ class BoostedPositions(PairBaseline):
 class GappedKmers(PairBaseline):
     name, title, short_title = "gapped_kmers", "linear model of gapped 8-mers", "gapped 8-mers"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
-    features, learner = (
-        KmerCounts(((8, 1),)),
-        GappedLinear((0.01, 0.03, 0.1, 0.3, 1.0), tolerance=1e-3),
-    )
+    features = KmerCounts(((8, 1),))
+    learner = GappedLinear((0.01, 0.03, 0.1, 0.3, 1.0), tolerance=1e-3)
 
 
 class LengthAlone(PairBaseline):

@@ -406,11 +406,9 @@ class PairedModel(Section):
     ) -> dict[str, Any] | None:
         """Leave out keys that are invalid in this section, so that the output can be read again."""
         unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
-        return (
-            None
-            if section is None
-            else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
-        )
+        if section is None:
+            return None
+        return section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
 
     @property
     def of_partner(self) -> AttentionModel:

@@ -52,11 +52,9 @@ def check_files(task: RunFile, files: Iterable[str | None]) -> None:
             lines = task.path.read_text(encoding="utf-8-sig").splitlines() if task.path else []
             quoted = rf"""["']{re.escape(file)}["']"""
             named = (line for line, text in enumerate(lines, 1) if re.search(quoted, text))
-            raise RunFileError(
-                f"no such file: {file!r}",
-                place=f"{task.path}:{next(named, 1)}" if task.path else "",
-                hint="Correct the path, which is relative to the current folder",
-            )
+            place = f"{task.path}:{next(named, 1)}" if task.path else ""
+            hint = "Correct the path, which is relative to the current folder"
+            raise RunFileError(f"no such file: {file!r}", place=place, hint=hint)
 
 
 def run_file_of(text: str, path: Path) -> RunFile:
@@ -67,11 +65,9 @@ def run_file_of(text: str, path: Path) -> RunFile:
     except (ValueError, RecursionError) as error:
         line = re.search(r"line (\d+)", str(error))
         lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-        hint = (
-            "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
-            if any("\\" in each for each in lines)
-            else ""
-        )
+        hint = ""
+        if any("\\" in each for each in lines):
+            hint = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
         place = f"{path}:{line[1]}" if line else str(path)
         raise RunFileError(
             f"run file is not valid TOML: {error}", place=place, hint=hint

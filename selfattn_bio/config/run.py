@@ -129,11 +129,9 @@ class RunFile(Section):
         if not isinstance(values, dict) or _kind_of(values.get("model")) != "module":
             return values
         section = values.get("interpret", {})
-        return (
-            {**values, "interpret": {"method": {"kind": "saturation"}, **section}}
-            if isinstance(section, dict)
-            else values
-        )
+        if isinstance(section, dict):
+            return {**values, "interpret": {"method": {"kind": "saturation"}, **section}}
+        return values
 
     @field_validator("objective")
     @classmethod

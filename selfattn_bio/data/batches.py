@@ -107,12 +107,11 @@ def laid_windows(corpus: Corpus, rows: Integers, size: int, least: int) -> Laid:
         if len(row) >= least and not is_unknown(row, corpus.alphabet)
     ]
     if not kept:
-        raise CorpusError(
+        message = (
             f"the {len(letters):,} windows of {size:,} {corpus.alphabet.unit} read for a split "
-            f"contain only {corpus.alphabet.unknown} or are too short",
-            place=str(corpus.path),
-            hint="Add another record to this split",
+            f"contain only {corpus.alphabet.unknown} or are too short"
         )
+        raise CorpusError(message, place=str(corpus.path), hint="Add another record to this split")
     return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
 
 

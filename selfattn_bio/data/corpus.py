@@ -117,11 +117,8 @@ class Corpus:
             If the records have no partners.
         """
         if self.partner is None:
-            raise CorpusError(
-                "the corpus has no partners",
-                place=str(self.path),
-                hint="Ingest with [partner] in the run file",
-            )
+            hint = "Ingest with [partner] in the run file"
+            raise CorpusError("the corpus has no partners", place=str(self.path), hint=hint)
         return self.partner.letters(int(self._partners[i]))
 
     def window(self, i: int, start: int, end: int) -> NDArray[np.uint8]:
@@ -243,11 +240,8 @@ class Corpus:
         }
         for key, value in found.items():
             if value != (expected := summary.get(key)):
-                raise CorpusError(
-                    f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}",
-                    place=str(path),
-                    hint=AGAIN,
-                )
+                message = f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}"
+                raise CorpusError(message, place=str(path), hint=AGAIN)
         _check_intervals(path / RECORDS, records, (path / LETTERS).stat().st_size)
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
@@ -261,12 +255,11 @@ def _check_intervals(path: Path, records: pd.DataFrame, num_letters: int) -> Non
     inside &= length <= num_letters - offset.where(inside, 0)
     if not inside.all():
         row = records[~inside].iloc[0]
-        raise CorpusError(
+        message = (
             f"the table of records was altered: record {row['id']!r} has offset {row['offset']} "
-            f"and length {row['length']}, but there are {num_letters:,} letters",
-            place=str(path),
-            hint=AGAIN,
+            f"and length {row['length']}, but there are {num_letters:,} letters"
         )
+        raise CorpusError(message, place=str(path), hint=AGAIN)
 
 
 def _check_letters(path: Path, records: pd.DataFrame) -> None:
@@ -283,22 +276,19 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 for at in range(PIECE, length, PIECE):
                     digest.update(file.read(min(length - at, PIECE)))
                 if (found := digest.hexdigest()) != expected:
-                    raise CorpusError(
+                    message = (
                         f"the sequence of record {name!r} was altered: its SHA-256 is "
-                        f"{found[:12]}, but {expected[:12]} in {RECORDS}",
-                        place=str(path),
-                        hint=AGAIN,
+                        f"{found[:12]}, but {expected[:12]} in {RECORDS}"
                     )
+                    raise CorpusError(message, place=str(path), hint=AGAIN)
 
 
 def _runs_of(path: Path) -> Integers:
     """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
-    return (
-        np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
-        if size
-        else np.zeros((0, 2), np.int64)
-    )
+    if size:
+        return np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
+    return np.zeros((0, 2), np.int64)
 
 
 def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:

@@ -214,11 +214,8 @@ def _check(corpus: Corpus, run: RunFile) -> None:
         wanted |= {"low": run.partner.low, "high": run.partner.high}
     for what, value in wanted.items():
         if found[what] != value:
-            raise CorpusError(
-                f"the partners have {what} {found[what]}, but the run file has {value}",
-                place=place,
-                hint=hint,
-            )
+            message = f"the partners have {what} {found[what]}, but the run file has {value}"
+            raise CorpusError(message, place=place, hint=hint)
     lengths = corpus.partner.records["length"]
     if lengths.min() < run.partner.k:
         short = corpus.partner.records["id"].iloc[int(lengths.argmin())]

@@ -102,19 +102,15 @@ class TrackOf:
             If the file is missing or malformed, or an array does not have the length of its record.
         """
         self.counts.clear()
-        scale, numbers_of = (
-            Scale(self.section.low, self.section.high),
-            open_numbers(self.section.path),
-        )
+        scale = Scale(self.section.low, self.section.high)
+        numbers_of = open_numbers(self.section.path)
         for row in self.of.itertuples():
             numbers = numbers_of(row)
             if numbers is None:
                 continue
             if numbers.shape != (row.length,):
-                raise IntervalError(
-                    f"{len(numbers)} values for record {row.id!r} of length {row.length}",
-                    place=self.section.path,
-                )
+                message = f"{len(numbers)} values for record {row.id!r} of length {row.length}"
+                raise IntervalError(message, place=self.section.path)
             known = numbers[~np.isnan(numbers)]
             self.counts["positions without a value"] += len(numbers) - len(known)
             self.counts[f"values outside {scale.low:g} to {scale.high:g}, clipped"] += int(

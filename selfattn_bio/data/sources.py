@@ -176,11 +176,8 @@ def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
         more = f", like {len(both) - 1} more" if len(both) > 1 else ""
         window = f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']})"
         hint = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
-        raise IntervalError(
-            f"window {window} is both a positive and a negative{more}",
-            place=f"{first['path']}:{first['line']}",
-            hint=hint,
-        )
+        message = f"window {window} is both a positive and a negative{more}"
+        raise IntervalError(message, place=f"{first['path']}:{first['line']}", hint=hint)
 
 
 def _genome_of(data: config.Data) -> Genome:

@@ -80,11 +80,8 @@ def read_history(path: Path, *columns: str) -> pd.DataFrame:
         message = "the job has no training history"
         raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
     except ValueError as error:
-        raise ModelFolderError(
-            f"the training history is not valid CSV: {error}",
-            place=str(path),
-            hint="Train the job again",
-        ) from error
+        message = f"the training history is not valid CSV: {error}"
+        raise ModelFolderError(message, place=str(path), hint="Train the job again") from error
     numeric = history.select_dtypes("number")
     if history.empty or (missing := sorted({"step", *columns} - set(numeric))):
         what = f"no column {missing[0]!r} of numbers" if len(history) else "no rows"
@@ -281,11 +278,9 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         f"{provenance.get('num_valid', 0):,} validation records, split {how}. "
         f"Objective: `{run.objective.kind}`.{assembly}{''.join(parents)}"
     )
-    named = (
-        "lists the validation records, but no training records"
-        if "privacy" in provenance
-        else "lists every training and validation record"
-    )
+    named = "lists every training and validation record"
+    if "privacy" in provenance:
+        named = "lists the validation records, but no training records"
     return f"## Training data\n\n{table}\n\n{trained} `seen.parquet` {named}."
 
 

@@ -91,11 +91,8 @@ def groups_of(
         message = (
             f"column {by!r} has {number:,} different values, but there may be at most {MOST} groups"
         )
-        raise CorpusError(
-            message,
-            place=str(corpus.path),
-            hint="Choose a column with fewer values, or merge some of them",
-        )
+        hint = "Choose a column with fewer values, or merge some of them"
+        raise CorpusError(message, place=str(corpus.path), hint=hint)
     return found
 
 

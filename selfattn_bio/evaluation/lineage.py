@@ -139,11 +139,9 @@ def seen_table(
     intervals = records[LOCUS].reset_index(drop=True)
     keys = record_keys(letters, alphabet, partners)
     own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
-    return (
-        own
-        if parents_saw is None
-        else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
-    )
+    if parents_saw is None:
+        return own
+    return pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
 
 
 def keys_of_seen(folder: Path) -> set[str]:

@@ -77,10 +77,7 @@ class Classifier:
 
     @classmethod
     def of_logits(
-        cls,
-        role: Role,
-        logits: dict[str, NDArray[np.float64]],
-        calibration: Calibration,
+        cls, role: Role, logits: dict[str, NDArray[np.float64]], calibration: Calibration
     ) -> Classifier:
         """Create a classifier from logits.
 

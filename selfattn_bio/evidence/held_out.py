@@ -127,10 +127,8 @@ def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) 
     targets = given if targets is None else targets
     if isinstance(targets, pd.DataFrame):
         if absent := [column for column in columns if column not in targets]:
-            raise ArgumentError(
-                f"the table has no column {absent[0]!r}, the target of the model",
-                hint="Add it, or pass the targets of the sequences",
-            )
+            message = f"the table has no column {absent[0]!r}, the target of the model"
+            raise ArgumentError(message, hint="Add it, or pass the targets of the sequences")
         table = targets[columns].reset_index(drop=True)
     elif len(columns) > 1:
         raise ArgumentError(f"pass a table of targets with the columns {', '.join(columns)}")

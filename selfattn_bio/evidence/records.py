@@ -193,10 +193,9 @@ def held_out_records(
         If there are none.
     """
     if not len(truth):
-        raise ArgumentError(
-            f"no held-out record has a known target of output {output.name!r}",
-            hint="Add targets, or leave the output out of [interpret] targets",
-        )
+        message = f"no held-out record has a known target of output {output.name!r}"
+        hint = "Add targets, or leave the output out of [interpret] targets"
+        raise ArgumentError(message, hint=hint)
     kind = MeasuredRecords if isinstance(output, NumberOutput) else LabelledRecords
     return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input)
 

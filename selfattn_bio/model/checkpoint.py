@@ -362,12 +362,11 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
             message = (
                 f"the model was trained on another {what} ({there[:12]}, this one is {here[:12]})"
             )
-            raise ModelFolderError(
-                message,
-                place=str(folder),
-                hint="Use the model, corpus and split of one task. If they are, train the model "
-                "again: it may have seen these test records",
+            hint = (
+                "Use the model, corpus and split of one task. If they are, train the model "
+                "again: it may have seen these test records"
             )
+            raise ModelFolderError(message, place=str(folder), hint=hint)
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

@@ -26,12 +26,7 @@ from selfattn_bio.sequence.kmers import PAD
 class AttentionBody(nn.Module):
     """Apply stem, encoder and head."""
 
-    def __init__(
-        self,
-        section: config.AttentionModel,
-        num_outputs: int,
-        objective: Any,
-    ) -> None:
+    def __init__(self, section: config.AttentionModel, num_outputs: int, objective: Any) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = build_encoder(section)

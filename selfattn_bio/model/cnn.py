@@ -90,12 +90,7 @@ class Dilated(nn.Module):
     Kelley et al. 2018.
     """
 
-    def __init__(
-        self,
-        section: config.DilatedModel,
-        num_outputs: int,
-        objective: Any,
-    ) -> None:
+    def __init__(self, section: config.DilatedModel, num_outputs: int, objective: Any) -> None:
         super().__init__()
         dim, kernel = section.embed_dim, section.kernel
         self.stem = build_stem(section.stem, dim, section.dropout)

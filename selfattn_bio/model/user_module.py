@@ -81,11 +81,8 @@ def search_folder_of(task: RunFile) -> None:
             continue
         _search(folder)
         if (found := source_of(name)) != own:
-            raise RunFileError(
-                f"module {module!r} is {found}, not the file next to the run file",
-                place=str(task.path),
-                hint="Rename one of them",
-            )
+            message = f"module {module!r} is {found}, not the file next to the run file"
+            raise RunFileError(message, place=str(task.path), hint="Rename one of them")
 
 
 def _place_of(task: RunFile, name: str) -> str:
@@ -142,12 +139,11 @@ def source_of(name: str, place: str = "") -> Path:
         except ValueError:  # __main__
             spec = None
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        raise RunFileError(
-            f"there is no module {module!r}",
-            place=place,
-            hint=f"Run in the folder of {module.replace('.', '/')}.py, put it next to the run "
-            "file, or add its folder to PYTHONPATH",
+        hint = (
+            f"Run in the folder of {module.replace('.', '/')}.py, put it next to the run "
+            "file, or add its folder to PYTHONPATH"
         )
+        raise RunFileError(f"there is no module {module!r}", place=place, hint=hint)
     return Path(spec.origin).resolve()
 
 
@@ -181,11 +177,9 @@ def build_module(
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        raise RunFileError(
-            f"{section.module!r} cannot be called with {', '.join(arguments)}: {error}",
-            place=place,
-            hint="Change its parameters, or [model] settings",
-        ) from None
+        message = f"{section.module!r} cannot be called with {', '.join(arguments)}: {error}"
+        hint = "Change its parameters, or [model] settings"
+        raise RunFileError(message, place=place, hint=hint) from None
     with _errors_of(repr(section.module), source):
         module = function(**arguments)
     if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
@@ -279,11 +273,8 @@ def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
         hint = "Correct the code, or [model] settings"
         if isinstance(error, ImportError):
             hint = "Install the missing package, or correct the import"
-        raise UserModuleError(
-            f"{name} failed with {type(error).__name__}{text and f': {text}'}",
-            place=_line_of(error, source),
-            hint=hint,
-        ) from error
+        message = f"{name} failed with {type(error).__name__}{text and f': {text}'}"
+        raise UserModuleError(message, place=_line_of(error, source), hint=hint) from error
 
 
 def _line_of(error: Exception, source: Path | None) -> str:

@@ -52,10 +52,8 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     if not name.startswith(SHIPPED):
         return read_motifs(name, alphabet)
     if name not in MOTIF_DATABASES:
-        raise DatabaseError(
-            f"unknown motif database {name!r}",
-            hint=f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file",
-        )
+        hint = f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file"
+        raise DatabaseError(f"unknown motif database {name!r}", hint=hint)
     return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
@@ -102,10 +100,8 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     if alphabet == PROTEIN and first.startswith(RESIDUES):
         return read_residues(path)
     formats = "MEME, ELM or PROSITE" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
-    raise DatabaseError(
-        f"not a motif database in {formats} format: it starts with {first[:40]!r}",
-        place=f"{path}:1",
-    )
+    message = f"not a motif database in {formats} format: it starts with {first[:40]!r}"
+    raise DatabaseError(message, place=f"{path}:1")
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
@@ -175,11 +171,8 @@ def database_lines(path: Path, format_name: str) -> list[str]:
         If the file does not exist, cannot be read, or is not text.
     """
     if not path.exists():
-        raise DatabaseError(
-            "motif database not found",
-            place=str(path),
-            hint=f"Give the path of a {format_name} file",
-        )
+        message = "motif database not found"
+        raise DatabaseError(message, place=str(path), hint=f"Give the path of a {format_name} file")
     try:
         with open_uncompressed(path, DatabaseError) as file:
             return file.read().decode().splitlines()
@@ -263,10 +256,8 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
         line = lines[at]
         at += 1
         if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
-            raise DatabaseError(
-                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}",
-                place=f"{path}:{at}",
-            )
+            message = f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}"
+            raise DatabaseError(message, place=f"{path}:{at}")
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 raise DatabaseError(
@@ -313,10 +304,8 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
             )
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
-        raise DatabaseError(
-            f"the motif has {len(rows)} row{'s' * (len(rows) != 1)} instead of {width} (w=)",
-            place=f"{path}:{at}",
-        )
+        message = f"the motif has {len(rows)} row{'s' * (len(rows) != 1)} instead of {width} (w=)"
+        raise DatabaseError(message, place=f"{path}:{at}")
     return np.array(rows) / np.sum(rows, axis=1, keepdims=True)
 
 

@@ -69,10 +69,8 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
         if not sum(len(points.at) for points in targets):
-            raise CorpusError(
-                f"no record of the {SPLIT_NAMES[split]} split contains a point",
-                place=self.section.points,
-            )
+            message = f"no record of the {SPLIT_NAMES[split]} split contains a point"
+            raise CorpusError(message, place=self.section.points)
 
     def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
         check_judged(targets, self.section.bin, split, place)

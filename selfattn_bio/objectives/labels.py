@@ -64,10 +64,8 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
                     place=place,
                 )
             if len(found[row]) != length:
-                raise CorpusError(
-                    f"record {name!r} has {length} positions, but labels for {len(text)}",
-                    place=place,
-                )
+                message = f"record {name!r} has {length} positions, but labels for {len(text)}"
+                raise CorpusError(message, place=place)
         return found
 
     @property

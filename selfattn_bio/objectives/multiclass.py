@@ -68,11 +68,8 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
                 f"unknown class {table[column].iloc[row]!r} in column {column!r} of record "
                 f"{records['id'].iloc[row]!r} (known: {', '.join(classes)})"
             )
-            raise CorpusError(
-                message,
-                place=place,
-                hint="List all classes in objective.classes, or move the record to train",
-            )
+            hint = "List all classes in objective.classes, or move the record to train"
+            raise CorpusError(message, place=place, hint=hint)
         return texts.map(index_of).reindex(table.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
 
     def loss(

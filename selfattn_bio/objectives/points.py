@@ -157,11 +157,8 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
             f"records of the {SPLIT_NAMES[split]} split do not begin at multiples of the bin size "
             f"({size} bp, counted from 0): {len(shifted)}, such as {shifted[0]}"
         )
-        raise CorpusError(
-            message,
-            place=place,
-            hint="Cut windows at multiples of the bin size, or change objective.bin",
-        )
+        hint = "Cut windows at multiples of the bin size, or change objective.bin"
+        raise CorpusError(message, place=place, hint=hint)
     has_point = np.concatenate([each.labels(size).any(axis=1) for each in points])
     if len(set(has_point)) < 2:
         message = (

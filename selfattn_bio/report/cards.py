@@ -231,11 +231,9 @@ def window_name(row: Mapping[Any, Any]) -> str:
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one position"
-    return (
-        f"{-start:.0f} to {abs(end):.0f} positions before the end"
-        if start < 0
-        else f"positions {start + 1:.0f} to {end:.0f}"
-    )
+    if start < 0:
+        return f"{-start:.0f} to {abs(end):.0f} positions before the end"
+    return f"positions {start + 1:.0f} to {end:.0f}"
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

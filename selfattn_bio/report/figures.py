@@ -295,19 +295,15 @@ def position_sentence(motifs: pd.DataFrame | None) -> str:
     rows = motifs[(motifs["verdict"] == "supported") | (kind == "Motifs")].dropna(subset="marginal")
     if rows.empty:
         return ""
-    raising, lowering = (
-        int((rows["marginal_low"] > 0).sum()),
-        int((rows["marginal_high"] < 0).sum()),
-    )
+    raising = int((rows["marginal_low"] > 0).sum())
+    lowering = int((rows["marginal_high"] < 0).sum())
     by_position, by_strand = (
         int((rows[f"marginal_{test}_q"] < words.SIGNIFICANCE).sum())
         for test in ("position", "strand")
     )
-    rest = (
-        " The others have an effect only together with others, or none."
-        if raising + lowering < len(rows)
-        else ""
-    )
+    rest = ""
+    if raising + lowering < len(rows):
+        rest = " The others have an effect only together with others, or none."
     return (
         f"{kind} that raise the prediction alone, in neutral backgrounds: {raising} of "
         f"{len(rows)}; that lower it: {lowering}. The effect depends on the position for "

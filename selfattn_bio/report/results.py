@@ -163,11 +163,9 @@ def _check_sources(
         found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
         for what, of_present in present.items():
             if found[what] != of_present:
-                raise ResultsError(
-                    f"this is the result of another {what}",
-                    place=str(getattr(layout, name)),
-                    hint=f"Run `{study.command(layout, name)}` again",
-                )
+                message = f"this is the result of another {what}"
+                hint = f"Run `{study.command(layout, name)}` again"
+                raise ResultsError(message, place=str(getattr(layout, name)), hint=hint)
 
 
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:

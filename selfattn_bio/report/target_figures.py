@@ -100,10 +100,7 @@ def _most_frequent(
 
 
 def _curves(
-    tested: Tested,
-    predicted: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    names: list[str],
+    tested: Tested, predicted: NDArray[np.float64], truth: NDArray[np.int64], names: list[str]
 ) -> list[Drawing]:
     """Draw ROC and precision-recall curves, each class against all others."""
     known = truth != UNKNOWN
@@ -257,10 +254,7 @@ def _accuracy_along(truth: pd.Series, calls: pd.Series) -> NDArray[np.float64]:
 
 
 def by_output(
-    tested: Tested,
-    metric: str,
-    what: str,
-    chance: dict[str, float | None] | None = None,
+    tested: Tested, metric: str, what: str, chance: dict[str, float | None] | None = None
 ) -> Drawing:
     """Draw a metric of each class, label or column with intervals, best first."""
     model, title = tested.outputs("model"), title_of(metric)

@@ -168,9 +168,7 @@ def baseline_sentence(
 
 
 def network_sentence(
-    metrics: Mapping[str, Any],
-    objective: Objective[Any] | type[Objective[Any]],
-    split: str,
+    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]], split: str
 ) -> Sentence:
     """Compare the network of the model with the best one of its variants, on a split.
 

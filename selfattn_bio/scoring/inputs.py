@@ -187,10 +187,8 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
-                raise SequenceFileError(
-                    f"the interval has {end - start} bp, but the model needs at least {k}",
-                    place=f"{file}:{line}",
-                )
+                message = f"the interval has {end - start} bp, but the model needs at least {k}"
+                raise SequenceFileError(message, place=f"{file}:{line}")
             yield Input(
                 id_of(chrom, start, end, strand),
                 genome.fetch(chrom, start, end, strand),

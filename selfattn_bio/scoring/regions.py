@@ -56,10 +56,8 @@ def parse_region(text: str, genome: Genome) -> Region:
     if start >= end:
         raise GenomeError(f"region {text}: the first position is after the last")
     if not 0 <= start < end <= length:
-        raise GenomeError(
-            f"region {text} is not within {chrom}:1-{length} (1-based, both ends included)",
-            place=str(genome.path),
-        )
+        message = f"region {text} is not within {chrom}:1-{length} (1-based, both ends included)"
+        raise GenomeError(message, place=str(genome.path))
     return Region(chrom, start, end)
 
 

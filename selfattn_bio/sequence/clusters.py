@@ -213,11 +213,9 @@ class _Shared:
             product = (ours[start:stop] @ theirs).tocoo()
             # Drop pairs that share only the k-mer or two expected by chance
             some = product.data >= least
-            first, second, shared = (
-                left[start:stop][product.coords[0][some]],
-                right[product.coords[1][some]],
-                product.data[some],
-            )
+            first = left[start:stop][product.coords[0][some]]
+            second = right[product.coords[1][some]]
+            shared = product.data[some]
             possible = shared + np.minimum(
                 self.repeats[first], self.repeats[second]
             ) >= self.needed(first, second)
@@ -321,10 +319,8 @@ def mmseqs_clusters(
     program = shutil.which("mmseqs")
     if program is None:
         hint = 'Install MMseqs2, or set method = "kmers"'
-        raise RunFileError(
-            "program mmseqs not found in PATH, but the run file has split.method 'mmseqs2'",
-            hint=hint,
-        )
+        message = "program mmseqs not found in PATH, but the run file has split.method 'mmseqs2'"
+        raise RunFileError(message, hint=hint)
     version = subprocess.run(
         [program, "version"], capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -74,10 +74,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _fail(
-            f"cannot read the genome or its index: {error.strerror or error}",
-            error.filename or path,
-        )
+        message = f"cannot read the genome or its index: {error.strerror or error}"
+        _fail(message, error.filename or path)
 
 
 def _check_head(path: Path) -> bool:
@@ -212,17 +210,11 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
             _fail(f"invalid {printable(foreign)} in a sequence line", place)
         elif letters and (ended or (width and len(letters) > width)):
             before = "a shorter line" if ended else f"a line of {width}"
-            _fail(
-                f"unequal line lengths in a record: {len(letters)} bases after {before}",
-                place,
-                "Wrap the lines again, e.g. seqtk seq -l 60 old.fa > new.fa",
-            )
+            message = f"unequal line lengths in a record: {len(letters)} bases after {before}"
+            _fail(message, place, "Wrap the lines again, e.g. seqtk seq -l 60 old.fa > new.fa")
         elif width and line[len(letters) :] not in (line_end, b""):
-            _fail(
-                "the record mixes LF and CRLF line ends",
-                place,
-                "Convert it, e.g. tr -d '\\r' < old.fa > new.fa",
-            )
+            message = "the record mixes LF and CRLF line ends"
+            _fail(message, place, "Convert it, e.g. tr -d '\\r' < old.fa > new.fa")
         else:
             ended = width > 0 or not letters  # shorter than the first line, or blank
             width, line_end = width or len(letters), line_end if width else line[len(letters) :]
@@ -234,26 +226,17 @@ def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -
     name = header.split(maxsplit=1)[0] if header[:1].strip() else b""
     shown = repr(name.decode("utf-8", "replace"))
     if b"\r" in header:
-        _fail(
-            "lines end in CR (expected LF or CRLF)",
-            place,
-            "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa",
-        )
+        message = "lines end in CR (expected LF or CRLF)"
+        _fail(message, place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
     if not name:
         _fail(f"no chromosome name after '>' in {'>' + header.decode('utf-8', 'replace')!r}", place)
     if name in seen:
-        _fail(
-            f"duplicate chromosome name {shown} (first in line {seen[name]})",
-            place,
-            "Rename or remove one",
-        )
+        message = f"duplicate chromosome name {shown} (first in line {seen[name]})"
+        _fail(message, place, "Rename or remove one")
     seen[name] = number
 
 
 def _no_sequence(path: Path, seen: dict[bytes, int]) -> NoReturn:
     name, number = list(seen.items())[-1]
-    _fail(
-        f"chromosome {name.decode('utf-8', 'replace')!r} has no sequence",
-        f"{path}:{number}",
-        "Remove the header or add its sequence",
-    )
+    message = f"chromosome {name.decode('utf-8', 'replace')!r} has no sequence"
+    _fail(message, f"{path}:{number}", "Remove the header or add its sequence")

@@ -169,10 +169,8 @@ class Genome:
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
-            raise GenomeError(
-                f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)",
-                place=str(self.path),
-            )
+            message = f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)"
+            raise GenomeError(message, place=str(self.path))
         return chrom, end
 
     def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
@@ -190,11 +188,9 @@ class Genome:
         try:
             return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
         except (OSError, ValueError) as error:  # the message of htslib gives no reason
-            raise GenomeError(
-                f"cannot read [{start}, {end}) of {chrom}; the file is damaged or has changed",
-                place=str(self.path),
-                hint="Download or copy it again",
-            ) from error
+            message = f"cannot read [{start}, {end}) of {chrom}; the file is damaged or has changed"
+            hint = "Download or copy it again"
+            raise GenomeError(message, place=str(self.path), hint=hint) from error
 
     def _open(self) -> pysam.FastaFile:
         # A handle that is open before a fork shares its file position with the new process
@@ -213,11 +209,9 @@ class Genome:
         is_dna = self.alphabet == DNA
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
-        raise GenomeError(
-            f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})",
-            place=str(self.path),
-            hint=f"Did you mean {near[0]!r}?" if near else other,
-        )
+        message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"
+        hint = f"Did you mean {near[0]!r}?" if near else other
+        raise GenomeError(message, place=str(self.path), hint=hint)
 
 
 def matching_name(name: str, known: Container[str]) -> str | None:
@@ -225,11 +219,9 @@ def matching_name(name: str, known: Container[str]) -> str | None:
 
     If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
     """
-    return (
-        name
-        if name in known
-        else next((other for other in _other_names(name) if other in known), None)
-    )
+    if name in known:
+        return name
+    return next((other for other in _other_names(name) if other in known), None)
 
 
 def canonical_name(name: str) -> str:

@@ -232,11 +232,8 @@ def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature:
     if not rows:
         _fail("no intervals in the file", str(path))
     if not feature and len(types) > 1:
-        _fail(
-            f"the file has several types of lines: {found}",
-            str(path),
-            'Choose one, e.g. feature = "gene"',
-        )
+        message = f"the file has several types of lines: {found}"
+        _fail(message, str(path), 'Choose one, e.g. feature = "gene"')
 
 
 def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Integers:

@@ -88,11 +88,9 @@ def kmers(
     base, k, length = settings.num_classes, settings.k, len(codes)
     bad = np.concatenate([codes < 0, np.ones(k - 1, bool)])
     codes = np.concatenate([codes, np.zeros(k - 1, np.int64)])
-    number, reverse, hit = (
-        np.zeros(length, np.int64),
-        np.zeros(length, np.int64),
-        np.zeros(length, bool),
-    )
+    number = np.zeros(length, np.int64)
+    reverse = np.zeros(length, np.int64)
+    hit = np.zeros(length, bool)
     both = settings.canonical if canonical is None else canonical
     for i in range(k):
         letter = codes[i : i + length]

@@ -117,10 +117,8 @@ class KmerTokenizer:
             raise ValueError(f"codes have shape {codes.shape} (expected (B, L))")
         num_rows, length = codes.shape
         tokens = np.empty((num_rows, self.num_tokens(length)), np.int32)
-        rows, width = (
-            max(1, TOKENS_AT_ONCE // max(1, length)),
-            TOKENS_AT_ONCE // self.stride * self.stride,
-        )
+        rows = max(1, TOKENS_AT_ONCE // max(1, length))
+        width = TOKENS_AT_ONCE // self.stride * self.stride
         for row in range(0, num_rows, rows):
             for start in range(0, length - self.k + 1, width):
                 part = codes[row : row + rows, start : start + width + self.k - 1]

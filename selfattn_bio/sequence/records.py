@@ -238,10 +238,8 @@ class ReaderState:
         try:
             text = header.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise_sequence_error(
-                f"invalid {printable(header[error.start])} in the header (expected UTF-8)",
-                at(self.name, line),
-            )
+            message = f"invalid {printable(header[error.start])} in the header (expected UTF-8)"
+            raise_sequence_error(message, at(self.name, line))
         if "\r" in text:
             hint = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
             raise_sequence_error("lines end in CR (expected LF or CRLF)", at(self.name, line), hint)
@@ -255,10 +253,8 @@ class ReaderState:
         values |= self.matched(text, line, f"header {mark + text!r}")
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
-                raise_sequence_error(
-                    f"no label in the header {mark + text!r} (expected {fields.label}=...)",
-                    at(self.name, line),
-                )
+                message = f"no label in the header {mark + text!r} (expected {fields.label}=...)"
+                raise_sequence_error(message, at(self.name, line))
             values[fields.label] = attribute[1]
         return values
 
@@ -301,11 +297,8 @@ def _label(text: str | None, fields: Fields, place: str) -> int:
     if fields.positive:
         return int(text in fields.positive)
     if text not in ("0", "1"):
-        raise_sequence_error(
-            f"label {text!r} in {fields.label!r} is neither 1 nor 0",
-            place,
-            f'Name the positive labels, e.g. positive = "{text}" in [data]',
-        )
+        hint = f'Name the positive labels, e.g. positive = "{text}" in [data]'
+        raise_sequence_error(f"label {text!r} in {fields.label!r} is neither 1 nor 0", place, hint)
     return int(text)
 
 
@@ -323,9 +316,6 @@ def _location(
             f"{'end without start' if start is None else 'start without end'}{where}", place
         )
     if start is not None and end is not None and end - start != length:
-        raise_sequence_error(
-            f"end - start{where} is {end - start}, but the sequence has length {length}",
-            place,
-            "Coordinates are 0-based half-open",
-        )
+        message = f"end - start{where} is {end - start}, but the sequence has length {length}"
+        raise_sequence_error(message, place, "Coordinates are 0-based half-open")
     return found.get("chrom"), start, end, found.get("strand"), found.get("group")

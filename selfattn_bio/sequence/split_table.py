@@ -51,10 +51,8 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         ) from None
     for line, split in enumerate(splits, start=2):
         if split not in (*SPLITS, DROPPED):
-            raise CorpusError(
-                f"unknown split {split!r} (expected train, valid, test or dropped)",
-                place=f"{path}:{line}",
-            )
+            message = f"unknown split {split!r} (expected train, valid, test or dropped)"
+            raise CorpusError(message, place=f"{path}:{line}")
     if named != (expected := list(ids)):
         pairs = enumerate(zip_longest(named, expected, fillvalue="none"), start=1)
         number, (there, wanted) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
@@ -77,10 +75,8 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """
     if lacking := lacking_records(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
-        raise CorpusError(
-            f"train, valid and test need records{of_both}: {lacking}",
-            hint="Add records or change [split]",
-        )
+        message = f"train, valid and test need records{of_both}: {lacking}"
+        raise CorpusError(message, hint="Add records or change [split]")
     return table
 
 
@@ -88,11 +84,9 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-        return (
-            ", ".join(f"{size} {split}" for split, size in sizes.items())
-            if (sizes == 0).any()
-            else ""
-        )
+        if (sizes == 0).any():
+            return ", ".join(f"{size} {split}" for split, size in sizes.items())
+        return ""
     if labels.isna().any():
         hint = "Give each record a label, or none"
         raise CorpusError(

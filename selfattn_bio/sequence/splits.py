@@ -90,10 +90,8 @@ def split_by_region(
     """
     chrom, start, end = (_given(records, column) for column in LOCUS)
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(canonical_name)
-    assigned, reasons = (
-        pd.Series("train", index=records.index),
-        pd.Series("in no region", index=records.index),
-    )
+    assigned = pd.Series("train", index=records.index)
+    reasons = pd.Series("in no region", index=records.index)
     for split, regions in (("valid", valid), ("test", test)):
         for name, first, last in regions:
             region = f"{name}:{first}-{last}"
@@ -221,10 +219,8 @@ def split_by_cluster(
             f"{int(sizes.max())} of {len(bundles)} records are in one cluster; raise similarity "
             "(see docs/leakage.md)"
         )
-        raise CorpusError(
-            error.message,
-            hint=f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint,
-        ) from None
+        hint = f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint
+        raise CorpusError(error.message, hint=hint) from None
 
 
 def split_at_random(

@@ -159,8 +159,5 @@ def check_names(names: Iterable[object], place: str) -> None:
     """
     for number, name in enumerate(map(str, names), start=1):
         if found := control_in(name):
-            raise SequenceFileError(
-                f"{found} in the name of column {number}, {name[:SHOWN]!r}",
-                place=place,
-                hint="Rename the column",
-            )
+            message = f"{found} in the name of column {number}, {name[:SHOWN]!r}"
+            raise SequenceFileError(message, place=place, hint="Rename the column")

@@ -138,11 +138,8 @@ def track_of(
     absent = windows[~windows["chrom"].isin(found.names)]
     if track.lengths and missing is None and len(absent):
         row = absent.iloc[0]
-        _fail(
-            f"the track has no chromosome {row['chrom']!r} ({row['path']}:{row['line']})",
-            path,
-            "Remove its intervals, or set missing = 0 if it has no signal",
-        )
+        message = f"the track has no chromosome {row['chrom']!r} ({row['path']}:{row['line']})"
+        _fail(message, path, "Remove its intervals, or set missing = 0 if it has no signal")
     return found
 
 
@@ -231,11 +228,8 @@ class BigWig:
             self._file = pyBigWig.open(str(path))
             self.lengths: dict[str, int] = self._file.chroms()
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
-            _fail(
-                f"damaged bigWig file: {str(error) or type(error).__name__}",
-                path,
-                "Download or copy it again",
-            )
+            message = f"damaged bigWig file: {str(error) or type(error).__name__}"
+            _fail(message, path, "Download or copy it again")
         self.names = list(self.lengths)
 
     def values(self, chrom: str, start: int, end: int) -> Values:
@@ -248,11 +242,8 @@ class BigWig:
                     chrom, first, last, numpy=True
                 )
             except RuntimeError as error:
-                _fail(
-                    f"damaged bigWig file: {error} at {chrom}:{first}-{last}",
-                    self.path,
-                    "Download or copy it again",
-                )
+                message = f"damaged bigWig file: {error} at {chrom}:{first}-{last}"
+                _fail(message, self.path, "Download or copy it again")
         return found
 
 

@@ -132,11 +132,8 @@ class VcfFile:
         except GenomeError as error:
             raise VariantFileError(error.message, place=place, hint=error.hint) from None
         if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
-            _fail(
-                f"REF ends at {end}, beyond the end of {chrom} ({length} bp)",
-                place,
-                "Is it the same assembly?",
-            )
+            message = f"REF ends at {end}, beyond the end of {chrom} ({length} bp)"
+            _fail(message, place, "Is it the same assembly?")
         return VcfVariant(
             place,
             chrom,

@@ -46,12 +46,11 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
                 f"{error.message}: {genome.path}", place=_place(rows.iloc[0]), hint=error.hint
             ) from None
         if (off := rows[rows["end"] > length]).size:
-            raise IntervalError(
+            message = (
                 f"interval [{off['start'].iloc[0]}, {off['end'].iloc[0]}) ends beyond {chrom} of "
-                f"{genome.path} ({length} bp)",
-                place=_place(off.iloc[0]),
-                hint="Is it the same assembly?",
+                f"{genome.path} ({length} bp)"
             )
+            raise IntervalError(message, place=_place(off.iloc[0]), hint="Is it the same assembly?")
     names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
     return intervals.assign(
         chrom=intervals["chrom"].map(names), strand=intervals["strand"].replace(".", "+")
@@ -77,11 +76,9 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     start, end, reverse = _columns(intervals)
     if center == "summit":
         if (without := intervals[intervals["summit"] < 0]).size:
-            raise IntervalError(
-                "the interval has no summit (column 10 of narrowPeak)",
-                place=_place(without.iloc[0]),
-                hint='Add it, or set center = "middle"',
-            )
+            message = "the interval has no summit (column 10 of narrowPeak)"
+            hint = 'Add it, or set center = "middle"'
+            raise IntervalError(message, place=_place(without.iloc[0]), hint=hint)
         centre = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
         centre = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
@@ -142,12 +139,11 @@ def within(
     off = (windows["start"] < 0) | (windows["end"] > lengths)
     if off.any() and at_ends == "error":
         row = windows[off].iloc[0]
-        raise IntervalError(
+        message = (
             f"window [{row['start']}, {row['end']}) extends beyond {row['chrom']} "
-            f"({genome.lengths[row['chrom']]} bp)",
-            place=_place(row),
-            hint='Set at_ends = "drop" or "pad"',
+            f"({genome.lengths[row['chrom']]} bp)"
         )
+        raise IntervalError(message, place=_place(row), hint='Set at_ends = "drop" or "pad"')
     if off.any():
         counts[
             "windows beyond the end of a chromosome, "
@@ -202,10 +198,8 @@ def cut(
                 letters = np.where(masked, np.uint8(ord(DNA.unknown)), letters)
             if last - first < end - start:
                 around = (first - start, end - last)
-                letters, masked = (
-                    np.pad(letters, around, constant_values=ord(DNA.unknown)),
-                    np.pad(masked, around),
-                )
+                letters = np.pad(letters, around, constant_values=ord(DNA.unknown))
+                masked = np.pad(masked, around)
             if strand == "-":
                 letters, masked = DNA.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None

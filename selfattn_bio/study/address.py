@@ -116,7 +116,5 @@ def _find(text: str) -> tuple[Path, Path]:
     hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
         f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."
     )
-    raise RunFileError(
-        f"unknown task {text!r}",
-        hint=f"{hint} Name a task, a run file, or a folder with {RUN_FILE}",
-    )
+    message = f"unknown task {text!r}"
+    raise RunFileError(message, hint=f"{hint} Name a task, a run file, or a folder with {RUN_FILE}")

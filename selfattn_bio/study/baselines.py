@@ -26,12 +26,7 @@ from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
-from selfattn_bio.sequence.kmers import (
-    SPECIAL,
-    KmerProfiles,
-    KmerTokenizer,
-    tokenizer_of,
-)
+from selfattn_bio.sequence.kmers import SPECIAL, KmerProfiles, KmerTokenizer, tokenizer_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
 from selfattn_bio.training.stacking import fit_stack

@@ -114,11 +114,9 @@ def _check_strands(model: Candidate, task: RunFile) -> None:
     names = {True: "both strands", False: "the given strand"}
     for folder, run in zip(model.folders, model.runs(), strict=True):
         if (own := run.both_strands) != task.both_strands:
-            raise ModelFolderError(
-                f"the model scores {names[own]}, but the run file {names[not own]}",
-                place=str(folder),
-                hint="Undo the change of the strands in the run file, or train the model again",
-            )
+            message = f"the model scores {names[own]}, but the run file {names[not own]}"
+            hint = "Undo the change of the strands in the run file, or train the model again"
+            raise ModelFolderError(message, place=str(folder), hint=hint)
 
 
 def _check_targets(own: AnyObjective, task: RunFile, folder: Path) -> None:
@@ -177,11 +175,8 @@ class EvaluationRecords:
         if objective_of(task.objective).is_labelled:
             rows = {name: _labelled(corpus, rows[name], name, split) for name in rows}
         if empty := [name for name, of_split in rows.items() if not len(of_split)]:
-            raise CorpusError(
-                f"the {empty[0]} split is empty",
-                place=str(split),
-                hint="Change [split] in the run file",
-            )
+            message = f"the {empty[0]} split is empty"
+            raise CorpusError(message, place=str(split), hint="Change [split] in the run file")
         letters = {
             name: [corpus.letters(int(i)) for i in of_split] for name, of_split in rows.items()
         }
@@ -321,11 +316,8 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -
             counted(int((labels == label).sum()), noun)
             for label, noun in ((1, "positive"), (0, "negative"))
         )
-        raise CorpusError(
-            f"the {SPLIT_NAMES[split]} split has {counts}; it needs both",
-            place=str(path),
-            hint="Change [split] in the run file",
-        )
+        message = f"the {SPLIT_NAMES[split]} split has {counts}; it needs both"
+        raise CorpusError(message, place=str(path), hint="Change [split] in the run file")
     return rows[labels.notna().to_numpy()]
 
 

@@ -107,11 +107,8 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
             "[interpret] maps has ids that are not in the corpus: "
             f"{', '.join(map(repr, unknown))}{hint}"
         )
-        raise RunFileError(
-            message,
-            place=place,
-            hint=f"Ids are the first column of the split table, such as {next(iter(rows))!r}",
-        )
+        hint = f"Ids are the first column of the split table, such as {next(iter(rows))!r}"
+        raise RunFileError(message, place=place, hint=hint)
     return [rows[name] for name in ids]
 
 

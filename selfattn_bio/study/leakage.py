@@ -106,11 +106,8 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         for name in ("train", "valid", "test")
     }
     if empty := [name for name in ("train", "test") if not len(parts[name].letters)]:
-        raise CorpusError(
-            f"the {empty[0]} split has no records",
-            place=str(split),
-            hint="Change [split] in the run file",
-        )
+        message = f"the {empty[0]} split has no records"
+        raise CorpusError(message, place=str(split), hint="Change [split] in the run file")
     others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
     limits, seen = _limits(task), _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)

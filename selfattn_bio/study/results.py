@@ -120,11 +120,9 @@ class StudyResults:
             return (reader or by_ending[path.suffix])(path)
         # raised by pandas, pyarrow, json and numpy for bad content
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise ResultsError(
-                f"cannot read this file: {error}",
-                place=str(path),
-                hint=f"Run `{self.command(layout, name)}` again",
-            ) from error
+            message = f"cannot read this file: {error}"
+            hint = f"Run `{self.command(layout, name)}` again"
+            raise ResultsError(message, place=str(path), hint=hint) from error
 
     def read_optional(
         self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None

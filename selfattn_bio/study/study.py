@@ -151,11 +151,8 @@ class Study(StudyResults):
         """Refuse a step of the complete task for a variant, a member or a job."""
         if self.files != self.root:
             text = self.address.text(self.root, self.task.path)
-            raise RunFileError(
-                f"{step} is a step of the complete task, not of {self.address.label}",
-                place=self.place,
-                hint=f"Run `selfattn-bio {step} {text}`",
-            )
+            message = f"{step} is a step of the complete task, not of {self.address.label}"
+            raise RunFileError(message, place=self.place, hint=f"Run `selfattn-bio {step} {text}`")
 
     # --------------------------------------------------------------------------------------- steps
     def ingest(self) -> Corpus:

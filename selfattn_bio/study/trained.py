@@ -154,11 +154,8 @@ class TrainedModel:
         known = pd.concat([self.truth(output).notna() for output in outputs], axis=1).any(axis=1)
         test = self.records[(self.records["split"] == "test") & known]
         if test.empty:
-            raise CorpusError(
-                "test has no labelled record to test the evidence on",
-                place=str(self.split),
-                hint="Change [split]",
-            )
+            message = "test has no labelled record to test the evidence on"
+            raise CorpusError(message, place=str(self.split), hint="Change [split]")
         return test
 
     def check_unseen(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> None:
@@ -176,8 +173,6 @@ def check_objective(own: AnyObjective, task: RunFile, folder: Path) -> None:
     """
     found, wanted = objective_of(own).describe(), objective_of(task.objective).describe()
     if found != wanted:
-        raise ModelFolderError(
-            f"the model has the objective {found}, the run file {wanted}",
-            place=str(folder),
-            hint="Use a model of this task, or train it again as a variant of this run file",
-        )
+        message = f"the model has the objective {found}, the run file {wanted}"
+        hint = "Use a model of this task, or train it again as a variant of this run file"
+        raise ModelFolderError(message, place=str(folder), hint=hint)

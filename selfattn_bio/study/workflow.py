@@ -65,10 +65,8 @@ def run_workflow(
         raise ArgumentError("pass a list of targets, such as ['train_promoter']")
     target = targets[0]
     if "/" not in target and not target.startswith(TARGETS):
-        raise ArgumentError(
-            f"unknown target {target!r}; a target is train_NAME, sweep_NAME or a file",
-            hint=f"Did you mean train_{target}?",
-        )
+        message = f"unknown target {target!r}; a target is train_NAME, sweep_NAME or a file"
+        raise ArgumentError(message, hint=f"Did you mean train_{target}?")
     name = target.split("_", 1)[-1]
     task = f"workflows/tasks/{name}.toml"
     is_new = not Path(task).exists() and (project_folder() / task).is_file()
@@ -76,11 +74,8 @@ def run_workflow(
     if is_new and not is_dry:
         copy_task(name)
     if not os.access(".", os.W_OK | os.X_OK):
-        raise OutputError(
-            "the folder cannot be written: Permission denied",
-            place=os.getcwd(),
-            hint="Run the command in another folder",
-        )
+        message = "the folder cannot be written: Permission denied"
+        raise OutputError(message, place=os.getcwd(), hint="Run the command in another folder")
     _check_cache()
     project = project_folder()
     options = [
@@ -172,11 +167,9 @@ def _check_cache() -> None:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        raise OutputError(
-            f"the cache folder cannot be written: {error.strerror}",
-            place=str(cache),
-            hint="Set XDG_CACHE_HOME to another folder",
-        ) from error
+        message = f"the cache folder cannot be written: {error.strerror}"
+        hint = "Set XDG_CACHE_HOME to another folder"
+        raise OutputError(message, place=str(cache), hint=hint) from error
 
 
 def _run(command: list[str], folder: str = ".", *, quiet: bool, merged: bool) -> tuple[int, bool]:

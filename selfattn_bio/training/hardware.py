@@ -103,11 +103,9 @@ def check_shardable(run: RunFile) -> None:
         If the precision is float16.
     """
     if run.training.precision == "16-mixed":
-        raise TrainingError(
-            "sharded training does not support precision '16-mixed'",
-            place=str(run.path or ""),
-            hint="Set training.precision to '32-true' or 'bf16-mixed'",
-        )
+        message = "sharded training does not support precision '16-mixed'"
+        hint = "Set training.precision to '32-true' or 'bf16-mixed'"
+        raise TrainingError(message, place=str(run.path or ""), hint=hint)
 
 
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:

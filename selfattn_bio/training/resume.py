@@ -128,11 +128,8 @@ class CheckpointFolder:
                 "the file system of the checkpoint folder does not support locks (flock): "
                 f"{error.strerror}"
             )
-            raise TrainingError(
-                message,
-                place=str(self.path),
-                hint="Choose an output on another file system, or mount it with locks",
-            ) from error
+            hint = "Choose an output on another file system, or mount it with locks"
+            raise TrainingError(message, place=str(self.path), hint=hint) from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
         for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed during a write

@@ -71,10 +71,8 @@ def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
     unsuitable = f"it does not suit {setup.alphabet.name} and objective {run.objective.kind!r}"
     for name in run.stack.parts:
         if obstacle := obstacles.get(name, unsuitable):
-            raise CorpusError(
-                f"[stack] part {name!r} cannot be fitted: {obstacle}",
-                hint="Remove it from [stack] parts; docs/baselines.md lists the others",
-            )
+            hint = "Remove it from [stack] parts; docs/baselines.md lists the others"
+            raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}", hint=hint)
 
 
 def fit_part(

@@ -49,10 +49,8 @@ def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
     if kernel not in KERNELS:
         raise KernelError(f"unknown kernel {kernel!r}; available: auto, {', '.join(KERNELS)}")
     if (reason := why_unsupported(kernel, inputs)) is not None:
-        raise KernelError(
-            f"kernel {kernel!r} cannot handle this request: {reason}",
-            hint="Use kernel 'auto', or see `selfattn-bio doctor`",
-        )
+        message = f"kernel {kernel!r} cannot handle this request: {reason}"
+        raise KernelError(message, hint="Use kernel 'auto', or see `selfattn-bio doctor`")
     return kernel
 
 

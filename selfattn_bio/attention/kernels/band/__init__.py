@@ -179,10 +179,8 @@ def band_backward(
     table_grad = None
     if bias is not None and bias_needs_it:
         table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
-        band_grad, global_grad = (
-            bias.new_zeros(*units, layout.band_size),
-            bias.new_zeros(*units, layout.global_grad_size),
-        )
+        band_grad = bias.new_zeros(*units, layout.band_size)
+        global_grad = bias.new_zeros(*units, layout.global_grad_size)
         call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
         call.max_distance = bias.shape[1] // 2
 
