@@ -1,8 +1,8 @@
 """The exceptions that users can cause; the command line prints them in one line.
 
 Everything that reads a file, a run file or a model folder raises one of these. A bad argument of a
-Python call is a `ValueError`, or `ArgumentError` if an option of a command may set it. Programming
-errors are `assert`. This module imports nothing else from the package.
+public function is an `ArgumentError`, which is a `ValueError` as well; functions on arrays raise
+`ValueError`. Programming errors are `assert`. This module imports nothing else from the package.
 """
 
 from pathlib import Path

@@ -52,7 +52,7 @@ def read_attention(
     SequenceFileError
         If the file is malformed, a character is not in the alphabet, or a record is shorter than
         the model's k.
-    ValueError
+    ArgumentError
         If there is no sequence, a string is shorter than the model's k, `model` is several models,
         or the network has no attention, for example a CNN.
     """
@@ -60,7 +60,7 @@ def read_attention(
     check_one_input(scorer, "attention")
     ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
     if not ids:
-        raise ValueError("no sequences to read attention for")
+        raise ArgumentError("no sequences to read attention for")
     return read_letters(scorer, pad_letters(letters), ids)
 
 

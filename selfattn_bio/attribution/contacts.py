@@ -361,10 +361,8 @@ def find_contacts(
     SequenceFileError
         If there is no sequence, an id is repeated, or a file cannot be read.
     ArgumentError
-        If the network has no attention, it has two inputs, or the fit lacks pairs with or without
-        contact.
-    ValueError
-        If the model is an ensemble.
+        If the network has no attention, it has two inputs, the fit lacks pairs with or without
+        contact, or the model is an ensemble.
     """
     scorer = load_single(model)
     check_one_input(scorer, "contacts")

@@ -31,6 +31,7 @@ from selfattn_bio.attribution.rules import BATCH, backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import PLACE, read_inputs
@@ -64,7 +65,7 @@ def attention_maps(scorer: Scorer, letters: Ascii, bins: int = MAP_BINS) -> list
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the network has no attention, for example a CNN, or `bins` is not positive.
     """
     reading = read_letters(scorer, letters[None], [""])
@@ -113,14 +114,14 @@ def explain(
     SequenceFileError
         If the file is malformed, a character is not in the alphabet, or a record is shorter than
         the model's k.
-    ValueError
+    ArgumentError
         If there is no sequence, a string is shorter than the model's k, `model` is an ensemble of
         several models or lacks the target, or a partner is missing or superfluous. Also if the
         method is not a method object (for example the name of a kind), or requires attention that
         the network does not have.
     """
     if method is not None and not isinstance(method, Method):
-        raise ValueError(
+        raise ArgumentError(
             f"{method!r} is not a method of selfattn_bio.attribution.methods; pass an object such "
             "as Guided()"
         )
@@ -173,15 +174,15 @@ def explain_pairs(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         As for `explain_letters`. Also if the method is based on attention, which does not support
         two inputs.
     """
     assert isinstance(scorer, PairedScorer)
     if not isinstance(method, AttributionMethod):
-        raise ValueError(f"method {method.name!r} cannot explain models with two inputs")
+        raise ArgumentError(f"method {method.name!r} cannot explain models with two inputs")
     if not pairs:
-        raise ValueError("no sequences to explain")
+        raise ArgumentError("no sequences to explain")
     parts: tuple[list[Explanation], list[Explanation]] = ([], [])  # of first and second inputs
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
     # A partner track has the coordinates of the first input; a partner sequence has others.
@@ -261,14 +262,14 @@ def explain_letters(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If there is no sequence, one is shorter than the model's k, the model lacks the target, or
         the method requires attention that the network does not have.
     """
     if not len(letters):
-        raise ValueError("no sequences to explain")
+        raise ArgumentError("no sequences to explain")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
-        raise ValueError(
+        raise ArgumentError(
             f"a sequence has length {min(short)}, but the model needs at least "
             f"k = {scorer.tokenizer.k}"
         )

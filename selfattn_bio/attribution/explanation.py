@@ -205,20 +205,20 @@ class Explanation:
         Raises
         ------
         ArgumentError
-            If no database is named for DNA.
-        ValueError
-            If the method is based on attention, the letters are levels of a track, or the caller
-            does not support the alphabet (modisco and protein).
+            If no database is named for DNA, the method is based on attention, the letters are
+            levels of a track, or the caller does not support the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
         if self.is_attention:
-            raise ValueError(
+            raise ArgumentError(
                 f"method {self.method!r} reads attention weights, but motifs need attributions of "
                 "single positions; choose another method"
             )
         if self.is_track:
-            raise ValueError("motifs cannot be found in the levels of a track, only in sequences")
+            raise ArgumentError(
+                "motifs cannot be found in the levels of a track, only in sequences"
+            )
         alphabet = get_alphabet(self.alphabet)
         if database == "" and alphabet.has_complement:
             raise ArgumentError(

@@ -30,6 +30,7 @@ from selfattn_bio.attention.reading import (
     value_rollout,
 )
 from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import Ascii
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
@@ -138,11 +139,13 @@ class AttentionReading:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If attention was read without a target.
         """
         if not self.above:
-            raise ValueError("a rollout with gradients needs attention that was read with a target")
+            raise ArgumentError(
+                "a rollout with gradients needs attention that was read with a target"
+            )
         return self._rolled(
             lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
         )
@@ -206,11 +209,11 @@ class AttentionReading:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `bins` is not positive.
         """
         if bins < 1:
-            raise ValueError(f"bins is {bins}; choose at least 1")
+            raise ArgumentError(f"bins is {bins}; choose at least 1")
         read = self.layers[member][layer]
         one = read.select(slice(row, row + 1))
         positions = np.flatnonzero(one.mask.tokens[0].cpu().numpy() & (self.spans[:, 0] >= 0))

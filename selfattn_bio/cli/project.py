@@ -147,11 +147,15 @@ def run(arguments: Namespace) -> int:
     folder with its data if it is not there. A dry run copies nothing.
 
     Write options of this command before the target; --profile may also follow it. Everything else
-    after it is passed to Snakemake, for example --cores 4, --dry-run or --unlock. Without --cores,
-    all cores are used. The exit code is that of Snakemake.
+    after it is passed to Snakemake, for example --cores 4, --dry-run or --unlock. Its options are
+    listed by `snakemake --help`. Without --cores, all cores are used. The exit code is that of
+    Snakemake.
 
     example: selfattn-bio run train_my_task --cores 4
     """
+    if {"-h", "--help"} & set(arguments.extra):
+        arguments.parser.print_help()
+        return 0
     words, profile = [arguments.target, *arguments.extra], arguments.profile
     if (named := dict(pairwise(words)).get("--profile")) in PROFILES:  # not one of Snakemake's
         place, profile = words.index("--profile"), named

@@ -39,19 +39,30 @@ PREFIX = output("prefix of the file names", "PREFIX")
         "--coverage",
         type=float,
         metavar="C",
-        help="add prediction sets with this coverage, such as 0.9",
+        help="add prediction sets (classes) or intervals (numbers) with this coverage, such as 0.9",
     ),
     output(".tsv to write, or .h5ad with the extra anndata"),
 )
 def score(arguments: Namespace) -> None:
     """Score sequences or genomic intervals with a trained model.
 
-    Writes a table with one row per sequence. For two classes the columns are logit, probability and
-    predicted, the label at the threshold fitted on the validation records. Several models are
-    averaged, and the column `spread` is their standard deviation. Intervals (--bed) have the same
-    ids as in a corpus, and their chrom, start, end, strand and name. `out_of_distribution` marks
-    sequences that differ from the training data. With --coverage 0.9 the column `set` contains the
-    true label for nine of ten records, provided that they are like the validation records.
+    Writes a table with one row per sequence. Its columns depend on what the model predicts:
+
+    - two classes: logit, probability and predicted, the label at the threshold
+      fitted on the validation records
+    - several classes: predicted and probability_CLASS
+    - yes/no labels: probability_COLUMN
+    - numbers: COLUMN
+    - counts per base: the log count TRACK and the shape TRACK_shape
+    - several objectives: the columns of each as PART.COLUMN
+    - one label per position: predicted, a text as long as the sequence
+    - bins: one row per bin with start, end and probability
+
+    Several models are averaged, and columns `spread` are their standard deviation. Intervals
+    (--bed) have the same ids as in a corpus, and their chrom, start, end, strand and name.
+    `out_of_distribution` marks sequences that differ from the training data. With --coverage 0.9
+    the column `set`, or the interval from low_COLUMN to high_COLUMN, contains the truth for nine of
+    ten records, provided that they are like the validation records.
 
     Files of any size are scored in parts, so memory is needed only for a few thousand sequences.
     The output file appears when it is complete. Models with one label per position, or with bins,

@@ -95,8 +95,8 @@ def judge(
     ------
     ArgumentError
         If there are no designs or training records, a model folder is on both sides, or the models
-        differ in alphabet or unit, have two inputs or lack the target.
-    SequenceFileError, ModelFolderError, ValueError
+        differ in alphabet or unit, have two inputs or lack the target, or as for `score_sequences`.
+    SequenceFileError, ModelFolderError
         As for `score_sequences`.
     """
     made, judging = load(made_by), load(other)

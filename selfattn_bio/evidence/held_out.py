@@ -54,18 +54,18 @@ def scorer_for_motifs(model: Models, motifs: MotifSet) -> Scorer:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If it has another objective or alphabet, or is an ensemble.
     """
     scorer = load_single(model)
     if scorer.objective.no_motifs:
-        raise ValueError(
+        raise ArgumentError(
             f"there is no evidence for objective {scorer.objective.kind!r}: "
             f"{scorer.objective.no_motifs}"
         )
     alphabet = _alphabet_of(scorer, motifs.input)
     if len(motifs) and alphabet != motifs.alphabet:
-        raise ValueError(
+        raise ArgumentError(
             f"the motifs are {motifs.alphabet.name}, but the model reads {alphabet.name}"
         )
     return scorer
@@ -84,14 +84,14 @@ def read_held_out(
 
     Raises
     ------
-    SequenceFileError, ValueError
-        As `read_inputs` and `scoring.paired_scorer.read_partners`; ValueError also if
+    SequenceFileError, ArgumentError
+        As `read_inputs` and `scoring.paired_scorer.read_partners`; ArgumentError also if
         there is no sequence, or targets are missing, wrong, or not one per sequence.
     """
     partner_of = read_partners(scorer, partner)
     given = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
     if not given:
-        raise ValueError("there are no sequences to weigh the evidence on")
+        raise ArgumentError("there are no sequences to weigh the evidence on")
     table = (
         sequences if isinstance(sequences, pd.DataFrame) else pd.DataFrame(index=range(len(given)))
     )

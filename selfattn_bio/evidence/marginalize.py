@@ -208,12 +208,11 @@ def marginalize(
     Raises
     ------
     ArgumentError
-        If there are no sequences, a motif does not fit the alphabet, or a site does not fit into
-        the backgrounds at one of `starts`.
+        If there are no sequences, a motif does not fit the alphabet, a site does not fit into the
+        backgrounds at one of `starts`, or the model is an ensemble, has two inputs or lacks the
+        target.
     SequenceFileError
         If the FASTA file is malformed, or a character is not in the alphabet.
-    ValueError
-        If the model is an ensemble or has two inputs, or lacks the target.
     """
     backgrounds = _backgrounds(model, sequences, shuffle, num_backgrounds, target, seed)
     if isinstance(motifs, str):
@@ -259,7 +258,7 @@ def marginalize_spacing(
 
     Raises
     ------
-    ArgumentError, SequenceFileError, ValueError
+    ArgumentError, SequenceFileError
         As for `marginalize`.
     """
     backgrounds = _backgrounds(model, sequences, shuffle, num_backgrounds, target, seed)
@@ -307,7 +306,7 @@ def ablate(
     ------
     ArgumentError
         If an interval is empty or not within its sequence.
-    SequenceFileError, ValueError
+    SequenceFileError, ArgumentError
         As for `marginalize`.
     """
     scorer, ids, letters = _read(model, sequences)

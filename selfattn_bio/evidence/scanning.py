@@ -69,9 +69,8 @@ def hits(
     Raises
     ------
     ArgumentError
-        If `hit_p` is not in (0, 1), or a consensus has another character.
-    ValueError
-        If the motifs do not fit the alphabet, or the sequences are neither a list nor a file.
+        If `hit_p` is not in (0, 1), a consensus has another character, the motifs do not fit the
+        alphabet, or the sequences are neither a list nor a file.
     DatabaseError
         If the motif file cannot be read.
     SequenceFileError
@@ -129,7 +128,7 @@ def scan_files(
     ------
     OutputError
         If the output has another ending, or is also an input.
-    ArgumentError, DatabaseError, SequenceFileError, ValueError
+    ArgumentError, DatabaseError, SequenceFileError
         As for `hits`.
     """
     output = check_ending(output, ".bed", ".tsv", ".parquet")

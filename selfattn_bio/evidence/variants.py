@@ -186,7 +186,7 @@ def score_substitutions(
         If the region is malformed, is not on the genome, or has no letter that can be replaced.
     DatabaseError
         If the file of motifs cannot be read.
-    ModelFolderError, ValueError
+    ModelFolderError, ArgumentError
         As for `score_variants`.
     """
     own = load_dna_model(model, (DNA.name, PROTEIN.name))
@@ -246,7 +246,7 @@ def annotate_variants(
 
     Raises
     ------
-    VariantFileError, GenomeError, ModelFolderError, ValueError
+    VariantFileError, GenomeError, ModelFolderError, ArgumentError
         As for `score_variants`; VariantFileError also if the header already defines the fields.
     DatabaseError
         If the file of motifs cannot be read.

@@ -20,7 +20,7 @@ from matplotlib import rc_context
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ResultsError
+from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import read_json, whole_file, whole_folder
 from selfattn_bio.layout import Layout
@@ -231,7 +231,7 @@ class MotifSet:
             If the FASTA file is malformed, or a character is not in the alphabet.
         CorpusError
             If a target is not valid.
-        ValueError
+        ArgumentError
             If there is no sequence, or not one target per sequence, or no target for the output of
             a motif; if the model has another alphabet, no score of a record, or is an ensemble; if
             a partner is missing; if the model or its parent was trained or selected on one of the
@@ -319,20 +319,20 @@ class MotifSet:
     def to_jaspar(self, path: str | Path | None = None) -> str | None:
         """Return the counts as JASPAR text, or write it to `path`.
 
-        DNA only; raises ValueError for protein.
+        DNA only; raises ArgumentError for protein.
         """
         return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
 
     def to_transfac(self, path: str | Path | None = None) -> str | None:
         """Return the counts as TRANSFAC text, or write it to `path`.
 
-        DNA only; raises ValueError for protein.
+        DNA only; raises ArgumentError for protein.
         """
         return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
 
     def _counts_of_dna(self, format_name: str) -> dict[str, Integers]:
         if self.alphabet != DNA:
-            raise ValueError(
+            raise ArgumentError(
                 f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
                 "MEME"
             )

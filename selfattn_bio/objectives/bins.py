@@ -19,7 +19,7 @@ from torch.nn.functional import pad, softplus
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import TokenBatch
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, Reader
 from selfattn_bio.objectives.loss import Batch, Loss
@@ -144,7 +144,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a sequence is shorter than a bin.
         """
         found: list[Array] = [np.empty((0, 2))] * len(inputs)
@@ -158,7 +158,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     ) -> Iterator[tuple[NDArray[np.int64], Sequence[Array]]]:
         size = self.section.bin
         if inputs and (shortest := min(map(len, inputs))) < size:
-            raise ValueError(
+            raise ArgumentError(
                 f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
             )
         whole = [row[: len(row) // size * size] for row in inputs]

@@ -106,7 +106,7 @@ def embed(
     ------
     SequenceFileError
         As for `score_sequences`.
-    ValueError
+    ArgumentError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
     return _joined(embed_batches(model, sequences, per_token, genome))
@@ -170,7 +170,7 @@ def embed_file(
     ------
     OutputError
         If the output has another ending, or is also the input.
-    SequenceFileError, ValueError
+    SequenceFileError, ArgumentError
         As for `embed`.
     """
     output = check_ending(output, *ENDINGS)

@@ -88,7 +88,7 @@ def read_inputs(
     SequenceFileError
         If a file is missing or malformed, a character is outside the alphabet, a record is shorter
         than `k`, or an interval is not on the genome.
-    ValueError
+    ArgumentError
         If a sequence of a list has such a problem, or the input has none of these forms.
     """
     if (
@@ -97,7 +97,7 @@ def read_inputs(
         and (len(sequences) > LONGEST_NAME or "." not in sequences)
     ):
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
-        raise ValueError(
+        raise ArgumentError(
             f"no such file: {shown!r}. To score a sequence, put it in a list: "
             f"[{sequences[:8]!r}...]"
         )
@@ -149,15 +149,15 @@ def _listed(
                 if {"chrom", "start", "end"} <= set(sequences)
                 else f"rename one of its columns: {', '.join(map(str, sequences)) or 'none'}"
             )
-            raise ValueError(f"the table has no column {column!r}; {hint}")
+            raise ArgumentError(f"the table has no column {column!r}; {hint}")
         name = policy.id_column
         ids = sequences[name].astype(str) if name in sequences else [None] * len(sequences)
         return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
-        raise ValueError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
+        raise ArgumentError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
     kind = type(sequences).__name__
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
-        raise ValueError(f"cannot read sequences from a {kind} of {foreign[0]}; {HINT}")
+        raise ArgumentError(f"cannot read sequences from a {kind} of {foreign[0]}; {HINT}")
     return [
         (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
     ]
@@ -169,10 +169,12 @@ def _of_list(
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
-            raise ValueError(f"{where} is not a string but {type(text).__name__}")
+            raise ArgumentError(f"{where} is not a string but {type(text).__name__}")
         letters = policy.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
-            raise ValueError(f"{where} has length {len(letters)}, but the model needs at least {k}")
+            raise ArgumentError(
+                f"{where} has length {len(letters)}, but the model needs at least {k}"
+            )
         yield Input(str(number) if name is None else name, letters)
 
 
@@ -201,7 +203,7 @@ def interval_table(intervals: Inputs) -> pd.DataFrame:
     if isinstance(intervals, str | Path):
         return read_intervals(intervals)
     if not isinstance(intervals, pd.DataFrame):
-        raise ValueError(
+        raise ArgumentError(
             "with a genome, pass a BED file or a table of intervals, not a "
             f"{type(intervals).__name__}"
         )

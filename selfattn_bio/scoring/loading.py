@@ -96,13 +96,13 @@ def load_single(model: Models) -> Scorer:
     ------
     ModelFolderError
         As for `load`.
-    ValueError
+    ArgumentError
         If the model is an ensemble.
     """
     scorer = load(model)
     if isinstance(scorer, Ensemble):
         message = f"an ensemble of {len(scorer.members)} models cannot be used here; pass one"
-        raise ValueError(f"{message} folder, or one member such as load([...]).members[0]")
+        raise ArgumentError(f"{message} folder, or one member such as load([...]).members[0]")
     return scorer
 
 

@@ -101,12 +101,12 @@ class PairedScorer(Scorer):
     def lengths(self, letters: Any) -> Integers:
         """Return the summed length of both inputs of each pair, (n,).
 
-        Raises `ValueError` if an input is shorter than its k.
+        Raises `ArgumentError` if an input is shorter than its k.
         """
         first, partner = _inputs(letters)
         lengths, k = np.array([len(row) for row in partner], np.int64), self.partner_tokenizer.k
         if len(lengths) and lengths.min() < k:
-            raise ValueError(
+            raise ArgumentError(
                 f"a partner has length {lengths.min()}, but the model needs at least {k}"
             )
         return super().lengths(first) + lengths

@@ -180,12 +180,12 @@ class Scorer:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a sequence is shorter than the model's k.
         """
         lengths = np.array([np.count_nonzero(row) for row in letters], dtype=np.int64)
         if len(lengths) and lengths.min() < self.tokenizer.k:
-            raise ValueError(
+            raise ArgumentError(
                 f"a sequence has length {lengths.min()}, but the model needs at least "
                 f"{self.tokenizer.k}"
             )
@@ -198,7 +198,7 @@ class Scorer:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a sequence is shorter than the model's k.
         """
         lengths = self.lengths(letters)
@@ -224,7 +224,7 @@ class Scorer:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a sequence is shorter than the model's k, or it is a language model.
         """
         if not self.objective.section.is_per_sequence:
@@ -315,7 +315,7 @@ class Scorer:
         Errors are those of `outputs`.
         """
         if not self.run.objective.is_per_token:
-            raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
+            raise ArgumentError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
         outputs = self.of_each(letters, lambda tokens: self.network(tokens).mean(1))
         return self.stacked(self._trimmed(outputs, letters), letters)
 
@@ -330,7 +330,7 @@ class Scorer:
         Arguments and errors are those of `outputs`.
         """
         if not self.objective.has_log_odds:
-            raise ValueError(
+            raise ArgumentError(
                 "only a binary model has one logit per sequence; this one has objective "
                 f"{self.run.objective.kind!r}"
             )

@@ -129,7 +129,7 @@ def score_sequences(
         model's k, or an interval is not on the genome.
     ModelFolderError
         As for `load`.
-    ValueError
+    ArgumentError
         If a sequence of a list has such a problem, a single string does not name a file, or an
         option does not fit the model. That is: `rc` for an alphabet without complement or for
         labels per position; a missing `partner` for a model with two inputs, or any for a model
@@ -362,7 +362,7 @@ def score_files(
     ------
     OutputError
         If the output does not end with .tsv or .h5ad, or is also an input.
-    SequenceFileError, ModelFolderError, ValueError
+    SequenceFileError, ModelFolderError, ArgumentError
         As for `score_sequences`.
     """
     output = Path(output) if str(output).endswith(H5AD) else check_ending(output, ".tsv")

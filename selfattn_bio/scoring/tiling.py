@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from selfattn_bio import config
 from selfattn_bio.baselines.bins import AROUND
 from selfattn_bio.baselines.features import FLANK
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.scoring.loading import BaselineScorer
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 from selfattn_bio.sequence.alphabet import Ascii
@@ -62,7 +63,7 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If `overlap` is negative, or `size` is less than two overlaps and a step.
     """
     hop = (size - 2 * overlap) // step * step
@@ -213,7 +214,7 @@ class Tiling:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If an input is too long for one pass and the size of a tile is unknown.
         """
         of_short = iter(predict([letters for letters in inputs if len(letters) <= self.longest]))
@@ -229,13 +230,13 @@ class Tiling:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If an input is too long for one pass and the size of a tile is unknown.
         """
         if length <= self.longest:
             return iter([Tile(0, length, 0, length)])
         if not self.size:
-            raise ValueError(
+            raise ArgumentError(
                 f"a sequence has {length:,} positions, but the model can read at most "
                 f"{self.longest:,}, because its folder does not store the length of its training "
                 "records; train it again"

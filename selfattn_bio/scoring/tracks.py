@@ -154,7 +154,7 @@ class Scan:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the anchor is "start" or "end" and the model reads both strands.
         """
         if scorer.objective.section.is_per_base:
@@ -235,7 +235,7 @@ def score_genome(
         If a file of regions is malformed or does not fit the genome.
     ModelFolderError
         As for `load`, or if the model is not a model of DNA that scores sequences.
-    ValueError
+    ArgumentError
         If an argument is out of range or does not fit the objective, the model folder does not give
         the window or the fraction of positives that is needed, or two outputs would have the same
         file names.

@@ -158,7 +158,7 @@ def score_variants(
     VariantFileError
         If the file is malformed (see `VcfFile`), or does not match the genome (see
         `check_reference`).
-    GenomeError, ModelFolderError, ValueError
+    GenomeError, ModelFolderError, ArgumentError
         As for `score_genome`.
     """
     own = load_dna_model(model)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfattn_bio.arrays import Floats
+from selfattn_bio.errors import ArgumentError
 
 Ascii = NDArray[np.uint8]  # the letters of one sequence, (L,)
 Letters = Sequence[Ascii]  # one array per record
@@ -120,13 +121,13 @@ class Alphabet:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a byte is neither an upper-case letter of the alphabet nor 0.
         """
         codes = self._codes[letters]
         if (codes == _FOREIGN).any():
             first = int(letters[codes == _FOREIGN][0])
-            raise ValueError(
+            raise ArgumentError(
                 f"invalid {printable(first)} (expected upper-case {self.description}, or 0 for "
                 "padding)"
             )
@@ -147,11 +148,11 @@ class Alphabet:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the alphabet has no complement, such as protein.
         """
         if not self.has_complement:
-            raise ValueError(f"{self.name} sequences have no reverse complement")
+            raise ArgumentError(f"{self.name} sequences have no reverse complement")
         return self._complement[letters[..., ::-1]]
 
 
@@ -208,13 +209,13 @@ def get_alphabet(name: str) -> Alphabet:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If `name` is not "dna", "protein" or "levels".
     """
     for alphabet in (DNA, PROTEIN, LEVELS):
         if alphabet.name == name:
             return alphabet
-    raise ValueError(f"unknown alphabet {name!r} (expected dna or protein)")
+    raise ArgumentError(f"unknown alphabet {name!r} (expected dna or protein)")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools
-from selfattn_bio.errors import GenomeError
+from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
 from selfattn_bio.sequence.faidx import index_of
@@ -143,11 +143,11 @@ class Genome:
         GenomeError
             If there is no such chromosome, the window is not within it, the window contains a
             character that is not DNA, or the file cannot be read.
-        ValueError
+        ArgumentError
             If the strand is neither + nor -.
         """
         if strand not in ("+", "-"):
-            raise ValueError(f"invalid strand {strand!r} (expected + or -)")
+            raise ArgumentError(f"invalid strand {strand!r} (expected + or -)")
         chrom, end = self._checked(chrom, start, end)
         letters, _ = self._decoded(chrom, start, end)
         return letters if strand == "+" else self.alphabet.reverse_complement(letters)

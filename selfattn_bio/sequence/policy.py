@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools, Integers
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet, printable
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ class SequencePolicy:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If it has no letters, or a character outside the alphabet.
         """
         raw = text.encode("utf-8").translate(None, GAPS if self.gaps == "remove" else b"")
         if not raw:
-            raise ValueError(f"{name} contains only gaps" if text else f"{name} is empty")
+            raise ArgumentError(f"{name} contains only gaps" if text else f"{name} is empty")
         if foreign := raw.translate(None, self.alphabet.readable):
-            raise ValueError(invalid(foreign, name, self.alphabet))
+            raise ArgumentError(invalid(foreign, name, self.alphabet))
         return np.frombuffer(raw.translate(self.table), np.uint8)
 
     @cached_property

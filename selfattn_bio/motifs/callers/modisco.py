@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.exceptions import UndefinedMetricWarning
 
 from selfattn_bio.arrays import Integers, Scores
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.patterns import CallerResult, SeqletPattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
@@ -83,12 +84,12 @@ class Modisco:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the alphabet has no reverse complement, the shapes do not match, or a score is not
             finite.
         """
         if not alphabet.has_complement:
-            raise ValueError(
+            raise ArgumentError(
                 f"caller modisco needs sequences with a reverse complement, not {alphabet.name}; "
                 "use caller clusters"
             )

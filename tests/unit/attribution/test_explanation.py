@@ -88,12 +88,12 @@ def test_contributions_along_the_genome(tmp_path):
 
 
 def test_unsuitable_sequences_and_methods_are_refused():
-    with pytest.raises(ValueError, match="no sequences to explain"):
+    with pytest.raises(ArgumentError, match="no sequences to explain"):
         explain(scorer_of(), [])
-    with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
+    with pytest.raises(ArgumentError, match="has length 2, but the model needs at least 3"):
         explain(scorer_of(), ["ACGT", "AC"])
     for method in ("guided", Rollout):
-        with pytest.raises(ValueError, match="pass an object such as Guided"):
+        with pytest.raises(ArgumentError, match="pass an object such as Guided"):
             explain(scorer_of(), SEQUENCES, method=method)
 
 
@@ -174,7 +174,7 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     assert explanation.hypothetical.shape == (2, 9, 20)
     assert explanation.find_motifs().table.empty
     assert caplog.messages[0].startswith("0 motifs from 0 seqlets of 2 sequences: no stretch of")
-    with pytest.raises(ValueError, match="caller modisco needs sequences with a reverse comp"):
+    with pytest.raises(ArgumentError, match="caller modisco needs sequences with a reverse comp"):
         explanation.find_motifs(caller=Modisco())
     seqlets = pd.DataFrame(columns=["record", "start", "end", "strand"])
     found = SeqletPattern(np.eye(20, dtype=int)[:4] * 30, seqlets, alphabet=PROTEIN)

@@ -148,6 +148,11 @@ def test_help_and_example_of_each_command(name, capsys):
     assert cli.build_parser().parse_args(example.replace("\\\n", " ").split()).command == name
 
 
+def test_help_after_a_target_is_that_of_run(capsys):
+    assert cli.main(["run", "train_mine", "--cores", "1", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: selfattn-bio run [-h]")
+
+
 def test_help_fills_paragraphs_and_keeps_example():
     formatter = HelpFormatter("selfattn-bio", width=30)
     kept = "\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"

@@ -68,6 +68,15 @@ def test_a_file_with_coordinates(fasta):
     assert places(found) == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]
 
 
+def test_hits_have_the_ids_of_records(tmp_path):
+    sequence = padded(WORD, 5, 20)
+    texts = {"a.fa": f">r1|x y=1\n{sequence}\n", "b.csv": f"id,sequence\nr 1,{sequence}\n"}
+    for (name, text), expected in zip(texts.items(), ("r1|x", "r 1"), strict=True):
+        (tmp_path / name).write_text(text)
+        found = selfattn_bio.hits({"m": PPM}, tmp_path / name, hit_p=1e-5)
+        assert places(found) == [[expected, 5, 14, "+"]]
+
+
 def test_chunks_change_nothing(fasta, monkeypatch):
     whole = selfattn_bio.hits({"m": PPM}, fasta)
     monkeypatch.setattr(scanning, "CHUNK_LETTERS", 45)

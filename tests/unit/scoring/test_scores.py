@@ -127,7 +127,7 @@ def test_intervals_of_bed_files_and_tables(genome, tmp_path):
         (TABLE, "no column 'start'; intervals need chrom, start and end"),
         (["ACGT"], "with a genome, pass a BED file or a table of intervals, not a list"),
     ):
-        with pytest.raises((SequenceFileError, ValueError), match=message):
+        with pytest.raises((SequenceFileError, ArgumentError), match=message):
             texts(intervals, genome)
 
 
@@ -143,7 +143,9 @@ def test_records_and_tables_of_sequences(genome, tmp_path):
     table.to_csv(tmp_path / "new.csv", index=False)
     for sequences in (table, tmp_path / "new.csv"):
         assert texts(sequences, policy=policy) == [("a", "ACGT"), ("b", "TTT")]
-    with pytest.raises(ValueError, match="no column 'Seq'; rename one of its columns: gene, seq"):
+    with pytest.raises(
+        ArgumentError, match="no column 'Seq'; rename one of its columns: gene, seq"
+    ):
         texts(table.rename(columns={"Seq": "sequence"}), policy=policy)
 
 
@@ -186,7 +188,7 @@ def test_invalid_intervals(genome, tmp_path, line, message):
     ],
 )
 def test_invalid_sequences_argument(scorer, sequences, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         score_sequences(scorer, sequences)
 
 
@@ -216,9 +218,9 @@ def test_gaps_are_removed_if_trained_so(tmp_path):
     (tmp_path / "aligned.fa").write_text(">a\nAC--GT.A\n")
     assert texts(tmp_path / "aligned.fa", policy=GAPLESS) == [("a", "ACGTA")]
     assert texts(["AC--GT.A"], policy=GAPLESS) == [("0", "ACGTA")]
-    with pytest.raises(ValueError, match=r"sequence 0 \(counted from 0\) contains only gaps"):
+    with pytest.raises(ArgumentError, match=r"sequence 0 \(counted from 0\) contains only gaps"):
         texts(["--"], policy=GAPLESS)
-    with pytest.raises(ValueError, match="invalid character '-'"):
+    with pytest.raises(ArgumentError, match="invalid character '-'"):
         texts(["AC-GT"])
 
 
