@@ -109,9 +109,10 @@ def train(study: Study, *options: object, code: str = "") -> None:
     code
         Hash of the code. With it, a model of other code is trained again.
     """
-    run = study.run.model_copy(update={"variants": {}})
-    points = getattr(run.objective, "points", "")
-    of = [run.model_dump_json(), study.corpus.fingerprint, sha256_of(study.root.split), code]
+    run, points = study.run, getattr(study.run.objective, "points", "")
+    # of [interpret], only the database changes a training: a stack may have its motif scores
+    of = [run.model_dump_json(exclude={"variants", "interpret"}), run.interpret.database]
+    of += [study.corpus.fingerprint, sha256_of(study.root.split), code]
     of += [sha256_of(points)] if points else []
     of += [read_provenance(parent)["weights_sha256"] for parent in run.parents]
     folder, stamp = study.files.folder, study.files.folder / "trained.json"

@@ -231,8 +231,10 @@ def profile_rows(seeds: int) -> Iterator[Row]:
 
 
 # ------------ motifs
-def motifs_of_counts(_: int) -> Iterator[Row]:
+def motifs_of_counts(seeds: int) -> Iterator[Row]:
     """Explain the first training of the counts, and return its motifs with their evidence."""
+    trained = prepared(FOLDER / "counts", with_training(COUNTS, seeds=seeds))
+    train_all(trained.members[:1], code_hash())
     study = study_in(FOLDER / "counts", COUNTS)
     weights = read_provenance(study.files.model)["weights_sha256"]
 

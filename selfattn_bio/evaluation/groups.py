@@ -25,6 +25,7 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.metrics import Bootstrap, Units, intervals
+from selfattn_bio.objectives.ranking import curve_areas
 from selfattn_bio.sequence.kmers import gc_content
 
 # Metrics whose gap is reported; the worst group is the one with the lowest AUROC
@@ -213,11 +214,11 @@ def group_gaps(
     """
     rng, order = np.random.default_rng(settings.seed), np.argsort(probabilities, kind="stable")
     p, y = probabilities[order], labels[order] == 1
-    group = np.unique(groups.astype(str), return_inverse=True)[1][order]
-    tied = (np.diff(p, prepend=p[0]) > 0).cumsum()  # equal for records with equal probability
+    names, group = np.unique(groups.astype(str)[order], return_inverse=True)
+    areas, each = curve_areas(p, y), np.eye(len(names), dtype=np.float32)
     right, drawn = (p >= threshold) == y, []
     for _ in range(settings.bootstraps + 1):  # the first are the groups themselves
-        drawn.append([_group_aurocs(group, y, tied), _means(group, right)])
+        drawn.append([areas(each[:, group])[0], _means(group, right)])
         for members in (np.flatnonzero(y), np.flatnonzero(~y)):
             group[members] = rng.permutation(group[members])
     found = {}
@@ -237,20 +238,6 @@ def group_gaps(
     return found
 
 
-def _group_aurocs(
-    group: NDArray[np.int64], positive: NDArray[np.bool_], tied: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the AUROC of each group, from records in order of probability."""
-    order = np.argsort(group, kind="stable")
-    group, positive, tied = group[order], positive[order], tied[order]
-    starts = np.flatnonzero(np.diff(group, prepend=-1) | np.diff(tied, prepend=-1))
-    high, low = (np.add.reduceat(of.astype(float), starts) for of in (positive, ~positive))
-    negatives = np.bincount(group, ~positive)
-    below = np.cumsum(low) - low / 2 - (np.cumsum(negatives) - negatives)[group[starts]]
-    pairs = np.bincount(group, positive) * negatives
-    return np.bincount(group[starts], high * below) / pairs
-
-
 def _means(group: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the mean value of each group."""
     return np.bincount(group, values) / np.bincount(group)
@@ -258,15 +245,9 @@ def _means(group: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64
 
 def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
     """Return the lowest AUROC of the groups that have both labels; NaN if none has."""
-    from sklearn.metrics import roc_auc_score
-
-    inside = [groups == group for group in sorted(set(groups))]
-    found = [
-        float(roc_auc_score(labels[rows], scores[rows]))
-        for rows in inside
-        if 0 < labels[rows].sum() < rows.sum()
-    ]
-    return min(found, default=float("nan"))
+    each = np.stack([groups == group for group in set(groups)]).astype(np.float32)
+    found = curve_areas(scores, labels)(each)[0]
+    return float(np.nanmin(found)) if np.isfinite(found).any() else float("nan")
 
 
 def quantile_edges(values: ArrayLike, num_bins: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from selfattn_bio.arrays import Floats
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import Part, find_leaks
+from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.outputs import find_output
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
@@ -69,8 +71,7 @@ def judge(
     """Score designs with another model, and find the nearest training record of each.
 
     A design exploits errors of the model that made it. A model of another seed shares its training
-    records, so a model of another split is a stricter judge. A copy of the same training, in
-    another folder, is not recognised: its drop is 0.
+    records, so a model of another split is a stricter judge.
 
     Parameters
     ----------
@@ -94,8 +95,8 @@ def judge(
     Raises
     ------
     ArgumentError
-        If there are no designs or training records, a model folder is on both sides, or the models
-        differ in alphabet or unit, have two inputs or lack the target, or as for `score_sequences`.
+        If there are no designs or training records, a model or its copy is on both sides, or they
+        differ in alphabet or unit, have two inputs or lack the target.
     SequenceFileError, ModelFolderError
         As for `score_sequences`.
     """
@@ -126,14 +127,22 @@ def _common_unit(made: Scorer | Ensemble, judging: Scorer | Ensemble, target: st
             f"the model that made the designs reads {made.alphabet.name}, but the other model "
             f"reads {judging.alphabet.name}"
         )
-    makers = [member.folder or member for member in made.members]
-    if shared := [member for member in judging.members if (member.folder or member) in makers]:
-        message = f"{shared[0].folder or shared[0]} made the designs, so it cannot judge them"
-        raise ArgumentError(message, hint="Pass a model of another seed or another split")
+    makers = [_weights(member) for member in made.members]
+    if shared := [member for member in judging.members if _weights(member) in makers]:
+        raise ArgumentError(
+            f"{shared[0].folder or shared[0]} made the designs, so it cannot judge them",
+            hint="Pass a model of another seed or another split",
+        )
     units = [find_output(model.objective.outputs, target).unit for model in (made, judging)]
     if units[0] != units[1]:
         raise ArgumentError(f"the scores of the models have different units: {' and '.join(units)}")
     return units[0]
+
+
+def _weights(member: Any) -> Any:
+    """Return the checksum of a model's weights, or the model if it has no folder."""
+    # the first is model.safetensors, or the arrays of a baseline
+    return sha256_of(min(member.folder.glob("*.safetensors"))) if member.folder else member
 
 
 def _scores(model: Scorer | Ensemble, target: str, letters: list[Ascii]) -> Floats:

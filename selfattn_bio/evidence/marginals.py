@@ -348,7 +348,8 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
         low, high = curve[f"{y}_low"], curve[f"{y}_high"]
         ax.fill_between(curve[x], low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     ax.axhline(0, color="grey", linewidth=0.8, linestyle=":")
-    ax.legend(title=line, frameon=False)
+    # above the axes, so that it covers no curve
+    ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")
 
 

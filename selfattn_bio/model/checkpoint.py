@@ -156,16 +156,19 @@ class StackWeights(Stored):
     def formula(self, titles: Mapping[str, str] | None = None) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
-        With several outputs, it has ranges of weights and no constant.
+        If weights differ between outputs, only the names are given: "network + composition, with
+        other weights for each output". The outputs of models have different scales.
 
         Parameters
         ----------
         titles
             Names to print, by the name in `weights`. A name without a title is printed as it is.
         """
-        titles = titles or {}
+        names = {name: (titles or {}).get(name, name) for name in self.weights}
+        if any(len(set(each)) > 1 for each in self.weights.values()):
+            return f"{' + '.join(names.values())}, with other weights for each output"
         terms = [
-            f"{range_of(each)} \N{MULTIPLICATION SIGN} {titles.get(name, name)}"
+            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {names[name]}"
             for name, each in self.weights.items()
         ]
         bias = round(self.bias[0], 2) if len(self.bias) == 1 else 0.0

@@ -95,5 +95,6 @@ def _areas(counts: Counts, order: NDArray, positive: NDArray, ends: NDArray) -> 
                     precision += new_true * true / (true + false)
                 new_true = new_false = 0.0
         if true and false:
-            found[:, row] = roc / (true * false), precision / true
+            found[0, row] = roc / (true * false)
+            found[1, row] = precision / true
     return found

@@ -42,6 +42,8 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
         yield f"test {title_of(main)} {words.estimate(entry[main])}  {shown}"
     for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
         yield from _others(name, entry, main)
+    if halves := test["model"].get(words.HALVES):
+        yield f"test {title_of('jsd')} {words.estimate(halves)}  two halves of the observed counts"
     if calibrated := test["model"].get("calibrated"):
         yield f"test {words.calibration(calibrated)}  model, calibrated"
     for by, found in metrics.get("groups", {}).items():
@@ -79,7 +81,9 @@ def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:
     if known := [
         f"{title_of(metric)} {words.estimate(found)}"
         for metric, found in entry.items()
-        if metric != main and isinstance(found, dict) and found.get("value") is not None
+        if metric not in (main, words.HALVES)
+        and isinstance(found, dict)
+        and found.get("value") is not None
     ]:
         yield f"test {', '.join(known)}  {name}"
 

@@ -44,7 +44,7 @@ def write_page(results: Results, name: str) -> None:
 def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     task, metrics = results.task, results.metrics
-    objective = objective_of(task.objective)
+    objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
     return (
@@ -71,7 +71,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
                 " ".join(words.network_sentence(metrics, objective, split))
                 for split in ("test", "valid")
             ],
-            stack_sentence=words.stack_sentence(task, read_stack_weights(results.layout.model)),
+            stack_sentence=words.stack_sentence(task, stack),
+            stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, results, plots_folder),

@@ -90,7 +90,7 @@ def draw_precision_recall(
         _draw_curve(recall, precision, name, i, ax)
     ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, **DOTTED)
     _set_unit_axes(ax, "recall", "precision")
-    ax.legend(loc="lower left")
+    ax.legend(loc="best")
 
 
 def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes) -> None:
@@ -122,7 +122,7 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
             label=name,
         )
     _set_unit_axes(ax, "predicted probability", "observed fraction of positives")
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
 
 
 def draw_scores(

@@ -17,6 +17,7 @@ from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.records import MIN_RECORDS
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
 from selfattn_bio.report import words
@@ -35,6 +36,7 @@ DESCRIPTIONS = {  # of headings that are not plain words
     "perplexity": "exponential of the mean loss per token; lower is better",
 }
 
+NOT_SHOWN = ("calibration_", words.HALVES)  # beginnings of names
 MUTED = Markup('<span class="muted">{}</span>')
 VERDICT = Markup('<span class="verdict {0}">{0}</span>')
 Q = "q\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -109,12 +111,12 @@ def estimate(of: Mapping[str, Any], digits: int = 3, sign: bool = False) -> Cell
 def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
     """Return the names of a classifier's metrics in the order of the tables.
 
-    Calibration has its own sentence.
+    Calibration has its own sentence, and the distance of pseudo-replicates its own row.
     """
     known = [
         name
         for name, of in entry.items()
-        if isinstance(of, dict) and "value" in of and not name.startswith("calibration_")
+        if isinstance(of, dict) and "value" in of and not name.startswith(NOT_SHOWN)
     ]
     return sorted(known, key=lambda name: [*TITLES, name].index(name))
 
@@ -145,7 +147,26 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
         if role == "model" and "calibrated" in entry:
             cells = {"classifier": "after calibration", **_metrics(entry["calibrated"])}
             rows.append(Row(cells, "after"))
+    if halves := test["model"].get(words.HALVES):
+        cells = {"classifier": "reference: two halves of the observed counts"}
+        rows.append(Row({**cells, title_of("jsd"): estimate(halves)}, "control"))
     return Table(rows)
+
+
+def stack_table(stack: StackWeights | None, outputs: Sequence[str]) -> Table:
+    """Return the weights of each output if they differ; without rows otherwise."""
+    weights = stack.weights if stack else {}
+    rows: Iterator[Cells] = (
+        {"output": name}
+        | {words.PARTS.get(part, part): words.figure(each[i], 2) for part, each in weights.items()}
+        for i, name in enumerate(outputs)
+    )
+    caption = (
+        "A weight multiplies the output of a model. Models have different scales, so compare "
+        "weights within a column, not between columns."
+    )
+    differ = any(len(set(each)) > 1 for each in weights.values())
+    return Table.of(rows if differ else (), caption)
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:

@@ -29,6 +29,7 @@ from selfattn_bio.objectives.binary import Binary
 
 Sentence = tuple[str, str, str]  # beginning, finding (to be emphasised), and numbers
 MOST_LACKING = 5  # outputs without a supported motif that are named
+HALVES = "jsd_replicates"  # depends on the data only
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
 NAMES = {  # title, and short title
@@ -40,6 +41,7 @@ NAMES = {  # title, and short title
     "markov": ("Markov chain", "Markov chain"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
+PARTS = {name: short for name, (_, short) in NAMES.items()} | {NETWORK: "network"}  # of a stack
 GROUPS = {  # columns keep their names
     **{"gc": "GC content", "length": "length", "begins_with_m": "first residue"},
     "chrom": "chromosome",
@@ -302,8 +304,7 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
             f"The score does not include the simple models ({left_out}), because their weights "
             "were negligible."
         )
-    titles = {name: classifier_name(name, short=True) for name in NAMES} | {NETWORK: "network"}
-    formula = stack.formula(titles).replace(" - ", f" {MINUS} ")
+    formula = stack.formula(PARTS).replace(" - ", f" {MINUS} ")
     first = " The weights are those of the first training." if task.training.seeds > 1 else ""
     return f"The score combines the network with simple models: {formula}.{first}"
 

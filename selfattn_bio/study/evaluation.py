@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
@@ -215,6 +216,8 @@ def compare(
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
     sizes = {name: candidate.size() for name, candidate in candidates.items()}
+    resampled = f"{task.evaluation.bootstraps:,} resamples of the records"
+    LOG.info(f"computing metrics of {counted(len(classifiers), 'model')} with {resampled}")
     metrics = summarise(objective, classifiers, truth, task.evaluation, units, sizes)
     best = metrics["differences"]["best_baseline"]
     if few := objective.shown(classifiers["model"].predictions["test"], examples["test"]):

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.ingest import build_corpus
@@ -11,7 +10,6 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import (
     UNNAMED,
-    _group_aurocs,
     _spans,
     check_columns,
     group_gaps,
@@ -150,16 +148,6 @@ def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
     signal = np.where(groups == 0, worse, 1.0) * (2 * labels - 1)
     p = 1 / (1 + np.exp(-rng.normal(signal, 1.3)))
     return group_gaps(groups.astype(str).astype(object), labels, p, 0.5, SETTINGS)
-
-
-def test_group_aurocs_equal_scikit_learn():
-    rng = np.random.default_rng(0)
-    groups, positive = rng.integers(4, size=300), rng.random(300) < 0.4
-    for digits in (1, 9):
-        p = np.sort(rng.random(300).round(digits))
-        tied = np.unique(p, return_inverse=True)[1]
-        expected = [roc_auc_score(positive[groups == k], p[groups == k]) for k in range(4)]
-        np.testing.assert_allclose(_group_aurocs(groups, positive, tied), expected)
 
 
 def test_edges_are_distinct_and_open_at_both_ends():

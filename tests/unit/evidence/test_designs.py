@@ -1,6 +1,7 @@
 """Test designs by other packages with planted words, and `judge`."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.user_module import ModuleNetwork
+from selfattn_bio.scoring.loading import SHIPPED
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.alphabet import DNA
@@ -161,3 +163,9 @@ def test_judge_refuses(changes, message):
         options["made_by"] = options["other"]
     with pytest.raises(ArgumentError, match=message):
         sb.judge(options.pop("designs"), options.pop("other"), **options)
+
+
+def test_a_copy_of_the_model_does_not_judge(tmp_path):
+    copy = shutil.copytree(SHIPPED / "promoter", tmp_path / "copy")
+    with pytest.raises(ArgumentError, match="copy made the designs, so it cannot judge them"):
+        sb.judge([START], copy, made_by="promoter", training=RECORDS)
