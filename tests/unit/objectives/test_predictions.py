@@ -97,6 +97,7 @@ def test_words_for_missing_numbers():
         (LABELS, {"x": ["1", "2"], "y": ["0", "0"]}, "'2' in column 'x'; use 0 or 1 or leave it"),
         (NUMBERS, {"x": ["1.5", "many"]}, "invalid value 'many' in column 'x'; use a finite"),
         (NUMBERS, {"x": ["1.5", "-inf"]}, "invalid value '-inf' in column 'x'"),
+        (NUMBERS, {"x": ["1.5", "1e308"]}, "invalid value '1e308' in column 'x'"),
         (COUNTS, {"x": ["1", "-1"]}, "invalid value '-1' in column 'x'; use a count of 0 or more"),
         (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "'2' in column 'x'"),
         (LETTERS, {"s": ["HEQ"]}, "'Q' in column 's' of record 'r0'; the labels are H, E and -"),
