@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from safetensors import SafetensorError, safe_open
 
 from selfattn_bio.errors import ModelFolderError, SelfAttnBioError
+from selfattn_bio.files import regular
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
@@ -196,7 +197,7 @@ def read_arrays(path: Path, hint: str) -> tuple[dict[str, NDArray[Any]], dict[st
         If the file is missing or damaged, or an array has a type that no folder contains.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular(path), framework="numpy") as file:
             names = file.keys()
             for name in names:
                 if (dtype := file.get_slice(name).get_dtype()) not in DTYPES:

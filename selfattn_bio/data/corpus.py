@@ -29,6 +29,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import PIECE, get_alphabet
 from selfattn_bio.sequence.intervals import overlapping
+from selfattn_bio.sequence.tables import read_parquet
 from selfattn_bio.stored import Stored, StoredSource, checked
 
 SUMMARY, PARTNER = "corpus.json", "partner"
@@ -291,11 +292,9 @@ def _summary_of(path: Path) -> dict[str, Any]:
 def _read_table(path: Path, types: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Read a Parquet file with columns of these types; by default, all columns are text."""
     try:
-        return pd.read_parquet(path).astype(types or "str")
-    # pyarrow's errors are subclasses of these
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        _fail(f"cannot read the table: {reason}", path)
+        return read_parquet(path).astype(types or "str")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _fail(f"cannot read the table: {str(error).splitlines()[0]}", path)
 
 
 def _check_intervals(path: Path, records: pd.DataFrame, num_letters: int) -> None:
