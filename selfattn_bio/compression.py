@@ -9,11 +9,12 @@ import errno
 import hashlib
 import io
 import os
+import select
 import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -24,6 +25,7 @@ BLOCK = 2**20  # bytes per read and per block
 _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
 _GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
 HEAD = 4096  # uncompressed bytes from which callers recognise the format
+PIPE_SECONDS = 10  # to wait for a process that writes to a named pipe
 STANDARD_INPUT = "standard input"
 
 raise_sequence_error = SequenceFileError.fail
@@ -260,11 +262,26 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
         with (
             nullcontext(cast(BinaryIO, sys.stdin.buffer))
             if str(path) == "-"
-            else path.open("rb") as handle
+            else _opened(path) as handle
         ):
             yield BlockReader(path, handle)
     except OSError as error:
         raise_sequence_error(f"cannot read the file: {error.strerror or error}", display_path(path))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file, or a named pipe to which a process writes."""
+    if not path.is_fifo():
+        return path.open("rb")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):  # a process has opened the pipe, and writes later
+        if not select.select([handle], [], [], PIPE_SECONDS)[0] and not os.read(handle, 1):
+            os.close(handle)
+            raise_sequence_error(
+                "no process writes to this named pipe", str(path), "Start the process before"
+            )
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "rb")
 
 
 def _check_kind(path: Path) -> None:

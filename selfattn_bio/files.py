@@ -311,17 +311,17 @@ def regular_text(path: str | Path, encoding: str = "utf-8") -> str:
     Raises
     ------
     OSError
-        If it cannot be read, or is a device such as /dev/zero, which never ends.
+        If it cannot be read, or is a device or named pipe, which may never end.
     UnicodeDecodeError
         If it is not text in this encoding.
     """
-    return _no_device(path).read_text(encoding=encoding)
+    return regular(path).read_text(encoding=encoding)
 
 
-def _no_device(path: str | Path) -> Path:
-    """Return the path; raise OSError for a device such as /dev/zero."""
-    if (path := Path(path)).is_char_device() or path.is_block_device():
-        raise OSError(errno.EINVAL, "a device, not a file", str(path))
+def regular(path: str | Path) -> Path:
+    """Return the path; raise OSError for a device such as /dev/zero, or a named pipe."""
+    if (path := Path(path)).exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "a device or named pipe, not a file", str(path))
     return path
 
 
@@ -351,8 +351,8 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes; OSError for a device."""
-    with naming(path), _no_device(path).open("rb") as handle:
+    """Return the hexadecimal SHA-256 of a file's bytes; OSError for a device or named pipe."""
+    with naming(path), regular(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Declare and check the values and arrays of a model folder, which may come from elsewhere.
+"""Declare and check values and arrays of model and corpus folders, which may come from elsewhere.
 
 A subclass of `Stored` lists what a file must contain: numbers and texts with their types and
 ranges, and arrays with `ArrayOf`. `read_arrays` opens a file of arrays, and `checked` compares what
@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 from safetensors import SafetensorError, safe_open
 
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ModelFolderError, SelfAttnBioError
+from selfattn_bio.files import regular
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
@@ -115,6 +116,27 @@ class StoredCalibration(Stored):
     positive_fraction: Probability | None = None
 
 
+class StoredFile(Stored):
+    """An input file."""
+
+    path: str
+    sha256: str
+
+
+class StoredNegatives(Stored):
+    """How negatives were generated."""
+
+    kind: str
+
+
+class StoredSource(StoredFile):
+    """A source of training records, and the files read with it."""
+
+    records: int
+    made: StoredNegatives = StoredNegatives(kind="")
+    files: list[StoredFile] = Field(default_factory=list)
+
+
 AnyStored = TypeVar("AnyStored", bound=Stored)
 
 
@@ -124,6 +146,7 @@ def checked(
     file: Path,
     hint: str,
     arrays: Path | None = None,
+    error: type[SelfAttnBioError] = ModelFolderError,
 ) -> AnyStored:
     """Compare what was read with its declaration, and return it.
 
@@ -139,17 +162,19 @@ def checked(
         Advice for the user.
     arrays
         File of the arrays, if it is another one.
+    error
+        Class of the error.
 
     Raises
     ------
-    ModelFolderError
+    SelfAttnBioError
         If something is missing or has a wrong type, size or value. The message names the file and
         the first such value.
     """
     try:
         return kind.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
+    except ValidationError as found_wrong:
+        first = found_wrong.errors()[0]
         key = ".".join(map(str, first["loc"]))
         match first["type"]:
             case "missing":
@@ -160,7 +185,7 @@ def checked(
                 message = f"{key}: {first['msg']}"
         if arrays and (not key or key in kind.arrays()):
             file = arrays
-        raise ModelFolderError(message, place=str(file), hint=hint) from error
+        raise error(message, place=str(file), hint=hint) from found_wrong
 
 
 def read_arrays(path: Path, hint: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -172,7 +197,7 @@ def read_arrays(path: Path, hint: str) -> tuple[dict[str, NDArray[Any]], dict[st
         If the file is missing or damaged, or an array has a type that no folder contains.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular(path), framework="numpy") as file:
             names = file.keys()
             for name in names:
                 if (dtype := file.get_slice(name).get_dtype()) not in DTYPES:

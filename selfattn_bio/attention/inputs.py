@@ -217,6 +217,7 @@ def prepare(
         or k.shape != v.shape
         or k.shape[0] != q.shape[0]
         or k.shape[2:] != q.shape[2:]
+        or not k.shape[1]
         or q.shape[1] % k.shape[1]
     ):
         raise ValueError(

@@ -42,6 +42,7 @@ from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
 from selfattn_bio.sequence.alphabet import LEVELS, PROTEIN, Ascii, get_alphabet
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.tables import read_parquet
 
 INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
@@ -394,7 +395,7 @@ class Explanation:
         path = folder / ABOUT  # the file that is read, for errors
         try:
             source = {key: about[key] for key in SOURCE if key in about}
-            records = pd.read_parquet(path := folder / RECORDS)
+            records = read_parquet(path := folder / RECORDS)
             records["target"]  # raises KeyError for folders of earlier versions
             maps = read_maps(path := folder / MAPS)
             path = folder / ARRAYS

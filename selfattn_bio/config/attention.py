@@ -44,7 +44,7 @@ class T5Position(PositionSection):
 
     effect = "bias"
     kind: Literal["t5"] = "t5"
-    num_buckets: int = Field(32, ge=4, multiple_of=2)
+    num_buckets: int = Field(32, ge=4, le=65_536, multiple_of=2)
     max_distance: int = Field(128, ge=2)
     symmetric: bool = False
 

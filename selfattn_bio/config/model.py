@@ -27,9 +27,9 @@ from selfattn_bio.config.section import (
     Fraction,
     Listed,
     Odd,
-    Positive,
     Repeats,
     Section,
+    Size,
     left_out,
     stride_problems,
 )
@@ -81,10 +81,10 @@ class ConvStemSection(Section):
     """
 
     kind: Literal["conv"] = "conv"
-    token_dim: Positive = 16
-    kernel: Odd[Positive] = 9
-    pool: Positive = 8
-    second_kernel: Odd[Positive] = 5
+    token_dim: Size = 16
+    kernel: Odd[Size] = 9
+    pool: Size = 8
+    second_kernel: Odd[Size] = 5
     norm: Literal["batch", "record"] = left_out("batch")
 
 
@@ -108,11 +108,11 @@ class TowerStemSection(Section):
     """
 
     kind: Literal["tower"] = "tower"
-    token_dim: Positive = 8
-    channels: Listed[tuple[Positive, ...]] = (64, 96)
-    kernels: Odd[Listed[tuple[Positive, ...]]] = Field((15, 7, 5), min_length=1)
-    pools: Listed[tuple[Positive, ...]] = (5, 5, 2)
-    residual_kernel: Odd[Positive] = 5
+    token_dim: Size = 8
+    channels: Listed[tuple[Size, ...]] = (64, 96)
+    kernels: Odd[Listed[tuple[Size, ...]]] = Field((15, 7, 5), min_length=1)
+    pools: Listed[tuple[Size, ...]] = (5, 5, 2)
+    residual_kernel: Odd[Size] = 5
 
     def problems(self) -> Iterator[str]:
         stages = len(self.kernels)
@@ -150,7 +150,7 @@ class PoolingHeadSection(Section):
     """
 
     kind: Literal["pooling"] = "pooling"
-    parts: Positive = 6
+    parts: Size = 6
 
 
 class ClsHeadSection(Section):
@@ -202,11 +202,11 @@ class AttentionModel(Section):
 
     kind: Literal["attention"] = "attention"
     members: Repeats = 2
-    embed_dim: Positive = 64
+    embed_dim: Size = 64
     num_layers: Repeats = 2
-    num_heads: Positive = 4
-    num_kv_heads: Positive | None = None
-    feedforward_dim: Positive = 128
+    num_heads: Size = 4
+    num_kv_heads: Size | None = None
+    feedforward_dim: Size = 128
     dropout: Fraction = 0.3
     attention_dropout: Fraction = 0.0
     stochastic_depth: Fraction = 0.0
@@ -298,12 +298,12 @@ class CnnModel(Section):
 
     kind: Literal["cnn"] = "cnn"
     members: Repeats = 1
-    embed_dim: Positive = 16
-    channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
-    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = (19, 11, 7)
-    pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
-    bins: Positive = 6
-    hidden_dim: Positive = 128
+    embed_dim: Size = 16
+    channels: Listed[tuple[Size, Size, Size]] = (128, 128, 128)
+    kernels: Odd[Listed[tuple[Size, Size, Size]]] = (19, 11, 7)
+    pools: Listed[tuple[Size, Size, Size]] = (3, 4, 4)
+    bins: Size = 6
+    hidden_dim: Size = 128
     dropout: Fraction = 0.3
     strands: Strands = left_out("given", description=STRANDS)
 
@@ -331,10 +331,10 @@ class DilatedModel(Section):
 
     kind: Literal["dilated"] = "dilated"
     members: Repeats = 1
-    embed_dim: Positive = 128
+    embed_dim: Size = 128
     stem: AnyStem = TowerStemSection()
-    dilations: Listed[tuple[Positive, ...]] = (1, 2, 4, 8, 15)
-    kernel: Odd[Positive] = 3
+    dilations: Listed[tuple[Size, ...]] = (1, 2, 4, 8, 15)
+    kernel: Odd[Size] = 3
     dropout: Fraction = 0.3
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from selfattn_bio.config.objective_section import ObjectiveSection
-from selfattn_bio.config.section import Column, Listed, Names, Positive, left_out
+from selfattn_bio.config.section import Column, Different, Listed, Names, Positive, left_out
 
 
 class BinaryObjective(ObjectiveSection):
@@ -63,7 +63,7 @@ class MultilabelObjective(ObjectiveSection):
 
     allows_edits = True
     kind: Literal["multilabel"] = "multilabel"
-    columns: Names
+    columns: Different[Names]
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class RegressionObjective(ObjectiveSection):
     allows_edits = True
     robust: ClassVar[Mapping[str, str]] = {"loss": "huber"}
     kind: Literal["regression"] = "regression"
-    columns: Names = ()
+    columns: Different[Names] = ()
     loss: Literal["mse", "huber", "poisson", "cosine_mse"] = "mse"
     normalisation: Literal["none", "size_factor", "quantile"] = left_out("none")
     normaliser: Listed[tuple[Listed[tuple[float, ...]], ...]] = left_out(())

@@ -25,7 +25,9 @@ MAX_PROTEIN_K = 4
 ATTRIBUTES = "\n\nAttributes\n----------\n"  # heading of a docstring
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+MOST = 10**12  # of all integers in a run file
 Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=65_536)]  # of arrays, which are allocated
 Repeats = Annotated[int, Field(ge=1, le=1024)]  # modules, which are built one after the other
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of random numbers")]
 T = TypeVar("T")
@@ -129,4 +131,6 @@ class Section(BaseModel):
                 known = sorted(cls.model_fields)
                 hint = did_you_mean(key, known) or f"known keys: {', '.join(known)}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
+            if isinstance(values[key], int) and abs(values[key]) > MOST:
+                raise ValueError(f"{key} has {len(str(values[key]))} digits; use at most 13")
         return values

@@ -229,11 +229,12 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     ValueError
         If a region has another form or is empty.
     """
-    found = [re.fullmatch(r"(\S+):(\d+)-(\d+)", text) for text in texts]
+    found = [re.fullmatch(r"(\S+):(\d{1,15})-(\d{1,15})", text) for text in texts]
     for match, text in zip(found, texts, strict=True):
         if match is None or int(match[2]) >= int(match[3]):
             raise ValueError(
-                f"invalid region {text!r}; use CHROM:START-END with START < END, 0-based half-open"
+                f"invalid region {text[:80]!r}; use CHROM:START-END with START < END, 0-based "
+                "half-open"
             )
     return [(match[1], int(match[2]), int(match[3])) for match in found if match]
 

@@ -16,6 +16,7 @@ from selfattn_bio.config.section import (
     Positive,
     Section,
     Seed,
+    Size,
     left_out,
 )
 
@@ -151,10 +152,10 @@ class Training(Section):
     labels: Literal["given", "shuffled"] = "given"
     pairs: Literal["given", "first_alone", "partner_alone"] = left_out("given")
     seed: Seed = 0
-    seeds: Positive = left_out(1)
+    seeds: Size = left_out(1)
     max_steps: Positive = 1500
     batch_size: Positive = 64
-    accumulate: Positive = 1
+    accumulate: Size = 1
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = Field(0.004, gt=0)
     warmup_steps: int = Field(200, ge=0)
@@ -211,7 +212,7 @@ class Transfer(Section):
     adapt: Literal["all", "frozen", "gradual", "lora"] = "all"
     unfreeze_every: Positive = 200
     layer_decay: float = Field(1.0, gt=0, le=1)
-    lora_rank: Positive = 8
+    lora_rank: Size = 8
 
     @property
     def ships(self) -> bool:
@@ -274,7 +275,7 @@ class EvaluationSection(Section):
 
     block: Positive | None = left_out(None)
     strands: Literal["given", "both"] | None = left_out(None)
-    bootstraps: Positive = 1000
+    bootstraps: int = Field(1000, ge=1, le=1_000_000)
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15
     gc_slices: Positive = 4

@@ -11,14 +11,15 @@ import hashlib
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile, did_you_mean
@@ -28,6 +29,8 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import PIECE, get_alphabet
 from selfattn_bio.sequence.intervals import overlapping
+from selfattn_bio.sequence.tables import read_parquet
+from selfattn_bio.stored import Stored, StoredSource, checked
 
 SUMMARY, PARTNER = "corpus.json", "partner"
 AGAIN = "Run selfattn-bio ingest again"
@@ -58,6 +61,8 @@ class Corpus:
         self.partner = Corpus.open(path / PARTNER) if (path / PARTNER).is_dir() else None
         if self.partner:
             self._partners = pd.Index(self.partner.records["id"]).get_indexer(records["id"])
+            if (self._partners < 0).any():
+                _fail("a record has no partner", path)
         self.alphabet = get_alphabet(summary["alphabet"])
         self.assembly: str = summary["assembly"]
         self.fingerprint: str = summary["fingerprint"]
@@ -118,7 +123,7 @@ class Corpus:
         """
         if self.partner is None:
             hint = "Ingest with [partner] in the run file"
-            raise CorpusError("the corpus has no partners", place=str(self.path), hint=hint)
+            CorpusError.fail("the corpus has no partners", self.path, hint)
         return self.partner.letters(int(self._partners[i]))
 
     def window(self, i: int, start: int, end: int) -> NDArray[np.uint8]:
@@ -161,7 +166,7 @@ class Corpus:
         """
         if not (self.path / MASKED).exists():
             hint = 'Ingest with soft_mask = "keep" in [data]'
-            raise CorpusError("the corpus has no soft mask", place=str(self.path), hint=hint)
+            CorpusError.fail("the corpus has no soft mask", self.path, hint)
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])
         inside = overlapping(runs[:, 0], runs[:, 1], start, start + length)
@@ -186,14 +191,8 @@ class Corpus:
             If a column is missing.
         """
         path = self.path / TARGETS
-        found = pd.read_parquet(path) if path.exists() else pd.DataFrame(index=self.records.index)
-        if absent := [column for column in columns if column not in found]:
-            held = ", ".join(map(repr, found)) or "none"
-            hint = did_you_mean(absent[0], list(map(str, found))).replace("did", "Did", 1) or (
-                f"Add it to the table, or {absent[0]}=... to the FASTA headers, and ingest again"
-            )
-            message = f"no column {absent[0]!r} in the targets (columns: {held})"
-            raise CorpusError(message, place=place or str(self.path), hint=hint)
+        found = _read_table(path) if path.exists() else pd.DataFrame(index=self.records.index)
+        check_columns(columns, found.columns.tolist(), place or str(self.path))
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:
@@ -217,21 +216,8 @@ class Corpus:
         path = Path(path)
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
             if not (part.is_dir() if part == path else part.is_file()):
-                raise CorpusError(
-                    "no such corpus file or folder", place=str(part), hint="Run selfattn-bio ingest"
-                )
-        summary = read_json(path / SUMMARY, CorpusError, AGAIN)
-        try:
-            records = pd.read_parquet(path / RECORDS).astype(TYPES)
-            get_alphabet(summary["alphabet"])
-            if "assembly" not in summary:
-                raise KeyError("assembly")
-        # Broken JSON, broken Parquet files and missing columns raise subclasses of these
-        except (ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise CorpusError(
-                f"cannot read the corpus: {reason}", place=str(path), hint=AGAIN
-            ) from error
+                CorpusError.fail("no such corpus file or folder", part, "Run selfattn-bio ingest")
+        summary, records = _summary_of(path), _read_table(path / RECORDS, TYPES)
         fingerprint = fingerprint_of(records, path)
         found = {
             "num_letters": (path / LETTERS).stat().st_size,
@@ -240,11 +226,75 @@ class Corpus:
         }
         for key, value in found.items():
             if value != (expected := summary.get(key)):
-                message = f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}"
-                raise CorpusError(message, place=str(path), hint=AGAIN)
+                _fail(
+                    f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}", path
+                )
+        if not records["id"].is_unique:
+            _fail("two records have the same id", path)
         _check_intervals(path / RECORDS, records, (path / LETTERS).stat().st_size)
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
+
+
+def _fail(message: str, path: Path) -> NoReturn:
+    """Raise the error of a damaged corpus."""
+    CorpusError.fail(message, path, AGAIN)
+
+
+def check_columns(columns: Sequence[str], found: Sequence[str], place: str) -> None:
+    """Raise if the targets lack one of these columns."""
+    if absent := [column for column in columns if column not in found]:
+        held = ", ".join(map(repr, found[:20])) or "none"
+        hint = did_you_mean(absent[0], found).replace("did", "Did", 1) or (
+            f"Add it to the table, or {absent[0]}=... to the FASTA headers, and ingest again"
+        )
+        CorpusError.fail(f"no column {absent[0]!r} in the targets (columns: {held})", place, hint)
+
+
+class CorpusSource(StoredSource):
+    """A source of records, with the number of those that were kept."""
+
+    kept: int
+    counts: dict[str, int] = Field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
+
+
+class CorpusTargets(Stored):
+    """The table of targets."""
+
+    path: str
+    columns: list[str]
+
+
+class CorpusSummary(Stored):
+    """The types of corpus.json."""
+
+    alphabet: Annotated[str, AfterValidator(lambda name: get_alphabet(name).name)]
+    assembly: str
+    fingerprint: str
+    num_records: int
+    num_letters: int
+    read: int
+    dropped: dict[str, int]
+    repeated: dict[str, int] = Field(default_factory=dict)
+    noted: dict[str, int]
+    sources: Annotated[list[CorpusSource], Field(min_length=1)]
+    targets: CorpusTargets | None = None
+
+
+def _summary_of(path: Path) -> dict[str, Any]:
+    summary = read_json(path / SUMMARY, CorpusError, AGAIN)
+    checked(CorpusSummary, summary, path / SUMMARY, AGAIN, error=CorpusError)
+    return summary
+
+
+def _read_table(path: Path, types: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file with columns of these types; by default, all columns are text."""
+    try:
+        return read_parquet(path).astype(types or "str")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _fail(f"cannot read the table: {str(error).splitlines()[0]}", path)
 
 
 def _check_intervals(path: Path, records: pd.DataFrame, num_letters: int) -> None:
@@ -255,9 +305,10 @@ def _check_intervals(path: Path, records: pd.DataFrame, num_letters: int) -> Non
     inside &= length <= num_letters - offset.where(inside, 0)
     if not inside.all():
         row = records[~inside].iloc[0]
-        message = (
+        _fail(
             f"the table of records was altered: record {row['id']!r} has offset {row['offset']} "
-            f"and length {row['length']}, but there are {num_letters:,} letters"
+            f"and length {row['length']}, but there are {num_letters:,} letters",
+            path,
         )
         raise CorpusError(message, place=str(path), hint=AGAIN)
 
@@ -276,9 +327,10 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 for at in range(PIECE, length, PIECE):
                     digest.update(file.read(min(length - at, PIECE)))
                 if (found := digest.hexdigest()) != expected:
-                    message = (
+                    _fail(
                         f"the sequence of record {name!r} was altered: its SHA-256 is "
-                        f"{found[:12]}, but {expected[:12]} in {RECORDS}"
+                        f"{found[:12]}, but {expected[:12]} in {RECORDS}",
+                        path,
                     )
                     raise CorpusError(message, place=str(path), hint=AGAIN)
 
@@ -297,7 +349,7 @@ def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
     columns = [name for name in TYPES if name not in ("length", "offset")]
     for table in (
         records[columns],
-        *([pd.read_parquet(folder / TARGETS)] if (folder / TARGETS).exists() else []),
+        *([_read_table(folder / TARGETS)] if (folder / TARGETS).exists() else []),
     ):
         for first in range(0, max(len(table), 1), ROWS):
             rows = table.iloc[first : first + ROWS]
@@ -308,6 +360,5 @@ def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
         with (folder / MASKED).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     if (folder / PARTNER).is_dir():
-        partner = read_json(folder / PARTNER / SUMMARY, CorpusError, AGAIN)
-        digest.update(partner["fingerprint"].encode())
+        digest.update(_summary_of(folder / PARTNER)["fingerprint"].encode())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selfattn_bio.data.corpus import PARTNER, SUMMARY, Corpus, fingerprint_of
+from selfattn_bio.data.corpus import PARTNER, SUMMARY, Corpus, check_columns, fingerprint_of
 from selfattn_bio.data.writer import (
     LETTERS,
     MASKED,
@@ -85,7 +85,7 @@ def build_corpus(
     wanted = Targets(
         None if targets is None else Path(targets),
         [source for source in given if isinstance(source, SequenceFile)],
-        rules.split_column,
+        rules,
     )
     counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
@@ -111,6 +111,7 @@ def build_corpus(
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
         about_targets = wanted.write(folder, records["id"], writer.targets, paths)
+        check_columns(rules.learnt or (), about_targets.get("columns", ()), rules.place or paths)
         if partners:
             partner = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
             _check_partners(records["id"], partner)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import sha256_of
+from selfattn_bio.files import regular, sha256_of
 from selfattn_bio.sequence.alphabet import NUM_LEVELS, Scale, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
@@ -167,9 +167,14 @@ def read_numbers(path: str | Path) -> dict[str, Floats]:
         If the file is missing or damaged, or an array is not one-dimensional and numeric.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with regular(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if repeated := [name for name, count in Counter(arrays.files).items() if count > 1]:
+                raise ValueError(f"two arrays have the id {repeated[0]!r}")
+            size = sum(each.file_size for each in arrays.zip.infolist())
+            if 2 * size > psutil.virtual_memory().available:
+                raise ValueError(f"its arrays have {size:,} bytes, and do not fit into memory")
             found = {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise various exceptions
         raise IntervalError(f"cannot read the .npz file: {error}", place=str(path)) from error
     for name, array in found.items():
         if array.ndim != 1 or array.dtype.kind not in "fiub":

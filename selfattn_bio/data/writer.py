@@ -21,10 +21,11 @@ from pyarrow import parquet
 from selfattn_bio.config import Data
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.readers.table import WIDE, targets_table
 from selfattn_bio.sequence.records import Record
 
 LETTERS, MASKED = "letters.bin", "masked.bin"
@@ -62,6 +63,10 @@ class RecordRules:
         the labels differ. None means all columns.
     split_column
         The column with the split, which is stored with the targets but is none of them.
+    place
+        Where `learnt` is set, for errors.
+    named
+        All texts of the run file. Only these columns are kept of a table with more than WIDE.
 
     Raises
     ------
@@ -78,6 +83,8 @@ class RecordRules:
     repeats: Literal["drop", "count", "keep"] = "drop"
     learnt: tuple[str, ...] | None = ()
     split_column: str = ""
+    place: str = ""
+    named: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < self.min_length:
@@ -156,7 +163,7 @@ class CorpusWriter:
         if self._masked and record.masked is not None:
             self._masked.write((record.masked + self.num_letters).astype("<i8").tobytes())
         if record.targets:
-            self.targets[self.num_records] = record.targets
+            self.targets[self.num_records] = self._kept(record.targets)
         self._rows.append(
             (record.id, record.label, *record[2:7], len(letters), self.num_letters, digest.hex())
         )
@@ -167,6 +174,14 @@ class CorpusWriter:
     def _flush(self) -> None:
         self._table.write_table(_table(self._rows))
         self._rows = []
+
+    def _kept(self, targets: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        """Return the targets to store: of very many only those that the run file names."""
+        if len(targets) <= WIDE or not (named := self.rules.named):
+            return targets
+        if not self.targets:
+            LOG.info(f"of {len(targets):,} columns, only those that the run file names are kept")
+        return {name: text for name, text in targets.items() if name in named}
 
     def _reason(self, record: Record, key: bytes) -> str:
         """Return why the record is dropped; empty if it is kept."""
@@ -219,12 +234,12 @@ class Targets:
     """The targets of records: a table by id, and columns that come with the records."""
 
     def __init__(
-        self, path: Path | None, sources: Sequence[SequenceFile], split_column: str = ""
+        self, path: Path | None, sources: Sequence[SequenceFile], rules: RecordRules
     ) -> None:
-        self._path, self._split_column = path, split_column
+        self._path, self._split_column = path, rules.split_column
         # The table of targets may also be the table of sequences
         itself = next((source.fields for source in sources if source.path == path), None)
-        self._table = None if path is None else targets_table(path, itself)
+        self._table = None if path is None else targets_table(path, itself, rules.named)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""

@@ -22,6 +22,7 @@ from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, Cover
+from selfattn_bio.sequence.tables import read_parquet
 
 COLUMNS = {  # of the table
     "key": "str",
@@ -204,9 +205,8 @@ def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
 def _read(folder: Path) -> pd.DataFrame:
     path, hint = folder / TRAINING_RECORDS, "Train the model again"
     try:
-        table = pd.read_parquet(path)
-    # pyarrow's errors are subclasses of these
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        table = read_parquet(path)
+    except (OSError, ValueError) as error:
         message = f"cannot read the list of training records ({type(error).__name__})"
         raise ModelFolderError(message, place=str(path), hint=hint) from error
     for name, dtype in COLUMNS.items():

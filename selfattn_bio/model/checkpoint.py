@@ -33,6 +33,7 @@ from selfattn_bio.stored import (
     Sha256,
     Stored,
     StoredCalibration,
+    StoredSource,
     checked,
 )
 
@@ -59,27 +60,6 @@ PARTS = (
 )
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
-
-
-class StoredFile(Stored):
-    """An input file."""
-
-    path: str
-    sha256: str
-
-
-class StoredNegatives(Stored):
-    """How negatives were generated."""
-
-    kind: str
-
-
-class StoredSource(StoredFile):
-    """A source of training records, and the files read with it."""
-
-    records: int
-    made: StoredNegatives = StoredNegatives(kind="")
-    files: list[StoredFile] = Field(default_factory=list)
 
 
 class StoredPrivacy(Stored):

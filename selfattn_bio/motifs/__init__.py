@@ -23,6 +23,8 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs.residues import matrices_of, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 
+_fail = DatabaseError.fail
+
 SHIPPED = "jaspar:"
 RESIDUES = ("#ELM", '"Accession', "CC ", "ID ")  # starts of the files of ELM and PROSITE
 TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
@@ -100,8 +102,7 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     if alphabet == PROTEIN and first.startswith(RESIDUES):
         return read_residues(path)
     formats = "MEME, ELM or PROSITE" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
-    message = f"not a motif database in {formats} format: it starts with {first[:40]!r}"
-    raise DatabaseError(message, place=f"{path}:1")
+    _fail(f"not a motif database in {formats} format: it starts with {first[:40]!r}", f"{path}:1")
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
@@ -119,7 +120,7 @@ def read_residues(path: Path) -> dict[str, Floats]:
         except ArgumentError as error:
             LOG.warning(f"{path}: {label} is left out: {error}")
     if not motifs:
-        raise DatabaseError("the motif database contains no motif", place=str(path))
+        _fail("the motif database contains no motif", path)
     return motifs
 
 
@@ -171,15 +172,12 @@ def database_lines(path: Path, format_name: str) -> list[str]:
         If the file does not exist, cannot be read, or is not text.
     """
     if not path.exists():
-        message = "motif database not found"
-        raise DatabaseError(message, place=str(path), hint=f"Give the path of a {format_name} file")
+        _fail("motif database not found", path, f"Give the path of a {format_name} file")
     try:
         with open_uncompressed(path, DatabaseError) as file:
             return file.read().decode().splitlines()
     except UnicodeDecodeError as error:
-        raise DatabaseError(
-            f"cannot read this file as {format_name}: {error}", place=str(path)
-        ) from error
+        _fail(f"cannot read this file as {format_name}: {error}", path)
 
 
 def meme_text(
@@ -247,34 +245,27 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     path = Path(path)
     lines = database_lines(path, "MEME")
     if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
-        raise DatabaseError(
-            "not a MEME file: it does not start with 'MEME version'", place=f"{path}:1"
-        )
+        _fail("not a MEME file: it does not start with 'MEME version'", f"{path}:1")
     motifs: dict[str, Floats] = {}
     label, at = "", 0
     while at < len(lines):
         line = lines[at]
         at += 1
         if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
-            message = f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}"
-            raise DatabaseError(message, place=f"{path}:{at}")
+            _fail(f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}", f"{path}:{at}")
         if line.startswith("MOTIF"):
             if label and label not in motifs:
-                raise DatabaseError(
-                    f"motif {label!r} has no letter-probability matrix", place=f"{path}:{at}"
-                )
+                _fail(f"motif {label!r} has no letter-probability matrix", f"{path}:{at}")
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
             _check_label(label, motifs, f"{path}:{at}")
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
-                raise DatabaseError(
-                    "letter-probability matrix without a MOTIF line before it", place=f"{path}:{at}"
-                )
+                _fail("letter-probability matrix without a MOTIF line before it", f"{path}:{at}")
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
     if len(motifs) < least:
-        raise DatabaseError("the motif database contains no motif", place=str(path))
+        _fail("the motif database contains no motif", path)
     return motifs
 
 
@@ -282,7 +273,7 @@ def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:
     """Refuse a motif without a name, or with the name of another one."""
     if not label or label in motifs:
         message = f"two motifs are named {label!r}" if label else "a motif has no name"
-        raise DatabaseError(message, place=place)
+        _fail(message, place)
 
 
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
@@ -299,9 +290,7 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
             break
     for number, row in enumerate(rows, start=at + 1):
         if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
-            raise DatabaseError(
-                f"{row} are not {size} probabilities that sum to 1", place=f"{path}:{number}"
-            )
+            _fail(f"{row} are not {size} probabilities that sum to 1", f"{path}:{number}")
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
         message = f"the motif has {len(rows)} row{'s' * (len(rows) != 1)} instead of {width} (w=)"
@@ -357,20 +346,15 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
     path = Path(path)
     lines = database_lines(path, format_name)
     if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
-        raise DatabaseError(
-            "this is a FASTA file of sequences, not a JASPAR motif database", place=f"{path}:2"
-        )
+        _fail("this is a FASTA file of sequences, not a JASPAR motif database", f"{path}:2")
     text = "\n".join(lines) + "\n"
     try:
         found = list(bio.parse(StringIO(text), format_name.lower()))
         tables = [
             np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found
         ]
-    # Biopython raises various exceptions
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise DatabaseError(
-            f"cannot read this file as {format_name}: {error}", place=str(path)
-        ) from error
+    except Exception as error:  # Biopython raises various exceptions
+        _fail(f"cannot read this file as {format_name}: {error}", path)
     # Biopython skips truncated motifs
     begins = ">" if format_name == "JASPAR" else ("P0", "PO")
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
@@ -392,10 +376,10 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
             label = f"{name} ({identifier})"
         _check_label(label, motifs, str(path))
         if not np.isfinite(table).all():
-            raise DatabaseError(f"a count of motif {label!r} is not a number", place=str(path))
+            _fail(f"a count of motif {label!r} is not a number", path)
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
-            raise DatabaseError(f"a position of motif {label!r} has no counts", place=str(path))
+            _fail(f"a position of motif {label!r} has no counts", path)
         motifs[label] = table / table.sum(axis=1, keepdims=True)
     if not motifs:
-        raise DatabaseError("the motif database contains no motif", place=str(path))
+        _fail("the motif database contains no motif", path)
     return motifs

@@ -49,6 +49,10 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         if self.section.classes:
             return self.section
         classes = tuple(sorted(train[self.section.column].dropna().unique()))
+        if odd := [name for name in classes if name.strip("+-").lower() in ("nan", "inf")]:
+            hint = "Leave these cells empty, or list all classes in objective.classes"
+            message = f"column {self.section.column!r} has {odd[0]!r}, which is no class"
+            raise CorpusError(message, place=place, hint=hint)
         if len(classes) < 2:
             message = (
                 f"column {self.section.column!r} has {len(classes)} classes in the training "

@@ -41,10 +41,12 @@ from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
 from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.readers.table import MISSING
+from selfattn_bio.split_names import SPLIT_NAMES
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
+LARGEST = 1e30  # number, whose square is finite in float32 after scaling
 LEAST_ACROSS = 3  # columns for a correlation across columns
 
 
@@ -248,10 +250,14 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def rule(self) -> str:
-        return "a count of 0 or more" if self.section.loss == "poisson" else "a finite number"
+        return (
+            "a count of 0 or more"
+            if self.section.loss == "poisson"
+            else "a finite number below 1e30"
+        )
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
-        finite = np.isfinite(numbers)
+        finite = numbers.abs() <= LARGEST
         return (numbers >= 0) & finite if self.section.loss == "poisson" else finite
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
@@ -260,6 +266,15 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         if not self.section.normaliser:
             return values
         return values / levels.T if levels.shape[1] == 1 else to_quantiles(values, levels)
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        super().check_split(targets, split, place, split_path)
+        for column, values in zip(self.section.columns, targets.T, strict=True):
+            known = values[np.isfinite(values)]
+            if len(known) > 1 and np.ptp(known) == 0:
+                text = f"column {column!r} is {known[0]:g} in all records of the "
+                text += f"{SPLIT_NAMES[split]} split"
+                CorpusError.fail(text, place, "Remove it from [objective] columns")
 
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str
@@ -272,9 +287,6 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             known = of_column[np.isfinite(of_column)]
             if not len(known):
                 CorpusError.fail(f"column {column!r} has no number in the training split", place)
-            if len(known) > 1 and np.ptp(known) == 0:
-                text = f"column {column!r} is {known[0]:g} in all records of the training split"
-                CorpusError.fail(text, place, "Remove it from [objective] columns")
         if self.section.normalisation != "none" and not self.section.normaliser:
             fit = size_factors if self.section.normalisation == "size_factor" else quantiles
             normaliser = tuple(map(tuple, fit(values, place).tolist()))

@@ -234,6 +234,8 @@ def _numbers(partner: Partners) -> Callable[[Input], Floats | None]:
         return along
     named = partner if isinstance(partner, Mapping) else dict(enumerate(partner))
     given = {str(name): numbers for name, numbers in named.items()}
+    if len(given) < len(named):
+        raise ArgumentError("two partners have the same id")
 
     def of_array(each: Input) -> Floats | None:
         if each.id not in given:

@@ -47,7 +47,8 @@ def parse_region(text: str, genome: Genome) -> Region:
         if ":" not in text:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
         raise GenomeError(
-            f"cannot read region {text!r}; write CHROM:FIRST-LAST, 1-based inclusive as in samtools"
+            f"cannot read region {text[:80]!r}; write CHROM:FIRST-LAST, 1-based inclusive as in "
+            "samtools"
         )
     name, start, end = found
     chrom = genome.resolve(name)
@@ -67,7 +68,7 @@ def split_region(text: str) -> tuple[str, int, int | None] | None:
     The end is None for "NAME:FIRST" and "NAME:FIRST-". The result is None if the text has another
     form.
     """
-    found = re.fullmatch(r"(\S+):(\d[\d,]*)(?:-(\d[\d,]*)?)?", text)
+    found = re.fullmatch(r"(\S+):(\d[\d,]{0,30})(?:-(\d[\d,]{0,30})?)?", text)
     if found is None:
         return None
     name, first, last = found.groups("")

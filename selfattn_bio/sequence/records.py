@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers
@@ -27,10 +28,10 @@ from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 NUMBER_THEM = 'number the records: ids = "numbered"'
 LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
+SECONDS = 1  # for searching a header with a pattern
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _RULES = {
-    "start": ("[0-9]+", "a whole number"),
-    "end": ("[0-9]+", "a whole number"),
+    **dict.fromkeys(("start", "end"), ("[0-9]{1,15}", "a whole number of at most 15 digits")),
     "strand": ("[+-]", "+ or -"),
 }
 Values = Mapping[str, str | None]
@@ -149,9 +150,9 @@ class Fields:
         )
 
     @cached_property
-    def pattern(self) -> re.Pattern[str] | None:
-        """Return `header`, compiled."""
-        return re.compile(self.header) if self.header else None
+    def pattern(self) -> Any:
+        """Return `header`, compiled, or None."""
+        return regex.compile(self.header) if self.header else None  # stops after a time
 
     @cached_property
     def attribute(self) -> re.Pattern[str]:
@@ -228,7 +229,13 @@ class ReaderState:
         """Return what the groups of `header` match in a header, or in the id of a table's row."""
         if not self.fields.pattern:
             return {}
-        if not (found := self.fields.pattern.search(text)):
+        try:
+            found = self.fields.pattern.search(text, timeout=SECONDS)
+        except TimeoutError:
+            hint = "Change header in [data]: avoid repeats of repeats, such as (a+)+"
+            message = f"{shown} takes longer than {SECONDS} s to search for {self.fields.header!r}"
+            raise_sequence_error(message, at(self.name, line), hint)
+        if not found:
             hint = "Change header in [data], or the record"
             message = f"{shown} does not match {self.fields.header!r}"
             raise_sequence_error(message, at(self.name, line), hint)
@@ -309,7 +316,9 @@ def _location(
     for key, value in found.items():
         pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
         if not re.fullmatch(pattern, value) or control_in(value):
-            raise_sequence_error(f"invalid {key} {value!r}{where} (expected {expected})", place)
+            raise_sequence_error(
+                f"invalid {key} {value[:30]!r}{where} (expected {expected})", place
+            )
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):
         raise_sequence_error(

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.files import check_ending, regular, whole_file
 from selfattn_bio.sequence.alphabet import control_in
 from selfattn_bio.sequence.intervals import LOCUS
 
@@ -24,7 +26,24 @@ TEXT_COLUMNS = (
     *("chrom", "strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}
+STRINGS = dict.fromkeys((pa.string(), pa.large_string()), pd.StringDtype(na_value=np.nan))
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table of the package, and check that its texts are UTF-8.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file is missing, not a file, or damaged.
+    """
+    try:
+        table = parquet.read_table(regular(path))
+        table.validate(full=True)
+        return table.to_pandas(types_mapper=STRINGS.get)
+    except (pa.ArrowException, MemoryError, KeyError, TypeError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

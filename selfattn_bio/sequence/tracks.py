@@ -8,6 +8,7 @@ checked before pyBigWig reads them, because it crashes on some damaged files.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -37,6 +38,7 @@ _fail = IntervalError.fail
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum", "log_sum"]
 _HEADER, _ZOOM, _TREE = struct.Struct("<IHHQQQ"), struct.Struct("<IIQQ"), struct.Struct("<IIIIQQ")
+_BLOCK = 1 << 26  # bytes of a block at most
 _GAP, _PIECE = 2_000, 2_000_000  # bp between windows that are read together, and bp read at once
 _BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
 
@@ -227,7 +229,7 @@ class BigWig:
             _check_bigwig(path)
             self._file = pyBigWig.open(str(path))
             self.lengths: dict[str, int] = self._file.chroms()
-        except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError, zlib.error) as error:
             message = f"damaged bigWig file: {str(error) or type(error).__name__}"
             _fail(message, path, "Download or copy it again")
         self.names = list(self.lengths)
@@ -355,6 +357,7 @@ def _check_bigwig(path: Path) -> None:
     magic, _, num_zooms, names_at, _, index_at = unpack(_HEADER, 0)
     if magic != _BIGWIG:
         raise ValueError("not in bigWig format")
+    (unpacked,) = unpack(struct.Struct("<I"), 52)  # bytes of a block, 0 if not compressed
     magic, _, key_size, value_size, num_names, _ = unpack(struct.Struct("<IIIIQQ"), names_at)
     if magic != _NAMES_MAGIC or value_size != 8 or num_names * (key_size + 8) > len(data):
         raise ValueError("invalid list of chromosomes")
@@ -374,3 +377,11 @@ def _check_bigwig(path: Path) -> None:
             sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros_like(offsets)
             if any((each > len(data)).any() for each in (offsets, sizes, offsets + sizes)):
                 raise ValueError("block beyond the end of the file")
+            if leaf and len(items) and root == index_at:
+                block = data[offsets[0] : offsets[0] + sizes[0]].tobytes()
+                if unpacked:
+                    block = zlib.decompressobj().decompress(block, _BLOCK)
+                if not 24 <= len(block) <= (unpacked or len(block)) <= _BLOCK or len(block) != (
+                    24 + (0, 12, 8, 4)[block[20] % 4] * int.from_bytes(block[22:24], "little")
+                ):
+                    raise ValueError("invalid block of values")

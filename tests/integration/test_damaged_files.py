@@ -3,6 +3,7 @@
 damaged/values.toml has the values.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,9 +16,10 @@ import pytest
 from damaged_arrays import DAMAGES, damaged_files
 
 import selfattn_bio
-from selfattn_bio.config import read_run_file
+from selfattn_bio.config import Data, SequencePartner, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.partner import Partners
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA
@@ -25,6 +27,7 @@ from selfattn_bio.sequence.alphabet import DNA
 CASES = tomllib.loads((Path(__file__).parent / "damaged/values.toml").read_text(encoding="utf-8"))
 VALUES = CASES.pop("values")
 SHIPPED = Path(selfattn_bio.__file__).parent / "models/promoter"
+DATA = Data(positives=("a.fa",), negatives=("b.fa",))
 OPEN = {"corpus": Corpus.open, "model": selfattn_bio.load}
 
 pytestmark = pytest.mark.timeout(120)
@@ -35,7 +38,10 @@ def sound(tmp_path_factory):
     """Return an undamaged folder of each kind."""
     folder = tmp_path_factory.mktemp("sound")
     (folder / "a.fa").write_text(">a\nACGTACGT\n>b\nTTTTGGGG\n")
-    build_corpus([(folder / "a.fa", 1)], folder / "corpus", RecordRules(DNA))
+    (folder / "t.tsv").write_text("id\ty\na\t1\nb\t2\n")
+    partners = Partners(SequencePartner(kind="sequence", files=("a.fa",)), DATA)
+    with contextlib.chdir(folder):
+        build_corpus([("a.fa", 1)], "corpus", RecordRules(DNA), "t.tsv", partners)
     return {"corpus": folder / "corpus", "model": SHIPPED}
 
 
@@ -96,7 +102,10 @@ def test_damaged_value(sound, damaged, kind, file, keys, values):
             OPEN[kind](folder)
 
 
-FILES = {"corpus": "corpus.json records.parquet letters.bin"}
+FILES = {
+    "corpus": """corpus.json records.parquet letters.bin targets.parquet partner/corpus.json
+partner/records.parquet partner/letters.bin"""
+}
 FILES["model"] = """provenance.json model.safetensors run.toml stack/weights.json
 stack/motif_scores/arrays.safetensors reference.safetensors"""
 

@@ -11,7 +11,7 @@ import difflib
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from selfattn_bio.sequence.tables import check_names
 # Cells that mean a missing number, in lower case; empty cells are always missing
 MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
-ROWS = 1024  # rows of Parquet per batch
+ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
+WIDE = 1000  # columns of a table, of which only the needed ones are kept if there are more
 # Usual names of the columns with sequences and with labels, most likely first
 SEQUENCE_NAMES = (
     *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
@@ -96,8 +97,11 @@ def rows_of_text(blocks: BlockReader, fields: Fields) -> Iterator[Row]:
             )
 
 
-def rows_of_parquet(blocks: BlockReader) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, the header first; errors are those of `read_parquet`."""
+def rows_of_parquet(blocks: BlockReader, named: Collection[str] = ()) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, the header first; errors are those of `read_parquet`.
+
+    Columns are as for `targets_table`.
+    """
     from pyarrow import ArrowException, parquet
 
     if not blocks.plain:
@@ -109,8 +113,11 @@ def rows_of_parquet(blocks: BlockReader) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
+            if named and len(names) > WIDE:
+                names = [name for name in names if name in named]
             yield 0, list(names)
-            for batch in file.iter_batches(ROWS):
+            rows = max(1, min(ROWS, CELLS // max(1, len(names))))
+            for batch in file.iter_batches(rows, columns=names):
                 columns = [
                     [_text(cell, name, blocks.name) for cell in batch.column(i).to_pylist()]
                     for i, name in enumerate(names)
@@ -136,11 +143,14 @@ def _records(rows: Iterator[Row], state: ReaderState) -> Iterator[Record]:
         raise_sequence_error("the table has no rows", state.name)
 
 
-def targets_table(path: Path, fields: Fields | None = None) -> pd.DataFrame:
+def targets_table(
+    path: Path, fields: Fields | None = None, named: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a table of targets as text by id, with missing values for empty cells.
 
     Cells are separated by commas in a .csv file and by tabs in others. `fields` names the columns
-    of a table that is also the table of the sequences.
+    of a table that is also the table of the sequences. If a table has more than WIDE columns, only
+    those of the ids and of `named` are read.
 
     Raises
     ------
@@ -150,15 +160,23 @@ def targets_table(path: Path, fields: Fields | None = None) -> pd.DataFrame:
     """
     if not path.exists():
         raise CorpusError("no such file for the targets", place=str(path))
+    if named:
+        named = {*named, "id", *([fields.column("id")] if fields else [])}
     try:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
-                (_, names), *rows = rows_of_parquet(blocks)
+                (_, names), *rows = rows_of_parquet(blocks, named)
                 table = pd.DataFrame([cells for _, cells in rows], columns=names, dtype="str")
             else:
                 separator = "," if ".csv" in path.suffixes[-2:] else "\t"
+                is_wide = named and _first_line(blocks.head).count(separator) >= WIDE
                 table = pd.read_csv(
-                    blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
+                    blocks.text(),
+                    sep=separator,
+                    dtype=str,
+                    keep_default_na=False,
+                    na_values=[""],
+                    usecols=(lambda name: name in named) if is_wide else None,
                 )
         check_names(table.columns, str(path))
     except (ValueError, OSError, SequenceFileError) as error:

@@ -193,6 +193,7 @@ def test_attend_without_pattern_and_position_is_full_attention():
         ({"position": Alibi(3)}, "position has 3 heads, but q has 2"),
         ({"pattern": "window"}, "pattern is 'window'; expected a pattern such as"),
         ({"k": torch.zeros(1, 3, 6, 4)}, r"the shapes of q .*, k \(1, 3, 6, 4\) .* do not fit"),
+        (dict.fromkeys("qkv", torch.zeros(1, 0, 6, 4)), r"the shapes of q \(1, 0, 6, 4\), k"),
         ({"q": torch.zeros(2, 6, 4)}, r"the shapes of q \(2, 6, 4\), k \(1, 2, 6, 4\)"),
         ({"mask": torch.ones(1, 4, dtype=torch.bool)}, r"mask has shape \(1, 4\); .* = \(1, 6\)"),
         ({"mask": torch.ones(1, 6)}, "mask has type torch.float32; expected torch.bool"),

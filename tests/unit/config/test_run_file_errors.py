@@ -102,6 +102,10 @@ ATTENTION / kernel = 'flex' / num_heads = 8 / attention_dropout = 0.1
     => 4: [model] kernel 'flex' does not fit: head_dim 8 is less than 16; it does not support
 ATTENTION / pattern = { kind = 'window', causal = true } / head = { kind = 'cls' }
     => 4: [model] head 'cls' cannot be used with a causal pattern, because its vector comes first
+ATTENTION / embed_dim = 1000000000000 => 6: invalid value 1000000000000 for ... at most 65536
+[training] / max_steps = 10000000000000000 => 4: [training] max_steps has 17 digits; use at most 13
+[training] / accumulate = 1000000000 => 5: invalid value 1000000000 for key ... at most 65536
+[evaluation] / bootstraps = 1000000000 => 5: invalid value 1000000000 for key ... at most 1000000
 ATTENTION / num_kv_heads = 3 => 4: [model] num_heads 4 is not a multiple of num_kv_heads 3
 [split] / kind = 'colum' => 5: unknown kind 'colum' in [split]; did you mean 'column'?
 [split] / kind = 'chrom' => 5: unknown kind 'chrom' in [split]; choose one of 'chromosome'

@@ -72,7 +72,7 @@ OTHER_SHA = r"the sequence of record 'b' was altered: its SHA-256 is \w{12}, but
         (LETTERS, Path.unlink, r"no such corpus file or folder\. Run selfattn-bio ingest"),
         (RECORDS, Path.unlink, "no such corpus file or folder"),
         ("corpus.json", Path.unlink, "no such corpus file or folder"),
-        (RECORDS, truncate, "cannot read the corpus: .*Run selfattn-bio ingest again"),
+        (RECORDS, truncate, "cannot read the table: .*Run selfattn-bio ingest again"),
         ("corpus.json", truncate, "cannot read this file: .* ingest again"),
         (LETTERS, lambda path: path.write_bytes(b"A"), r"num_letters is 1, but 22 in corpus\.json"),
         (LETTERS, with_other_letters, OTHER_SHA),

@@ -1,6 +1,7 @@
 """Tests of the second of two inputs: reading, joining by id, numeric levels and error messages."""
 
 import tomllib
+import zipfile
 from copy import copy
 from types import SimpleNamespace
 
@@ -106,7 +107,21 @@ def test_numbers_that_do_not_fit(folder):
     refused(folder, TRACK, "t.npz: 5 values for record 'c' of length 6")
     np.savez(folder / "t.npz", a=np.array([["x"]]))
     (folder / "u.npz").write_bytes(b"PK no zip")
+    np.savez_compressed(folder / "full.npz", a=np.arange(8))
+    for name, damage in (("crypt", (6, 1)), ("method", (8, 99)), ("block", (60, 255))):
+        content = bytearray((folder / "full.npz").read_bytes())
+        for start in (0, content.index(b"PK\1\2") + 2) if name != "block" else (0,):
+            content[damage[0] + start] = damage[1]
+        (folder / f"{name}.npz").write_bytes(content)
+    with zipfile.ZipFile(folder / "twice.npz", "w") as archive:
+        archive.writestr("a.npy", b"")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.npy", b"")
     for name, message in (
+        ("crypt", "cannot read the .npz file: .*encrypted"),
+        ("method", "cannot read the .npz file: "),
+        ("block", "cannot read the .npz file: "),
+        ("twice", "cannot read the .npz file: two arrays have the id 'a'"),
         ("t", "array 'a' is not a one-dimensional array of numbers .<U1"),
         ("u", "cannot read the .npz file"),
         ("absent", "cannot read the .npz file: .*No such file"),

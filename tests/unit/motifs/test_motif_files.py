@@ -74,6 +74,7 @@ MATRIX = HEAD + "\n1 0 0 0\n"
         ("hello\n", r":1: not a motif database in MEME, .* format: it starts with 'hello'"),
         ("", r":1: not a motif database in MEME, .* format: it starts with ''"),
         (">a\nA [1 2]\nC [1 2]\nG [1 2]\n", "1 of 1 motifs is incomplete: JASPAR needs 4 lines of"),
+        (">a\nA [1 2 3]\nC [1 2]\nG [1]\nT [1]\n", "cannot read this file as JASPAR: .*lengths"),
         (">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n", "a position of motif 'a' has no counts"),
         (">a\nA [nan]\nC [1]\nG [1]\nT [1]\n", "a count of motif 'a' is not a number"),
         (2 * ">a\nA [1]\nC [1]\nG [1]\nT [1]\n", "two motifs are named 'a'"),

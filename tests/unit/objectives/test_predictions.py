@@ -101,6 +101,7 @@ def test_words_for_missing_numbers():
         ),
         (NUMBERS, {"x": ["1.5", "many"]}, "'many' in column 'x' of record 'r1'; use a finite"),
         (NUMBERS, {"x": ["1.5", "-inf"]}, "invalid value '-inf' in column 'x'"),
+        (NUMBERS, {"x": ["1.5", "1e308"]}, "'1e308' in column 'x' of record 'r1'"),
         (COUNTS, {"x": ["1", "-1"]}, "'-1' in column 'x' of record 'r1'; use a count of 0 or"),
         (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "'2' in column 'x'"),
         (LETTERS, {"s": ["HEQ"]}, "'Q' in column 's' of record 'r0'; the labels are H, E and -"),

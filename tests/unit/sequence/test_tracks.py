@@ -88,6 +88,13 @@ def refused(tmp_path, content, message):
         read_track(tmp_path / "u.bw")
 
 
+@pytest.mark.parametrize("size", [0, 1, 2**32 - 1])
+def test_impossible_size_of_blocks(tmp_path, content, size):
+    """With 0, pyBigWig takes compressed blocks for values, and finds none."""
+    content[52:56] = size.to_bytes(4, "little")
+    refused(tmp_path, content, "invalid block of values")
+
+
 def test_a_truncated_bigwig(tmp_path, content):
     for size in range(0, len(content) - 8, 7):
         refused(tmp_path, content[:size], ".*. Download or copy it again")
