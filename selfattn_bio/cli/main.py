@@ -18,7 +18,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -98,8 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    here = os.getcwd() if os.path.exists(".") else os.curdir
-    for word in (*(sys.argv[1:] if argv is None else argv), here):
+    words = list(sys.argv[1:] if argv is None else argv)
+    with suppress(FileNotFoundError):  # deleted
+        words.append(os.getcwd())
+    for word in words:
         if word.encode(errors="ignore").decode() != word:  # tables and run files cannot hold it
             print(f"selfattn-bio: error: {word!r} is not UTF-8; rename it", file=sys.stderr)
             return 2
