@@ -18,7 +18,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -86,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the command has its own process
         _collect_garbage_less()
         _open_closed_streams()
+        if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+            os.environ["PYTHONUTF8"] = "1"  # LC_ALL=C; the same for the programs that it starts
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     try:
         return _main(argv)
     except BrokenPipeError:  # the reader has exited, for example `head`
@@ -95,6 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    with suppress(FileNotFoundError):  # deleted
+        words.append(os.getcwd())
+    for word in words:
+        if word.encode(errors="ignore").decode() != word:  # tables and run files cannot hold it
+            print(f"selfattn-bio: error: {word!r} is not UTF-8; rename it", file=sys.stderr)
+            return 2
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and arguments.command == "run":
         words = [arguments.target, *arguments.extra]

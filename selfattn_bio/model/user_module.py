@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from selfattn_bio.config import ModuleModel, RunFile, place_of
 from selfattn_bio.errors import ModelFolderError, RunFileError, SelfAttnBioError, UserModuleError
@@ -188,6 +189,12 @@ def build_module(
             "parameters",
             place=place,
         )
+    if any(map(is_lazy, module.parameters())):
+        raise RunFileError(
+            f"{section.module!r} returned a module with lazy weights, which have no shape yet",
+            place=place,
+            hint="Give each layer its sizes",
+        )
     if shared := _shared_weights(module):
         raise RunFileError(
             f"{section.module!r} returned a module whose weights {' and '.join(shared)} are the "
@@ -250,34 +257,43 @@ class ModuleNetwork(Network):
         wanted = (rows, self.num_outputs)
         if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
             found = tuple(getattr(outputs, "shape", ())) or type(outputs).__name__
-            raise RunFileError(
-                f"the module of {self.name!r} returned {found}; expected a tensor of shape "
-                f"{wanted}",
-                place=str(self.source),
-            )
+            raise self._wrong(f"{found}; expected a tensor of shape {wanted}")
+        if not outputs.is_floating_point() or outputs.layout != torch.strided or outputs.is_meta:
+            found = f"{outputs.dtype}, {outputs.layout}, {outputs.device}"
+            raise self._wrong(f"a tensor of {found}; expected a dense tensor of floating point")
+        trains = torch.is_grad_enabled() and any(each.requires_grad for each in self.parameters())
+        if trains and not outputs.requires_grad:
+            raise self._wrong("a tensor without a gradient; its weights cannot be trained")
         return outputs
+
+    def _wrong(self, found: str) -> RunFileError:
+        return RunFileError(f"the module of {self.name!r} returned {found}", place=str(self.source))
 
 
 @contextmanager
 def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
     """Name a part of the user's code, and the line, in errors that it raises.
 
-    Errors of this package already have a message. Out of memory is no error of the code.
+    Errors of this package already have a message. Out of memory and Ctrl-C are no errors of the
+    code.
     """
     try:
         yield
-    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError):
+    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also SystemExit
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         hint = "Correct the code, or [model] settings"
         if isinstance(error, ImportError):
             hint = "Install the missing package, or correct the import"
-        message = f"{name} failed with {type(error).__name__}{text and f': {text}'}"
-        raise UserModuleError(message, place=_line_of(error, source), hint=hint) from error
+        raise UserModuleError(
+            f"{name} failed with {type(error).__name__}{text and f': {text}'}",
+            place=_line_of(error, source),
+            hint=hint,
+        ) from (None if isinstance(error, StopIteration) else error)  # contextlib would raise it
 
 
-def _line_of(error: Exception, source: Path | None) -> str:
+def _line_of(error: BaseException, source: Path | None) -> str:
     """Return `path:line` of the last call in the folder of `source`, or in any if it is None."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"

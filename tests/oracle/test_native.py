@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 
+import psutil
 import pytest
 import torch
 from band_here import band_attention, needs_band
@@ -161,6 +162,17 @@ def test_first_compiler_error_is_reported(fresh, tmp_path):
     source.write_text("int band_tile() { return no_such_name; }\n")
     fresh.setattr(native, "SOURCE", source)
     assert re.fullmatch("\\S+ failed: .*error: .*no_such_name.*", unavailable_reason())
+
+
+def test_compiler_that_never_ends_is_killed_with_its_programs(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "SECONDS", 0.5)
+    program = tmp_path / "c++"
+    program.write_text(f"#!/bin/sh\nsleep 1000 & echo $! > {tmp_path}/child\nwait\n")
+    program.chmod(0o755)
+    with pytest.raises(native._NotHereError, match=r"c\+\+ needs more than 0\.5 s"):
+        native._output([str(program)])
+    child = int((tmp_path / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def test_missing_cpu_features_are_reported(fresh, tmp_path):

@@ -242,6 +242,17 @@ def test_closed_streams_are_ignored(here, closed):
     assert json.loads((here / "a.json").read_text())["title"] == "RunFile"
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_names_are_utf_8_in_every_locale(here, locale):
+    environment = os.environ | {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = [sys.executable, "-m", "selfattn_bio", "schema", "--output"]
+    subprocess.run([*words, "é.json"], env=environment, check=True)
+    done = subprocess.run([*words, b"\xe9.json"], env=environment, capture_output=True, check=False)
+    assert os.listdir(here) == ["é.json"]
+    line = "selfattn-bio: error: '\\udce9.json' is not UTF-8; rename it\n"
+    assert (done.returncode, done.stderr.decode()) == (2, line)
+
+
 def test_closed_pipe_of_completion_gives_no_traceback():
     pipe = f'"{sys.executable}" -m selfattn_bio --print-completion bash | true'
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stderr == b""

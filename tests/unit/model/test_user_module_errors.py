@@ -126,3 +126,39 @@ def test_allocator_error_is_still_out_of_memory():
     with pytest.raises(RuntimeError) as caught:
         network(tokens)
     assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("outputs.detach()", "a tensor without a gradient; its weights cannot be trained"),
+        ("outputs.int()", "a tensor of torch.int32, .*; expected a dense tensor of floating point"),
+        ("outputs.to_sparse()", "a tensor of .*torch.sparse_coo, .*; expected a dense tensor"),
+        ("outputs.to('meta')", "a tensor of .*, meta; expected a dense tensor"),
+        ("outputs[0]", r"\(1,\); expected a tensor of shape \(2, 1\)"),
+        ("None", r"NoneType; expected a tensor of shape \(2, 1\)"),
+    ],
+)
+def test_unusual_outputs_are_refused(result, message):
+    text = GOOD.replace("return self.classify(", "outputs = self.classify(")
+    network = built(text.replace("tokens != 0)\n", f"tokens != 0)\n        return {result}\n"))
+    with pytest.raises(RunFileError, match=f"broken.py: .*'broken:build' returned {message}"):
+        network(torch.full((2, 3), 4))
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "StopIteration", "GeneratorExit", "BaseException"])
+def test_errors_that_would_end_the_process_name_the_module(folder, error):
+    for text, step in (
+        (f"{GOOD}raise {error}('no')\n", "importing 'broken'"),
+        (GOOD.replace("return Network(", f"raise {error}('no')\n    ("), "'broken:build'"),
+    ):
+        with pytest.raises(
+            UserModuleError, match=rf"broken.py:\d+: {step} failed with {error}: no"
+        ):
+            built(text)
+        sys.modules.pop("broken", None)
+
+
+def test_lazy_weights_are_refused():
+    with pytest.raises(RunFileError, match="'broken:build' returned a module with lazy weights"):
+        built(GOOD.replace("nn.Linear(4, 1)", "nn.LazyLinear(1)"))

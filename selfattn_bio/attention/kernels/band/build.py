@@ -13,6 +13,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 from contextlib import suppress
@@ -30,6 +31,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 # Appended to the file of the library, where loaders ignore it. A truncated library, which could
 # crash the process, lacks it.
 SEAL = b"\nwhole\n"
+SECONDS = 300  # of the compiler
 
 
 def unavailable_reason() -> str | None:
@@ -191,16 +193,29 @@ def _compiler() -> list[str]:
 
 def _output(command: list[str]) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"}
+        compiler = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"LC_ALL": "C"},
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise _NotHereError(f"the compiler {command[0]} was not found") from None
-    if done.returncode:
+    with compiler:
+        try:
+            output, errors = compiler.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            raise _NotHereError(f"{command[0]} needs more than {SECONDS} s") from None
+        finally:
+            if compiler.poll() is None:
+                os.killpg(compiler.pid, signal.SIGKILL)  # with the programs that it started
+    if compiler.returncode:
         lines = (
-            [line for line in done.stderr.splitlines() if "error:" in line]
-            or done.stderr.splitlines()
-            or [f"exit {done.returncode}"]
+            [line for line in errors.splitlines() if "error:" in line]
+            or errors.splitlines()
+            or [f"exit {compiler.returncode}"]
         )
         raise _NotHereError(f"{command[0]} failed: {lines[0]}")
-    return done.stdout
+    return output
