@@ -169,9 +169,9 @@ class Linear:
         threads
             Number of threads, which only trees use.
         """
-        known = np.isfinite(train.values)
         from sklearn.exceptions import ConvergenceWarning
 
+        known = np.isfinite(train.values)
         x, y = (x, train.values) if known.all() else (x[known], train.values[known])
         best = LinearModel(np.zeros((train.size, x.shape[1])), prior(train), (0.0,))
         highest = -np.inf

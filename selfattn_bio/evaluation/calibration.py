@@ -82,9 +82,8 @@ class Calibration:
     @property
     def uncalibrated_threshold(self) -> float:
         """Return the threshold for sigmoid(logit) that gives the same calls."""
-        return float(
-            scipy.special.expit((scipy.special.logit(self.threshold) - self.intercept) / self.slope)
-        )
+        fitted = scipy.special.logit(self.threshold) - self.intercept
+        return float(scipy.special.expit(fitted / self.slope))
 
     def shift(self, prior: float | None) -> float:
         """Return the shift of calibrated log-odds for a different fraction of positives.
@@ -190,9 +189,8 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     slope, intercept = platt_line(log_odds(p), y)
     if slope <= 0:
         return 0.5
-    expected = scipy.special.expit(
-        slope * log_odds(ranked) + intercept
-    )  # probability of being positive
+    # expected: probability of being positive
+    expected = scipy.special.expit(slope * log_odds(ranked) + intercept)
     positives, called = expected.sum(), gaps + 1  # called: number of records above the cut
     negatives = len(p) - positives
     tp = np.cumsum(expected)[gaps]

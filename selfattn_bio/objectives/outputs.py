@@ -179,9 +179,8 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
 
 def class_log_odds(outputs: Array, column: int) -> Array:
     """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
-    return outputs[..., column] - scipy.special.logsumexp(
-        np.delete(outputs, column, axis=-1), axis=-1
-    )
+    others = np.delete(outputs, column, axis=-1)
+    return outputs[..., column] - scipy.special.logsumexp(others, axis=-1)
 
 
 def spread(scores: Array) -> Array:
