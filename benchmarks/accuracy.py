@@ -51,8 +51,9 @@ from selfattn_bio import propose
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, Units, title_of
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, title_of
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, resampled_metrics
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.stack import fitted_parts

@@ -19,12 +19,15 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.metrics import Bootstrap, Units, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, intervals
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives.ranking import curve_areas
 from selfattn_bio.sequence.kmers import gc_content
 
@@ -174,7 +177,9 @@ def group_metrics(
         return {"groups": entries, "worst": None, "best": None, "gap": None}
     tested = np.isin(groups.astype(str), list(auroc))
     p, threshold = predictions[model]
-    gaps = group_gaps(groups[tested], labels[tested], p[tested], threshold, settings)
+    gaps = group_gaps(
+        groups[tested], labels[tested], p[tested], threshold, units.within(tested), settings
+    )
     ranked = sorted(auroc, key=lambda group: auroc[group])
     return {"groups": entries, "worst": ranked[0], "best": ranked[-1], "gap": gaps}
 
@@ -184,6 +189,7 @@ def group_gaps(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     threshold: float,
+    units: Units,
     settings: EvaluationSection,
 ) -> dict[str, dict[str, float]]:
     """Test whether groups differ in AUROC and in accuracy, and shrink their values.
@@ -191,7 +197,8 @@ def group_gaps(
     Permutations exchange the groups of records with the same label, so that each group keeps its
     size and its fraction of positives. They give the variance of each group's value by chance. The
     statistic of the test is the sum over groups of squared differences to the mean, divided by
-    their variances (Cochran's Q).
+    their variances (Cochran's Q). Variances are those of single records times the design effect of
+    the units (`Units.design_effect`).
 
     Parameters
     ----------
@@ -199,14 +206,15 @@ def group_gaps(
         Group, label and probability of each record, (n,). Each group has both labels.
     threshold
         Records with this probability or more are called positive.
+    units
+        Records that are not independent.
     settings
         Section [evaluation]: number of permutations (`bootstraps`) and seed.
 
     Returns
     -------
     `{metric: {value, shrunk, p}}`: the highest minus the lowest group, the same after shrinkage,
-    and p of the test. Without a true gap, p < 0.05 in 5 % of cases if records are independent, and
-    in more if they are not (docs/fairness.md).
+    and p of the test. Without a true gap, p < 0.05 in about 5 % of cases.
 
     References
     ----------
@@ -215,18 +223,22 @@ def group_gaps(
     rng, order = np.random.default_rng(settings.seed), np.argsort(probabilities, kind="stable")
     p, y = probabilities[order], labels[order] == 1
     names, group = np.unique(groups.astype(str)[order], return_inverse=True)
+    tied = (np.diff(p, prepend=p[0]) > 0).cumsum()  # equal for records with equal probability
     areas, each = curve_areas(p, y), np.eye(len(names), dtype=np.float32)
     right, drawn = (p >= threshold) == y, []
+    effects = _design_effects(group, y, tied, right, Units(units.name, units.numbers[order]))
     for _ in range(settings.bootstraps + 1):  # the first are the groups themselves
         drawn.append([areas(each[:, group])[0], _means(group, right)])
         for members in (np.flatnonzero(y), np.flatnonzero(~y)):
             group[members] = rng.permutation(group[members])
     found = {}
-    for metric, values in zip(GAPS, np.array(drawn).transpose(1, 0, 2), strict=True):
+    by_metric = np.array(drawn).transpose(1, 0, 2)
+    for metric, values, effect in zip(GAPS, by_metric, effects, strict=True):
         variance = np.maximum(values[1:].var(axis=0), 1e-12)
         weight = 1 / variance
         mean = (values @ weight / weight.sum())[:, None]
         q = ((values - mean) ** 2 @ weight).round(9)
+        variance, weight, q[0] = variance * effect, weight / effect, q[0] / effect
         excess = q[0] - (len(weight) - 1)
         between = max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum()))
         shrunk = between / (between + variance) * (values[0] - mean[0])
@@ -236,6 +248,28 @@ def group_gaps(
             "p": float((q >= q[0]).mean()),  # the groups themselves count as a permutation
         }
     return found
+
+
+def _design_effects(
+    group: NDArray[np.int64],
+    positive: NDArray[np.bool_],
+    tied: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    units: Units,
+) -> list[float]:
+    """Return the design effects of the AUROC and the accuracy of groups.
+
+    A record contributes to the AUROC by its number of records of the other label with a lower
+    probability, to the accuracy if it is called correctly. Differences between groups, and between
+    labels within a group, do not count as similarity of the records of a unit.
+    """
+    own = pd.Series(tied).groupby(positive).rank().to_numpy()
+    lower = np.where(positive, 1, -1) * (rankdata(tied) - own)
+    cell, is_in = 2 * group + positive, np.eye(group.max() + 1)[group]
+    return [
+        units.design_effect(of - _means(cell, of)[cell], is_in)
+        for of in (lower, right.astype(float))
+    ]
 
 
 def _means(group: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:

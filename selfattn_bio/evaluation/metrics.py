@@ -19,13 +19,11 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from selfattn_bio.evaluation.calibration import log_odds, logistic_line
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives.ranking import AREAS, curve_areas
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
-LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
-FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
-TOO_NARROW = ", so intervals are too narrow)"  # ends the name of few units
 SIMULATIONS = 200  # for the floor of the calibration error
 # lowest and highest possible value of each metric of two classes
 OF_CALLS = dict.fromkeys(("auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"), (0, 1))
@@ -147,48 +145,6 @@ class ResampledMetric:
         if 2 * beyond > (1 - confidence) * len(draws):
             difference |= {"low": min(0.0, difference["low"]), "high": max(0.0, difference["high"])}
         return {**difference, "p": min(1.0, 2 * (1 + beyond) / (len(draws) + 1))}
-
-
-@dataclass(frozen=True)
-class Units:
-    """Which records the bootstrap resamples together, because they are not independent.
-
-    Attributes
-    ----------
-    name
-        Name of the units, such as "records", "clusters" or "blocks of 500,000 bp".
-    numbers
-        Number of each record's unit, from 0, (n,).
-    """
-
-    name: str
-    numbers: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, keys: ArrayLike, name: str) -> Units:
-        """Form units of records with equal keys (n,); single records if there are only one or two.
-
-        Three records with keys a, b, a have the numbers 0, 1, 0.
-        """
-        found, numbers = np.unique(keys, return_inverse=True)
-        if len(found) < min(LEAST_UNITS, len(numbers)):
-            few = f"records (fewer than {LEAST_UNITS} {name}{TOO_NARROW}"
-            return cls(few, np.arange(len(numbers)))
-        return cls(name, numbers)
-
-    @classmethod
-    def single(cls, number: int) -> Units:
-        """Return units of single records."""
-        return cls("records", np.arange(number))
-
-    def within(self, rows: NDArray[Any]) -> Units:
-        """Return the units of some records."""
-        return Units.of(self.numbers[rows], self.name)
-
-    def entry(self) -> dict[str, Any]:
-        """Return what the units are, with a note if they are few, and their number."""
-        number, few = int(self.numbers.max()) + 1, f" (fewer than {FEW_UNITS}{TOO_NARROW}"
-        return {"unit": f"{self.name}{few * (number < FEW_UNITS)}", "units": number}
 
 
 def resamples(

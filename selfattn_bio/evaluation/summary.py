@@ -23,12 +23,12 @@ from selfattn_bio.evaluation.metrics import (
     RANGES,
     Bootstrap,
     ResampledMetric,
-    Units,
     calibration_line,
     differences,
     intervals,
     resamples,
 )
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
 from selfattn_bio.objectives.outputs import spread

@@ -1,7 +1,7 @@
 """Decide which of two classifiers is better, as far as units and trainings allow.
 
 A bootstrap over few units gives intervals that are too narrow, so a difference over fewer than
-`metrics.FEW_UNITS` says nothing. Trainings with different seeds give different results, and the
+`units.FEW_UNITS` says nothing. Trainings with different seeds give different results, and the
 mean of several networks is better than one network. An interval over test records accounts for
 neither. "better" and "worse" therefore require the same number of networks in both classifiers,
 from several trainings.
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from selfattn_bio.config.derived import STACKED
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.metrics import TOO_NARROW
+from selfattn_bio.evaluation.units import TOO_NARROW
 
 # Minimum number of trainings with different seeds for the verdicts better and worse
 TRAININGS = 3

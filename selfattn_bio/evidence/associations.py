@@ -1,6 +1,8 @@
 """Test where the hits of a motif are: in which records, at which position and on which strand.
 
-These tests use sequences and their labels or values only; the model is not run.
+These tests use sequences and their labels or values only; the model is not run. Records of one unit
+are not independent: if hits and labels (or values) are similar within units, the variance of a test
+is multiplied by the design effect (`Units.design_effect`). Exact tests are those of single records.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import gammaln
-from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
+from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, pearson3, rankdata
 
 from selfattn_bio.arrays import Bools, Floats, Integers
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 
 # Largest numbers of groups by GC content and by length. Groups have about the same number of
@@ -37,7 +40,35 @@ def _has_hit(hits: pd.DataFrame, number: int) -> Bools:
     return np.isin(np.arange(number), hits["record"].to_numpy(dtype=int))
 
 
-def enrichment(hits: pd.DataFrame, labels: Integers) -> dict[str, float]:
+def _shift(
+    scores: Floats, has: Bools, strata: Integers, units: Units | None
+) -> tuple[float, float, float, float]:
+    """Compare the sum of scores of records with a hit with random hits in each stratum.
+
+    Returns
+    -------
+    The excess of the sum; its one-sided and two-sided p-values, from the first three moments of all
+    permutations within strata (one-sided for counts, which change in steps); and the design effect
+    of the units.
+    """
+    held, number = np.bincount(strata, has), np.bincount(strata)
+    x = scores - (np.bincount(strata, scores) / number)[strata]
+    y = has - (held / number)[strata]
+    effect = units.design_effect(x, y) if units else 1.0
+    ways = held * (number - held) / np.maximum(number * (number - 1), 1)
+    skewed = ways * (number - 2 * held) / np.maximum(number - 2, 1) * np.bincount(strata, x**3)
+    variance = effect * float((ways * np.bincount(strata, x**2)).sum())
+    excess, skewness = float(x[has].sum()), effect**2 * skewed.sum() / (variance**1.5 or 1.0)
+    if not variance:
+        return excess, 1.0, 1.0, effect
+    steps = np.array([effect / 2, 0.0])
+    one, two = pearson3.sf((excess - steps) / np.sqrt(variance), skewness)
+    return excess, float(one), float(2 * min(two, 1 - two)), effect
+
+
+def enrichment(
+    hits: pd.DataFrame, labels: Integers, units: Units | None = None
+) -> dict[str, float]:
     """Test whether more positives than negatives have a hit (one-sided Fisher's exact test).
 
     The odds ratio is computed with 1/2 added to each cell.
@@ -46,9 +77,10 @@ def enrichment(hits: pd.DataFrame, labels: Integers) -> dict[str, float]:
     table = np.array(
         [[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)]
     )
+    _, p, _, effect = _shift(labels.astype(float), has, np.zeros_like(labels), units)
     odds = table + 0.5
     return {
-        "enrichment_p": float(fisher_exact(table, alternative="greater").pvalue),
+        "enrichment_p": p if effect > 1 else float(fisher_exact(table, "greater").pvalue),
         "odds_ratio": float(odds[0, 0] * odds[1, 1] / (odds[0, 1] * odds[1, 0])),
         "positives_with_hit": int(table[0, 0]),
         "negatives_with_hit": int(table[1, 0]),
@@ -58,7 +90,9 @@ def enrichment(hits: pd.DataFrame, labels: Integers) -> dict[str, float]:
     }
 
 
-def matched_enrichment(hits: pd.DataFrame, labels: Integers, strata: Integers) -> dict[str, float]:
+def matched_enrichment(
+    hits: pd.DataFrame, labels: Integers, strata: Integers, units: Units | None = None
+) -> dict[str, float]:
     """Test whether more positives than negatives of the same stratum have a hit.
 
     The test is the exact one-sided Cochran-Mantel-Haenszel test. All records of a stratum are
@@ -77,8 +111,10 @@ def matched_enrichment(hits: pd.DataFrame, labels: Integers, strata: Integers) -
     first, probabilities = _sum_of_hypergeometrics(total, positives, holding)
     with_hit = both * (total - positives - holding + both) / total
     without = (positives - both) * (holding - both) / total
+    _, p, _, effect = _shift(labels.astype(float), has, strata, units)
+    exact = float(min(1.0, probabilities[max(0, both.sum() - first) :].sum()))
     return {
-        "matched_p": float(min(1.0, probabilities[max(0, both.sum() - first) :].sum())),
+        "matched_p": p if effect > 1 else exact,
         "matched_odds_ratio": float((with_hit.sum() + 0.5) / (without.sum() + 0.5)),
     }
 
@@ -111,7 +147,7 @@ def _sum_of_hypergeometrics(
     return first, found
 
 
-def rank_shift(hits: pd.DataFrame, values: Floats) -> dict[str, float]:
+def rank_shift(hits: pd.DataFrame, values: Floats, units: Units | None = None) -> dict[str, float]:
     """Test whether records with a hit have other values (two-sided Mann-Whitney test).
 
     Returns
@@ -125,7 +161,9 @@ def rank_shift(hits: pd.DataFrame, values: Floats) -> dict[str, float]:
     p, higher, difference = 1.0, 0.0, 0.0
     if has.any() and not has.all():
         test = mannwhitneyu(values[has], values[~has])
-        p, higher = float(test.pvalue), float(test.statistic / has.sum() / (~has).sum() - 0.5)
+        spread = np.sqrt(units.design_effect(rankdata(values), has)) if units else 1.0
+        p = float(2 * norm.sf(norm.isf(test.pvalue / 2) / spread)) if spread > 1 else test.pvalue
+        higher = float(test.statistic / has.sum() / (~has).sum() - 0.5)
         difference = float(values[has].mean() - values[~has].mean())
     return {
         "enrichment_p": p,
@@ -137,10 +175,13 @@ def rank_shift(hits: pd.DataFrame, values: Floats) -> dict[str, float]:
     }
 
 
-def matched_rank_shift(hits: pd.DataFrame, values: Floats, strata: Integers) -> dict[str, float]:
+def matched_rank_shift(
+    hits: pd.DataFrame, values: Floats, strata: Integers, units: Units | None = None
+) -> dict[str, float]:
     """Test whether records with a hit have other values than records of the same stratum.
 
-    The test is van Elteren's, a Mann-Whitney test within strata, two-sided.
+    The test is van Elteren's, a Mann-Whitney test within strata, two-sided. Its p-value is that of
+    permutations within the strata.
 
     Parameters
     ----------
@@ -158,23 +199,18 @@ def matched_rank_shift(hits: pd.DataFrame, values: Floats, strata: Integers) -> 
     van Elteren 1960, On the combination of independent two-sample tests of Wilcoxon.
     """
     has = _has_hit(hits, len(values))
-    excess = variance = shift = number = 0.0
-    for stratum in np.unique(strata):
-        held, own = has[strata == stratum], values[strata == stratum]
-        total, with_hit = len(own), int(held.sum())
-        if not 0 < with_hit < total:
-            continue
-        ranks = rankdata(own)
-        weight = 1 / (total + 1)  # van Elteren's, for equal power in strata of all sizes
-        excess += weight * (ranks[held].sum() - with_hit * (total + 1) / 2)
-        spread = ranks.var(ddof=1)  # less than for different values if some are equal
-        variance += weight**2 * spread * with_hit * (total - with_hit) / total
-        shift += with_hit * (own[held].mean() - own[~held].mean())
-        number += with_hit
+    number, held = np.bincount(strata), np.bincount(strata, has)
+    # the weights of van Elteren, for equal power in strata of all sizes
+    ranks = pd.Series(values).groupby(strata).rank().to_numpy() / (number + 1)[strata]
+    excess, _, p, _ = _shift(ranks, has, strata, units)
+    of_held, total = np.bincount(strata, values * has), np.bincount(strata, values)
+    both = (held > 0) & (held < number)  # strata with records of both kinds
+    others = (total - of_held)[both] / (number - held)[both]
+    sums = (of_held[both] - held[both] * others).sum()
     return {
-        "matched_p": float(2 * norm.sf(abs(excess) / np.sqrt(variance))) if variance > 0 else 1.0,
-        "matched_rank_shift": float(excess),
-        "matched_difference": float(shift / number) if number else 0.0,
+        "matched_p": p,
+        "matched_rank_shift": excess,
+        "matched_difference": float(sums / held[both].sum()) if both.any() else 0.0,
     }
 
 

@@ -22,6 +22,7 @@ is lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,8 +132,8 @@ def epistasis(
     }
     number = sites["name"].nunique()
     rows = list(pairs[["record", *SITES]].itertuples(index=False, name=None))
-    squares: list[tuple[str | int, ...]] = []
-    scores, counts = [np.empty(0)], [np.empty((0, number))]
+    squares: list[tuple[Any, ...]] = []
+    scores, counts = [np.empty(0)], [np.empty((0, number), dtype=np.int64)]
     for first in range(0, len(rows), CHUNK):
         made: list[Ascii] = []
         before = sum(map(len, scores))
@@ -153,7 +154,7 @@ def epistasis(
     return means.reindex(range(len(rows))).set_axis(pairs.index)
 
 
-def additive_scores(counts: Floats, scores: Floats) -> Floats:
+def additive_scores(counts: NDArray[Any], scores: Floats) -> Floats:
     """Fit scores by a monotone curve over a sum of weights, one per site; return the fit, (n,).
 
     The curve consists of `RAMPS` linear pieces over the range of the sums. Sequences with equal
@@ -200,9 +201,9 @@ def _squares(
     spans: tuple[Span, Span],
     sites: Integers,
     made: list[Ascii],
-    counts: list[Floats],
+    counts: list[NDArray[Any]],
     rng: np.random.Generator,
-) -> Iterator[tuple[str | int, ...]]:
+) -> Iterator[tuple[Any, ...]]:
     """Build the sequences of one shuffle, four for each epistasis, and add them to `made`.
 
     `sites` has start, end and motif of each site of the record. The number of sites of each motif

@@ -25,6 +25,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
 from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
@@ -214,6 +215,7 @@ def add_evidence(
     inputs: Sequence[Any],
     values: NDArray,
     *,
+    groups: Sequence[Any] | NDArray | None = None,
     hit_p: float | None = None,
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
@@ -229,6 +231,8 @@ def add_evidence(
         The motifs, and the model.
     records, inputs, values
         As from `read_held_out`.
+    groups
+        Records with equal values, (n,), are not independent; single records by default.
     hit_p
         As for `matching.find_hits`; `matching.default_hit_p` if not given.
     window, significance, seed
@@ -242,9 +246,14 @@ def add_evidence(
     Raises
     ------
     ArgumentError, ModelFolderError
-        As for `check_not_trained_on`; ArgumentError also if no target of an output is known.
+        As for `check_not_trained_on`; ArgumentError also if no target of an output is known, or not
+        one group is passed per record.
     """
     check_not_trained_on(scorer, records["id"], inputs)
+    if groups is not None and len(groups) != len(inputs):
+        message = f"pass one group for each of the {len(inputs)} sequences, not {len(groups)}"
+        raise ArgumentError(message)
+    units = Units.single(len(inputs)) if groups is None else Units.of(np.array(groups), "groups")
     alphabet = _alphabet_of(scorer, motifs.input)
     outputs, found = scorer.objective.outputs, []
     for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
@@ -254,7 +263,9 @@ def add_evidence(
         own = [inputs[row] for row in known.tolist()]
         pairs = own if isinstance(scorer, PairedScorer) else []
         letters = [getattr(pair, motifs.input) for pair in pairs] or own
-        held_out = held_out_records(output, letters, truth[known], alphabet, pairs, motifs.input)
+        held_out = held_out_records(
+            output, letters, truth[known], alphabet, pairs, motifs.input, units.within(known)
+        )
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
         threshold = _hit_p_of(ppms, held_out) if hit_p is None else hit_p

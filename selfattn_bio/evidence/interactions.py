@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from selfattn_bio.arrays import Floats, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.display import counted, with_interval
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.epistasis import (
     BIN,
     NAMES,
@@ -132,6 +133,7 @@ def evaluate_interactions(
     log_odds: LogOdds,
     attention: Attention,
     *,
+    units: Units | None = None,
     least: float = MIN_EFFECT,
     significance: float = 0.05,
     seed: int = 0,
@@ -147,6 +149,8 @@ def evaluate_interactions(
     attention
         Function from pairs of sites to the attention between them, (n,), such as that of
         `attention_between`. It ranks the pairs of motifs if there are more than `MAX_PAIRS`.
+    units
+        Units of the records; single records by default.
     least
         Smallest epistasis that counts.
     significance
@@ -178,7 +182,8 @@ def evaluate_interactions(
         row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
-        rows.append(row | epistasis_tests(tested, rng) | spacing(a, b, lengths, rng))
+        of_records = None if units is None else units.numbers[tested["record"]]
+        rows.append(row | epistasis_tests(tested, rng, of_records) | spacing(a, b, lengths, rng))
     table = pd.DataFrame(rows, columns=[*COLUMNS, "specific_se"]).astype({"specific_se": float})
     table["pairs_p"] = specific_p(table["specific"], table["specific_se"])
     table["p"] = table[["sites_p", "pairs_p"]].max(axis=1, skipna=False)
@@ -204,24 +209,26 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 
-def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
+def epistasis_tests(
+    pairs: pd.DataFrame, rng: np.random.Generator, units: Integers | None = None
+) -> dict[str, float]:
     """Compare the mean epistasis of a pair of motifs with both controls.
 
     Returns sites_p and the columns of epistasis (compared with random sites), and specific, with
-    its standard error (compared with the curve). A comparison with fewer than `MIN_RECORDS` records
+    its standard error (compared with the curve). A comparison with fewer than `MIN_RECORDS` units
     is missing.
     """
-    above, specific = (
-        (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
-        for control in ("matched", "expected")
-    )
     found: dict[str, float] = {}
-    if len(above) >= MIN_RECORDS:
-        found = mean_effect(above, rng, "epistasis")
-        found["sites_p"] = found.pop("epistasis_p")
-    if len(specific) >= MIN_RECORDS:
-        error = specific.std(ddof=1) / np.sqrt(len(specific))
-        found |= {"specific": specific.mean(), "specific_se": error}
+    units = np.arange(len(pairs)) if units is None else units
+    for control, name in (("matched", "epistasis"), ("expected", "specific")):
+        above = (pairs["epistasis"] - pairs[control]).to_numpy()
+        known = ~np.isnan(above)
+        if len(np.unique(units[known])) >= MIN_RECORDS:
+            found |= mean_effect(above[known], rng, name, units[known])
+            centred = above[known] - found[name]
+            sums = np.bincount(np.unique(units[known], return_inverse=True)[1], centred)
+            found[f"{name}_se"] = np.sqrt((sums**2).sum()) / known.sum()
+    found["sites_p"] = found.pop("epistasis_p", np.nan)
     return found
 
 
@@ -241,7 +248,7 @@ def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
     spread = (specific.abs().median() / norm.ppf(0.75)) ** 2
     misfit = max(0.0, spread - (errors**2).median())
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 2 * norm.sf(specific.abs() / np.sqrt(errors**2 + misfit))
+        return 2 * t.sf(specific.abs() / np.sqrt(errors**2 + misfit), len(specific))
 
 
 def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:

@@ -22,6 +22,7 @@ from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
+from selfattn_bio.evaluation.units import FEW_UNITS, Units
 from selfattn_bio.evidence.associations import (
     CONFIDENCE,
     best_hits,
@@ -62,6 +63,8 @@ class HeldOut(ABC):
         Both inputs of each record, for a model with two inputs.
     input
         Which of them the sequences are, "first" or "partner". The tests change only this input.
+    groups
+        Records that are not independent; single records by default.
     opposing
         Column of the q-value that shows that the model uses a motif against the records.
     """
@@ -73,6 +76,7 @@ class HeldOut(ABC):
     scale: float = 1.0
     pairs: Sequence[RecordPair] = ()
     input: str = "first"
+    groups: Units | None = None
 
     opposing: ClassVar[str]
 
@@ -94,6 +98,11 @@ class HeldOut(ABC):
             self.pairs[record]._replace(**{self.input: letters})
             for letters, record in zip(sequences, records, strict=True)
         ]
+
+    @cached_property
+    def units(self) -> Units:
+        """Return the units of the records."""
+        return self.groups or Units.single(len(self.sequences))
 
     @cached_property
     def strata(self) -> Integers:
@@ -148,7 +157,9 @@ class LabelledRecords(HeldOut):
         return negatives if len(negatives) else super().neutral
 
     def associations(self, hits: pd.DataFrame) -> dict[str, float]:
-        return enrichment(hits, self.truth) | matched_enrichment(hits, self.truth, self.strata)
+        return enrichment(hits, self.truth, self.units) | matched_enrichment(
+            hits, self.truth, self.strata, self.units
+        )
 
     def direction(self, row: Mapping[str, Any]) -> float:
         return 1.0
@@ -163,7 +174,9 @@ class MeasuredRecords(HeldOut):
     opposing = "support_q"  # records with hits have lower values, but the hits raise the score
 
     def associations(self, hits: pd.DataFrame) -> dict[str, float]:
-        return rank_shift(hits, self.truth) | matched_rank_shift(hits, self.truth, self.strata)
+        return rank_shift(hits, self.truth, self.units) | matched_rank_shift(
+            hits, self.truth, self.strata, self.units
+        )
 
     def direction(self, row: Mapping[str, Any]) -> float:
         """Return the common sign of ranks and means, in all records and in those matched."""
@@ -184,6 +197,7 @@ def held_out_records(
     alphabet: Alphabet,
     pairs: Sequence[RecordPair] = (),
     input: str = "first",
+    groups: Units | None = None,
 ) -> HeldOut:
     """Return held-out records of an output, with their known targets (n,).
 
@@ -197,7 +211,7 @@ def held_out_records(
         hint = "Add targets, or leave the output out of [interpret] targets"
         raise ArgumentError(message, hint=hint)
     kind = MeasuredRecords if isinstance(output, NumberOutput) else LabelledRecords
-    return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input)
+    return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input, groups)
 
 
 # from inputs of the model to scores (n,), or to (n, M) for M members
@@ -271,7 +285,7 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     control sites. Control sites that overlap other motifs change effect but not necessity.
     stability is the fraction of members whose mean effect is at least `HeldOut.least` in size and
     has the sign of the overall mean. Only effect_records if there are fewer than `MIN_RECORDS`
-    records.
+    records or `FEW_UNITS` units.
     """
     at_hits, at_sites, used = [], [], []
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
@@ -281,7 +295,8 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
             at_hits.append(shuffled_at(letters, spans, rng))
             at_sites.append(shuffled_at(letters, sites, rng))
             used.append(record)
-    if len(used) < MIN_RECORDS:
+    units = scored.held_out.units.numbers[used]
+    if are_too_few(units):
         return {"effect_records": len(used)}
     shuffled = scored.of(at_hits, used)  # (n, M)
     effects, losses = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
@@ -289,8 +304,8 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
         "effect_records": len(used),
         "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
     }
-    found |= mean_effect(effects.mean(axis=1), rng, "effect")
-    return found | mean_effect(losses.mean(axis=1), rng, "necessity")
+    found |= mean_effect(effects.mean(axis=1), rng, "effect", units)
+    return found | mean_effect(losses.mean(axis=1), rng, "necessity", units)
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
@@ -298,7 +313,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
 
     The best site of a record is inserted at its original position into a dinucleotide shuffle of
     the record, which is compared with a copy whose bases at the site are shuffled. Returns
-    sufficiency with the columns of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
+    sufficiency with the columns of `mean_effect`; empty if records or units are too few.
     """
     best = best_hits(hits, rng)
     with_site, without, used = [], [], []
@@ -312,10 +327,16 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
         with_site.append(background)
         without.append(shuffled_at(background, [(start, end)], rng))
         used.append(record)
-    if len(with_site) < MIN_RECORDS:
+    units = scored.held_out.units.numbers[used]
+    if are_too_few(units):
         return {}
     gains = scored.of(with_site, used) - scored.of(without, used)
-    return mean_effect(gains.mean(axis=1), rng, "sufficiency")
+    return mean_effect(gains.mean(axis=1), rng, "sufficiency", units)
+
+
+def are_too_few(units: Integers) -> bool:
+    """Return whether there are too few records, or units of them (n,), to estimate an effect."""
+    return len(units) < MIN_RECORDS or len(np.unique(units)) < FEW_UNITS
 
 
 def _sampled_spans(
@@ -339,12 +360,18 @@ def _agreeing(effects: Floats, least: float) -> float:
     )
 
 
-def mean_effect(effects: Floats, rng: np.random.Generator, name: str = "") -> dict[str, float]:
+def mean_effect(
+    effects: Floats, rng: np.random.Generator, name: str = "", units: Integers | None = None
+) -> dict[str, float]:
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
-    The keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.
+    The effects of a unit are resampled and flipped together; `units` are their numbers (n,). The
+    keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.
     """
-    means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
+    code = np.arange(len(effects)) if units is None else pd.factorize(units)[0]
+    number, effects = np.bincount(code), np.bincount(code, effects).astype(np.float64)
+    sampled = rng.integers(0, len(effects), (RESAMPLES, len(effects)))
+    means = effects[sampled].sum(axis=1) / number[sampled].sum(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     flips = permutation_test(
         (effects,),
@@ -354,7 +381,7 @@ def mean_effect(effects: Floats, rng: np.random.Generator, name: str = "") -> di
         n_resamples=RESAMPLES,
         rng=rng,
     )
-    found = effects.mean(), low, high, flips.pvalue
+    found = effects.sum() / number.sum(), low, high, flips.pvalue
     ends = "", "_low", "_high", "_p"
     return {f"{name}{end}": float(value) for end, value in zip(ends, found, strict=True)}
 

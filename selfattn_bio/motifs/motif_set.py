@@ -178,6 +178,7 @@ class MotifSet:
         targets: Targets | None = None,
         *,
         partner: Partners | None = None,
+        groups: Sequence[object] | None = None,
         hit_p: float | None = None,
         window: tuple[int, int] | None = None,
         significance: float = 0.05,
@@ -208,6 +209,9 @@ class MotifSet:
         partner
             Second input of each sequence for models with two inputs, as in `score_sequences`. The
             tests change only the input of the motifs (`input`).
+        groups
+            Sequences with equal values, (n,), such as loci, count as one observation; by default
+            all sequences are independent.
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
             2.5e-4, and less for sequences of more than 300 letters.
@@ -242,7 +246,14 @@ class MotifSet:
         scorer = held_out.scorer_for_motifs(model, self)
         read = held_out.read_held_out(scorer, sequences, targets, partner)
         return held_out.add_evidence(
-            self, scorer, *read, hit_p=hit_p, window=window, significance=significance, seed=seed
+            self,
+            scorer,
+            *read,
+            groups=groups,
+            hit_p=hit_p,
+            window=window,
+            significance=significance,
+            seed=seed,
         )
 
     def save(self, folder: str | Path) -> None:

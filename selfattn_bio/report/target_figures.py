@@ -19,8 +19,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from selfattn_bio.evaluation.metrics import Units, title_of
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evaluation.verdict import verdict
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN

@@ -18,8 +18,8 @@ from selfattn_bio.data.inputs import Alone, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
-from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, TRUE, Classifier
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import RETRAIN, RUN, TRAINING_COST, check_trained_on
@@ -180,8 +180,7 @@ class EvaluationRecords:
         letters = {
             name: [corpus.letters(int(i)) for i in of_split] for name, of_split in rows.items()
         }
-        block = task.evaluation.block or objective_of(task.objective).block
-        return cls(corpus, rows, letters, *_units(task, corpus, split, block), block)
+        return cls(corpus, rows, letters, *record_units(task, corpus, split), block_of(task))
 
     def in_windows(self, task: RunFile) -> EvaluationRecords:
         """Return the windows of [training] window; the records themselves if it is not set.
@@ -291,7 +290,7 @@ class EvaluationRecords:
         return table, found
 
 
-def _units(task: RunFile, corpus: Corpus, split: Path, block: int) -> tuple[NDArray[Any], str]:
+def record_units(task: RunFile, corpus: Corpus, split: Path) -> tuple[NDArray[Any], str]:
     """Return a key for each record of the corpus, and what records with equal keys are.
 
     These are the clusters, groups or species of the split, or blocks of a chromosome if records
@@ -302,7 +301,7 @@ def _units(task: RunFile, corpus: Corpus, split: Path, block: int) -> tuple[NDAr
     if kind in names:  # the reasons say which
         table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
         return table["reason"].to_numpy(), names[kind]
-    keys = -1 - np.arange(len(records))
+    keys, block = -1 - np.arange(len(records)), block_of(task)
     located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
     keys[located] = blocks_of(records[located], block)
     return keys, f"blocks of {block:,} bp" if located.any() else "records"
@@ -319,6 +318,11 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -
         message = f"the {SPLIT_NAMES[split]} split has {counts}; it needs both"
         raise CorpusError(message, place=str(path), hint="Change [split] in the run file")
     return rows[labels.notna().to_numpy()]
+
+
+def block_of(task: RunFile) -> int:
+    """Return the length in bp of the blocks of a chromosome whose records are one unit."""
+    return task.evaluation.block or objective_of(task.objective).block
 
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:

@@ -19,8 +19,8 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
-from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder, write_text
 from selfattn_bio.layout import Layout

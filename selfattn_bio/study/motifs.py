@@ -19,6 +19,7 @@ from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
@@ -45,6 +46,7 @@ from selfattn_bio.report.lines import motif_lines
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.study.evaluated import record_units
 from selfattn_bio.study.trained import TrainedModel
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
         given,
         trained.values[test.index.to_numpy()],
+        groups=_units(study, trained, test).numbers,
         hit_p=settings.hit_p,
         # its positions are those of the first input
         window=None if explained.input == PARTNER else settings.window,
@@ -91,6 +94,12 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         LOG.info(line)
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
+
+
+def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Series) -> Units:
+    """Return the units of records of the corpus, those of the intervals of `evaluate`."""
+    keys, name = record_units(study.task, trained.corpus, trained.split)
+    return Units.of(keys[records.index], name)
 
 
 def _check_attribution(
@@ -160,7 +169,11 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()
         held_out = held_out_records(
-            output, [letters[row] for row in truth.index], truth.to_numpy(), scorer.alphabet
+            output,
+            [letters[row] for row in truth.index],
+            truth.to_numpy(),
+            scorer.alphabet,
+            groups=_units(study, trained, truth),
         )
         table, of_pairs = _pairs(of_output, scorer, output, held_out, settings)
         table.insert(0, "target", output.name)
@@ -210,6 +223,7 @@ def _pairs(
         letters,
         mean_of_strands(scorer, lambda sequences: scores(sequences).mean(axis=1)),
         attention_between(scorer, letters),
+        units=held_out.units.within(held_out.described),
         least=held_out.least,
         significance=settings.significance,
         seed=settings.seed,

@@ -18,7 +18,8 @@ from selfattn_bio.evaluation.groups import (
     quantile_edges,
     worst_auroc,
 )
-from selfattn_bio.evaluation.metrics import Bootstrap, Units
+from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.sequence.alphabet import DNA
 
 UNITS, SETTINGS = Units.single, EvaluationSection(bootstraps=200)
@@ -135,9 +136,23 @@ def test_groups_of_unequal_positives_rarely_have_a_gap():
         rng = np.random.default_rng(seed)
         labels = (rng.random(400) < np.where(groups == "a", 0.2, 0.8)).astype(int)
         logits = rng.normal(2 * labels - 1, 1.3) + 0.8
-        found = group_gaps(groups, labels, 1 / (1 + np.exp(-logits)), 0.5, SETTINGS)
+        found = group_gaps(groups, labels, 1 / (1 + np.exp(-logits)), 0.5, UNITS(400), SETTINGS)
         p.append(found["accuracy"]["p"])
     assert np.mean(np.array(p) < 0.05) <= 0.1
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_loci_of_similar_records_rarely_have_a_gap(copies):
+    p = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        loci = np.repeat(np.arange(300), copies)
+        labels, groups = (rng.integers(2, size=300)[loci] for _ in "ab")
+        logits = (rng.normal(2 * labels[::copies] - 1, 1.3))[loci] + rng.normal(0, 0.3, len(loci))
+        names, units = groups.astype(str).astype(object), Units.of(loci, "loci")
+        found = group_gaps(names, labels, 1 / (1 + np.exp(-logits)), 0.5, units, SETTINGS)
+        p.append([found[metric]["p"] for metric in ("auroc", "accuracy")])
+    assert ((np.array(p) < 0.05).mean(axis=0) <= 0.1).all()
 
 
 def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
@@ -147,7 +162,7 @@ def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
     labels = rng.integers(2, size=len(groups))
     signal = np.where(groups == 0, worse, 1.0) * (2 * labels - 1)
     p = 1 / (1 + np.exp(-rng.normal(signal, 1.3)))
-    return group_gaps(groups.astype(str).astype(object), labels, p, 0.5, SETTINGS)
+    return group_gaps(groups.astype(str).astype(object), labels, p, 0.5, UNITS(len(p)), SETTINGS)
 
 
 def test_edges_are_distinct_and_open_at_both_ends():

@@ -5,11 +5,11 @@ from sklearn import metrics as sk
 from selfattn_bio.evaluation.metrics import (
     Bootstrap,
     ResampledMetric,
-    Units,
     calibration_line,
     ece_floor,
     resamples,
 )
+from selfattn_bio.evaluation.units import Units
 
 
 def example(n=300, separation=1.0, ties=False):
@@ -220,3 +220,14 @@ def test_undefined_resamples_are_left_out():
     assert undefined.interval() == UNDEFINED
     draws = np.array([0.2, np.nan, 0.4])
     assert ResampledMetric(0.3, draws).interval()["low"] == pytest.approx(0.205)
+
+
+def test_design_effect_of_copies_is_their_number():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 500))
+    for copies in (1, 4):
+        units = Units.of(np.repeat(np.arange(500), copies), "loci")
+        found = units.design_effect(np.repeat(first, copies), np.repeat(second > 1, copies))
+        assert found == pytest.approx(copies)
+    units = Units.of(np.repeat(np.arange(500), 4), "loci")
+    assert units.design_effect(np.repeat(first, 4), rng.normal(size=2000)) < 1.2

@@ -12,8 +12,9 @@ from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.groups import group_metrics
-from selfattn_bio.evaluation.metrics import OF_CALLS, Units
+from selfattn_bio.evaluation.metrics import OF_CALLS
 from selfattn_bio.evaluation.summary import Classifier, summarise
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evaluation.verdict import ClassifierSize as Size
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.objectives import objective_of

@@ -8,11 +8,14 @@ import pytest
 from letters import BASES
 from planted_motifs import PPMS, hits_in
 
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.associations import (
     best_hits,
     enrichment,
     matched_enrichment,
+    matched_rank_shift,
     position_profile,
+    rank_shift,
     strand_bias,
     strata_of,
 )
@@ -199,3 +202,31 @@ def test_strand_bias():
     assert strand_bias(hits, palindrome, rng) == {}
     assert strand_bias(hits, np.eye(20)[:8], rng) == {}
     assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}
+
+
+def test_copies_of_records_do_not_change_associations():
+    """Four copies of each record are one observation; p-values of counts are slightly higher."""
+    rng = np.random.default_rng(0)
+    labels, values, has = np.arange(200) % 2, rng.normal(size=200), rng.random(200) < 0.3
+    strata = np.arange(200) // 50
+    loci = np.repeat(np.arange(200), 4)
+    units, hits = Units.of(loci, "loci"), hits_in(np.flatnonzero(np.repeat(has, 4)))
+    one = hits_in(np.flatnonzero(has))
+    for test, truth in ((matched_enrichment, labels), (matched_rank_shift, values)):
+        found = test(hits, truth[loci], strata[loci], units)["matched_p"]
+        assert found == pytest.approx(test(one, truth, strata)["matched_p"], rel=0.15)
+    for test, truth in ((enrichment, labels), (rank_shift, values)):
+        found = test(hits, truth[loci], units)["enrichment_p"]
+        assert found == pytest.approx(test(one, truth)["enrichment_p"], rel=0.15)
+
+
+def test_stratified_ranks_equal_permutations():
+    rng = np.random.default_rng(0)
+    values, strata = rng.exponential(size=60), np.arange(60) // 20
+    records = np.array([0, 3, 21, 40, 41])
+    found = matched_rank_shift(hits_in(records), values, strata)
+    ranks = pd.Series(values).groupby(strata).rank().to_numpy() / 21 - 0.5
+    orders = np.argsort(rng.random((20_000, 3, 20)), axis=2).reshape(20_000, 60) + strata * 20
+    sums = ranks[orders][:, records].sum(axis=1)
+    expected = np.mean(np.abs(sums) >= abs(found["matched_rank_shift"]))
+    assert found["matched_p"] == pytest.approx(expected, abs=0.02)

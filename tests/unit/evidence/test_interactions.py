@@ -9,6 +9,7 @@ from learners import CNN, SMALL, scorer_of
 from letters import ascii_of
 from planted_motifs import plant
 
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
     _free_starts,
@@ -48,8 +49,8 @@ def model(answer, words=WORDS):
     )
 
 
-BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
-EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2] + has[:, 3])
+BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2:].sum(1), SIX)
+EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2:].sum(1), SIX)
 SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
 WEIGHTS = np.array([2.5, 2.0, 1.5, 1.5, 1.0, 1.0])
@@ -118,19 +119,19 @@ def weigh(log_odds, attention=no_attention, chance=1.0, words=WORDS):
 
 
 def test_only_interacting_pair_is_supported():
-    table = weigh(BOTH)
-    assert len(table) == 6
+    table = weigh(BOTH, words=SIX)
+    assert len(table) == 15
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
     pair = table.loc[("alpha", "beta")]
     assert 1.8 < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < 2.1
-    assert 0.5 < pair["specific"] < 1.5  # the curve takes a part of it
+    assert 0.5 < pair["specific"] < 1.8  # the curve takes a part of it
     assert 50 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
     assert table["spacing_q"].min() > 0.05
     assert (table["verdict"] != "redundant").all()
 
 
 def test_only_redundant_pair_is_redundant():
-    table = weigh(EITHER)
+    table = weigh(EITHER, words=SIX)
     assert table.index[table["verdict"] == "redundant"].tolist() == [("alpha", "beta")]
     assert -2.1 < table.loc[("alpha", "beta"), "epistasis"] < -1.8
     assert (table["verdict"] != "supported").all()
@@ -158,6 +159,10 @@ def test_planted_pair_on_a_rising_curve_is_supported():
 
     table = weigh(model(score, SIX), chance=0.7, words=SIX)
     assert table.index[table["verdict"] == "supported"].tolist() == [("delta", "gamma")]
+    letters, sites = planted(chance=0.7, words=SIX)
+    few = Units.of(np.arange(160) // 10, "loci")  # 16 loci
+    table = evaluate_interactions(sites, letters, model(score, SIX), no_attention, units=few)
+    assert table["p"].isna().all()
 
 
 def test_additive_scores_fit_a_monotone_curve_over_a_sum():

@@ -10,8 +10,9 @@ from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.metrics import Units, intervals
+from selfattn_bio.evaluation.metrics import intervals
 from selfattn_bio.evaluation.summary import resampled_metrics
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import confusion, confusion_metrics

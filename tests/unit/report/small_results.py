@@ -15,8 +15,8 @@ from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import group_metrics
-from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import Classifier, summarise
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text

@@ -12,8 +12,8 @@ from small_results import MOTIFS, make_results, write_evaluation, write_files
 
 from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.calibration import Calibration, fit_conformal, quantiles_of
-from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import COVERAGE, Classifier, summarise
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.report.results import Results

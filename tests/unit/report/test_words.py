@@ -8,7 +8,7 @@ from small_results import TASK, make_results, table_of
 from selfattn_bio import Study
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.display import with_interval
-from selfattn_bio.evaluation.metrics import Units
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.numbers import Regression

@@ -1,0 +1,76 @@
+"""Units of records that are not independent, such as those of a cluster or of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
+FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
+TOO_NARROW = ", so intervals are too narrow)"  # ends the name of few units
+
+
+@dataclass(frozen=True)
+class Units:
+    """Records that belong together, because they are not independent.
+
+    Bootstraps resample them together, and tests account for their similarity.
+
+    Attributes
+    ----------
+    name
+        Name of the units, such as "records", "clusters" or "blocks of 500,000 bp".
+    numbers
+        Number of each record's unit, from 0, (n,).
+    """
+
+    name: str
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, keys: ArrayLike, name: str) -> Units:
+        """Form units of records with equal keys (n,); single records if there are only one or two.
+
+        Three records with keys a, b, a have the numbers 0, 1, 0.
+        """
+        found, numbers = np.unique(keys, return_inverse=True)
+        if len(found) < min(LEAST_UNITS, len(numbers)):
+            few = f"records (fewer than {LEAST_UNITS} {name}{TOO_NARROW}"
+            return cls(few, np.arange(len(numbers)))
+        return cls(name, numbers)
+
+    @classmethod
+    def single(cls, number: int) -> Units:
+        """Return units of single records."""
+        return cls("records", np.arange(number))
+
+    def within(self, rows: NDArray[Any]) -> Units:
+        """Return the units of some records."""
+        return Units.of(self.numbers[rows], self.name)
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the units are, with a note if they are few, and their number."""
+        number, few = int(self.numbers.max()) + 1, f" (fewer than {FEW_UNITS}{TOO_NARROW}"
+        return {"unit": f"{self.name}{few * (number < FEW_UNITS)}", "units": number}
+
+    def design_effect(self, first: NDArray[Any], second: NDArray[Any]) -> float:
+        """Return how much larger the variance of sum(first * second) is than of single records.
+
+        It is at least 1, and exactly 1 for single records. Four records per unit with equal values
+        of both have 4. The covariances within units of both factors, (n,) or (n, k), are estimated
+        separately, because they are independent if the null hypothesis holds.
+
+        References
+        ----------
+        Scott and Holt 1982, The effect of two-stage sampling on ordinary least squares methods.
+        """
+        sizes = np.bincount(self.numbers)
+        pairs, shared = int(sizes @ (sizes - 1)), 1.0
+        for values in (first, second) if pairs else ():
+            x = (values - values.mean(axis=0)).reshape(len(self.numbers), -1)
+            sums = np.stack([np.bincount(self.numbers, column) for column in x.T])
+            shared *= (sums**2).sum() / ((x**2).sum() or 1.0) - 1
+        return max(1.0, 1 + shared * len(self.numbers) / pairs) if pairs else 1.0
