@@ -112,8 +112,8 @@ class RunFile(Section):
     def _set_default_variants(cls, values: Any) -> Any:
         """Set the default variants, which depend on the objective and the model.
 
-        Pretrained models get the same network with random weights, trained and frozen.
-        Other binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
+        Pretrained models get the same network with random weights, trained and frozen. Other
+        binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
         input alone instead of the CNN. Private runs get none: a CNN cannot be private, and each
         variant would train on the records once more.
         """
@@ -137,13 +137,17 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _set_default_method(cls, values: Any) -> Any:
-        """Explain models whose layers have no rules of attribution by saturation mutagenesis."""
+        """Explain a model whose layers have no rules of attribution by substitutions.
+
+        The positions of a pretrained model are first ranked by gradients.
+        """
         kind = _kind_of(values.get("model")) if isinstance(values, dict) else None
-        if kind not in ("module", "pretrained"):
+        method = {"module": "saturation", "pretrained": "guided"}.get(kind or "")
+        if method is None:
             return values
         section = values.get("interpret", {})
         return (
-            {**values, "interpret": {"method": {"kind": "saturation"}, **section}}
+            {**values, "interpret": {"method": {"kind": method}, **section}}
             if isinstance(section, dict)
             else values
         )

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.pretrained.folder import DOWNLOAD, one_line, read_config, transformers
+from selfattn_bio.model.pretrained.folder import (
+    DOWNLOAD,
+    one_line,
+    read_config,
+    transformers,
+    weight_files,
+)
 from selfattn_bio.model.pretrained.vocabulary import Pieces
 
 # parts of published weights that an encoder does not have: those of language models, and others
@@ -114,34 +120,28 @@ class LibraryBackbone(Backbone):
             hook.remove()
 
     def load(self, folder: Path) -> None:
+        weight_files(folder)
         with one_line(folder, "the weights do not fit config.json"):
             model, found = self.kind.from_pretrained(
                 folder,
                 config=self.model.config,
                 local_files_only=True,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # named below
                 output_loading_info=True,
                 dtype=torch.float32,
             )
-        lacking = [name for name in found["missing_keys"] if "pooler" not in name]
-        wrong = [str(name) for name in found["mismatched_keys"]]
-        extra = [
-            name
-            for name in found["unexpected_keys"]
-            if not set(name.split(".")[:2]) & UNUSED and not name.endswith("position_ids")
-        ]
-        for names, message in (
-            (lacking, "lack"),
-            (wrong, "have another shape for"),
-            (extra, "have the unknown"),
-        ):
-            if names:
-                raise ModelFolderError(
-                    f"the weights {message} {sorted(names)[0]!r}"
-                    f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}",
-                    place=str(folder),
-                    hint=DOWNLOAD,
-                )
+        wrong = {
+            "lack": list(found["missing_keys"]),
+            "have another shape for": [name for name, *_ in found["mismatched_keys"]],
+            "have the unknown": list(found["unexpected_keys"]),
+        }
+        for message, names in wrong.items():
+            for name in sorted(names):
+                if not UNUSED & set(name.split(".")) and not name.endswith("position_ids"):
+                    raise ModelFolderError(
+                        f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
+                    )
         self.model.load_state_dict(self._encoder(model).state_dict())
 
     @staticmethod

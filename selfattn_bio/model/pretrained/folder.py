@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.extras import import_extra
@@ -159,32 +157,6 @@ def weight_files(folder: Path) -> list[Path]:
     for path in files:
         _check_pointer(path)
     return files
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of the folder, in float32.
-
-    Raises
-    ------
-    ModelFolderError
-        If a file is missing, damaged, or a value is not finite.
-    """
-    weights: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118, it is no dict
-                    weights[name] = file.get_tensor(name).float()
-        except SafetensorError as error:
-            raise ModelFolderError(
-                f"the file is damaged: {error}", place=str(path), hint=DOWNLOAD
-            ) from error
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise ModelFolderError(
-                f"weight {name} has values that are not finite", place=str(folder)
-            )
-    return weights
 
 
 def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
