@@ -25,6 +25,7 @@ class PretrainedBody(nn.Module):
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
+        self.vector_size = backbone.embed_dim
         self.head_norm = nn.LayerNorm(backbone.embed_dim)
 
 
