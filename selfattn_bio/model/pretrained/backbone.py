@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.pretrained.folder import (
     DOWNLOAD,
     one_line,
@@ -95,12 +95,20 @@ class LibraryBackbone(Backbone):
     ----------
     settings
         Its configuration, from `read_config`.
+    language_model
+        Whether to keep the head that predicts masked tokens, for `log_p`.
     """
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Any, *, language_model: bool = False) -> None:
         super().__init__()
         self.kind = _class_of(settings)
-        self.model = self._encoder(self.kind(settings))
+        self.whole: Any = None
+        if language_model and type(settings) in transformers().MODEL_FOR_MASKED_LM_MAPPING:
+            self.kind = transformers().MODEL_FOR_MASKED_LM_MAPPING[type(settings)]
+            self.whole = self.kind(settings)
+            self.model = self.whole.base_model
+        else:
+            self.model = self._encoder(self.kind(settings))
         self.embed_dim, self.num_heads = settings.hidden_size, settings.num_attention_heads
         self.num_layers = settings.num_hidden_layers
         self.longest = _longest(settings)
@@ -138,11 +146,32 @@ class LibraryBackbone(Backbone):
         }
         for message, names in wrong.items():
             for name in sorted(names):
-                if not UNUSED & set(name.split(".")) and not name.endswith("position_ids"):
+                unused = (
+                    UNUSED if self.whole is None else UNUSED - {"lm_head", "cls", "predictions"}
+                )
+                if not unused & set(name.split(".")) and not name.endswith("position_ids"):
                     raise ModelFolderError(
                         f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
                     )
-        self.model.load_state_dict(self._encoder(model).state_dict())
+        if self.whole is not None:
+            self.whole.load_state_dict(model.state_dict())
+        else:
+            self.model.load_state_dict(self._encoder(model).state_dict())
+
+    def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the log probability of each token of the vocabulary, (B, M, tokens).
+
+        Raises
+        ------
+        ArgumentError
+            If the model predicts no masked tokens.
+        """
+        if self.whole is None:
+            raise ArgumentError(
+                f"a model of type {self.model.config.model_type!r} does not predict masked letters"
+            )
+        outputs = self.whole(input_ids=ids, attention_mask=mask.long())
+        return outputs.logits.log_softmax(-1)
 
     @staticmethod
     def _encoder(model: Any) -> Any:

@@ -26,7 +26,7 @@ from selfattn_bio.model.pretrained.vocabulary import (
     PieceVocabulary,
     Vocabulary,
 )
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.kmers import MASK, MAX_K, PAD, UNK
 
 CONFIG = "config.json"
@@ -159,6 +159,29 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
+    """Return the tokenizer, and the number of each token that is not special, in upper case."""
+    with one_line(folder, "the vocabulary cannot be read"):
+        tokenizer = transformers().AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        known = tokenizer.get_vocab()
+    special = set(tokenizer.all_special_ids)
+    return tokenizer, {
+        text.upper().removeprefix(WORD): number
+        for text, number in known.items()
+        if number not in special
+    }
+
+
+def alphabet_of(folder: Path) -> Alphabet:
+    """Return the alphabet of the sequences of a model, by its vocabulary.
+
+    Errors are those of `read_vocabulary`.
+    """
+    return PROTEIN if _read_tokenizer(folder)[1].keys() >= OF_PROTEINS else DNA
+
+
 def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     """Read how the model divides sequences into tokens.
 
@@ -167,11 +190,8 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     ModelFolderError
         If files of the tokenizer are missing, or its tokens are not those of the alphabet.
     """
-    with one_line(folder, "the vocabulary cannot be read"):
-        tokenizer = transformers().AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        known, ends = tokenizer.get_vocab(), tokenizer("")["input_ids"]
+    tokenizer, ids = _read_tokenizer(folder)
+    ends = tokenizer("")["input_ids"]
     begin = {tokenizer.cls_token_id, tokenizer.bos_token_id}
     prefix, suffix = [i for i in ends if i in begin], [i for i in ends if i not in begin]
     unknown = tokenizer.unk_token_id
@@ -179,12 +199,6 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
         unknown if number is None else number
         for number in (tokenizer.pad_token_id, tokenizer.mask_token_id)
     )
-    special = set(tokenizer.all_special_ids)
-    ids = {
-        text.upper().removeprefix(WORD): number
-        for text, number in known.items()
-        if number not in special
-    }
     if alphabet.name != "protein" and "T" not in ids and "U" in ids:
         ids = {text.replace("U", "T"): number for text, number in ids.items()}
     if alphabet.name != "protein" and ids.keys() >= OF_PROTEINS:

@@ -223,6 +223,34 @@ class KmerVocabulary(Vocabulary):
             found = found.index_put((rows, at), vectors)
         return found
 
+    def log_p_of_letters(self, row: Tensor, pieces: Pieces, log_p: Tensor) -> Tensor:
+        """Return the log p of the token with each letter at each position, (N, A).
+
+        Parameters
+        ----------
+        row
+            Tokens of this package of one sequence, (N,).
+        pieces
+            Its tokens, which do not overlap.
+        log_p
+            (M', vocabulary) of the tokens that cover letters.
+        """
+        found = log_p.new_empty(len(row), self.num_letters)
+        inside = pieces.inside[0]
+        for start, width, own in zip(
+            pieces.start[0, inside].tolist(), pieces.width[0, inside].tolist(), log_p, strict=True
+        ):
+            if width == 1:
+                found[start] = own[self.singles[FIRST:]]
+                continue
+            letters = row[start : start + width] - FIRST
+            weights = self.num_letters ** torch.arange(width - 1, -1, -1)
+            number = int((letters * weights).sum())
+            for i in range(width):
+                change = (torch.arange(self.num_letters) - letters[i]) * weights[i]
+                found[start + i] = own[self.kmers[number + change]]
+        return found
+
 
 class PieceVocabulary(Vocabulary):
     """Pieces of different lengths, as byte-pair encoding makes them from a text.
