@@ -171,7 +171,7 @@ def compare_records(
     objective. The process ends if the outputs belong to positions of a record.
     """
     study = prepared(place, with_training({**values, "variants": {}}, seeds=seeds))
-    if (section := study.run.objective).outputs_per != "sequence":
+    if not (section := study.run.objective).is_per_sequence:
         sys.exit(f"error: {place}: objective {section.kind!r} has no scores of complete records")
     train_all(study.members, code_hash())
     study.evaluate()  # fits the baselines

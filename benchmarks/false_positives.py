@@ -24,6 +24,7 @@ tomtom         JASPAR motifs with shuffled columns, against the database without
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -229,6 +230,7 @@ def curves(weights: NDArray[np.float64]) -> dict[str, Curve]:
         "a bend": lambda x: np.maximum(0, x - middle),
         "an exponential": lambda x: np.exp(0.4 * x) / 8,
         "a step": lambda x: 6 / (1 + np.exp(-2 * (x - middle))),
+        "a threshold": lambda x: 4.0 * (x > middle),
     }
 
 
@@ -243,22 +245,30 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     sites = planted(rng, sequences, some, 0.7)
     weights = rng.uniform(0.5, 3, 6)
     odd = rng.normal(0, 1, (200, 256))
-    for name, curve in curves(weights).items():
+    for (name, curve), bonus in product(curves(weights).items(), (0, 2)):
+        if bonus and name not in ("a sum", "a curve that rises", "a steep rise"):
+            continue
 
-        def log_odds(rows: Sequence[Letters], curve: Curve = curve) -> NDArray[np.float64]:
+        def log_odds(
+            rows: Sequence[Letters], curve: Curve = curve, bonus: float = bonus
+        ) -> NDArray[np.float64]:
             counts = np.array([[bytes(row).count(bytes(word)) for word in some] for row in rows])
-            return curve(counts @ weights) + 0.3 * np.sin(
-                [odd[np.arange(len(row)), row].sum() for row in rows]
-            )
+            sums = counts @ weights + bonus * counts[:, 0] * counts[:, 1]
+            return curve(sums) + 0.3 * np.sin([odd[np.arange(len(row)), row].sum() for row in rows])
 
         table = evaluate_interactions(
             sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs))
         )
-        if name == "a sum":
+        is_planted = (bonus > 0) & (table["name_a"] == "m0") & (table["name_b"] == "m1")
+        for verdict in table["verdict"][is_planted]:
+            yield f"planted pair, {name}: supported", float(verdict != "supported")
+        if name == "a sum" and not bonus:
             for row in table.to_dict("records"):
                 yield f"interactions, {name}: sites", row["sites_p"]
                 yield f"interactions, {name}: pairs", row["pairs_p"]
-        yield from any_pair(f"interactions, {name}", table)
+        yield from any_pair(
+            f"interactions, {name}{' and a pair' * (bonus > 0)}", table[~is_planted]
+        )
 
 
 def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -303,7 +313,7 @@ def rows(names: Sequence[str], trials: int | None) -> Iterator[Row]:
                 "test": str(test),
                 "p < .05": interval(fraction),
                 "trials": str(len(group)),
-                "": "TOO OFTEN" if low > LIMIT else "",
+                "": "TOO OFTEN" if low > LIMIT and not test.startswith("planted") else "",
             }
 
 

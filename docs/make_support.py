@@ -136,6 +136,7 @@ def worked(*steps: Callable[[], object]) -> bool:
 
 def tried(alphabet: str, objective: str) -> dict[str, bool]:
     """Run every step for one objective and alphabet; return which worked."""
+    kind = objective.split('"')[1] if objective else "binary"
     Path("run.toml").write_text(run_file(alphabet, objective))
     try:
         study = selfattn_bio.Study(".")
@@ -157,7 +158,7 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         return selfattn_bio.score_variants(model, "genome.fa", "a.vcf")
 
     def train_stack() -> None:
-        parts = "window" if "labels" in objective.split('"')[1:2] else "exact_positions"
+        parts = {"labels": "window", "bins": "bin"}.get(kind, "exact_positions")
         text = run_file(alphabet, objective) + STACK.format(parts)
         stacked = selfattn_bio.Study(run_file_of(text, Path("run.toml")), "stacked")
         stacked.ingest()
@@ -179,7 +180,8 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
         "motifs with evidence": worked(study.find_motifs),
         "recipe": suits_recipes(study.task, [LENGTH]),
         "strong baselines": any(
-            isinstance(getattr(each, "learner", None), Trees) for each in baselines
+            isinstance(getattr(getattr(each, "of_windows", each), "learner", None), Trees)
+            for each in baselines
         ),
         "stack": worked(train_stack),
     }

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not error.filename:
+        if error.errno and not error.filename:  # an error without a number is only a message
             error.filename = str(path)
-        elif temporary and Path(error.filename).is_relative_to(temporary):
+        elif error.filename and temporary and Path(error.filename).is_relative_to(temporary):
             error.filename = str(Path(path) / Path(error.filename).relative_to(temporary))
         raise
 
@@ -53,8 +53,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `path` on success.
 
     On an error the temporary file is removed and `path` is unchanged.
+
+    Raises
+    ------
+    OutputError
+        As in `check_output_file`.
     """
-    path = Path(path)
+    path = check_output_file(path)
     _make_parent(path)
     clear_stale(path)
     temporary = _temporary_path(path, "tmp")
@@ -195,15 +200,23 @@ def check_ending(path: str | Path, *endings: str) -> Path:
     return Path(path)
 
 
-def check_not_input(output: str | Path, *inputs: object) -> None:
-    """Refuse an output that would replace an input; inputs that are no existing paths are ignored.
+def check_output_file(output: str | Path, *inputs: object) -> Path:
+    """Return the path of an output file, which may replace a regular file that is not an input.
+
+    Inputs are those given and those of the command (`protecting`). Others than existing paths are
+    ignored.
 
     Raises
     ------
     OutputError
-        If the output is the same file as an input.
+        If the output is a folder, a device, or the same file as an input.
     """
-    for source in inputs:
+    output, hint = Path(output), "Choose another output"
+    if output.is_dir():
+        raise OutputError("the output is an existing folder", place=str(output), hint=hint)
+    if output.exists() and not output.is_file():
+        raise OutputError("the output is not a regular file", place=str(output), hint=hint)
+    for source in (*inputs, *_PROTECTED):
         if (
             isinstance(source, str | Path)
             and os.path.exists(output)
@@ -211,7 +224,21 @@ def check_not_input(output: str | Path, *inputs: object) -> None:
             and os.path.samefile(output, source)
         ):
             message = "the output would replace this input"
-            raise OutputError(message, place=str(source), hint="Choose another output")
+            raise OutputError(message, place=str(source), hint=hint)
+    return output
+
+
+_PROTECTED: list[object] = []
+
+
+@contextmanager
+def protecting(inputs: Iterable[object]) -> Iterator[None]:
+    """Let no output replace one of these inputs inside the block; see `check_output_file`."""
+    _PROTECTED[:] = inputs
+    try:
+        yield
+    finally:
+        _PROTECTED.clear()
 
 
 def listed(files: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:

@@ -97,7 +97,7 @@ class Target:
         self.column(scorer)
         if self.start is None and self.end is None:
             return
-        if scorer.run.objective.outputs_per == "sequence":
+        if scorer.run.objective.is_per_sequence:
             raise ArgumentError(
                 f"objective {scorer.run.objective.kind!r} predicts complete sequences, so a target "
                 "cannot have start or end"
@@ -147,7 +147,7 @@ class Target:
     def scale(self, scorer: Scorer) -> float:
         """Return the unit of the value of a sequence in those of the network's outputs."""
         scales = {each.column: each.scale for each in scorer.objective.outputs}
-        has_scale = scorer.objective.outputs_per == "sequence"
+        has_scale = scorer.objective.section.is_per_sequence
         return scales.get(self.column(scorer), 1.0) if has_scale else 1.0
 
     def span(self, scorer: Scorer) -> slice | None:

@@ -27,7 +27,7 @@ from selfattn_bio.stored import Sha256, Stored, StoredCalibration
 
 Array = NDArray[np.float64]
 Logits = NDArray[np.float64]
-TWO_CLASSES, RECORD, POSITION = "two classes", "record", "position"
+TWO_CLASSES, RECORD, POSITION, BIN = "two classes", "record", "position", "bin"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
 
@@ -68,14 +68,19 @@ class Setup:
 
     @property
     def is_per_position(self) -> bool:
-        """Return whether outputs belong to positions of a record."""
+        """Return whether outputs belong to positions or bins of a record."""
         return not self.section.is_per_record
+
+    @property
+    def unit(self) -> int:
+        """Return the number of positions per output: the size of a bin, or 1."""
+        return getattr(self.section, "bin", 1)
 
     @property
     def question(self) -> str:
         """Return the question of the objective, see `Baseline.suits`."""
         if self.is_per_position:
-            return POSITION
+            return BIN if self.section.is_per_bin else POSITION
         return TWO_CLASSES if self.objective.has_log_odds else RECORD
 
     @property
@@ -131,8 +136,8 @@ class Baseline(ABC):
     alphabets
         Names of the alphabets it can read.
     suits
-        Questions that it is fitted to: TWO_CLASSES, RECORD (other targets of records) or POSITION
-        (of positions).
+        Questions that it is fitted to: TWO_CLASSES, RECORD (other targets of records), POSITION
+        (of positions) or BIN.
     records
         Number of training records it was fitted to; lower than the total if a large set is sampled.
     reads_strands
@@ -231,15 +236,18 @@ class Baseline(ABC):
         return self._mean(self._outputs, self._readings(letters))
 
     def position_outputs(self, letters: Letters) -> list[Array]:
-        """Return the outputs of the positions of each record, n arrays (L, C)."""
-        return np.split(self.outputs(letters), np.cumsum([*map(len, letters)]))[: len(letters)]
+        """Return the outputs of the positions or bins of each record, n arrays (L, C)."""
+        numbers = [len(record) // self.setup.unit for record in letters]
+        return np.split(self.outputs(letters), np.cumsum(numbers))[: len(letters)]
+
+    def read(self, letters: Letters) -> Any:
+        """Return the outputs of records as `Objective.read` does."""
+        is_per_position = self.setup.is_per_position
+        return self.position_outputs(letters) if is_per_position else self.outputs(letters)
 
     def predictions(self, letters: Letters) -> Predictions:
         """Return the predictions of records, (n, C), or of their positions, n arrays (L, C)."""
-        objective = self.setup.objective
-        if self.setup.is_per_position:
-            return [objective.predictions(rows) for rows in self.position_outputs(letters)]
-        return objective.predictions(self.outputs(letters))
+        return self.setup.objective.predictions_of(self.read(letters))
 
     def logits(self, letters: Letters) -> Logits:
         """Return the log-odds of label 1 for each record, (n,), as `outputs`."""

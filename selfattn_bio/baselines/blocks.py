@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
 
 from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.base import Setup, State
@@ -81,7 +81,7 @@ class KmerSlots:
                 slot = at - windows + self.slots
                 return np.where((slot >= 0) & (slot < self.slots), slot, -1)
 
-    def counts(self, letters: Letters) -> sparse.csr_matrix:
+    def counts(self, letters: Letters) -> scipy.sparse.csr_matrix:
         """Count the features of each record, (n, size), float32.
 
         k-mers with an ambiguous letter are left out.
@@ -95,9 +95,11 @@ class KmerSlots:
             shape = (len(kmers), self.size)
             # The sparse matrix sums repeated entries
             chunks.append(
-                sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+                scipy.sparse.csr_matrix(
+                    (np.ones(len(rows), np.float32), (rows, columns)), shape=shape
+                )
             )
-        return sparse.csr_matrix(sparse.vstack(chunks))
+        return scipy.sparse.csr_matrix(scipy.sparse.vstack(chunks))
 
     def totals(
         self, letters: Letters, values: NDArray[np.float64]
@@ -234,12 +236,12 @@ class Scaling:
     by_record: bool
     fixed: tuple[float, ...]
 
-    def of(self, counts: Sequence[sparse.csr_matrix]) -> sparse.csr_matrix:
+    def of(self, counts: Sequence[scipy.sparse.csr_matrix]) -> scipy.sparse.csr_matrix:
         """Return the scaled blocks (n, size) concatenated."""
         if self.by_record:
             scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
             counts = [
-                sparse.diags_array(1 / scale) @ block
+                scipy.sparse.diags_array(1 / scale) @ block
                 for scale, block in zip(scales, counts, strict=True)
             ]
         else:
@@ -247,7 +249,7 @@ class Scaling:
                 block * block.dtype.type(1 / scale)
                 for scale, block in zip(self.fixed, counts, strict=True)
             ]
-        return sparse.csr_matrix(sparse.hstack(counts))
+        return scipy.sparse.csr_matrix(scipy.sparse.hstack(counts))
 
 
 class StoredBlock(Stored):
@@ -277,7 +279,7 @@ class KmerFeatures(Features):
     def size(self) -> int:  # type: ignore[override]
         return sum(block.size for block in self.blocks)
 
-    def matrix(self, letters: Letters) -> sparse.csr_matrix:
+    def matrix(self, letters: Letters) -> scipy.sparse.csr_matrix:
         return self.scaling.of([block.counts(letters) for block in self.blocks])
 
     def weighted(self, letters: Letters, weights: Array, bias: float) -> Array:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
 
 from selfattn_bio.baselines.base import Setup, State
 from selfattn_bio.config import NO_DATABASE
@@ -222,7 +222,7 @@ class Neighbours(Features):
     def size(self) -> int:  # type: ignore[override]
         return (2 * FLANK + 1) * (len(self.alphabet.letters) + 2)
 
-    def matrix(self, letters: Letters) -> sparse.csr_matrix:
+    def matrix(self, letters: Letters) -> scipy.sparse.csr_matrix:
         return self._one_hot(np.concatenate([self._around(row) for row in letters]))
 
     def substituted(self, record: NDArray[np.uint8]) -> tuple[Any, Any, Any, Matrix]:
@@ -241,11 +241,11 @@ class Neighbours(Features):
         padded = np.pad(codes, FLANK, constant_values=beyond)
         return np.lib.stride_tricks.sliding_window_view(padded, 2 * FLANK + 1)
 
-    def _one_hot(self, around: NDArray[np.int64]) -> sparse.csr_matrix:
+    def _one_hot(self, around: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
         columns = around + (len(self.alphabet.letters) + 2) * np.arange(around.shape[1])
         ends = around.shape[1] * np.arange(len(around) + 1)
         values = np.ones(columns.size, np.float32)
-        return sparse.csr_matrix((values, columns.ravel(), ends), (len(around), self.size))
+        return scipy.sparse.csr_matrix((values, columns.ravel(), ends), (len(around), self.size))
 
 
 class NeighbourSet(FeatureSet):

@@ -176,7 +176,8 @@ class LogisticPositions(PairBaseline):
     """Logistic regression on 1-mers at exact positions; of DNA also 3-mers and counts of 5-mers."""
 
     name = "exact_positions"
-    title, short_title = "logistic regression on exact positions", "exact positions"
+    title = "logistic regression on 1-mers at exact positions (DNA: and 3-mers, 5-mer counts)"
+    short_title = "exact positions"
     alphabets = ("dna", "protein")
     features, learner = ExactPositions((1, 3), 5), OF_POSITIONS
 
@@ -197,7 +198,8 @@ class BoostedKmers(PairBaseline):
 
 
 class BoostedPositions(PairBaseline):
-    name, title = "exact_positions_trees", "gradient boosting on exact positions"
+    name = "exact_positions_trees"
+    title = "gradient boosting on 1-mers and 2-mers at exact positions (DNA: and 5-mer counts)"
     short_title = "positions, boosted"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
     features, learner = ExactPositions((1, 2), 5), Trees()
@@ -262,7 +264,8 @@ class LinearKmers(PairBaseline):
 
 
 class LinearPositions(PairBaseline):
-    name, title = "exact_positions_linear", "linear model of exact positions"
+    name = "exact_positions_linear"
+    title = "linear model of 1-mers and 2-mers at exact positions (DNA: and 5-mer counts)"
     short_title = "exact positions"
     alphabets, suits = ("dna", "protein"), (RECORD,)
     features, learner = ExactPositions((1, 2), 5), GENERAL
@@ -282,14 +285,14 @@ class LinearDipeptides(PairBaseline):
 
 
 class LinearWindow(PairBaseline):
-    name, title = "window_logistic", "logistic regression on neighbouring positions"
+    name, title = "window_logistic", "logistic regression on the 15 positions around each"
     short_title = "neighbours"
     alphabets, suits = ("dna", "protein"), (POSITION,)
     features, learner = NeighbourSet(), GENERAL
 
 
 class BoostedWindow(PairBaseline):
-    name, title = "window_trees", "gradient boosting on neighbouring positions"
+    name, title = "window_trees", "gradient boosting on the 15 positions around each"
     short_title = "neighbours, boosted"
     alphabets, suits = ("dna", "protein"), (POSITION,)
     features, learner = NeighbourSet(), Trees()

@@ -15,13 +15,9 @@ from itertools import combinations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
-from scipy.special import huber, log_softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
-from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines.base import State
 from selfattn_bio.baselines.features import Features, Matrix
@@ -50,7 +46,7 @@ def prior(answer: Answer) -> Array:
             return np.log(np.maximum(counts / len(values), RARE))
         case "number" | "robust":
             return np.array([values.mean()])
-        case "count":
+        case "count" | "rate":
             return np.log(np.maximum([values.mean()], RARE))
 
 
@@ -67,15 +63,17 @@ def worth(outputs: Array, answer: Answer) -> float:
         return -np.inf
     match answer.kind:
         case "label":
+            from sklearn.metrics import roc_auc_score  # imported here because it takes a second
+
             return float(roc_auc_score(truth, outputs[:, 0]))
         case "class":
-            likelihoods = log_softmax(outputs, axis=1)
+            likelihoods = scipy.special.log_softmax(outputs, axis=1)
             return float(likelihoods[np.arange(len(truth)), truth.astype(np.int64)].mean())
         case "number":
             return -float(np.mean((outputs[:, 0] - truth) ** 2))
         case "robust":
-            return -float(np.mean(huber(1.0, outputs[:, 0] - truth)))
-        case "count":
+            return -float(np.mean(scipy.special.huber(1.0, outputs[:, 0] - truth)))
+        case "count" | "rate":
             return float(np.mean(truth * outputs[:, 0] - np.exp(outputs[:, 0])))
 
 
@@ -172,6 +170,8 @@ class Linear:
             Number of threads, which only trees use.
         """
         known = np.isfinite(train.values)
+        from sklearn.exceptions import ConvergenceWarning
+
         x, y = (x, train.values) if known.all() else (x[known], train.values[known])
         best = LinearModel(np.zeros((train.size, x.shape[1])), prior(train), (0.0,))
         highest = -np.inf
@@ -206,13 +206,15 @@ class Linear:
         return weights
 
     def _regression(self, answer: Answer) -> Any:
+        from sklearn import linear_model as linear
+
         match answer.kind:
             case "number" | "robust":  # for robust numbers, Huber's loss only chooses the penalty
-                return Ridge()
+                return linear.Ridge()
             case "count":
-                return PoissonRegressor(max_iter=500, warm_start=True)
+                return linear.PoissonRegressor(max_iter=500, warm_start=True)
             case _:
-                return LogisticRegression(max_iter=2000, tol=self.tolerance, warm_start=True)
+                return linear.LogisticRegression(max_iter=2000, tol=self.tolerance, warm_start=True)
 
     def joined(self, parts: Sequence[LinearModel]) -> LinearModel:
         """Return one model with the outputs of all parts."""
@@ -293,7 +295,7 @@ class GappedLinear(Linear):
         return (self.matched @ weights.T).T
 
     @cached_property
-    def matched(self) -> sparse.csr_matrix:
+    def matched(self) -> scipy.sparse.csr_matrix:
         """Return the gapped k-mers that each k-mer matches, (4^k, G), 1 or 0."""
         kmers = np.arange(4**self.k)
         digits = kmers[:, None] // 4 ** np.arange(self.k - 1, -1, -1) % 4  # (4^k, k)
@@ -304,4 +306,4 @@ class GappedLinear(Linear):
         shape = (len(kmers), columns.shape[1] * 4**self.informative)
         rows = np.repeat(kmers, columns.shape[1])
         ones = np.ones(columns.size, np.float32)
-        return sparse.csr_matrix((ones, (rows, columns.ravel())), shape=shape)
+        return scipy.sparse.csr_matrix((ones, (rows, columns.ravel())), shape=shape)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from selfattn_bio.baselines.base import State
 from selfattn_bio.baselines.features import Features, Matrix
@@ -55,7 +55,7 @@ class TreesModel:
     def outputs(self, x: Matrix) -> Array:
         """Return the outputs of rows of features, (n, C)."""
         pieces = (x[start : start + PIECE] for start in range(0, x.shape[0], PIECE))
-        dense = (piece.toarray() if sparse.issparse(piece) else piece for piece in pieces)
+        dense = (piece.toarray() if scipy.sparse.issparse(piece) else piece for piece in pieces)
         return np.concatenate([self._of_dense(piece) for piece in dense])
 
     def _of_dense(self, x: NDArray[Any]) -> Array:
@@ -136,8 +136,8 @@ class Trees:
             return self._constant(train, x.shape[1]), -np.inf
         judged_readings = [reading[judged] for reading in readings]
         x_valid = (
-            sparse.csr_matrix(sparse.vstack(judged_readings))
-            if sparse.issparse(x)
+            scipy.sparse.csr_matrix(scipy.sparse.vstack(judged_readings))
+            if scipy.sparse.issparse(x)
             else np.concatenate(judged_readings)
         )
         x = x if known.all() else x[known]

@@ -19,13 +19,15 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from selfattn_bio.cli import project, scoring, steps
 from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages, shows_bars
-from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter
+from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter, named_path
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.files import protecting
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.process import cap_threads, keep_memory
 from selfattn_bio.study.workflow import TARGETS
@@ -49,11 +51,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}
 
 # Errors of the system when writing. HINTS has the advice for each.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, or write elsewhere")
 HINTS |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
 )
+HINTS[errno.EFBIG] = "Raise the limit of file sizes (ulimit -f), or write elsewhere"
+HINTS[errno.EMFILE] = "Raise the limit of open files (ulimit -n)"
 # errors of a path or a file system that is not available
 UNREACHABLE = (
     errno.ENOENT,
@@ -63,7 +67,12 @@ UNREACHABLE = (
     errno.ENOLCK,
     errno.ENAMETOOLONG,
     errno.ELOOP,
+    errno.EISDIR,
+    errno.ENXIO,
+    errno.EMFILE,
 )
+# in messages of the system and of libraries
+NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment", "start new thread")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:  # the command has its own process
         _collect_garbage_less()
+        _open_closed_streams()
+    try:
+        return _main(argv)
+    except BrokenPipeError:  # the reader has exited, for example `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and arguments.command == "run":
@@ -116,6 +134,14 @@ def _collect_garbage_less() -> None:
     atexit.register(gc.freeze)
 
 
+def _open_closed_streams() -> None:
+    """Open the null device as each standard stream that is closed, also for other programs."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     def fail(message: str, exit_code: int = 1) -> int:
         if arguments.verbose:
@@ -143,13 +169,14 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             from selfattn_bio.model.user_module import allow_module  # imports torch
 
             allow_module(name)
-        return arguments.run(arguments) or 0
+        given = {**vars(arguments), "output": None}.values()
+        with protecting(
+            chain.from_iterable(each if isinstance(each, list) else [each] for each in given)
+        ):
+            return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader has exited, for example `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-        return 1
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
         if message := system_failure(error):
             return fail(message)
         raise
@@ -157,13 +184,17 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return fail(str(stopped) or "interrupted", 130)
 
 
-def system_failure(error: OSError | RuntimeError) -> str:
-    """Describe a disk that is full, read-only, failing or gone, or a cache without a folder.
+def system_failure(error: Exception) -> str:
+    """Describe a disk that is full, read-only, failing or gone, and memory that ran out.
 
     Returns
     -------
     The system's message with the path and a hint; empty for any other error.
     """
+    if _is_out_of_memory(error):
+        reason = " ".join(str(error).split())[:200]
+        hint = "Close other programs, or raise the limit of memory (ulimit -v, sbatch --mem)"
+        return f"out of memory{reason and f' ({reason})'}. {hint}"
     if not isinstance(error, OSError):
         return (
             "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such a "
@@ -181,6 +212,16 @@ def system_failure(error: OSError | RuntimeError) -> str:
     return f"{path}: {problem}: {error.strerror}{hint}"
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in NO_MEMORY):
+        return True
+    if "torch" not in sys.modules:
+        return False
+    from selfattn_bio.training.memory import is_out_of_memory  # imports torch
+
+    return is_out_of_memory(error)
+
+
 class _PrintCompletion(argparse.Action):
     """Print a completion script for a shell, in which options for paths complete file names."""
 
@@ -192,7 +233,7 @@ class _PrintCompletion(argparse.Action):
         commands = next(each for each in parser._actions if each.dest == "command")
         for command in cast(Mapping[str, argparse.ArgumentParser], commands.choices).values():
             for option in command._actions:
-                if option.type is Path:
+                if option.type in (Path, named_path):
                     option.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=str(values)))
         parser.exit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -87,12 +88,19 @@ def task(uses: str = "", *, parts: str = "") -> Option:
 
 def path(name: str, help: str, metavar: str = "FILE", **settings: Any) -> Option:
     """Declare an option for a path, or several with `nargs="+"`."""
-    return option(name, type=Path, metavar=metavar, help=help, **settings)
+    return option(name, metavar=metavar, help=help, **({"type": Path} | settings))
 
 
 def output(help: str, metavar: str = "FILE") -> Option:
     """Declare --output."""
-    return path("--output", help, metavar, required=True)
+    return path("--output", help, metavar, required=True, type=named_path)
+
+
+def named_path(text: str) -> Path:
+    """Return the path of an output; refuse one that does not end with a name."""
+    if os.path.basename(text) in ("", ".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with a file name")
+    return Path(text)
 
 
 # of every command

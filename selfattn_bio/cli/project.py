@@ -7,15 +7,15 @@ import re
 from argparse import REMAINDER, Namespace
 from itertools import pairwise
 
-from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, option
+from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, named_path, option
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 
-FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
+FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
 # of `propose`, by the same name
 COLUMNS = ("sequence_column", "id_column", "split_column")
-OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism")
+OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism", "points", "pretrained")
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -38,8 +38,17 @@ def _text(name: str, metavar: str, help: str) -> Option:
             "negatives",
             "sequences of label 0, or how to generate them: shuffled, matched or neighbours",
         ),
+    ),
+    below(
+        "intervals of a genome",
         _text("genome", "FASTA", "genome that files of intervals refer to"),
         _text("feature", "TYPE", "type of GFF and GTF lines to use, such as gene"),
+        _files(
+            "tracks",
+            "learn the mean signal of --sequences PEAKS: one or more bigWig or bedGraph files, or "
+            "a pattern such as 'atac/*.bw'",
+        ),
+        _files("profile", "learn counts per base: a bigWig file, or two for the strands + and -"),
     ),
     below(
         "tables",
@@ -71,12 +80,14 @@ def _text(name: str, metavar: str, help: str) -> Option:
             " such columns",
         ),
     ),
+    _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
         "organism",
         "GROUP",
         "group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or "
         "bacteria",
     ),
+    _text("pretrained", "DIR", "folder of a published language model (docs/pretrained.md)"),
 )
 def init(arguments: Namespace) -> None:
     """Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.
@@ -88,7 +99,9 @@ def init(arguments: Namespace) -> None:
 
     One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed
     --genome genome.fa. Negatives can be generated with --negatives shuffled and, if there is a
-    genome, with --negatives matched (the default) or --negatives neighbours.
+    genome, with --negatives matched (the default) or --negatives neighbours. To learn signal of
+    peaks: --sequences peaks.bed --genome genome.fa with --tracks or --profile. An .h5ad file of
+    regions and cell types needs only --genome.
 
     example: selfattn-bio init my_task --positives a.fa --negatives b.fa
     """
@@ -173,6 +186,7 @@ def demo(arguments: Namespace) -> int:
 @command(
     option(
         "--output",
+        type=named_path,
         default="workflows/tasks/run_file.schema.json",
         metavar="FILE",
         help="JSON file (default: %(default)s)",

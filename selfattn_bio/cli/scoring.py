@@ -16,7 +16,7 @@ from selfattn_bio.cli.options import (
 )
 from selfattn_bio.display import counted
 from selfattn_bio.errors import SelfAttnBioError
-from selfattn_bio.files import check_not_input
+from selfattn_bio.files import check_output_file
 from selfattn_bio.log import LOG
 
 PREFIX = output("prefix of the file names", "PREFIX")
@@ -281,7 +281,8 @@ def contacts(arguments: Namespace) -> None:
     """
     from selfattn_bio.attribution.contacts import find_contacts
 
-    check_not_input(f"{arguments.output}.contacts.tsv", arguments.contacts, arguments.fasta)
+    for ending in ("contacts.npz", "contacts.tsv", "precision.tsv"):
+        check_output_file(f"{arguments.output}.{ending}")
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
     for line in contacts.lines:
@@ -401,8 +402,8 @@ def annotate(arguments: Namespace) -> None:
     from selfattn_bio.scoring.genes import nearest_genes, read_located
     from selfattn_bio.sequence.tables import write_table
 
+    check_output_file(arguments.output, arguments.file, arguments.genes)
     found = nearest_genes(read_located(arguments.file), arguments.genes)
-    check_not_input(arguments.output, arguments.file, arguments.genes)
     write_table(arguments.output, found)
     counts = [f"{number:,} {name}" for name, number in found["feature"].value_counts().items()]
     LOG.info(f"wrote {counted(len(found), 'row')} to {arguments.output}: {', '.join(counts)}")

@@ -67,8 +67,8 @@ class Data(Section):
     positive
         labels that count as 1, all others count as 0; not needed if labels are 1 and 0
     header
-        regular expression to search in each header; its group is the column label, or columns
-        named by its named groups
+        regular expression to search in each header, and in the ids of tables; its group is the
+        column label, or columns named by its named groups
     columns
         column names of a table, such as { sequence = 'seq' }
     ids

@@ -30,7 +30,7 @@ NETWORK = "network"  # name of the network of a stacked model when evaluated alo
 STACKED = "+stack"  # ends the name of a variant that is evaluated with the model's simple models
 RESERVED = (
     *("model", NETWORK),
-    *("markov", "unigram", "kmer5_logistic"),  # baselines that are not saved
+    *("markov", "unigram"),  # baselines that are not saved
     # other columns of the tables of predictions
     *("id", "chrom", "start", "end", "label", "model_logit", "model_calibrated", "model_spread"),
 )

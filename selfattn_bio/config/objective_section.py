@@ -17,7 +17,8 @@ class ObjectiveSection(Section):
     ----------
     outputs_per
         Whether the network has outputs per sequence, per token, per position of the encoder, or
-        per base of a window in the middle of the sequence.
+        per base of a window in the middle of the sequence. The properties `is_per_sequence`,
+        `is_per_token`, `is_per_bin` and `is_per_base` tell them apart.
     has_classes
         Whether each record has one class, so that classes can be weighted.
     has_scores
@@ -40,6 +41,26 @@ class ObjectiveSection(Section):
     allows_privacy: ClassVar[bool] = True
     robust: ClassVar[Mapping[str, str]] = {}
     kind: str
+
+    @property
+    def is_per_sequence(self) -> bool:
+        """Return whether the network has outputs per sequence."""
+        return self.outputs_per == "sequence"
+
+    @property
+    def is_per_token(self) -> bool:
+        """Return whether the network has outputs per token."""
+        return self.outputs_per == "token"
+
+    @property
+    def is_per_bin(self) -> bool:
+        """Return whether the network has outputs per position of the encoder, as for bins."""
+        return self.outputs_per == "position"
+
+    @property
+    def is_per_base(self) -> bool:
+        """Return whether the network has outputs per base."""
+        return self.outputs_per == "base"
 
     @property
     def is_per_record(self) -> bool:

@@ -136,7 +136,7 @@ def settings_fit_the_alphabet(run: RunFile) -> Iterator[str]:
 def tokens_have_outputs(run: RunFile) -> Iterator[str]:
     """Require a model and tokens that fit an objective with one output per token."""
     kind = run.objective.kind
-    if run.objective.outputs_per != "token":
+    if not run.objective.is_per_token:
         return
     if isinstance(run.model, PretrainedModel):
         return  # see `pretrained_fits_the_run`
@@ -171,12 +171,12 @@ def bins_fit_the_model(run: RunFile) -> Iterator[str]:
     """Require a model with outputs per position for `bins`, and refuse it elsewhere."""
     stem = getattr(run.model, "stem", None)
     if not isinstance(run.objective, BinsObjective):
-        if isinstance(run.model, DilatedModel) and run.objective.outputs_per != "base":
+        if isinstance(run.model, DilatedModel) and not run.objective.is_per_base:
             yield (
                 "model kind 'dilated' cannot be used with objective "
                 f"{run.objective.kind!r}, only with 'bins' and 'profile'"
             )
-        if isinstance(stem, TowerStemSection) and run.objective.outputs_per == "token":
+        if isinstance(stem, TowerStemSection) and run.objective.is_per_token:
             yield (
                 "model.stem kind 'tower' cannot be used with objective "
                 f"{run.objective.kind!r}, which has one output per token"
@@ -197,7 +197,7 @@ def bins_fit_the_model(run: RunFile) -> Iterator[str]:
 
 def profiles_fit_the_model(run: RunFile) -> Iterator[str]:
     """Require a model and tokens that give `profile` an output for each base."""
-    if run.objective.outputs_per != "base":
+    if not run.objective.is_per_base:
         return
     stem = getattr(run.model, "stem", None)
     if stem is None:
@@ -218,7 +218,7 @@ def profiles_fit_the_model(run: RunFile) -> Iterator[str]:
 def outputs_see_both_sides(run: RunFile) -> Iterator[str]:
     """Refuse a causal pattern for outputs that depend on what follows a position."""
     kind, model = run.objective.kind, run.model
-    if run.objective.outputs_per == "sequence" or kind == "causal":
+    if run.objective.is_per_sequence or kind == "causal":
         return
     if isinstance(model, AttentionModel) and model.pattern.causal:
         yield (
@@ -254,7 +254,7 @@ def strands_can_be_shared(run: RunFile) -> Iterator[str]:
     if not run.shares_strands:
         return
     yield from require_dna(run, "model.strands 'shared'")
-    if run.objective.outputs_per != "sequence":
+    if not run.objective.is_per_sequence:
         yield (
             "model.strands 'shared' needs one output per sequence; remove it, as objective "
             f"{run.objective.kind!r} has an output per token or bin"
@@ -414,7 +414,7 @@ def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
         return
     if (run.tokens.k, run.tokens.stride) != (1, 1):
         yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
-    if run.objective.kind != "labels" and run.objective.outputs_per != "sequence":
+    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
         yield (
             f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
             "has outputs per record or letter"
@@ -427,7 +427,7 @@ def stack_fits_the_run(run: RunFile) -> Iterator[str]:
     """Refuse a stack for runs that its simple models cannot fit."""
     if not run.stack.parts:
         return
-    if run.objective.outputs_per not in ("sequence", "token") or not run.objective.has_scores:
+    if run.objective.is_per_base or not run.objective.has_scores:
         yield f"[stack] cannot be used with objective {run.objective.kind!r}, which has no parts"
     if isinstance(run.model, PairedModel):
         yield "[stack] cannot be used with model kind 'paired': its parts read one input"

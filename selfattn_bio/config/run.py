@@ -238,7 +238,7 @@ class RunFile(Section):
         Language models have none. Records with bins are long, so their motifs are searched only for
         the strands in [interpret] targets.
         """
-        is_long = self.objective.outputs_per == "position"
+        is_long = self.objective.is_per_bin
         return self.objective.has_scores and (not is_long or bool(self.interpret.targets))
 
     @property

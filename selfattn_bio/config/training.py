@@ -295,6 +295,10 @@ KNOWN_BASELINES = {
     "exact_positions_trees": ("kinds.BoostedPositions", True),
     "window_logistic": ("kinds.LinearWindow", True),
     "window_trees": ("kinds.BoostedWindow", True),
+    "bin_constant": ("bins.BinConstant", False),
+    "bin_gc": ("bins.BinGc", False),
+    "bin_kmers": ("bins.BinKmers", True),
+    "bin_trees": ("bins.BinTrees", True),
 }
 if TYPE_CHECKING:
     StackPart = str

@@ -15,7 +15,7 @@ import tomli_w
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import one_line
-from selfattn_bio.files import write_text
+from selfattn_bio.files import check_ending, write_text
 
 
 def comment(text: str) -> str:
@@ -49,4 +49,4 @@ DIRECTIVE = f"#:schema {NAME}\n"  # first line of a run file in the same folder
 
 def write_schema(path: str | Path) -> None:
     """Write the JSON Schema of run files for this version of the package."""
-    write_text(path, json.dumps(RunFile.model_json_schema()) + "\n")
+    write_text(check_ending(path, ".json"), json.dumps(RunFile.model_json_schema()) + "\n")

@@ -262,12 +262,12 @@ def _columns(
         if str(path).lower().endswith(H5AD)
     ]
     if of_files:
-        numbers = numbers.join(pd.concat(of_files))
+        numbers = pd.concat(of_files).reindex(table.index)
     keep = np.ones(len(table), bool)
     for name, track in data.tracks.items():
         if isinstance(track, config.NumberTrack):
             found = _numbers(name, track, table, genome)
-            numbers = numbers.join(found)
+            numbers = pd.concat([numbers, found], axis=1)
             if track.gini_std is not None:
                 keep &= _differ(found, table, track.gini_std)
         else:
@@ -275,6 +275,9 @@ def _columns(
     if not keep.all():
         counts["windows dropped because tracks do not differ (gini_std)"] += int((~keep).sum())
     names, values = list(map(str, numbers)), numbers[keep].to_numpy()
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        hint = "Rename a track, or obs of the .h5ad file"
+        _fail(f"two columns have the name {repeated[0]!r}", table["path"].iloc[0], hint)
 
     def targets(row: int, record: Record) -> dict[str, str | None]:
         texts = [None if np.isnan(value) else f"{value:.9g}" for value in values[row]]

@@ -100,7 +100,7 @@ class RecordRules:
     @property
     def policy(self) -> SequencePolicy:
         """Return how letters are read."""
-        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps)
+        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps, has_run_file=True)
 
 
 class CorpusWriter:

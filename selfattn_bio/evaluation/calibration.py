@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import Objective
@@ -83,7 +82,9 @@ class Calibration:
     @property
     def uncalibrated_threshold(self) -> float:
         """Return the threshold for sigmoid(logit) that gives the same calls."""
-        return float(expit((logit(self.threshold) - self.intercept) / self.slope))
+        return float(
+            scipy.special.expit((scipy.special.logit(self.threshold) - self.intercept) / self.slope)
+        )
 
     def shift(self, prior: float | None) -> float:
         """Return the shift of calibrated log-odds for a different fraction of positives.
@@ -108,7 +109,7 @@ class Calibration:
                 "positives in its validation split",
                 hint="Train it again with this version",
             )
-        return float(logit(prior) - logit(self.positive_fraction))
+        return float(scipy.special.logit(prior) - scipy.special.logit(self.positive_fraction))
 
     def log_odds(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated log-odds of label 1, in the given shape."""
@@ -116,7 +117,7 @@ class Calibration:
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated probabilities of label 1, in the given shape."""
-        return expit(self.log_odds(logits))
+        return scipy.special.expit(self.log_odds(logits))
 
 
 def fit_platt(logits: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
@@ -189,7 +190,9 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     slope, intercept = platt_line(log_odds(p), y)
     if slope <= 0:
         return 0.5
-    expected = expit(slope * log_odds(ranked) + intercept)  # probability of being positive
+    expected = scipy.special.expit(
+        slope * log_odds(ranked) + intercept
+    )  # probability of being positive
     positives, called = expected.sum(), gaps + 1  # called: number of records above the cut
     negatives = len(p) - positives
     tp = np.cumsum(expected)[gaps]
@@ -268,12 +271,12 @@ def logistic_line(
 
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         fitted = line[0] * x + line[1]
-        error = expit(fitted) - target
+        error = scipy.special.expit(fitted) - target
         return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array(
             [np.mean(error * x), np.mean(error)]
         )
 
-    slope, intercept = minimize(
+    slope, intercept = scipy.optimize.minimize(
         loss, [0.0, 0.0], jac=True, bounds=[(least, None), (None, None)], method="L-BFGS-B"
     ).x
     return float(slope / spread), float(intercept - slope * z.mean() / spread)
@@ -281,7 +284,7 @@ def logistic_line(
 
 def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log-odds of probabilities, clipped so that they are finite for 0 and 1."""
-    return logit(np.clip(p, TINY, 1 - TINY))
+    return scipy.special.logit(np.clip(p, TINY, 1 - TINY))
 
 
 def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -> dict[str, Array]:

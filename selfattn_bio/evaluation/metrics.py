@@ -19,6 +19,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from selfattn_bio.evaluation.calibration import log_odds, logistic_line
+from selfattn_bio.objectives.ranking import AREAS, curve_areas
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
@@ -376,11 +377,7 @@ class _Metrics:
     """
 
     def __init__(self, labels: NDArray[np.int64], p: Array, threshold: float, bins: int) -> None:
-        self.order = np.argsort(p, kind="stable")
-        ranked = p[self.order]
-        # first of each run of equal probabilities
-        self.starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])
-        self.positive = labels[self.order] == 1
+        self.areas = curve_areas(p, labels)
         self.confusion = {
             "": _confusion(labels, p >= threshold),
             AT_HALF: _confusion(labels, p >= 0.5),
@@ -401,24 +398,11 @@ class _Metrics:
             called[f"accuracy{ending}"] = (tp + tn) / total
             called[f"f1{ending}"] = _ratio(2 * tp, 2 * tp + fp + fn)
         return {
-            **self._ranking(weights[:, self.order]),
+            **dict(zip(AREAS, self.areas(weights), strict=True)),
             **called,
             "brier": (weights @ self.squared) / total,
             "ece": np.abs(weights @ self.excess).sum(axis=1) / total,
         }
-
-    def _ranking(self, ranked: NDArray[np.float32]) -> dict[str, Array]:
-        # records of equal probability form one step of the ROC and precision-recall curves, as in
-        # scikit-learn
-        positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1).astype(np.float64)
-        negatives = np.add.reduceat(ranked * ~self.positive, self.starts, axis=1).astype(np.float64)
-        below = np.cumsum(negatives, axis=1)
-        num_positives, num_negatives = positives.sum(axis=1), below[:, -1]
-        auroc = (positives * (below - negatives / 2)).sum(axis=1) / (num_positives * num_negatives)
-        true = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1]  # at or above each run
-        false = num_negatives[:, None] - below + negatives
-        auprc = (positives * _ratio(true, true + false)).sum(axis=1) / num_positives
-        return {"auroc": auroc, "auprc": auprc}
 
 
 def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.bool_]) -> NDArray[np.float32]:

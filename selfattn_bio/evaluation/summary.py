@@ -81,7 +81,6 @@ class Classifier:
         role: Role,
         logits: dict[str, NDArray[np.float64]],
         calibration: Calibration,
-        chosen: Mapping[str, Any] = MappingProxyType({}),
     ) -> Classifier:
         """Create a classifier from logits.
 
@@ -98,7 +97,7 @@ class Classifier:
             calibration.uncalibrated_threshold,
             logits,
             calibration,
-            fitted | dict(chosen),
+            fitted,
         )
 
     @classmethod
@@ -159,9 +158,8 @@ class Classifier:
 def _mean_predictions(objective: Objective[Any], outputs: Sequence[Any]) -> Predictions:
     """Return the predictions from the mean of the members' outputs."""
     if isinstance(outputs[0], list):
-        return [
-            objective.predictions(np.mean(of_row, axis=0)) for of_row in zip(*outputs, strict=True)
-        ]
+        means = [np.mean(of_row, axis=0) for of_row in zip(*outputs, strict=True)]
+        return objective.predictions_of(means)
     return objective.predictions(np.mean(outputs, axis=0))
 
 

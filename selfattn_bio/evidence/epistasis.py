@@ -7,12 +7,10 @@ gives the reason), averaged over both strands for DNA. Positive epistasis: each 
 effect in the presence of the other. Negative: one site is enough. The sign is kept, because
 |epistasis| does not separate true pairs from chance.
 
-Two controls use the same record and distance. `matched` is the epistasis of one site of the pair
-with a random site. `expected` is the epistasis of any two motifs with such effects, which is not 0
-if the model responds non-linearly to the sum of all motifs: to second order it is proportional to
-the product of the two effects. The factor is fitted to pairs in which a site of a third motif
-replaces one of the sites. Effects are means over all records, because the effect of a single site
-has the same noise as its epistasis.
+Two controls use the same record. `matched` is the epistasis of one site of the pair with a random
+site at the same distance. `expected` is the epistasis of a model without interactions, whose score
+is a monotone curve over a sum of weights, one per site (`additive_scores`). It is not 0 if the
+curve is not a line.
 
 `spacing` tests whether the sites of two motifs prefer a distance or an orientation, by permutation.
 It uses sites only, no model. For the null distribution, the sites of the second motif keep their
@@ -23,12 +21,12 @@ is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import least_squares, nnls
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evidence.associations import quantile_groups
@@ -51,6 +49,8 @@ COLUMNS = ["epistasis", "matched", "expected"]
 # the four sequences of an epistasis, and their signs
 SQUARE = ["both", "only_b", "only_a", "neither"]
 SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
+RAMPS = 16  # linear pieces of the curve over the sum of the motifs
+STEPS = 30  # maximum number of steps of the fit of the weights
 MAX_GAP = 150  # maximum number of positions between two sites of a pair
 BIN = 5  # width of a bin of gaps
 ORIENTATIONS = ("++", "+-", "-+", "--")
@@ -108,15 +108,14 @@ def epistasis(
     pairs
         Pairs from `site_pairs`; record is an index into `sequences`.
     sites
-        name, record, start, end of all sites. Random sites do not overlap them, and sites of other
-        motifs are taken from them.
+        name, record, start, end of all sites. Random sites do not overlap them.
     sequences
         ASCII letters, one array per record.
     log_odds
         Function from sequences to (n,) log-odds of a positive, up to a constant
         (`mean_of_strands`).
     rng
-        Generator for shuffles, random sites and sites of other motifs.
+        Generator for shuffles and random sites.
     draws
         Number of shuffles to average.
 
@@ -124,109 +123,118 @@ def epistasis(
     -------
     One row per pair, in the given order, in log-odds: epistasis; matched, the mean epistasis of
     each site with random sites at about the same distance on either side, missing if there is no
-    space; expected, for the mean effects of the two motifs, missing if there is no other motif.
-    Motifs without a site in the record are preferred to fit it.
+    space; expected, that of `additive_scores`.
     """
-    by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    before = {record: covered_before(group, len(sequences[record])) for record, group in by_record}
-    names = {record: set(group["name"]) for record, group in by_record}
-    letters_of: dict[str, list[Ascii]] = {}
-    spans_of = sites[["name", "record", "start", "end"]]
-    for name, record, start, end in spans_of.itertuples(index=False):
-        letters_of.setdefault(name, []).append(sequences[record][start:end])
-    rows = list(pairs[[*PAIR, *SITES]].itertuples(index=False, name=None))
-    scored = []
+    by_record = {
+        record: group[["start", "end", "motif"]].to_numpy(dtype=np.int64)
+        for record, group in sites.assign(motif=pd.factorize(sites["name"])[0]).groupby("record")
+    }
+    number = sites["name"].nunique()
+    rows = list(pairs[["record", *SITES]].itertuples(index=False, name=None))
+    squares: list[tuple[str | int, ...]] = []
+    scores, counts = [np.empty(0)], [np.empty((0, number))]
     for first in range(0, len(rows), CHUNK):
         made: list[Ascii] = []
-        squares: list[tuple[str | int, ...]] = []
-        chunk = rows[first : first + CHUNK]
-        for number, (record, name_a, name_b, *ends) in enumerate(chunk, start=first):
-            others = sorted(set(letters_of) - {name_a, name_b})
-            absent = [name for name in others if name not in names[record]]
-            thirds = {name: letters_of[name] for name in absent or others}
-            spans = (ends[0], ends[1]), (ends[2], ends[3])
+        before = sum(map(len, scores))
+        for row, (record, *ends) in enumerate(rows[first : first + CHUNK], start=first):
+            spans, own = ((ends[0], ends[1]), (ends[2], ends[3])), by_record[record]
             for _ in range(draws):
-                found = _squares(
-                    sequences[record], (name_a, name_b), spans, before[record], thirds, made, rng
-                )
-                squares += [(number, *square) for square in found]
-        table = pd.DataFrame(squares, columns=["row", "kind", *NAMES, *SQUARE])
-        table[SQUARE] = log_odds(made)[table[SQUARE].to_numpy()]
-        scored.append(table.assign(epistasis=table[SQUARE].to_numpy() @ SIGNS))
-    if not scored:
-        return pd.DataFrame(columns=COLUMNS, index=pairs.index, dtype=float)
-    every = pd.concat(scored, ignore_index=True)
-    means = every.pivot_table("epistasis", "row", "kind")
-    means = means.reindex(index=range(len(rows)), columns=COLUMNS[:2]).set_axis(pairs.index)
-    return means.assign(expected=expected_epistasis(pairs, every))
+                squares += [
+                    (row, kind, *(before + at for at in square))
+                    for kind, *square in _squares(sequences[record], spans, own, made, counts, rng)
+                ]
+        scores.append(log_odds(made))
+    table = pd.DataFrame(squares, columns=["row", "kind", *SQUARE])
+    found, at = np.concatenate(scores), table[SQUARE].to_numpy(dtype=np.int64)
+    table["epistasis"] = found[at] @ SIGNS
+    table["expected"] = additive_scores(np.vstack(counts), found)[at] @ SIGNS
+    means = table.pivot_table("epistasis", "row", "kind").reindex(columns=COLUMNS[:2])
+    means["expected"] = table[table["kind"] == "epistasis"].groupby("row")["expected"].mean()
+    return means.reindex(range(len(rows))).set_axis(pairs.index)
 
 
-def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> Floats:
-    """Return the epistasis of any two motifs with the mean effects of each pair, (n,).
+def additive_scores(counts: Floats, scores: Floats) -> Floats:
+    """Fit scores by a monotone curve over a sum of weights, one per site; return the fit, (n,).
 
-    It is the product of the effects times a factor, fitted by least squares to the squares with a
-    site of a third motif, without those that combine the same two motifs; nan if there are none.
-    The effect of a motif is measured without the other site.
+    The curve consists of `RAMPS` linear pieces over the range of the sums. Sequences with equal
+    sites are averaged first, because the noise of single scores would be taken for a curve.
+
+    Parameters
+    ----------
+    counts
+        (n, M) number of sites of each motif in each sequence.
+    scores
+        (n,) scores of the sequences.
+
+    References
+    ----------
+    Otwinowski, McCandlish and Plotkin 2018 (global epistasis); Tareen et al. 2022 (MAVE-NN).
     """
-    of_sites = squares[squares["kind"] != "matched"]
-    effects = of_sites[["only_a", "only_b"]].sub(of_sites["neither"], axis=0).to_numpy().ravel()
-    effect = pd.Series(effects).groupby(of_sites[NAMES].to_numpy().ravel()).mean()
-    thirds = squares[squares["kind"] == "third"]
-    if thirds.empty:
-        return np.full(len(pairs), np.nan)
-    of_thirds, of_pairs = (
-        (each["name_a"].map(effect) * each["name_b"].map(effect)).to_numpy(float)
-        for each in (thirds, pairs)
+    if not len(scores):
+        return scores
+    rows, row = np.unique(counts, axis=0, return_inverse=True)
+    row = row.reshape(-1)
+    number = np.bincount(row)
+    mean, root = np.bincount(row, scores) / number, np.sqrt(number)
+    ones = np.ones((len(rows), 1))
+
+    def fitted(weights: Floats) -> Floats:
+        sums = rows @ weights
+        sums = (sums - sums.min()) / (np.ptp(sums) or 1.0)
+        ramps = np.clip(RAMPS * sums[:, None] - np.arange(RAMPS), 0, 1)
+        basis = np.hstack([ones, -ones, ramps])
+        return basis @ nnls(basis * root[:, None], mean * root)[0]
+
+    line = np.linalg.lstsq(np.hstack([rows, ones]) * root[:, None], mean * root)[0][:-1]
+    found = least_squares(
+        lambda weights: (fitted(weights) - mean) * root,
+        line / (np.abs(line).sum() or 1.0),
+        diff_step=1e-3,
+        max_nfev=STEPS,
     )
-    sums = pd.DataFrame({"xy": thirds["epistasis"] * of_thirds, "xx": of_thirds**2})
-    of_names = sums.groupby(list(np.sort(thirds[NAMES].to_numpy(str), axis=1).T)).sum()
-    own = of_names.reindex(pd.MultiIndex.from_frame(pairs[NAMES]), fill_value=0.0)
-    rest = (of_names.sum() - own).to_numpy()
-    factors = [product / square if square else np.nan for product, square in rest]
-    return np.array(factors) * of_pairs
+    return fitted(found.x)[row]
 
 
 def _squares(
     letters: Ascii,
-    names: tuple[str, str],
     spans: tuple[Span, Span],
-    before: NDArray[np.int32],
-    thirds: Mapping[str, Letters],
+    sites: Integers,
     made: list[Ascii],
+    counts: list[Floats],
     rng: np.random.Generator,
 ) -> Iterator[tuple[str | int, ...]]:
     """Build the sequences of one shuffle, four for each epistasis, and add them to `made`.
 
-    Yields the kind ("epistasis", "matched" or "third"), the names of the two motifs ("" for a
-    random site), then the indices of the four sequences in `made`, in the order of `SIGNS`.
-    """
+    `sites` has start, end and motif of each site of the record. The number of sites of each motif
+    that are left is added to `counts`. In one more sequence each site is left with probability 1/2,
+    so that the curve of `additive_scores` is known over the full range of sums.
 
-    def add(sequence: Ascii) -> int:
-        made.append(sequence)
+    Yields the kind ("epistasis" or "matched"), then the indices of the four sequences in `made`, in
+    the order of `SIGNS`.
+    """
+    neutral = shuffle_letters(letters, 2, rng)
+
+    def add(*replaced: Span) -> int:
+        made.append(put(letters, neutral, *replaced))
+        gone = [(sites[:, 0] < end) & (start < sites[:, 1]) for start, end in replaced]
+        left = sites[~np.any(gone, axis=0), 2] if gone else sites[:, 2]
+        counts.append(np.bincount(left, minlength=counts[0].shape[1])[None])
         return len(made) - 1
 
-    neutral = shuffle_letters(letters, 2, rng)
-    both, alone = add(letters), [add(put(letters, neutral, span)) for span in spans]
-    neither = add(put(letters, neutral, *spans))
-    yield "epistasis", *names, both, *alone, neither
+    both, alone = add(), [add(span) for span in spans]
+    yield "epistasis", both, *alone, add(*spans)
+    add(*((start, end) for start, end, _ in sites[rng.random(len(sites)) < 0.5].tolist()))
+    covered = np.zeros(len(letters), bool)
+    for start, end in sites[:, :2]:
+        covered[start:end] = True
+    before = counts_before(covered)
     for own, other in ((0, 1), (1, 0)):
         fixed, gone = spans[own], spans[other]
         starts = _free_starts(fixed, gone, before)
         if len(starts):
             at = int(rng.choice(starts))
             span = (at, at + gone[1] - gone[0])
-            without = add(put(letters, neutral, span)), add(put(letters, neutral, fixed, span))
-            yield "matched", names[own], "", both, alone[own], *without
-        if thirds:
-            third = list(thirds)[int(rng.integers(len(thirds)))]
-            site = thirds[third][int(rng.integers(len(thirds[third])))]
-            # keep the distance: align the edge that faces the other site
-            start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)
-            if 0 <= start <= len(letters) - len(site):
-                swapped = made[alone[other]].copy()
-                swapped[start : start + len(site)] = site
-                two = add(swapped), add(put(swapped, neutral, fixed))
-                yield "third", names[own], third, *two, alone[other], neither
+            yield "matched", both, alone[own], add(span), add(fixed, span)
 
 
 def put(letters: Ascii, other: Ascii, *spans: Span) -> Ascii:
@@ -237,21 +245,13 @@ def put(letters: Ascii, other: Ascii, *spans: Span) -> Ascii:
     return copy
 
 
-def covered_before(sites: pd.DataFrame, length: int) -> NDArray[np.int32]:
-    """Count the positions before each position that are in a site, shape (length + 1,)."""
-    covered = np.zeros(length, bool)
-    for start, end in zip(sites["start"], sites["end"], strict=True):
-        covered[start:end] = True
-    return counts_before(covered)
-
-
 def _free_starts(
     fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int32]
 ) -> Integers:
     """Return the starts of possible random sites in place of `other`.
 
     Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
-    `other` is. `before` is from `covered_before`.
+    `other` is. `before` counts the positions before each position that are in a site.
     """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)

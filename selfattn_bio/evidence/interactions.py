@@ -4,9 +4,8 @@ Attention selects the pairs of motifs to test. The tests replace sites and measu
 changes.
 
 The epistasis of a pair of motifs (`evidence.epistasis`) is compared with two controls in the same
-records and at the same distance: random sites, because any two sites can have some epistasis, and
-any two motifs with the same effects, because a non-linear function of the summed motif effects
-gives epistasis to every pair.
+records: random sites at the same distance, because any two sites can have some epistasis, and a
+monotone curve over a sum of the motifs, which gives epistasis to every pair.
 
 The rules of the verdict are in docs/interpretation_interactions.md.
 """
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
@@ -50,6 +50,7 @@ Attention = Callable[[pd.DataFrame], Floats]
 
 CLEAR, UNCLEAR = ("supported", "redundant"), "inconclusive"  # verdicts
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
+MIN_PAIRS = 6  # all pairs of four motifs; with fewer, the curve cannot be told from interactions
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
 # records sampled for attributions among those with hits of at least two motifs
@@ -101,12 +102,12 @@ class Interactions(TableResult):
     def lines(self) -> list[str]:
         """Return one line of text per pair, and the number of supported pairs."""
         pairs = [
-            f"{row['name_a']} and {row['name_b']}: epistasis "
+            f"{row['name_a']} and {row['name_b']} of {row['target']}: epistasis "
             + with_interval(*(row[name] for name in estimated("epistasis")))
-            + f", q {row['q']:.1g}, {counted(row['records'], 'record')}, "
+            + f", {_q(row['q'])}, {counted(row['records'], 'record')}, "
             f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-            f"(q {row['orientation_q']:.1g}): {row['verdict']}"
+            f"({_q(row['spacing_q'])}), orientation {row['orientation']} "
+            f"({_q(row['orientation_q'])}): {row['verdict']}"
             + f" ({row['lacks']})"
             * bool(row["lacks"])
             for row in self.table.to_dict("records")
@@ -118,6 +119,11 @@ class Interactions(TableResult):
         layout = Layout(Path(folder))
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
+
+
+def _q(q: float) -> str:
+    """Return a q-value as text; column `lacks` says why one is missing."""
+    return "no q value" if np.isnan(q) else f"q {q:.1g}"
 
 
 def evaluate_interactions(
@@ -173,12 +179,14 @@ def evaluate_interactions(
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
         rows.append(row | epistasis_tests(tested, rng) | spacing(a, b, lengths, rng))
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "specific_se"]).astype({"specific_se": float})
+    table["pairs_p"] = specific_p(table["specific"], table["specific_se"])
+    table["p"] = table[["sites_p", "pairs_p"]].max(axis=1, skipna=False)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
     for name, of_row in (("verdict", verdict), ("lacks", shortfall)):
         table[name] = [of_row(row, least, significance) for row in table.to_dict("records")]
-    return table.sort_values("epistasis", ascending=False, ignore_index=True)
+    return table[COLUMNS].sort_values("epistasis", ascending=False, ignore_index=True)
 
 
 def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
@@ -197,20 +205,43 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 
 
 def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
-    """Test whether the mean epistasis of a pair of motifs differs from both controls.
+    """Compare the mean epistasis of a pair of motifs with both controls.
 
-    Returns sites_p and the columns of epistasis (compared with random sites), pairs_p and those of
-    specific (compared with motifs of the same effects) and p, the larger p-value. A comparison with
-    fewer than `MIN_RECORDS` records has no estimate, and its p-value is missing.
+    Returns sites_p and the columns of epistasis (compared with random sites), and specific, with
+    its standard error (compared with the curve). A comparison with fewer than `MIN_RECORDS` records
+    is missing.
     """
+    above, specific = (
+        (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
+        for control in ("matched", "expected")
+    )
     found: dict[str, float] = {}
-    for control, estimate in (("matched", "epistasis"), ("expected", "specific")):
-        above = (pairs["epistasis"] - pairs[control]).dropna().to_numpy()
-        if len(above) >= MIN_RECORDS:
-            found |= mean_effect(above, rng, estimate)
-    found["sites_p"] = found.get("epistasis_p", np.nan)
-    found["pairs_p"] = found.get("specific_p", np.nan)
-    return found | {"p": float(np.maximum(found["sites_p"], found["pairs_p"]))}
+    if len(above) >= MIN_RECORDS:
+        found = mean_effect(above, rng, "epistasis")
+        found["sites_p"] = found.pop("epistasis_p")
+    if len(specific) >= MIN_RECORDS:
+        error = specific.std(ddof=1) / np.sqrt(len(specific))
+        found |= {"specific": specific.mean(), "specific_se": error}
+    return found
+
+
+def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
+    """Return the p-value of the epistasis of each pair beyond that of the curve.
+
+    No curve fits exactly. The misfit is estimated from all pairs of the model: the median size of
+    their differences, of which a few interactions change little, minus that due to their standard
+    errors. With fewer than `MIN_PAIRS` pairs the p-values are missing.
+
+    References
+    ----------
+    Efron 2004 (empirical null distribution).
+    """
+    if specific.notna().sum() < MIN_PAIRS:
+        return np.full(len(specific), np.nan)
+    spread = (specific.abs().median() / norm.ppf(0.75)) ** 2
+    misfit = max(0.0, spread - (errors**2).median())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 2 * norm.sf(specific.abs() / np.sqrt(errors**2 + misfit))
 
 
 def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
@@ -229,17 +260,20 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
     if row["verdict"] in CLEAR:
         return ""
     reasons = [
-        f"too few {others} to compare with"
+        f"too few {of} to compare with"
         if np.isnan(row[p])
         else f"no difference from {others} shown"
-        for p, others in (("sites_p", "random positions"), ("pairs_p", "pairs with a third motif"))
+        for p, of, others in (
+            ("sites_p", "random positions", "random positions"),
+            ("pairs_p", "pairs of motifs", "a curve over all motifs"),
+        )
         if not row[p] < significance
     ]
     smaller, larger = sorted((row["epistasis"], row["specific"]))
     others = {
         "not significant over all pairs": not row["q"] < significance,
         "the two comparisons have opposite signs": smaller < 0 < larger,
-        f"epistasis, or that beyond pairs with a third motif, smaller than {least:.2g}": True,
+        f"epistasis, or that beyond the curve, smaller than {least:.2g}": True,
     }
     return "; ".join(reasons) or next(reason for reason, holds in others.items() if holds)
 

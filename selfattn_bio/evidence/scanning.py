@@ -16,7 +16,7 @@ import pandas as pd
 from selfattn_bio.arrays import Floats
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, check_not_input, listed, whole_file
+from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import matrix_of, open_database
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
@@ -133,7 +133,7 @@ def scan_files(
         As for `hits`.
     """
     output = check_ending(output, ".bed", ".tsv", ".parquet")
-    check_not_input(output, motifs, *listed(files))
+    check_output_file(output, motifs, *listed(files))
     tables = [
         hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, listed(files))
     ]

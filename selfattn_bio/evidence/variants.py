@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -145,13 +146,14 @@ class Substitutions(TableResult):
             If two outputs would have the same file name.
         """
         names = safe_names(list(self.units))
-        write_table(f"{prefix}.effects.tsv", self.table)
-        for output in self.units:
-            figure = self.plot("all", output)
-            figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
-            name = f"saturation.{names[output]}" if len(self.units) > 1 else "saturation"
-            with whole_file(f"{prefix}.{name}.svg") as path:
+        with ExitStack() as files:
+            for output in self.units:
+                figure = self.plot("all", output)
+                figure.set_figwidth(min(40.0, 2 + 0.07 * self.table["pos"].nunique()))
+                name = f"saturation.{names[output]}" if len(self.units) > 1 else "saturation"
+                path = files.enter_context(whole_file(f"{prefix}.{name}.svg"))
                 figure.savefig(path, format="svg", metadata={"Date": None})
+            write_table(f"{prefix}.effects.tsv", self.table)
 
 
 def score_substitutions(

@@ -7,8 +7,6 @@ built matters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import torch
 from torch.nn.utils.parametrize import register_parametrization
@@ -36,14 +34,12 @@ def build_network(run: config.RunFile) -> Network:
     if isinstance(run.model, config.ModuleModel):
         return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
     if isinstance(run.model, config.PretrainedModel):
-        per_letter = run.objective.outputs_per == "token"
+        per_letter = run.objective.is_per_token
         return PretrainedNetwork(
             run.model, tokenizer.alphabet, num_outputs(run), per_letter=per_letter
         )
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)
-    objective: Any = run.objective
-    profile = objective if objective.outputs_per == "base" else None
-    members = build_members(run.model, num_outputs(run), objective.outputs_per, profile)
+    members = build_members(run.model, num_outputs(run), run.objective)
     if isinstance(run.model, config.PairedModel):
         network: Network = PairedNetwork(members, size, total - size)
     elif run.shares_strands:
@@ -62,10 +58,7 @@ def build_network(run: config.RunFile) -> Network:
 
 
 def build_members(
-    section: config.AnyModel,
-    num_outputs: int,
-    outputs_per: str,
-    profile: config.ProfileObjective | None = None,
+    section: config.AnyModel, num_outputs: int, objective: config.AnyObjective
 ) -> list[Body]:
     """Build the members of a network.
 
@@ -75,19 +68,15 @@ def build_members(
         Section [model].
     num_outputs
         Number C of outputs per sequence, token, bin or base.
-    outputs_per
-        "sequence", "token", "position" of the encoder, or "base".
-    profile
-        The objective, if it has a profile.
+    objective
+        Section [objective].
     """
-
+    if isinstance(section, config.CnnModel):
+        return [Cnn(section, num_outputs) for _ in range(section.members)]
     kinds: dict[str, Callable[..., Body]] = {
-        "attention": partial(AttentionBody, outputs_per=outputs_per, profile=profile),
-        "paired": partial(PairedBody, outputs_per=outputs_per),
-        "cnn": Cnn,
-        "dilated": partial(Dilated, profile=profile),
+        **{"attention": AttentionBody, "paired": PairedBody, "dilated": Dilated}
     }
-    return [kinds[section.kind](section, num_outputs) for _ in range(section.members)]
+    return [kinds[section.kind](section, num_outputs, objective) for _ in range(section.members)]
 
 
 def num_outputs(run: config.RunFile) -> int:

@@ -30,13 +30,12 @@ class AttentionBody(nn.Module):
         self,
         section: config.AttentionModel,
         num_outputs: int,
-        outputs_per: str,
-        profile: config.ProfileObjective | None = None,
+        objective: Any,
     ) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = build_encoder(section)
-        self.head = build_head(section, num_outputs, outputs_per, profile)
+        self.head = build_head(section, num_outputs, objective)
         self.token_dim, self.vector_size = self.stem.token_dim, section.embed_dim
         # whether `forward` takes embedded tokens in place of embeddings
         self.reads_tokens = isinstance(self.stem, ConvStem)

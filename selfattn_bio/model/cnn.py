@@ -5,6 +5,8 @@ They are model kinds, trained by the same command and in the same way as attenti
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from selfattn_bio import config
@@ -80,8 +82,8 @@ class Dilated(nn.Module):
         Section [model].
     num_outputs
         Number C of outputs per bin.
-    profile
-        The objective, if it has a profile.
+    objective
+        Section [objective].
 
     References
     ----------
@@ -92,7 +94,7 @@ class Dilated(nn.Module):
         self,
         section: config.DilatedModel,
         num_outputs: int,
-        profile: config.ProfileObjective | None = None,
+        objective: Any,
     ) -> None:
         super().__init__()
         dim, kernel = section.embed_dim, section.kernel
@@ -105,10 +107,10 @@ class Dilated(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
         self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
         self.head: BinHead | ProfileHead
-        if profile is None:
-            self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
+        if objective.is_per_base:
+            self.head = ProfileHead(objective, dim, dim, self.stem.pool)
         else:
-            self.head = ProfileHead(profile, dim, dim, self.stem.pool)
+            self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to (B, M, C), or to that of `ProfileHead`."""

@@ -8,6 +8,8 @@ outputs. Masks are bool, True for tokens and False for padding, which is at the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -272,12 +274,7 @@ def middle(x: Tensor, mask: Tensor, width: int) -> Tensor:
     return x.take_along_dim((start[:, None] + torch.arange(width, device=x.device))[..., None], 1)
 
 
-def build_head(
-    section: config.AttentionModel,
-    num_outputs: int,
-    outputs_per: str,
-    profile: config.ProfileObjective | None = None,
-) -> Head:
+def build_head(section: config.AttentionModel, num_outputs: int, objective: Any) -> Head:
     """Build the head of an attention model.
 
     Objectives with outputs per token or bin have only one possible head, so `section.head` is
@@ -289,18 +286,16 @@ def build_head(
         Section [model].
     num_outputs
         Number C of outputs per sequence, token, bin or base.
-    outputs_per
-        "sequence", "token", "position" of the encoder, or "base".
-    profile
-        The objective, if it has a profile.
+    objective
+        Section [objective].
     """
     dim, num_global = section.embed_dim, getattr(section.pattern, "num_global", 0)
     pool = section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1
-    if profile is not None:
-        return ProfileHead(profile, dim, dim, pool, num_global)
-    if outputs_per == "token":
+    if objective.is_per_base:
+        return ProfileHead(objective, dim, dim, pool, num_global)
+    if objective.is_per_token:
         return TokenHead(dim, num_outputs, pool)
-    if outputs_per == "position":
+    if objective.is_per_bin:
         return BinHead(dim, num_outputs, num_global)
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(dim, section.num_heads, section.head.parts, num_outputs, section.dropout)

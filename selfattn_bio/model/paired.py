@@ -7,6 +7,8 @@ one table embeds both. 0 is padding in both.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,7 @@ class CrossBlock(nn.Module):
 class PairedBody(nn.Module):
     """Encode both inputs, attend from the first to its partner, and apply the head to the first."""
 
-    def __init__(self, section: config.PairedModel, num_outputs: int, outputs_per: str) -> None:
+    def __init__(self, section: config.PairedModel, num_outputs: int, objective: Any) -> None:
         super().__init__()
         first, partner = section.encoder, section.of_partner
         self.stem = build_stem(first.stem, first.embed_dim, first.dropout)
@@ -95,7 +97,7 @@ class PairedBody(nn.Module):
             for _ in range(section.cross_layers)
         )
         self.norm = nn.LayerNorm(first.embed_dim)
-        self.head = build_head(first, num_outputs, outputs_per)
+        self.head = build_head(first, num_outputs, objective)
         self.token_dim = self.stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from Bio import motifs as bio
-from Bio.motifs import transfac
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers
@@ -340,6 +338,9 @@ def jaspar_text(pfms: Mapping[str, Integers]) -> str:
 
 def transfac_text(pfms: Mapping[str, Integers]) -> str:
     """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
+    from Bio import motifs as bio  # imported here because it takes a moment
+    from Bio.motifs import transfac
+
     motifs = []
     for name, pfm in pfms.items():
         counts = {base: pfm[:, i].tolist() for i, base in enumerate(BASES)}
@@ -362,6 +363,8 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
         If the file is missing, is not text of this format, has a position without counts, or a
         repeated name.
     """
+    from Bio import motifs as bio
+
     path = Path(path)
     lines = database_lines(path, format_name)
     if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.signal import correlate2d
-from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.motifs.families import families_of
@@ -305,7 +304,7 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
     queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
     p = compare(queries, targets, reverse_complement=len(queries[0]) == len(DNA.letters))[0]
     p = np.clip(p, 0, 1)
-    q = false_discovery_control(p, axis=None).reshape(p.shape)
+    q = scipy.stats.false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
     similar = [more[q[row, more] < MATCH_Q] for row, more in enumerate(order)]
@@ -371,7 +370,7 @@ def alignment(ppm: Floats, other: Floats, has_complement: bool = True) -> Alignm
         strands.append(strands[0][::-1, ::-1])
     # Row i: the first row of the strand is at row i - (len(strand) - 1) of `ppm`
     products = np.stack(
-        [correlate2d(centred, strand, mode="full")[:, size - 1] for strand in strands]
+        [scipy.signal.correlate2d(centred, strand, mode="full")[:, size - 1] for strand in strands]
     )
     best, row = np.unravel_index(products.argmax(), products.shape)
     norm = np.linalg.norm(centred) * np.linalg.norm(strands[0])

@@ -28,7 +28,7 @@ from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
-AnswerKind = Literal["label", "class", "number", "robust", "count"]
+AnswerKind = Literal["label", "rate", "class", "number", "robust", "count"]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
@@ -46,11 +46,12 @@ class Answer(NamedTuple):
     Attributes
     ----------
     kind
-        "label" (0 or 1, whose output is the log-odds), "class" (a number, with one logit per class
+        "label" (0 or 1, whose output is the log-odds), "rate" (1 if there is at least one event,
+        whose output is the logarithm of their rate), "class" (a number, with one logit per class
         as outputs), "number", "robust" (a number, with Huber's loss), or "count" (whose output
         is the logarithm of the rate).
     values
-        Float (n,) of records or positions, NaN if unknown.
+        Float (n,) of records, positions, or bins and their strands; NaN if unknown.
     size
         Number of outputs.
     """
@@ -94,6 +95,7 @@ class Reader(Protocol):
     def batches(self, letters: Any) -> Iterator[NDArray[np.int64]]: ...
     def outputs(self, letters: Any) -> Array: ...
     def token_outputs(self, letters: Any) -> list[Array]: ...
+    def stacked(self, network: Any, letters: Any) -> Any: ...
 
 
 class Calibrated(Protocol):
@@ -166,11 +168,6 @@ class Objective(ABC, Generic[SectionT]):
     def kind(self) -> str:
         """Return the name of the kind, as in the run file."""
         return self.section.kind
-
-    @property
-    def outputs_per(self) -> str:
-        """Return whether outputs belong to a "sequence", a "token" or a "position"."""
-        return self.section.outputs_per
 
     @property
     def has_scores(self) -> bool:
@@ -300,6 +297,15 @@ class Objective(ABC, Generic[SectionT]):
         """
         raise ValueError(f"objective {self.kind!r} has no outputs for complete sequences")
 
+    def stackable(self, outputs: Array, run: RunFile, length: int) -> Array:
+        """Convert the outputs (N, ..., C) of one record to those that a stack combines."""
+        return outputs
+
+    def stacked_outputs(self, rows: Array) -> Array:
+        """Summarise what a stack returns for a record, (N, ..., C), as `record_outputs` does."""
+        x = torch.from_numpy(np.moveaxis(rows, 0, -2))
+        return self.record_outputs(x, torch.ones(len(rows), 1)).numpy()
+
     @abstractmethod
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""
@@ -327,6 +333,12 @@ class Objective(ABC, Generic[SectionT]):
         """
         raise ValueError(f"objective {self.kind!r} has no predictions to measure")
 
+    def predictions_of(self, outputs: Any) -> Predictions:
+        """Convert the outputs of records or, in a list, of the positions of each record."""
+        if isinstance(outputs, list):
+            return [self.predictions(rows) for rows in outputs]
+        return self.predictions(outputs)
+
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute the metrics of `predictions` for targets of their records; NaN if undefined."""
         raise ValueError(f"objective {self.kind!r} has no predictions to measure")
@@ -334,11 +346,6 @@ class Objective(ABC, Generic[SectionT]):
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records."""
         return lambda rows: self.measure(predictions[rows], targets[rows])
-
-    def main_measurer(self, predictions: Predictions, targets: NDArray) -> Callable[..., float]:
-        """Return a function from rows to the main metric of these records."""
-        measured = self.measurer(predictions, targets)
-        return lambda rows: measured(rows)[self.main_metric]
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each class or column; by default none."""

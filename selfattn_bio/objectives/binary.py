@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -119,9 +118,11 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         return Examples(records[["id"]].assign(label=targets), targets)
 
     def predictions(self, outputs: Array) -> Array:
-        return expit(outputs)
+        return scipy.special.expit(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        from sklearn.metrics import roc_auc_score  # imported here because it takes a second
+
         return {"auroc": float(roc_auc_score(targets, predictions.reshape(len(targets))))}
 
     def columns(

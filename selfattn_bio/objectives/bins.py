@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn.functional import pad, softplus
 
@@ -20,11 +21,12 @@ from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.objectives.base import Array, Examples, Objective, Reader
+from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, Reader
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import PSEUDO_COUNT
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
 from selfattn_bio.objectives.points import (
+    LEAST_RATE,
     Bins,
     Points,
     chance,
@@ -36,7 +38,6 @@ from selfattn_bio.objectives.points import (
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
-LEAST_RATE = 1e-9
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 
 
@@ -120,6 +121,21 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         """
         return (softplus(outputs) * is_real).sum(-2).clamp(min=LEAST_RATE).log()
 
+    def stackable(self, outputs: Array, run: config.RunFile, length: int) -> Array:
+        """Return the log rates of the complete bins of a record, in the given direction only."""
+        x, size = torch.from_numpy(np.moveaxis(outputs, 0, -2)), self.section.bin
+        rates = rates_of_bins(x, size // run.output_stride, length // size)
+        return np.moveaxis(rates.log().double().numpy(), -2, 0)
+
+    def stacked_outputs(self, rows: Array) -> Array:
+        """Return the log of the expected number of points in the complete bins."""
+        return logsumexp(rows, axis=0)
+
+    def answers(self, targets: NDArray) -> list[Answer]:
+        """Return the labels of the bins of all records, on the forward and the reverse strand."""
+        labels = [points.labels(self.section.bin).ravel() for points in targets]
+        return [Answer("rate", np.concatenate(labels).astype(float))]
+
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
         return BinsLoss(self.section.bin, run.output_stride)
 
@@ -154,7 +170,8 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
             strands = zip(
                 self._log_rates(scorer, forward), self._log_rates(scorer, reverse), strict=True
             )
-            yield rows, [(one + other[::-1, ::-1]) / 2 for one, other in strands]
+            values = [(one + other[::-1, ::-1]) / 2 for one, other in strands]
+            yield rows, scorer.stacked(values, forward)
 
     @torch.inference_mode()
     def _log_rates(self, scorer: Reader, letters: list[NDArray[np.uint8]]) -> list[Array]:

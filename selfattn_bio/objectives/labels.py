@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -114,7 +114,7 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         return scorer.token_outputs(inputs)
 
     def predictions(self, outputs: Array) -> Array:
-        return softmax(outputs, axis=-1)
+        return scipy.special.softmax(outputs, axis=-1)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute accuracy, macro_f1 and mcc of n positions, with class indices (n,)."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -62,10 +62,11 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         column, classes = self.section.column, self.section.classes
         index_of = {name: index for index, name in enumerate(classes)}
         texts = table[column].dropna()
-        if (invalid := texts[~texts.isin(index_of)]).size:
+        if (wrong := (table[column].notna() & ~table[column].isin(index_of)).to_numpy()).any():
+            row = int(wrong.argmax())
             message = (
-                f"unknown class {invalid.iloc[0]!r} in column {column!r} (known: "
-                f"{', '.join(classes)})"
+                f"unknown class {table[column].iloc[row]!r} in column {column!r} of record "
+                f"{records['id'].iloc[row]!r} (known: {', '.join(classes)})"
             )
             raise CorpusError(
                 message,
@@ -80,7 +81,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         return MulticlassLoss(self, run.training, targets)
 
     def predictions(self, outputs: Array) -> Array:
-        return softmax(outputs, axis=-1)
+        return scipy.special.softmax(outputs, axis=-1)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute accuracy, macro_f1 and mcc."""

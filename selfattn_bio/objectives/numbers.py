@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
-from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import average_precision_score, roc_auc_score
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -32,6 +30,7 @@ from selfattn_bio.objectives.base import (
     Answer,
     AnswerKind,
     Array,
+    Measurer,
     Objective,
     OutputMeasurer,
     Predictions,
@@ -39,47 +38,14 @@ from selfattn_bio.objectives.base import (
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_quantiles
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
+from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
-ColumnMetric = Callable[[Array, Array], float]  # of (predicted, truth), both (n,)
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
 LEAST_ACROSS = 3  # columns for a correlation across columns
-
-
-def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
-    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
-        return float("nan")
-    return float(test(predicted, truth).statistic)
-
-
-def _r2(predicted: Array, truth: Array) -> float:
-    total = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
-
-
-def _mse(predicted: Array, truth: Array) -> float:
-    return float(((predicted - truth) ** 2).mean())
-
-
-METRICS: dict[str, ColumnMetric] = {
-    "pearson": partial(_correlation, pearsonr),
-    "spearman": partial(_correlation, spearmanr),
-    "r2": _r2,
-    "mse": _mse,
-}
-
-
-def _both(metric: ColumnMetric) -> ColumnMetric:
-    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
-    return lambda predicted, truth: (
-        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
-    )
-
-
-LABEL_METRICS = {"auroc": _both(roc_auc_score), "auprc": _both(average_precision_score)}
 
 
 class Columns(Objective[ColumnsT]):
@@ -89,12 +55,9 @@ class Columns(Objective[ColumnsT]):
     ----------
     answer_kind
         What simple models learn, see `Answer`.
-    column_metrics
-        Functions of (predicted, truth) by name; `measure` averages them over the columns.
     """
 
     answer_kind: AnswerKind = "number"
-    column_metrics: ClassVar[Mapping[str, ColumnMetric]]
 
     @property
     @abstractmethod
@@ -107,33 +70,21 @@ class Columns(Objective[ColumnsT]):
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the numbers, float (n, C), NaN if missing."""
-        columns = [self._numbers(table[column], place) for column in self.section.columns]
+        columns = [self._numbers(table[column], records, place) for column in self.section.columns]
         return np.stack(columns, axis=1)
 
-    def _numbers(self, values: pd.Series, place: str) -> Array:
+    def _numbers(self, values: pd.Series, records: pd.DataFrame, place: str) -> Array:
         """Convert a column of text to numbers (n,), NaN where missing."""
         values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
         numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
-        invalid = values[values.notna() & ~self.is_valid(numbers)]
-        if invalid.size:
+        if (wrong := (values.notna() & ~self.is_valid(numbers)).to_numpy()).any():
+            row = int(wrong.argmax())
             raise CorpusError(
-                f"invalid value {invalid.tolist()[0]!r} in column {values.name!r}; use {self.rule} "
-                "or leave it empty",
+                f"invalid value {values.iloc[row]!r} in column {values.name!r} of record "
+                f"{records['id'].iloc[row]!r}; use {self.rule} or leave it empty",
                 place=place,
             )
         return np.asarray(numbers, dtype=np.float64)
-
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute each of `column_metrics`, averaged over the columns where it is defined."""
-        return {
-            name: over_columns(metric, predictions, targets)
-            for name, metric in self.column_metrics.items()
-        }
-
-    def main_measurer(self, predictions: Predictions, targets: NDArray) -> Callable[..., float]:
-        """Return a function from rows to the main metric; the others may take far longer."""
-        metric, values = self.column_metrics[self.main_metric], np.asarray(predictions)
-        return lambda rows: over_columns(metric, values[rows], targets[rows])
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         values = np.asarray(predictions)
@@ -187,13 +138,33 @@ class ColumnsLoss(Loss):
         return {"loss": loss, **self.objective.measure(predictions, targets)}
 
 
-def over_columns(metric: ColumnMetric, predictions: Array, targets: Array) -> float:
-    """Return the mean of a metric over columns (n, C), ignoring missing targets."""
-    values = []
-    for predicted, truth in zip(predictions.T, targets.T, strict=True):
+def over_columns(
+    metrics: Callable[[Array, Array], Callable[[Counts], dict[str, float]]],
+    predictions: Predictions,
+    targets: NDArray,
+) -> Measurer:
+    """Return a function from rows to the means of metrics over columns (n, C) that have them.
+
+    `metrics` is `label_metrics` or `number_metrics`. Missing targets are ignored.
+    """
+    columns = []
+    for predicted, truth in zip(np.asarray(predictions).T, targets.T, strict=True):
         known = np.isfinite(truth)
-        values.append(metric(predicted[known], truth[known]) if known.any() else float("nan"))
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        columns.append((known, metrics(predicted[known], truth[known])))
+
+    def measured(rows: NDArray[np.int64]) -> dict[str, float]:
+        counts = np.bincount(rows, minlength=len(targets)).astype(np.float32)
+        each = [of_column(counts[known]) for known, of_column in columns]
+        return {name: mean_of_known([of[name] for of in each]) for name in each[0]}
+
+    return measured
+
+
+def mean_of_known(values: ArrayLike) -> float:
+    """Return the mean of the known values; NaN if there is none."""
+    values = np.asarray(values)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
@@ -203,7 +174,6 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     predicts = "predicts the probability of each label"
     rule = "0 or 1"
     answer_kind = "label"
-    column_metrics = LABEL_METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -223,7 +193,14 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
         return MultilabelLoss(self, run.training)
 
     def predictions(self, outputs: Array) -> Array:
-        return expit(outputs)
+        return scipy.special.expit(outputs)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute auroc and auprc, averaged over labels."""
+        return self.measurer(predictions, targets)(np.arange(len(targets)))
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        return over_columns(label_metrics, predictions, targets)
 
 
 class MultilabelLoss(ColumnsLoss):
@@ -246,7 +223,6 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
-    column_metrics = METRICS
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -340,10 +316,14 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         With three or more columns, `pearson_across` is the correlation over the columns of each
         record, averaged over records.
         """
-        found = super().measure(predictions, targets)
-        if len(self.section.columns) >= LEAST_ACROSS:
-            found["pearson_across"] = pearson_across(predictions, targets)
-        return found
+        return self.measurer(predictions, targets)(np.arange(len(targets)))
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        measured = over_columns(number_metrics, predictions, targets)
+        if len(self.section.columns) < LEAST_ACROSS:
+            return measured
+        across = pearson_across(np.asarray(predictions), targets)
+        return lambda rows: measured(rows) | {"pearson_across": mean_of_known(across[rows])}
 
     def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
         return np.abs(self.predictions(outputs) - targets)
@@ -406,18 +386,19 @@ def cosines(outputs: Tensor, targets: Tensor) -> Tensor:
     return known.sum(-1) * cosine_similarity(outputs * known, targets.nan_to_num(), dim=-1)
 
 
-def pearson_across(predictions: Array, targets: Array) -> float:
-    """Return Pearson's r over the columns of each record, averaged over records.
+def pearson_across(predictions: Array, targets: Array) -> Array:
+    """Return Pearson's r over the columns of each record, (n,).
 
-    Records with a missing target, or with equal targets or predictions, have none.
+    It is NaN for records with a missing target, or with equal targets or predictions.
     """
     varies = (np.ptp(predictions, axis=1) > 0) & (np.ptp(targets, axis=1) > 0)  # NaN does not
     predicted, truth = (
         (each - each.mean(axis=1, keepdims=True)) / each.std(axis=1, keepdims=True)
         for each in (predictions[varies], targets[varies])
     )
-    found = (predicted * truth).mean(axis=1)
-    return float(found.mean()) if len(found) else float("nan")
+    found = np.full(len(targets), np.nan)
+    found[varies] = (predicted * truth).mean(axis=1)
+    return found
 
 
 def _log_count(counts: Array, column: int) -> Array:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
@@ -179,7 +179,9 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
 
 def class_log_odds(outputs: Array, column: int) -> Array:
     """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
-    return outputs[..., column] - logsumexp(np.delete(outputs, column, axis=-1), axis=-1)
+    return outputs[..., column] - scipy.special.logsumexp(
+        np.delete(outputs, column, axis=-1), axis=-1
+    )
 
 
 def spread(scores: Array) -> Array:

@@ -15,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
+from selfattn_bio.objectives.ranking import label_metrics
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
+LEAST_RATE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,18 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
         raise CorpusError(message, place=place, hint="Change [split] or objective.bin")
 
 
+def without_overlaps(points: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Return the rows of records that do not overlap each other, from the first of a chromosome."""
+    rows: list[int] = []
+    ends: dict[str, int] = {}
+    of_rows: list[Points] = list(points)
+    for row, each in sorted(enumerate(of_rows), key=lambda pair: pair[1].start):
+        if each.start >= ends.get(each.chrom, 0):
+            rows.append(row)
+            ends[each.chrom] = each.start + each.length
+    return np.sort(rows)
+
+
 @dataclass(frozen=True)
 class Bins:
     """The complete bins of records; a bin that several records share has one row.
@@ -233,7 +246,7 @@ class Bins:
 
 def chance(log_rates: Array) -> Array:
     """Convert log rates of both strands (..., 2) to the probability of a point, (...)."""
-    return -np.expm1(-np.exp(logsumexp(log_rates, axis=-1)))
+    return -np.expm1(-np.exp(scipy.special.logsumexp(log_rates, axis=-1)))
 
 
 def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float]:
@@ -241,7 +254,7 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
     auprc and auroc are NaN if there is only one label.
     """
-    rate = np.exp(logsumexp(log_rates, axis=-1))
+    rate = np.exp(scipy.special.logsumexp(log_rates, axis=-1))
     loss = float(
         np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate))
     )
@@ -250,9 +263,5 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
 
 def rank_metrics(scores: Array, labels: NDArray[np.int64]) -> dict[str, float]:
     """Compute auprc and auroc of scores (n,) for labels (n,); NaN if there is only one label."""
-    if len(np.unique(labels)) < 2:
-        return {"auprc": float("nan"), "auroc": float("nan")}
-    return {
-        "auprc": float(average_precision_score(labels, scores)),
-        "auroc": float(roc_auc_score(labels, scores)),
-    }
+    found = label_metrics(scores, labels)(np.ones(len(labels), dtype=np.float32))
+    return {"auprc": found["auprc"], "auroc": found["auroc"]}

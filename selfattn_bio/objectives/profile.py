@@ -15,17 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
-from scipy.special import softmax
 from torch import Tensor
 
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import TokenBatch
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, IntervalError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.objectives.base import (
     Array,
     Examples,
@@ -36,8 +37,9 @@ from selfattn_bio.objectives.base import (
     Reader,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.objectives.numbers import METRICS
+from selfattn_bio.objectives.numbers import mean_of_known
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
+from selfattn_bio.objectives.ranking import number_metrics
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.tracks import read_track, values_of
@@ -103,15 +105,17 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return object_array(found)
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
-        totals = np.sum([row.sum((2, 3)) for row in targets], axis=0)  # (K, T)
-        tracks = (self.section.tracks, self.section.bias)
-        for files, of_kind in zip(tracks, totals, strict=False):
-            for name, total in zip(self.section.tracks, of_kind, strict=True):
-                if name in files and total == 0:
-                    raise CorpusError(
-                        f"the track has no count in the records of the {SPLIT_NAMES[split]} split",
-                        place=files[name][0],
-                    )
+        has_counts = np.stack([row.any((2, 3)) for row in targets])  # (n, K, T)
+        names, of_split = list(self.section.tracks), f"of the {SPLIT_NAMES[split]} split"
+        for kind, tracks in enumerate((self.section.tracks, self.section.bias)):
+            for name, files in tracks.items():
+                number = int(has_counts[:, kind, names.index(name)].sum())
+                if not number:
+                    message = f"the track has no count in the records {of_split}"
+                    raise CorpusError(message, place=files[0])
+                if kind and (empty := len(targets) - number):
+                    empty_records = f"{counted(empty, 'record')} {of_split}"
+                    LOG.warning(f"{files[0]}: no value, and so no bias, in {empty_records}")
 
     def shortest(self, k: int) -> tuple[int, str]:
         return self.section.width + k - 1, "objective.width + tokens.k - 1"
@@ -245,7 +249,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
         def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
             each = [of_track(rows) for of_track in measured]
-            found = {name: _mean(np.array([of[name] for of in each])) for name in each[0]}
+            found = {name: mean_of_known([of[name] for of in each]) for name in each[0]}
             return found | {"loss": found["loss"] * len(each)}  # the loss is a sum
 
         return of_rows
@@ -271,19 +275,24 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             one, other = halves(counts, np.random.default_rng(start))
             with np.errstate(invalid="ignore"):  # NaN for records without counts
                 distances = [
-                    jensenshannon(*pair, axis=-1) for pair in ((profile, counts), (one, other))
+                    scipy.spatial.distance.jensenshannon(*pair, axis=-1)
+                    for pair in ((profile, counts), (one, other))
                 ]
             logs = terms.log_count.numpy(), np.log1p(counts.sum(-1))
             parts.append(np.stack((loss.of_terms(terms).numpy(), *distances, *logs)))
         columns = np.concatenate(parts, axis=1)  # (5, n, T)
 
-        def of_rows(rows: NDArray[np.int64], track: int) -> dict[str, float]:
-            total, distance, replicates, predicted, true = columns[:, rows, track]
-            means = {"loss": total, "jsd": distance, "jsd_replicates": replicates}
-            correlations = {name: metric(predicted, true) for name, metric in METRICS.items()}
-            return {name: _mean(each) for name, each in means.items()} | correlations
+        def of_track(column: Array) -> Measurer:
+            means = dict(zip(("loss", "jsd", "jsd_replicates"), column, strict=False))
+            of_counts = number_metrics(*column[3:])
 
-        return [partial(of_rows, track=track) for track in range(len(self.section.tracks))]
+            def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
+                counts = np.bincount(rows, minlength=len(targets)).astype(np.float32)
+                return {n: mean_of_known(of[rows]) for n, of in means.items()} | of_counts(counts)
+
+            return of_rows
+
+        return [of_track(column) for column in columns.transpose(2, 0, 1)]
 
     def flat(self, targets: NDArray) -> NDArray[np.float32]:
         """Return the counts and bias of the predicted bases, (n, K, T, S W)."""
@@ -394,7 +403,7 @@ def with_bias(outputs: Tensor, bias: Tensor) -> Tensor:
 def expected_counts(outputs: Array) -> Array:
     """Convert outputs (..., S W, 2 T) to the expected counts of each base, (..., S W, T)."""
     logits, log_counts = np.split(np.asarray(outputs, np.float64), 2, axis=-1)
-    return softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
+    return scipy.special.softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
 
 
 def halves(counts: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -423,9 +432,3 @@ def counts_of(file: str, records: pd.DataFrame) -> Iterator[tuple[int, NDArray[n
             record = records["id"].iloc[row]
             raise IntervalError(f"a count in record {record!r} is negative", place=file)
         yield row, np.nan_to_num(values)
-
-
-def _mean(values: Array) -> float:
-    """Return the mean of the known values; NaN if there is none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")

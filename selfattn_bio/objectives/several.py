@@ -17,6 +17,7 @@ from selfattn_bio.objectives.base import (
     Answer,
     Array,
     Calibrated,
+    Measurer,
     Objective,
     OutputMeasurer,
     Predictions,
@@ -86,12 +87,20 @@ class Several(Objective[config.SeveralObjective], kind="several"):
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute the metrics of each part as PART.METRIC, and `mean` of the main metrics."""
-        by_part = {
-            name: part.measure(predictions[:, self.slices[name]], targets[name])
+        return self.measurer(predictions, targets)(np.arange(len(targets)))
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        parts = {
+            name: part.measurer(np.asarray(predictions)[:, self.slices[name]], targets[name])
             for name, part in self.parts.items()
         }
-        main = [metrics[self.parts[name].main_metric] for name, metrics in by_part.items()]
-        return {"mean": float(np.mean(main)), **_with_parts(by_part)}
+
+        def measured(rows: NDArray[np.int64]) -> dict[str, float]:
+            by_part = {name: of_part(rows) for name, of_part in parts.items()}
+            main = [metrics[self.parts[name].main_metric] for name, metrics in by_part.items()]
+            return {"mean": float(np.mean(main)), **_with_parts(by_part)}
+
+        return measured
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each PART.OUTPUT."""

@@ -199,4 +199,4 @@ def _summary(study: Study) -> Iterator[str]:
     yield " ".join(baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs") for of in (layout, layout.of_partner())]
     if (motifs := words.both_inputs(*found)) is not None:
-        yield words.motif_sentence(motifs)
+        yield words.motif_sentence(motifs, words.explained_outputs(study.task))

@@ -117,7 +117,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs, pairs = results.task, results.motifs, results.interactions
     of_inputs = words.both_inputs(motifs, results.partner.motifs if results.partner else None)
-    maps = attention_figures(results)
+    maps, outputs = attention_figures(results), words.explained_outputs(task)
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
     units = list(least) or [output.unit for output in objective_of(task.objective).outputs]
     return {
@@ -127,8 +127,8 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
-        "motif_sentence": words.motif_sentence(of_inputs),
-        "sentence_of_first": words.motif_sentence(motifs),
+        "motif_sentence": words.motif_sentence(of_inputs, outputs),
+        "sentence_of_first": words.motif_sentence(motifs, outputs),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
@@ -159,7 +159,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
 def _partner(results: Results) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
-        "sentence": words.motif_sentence(results.motifs),
+        "sentence": words.motif_sentence(results.motifs, words.explained_outputs(results.task)),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": results.corpus["alphabet"],

@@ -24,10 +24,11 @@ from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
-from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 
 Sentence = tuple[str, str, str]  # beginning, finding (to be emphasised), and numbers
+MOST_LACKING = 5  # outputs without a supported motif that are named
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
 NAMES = {  # title, and short title
@@ -37,7 +38,6 @@ NAMES = {  # title, and short title
     "cnn": ("CNN", "CNN"),
     "unigram": ("token frequencies", "token frequencies"),
     "markov": ("Markov chain", "Markov chain"),
-    "kmer5_logistic": ("logistic regression on 5-mers", "5-mers"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
 }
 GROUPS = {  # columns keep their names
@@ -265,25 +265,33 @@ def _comparison(
             )
 
 
-def supported(motifs: pd.DataFrame) -> str:
+def supported(motifs: pd.DataFrame, outputs: Sequence[str] = ()) -> str:
     """Name the supported motifs by their match, or by their consensus without one.
 
     The motif with the largest effect comes first. `Dref (2)` stands for two motifs with the same
-    match. If motifs of several outputs were found, the outputs are named as well:
-    `for liver Dref, GTGACC; for heart Dref`.
+    match. If there are several `outputs`, or motifs of several were found, they are named as well:
+    `for liver Dref, GTGACC; for heart Dref; none for brain`.
     """
     found = motifs[motifs["verdict"] == "supported"].sort_values(
         "effect", key=lambda effect: -effect.abs(), kind="stable"
     )
-    outputs, has_several = [], len(set(motifs["target"])) > 1
+    shown, every = [], list(dict.fromkeys([*outputs, *motifs["target"]]))
     for target, own in found.groupby("target", sort=False):
         counts = Counter(
             match_label(row) or str(row["consensus"]) for row in own.to_dict("records")
         )
         names = [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
-        prefix = f"for {target} " if has_several else ""
-        outputs.append(prefix + ", ".join(names))
-    return "; ".join(outputs)
+        shown.append(f"for {target} " * (len(every) > 1) + ", ".join(names))
+    if lacking := [name for name in every if name not in set(found["target"])]:
+        some = lacking if len(lacking) <= MOST_LACKING else [counted(len(lacking), "other output")]
+        shown.append(f"none for {', '.join(some)}")
+    return "; ".join(shown)
+
+
+def explained_outputs(task: RunFile) -> list[str]:
+    """Return the names of the outputs whose motifs are searched for."""
+    names = [output.name for output in objective_of(task.objective).outputs]
+    return list(task.interpret.targets or names)
 
 
 def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
@@ -325,13 +333,15 @@ def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def motif_sentence(motifs: pd.DataFrame | None) -> str:
+def motif_sentence(motifs: pd.DataFrame | None, outputs: Sequence[str] = ()) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
     Parameters
     ----------
     motifs
         motifs.tsv, or None if there was no search.
+    outputs
+        All outputs that were explained, to name those without a supported motif.
     """
     if motifs is None:
         return "Motifs were not searched for: interpretation has not been run for this task."
@@ -356,7 +366,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     which = "The only motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
     return (
         f"{which} {verb} supported by records used neither to train the model nor to find the "
-        f"motifs: {supported(motifs)}."
+        f"motifs: {supported(motifs, outputs)}."
     )
 
 

@@ -12,7 +12,7 @@ import pysam
 
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import VariantFileError
-from selfattn_bio.files import check_not_input, whole_file
+from selfattn_bio.files import check_output_file, whole_file
 from selfattn_bio.objectives.outputs import safe_names
 from selfattn_bio.scoring.table import append_rows
 from selfattn_bio.scoring.variants import SCORED, column
@@ -107,7 +107,7 @@ def open_writer(
         If the header already defines one of the INFO fields.
     """
     for ending in ("annotated.vcf.gz", "effects.tsv"):
-        check_not_input(f"{prefix}.{ending}", source.path)
+        check_output_file(f"{prefix}.{ending}", source.path)
     fields = info_fields(units)
     for number, line in enumerate(source.header, start=1):
         if taken := [name for name in fields if line.startswith(f"##INFO=<ID={name},")]:

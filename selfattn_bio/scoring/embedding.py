@@ -19,7 +19,7 @@ import torch
 from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, check_not_input, whole_file
+from selfattn_bio.files import check_ending, check_output_file, whole_file
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -171,7 +171,7 @@ def embed_file(
         As for `embed`.
     """
     output = check_ending(output, *ENDINGS)
-    check_not_input(output, sequences)
+    check_output_file(output, sequences)
     parts = embed_batches(model, sequences, per_token, genome)
     if output.suffix == ".npz":
         found = _joined(parts)

@@ -115,7 +115,7 @@ class _AnyIds(ReadSummary):
     Scores are not joined by id, and the ids of a long file would not fit into memory.
     """
 
-    def claim(self, record: str, name: str, line: int) -> None:
+    def claim(self, record: str, name: str, line: int, hint: str = "") -> None:
         """Accept any id."""
 
 
@@ -215,14 +215,17 @@ def interval_table(intervals: Inputs) -> pd.DataFrame:
     columns = {name: intervals.get(name, default) for name, default in defaults.items()}
     columns["chrom"] = intervals["chrom"].astype(str)
     for name in ("start", "end"):
-        columns[name] = pd.to_numeric(intervals[name], errors="coerce").fillna(-1).astype(int)
+        numbers = pd.to_numeric(intervals[name], errors="coerce")
+        columns[name] = numbers.where(numbers % 1 == 0, -1).astype(int)
     table = pd.DataFrame(columns, index=intervals.index).fillna(defaults).reset_index(names="line")
     table["path"] = "table of intervals, row"
     is_span = (table["start"] >= 0) & (table["end"] > table["start"])
-    for row in table[~(is_span & table["strand"].isin(["+", "-", "."]))].itertuples():
+    is_wrong = ~(is_span & table["strand"].isin(["+", "-", "."])).to_numpy()
+    for _, row in intervals[is_wrong].assign(line=table["line"].to_numpy()[is_wrong]).iterrows():
         message = (
-            f"invalid interval with start {row.start}, end {row.end} and strand {row.strand!r}; "
-            "0 <= start < end is required, and a strand of +, - or ."
+            f"invalid interval with start {row['start']}, end {row['end']} and strand "
+            f"{row.get('strand', '.')!r}; whole numbers with 0 <= start < end are required, and a "
+            "strand of +, - or ."
         )
-        raise SequenceFileError(message, place=f"{row.path} {row.line}")
+        raise SequenceFileError(message, place=f"table of intervals, row {row['line']}")
     return table

@@ -254,16 +254,16 @@ class BaselineScorer(Scorer):
 
     @property
     def shortest(self) -> int:
-        """Return the minimum length of a sequence, which is 1 for a baseline."""
-        return 1
+        """Return the minimum length of a sequence: 1, or a bin."""
+        return self.baseline.setup.unit
 
     def outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, C) of sequences of any lengths, as in `Scorer.outputs`."""
         return self.baseline.outputs(without_padding(letters))
 
-    def token_outputs(self, letters: Sequences) -> list[Floats]:
-        """Return the outputs (L, C) of the positions of each sequence."""
-        return self.baseline.position_outputs(without_padding(letters))
+    def read(self, letters: Sequences) -> Any:
+        """Return the outputs of sequences, or of the positions or bins of each."""
+        return self.baseline.read(without_padding(letters))
 
     def member_log_odds(self, letters: Sequences) -> Floats:
         """Return `log_odds` as an ensemble with one member, (n, 1)."""

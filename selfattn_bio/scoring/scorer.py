@@ -155,7 +155,7 @@ class Scorer:
                 "needed for one-hot input"
             )
         networks = [network]
-        if self.objective.outputs_per != "sequence":
+        if not self.objective.section.is_per_sequence:
             networks = [network.alone(number) for number in range(self.run.model.members)]
         return OneHotNetwork(
             networks,
@@ -227,7 +227,7 @@ class Scorer:
         ValueError
             If a sequence is shorter than the model's k, or it is a language model.
         """
-        if self.objective.outputs_per != "sequence":
+        if not self.objective.section.is_per_sequence:
             return self.member_outputs(letters).mean(1)
         return self.stacked(self.network_outputs(letters).mean(1), letters)
 
@@ -240,13 +240,17 @@ class Scorer:
 
     def member_outputs(self, letters: Sequences) -> Floats:
         """Return `outputs` of each of the M networks of `[model] members`, (n, M, C)."""
-        if self.objective.outputs_per == "sequence" or not self.stack or not len(letters):
+        if self.objective.section.is_per_sequence or not self.stack or not len(letters):
             return self.stacked(self.network_outputs(letters), letters)
-        # summaries of records are not linear, so the stack combines positions
+        # summaries of records are not linear, so the stack combines positions or bins
         each = self.of_each(letters, lambda tokens: self.network(tokens).transpose(1, 2))
-        rows = map(torch.from_numpy, self.stacked(self._trimmed(each, letters), letters))
-        read = self.objective.record_outputs
-        return np.stack([read(x.transpose(0, 1), torch.ones(len(x), 1)).numpy() for x in rows])
+        pairs = zip(self._trimmed(each, letters), self.lengths(letters).tolist(), strict=True)
+        rows = [self.objective.stackable(of_row, self.run, length) for of_row, length in pairs]
+        return np.stack([*map(self.objective.stacked_outputs, self.stacked(rows, letters))])
+
+    def read(self, letters: Any) -> Any:
+        """Return the outputs that the objective reads (`Objective.read`)."""
+        return self.objective.read(self, letters)
 
     def network_outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
@@ -289,7 +293,7 @@ class Scorer:
 
         Outputs per sequence, (B, ..., C), are returned unchanged. `tokens` are (B, N), padded.
         """
-        if self.run.objective.outputs_per == "sequence":
+        if self.run.objective.is_per_sequence:
             return outputs
         is_real = self.is_real(tokens)
         shape = (len(is_real), *[1] * (outputs.ndim - 3), is_real.shape[1], 1)
@@ -298,7 +302,7 @@ class Scorer:
     @property
     def tokens_per_output(self) -> int:
         """Return the number of tokens that share an output, for outputs per token or position."""
-        is_position = self.run.objective.outputs_per == "position"
+        is_position = self.run.objective.is_per_bin
         return self.run.output_stride // self.tokenizer.stride if is_position else 1
 
     def is_real(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -310,7 +314,7 @@ class Scorer:
 
         Errors are those of `outputs`.
         """
-        if self.run.objective.outputs_per != "token":
+        if not self.run.objective.is_per_token:
             raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
         outputs = self.of_each(letters, lambda tokens: self.network(tokens).mean(1))
         return self.stacked(self._trimmed(outputs, letters), letters)

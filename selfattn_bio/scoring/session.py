@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
+from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import whole_file
 
 
@@ -26,16 +27,19 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
 
     Raises
     ------
-    FileNotFoundError
+    IntervalError
         If a file does not exist.
     """
+    for each in (genome, *tracks):
+        if not each.is_file():
+            raise IntervalError("no such file", place=str(each))
     above = path.parent.resolve()
-    fasta = os.path.relpath(genome.resolve(strict=True), above)
+    fasta = os.path.relpath(genome.resolve(), above)
     session = Element("Session", genome=fasta, locus=region, version="8")
     resources = SubElement(session, "Resources")
     panel = SubElement(session, "Panel", name="DataPanel")
     for track in tracks:
-        file = os.path.relpath(track.resolve(strict=True), above)
+        file = os.path.relpath(track.resolve(), above)
         SubElement(resources, "Resource", path=file)
         SubElement(panel, "Track", id=file, name=track.name, autoScale="true")
     with whole_file(path) as temporary:

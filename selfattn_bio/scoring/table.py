@@ -18,7 +18,7 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import quantiles_of
-from selfattn_bio.files import H5AD, check_ending, check_not_input, listed, whole_file
+from selfattn_bio.files import H5AD, check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -164,7 +164,7 @@ def score_batches(
         pairs = [RecordPair(each.letters, partner_of(each)) for each in part] if partner_of else []
         table = scoring.table(ids, letters, pairs or letters)
         # rows of bins have their own start and end
-        if genome is not None and scorer.objective.outputs_per != "position":
+        if genome is not None and not scorer.objective.section.is_per_bin:
             intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], intervals, table.drop(columns="id")], axis=1)
         yield table
@@ -266,7 +266,7 @@ class TableScorer:
     def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
-        of_members = [objective.read(member, letters) for member in self.scorer.members]
+        of_members = [member.read(letters) for member in self.scorer.members]
         return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> Floats:
@@ -366,7 +366,7 @@ def score_files(
         As for `score_sequences`.
     """
     output = Path(output) if str(output).endswith(H5AD) else check_ending(output, ".tsv")
-    check_not_input(output, *listed(files), options.get("genome"), options.get("partner"))
+    check_output_file(output, *listed(files), options.get("genome"), options.get("partner"))
     scorer = load(model)
     rows, flags = 0, Counter[str]()
     with whole_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
+from selfattn_bio.baselines.bins import AROUND
 from selfattn_bio.baselines.features import FLANK
 from selfattn_bio.scoring.loading import BaselineScorer
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
@@ -86,7 +87,7 @@ def receptive_field(run: config.RunFile) -> int | None:
     limit. They have none if the run has one output per sequence, global tokens, absolute positions,
     or a stem that normalises each record.
     """
-    if run.objective.outputs_per == "sequence":
+    if run.objective.is_per_sequence:
         return None
     match run.model:
         case config.DilatedModel() as model:
@@ -166,12 +167,17 @@ class Tiling:
         Otherwise tiles cannot give the same result as one pass. A pass much longer than the
         training records would not be reliable either, so inputs more than FAR times as long as the
         longest training record are read in tiles of that length (rounded down to steps), which
-        overlap by a quarter on each side. A baseline reads the neighbours of each position.
+        overlap by a quarter on each side. A baseline reads the neighbours of each position or bin.
         """
-        if isinstance(scorer, BaselineScorer):
-            return cls(True, BATCH_LETTERS, BATCH_LETTERS, FLANK, 1, 1)
+        unit = getattr(scorer.objective.section, "bin", 1)
+        is_baseline = isinstance(scorer, BaselineScorer)
+        has_parts = is_baseline or any(member.stack for member in scorer.members)
+        near = AROUND if unit > 1 and has_parts else FLANK  # what simple models read
+        if is_baseline:
+            overlap = -(-near // unit) * unit
+            size = -(-max(BATCH_LETTERS, 4 * overlap + unit) // unit) * unit
+            return cls(True, size, size, overlap, unit, unit)
         runs = [member.run for member in scorer.members]
-        unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.output_stride for run in runs))
         fields = [
             field * run.tokens.stride + run.tokens.k - 1
@@ -179,7 +185,7 @@ class Tiling:
             if (field := receptive_field(run)) is not None
         ]
         if len(fields) == len(runs):
-            overlap = -(-max(*fields, FLANK) // step) * step  # simple models read FLANK
+            overlap = -(-max(*fields, near) // step) * step
             size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]

@@ -21,7 +21,7 @@ import torch
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError, GenomeError
-from selfattn_bio.files import INTERVAL_FILES, check_not_input, listed
+from selfattn_bio.files import INTERVAL_FILES, check_output_file, listed
 from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives.outputs import LOG_ODDS, safe_names
 from selfattn_bio.scoring.loading import Models
@@ -104,7 +104,7 @@ class Scan:
         ArgumentError
             If a setting of windows is given for a model of positions or bins.
         """
-        if scorer.objective.outputs_per != "sequence":
+        if not scorer.objective.section.is_per_sequence:
             if (self.window, self.stride, self.anchor) != (None, None, "centre"):
                 raise ArgumentError(
                     "window, stride and anchor cannot be used with objective "
@@ -157,9 +157,9 @@ class Scan:
         ValueError
             If the anchor is "start" or "end" and the model reads both strands.
         """
-        if scorer.objective.outputs_per == "base":
+        if scorer.objective.section.is_per_base:
             return STRANDS if scorer.objective.section.num_strands == 2 else BOTH
-        if scorer.objective.outputs_per == "position":
+        if scorer.objective.section.is_per_bin:
             return BOTH
         if not scorer.both_strands:
             return STRANDS
@@ -245,7 +245,7 @@ def score_genome(
     least, strands = scan.least(scorer, prior), scan.strands(scorer)
     tracks = scorer.objective.tracks
     names = safe_names([track.name for track in tracks])
-    if scorer.objective.outputs_per == "sequence":
+    if scorer.objective.section.is_per_sequence:
         read = "one score for both" if scorer.both_strands else "scored on both"
         LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None and least is not None:
@@ -262,13 +262,13 @@ def score_genome(
         raise GenomeError(message, place=str(genome.path))
     prefix, separation = f"{output}.{assembly}", scan.separation or windows.size
     offsets = {each: (scan.bins(windows, each), scan.summit(windows, each)) for each in ".+-"}
-    of_bins = scorer.objective.outputs_per == "position"  # each output is a strand
+    of_bins = scorer.objective.section.is_per_bin  # each output is a strand
     with ExitStack() as files:
         writers = []
         for track in tracks:
             name = f"{prefix}.{names[track.name]}" if track.name else prefix
             for ending in ("peaks.bed", "summits.bed"):
-                check_not_input(f"{name}.{ending}", *listed(regions or ()))
+                check_output_file(f"{name}.{ending}", *listed(regions or ()))
             own = {track.name: ""} if of_bins else strands
             bigwigs = {
                 strand: files.enter_context(open_bigwig(f"{name}{word}.bw", genome.lengths))
@@ -292,7 +292,7 @@ def score_genome(
 
 
 def _warn_without_prior(scorer: Scorer | Ensemble) -> None:
-    if scorer.objective.outputs_per != "sequence":
+    if not scorer.objective.section.is_per_sequence:
         return  # trained on long records, as in a genome
     if not scorer.objective.has_log_odds:
         LOG.warning(
@@ -339,8 +339,8 @@ def blocks(
     for windows without a score; (K, 1, n) for a model that reads both strands, and for bins.
     """
     objective, alphabet = scorer.objective, scorer.alphabet
-    of_windows = objective.outputs_per == "sequence"
-    size = window_size(scorer, None) if objective.outputs_per == "base" else 0
+    of_windows = objective.section.is_per_sequence
+    size = window_size(scorer, None) if objective.section.is_per_base else 0
     if of_windows:
         read = _chunks(stretch, windows)
     elif size:
@@ -406,7 +406,7 @@ def _cores(
     """Yield the starts of the bins in the core of each tile of a chromosome, and the tile."""
     size, length, tiling = windows.size, genome.lengths[stretch.chrom], Tiling.of(scorer)
     # the other strand is pooled from the end of the chromosome; bins read it within their record
-    step = tiling.step if scorer.objective.outputs_per == "token" else 1
+    step = tiling.step if scorer.objective.section.is_per_token else 1
     for tile in tiling.cut(length):
         first, last = max(tile.first, stretch.start * size), min(tile.last, stretch.end * size)
         if first < last:

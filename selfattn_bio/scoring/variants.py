@@ -258,7 +258,7 @@ class VariantScorer:
     ) -> pd.DataFrame:
         shape = len(self.model.members), len(self.outputs), 2, len(rows)
         values = np.full(shape, np.nan)  # 2: ref and alt
-        tracks = self.model.objective.tracks if self.model.objective.outputs_per == "base" else ()
+        tracks = self.model.objective.tracks if self.model.objective.section.is_per_base else ()
         distances = np.full((len(tracks), len(rows)), np.nan)
         if known := [i for i, pair in enumerate(pairs) if pair is not None]:
             letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)

@@ -209,7 +209,7 @@ def position_outputs(scorer: Scorer | Ensemble, letters: Ascii) -> Floats:
         of_members = [scorer.objective.read(member, [strand])[0] for member in scorer.members]
         return np.mean(of_members, axis=0)
 
-    if scorer.objective.outputs_per == "position":
+    if scorer.objective.section.is_per_bin:
         return read(letters)[None]
     return np.stack([read(letters), read(scorer.alphabet.reverse_complement(letters))[::-1]])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,13 +36,17 @@ def open_bigwig(
     Raises
     ------
     OSError
-        If the disk is almost full, or became full.
+        If the disk is almost full, or became full, or a limit of file sizes is almost reached.
     """
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def write(chrom: str, starts: Integers, span: int, values: Floats) -> None:
-        if shutil.disk_usage(Path(path).parent).free < SPARE + 8 * len(values):
+        size = temporary.stat().st_size
+        needed = SPARE + 8 * len(values) + size  # the end of the file has its summaries
+        if shutil.disk_usage(temporary.parent).free < needed:
             raise full  # pyBigWig may never return on a full disk
+        if 0 <= resource.getrlimit(resource.RLIMIT_FSIZE)[0] < size + needed:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))  # it would crash
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(starts[known]) != span) + 1):
             if len(run):

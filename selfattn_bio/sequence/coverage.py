@@ -80,7 +80,7 @@ def count_cut_sites(
                         total += len(inside)
                         name = quote(chrom, "") + (strand if by_strand else ".")
                         with (folder / name).open("ab") as file:
-                            inside.to_numpy(np.uint32).tofile(file)
+                            file.write(inside.to_numpy(np.uint32).tobytes())
         for chrom, length in genome.lengths.items():
             for strand, write in writers.items():
                 (kept := folder / f"{quote(chrom, '')}{strand}").touch()

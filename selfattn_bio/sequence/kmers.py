@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
-from scipy import sparse
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.sequence.alphabet import PAD_CODE, PIECE, Alphabet, Ascii, Letters, get_alphabet
@@ -319,7 +319,7 @@ def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[I
         yield np.maximum(tokens - len(SPECIAL), -1), lengths
 
 
-def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matrix:
+def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> scipy.sparse.csr_matrix:
     """Count the k-mers of each record, (n, k-mers), except those with an ambiguous letter."""
     tokenizer = KmerTokenizer(alphabet, k=k, stride=1)
     size, chunks = tokenizer.vocabulary_size - len(SPECIAL), []
@@ -327,14 +327,14 @@ def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matr
         rows, at = np.nonzero(kmers >= 0)
         # The sparse matrix sums repeated entries
         chunks.append(
-            sparse.csr_matrix(
+            scipy.sparse.csr_matrix(
                 (np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)
             )
         )
-    return sparse.csr_matrix(sparse.vstack(chunks))
+    return scipy.sparse.csr_matrix(scipy.sparse.vstack(chunks))
 
 
-def root_of_squares(counts: sparse.csr_matrix) -> Floats:
+def root_of_squares(counts: scipy.sparse.csr_matrix) -> Floats:
     """Return the Euclidean length of each row, (n,)."""
     return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())
 
@@ -346,10 +346,10 @@ class KmerProfiles:
     alphabet: Alphabet
     k: int
 
-    def __call__(self, letters: Letters) -> sparse.csr_matrix:
+    def __call__(self, letters: Letters) -> scipy.sparse.csr_matrix:
         counts = count_kmers(letters, self.alphabet, self.k)
-        return sparse.csr_matrix(
-            sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts
+        return scipy.sparse.csr_matrix(
+            scipy.sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from selfattn_bio.sequence.intervals import LOCUS, Cover, counts_before
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
+FULL = 0.4  # covered fraction of a chromosome above which free windows are rare
 # Each round samples 32 windows per missing negative, then 4 times as many as the round before.
 _ROUNDS, _FIRST_SAMPLES, _MORE = 4, 32, 4
 _MAX_SAMPLES = 4_000_000  # in a round; limits memory
@@ -55,13 +56,25 @@ class Wanted:
         positives: int,
         what: str,
         counts: Counter[str],
-        hint: str,
+        keys: str,
+        used: Sequence[float] = (),
         place: str = "",
     ) -> None:
-        """Raise if too many negatives are missing, otherwise count the missing ones."""
+        """Raise if too many negatives are missing, otherwise count the missing ones.
+
+        `keys` are the settings to change, and `used` has the fraction of each chromosome that is
+        covered.
+        """
         requested = positives * self.per_positive
         if requested - found > self.may_lack * requested:
             message = f"found only {found} of {requested} {what} for the negatives"
+            hint = (
+                f"Positives and excluded intervals cover {np.mean(used):.0%} of a chromosome on "
+                "average. Use fewer or shorter ones, or shuffled negatives"
+                if used and np.mean(used) > FULL
+                else f"Change {keys}, may_lack ({self.may_lack:g}) or per_positive "
+                f"({self.per_positive}), or choose another kind of negatives"
+            )
             raise IntervalError(message, place=place, hint=hint)
         if requested > found:
             counts[f"negatives not found (of {requested} {what})"] += requested - found
@@ -102,20 +115,15 @@ def matched(
         If too few negatives are found.
     """
     rng = np.random.default_rng(wanted.seed)
-    rows, starts = [], []
+    rows, starts, used = [], [], []
     for chrom, group in positives.groupby("chrom", sort=False):
-        letters = genome.fetch(str(chrom))
-        free = _Free(str(chrom), letters, positives, exclude)
+        free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
+        used.append(free.used)
         for row, start in _match(group, free, wanted.per_positive, tolerance, rng, counts):
             rows.append(row)
             starts.append(start)
-    hint = "Raise" if exclude is None else "Exclude less, raise"
-    hint += (
-        f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive "
-        f"({wanted.per_positive})"
-    )
-    place = str(genome.path)
-    wanted.check_enough(len(rows), len(positives), "matched windows", counts, hint, place)
+    keys, place = f"tolerance ({tolerance:g})", str(genome.path)
+    wanted.check_enough(len(rows), len(positives), "matched windows", counts, keys, used, place)
     return _windows_at(positives, rows, starts)
 
 
@@ -136,9 +144,10 @@ def neighbours(
     Parameters, returns and errors are those of `matched`.
     """
     rng = np.random.default_rng(wanted.seed)
-    rows, starts = [], []
+    rows, starts, used = [], [], []
     for chrom, group in positives.groupby("chrom", sort=False):
         free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
+        used.append(free.used)
         for row, start, end in zip(
             group.index, group["start"].tolist(), group["end"].tolist(), strict=True
         ):
@@ -154,13 +163,8 @@ def neighbours(
                     rows.append(row)
                     starts.append(at)
                     found += 1
-    hint = "Raise" if exclude is None else "Exclude less, raise"
-    hint += (
-        f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower "
-        f"per_positive ({wanted.per_positive})"
-    )
-    place = str(genome.path)
-    wanted.check_enough(len(rows), len(positives), "neighbouring windows", counts, hint, place)
+    what, keys = "neighbouring windows", f"steps ({steps}), distance ({distance})"
+    wanted.check_enough(len(rows), len(positives), what, counts, keys, used, str(genome.path))
     return _windows_at(positives, rows, starts)
 
 
@@ -197,11 +201,7 @@ def shuffled(
                     group=record.group,
                     targets=record.targets,
                 )
-    hint = (
-        f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack "
-        f"({wanted.may_lack:g})"
-    )
-    wanted.check_enough(num_found, num_records, "shuffled sequences", counts, hint)
+    wanted.check_enough(num_found, num_records, "shuffled sequences", counts, f"k ({k})")
 
 
 @dataclass
@@ -222,6 +222,8 @@ class _Free:
         self._used = Cover(
             pd.concat([part.loc[part["chrom"] == self.chrom, LOCUS] for part in parts])
         )
+        size = len(self.letters)
+        self.used = self._used.bases(self.chrom, np.array([0]), np.array([size]))[0] / size
         self._unknown = counts_before(~_KNOWN[self.letters])
 
     def are(self, start: Integers, end: Integers) -> Bools:

@@ -42,6 +42,8 @@ class SequencePolicy:
         What to do with `-` and `.`: "refuse" or "remove" them.
     id_column, sequence_column
         Columns of tables with the ids and sequences.
+    has_run_file
+        Whether hints may name keys of [data].
     """
 
     alphabet: Alphabet
@@ -49,6 +51,11 @@ class SequencePolicy:
     gaps: Literal["refuse", "remove"] = "refuse"
     id_column: str = "id"
     sequence_column: str = "sequence"
+    has_run_file: bool = False
+
+    def hint(self, text: str, key: str) -> str:
+        """Return a hint, with what a key of [data] could do if there is a run file."""
+        return f"{text}, or {key} in [data]" if self.has_run_file else text
 
     def letters_of(self, text: str, name: str = "sequence") -> NDArray[np.uint8]:
         """Convert a string to ASCII letters, shape (L,); errors call it `name`.
@@ -234,7 +241,7 @@ class Body:
         raise SequenceFileError(
             invalid(foreign, f"record {self._record!r}", alphabet),
             place=at(self._name, line),
-            hint=_hint(around, foreign, alphabet),
+            hint=_hint(around, foreign, self._policy),
         )
 
 
@@ -268,19 +275,17 @@ def _joined(parts: list[Integers]) -> Integers:
     return np.stack([runs[np.r_[0, apart], 0], runs[np.r_[apart, len(runs)] - 1, 1]], axis=1)
 
 
-def _hint(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
+def _hint(around: bytes, foreign: bytes, policy: SequencePolicy) -> str:
     """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
-        return 'Remove the alignment gaps, or set gaps = "remove" in [data]'
+        return policy.hint("Remove the alignment gaps", 'set gaps = "remove"')
     if foreign[:1] == b"*":
         return "Remove the stop signs; only one at the end of a protein is removed automatically"
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
-    if alphabet.name == "dna" and looks_protein:
-        return (
-            "It looks like protein, which models of DNA cannot read. To train on protein, set "
-            'alphabet = "protein" in [data], or in [partner] for a second input'
-        )
+    if policy.alphabet.name == "dna" and looks_protein:
+        text = "It looks like protein: choose a model, or motifs, of protein"
+        return policy.hint(text, 'set alphabet = "protein" in [partner] or')
     return "Correct the sequence or remove the record"
 
 

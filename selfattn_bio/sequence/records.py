@@ -24,7 +24,7 @@ from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import control_in, printable
 from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 
-NUMBER_THEM = 'number the records: ids = "numbered" in [data]'
+NUMBER_THEM = 'number the records: ids = "numbered"'
 LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
@@ -87,7 +87,7 @@ class ReadSummary:
         """Return the number of records read so far."""
         return len(self._lines)
 
-    def claim(self, record: str, name: str, line: int) -> None:
+    def claim(self, record: str, name: str, line: int, hint: str = "") -> None:
         """Register the id of a record in line `line` of file `name` (0 if the file has no lines).
 
         Raises
@@ -102,9 +102,8 @@ class ReadSummary:
             first = self._lines[record]
             where = at(self._files[first >> 48], first & 2**48 - 1)
             message = f"record id {record!r} is used twice (first in {where})"
-            raise RecordIdError(
-                message, place=at(name, line), hint=f"Rename or remove one, or {NUMBER_THEM}"
-            )
+            hint = hint or f"Rename or remove one, or {NUMBER_THEM} in [data]"
+            raise RecordIdError(message, place=at(name, line), hint=hint)
         self._lines[record] = number
 
 
@@ -120,8 +119,9 @@ class Fields:
     positive
         Label values that become 1; all others become 0. If empty, labels must be 1 or 0.
     header
-        Regular expression to search for in each header. An unnamed group is the label. Named groups
-        are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target columns.
+        Regular expression to search for in each header, and in the ids of tables. An unnamed group
+        is the label. Named groups are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target
+        columns.
     columns
         Table column of each field whose column is not called id, sequence, chrom, start, end,
         strand or group.
@@ -206,7 +206,7 @@ class ReaderState:
             raise RecordIdError(
                 message,
                 place=at(self.name, line),
-                hint=f"Write an id after {mark!r}, or {NUMBER_THEM}",
+                hint=self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM),
             )
         return self.row(name, values, line)
 
@@ -220,8 +220,19 @@ class ReaderState:
             found = next(character for character in record if not character.isprintable())
             what = "line break" if found in "\r\n" else f"invalid {printable(ord(found))}"
             raise_sequence_error(f"{what} in the record id", at(self.name, line))
-        self.summary.claim(record, self.name, line)
+        hint = self.policy.hint("Rename or remove one", NUMBER_THEM)
+        self.summary.claim(record, self.name, line, hint)
         return Entry(self, record, values, line)
+
+    def matched(self, text: str, line: int, shown: str) -> dict[str, str | None]:
+        """Return what the groups of `header` match in a header, or in the id of a table's row."""
+        if not self.fields.pattern:
+            return {}
+        if not (found := self.fields.pattern.search(text)):
+            hint = "Change header in [data], or the record"
+            message = f"{shown} does not match {self.fields.header!r}"
+            raise_sequence_error(message, at(self.name, line), hint)
+        return found.groupdict() or {LABEL: found[1]}
 
     def _text(self, header: bytes, line: int) -> str:
         try:
@@ -241,16 +252,7 @@ class ReaderState:
         values: dict[str, str | None] = (
             dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
         )
-        if fields.pattern:
-            found = fields.pattern.search(text)
-            if not found:
-                hint = "Change header in [data], or the record"
-                raise_sequence_error(
-                    f"header {mark + text!r} does not match {fields.header!r}",
-                    at(self.name, line),
-                    hint,
-                )
-            values |= found.groupdict() or {LABEL: found[1]}
+        values |= self.matched(text, line, f"header {mark + text!r}")
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
                 raise_sequence_error(

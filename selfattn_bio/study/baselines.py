@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import average_precision_score
+from sklearn.linear_model import Ridge
 
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
@@ -20,10 +20,8 @@ from selfattn_bio.evaluation.summary import COVERAGE, EVALUATED_SPLITS, Classifi
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Examples
-from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.numbers import Regression
-from selfattn_bio.objectives.points import Bins
 from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
@@ -32,7 +30,6 @@ from selfattn_bio.sequence.kmers import (
     SPECIAL,
     KmerProfiles,
     KmerTokenizer,
-    gc_content,
     tokenizer_of,
 )
 from selfattn_bio.sequence.policy import policy_of
@@ -41,8 +38,7 @@ from selfattn_bio.training.stacking import fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
-AROUND = 200  # bp on each side of the middle of a bin that the baselines read
-K = 5  # k of the k-mer baseline of bins
+K = 5  # k of the k-mer baseline of profiles
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
 MAX_ORDER = 8  # of Markov models of DNA
 
@@ -60,6 +56,7 @@ def predict_networks(
     candidate: Candidate,
     records: EvaluationRecords,
     examples: Mapping[str, Examples],
+    targets: Mapping[str, NDArray],
     parts: Sequence[Baseline],
 ) -> dict[str, Classifier]:
     """Predict with the networks of a candidate, alone and with the simple models of a stack.
@@ -72,21 +69,22 @@ def predict_networks(
     control = scorers[0].run.is_control()
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}
-    for split, of_split in examples.items():
-        for scorer in scorers:
-            network = replace(scorer, stack=None)
-            outputs = objective.read(network, records.inputs(scorer.run, split))
-            alone[split].append(of_split.of_records(outputs))
+    for split, scorer in product(examples, scorers):
+        network = replace(scorer, stack=None)
+        alone[split].append(network.read(records.inputs(scorer.run, split)))
     valid, stacks = examples["valid"].targets, [scorer.stack for scorer in scorers]
     calibrations = [scorer.calibration for scorer in scorers]
 
     def averaged(outputs: dict[str, list[Any]], role: Role = role) -> Classifier:
+        of_examples = {
+            split: [*map(examples[split].of_records, of)] for split, of in outputs.items()
+        }
         mean = Calibration.mean(calibrations)
-        return Classifier.of_outputs(objective, role, outputs, valid, mean)
+        return Classifier.of_outputs(objective, role, of_examples, valid, mean)
 
     found, complete = {name: averaged(alone)}, alone
     if parts and role == "baseline":
-        answers = objective.answers(valid)
+        answers = objective.answers(targets["valid"])
         fits = [fit_stack(of, parts, letters["valid"], answers) for of in alone["valid"]]
         stacks = [stack for stack, _ in fits]
         if objective.has_log_odds:
@@ -121,6 +119,7 @@ def fit_baselines(
     task: RunFile,
     targets: Mapping[str, NDArray],
     parts: Mapping[str, Baseline],
+    examples: Mapping[str, Examples],
 ) -> dict[str, Fitted]:
     """Fit the baselines of an objective, and predict the validation and test splits.
 
@@ -134,18 +133,18 @@ def fit_baselines(
         Targets of the records by split, from `Objective.targets`.
     parts
         Baselines of the model's stack, which were fitted to the same records.
+    examples
+        What metrics count in the validation and test splits.
     """
     letters, alphabet = records.letters, records.corpus.alphabet
     start = time.monotonic()
     predictions: dict[str, dict[str, Any]]
-    if isinstance(objective, BinsOfPoints):
-        predictions = bin_predictions(alphabet, letters, targets, objective.section.bin)
-    elif isinstance(objective, Profile):
+    if isinstance(objective, Profile):
         predictions = profile_predictions(objective, alphabet, letters, targets)
     elif isinstance(objective, LanguageModel):
         predictions = language_predictions(objective, tokenizer_of(task), letters)
     else:
-        found = fit_suitable(objective, alphabet, letters, targets, task, parts)
+        found = fit_suitable(objective, alphabet, letters, targets, task, parts, examples)
         partner = records.corpus.partner
         if partner and partner.alphabet.name != "levels":
             of_partner = {
@@ -153,11 +152,18 @@ def fit_baselines(
                 for split, rows in records.rows.items()
             }
             found |= fit_suitable(
-                objective, partner.alphabet, of_partner, targets, task, parts, prefix=PARTNER
+                objective,
+                partner.alphabet,
+                of_partner,
+                targets,
+                task,
+                parts,
+                examples,
+                prefix=PARTNER,
             )
         return found
     LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
-    valid = objective.examples_of(targets["valid"], records.table("valid")).targets
+    valid = examples["valid"].targets
     return {
         name: Fitted(Classifier.of_predictions(objective, "baseline", of, valid))
         for name, of in predictions.items()
@@ -171,6 +177,7 @@ def fit_suitable(
     targets: Mapping[str, NDArray],
     task: RunFile,
     parts: Mapping[str, Baseline],
+    examples: Mapping[str, Examples],
     *,
     prefix: str = "",
 ) -> dict[str, Fitted]:
@@ -194,83 +201,15 @@ def fit_suitable(
             baseline = kind(setup).fit(
                 letters["train"], targets["train"], letters["valid"], targets["valid"]
             )
-        if objective.has_log_odds:
-            logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
-            classifier = Classifier.of_logits(
-                "baseline", logits, baseline.calibration, baseline.chosen()
-            )
-        else:
-            predictions = {
-                split: baseline.predictions(letters[split]) for split in EVALUATED_SPLITS
-            }
-            classifier = Classifier("baseline", predictions, chosen=baseline.chosen())
-        found[name] = Fitted(classifier, baseline)
-        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
-    return found
-
-
-def bin_predictions(
-    alphabet: Alphabet, letters: Split, records: Mapping[str, NDArray], size: int
-) -> dict[str, dict[str, Array]]:
-    """Fit GC-content and 5-mer baselines to the sequence around each bin, and predict the bins.
-
-    They are logistic regressions fitted to the training split. The 5-mers of both strands are
-    counted. The penalty is chosen on the validation split. Windows at the ends of records are
-    shorter.
-
-    Parameters
-    ----------
-    alphabet
-        DNA.
-    letters
-        Split (train, valid, test) -> ASCII, one array per record.
-    records
-        Split -> `Points` of each record, (n,), from `points_of`.
-    size
-        bp per bin.
-
-    Returns
-    -------
-    Baseline name -> split (valid, test) -> probability of a point for each row of `Bins.table`.
-    """
-    bins = {split: Bins.of(of, size) for split, of in records.items()}
-    around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
-    counts = KmerProfiles(alphabet, K)
-    features = {
-        "gc": {split: gc_content(rows)[:, None] for split, rows in around.items()},
-        f"kmer{K}_logistic": {
-            split: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows])
-            for split, rows in around.items()
-        },
-    }
-    found = {}
-    for name, x in features.items():
-        models = [
-            LogisticRegression(C=penalty, max_iter=500).fit(x["train"], bins["train"].labels)
-            for penalty in PENALTIES
-        ]
-        best = max(
-            models,
-            key=lambda model: average_precision_score(
-                bins["valid"].labels, model.decision_function(x["valid"])
-            ),
+        outputs = {
+            split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
+        }
+        classifier = Classifier.of_outputs(
+            objective, "baseline", outputs, examples["valid"].targets, baseline.calibration
         )
-        found[name] = {split: best.predict_proba(x[split])[:, 1] for split in EVALUATED_SPLITS}
-    return found
-
-
-def _around_bins(letters: Letters, bins: Bins, size: int) -> list[NDArray[np.uint8]]:
-    """Return the sequence around the middle of each bin, one per row of `Bins.table`.
-
-    Several records may cover a bin; the one with the longest sequence around it is used.
-    """
-    found: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(bins.table)
-    middles = (
-        (row, size * number + size // 2) for row in letters for number in range(len(row) // size)
-    )
-    for at, (row, middle) in zip(bins.row_of, middles, strict=True):
-        if len(window := row[max(0, middle - AROUND) : middle + AROUND]) > len(found[at]):
-            found[at] = window
+        chosen = classifier.chosen | baseline.chosen()
+        found[name] = Fitted(replace(classifier, chosen=chosen), baseline)
+        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
     return found
 
 

@@ -16,7 +16,8 @@ from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.files import listed
+from selfattn_bio.files import check_output_file, listed
+from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -35,7 +36,11 @@ def ingest(study: Study) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     task = study.task
-    check_files(task, [*task.data.inputs, *(task.partner.inputs if task.partner else ())])
+    inputs = [*task.data.inputs, *(task.partner.inputs if task.partner else ())]
+    check_files(task, inputs)
+    for name in vars(Layout):
+        if isinstance(path := getattr(study.root, name), Path) and path.is_file():
+            check_output_file(path, *inputs)  # a later step would replace this input
     rules = replace(
         RecordRules.of(task.data),
         repeats=task.repeats,
@@ -81,7 +86,8 @@ def ingest_files(
     sequence_column
         Column of the sequences in tables, by default `sequence`.
     header
-        Regular expression for FASTA headers. Its group is the label, and a named group is a column.
+        Regular expression for FASTA headers and the ids of tables. Its group is the label, and a
+        named group is a column.
     ids
         Ids from the files, or numbered as FILE_1, FILE_2 and so on.
     targets
@@ -174,9 +180,10 @@ def split(study: Study) -> Split:
     try:
         table = assign_records(task, corpus)
     except CorpusError as error:
-        raise CorpusError(
-            error.message, place=error.place or str(corpus.path), hint=error.hint
-        ) from error
+        key = re.match(r"\[split\] (\w+)", error.message)
+        of_key = place_of(task.path, "split", key[1]) if key and task.path else ""
+        place = error.place or of_key or str(corpus.path)
+        raise CorpusError(error.message, place=place, hint=error.hint) from error
     found = Split(study.root.split, table)
     found.save(study.root.split)
     for line in describe_splits(table, corpus.records["label"]):

@@ -61,7 +61,7 @@ class Evaluation(TableResult):
     card
         The model card with the test metrics, Markdown.
     baselines
-        The fitted baselines by name. Empty for bins and language models, and for private
+        The fitted baselines by name. Empty for profiles and language models, and for private
         runs, whose records the weights would reveal.
     """
 
@@ -207,10 +207,11 @@ def compare(
     classifiers: dict[str, Classifier] = {}
     for name, candidate in candidates.items():
         classifiers |= predict_networks(
-            objective, name, candidate, records, examples, list(parts.values())
+            objective, name, candidate, records, examples, targets, list(parts.values())
         )
     # the parts of a control were fitted to shuffled labels
-    fitted = fit_baselines(objective, records, task, targets, {} if run.is_control() else parts)
+    reused = {} if run.is_control() else parts
+    fitted = fit_baselines(objective, records, task, targets, reused, examples)
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
     sizes = {name: candidate.size() for name, candidate in candidates.items()}

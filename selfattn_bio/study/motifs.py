@@ -191,7 +191,7 @@ def _pairs(
     of `pair_curves`.
     """
     if len(ppms) == 1:
-        LOG.info("one motif, so no pairs")
+        LOG.info(f"{output.name}: one motif, so no pairs")
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
     sites = relevant_sites(
@@ -203,7 +203,7 @@ def _pairs(
     )
     if len(ppms) > 1:
         LOG.info(
-            f"the model relies on {counted(len(sites), 'site')} of "
+            f"{output.name}: the model relies on {counted(len(sites), 'site')} of "
             f"{counted(sites['name'].nunique(), 'motif')} in "
             f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
         )

@@ -89,7 +89,7 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
         raise ArgumentError(f"{threads} threads; use at least 1")
     check_files(study.task, [*study.task.objective.hashes, study.task.interpret.database_file])
     genome = study.task.data.genome  # not needed after `ingest`
-    if study.task.objective.outputs_per == "base" and genome and Path(genome).is_file():
+    if study.task.objective.is_per_base and genome and Path(genome).is_file():
         for file in study.task.objective.hashes:
             check_assembly(read_track(file), Genome(genome), file)
     check_run(study.task, study.run)

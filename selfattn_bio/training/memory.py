@@ -20,8 +20,10 @@ HEAP_PAD = 268  # MB that malloc requests in advance, as set by `keep_memory`
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory of the CPU or the GPU was exhausted."""
     phrases = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
-    # oneDNN reports every failure with these words; if memory is scarce, memory is the reason
-    if "could not create a" in str(error) and not torch.cuda.is_available():
+    # oneDNN and llvmlite report every failure with these words; if memory is scarce, memory is the
+    # reason
+    failed = ("could not create a", "load shared object")
+    if any(each in str(error) for each in failed) and not torch.cuda.is_available():
         return _is_scarce()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError | OSError)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES, Setup, suitable
@@ -31,9 +32,10 @@ from selfattn_bio.sequence.alphabet import Letters
 KMERS = ("kmer6_positional_logistic", "kmer6_linear", "kmer2_logistic", "kmer2_linear")
 EXACT = ("exact_positions", "exact_positions_linear")
 NEIGHBOURS = ("window_logistic", "window_trees")
+AROUND = ("bin_kmers", "bin_trees")
 PARTS = ("composition", "composition_linear", *KMERS, "gapped_kmers", "motif_scores")
 ENOUGH = 5_000  # maximum number of records that are examined, per split
-POSITIONS = 50_000  # positions that are examined per split, for labels per position
+POSITIONS = 50_000  # positions or bins that are examined per split, for labels of these
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
@@ -65,12 +67,14 @@ class Recipe:
     Attributes
     ----------
     name
-        `variants`, `aligned`, `both strands`, `one strand`, `unaligned`, `neighbours` or
-        `no neighbours`, or `pretrained`.
+        `variants`, `aligned`, `both strands`, `one strand`, `unaligned`, `neighbours`,
+        `no neighbours`, `bins` or `pretrained`.
     reason
         Why it suits the records; the text follows "because".
     tokens, model, training, transfer, objective
         Keys that are written in these sections.
+    variants
+        Networks that are trained and evaluated as well, [variants.NAME.model].
     parts
         Baselines that are combined with the network.
     """
@@ -83,6 +87,7 @@ class Recipe:
     transfer: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     objective: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def pretrained_recipe(folder: str, num_records: int) -> Recipe:
@@ -137,11 +142,12 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
     They support records with one input, and scores per sequence or labels per position: proteins,
-    and DNA of at most `LONGEST` bp; `MOST` letters in total.
+    and DNA of at most `LONGEST` bp, or of any length for bins; `MOST` letters in total.
     """
     objective = objective_of(run.objective)
-    is_scored = objective.has_scores and objective.outputs_per in ("sequence", "token")
+    is_scored = objective.has_scores and not objective.section.is_per_base
     is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
+    is_short = is_short or objective.section.is_per_bin
     return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
 
@@ -181,7 +187,8 @@ def choose_recipe(
         return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
     two_classes = setup.objective.has_log_odds
-    most = max(MIN_RECORDS, POSITIONS // length) if setup.is_per_position else ENOUGH
+    of_positions = max(MIN_RECORDS, POSITIONS * setup.unit // length)
+    most = of_positions if setup.is_per_position else ENOUGH
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
     rows = {split: sample_rows(strata[split], most, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
@@ -195,9 +202,13 @@ def choose_recipe(
 
     def chosen() -> Recipe:
         if setup.is_per_position:
-            parts = stacked(*NEIGHBOURS)
-            constant, *found = (trial(BASELINES[n].title, n, given) for n in ("constant", *parts))
-            if any(each.beats(constant) for each in found):
+            parts = stacked(*NEIGHBOURS, *AROUND)
+            names = *stacked("constant", "bin_constant"), *parts
+            constant, *found = (trial(BASELINES[n].title, n, given) for n in names)
+            has_learned = any(each.beats(constant) for each in found)
+            if setup.unit > 1:
+                return bins(number, length, parts if has_learned else ())
+            if has_learned:
                 return neighbours(number, length, parts)
             # with the default network
             return Recipe("no neighbours", "neighbours predict labels no better than a constant")
@@ -251,11 +262,14 @@ def _trial(
     model = BASELINES[kind](setup).fit(
         letters["train"], targets["train"], letters["valid"], targets["valid"]
     )
-    measure = objective.main_measurer(model.predictions(letters["valid"]), targets["valid"])
-    size, rng = len(targets["valid"]), np.random.default_rng(0)
+    records = pd.DataFrame({"id": range(len(targets["valid"]))})
+    examples = objective.examples_of(targets["valid"], records)
+    outputs = examples.of_records(model.read(letters["valid"]))
+    measure = objective.measurer(objective.predictions_of(outputs), examples.targets)
+    size, rng = len(examples.targets), np.random.default_rng(0)
     draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
     # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)) for draw in draws)
+    value, *others = (np.nan_to_num(measure(draw)[objective.main_metric]) for draw in draws)
     return Trial(name, objective.main_metric, float(value), np.array(others))
 
 
@@ -265,8 +279,9 @@ def learns_nothing(trials: Sequence[Trial]) -> bool:
     It must be so by `CLEARLY` standard errors, because the settings of several baselines were
     chosen on the same records.
     """
-    # the first fit to labels per position is a constant
-    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": trials[0].draws if trials else 0.0}
+    # the first fit to labels per position or bin is a constant
+    constant = trials[0].draws if trials else 0.0
+    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": constant, "auprc": constant}
     gains = [one.draws - chance.get(one.metric, 0.0) for one in trials]
     return bool(trials) and all(of.mean() <= CLEARLY * of.std() for of in gains)
 
@@ -357,6 +372,28 @@ def neighbours(records: int, length: int, stacked: tuple[str, ...] = ()) -> Reci
     training = {**_budget(records, length, batch=16), **fixed}
     reason = "simple models of neighbouring positions predict the labels"
     return Recipe("neighbours", reason, {"k": 1}, model, training, parts=stacked)
+
+
+def bins(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe for bins of 200 bp along long windows of a genome.
+
+    Attention between positions of a tower is compared with dilated convolutions, which are often as
+    good (docs/long_sequences.md).
+    """
+    stages = {"kernels": [15, 7, 5, 3, 3], "channels": [64, 96, 128, 128], "pools": [5, 5, 2, 1, 1]}
+    tower = {"kind": "tower", **stages}
+    model = {
+        **{"kind": "attention", "members": 1, "embed_dim": 128, "num_layers": 2},
+        **{"dropout": 0.2, "attention_dropout": 0.2, "stem": tower},
+        "position": {"kind": "t5", "max_distance": 128},
+        "pattern": {"kind": "window", "window": 64, "num_global": 4},
+    }
+    dilated = {"kind": "dilated", "dropout": 0.2, "stem": tower, "dilations": [2, 4, 8, 10]}
+    fixed = {"batch_size": 4, "learning_rate": 2e-3, "shift": 100, "reverse_complement": True}
+    training = {**_budget(records, length, batch=4), **fixed}
+    reason = "points of bins need long windows; `evaluate` compares attention with convolutions"
+    variants = {"dilated": dilated}
+    return Recipe("bins", reason, {"k": 1}, model, training, parts=stacked, variants=variants)
 
 
 def _network(

@@ -109,8 +109,10 @@ def fit_stack(
     fitted to the others (cross-validation). Calibration and threshold are fitted to these.
     """
     rows = np.concatenate(network) if isinstance(network, list) else network
-    outputs = [rows, *(part.outputs(letters) for part in parts)]
     ends = np.cumsum([answer.size for answer in answers]).tolist()
+    # the strands of bins share an answer, so the rows of both are joined
+    outputs = [rows, *(part.outputs(letters) for part in parts)]
+    outputs = [of.reshape(-1, ends[-1]) for of in outputs]
     features = [
         np.stack([of[:, end - answer.size : end].ravel() for of in outputs], axis=1)
         for end, answer in zip(ends, answers, strict=True)
@@ -128,7 +130,9 @@ def fit_stack(
     held_out = np.concatenate([_held_out(x[:, kept], of, *fit) for x, of, fit in each], axis=1)
     used = tuple(parts[i - 1] for i in kept[1:])
     left_out = tuple(part for part in parts if part not in used)
-    return Stack(used, weights, bias, left_out), separated(held_out, network)
+    shared = rows.shape[1] // ends[-1]
+    stack = Stack(used, np.tile(weights, shared), np.tile(bias, shared), left_out)
+    return stack, separated(held_out.reshape(rows.shape), network)
 
 
 def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Outputs:
@@ -141,7 +145,7 @@ def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Ou
     held_out = (x @ weights).reshape(-1, answer.size) + bias
     known = np.flatnonzero(np.isfinite(values))
     y = values[known]
-    if answer.kind == "label":
+    if answer.kind in ("label", "rate"):
         folds = min(FOLDS, int(np.bincount(y.astype(np.int64), minlength=2).min()))
         kind: type[StratifiedKFold | KFold] = StratifiedKFold
     else:
@@ -198,7 +202,7 @@ def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:
         return value + float(penalty), np.append(slopes, error.sum(axis=0) + ridge * bias)
 
     # rates are exponentials, so that their fit begins at the mean of network and parts
-    first = scale / number if answer.kind == "count" else np.ones(number)
+    first = scale / number if answer.kind in ("count", "rate") else np.ones(number)
     bounds = [(0, None)] * number + [(None, None)] * size
     start = np.append(first, np.zeros(size))
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
@@ -211,6 +215,11 @@ def _loss(kind: AnswerKind, outputs: Outputs, values: Outputs) -> tuple[float, O
     match kind:
         case "label":
             loss, gradient = np.logaddexp(0, outputs) - y * outputs, expit(outputs) - y
+        case "rate":
+            rates = np.exp(np.clip(outputs, -50, 50))
+            chance = -np.expm1(-rates)
+            loss = np.where(y > 0, -np.log(chance), rates)
+            gradient = rates - y * rates / chance
         case "class":
             is_class, logs = y == np.arange(outputs.shape[1]), log_softmax(outputs, axis=1)
             loss, gradient = -logs[is_class], np.exp(logs) - is_class

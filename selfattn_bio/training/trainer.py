@@ -100,7 +100,7 @@ class Validation:
                 torch.distributed.broadcast(buffer, src=0)
         rows = self.data.valid.rows
         objective = self.data.objective
-        if objective.outputs_per != "sequence":
+        if not objective.section.is_per_sequence:
             letters = self.data.letters(self.data.valid)
             return self._unless_stopped(objective.read_batches(self.scorer, letters), len(letters))
         rank, processes = self.fabric.global_rank, self.fabric.world_size

@@ -17,7 +17,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
@@ -55,7 +55,7 @@ class TargetColumn:
     Parameters
     ----------
     column, kind
-        Name of the column, and kind of objective.
+        Name of the column, empty for signal of a genome, and kind of objective.
     what
         Description of the content, for messages.
     positive
@@ -79,7 +79,7 @@ class TargetColumn:
     @property
     def text(self) -> str:
         """Describe the column for messages: `activity (numbers)`."""
-        return f"{self.column} ({self.what})"
+        return f"{self.column} ({self.what})" if self.column else self.what
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,9 @@ def _cause(texts: Texts) -> str:
         return "Leave infinite values empty"
     words = sorted(text for text in known if _number(text) is None and text.lower() not in MISSING)
     if words and 2 * len(words) < len(known):
-        return f"Most values are numbers, but {words[0]!r} is not: correct it or leave it empty"
+        row = 1 + next(i for i, text in enumerate(texts) if text and text.strip() == words[0])
+        where = f"{words[0]!r} of record {row}"
+        return f"Most values are numbers, but {where} is not: correct it or leave it empty"
     return ""
 
 

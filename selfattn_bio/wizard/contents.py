@@ -37,8 +37,11 @@ HEADERS = (
     rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # headers of iLearn
     r"\|(?P<label>[^|\s]+)$",
 )
+# ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
+COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
+READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 HEAD = 1000  # records or rows read to recognise alphabet and columns
 SHOWN = 12  # characters of a sequence in a message
 
@@ -57,20 +60,22 @@ class Contents:
         Hash of each sequence, the same for both strands; empty for intervals.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
-    id_note
-        Message about the ids; empty if the files have them where they are expected.
+    id_notes
+        Messages about the ids; none if the files have them where they are expected.
     is_table
         Whether the columns come from tables, not from headers.
     is_numbered
         Whether ids are repeated or missing, so that the records must be numbered.
     header
-        [data] header, the pattern of headers such as `>name|label`.
+        [data] header, the pattern of headers such as `>name|label`, and of ids with coordinates.
     windows
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
     is_rna
         Whether most records have U.
+    ends
+        End of the last window of each chromosome in the files, if points are learned.
     """
 
     alphabet: Alphabet
@@ -83,13 +88,14 @@ class Contents:
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
-    id_note: str = ""
+    id_notes: list[str] = field(default_factory=list)
     is_table: bool = False
     is_numbered: bool = False
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
     is_rna: bool = False
+    ends: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -133,7 +139,7 @@ def _read_sequences(request: Request) -> Contents:
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
-    first = {path: _first_records(path, column) for path in paths}
+    first = {path: _first_records(path, column, path in heads) for path in paths}
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(first.values()),
@@ -143,18 +149,44 @@ def _read_sequences(request: Request) -> Contents:
     alphabet = _one_alphabet(first)
     try:
         contents = _ingested(request, fields, alphabet)
-    except RecordIdError:
+    except RecordIdError as error:
         if request.targets or request.id_column:  # `targets` needs ids
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
-        contents.id_note = (
-            'ids are repeated or missing, so the records are numbered: ids = "numbered"'
-        )
+        contents.id_notes = [
+            f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
+        ]
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
+    if alphabet is DNA and not any(contents.chromosomes):
+        _find_coordinates(contents)
     return contents
+
+
+def _find_coordinates(contents: Contents) -> None:
+    """Read the coordinates in ids such as `chr6:212-412`, if all records have them."""
+    found = [re.match(COORDINATES, name) for name in contents.ids]
+    if 2 * found.count(None) > len(found):
+        return
+    each = zip(contents.ids, found, contents.lengths, strict=True)
+    wrong = (
+        f"the sequence of {name!r} has {length} bp, not end - start"
+        if match
+        else f"{name!r} has none"
+        for name, match, length in each
+        if not match or int(match["end"]) - int(match["start"]) != length
+    )
+    if why := next(wrong, ""):
+        contents.id_notes.append(
+            f"coordinates in the ids are not read, because {why}; give chrom, start and end, "
+            "0-based half-open, as columns of a table or in FASTA headers (docs/data.md)"
+        )
+        return
+    contents.header = f"{COORDINATES}.*{contents.header}" if contents.header else COORDINATES
+    contents.chromosomes = [match["chrom"] for match in found if match]
+    contents.id_notes.append(f"coordinates: from ids such as {contents.ids[0]!r} ([data] header)")
 
 
 def _find_ids(contents: Contents, request: Request) -> None:
@@ -162,21 +194,27 @@ def _find_ids(contents: Contents, request: Request) -> None:
 
     Such a column has a different word in each row, which is no sequence, number or target.
     """
-    fit = [
-        name
+    words = {
+        name: texts
         for name, texts in contents.columns.items()
         if name not in request.columns
-        and len({*texts, None}) > len(texts)
-        and all(re.fullmatch(r"\S*[^\d\s]\S*", str(text)) for text in texts)
+        and all(text and re.fullmatch(r"\S*[^\d\s]\S*", text) for text in texts)
         and not _are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
-    ]
+    }
+    fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
     if len(fit) == 1:
-        contents.id_column, contents.id_note = fit[0], f"ids: column {fit[0]!r}"
+        contents.id_column = fit[0]
+        contents.id_notes.append(f"ids: column {fit[0]!r}")
         contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
         return
     why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique word in each row"
-    contents.id_note = (
+    for name, texts in words.items() if not fit else ():
+        if 2 * len(set(texts)) > len(texts):
+            text, _ = Counter(texts).most_common(1)[0]
+            rows = [row for row, other in zip(contents.ids, texts, strict=True) if other == text]
+            why = f"column {name!r} has {text!r} in {' and '.join(rows[:2])}"
+    contents.id_notes.append(
         f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
     )
 
@@ -293,12 +331,13 @@ class _AnyCharacter(SequencePolicy):
         return bytes(range(256))
 
 
-def _first_records(path: str, column: str) -> list[Record]:
-    """Read the first records, with the header as a target; none after an error.
+def _first_records(path: str, column: str, is_table: bool) -> list[Record]:
+    """Read the first records, with the header of others than tables; none after an error.
 
     Errors are raised when all records are read.
     """
-    fields = Fields(header="(?P<header>.*)", columns={"sequence": column}, numbered=True)
+    header = "" if is_table else "(?P<header>.*)"
+    fields = Fields(header=header, columns={"sequence": column}, numbered=True)
     source = SequenceFile(Path(path), fields=fields)
     found: list[Record] = []
     with contextlib.suppress(SequenceFileError):
@@ -388,13 +427,15 @@ def _read_intervals(request: Request) -> Contents:
         ):
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
+            if request.points:
+                contents.ends.update(zip(table["chrom"].map(names), table["end"], strict=True))
             contents.files += [group] * len(table)
             contents.lengths += (table["end"] - table["start"]).tolist()
             contents.chromosomes += table["chrom"].map(names).tolist()
     widths = sorted(contents.lengths)
     feature = {"feature": request.feature} if request.feature else {}
-    if widths[0] != widths[-1]:
-        width = max(10, round(widths[len(widths) // 2], -1))
+    if widths[0] != widths[-1] or request.profile:
+        width = READ if request.profile else max(10, round(widths[len(widths) // 2], -1))
         center = {"center": "summit"} if has_summits else {}
         contents.windows = {"kind": "centered", "width": width, **center, **feature}
         contents.lengths = [width] * len(contents.lengths)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.wizard.columns import (
     SHOWN,
@@ -62,7 +63,8 @@ def draft(
     """
     table = TargetTable.of(request, contents)
     split = None if "train" in request.files else _split(request, contents, table)
-    targets = () if request.has_classes else _targets(request, contents, table, split)
+    has_columns = not (request.has_classes or request.points)
+    targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     split_text, split_words = split_lines(request, contents, labels, split)
@@ -82,7 +84,7 @@ def draft(
         head,
         data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(targets, recipe.objective if recipe else {}),
+        objective_lines(request, targets, recipe.objective if recipe else {}),
         *(
             ()
             if recipe and recipe.model
@@ -98,9 +100,9 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
-    messages += filter(None, [contents.id_note])
+    messages += contents.id_notes
     answers: Sequence[object] = labels
-    if targets and not request.targets:
+    if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     classes = (
@@ -162,6 +164,12 @@ def _split(request: Request, contents: Contents, table: TargetTable) -> SplitCol
 def _targets(
     request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
+    if request.genome:
+        if signal := request.profile or request.tracks:
+            text = f"signal of {', '.join(signal)}"
+            return (TargetColumn("", "profile" if request.profile else "regression", text),)
+        names = numbers_of(next(iter(request.files.values()))[0])
+        return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
         table.place,
@@ -219,6 +227,10 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
             f"{records}; {counted(contents.counts['positives'], 'positive')}, "
             f"{counted(contents.counts['negatives'], 'negative')}{made}"
         )
+    if request.points:
+        return f"{records}; bins with points of {request.points}"
+    if not targets[0].column:
+        return f"{records}; {targets[0].kind} on {targets[0].what}"
     column = (
         f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
     )

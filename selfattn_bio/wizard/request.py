@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.files import H5AD, INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import split_of_file
 
@@ -25,9 +25,10 @@ DATABASES = {
     },
     "bacteria": "none",
 }
+SIGNAL = ("tracks", "profile")  # groups of files with signal of a genome
 WAYS = (
     "Give `positives` and `negatives`, or one table with `sequences` TABLE, or `train`, `valid` "
-    "and `test`, or `sequences` with `targets` TABLE"
+    "and `test`, or `sequences` with `targets` TABLE, or `sequences` PEAKS, `genome` and `tracks`"
 )
 
 
@@ -41,9 +42,11 @@ class Request:
         Files by group: positives and negatives; or sequences; or train, valid and test.
     made
         Kind of negatives to generate from the positives, instead of files.
+    tracks, profile
+        Files of signal along the genome: their means, or their counts per base, are learned.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, id_column, split_column, feature
+    sequence_column, id_column, split_column, feature, points, pretrained
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -52,6 +55,8 @@ class Request:
     name: str
     files: dict[str, list[str]]
     made: str = ""
+    tracks: Sequence[str] = ()
+    profile: Sequence[str] = ()
     targets: str = ""
     columns: tuple[str, ...] = field(default=())
     sequence_column: str = ""
@@ -60,6 +65,8 @@ class Request:
     genome: str = ""
     feature: str = ""
     organism: str = ""
+    points: str = ""
+    pretrained: str = ""
 
     @classmethod
     def of(cls, name: str, files: Mapping[str, str | Sequence[str]], **options: Any) -> Request:
@@ -70,10 +77,10 @@ class Request:
         name
             Name of the task.
         files
-            Files by option: positives, negatives, sequences, train, valid, test. Negatives may be a
-            kind of `MADE`.
+            Files by option: positives, negatives, sequences, train, valid, test, tracks, profile.
+            Negatives may be a kind of `MADE`.
         options
-            The other attributes, except `made`.
+            The other attributes, except `made`, `tracks` and `profile`.
 
         Raises
         ------
@@ -82,17 +89,19 @@ class Request:
         """
         given = {
             key: [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
-            for key in ("positives", "negatives", "sequences", *SPLITS)
+            for key in ("positives", "negatives", "sequences", *SPLITS, *SIGNAL)
             if (paths := files.get(key))
         }
         made = (
             given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
         )
         request = cls(name, {}, **options)
-        if request.genome and "positives" in given and "negatives" not in given and not made:
+        if request.genome and list(given) == ["positives"] and not made:
             made = "matched"
         if "sequences" in given:
             given = _by_split(given.pop("sequences")) | given
+        _check_groups(list(given), made)
+        tracks, profile = (given.pop(key, []) for key in SIGNAL)
         every = [path for of in given.values() for path in of]
         if twice := sorted({path for path in every if every.count(path) > 1}):
             raise RunFileError(
@@ -103,19 +112,17 @@ class Request:
                 "init cannot read standard input (-), because it reads each file twice",
                 hint="Save the data in a file",
             )
-        _check_genome(given, made, request.genome)
-        _check_groups(given, made)
+        _check_genome(given, made, request, has_signal=bool(tracks or profile))
         if request.organism and request.organism not in DATABASES:
             raise RunFileError(
                 f"unknown `organism` {request.organism!r}",
                 hint=f"Choose from {', '.join(DATABASES)}",
             )
         for option, value in (("`targets`", request.targets), ("`columns`", request.columns)):
-            if value and "positives" in given:
-                raise RunFileError(
-                    f"{option} cannot be used with `positives` and `negatives`", hint=WAYS
-                )
-        return replace(request, files=given, made=made)
+            if value and ("positives" in given or request.genome):
+                other = "`positives` and `negatives`" if "positives" in given else "`genome`"
+                raise RunFileError(f"{option} cannot be used with {other}", hint=WAYS)
+        return replace(request, files=given, made=made, tracks=tracks, profile=profile)
 
     @property
     def place(self) -> str:
@@ -163,8 +170,7 @@ def _files_of_folder(folder: Path) -> list[str]:
     return list(named)
 
 
-def _check_groups(given: dict[str, list[str]], made: str) -> None:
-    groups = list(given)
+def _check_groups(groups: list[str], made: str) -> None:
     if groups == ["positives"] and not made:
         hint = (
             "Give a file, or `negatives` shuffled to generate dinucleotide shuffles of the "
@@ -178,6 +184,7 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         ["positives"],
         ["positives", "negatives"],
         ["sequences"],
+        *(["sequences", signal] for signal in SIGNAL),
         [*SPLITS],
         ["train", "test"],
     ):
@@ -189,7 +196,13 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         raise RunFileError(f"{options} {message}", hint=WAYS)
 
 
-def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
+def _check_genome(
+    given: dict[str, list[str]], made: str, request: Request, *, has_signal: bool
+) -> None:
+    genome = request.genome
+    if request.points and (list(given) != ["sequences"] or not genome):
+        hint = "Give windows with `sequences` WINDOWS.bed and `genome` GENOME.fa"
+        raise RunFileError("`points` needs windows of a genome", hint=hint)
     paths = [path for files in given.values() for path in files]
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:
@@ -204,8 +217,9 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
             place=other[0],
             hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`",
         )
-    if genome and "positives" not in given:
-        hint = "For labels by score, overlap or tracks write a run file: docs/data.md"
+    has_targets = has_signal or request.points or all(p.lower().endswith(H5AD) for p in paths)
+    if genome and "positives" not in given and not has_targets:
+        hint = "Or give `tracks`, `profile` or `points`. For labels by score see docs/data.md"
         raise RunFileError("`genome` needs `positives`", hint=hint)
     if made in ("matched", "neighbours") and not genome:
         raise RunFileError(

@@ -6,6 +6,7 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
 
+BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
@@ -50,21 +52,27 @@ def data_lines(
     if request.genome:
         lines += [setting("genome", request.genome)]
     if contents.windows:
-        is_cut = contents.windows["kind"] == "centered"
-        lines += [setting("windows", contents.windows, "intervals differ in length" * is_cut)]
+        note = "intervals differ in length" * (contents.windows["kind"] == "centered")
+        note = "[objective] width and context on both sides" if request.profile else note
+        lines += [setting("windows", contents.windows, note)]
+    if request.tracks:
+        track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
+        note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
+        lines += [setting("tracks", {"signal": track}, note)]
     names = {"id": contents.id_column, "sequence": contents.sequence_column}
     if others := {field: name for field, name in names.items() if field != name}:
         lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
+    header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
-        attributes = "".join(
-            rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
-        )
-        note = "how to read columns from the headers"
-        lines += [setting("header", contents.header or attributes, note)]
+    elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
+        known = re.compile(header).groupindex
+        named = [target.column for target in targets if target.column not in known]
+        header = "".join(rf"(?=.*\b{name}=(?P<{name}>\S+))" for name in named) + header
+    if header:
+        lines += [setting("header", header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         negatives = counted(len(contents.lengths) - positives, "negative")
@@ -110,6 +118,13 @@ def split_lines(
         return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
     if any(contents.chromosomes):
         reasons.append(_unused_chromosomes(contents.chromosomes))
+    if contents.ends:  # windows along few chromosomes
+        chrom = max(contents.ends, key=lambda name: contents.ends[name])
+        first, second, last = (int(f * contents.ends[chrom]) // BIN * BIN for f in (0.7, 0.85, 1.0))
+        regions = [f"{chrom}:{first}-{second}"], [f"{chrom}:{second}-{last + BIN}"]
+        pairs = zip(("valid", "test"), regions, strict=True)
+        lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
+        return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
     number, lacking = len(set(contents.groups) - {None}), contents.groups.count(None)
     if number >= MIN_GROUPS and not lacking:
         note = f"{number:,} groups; the records of a group stay together"
@@ -180,8 +195,13 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     )
 
 
-def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]) -> list[str]:
+def objective_lines(
+    request: Request, targets: Sequence[TargetColumn], settings: Mapping[str, Any]
+) -> list[str]:
     """Write [objective] with settings of a recipe; nothing for two classes, the default."""
+    if request.points:
+        lines = [setting("points", request.points), setting("bin", BIN, "bp")]
+        return ["[objective]", setting("kind", "bins"), *lines]
     if not targets or targets[0].kind == "binary":
         return []
     first = targets[0]
@@ -190,7 +210,10 @@ def objective_lines(targets: Sequence[TargetColumn], settings: Mapping[str, Any]
     if first.kind in ("multiclass", "labels"):
         lines += [setting("column", first.column)]
         return lines + ([setting("classes", first.classes)] if first.classes else [])
-    lines += [setting("columns", [target.column for target in targets])]
+    if request.profile:
+        lines += [setting("tracks", {"signal": request.profile})]
+    elif first.column:
+        lines += [setting("columns", [target.column for target in targets])]
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
@@ -270,6 +293,8 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     ]
     if contents.alphabet.name == "protein" or objective == "labels":
         lines += [setting("shift", 0, "random shift of each sequence, in bases or residues")]
+    if objective == "profile":  # as in docs/profiles.md
+        lines += [setting("shift", 50), setting("reverse_complement", True)]
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
@@ -286,6 +311,7 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
         "model": recipe.model,
         "training": recipe.training,
         "transfer": recipe.transfer,
+        **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
     }
     written = [

@@ -11,6 +11,7 @@ from small_task import read_json, read_tsv, run_steps, small
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = b"TATCGATACG"
+BASELINES = "bin_constant", "bin_gc", "bin_kmers", "bin_trees"
 STEM = '{ kind = "tower", channels = [16], kernels = [11, 3], pools = [5, 2]'
 RUN = f"""
 data.sequences = "s.fa"
@@ -22,6 +23,8 @@ objective = {{ kind = "bins", points = "points.bed", bin = 20 }}
 num_heads = 1
 stem = {STEM}, token_dim = 4, residual_kernel = 3 }}
 pattern = {{ kind = "window", window = 4, num_global = 1 }}
+[stack]
+parts = ["bin_kmers"]
 [variants.dilated]
 model = {{ kind = "dilated", embed_dim = 16, dilations = [1], stem = {STEM} }} }}
 training.max_steps = 5
@@ -74,8 +77,8 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     auprc = test["model"]["auprc"]
     assert auprc["value"] > 0.9
     assert auprc["low"] <= auprc["value"] <= auprc["high"]
-    assert set(test["baselines"]) == {"dilated", "gc", "kmer5_logistic"}
-    assert metrics["differences"]["baselines"]["gc"]["auprc"]["low"] > 0.3
+    assert set(test["baselines"]) == {"network", "dilated", "dilated+stack", *BASELINES}
+    assert metrics["differences"]["baselines"]["bin_gc"]["auprc"]["low"] > 0.3
     run_steps("audit report")
     page = Path("report.html").read_text()
     assert "60 of" in page
@@ -83,8 +86,11 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     calls = r"Calls of this model: \d+ % contain a point, and \d+ % are at most one bin"
     assert re.search(calls, page)
     assert "Each of the 38 test records was compared with the records that the model" in page
-    names = ["chrom", "start", "label", "end", "model", "dilated", "gc", "kmer5_logistic"]
-    assert list(read_tsv("predictions/test.tsv")) == names
+    names = ["chrom", "start", "label", "end", "model", "network", "dilated", "dilated+stack"]
+    assert list(read_tsv("predictions/test.tsv")) == [*names, *BASELINES]
+    assert {path.name for path in Path("baselines").iterdir()} == {*BASELINES}
+    run("score --model baselines/bin_kmers --fasta s.fa --output kmers.tsv")
+    assert len(read_tsv("kmers.tsv")) == 3 * 38 * 21
     letters = "ACCA" * 50 + WORD.decode() + "ACCA" * 50
     Path("new.fa").write_text(f">a\n{letters}\n>b\n{letters[:405]}\n")
     run("score --model model --fasta new.fa --output scores.tsv")

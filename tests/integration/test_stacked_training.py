@@ -211,7 +211,7 @@ def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
     folder = changed("training.seeds = 2\nevaluation.bootstraps = 30")
     assert train_second(folder) == 0
-    message = "stack: reusing logistic regression on exact positions of another member"
+    message = f"stack: reusing {BASELINES['exact_positions'].title} of another member"
     assert message in capsys.readouterr().out
     models = [folder / "model", folder / "members/2/model"]
     first, second = map(fitted_parts, models)

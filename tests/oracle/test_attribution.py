@@ -56,7 +56,7 @@ CNN = config.CnnModel(
 
 def network_of(section):
     torch.manual_seed(0)
-    network = Network(build_members(section, 1, "sequence"), V).eval().double()
+    network = Network(build_members(section, 1, config.BinaryObjective()), V).eval().double()
     # biases of 0 would hide errors in their rules
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)

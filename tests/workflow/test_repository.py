@@ -17,12 +17,13 @@ from selfattn_bio.config import read_run_file
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# not part of the project, among files that are
-PRIVATE = (
-    *("data/mine/mine.fa", "data/smoke/mine.fa", "notebooks/mine.ipynb"),
-    *("profiles/mine/config.yaml", "selfattn_bio/mine.csv", "workflows/rules/mine.env"),
+# not tracked, among files that are
+PRIVATE = {
+    *("data/mine/mine.fa", "data/smoke/mine.fa", "notebooks/mine.ipynb", "tests/mine.py"),
+    *("profiles/mine/config.yaml", "selfattn_bio/private_notes.py", "workflows/rules/mine.smk"),
     *("selfattn_bio/models/mine/model.safetensors", "workflows/tasks/mine_private.toml"),
-)
+    "selfattn_bio/models/promoter/stack/patients.csv",
+}
 
 
 def test_readme_make_commands_exist():
@@ -100,18 +101,24 @@ def test_texts_of_all_licences_ship():
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
-    """A copy of the files that git tracks, with private files among them."""
-    folder = tmp_path_factory.mktemp("tracked")
+def clone(tmp_path_factory):
+    """A clone with the changes of this folder, and with private files."""
+    folder = tmp_path_factory.mktemp("clone")
     files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     for name in files.splitlines():
-        if not name.startswith(("tests/", "docs/", "benchmarks/")) and (ROOT / name).is_file():
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    plant(folder)
+    return folder
+
+
+def plant(folder: Path) -> None:
     for name in PRIVATE:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    return folder
 
 
 def build(folder: Path, target: str) -> Path:
@@ -122,25 +129,37 @@ def build(folder: Path, target: str) -> Path:
     return archive
 
 
-def test_wheel_from_sdist_has_tracked_files_only(tracked, tmp_path):
-    with tarfile.open(build(tracked, "sdist")) as archive:
+def test_wheel_and_sdist_have_tracked_files_only(clone, tmp_path):
+    with tarfile.open(build(clone, "sdist")) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
-    wheel = build(source, "wheel")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = subprocess.check_output(["git", "ls-files"], cwd=clone, text=True).splitlines()
+    in_sdist = {str(file.relative_to(source)) for file in source.rglob("*") if file.is_file()}
+    assert in_sdist == {*files, "PKG-INFO", "SOURCES.txt"}
+    assert in_sdist >= {"CHANGELOG.md", "tests/workflow/test_repository.py"}
+
+    plant(source)
+    of_clone, of_sdist = (
+        set(zipfile.ZipFile(build(folder, "wheel")).namelist()) for folder in (clone, source)
+    )
+    assert of_sdist == of_clone
     in_wheel = {
         path if path.startswith("selfattn_bio/") else f"selfattn_bio/project/{path}"
-        for top in ("selfattn_bio", "workflows", "profiles", "notebooks", "data")
-        for file in (tracked / top).rglob("*")
-        if file.is_file()
-        and (path := str(file.relative_to(tracked))) not in PRIVATE
-        and (file.parent != tracked / "data" or file.suffix == ".md")  # scripts that made the data
+        for path in files
+        if path.startswith(("selfattn_bio/", "workflows/", "profiles/", "notebooks/", "data/"))
+        # scripts that made the data
+        and (Path(path).parent != Path("data") or path.endswith(".md"))
     }
-    assert names == in_wheel
-    in_sdist = {str(file.relative_to(source)) for file in source.rglob("*")}
-    assert in_sdist.isdisjoint(PRIVATE)
+    assert {name for name in of_clone if ".dist-info/" not in name} == in_wheel
 
 
-def test_editable_install_copies_nothing(tracked):
-    names = zipfile.ZipFile(build(tracked, "wheel:editable")).namelist()
+def test_archive_without_git_or_list(clone, tmp_path):
+    source = shutil.copytree(clone, tmp_path / "zip", ignore=shutil.ignore_patterns(".git"))
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        build(source, "sdist")
+    assert error.value.stderr == b"error: an sdist needs a clone with .git, or an unpacked sdist\n"
+
+
+def test_editable_install_copies_nothing(clone):
+    names = zipfile.ZipFile(build(clone, "wheel:editable")).namelist()
     assert [name for name in names if ".dist-info/" not in name] == ["_selfattn_bio.pth"]

@@ -78,14 +78,19 @@ def test_unknown_task_error(fresh):
     assert re.fullmatch(message, result.stdout.splitlines()[-1]), result.stdout
 
 
-def test_missing_extra_is_reported_before_training(fresh):
+@pytest.mark.parametrize(
+    ("target", "code", "begin"),
+    [("train_smoke", 0, "smoke ends with the report"), ("results/smoke/motifs.ipynb", 1, "error")],
+)
+def test_without_extra_a_task_ends_with_the_report(fresh, target, code, begin):
     start = "import sys; sys.modules['papermill'] = None; import snakemake.cli as s; s.main()"
-    words = [fast_python(), "-c", start, "--cores", "1", "train_smoke"]
+    words = [fast_python(), "-c", start, "--cores", "1", "--dry-run", target]
     done = subprocess.run(words, cwd=fresh, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    message = "error: notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
-    assert done.stderr.splitlines()[-1] == message
-    assert not (fresh / "results").exists()
+    assert done.returncode == code, done.stderr
+    message = "notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
+    assert (done.stdout + done.stderr).splitlines().count(f"{begin}: {message}") == 1
+    assert not re.search(r"^notebook +\d", done.stdout, flags=re.MULTILINE)
+    assert code or re.search(r"^report +1", done.stdout, flags=re.MULTILINE)
 
 
 def test_run_file_error_is_one_line(fresh):

@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import sys
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,9 +30,6 @@ NOTEBOOKS = {
     "attention": ["metrics", "attribution"],
     "scoring": ["metrics"],
 }
-
-# They need the extra `notebooks`.
-NOTEBOOK_MODULES = ("papermill", "jupytext", "ipykernel")
 
 RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
 STUDIES: dict[str, Study] = {}
@@ -71,16 +68,31 @@ def study_at(wildcards) -> Study:
     return study
 
 
-def results_of(task: str, wildcards=None) -> list[Path]:
-    """Return the final results of a task.
+@cache
+def without_notebooks() -> str:
+    """Return the sentences about missing packages of the extra `notebooks`; empty if there are none."""
+    modules = ("papermill", "jupytext", "ipykernel")
+    missing = [name for name in modules if find_spec(name) is None]
+    install = f"Install: {install_command('notebooks')}"
+    return f"notebooks need {' and '.join(missing)}. {install}" if missing else ""
 
-    All end with the report, which needs the audit; two classes also with the notebooks, which show one input.
-    """
-    TARGETS.setdefault(task, set()).add("train")
+
+@cache
+def notebooks_of(task: str) -> list[Path]:
+    """Return the notebooks of a task with two classes, which show one input. Without their extra, print a line."""
     study = study_of(task)
-    has_notebooks = study.task.objective.kind == "binary" and not study.task.partner
-    notebooks = [study.root.notebook(name) for name in NOTEBOOKS if has_notebooks]
-    return [study.root.report, *notebooks]
+    if study.task.objective.kind != "binary" or study.task.partner:
+        return []
+    if without_notebooks():
+        print(f"{task} ends with the report: {without_notebooks()}", file=sys.stderr)
+        return []
+    return [study.root.notebook(name) for name in NOTEBOOKS]
+
+
+def results_of(task: str, wildcards=None) -> list[Path]:
+    """Return the final results of a task: the report, which needs the audit, and the notebooks."""
+    TARGETS.setdefault(task, set()).add("train")
+    return [study_of(task).root.report, *notebooks_of(task)]
 
 
 def shown_by(wildcards) -> list[Path]:
@@ -88,11 +100,8 @@ def shown_by(wildcards) -> list[Path]:
 
     Missing packages are reported before the training, not after it.
     """
-    missing = [name for name in NOTEBOOK_MODULES if find_spec(name) is None]
-    if missing:
-        sys.exit(
-            f"error: notebooks need {' and '.join(missing)}. Install: {install_command('notebooks')}"
-        )
+    if without_notebooks():
+        sys.exit(f"error: {without_notebooks()}")
     return [getattr(study_at(wildcards).root, name) for name in NOTEBOOKS[wildcards.notebook]]
 
 

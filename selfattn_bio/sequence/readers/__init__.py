@@ -65,7 +65,7 @@ _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
 _OF_GENOME = (
     "Intervals need a genome: `score --bed FILE --genome FILE`, genome= in Python, or genome in "
-    "[data] of a run file"
+    "[data] of a run file. Elsewhere give their sequences, as `bedtools getfasta` writes them"
 )
 _FOREIGN = (  # start of the file, what it is, hint
     (rb"PK\x03\x04", "zip archive or Excel sheet", _SAVE_AS_CSV),

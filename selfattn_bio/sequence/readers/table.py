@@ -21,7 +21,7 @@ from selfattn_bio.compression import BlockReader, open_blocks, raise_sequence_er
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.policy import at
-from selfattn_bio.sequence.records import LOCATION, NUMBER_THEM, Fields, ReaderState, Record
+from selfattn_bio.sequence.records import LABEL, LOCATION, NUMBER_THEM, Fields, ReaderState, Record
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
@@ -235,7 +235,9 @@ class _RowParser:
         self._names, self._state = names, state
         fields = state.fields
         check_names(names, place)
-        for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
+        matched = (fields.pattern.groupindex or {LABEL}) if fields.pattern else ()
+        label = [fields.label] if fields.label and fields.label not in matched else []
+        for name in ["sequence", *fields.columns, *["id"] * bool(fields.header), *label]:
             if name != "id" or fields.needs_id:
                 self._check(name, place)
         if duplicates := [name for name, count in Counter(names).items() if count > 1]:
@@ -256,9 +258,10 @@ class _RowParser:
             raise RecordIdError(
                 "record without an id: empty cell",
                 place=at(state.name, line),
-                hint=f"Fill it, or {NUMBER_THEM}",
+                hint=state.policy.hint("Fill it", NUMBER_THEM),
             )
-        entry = state.row(name, values, line)
+        values |= state.matched(name or "", line, f"id {name!r}")
+        entry = state.row(values.pop("id", None) or name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()
 
@@ -272,7 +275,9 @@ class _RowParser:
         key = (
             'Set label = "{}" in [data]'
             if field == self._state.fields.label
-            else f'Rename the column, or set columns = {{{{ {field} = "{{}}" }}}} in [data]'
+            else self._state.policy.hint(
+                "Rename the column", f'set columns = {{{{ {field} = "{{}}" }}}}'
+            )
         )
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""

@@ -278,7 +278,8 @@ def test_bins_of_a_chromosome(trained, monkeypatch):
         (tss.TASKS / f"{name}.toml").write_text(tomli_w.dumps(values))
     monkeypatch.setattr(tss, "FOLDER", Path("bench"))
     found = tss.BinsTask().measure("tiny", Path(), 2)
-    assert found.baselines.keys() == {"gc", "kmer5_logistic"}
+    names = ("constant", "gc", "kmers", "trees")
+    assert list(found.baselines) == [f"bin_{name}" for name in names]
     assert np.mean(found.by_seed) == pytest.approx(found.model.value)
     assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
     variants = [f"bench/tiny/variants/{name}" for name in ("model1", "other0", "other1")]
@@ -300,7 +301,7 @@ def test_labels_per_residue(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
     monkeypatch.setattr(protein_ss3, "FOLDER", Path("bench"))
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
-    assert found.best == "logistic regression on neighbouring positions"
+    assert found.best == "logistic regression on the 15 positions around each"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue
     assert found.verdict == "yes, behind"
     assert found.range_of_seeds == "one training"

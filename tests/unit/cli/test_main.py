@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import re
 import subprocess
@@ -68,6 +69,11 @@ def of_system(code):
         (of_system(errno.ENOSPC), "letters.bin: cannot be written: No space .*. Free some space.*"),
         (of_system(errno.EACCES), "letters.bin: cannot be written: .* or change its permissions"),
         (of_system(errno.EROFS), "letters.bin: cannot be written: .* or change its permissions"),
+        (of_system(errno.EFBIG), r"letters.bin: cannot be written: File .* \(ulimit -f\), or .*"),
+        (of_system(errno.EMFILE), r"letters.bin: cannot be accessed: Too .* \(ulimit -n\)"),
+        (of_system(errno.ENOMEM), r"out of memory \(.*: 'letters.bin'\)\. .*"),
+        (MemoryError(), r"out of memory\. Close .*"),
+        (ImportError("a.so: failed to map segment from shared object"), r"out of memory \(a.*"),
         (of_system(errno.EIO), "letters.bin: cannot be accessed: Input/output error"),
         (of_system(errno.ESTALE), "letters.bin: cannot be accessed: Stale file handle"),
     ],
@@ -80,7 +86,13 @@ def test_known_error_is_one_line(fails_with, capsys, error, line):
 
 def test_internal_error_keeps_its_traceback(fails_with):
     of_system = OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a")
-    for error in (*of_system, RuntimeError("shape"), ValueError("bad"), AssertionError("ours")):
+    for error in (
+        *of_system,
+        RuntimeError("shape"),
+        ValueError("bad"),
+        AssertionError("ours"),
+        ImportError("b"),
+    ):
         fails_with(error)
         with pytest.raises(type(error)):
             cli.main(["try"])
@@ -189,12 +201,21 @@ def test_allow_module_is_an_option_where_networks_run():
     assert found == of_task | {"score", "scan", "variants"}
 
 
-def test_parser_imports_nothing_heavy():
-    heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
-    code = (
-        "import sys; from selfattn_bio.cli.main import build_parser; build_parser(); "
-        f"print(sorted({heavy} & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (
+            "from selfattn_bio.cli.main import build_parser; build_parser()",
+            "torch pandas sklearn scipy matplotlib numba pyarrow Bio",
+        ),
+        (
+            "import selfattn_bio; selfattn_bio.load",
+            "sklearn scipy.sparse scipy.special scipy.stats matplotlib numba Bio.motifs igraph",
+        ),
+    ],
+)
+def test_start_imports_nothing_heavy(code, heavy):
+    code = f"import sys; {code}; print(sorted({set(heavy.split())} & sys.modules.keys()))"
     assert python("-c", code).strip() == "[]"
 
 
@@ -207,3 +228,15 @@ def test_closed_pipe_gives_no_traceback():
     pipe = f'"{sys.executable}" -c "{code}" | head -n 1'
     result = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("line\n", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", ">&- <&- 2>&-"])
+def test_closed_streams_are_ignored(here, closed):
+    line = f'"{sys.executable}" -m selfattn_bio schema --output a.json {closed}'
+    subprocess.run(line, shell=True, check=True)
+    assert json.loads((here / "a.json").read_text())["title"] == "RunFile"
+
+
+def test_closed_pipe_of_completion_gives_no_traceback():
+    pipe = f'"{sys.executable}" -m selfattn_bio --print-completion bash | true'
+    assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stderr == b""

@@ -206,7 +206,8 @@ POSITIVES / negatives = 'both.bed'
     => both.bed:2: window chr1:810-850(+) is both a positive and a negative. Remove it here or in
     p.bed:3
 POSITIVES / negatives = { kind = 'neighbours', exclude = 'all.bed' }
-    => g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less
+    => g.fa: found only 0 of 40 neighbouring windows for the negatives. Positives and
+    excluded intervals cover 100% of a chromosome on average. Use fewer or shorter ones, or
 INTERVALS / tracks.a = { kind = 'number', path = 't.bw', bin = 7 } / [objective] /
     kind = 'regression' / columns = ['a_0']
     => t.bw: windows of 40 bp cannot be divided into bins of 7 bp. Use

@@ -5,13 +5,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.points import Bins, chance, check_judged, measure_bins, points_of
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.study.baselines import bin_predictions
 from selfattn_bio.study.evaluated import EvaluationRecords, blocks_of
 
 BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\t0\t+\n"
@@ -123,45 +120,3 @@ def test_points_of_one_block_have_no_interval():
     for starts in ([0], [0, 90]):
         with pytest.raises(CorpusError, match=message):
             units_of(*starts)
-
-
-def planted():
-    """Return by split: records with one word each, their table, and the BED lines of the words."""
-    rng, letters, points, beds = np.random.default_rng(0), {}, {}, {}
-    for split, number in {"train": 30, "valid": 10, "test": 10}.items():
-        rows, table = [], []
-        for start in range(0, number * 1000, 1000):
-            row = rng.choice(np.frombuffer(b"ACGT", np.uint8), 1000)
-            at = int(rng.integers(5)) * 200 + 90
-            row[at : at + 20] = np.frombuffer(b"GATTACAGATTACAGATTAC", np.uint8)
-            rows.append(row)
-            table.append(f"{split}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
-        letters[split], beds[split] = rows, "".join(table)
-        frame = {"id": range(number), "chrom": split, "start": np.arange(number) * 1000}
-        points[split] = pd.DataFrame(frame | {"length": 1000, "strand": "+"})
-    return letters, points, beds
-
-
-def test_bases_around_a_bin_predict_planted_word(tmp_path):
-    letters, tables, bed = planted()
-    (tmp_path / "p.bed").write_text("".join(bed.values()))
-    points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
-    found = bin_predictions(DNA, letters, points, 200)
-    labels = Bins.of(points["test"], 200).labels
-    assert labels.sum() == 10
-    assert average_precision_score(labels, found["kmer5_logistic"]["test"]) > 0.8
-    assert average_precision_score(labels, found["gc"]["test"]) < 0.6
-
-
-def test_penalties_do_not_depend_on_test_labels(tmp_path):
-    letters, tables, bed = planted()
-    found = []
-    for first in (100, 500, 900):  # one bin of each record
-        starts = range(first, 10_000, 1000)
-        of_test = "".join(f"test\t{at}\t{at + 1}\t.\t0\t+\n" for at in starts)
-        (tmp_path / "p.bed").write_text(bed["train"] + bed["valid"] + of_test)
-        points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
-        found.append(bin_predictions(DNA, letters, points, 200))
-    for name, by_split in found[0].items():
-        for split, p in by_split.items():
-            assert all(np.array_equal(p, other[name][split]) for other in found)

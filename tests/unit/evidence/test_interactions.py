@@ -12,8 +12,8 @@ from planted_motifs import plant
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
     _free_starts,
+    additive_scores,
     epistasis,
-    expected_epistasis,
     mean_of_strands,
     put,
     site_pairs,
@@ -23,6 +23,7 @@ from selfattn_bio.evidence.interactions import attention_between, evaluate_inter
 from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
+SIX = WORDS | {"epsilon": b"GATTACAC", "zeta": b"CAGGTGAA"}
 A, B = WORDS["alpha"], WORDS["beta"]
 
 
@@ -34,15 +35,15 @@ def table_of(text):
     return pd.read_csv(StringIO(text), sep=r"\s+")
 
 
-def planted(num=160, chance=1.0):
-    return plant(WORDS, num, 160, chance=chance)
+def planted(num=160, chance=1.0, words=WORDS):
+    return plant(words, num, 160, chance=chance)
 
 
-def model(answer):
+def model(answer, words=WORDS):
     """Return a model whose log-odds depend on the counts of each word, (n, 4)."""
     return lambda sequences: answer(
         np.array(
-            [[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float
+            [[bytes(row).count(word) for word in words.values()] for row in sequences], dtype=float
         )
     )
 
@@ -51,11 +52,14 @@ BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
 EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2] + has[:, 3])
 SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
-WEIGHTS = np.array([2.0, 1.5, 1.5, 1.0])
-RISING = model(lambda has: np.logaddexp(0, has @ WEIGHTS - WEIGHTS.sum() / 2))
-PAIR = model(
-    lambda has: np.logaddexp(0, has @ WEIGHTS + 1.5 * has[:, 0] * has[:, 1] - WEIGHTS.sum() / 2)
-)
+WEIGHTS = np.array([2.5, 2.0, 1.5, 1.5, 1.0, 1.0])
+CURVES = {
+    "saturating": lambda x: 4 * np.tanh(x / 4),
+    "rising": lambda x: np.logaddexp(0, x - 4),
+    "steep": lambda x: np.logaddexp(0, 2 * (x - 5)),
+    "bend": lambda x: np.maximum(0, x - 5),
+    "threshold": lambda x: 4.0 * (x > 5),
+}
 
 
 def test_adjacent_pairs_are_oriented_by_first_motif():
@@ -106,8 +110,8 @@ def no_attention(pairs):
     return np.zeros(len(pairs))
 
 
-def weigh(log_odds, attention=no_attention, chance=1.0):
-    letters, sites = planted(chance=chance)
+def weigh(log_odds, attention=no_attention, chance=1.0, words=WORDS):
+    letters, sites = planted(chance=chance, words=words)
     return evaluate_interactions(sites, letters, log_odds, attention).set_index(
         ["name_a", "name_b"]
     )
@@ -119,7 +123,7 @@ def test_only_interacting_pair_is_supported():
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
     pair = table.loc[("alpha", "beta")]
     assert 1.8 < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < 2.1
-    assert pair["specific"] > 1.8
+    assert 0.5 < pair["specific"] < 1.5  # the curve takes a part of it
     assert 50 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
     assert table["spacing_q"].min() > 0.05
     assert (table["verdict"] != "redundant").all()
@@ -141,36 +145,35 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["verdict"] == "inconclusive").all()
 
 
-def test_two_strong_motifs_on_a_rising_curve_are_no_interaction():
-    table = weigh(RISING, chance=0.7)
-    assert table.loc[("alpha", "beta"), "epistasis"] > 0.4  # the strongest two have most
-    assert (table["specific"].abs() < 0.1).all()
-    assert (table["verdict"] != "supported").all()
-    table = weigh(PAIR, chance=0.7)
-    assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
+@pytest.mark.parametrize("name", CURVES)
+def test_no_curve_over_the_sum_gives_interactions(name):
+    table = weigh(model(lambda has: CURVES[name](has @ WEIGHTS), SIX), chance=0.7, words=SIX)
+    assert table["epistasis"].abs().max() > 0.3
+    assert (table["verdict"] == "inconclusive").all()
 
 
-def test_expected_epistasis_is_proportional_to_both_effects():
-    """The factor comes from third motifs, but not from those of the same pair."""
-    squares = table_of("""
-        kind      name_a name_b both only_b only_a neither epistasis
-        epistasis a      b      0    2      1      0       9
-        third     a      c      0    3      1      0       1.5
-        third     c      b      0    2      3      0       3
-        third     b      a      0    1      2      0       50
-        matched   a      b      0    2      1      0       70
-    """)
-    pairs = pd.DataFrame({"name_a": ["a"], "name_b": ["b"]})
-    np.testing.assert_allclose(expected_epistasis(pairs, squares), [0.5 * 1 * 2])
-    assert np.isnan(expected_epistasis(pairs, squares[squares["kind"] != "third"])).all()
-    assert np.isnan(expected_epistasis(pairs, squares.drop([1, 2]))).all()
+def test_planted_pair_on_a_rising_curve_is_supported():
+    def score(has):
+        return CURVES["rising"](has @ WEIGHTS + 2 * has[:, 2] * has[:, 3])
+
+    table = weigh(model(score, SIX), chance=0.7, words=SIX)
+    assert table.index[table["verdict"] == "supported"].tolist() == [("delta", "gamma")]
 
 
-def test_motif_without_third_motif_or_space_has_no_match():
-    letters, sites = planted(num=40)
-    two = sites[sites["name"].isin(["alpha", "beta"])]
-    found = epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))
-    assert found["expected"].isna().all()
+def test_additive_scores_fit_a_monotone_curve_over_a_sum():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 2, (2000, 6)).astype(float)
+    for curve in CURVES.values():
+        truth = curve(counts @ WEIGHTS)
+        fitted = additive_scores(counts, truth + rng.normal(0, 0.1, 2000))
+        assert np.sqrt(np.mean((fitted - truth) ** 2)) < 0.1 * np.ptp(truth)
+    pair = counts[:, 0] * counts[:, 1] + counts[:, 2] * counts[:, 3]
+    assert additive_scores(counts, pair).std() < 0.95 * pair.std()  # not a curve over a sum
+    assert additive_scores(counts[:0], pair[:0]).shape == (0,)
+    np.testing.assert_allclose(additive_scores(np.zeros((3, 2)), np.array([1.0, 2.0, 3.0])), 2.0)
+
+
+def test_motif_without_space_has_no_match():
     letters, sites = [ascii_of(A + B)], sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
     found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
     assert found["epistasis"].tolist() == [2.0]
@@ -189,30 +192,11 @@ def test_random_positions_keep_distance_and_avoid_sites():
     assert _free_starts((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
 
 
-def test_replacement_motif_keeps_strand_and_is_new_to_record():
-    words = {"alpha": A, "beta": B, "gamma": b"CCATGTTGGGG", "delta": WORDS["delta"]}
-    filler = b"TTTTTTTTTTTTTTTTTTTT"
-    texts = [filler + A + filler + B + filler + WORDS["delta"], filler + words["gamma"] + filler]
-    found = [
-        (name, record, text.index(word), text.index(word) + len(word), "+")
-        for record, text in enumerate(texts)
-        for name, word in words.items()
-        if word in text
-    ]
-    sites, seen = sites_of(*found), []
-    pairs = site_pairs(sites)
-    pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
-    letters = [ascii_of(text) for text in texts]
-
-    def scores(rows):
-        seen.extend(map(bytes, rows))
-        return np.zeros(len(rows))
-
-    epistasis(pair, sites, letters, scores, np.random.default_rng(0), draws=8)
-    assert texts[0] in seen
-    places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
-    assert places == {48, 28 - 11}  # from the start of beta, or up to the end of alpha
-    assert max(row.count(WORDS["delta"]) for row in seen) == 1  # the record already contains delta
+def test_two_motifs_cannot_be_told_from_a_curve():
+    letters, sites = planted(num=60)
+    two = sites[sites["name"].isin(["alpha", "beta"])]
+    table = evaluate_interactions(two, letters, BOTH, no_attention)
+    assert table["lacks"].tolist() == ["too few pairs of motifs to compare with"]
 
 
 def test_sites_are_taken_out_by_span():
@@ -235,12 +219,12 @@ def test_the_verdict_needs_both_comparisons():
     assert [verdict(row, 0.1, 0.05) for row in rows] == table["verdict"].tolist()
     assert [interactions.shortfall(row, 0.1, 0.05) for row in rows] == [
         "",
-        "epistasis, or that beyond pairs with a third motif, smaller than 0.1",
+        "epistasis, or that beyond the curve, smaller than 0.1",
         "the two comparisons have opposite signs",
         "",
         "not significant over all pairs",
-        "no difference from pairs with a third motif shown",
-        "too few pairs with a third motif to compare with",
+        "no difference from a curve over all motifs shown",
+        "too few pairs of motifs to compare with",
     ]
 
 

@@ -44,7 +44,7 @@ SECTIONS = {
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
 def network(request):
     torch.manual_seed(0)
-    return Network(build_members(request.param, 1, "sequence"), V)
+    return Network(build_members(request.param, 1, config.BinaryObjective()), V)
 
 
 def tokens_of(*lengths):
@@ -79,7 +79,7 @@ def test_padding_changes_no_score(network):
 @pytest.mark.parametrize("name", SECTIONS)
 def test_token_order_matters_with_positions(name):
     torch.manual_seed(0)
-    network = Network(build_members(SECTIONS[name], 1, "sequence"), V).eval()
+    network = Network(build_members(SECTIONS[name], 1, config.BinaryObjective()), V).eval()
     tokens = tokens_of(30)
     change = float((score(network, tokens.flip(1)) - score(network, tokens)).detach().abs())
     assert (change > 1e-5) == (name != "no stem, no position, one part")
@@ -141,7 +141,7 @@ OF_PLACES = {
 @pytest.mark.parametrize("section", OF_PLACES.values(), ids=OF_PLACES.keys())
 def test_outputs_per_position_ignore_padding(section):
     torch.manual_seed(0)
-    network = Network(build_members(section, 2, "position"), V).eval()
+    network = Network(build_members(section, 2, config.BinsObjective(points="p.bed")), V).eval()
     tokens = tokens_of(30, 17, 9)
     outputs = network(tokens)
     assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four per position

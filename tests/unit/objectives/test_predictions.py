@@ -93,11 +93,15 @@ def test_words_for_missing_numbers():
 @pytest.mark.parametrize(
     ("objective", "values", "message"),
     [
-        (CLASSES, {"c": ["a", "z"]}, r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)"),
-        (LABELS, {"x": ["1", "2"], "y": ["0", "0"]}, "'2' in column 'x'; use 0 or 1 or leave it"),
-        (NUMBERS, {"x": ["1.5", "many"]}, "invalid value 'many' in column 'x'; use a finite"),
+        (CLASSES, {"c": ["a", "z"]}, r"unknown class 'z' in column 'c' of record 'r1' \(known"),
+        (
+            LABELS,
+            {"x": ["1", "2"], "y": ["0", "0"]},
+            "'2' in column 'x' of record 'r1'; use 0 or 1",
+        ),
+        (NUMBERS, {"x": ["1.5", "many"]}, "'many' in column 'x' of record 'r1'; use a finite"),
         (NUMBERS, {"x": ["1.5", "-inf"]}, "invalid value '-inf' in column 'x'"),
-        (COUNTS, {"x": ["1", "-1"]}, "invalid value '-1' in column 'x'; use a count of 0 or more"),
+        (COUNTS, {"x": ["1", "-1"]}, "'-1' in column 'x' of record 'r1'; use a count of 0 or"),
         (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "'2' in column 'x'"),
         (LETTERS, {"s": ["HEQ"]}, "'Q' in column 's' of record 'r0'; the labels are H, E and -"),
         (LETTERS, {"s": ["HEH", "H"]}, "record 'r1' has 2 positions, but labels for 1"),

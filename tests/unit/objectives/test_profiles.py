@@ -195,10 +195,15 @@ def test_truth_of_shape():
     assert concentrated == pytest.approx(np.log((10 * 90 + 1) / (100 * 99 / 100 + 1)))
 
 
-def test_tracks_without_counts():
+def test_tracks_without_counts(caplog):
     objective = objective_of(section({"a": ("a.bw",)}, width=2, bias={"a": ("b.bw",)}))
-    targets = np.ones((1, 2, 1, 1, 4), np.float32)
+    targets = np.ones((3, 2, 1, 1, 4), np.float32)
     objective.check_split(targets, "train", "", "")
+    assert not caplog.messages
+    targets[0] = 0
+    objective.check_split(targets, "train", "", "")
+    message = "b.bw: no value, and so no bias, in 1 record of the training split"
+    assert caplog.messages == [message]
     targets[:, 1] = 0
     with pytest.raises(CorpusError, match=r"b.bw: the track has no count in the records"):
         objective.check_split(targets, "train", "", "")

@@ -57,7 +57,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
-        ("interactions", "inconclusive (too few pairs with a third motif to compare with: 1)."),
+        ("interactions", "inconclusive (too few pairs of motifs to compare with: 1)."),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -232,7 +232,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "too few pairs with a third motif to compare with"
+    lacks = "too few pairs of motifs to compare with"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},

@@ -6,6 +6,7 @@ import pytest
 from small_results import TASK, make_results, table_of
 
 from selfattn_bio import Study
+from selfattn_bio.baselines import BASELINES
 from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.objectives import objective_of
@@ -169,6 +170,9 @@ def test_supported_motifs_are_named_once_by_their_match():
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
     assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
     assert words.motif_sentence(words.both_inputs(table, table)).startswith("6 of 8 motifs are")
+    every = ["liver", "brain", "heart"]
+    assert words.supported(numbers[:1], every) == "for liver Dref; none for brain, heart"
+    assert words.supported(numbers[:1], list("abcdef")).endswith("; none for 6 other outputs")
     assert words.both_inputs(None, None) is None
     assert words.motif_sentence(numbers).endswith(": for liver Dref, GTGACC; for heart Dref.")
 
@@ -206,7 +210,7 @@ def test_false_positive_rate_of_permuted_motifs():
 def test_classifiers_and_databases_have_readable_names():
     names = ("exact_positions", "partner_gc", "cnn", "cnn+stack", "mine", "partner_alone")
     assert [words.classifier_name(name) for name in names] == [
-        *("logistic regression on exact positions", "GC content of the second input"),
+        *(BASELINES["exact_positions"].title, "GC content of the second input"),
         *("CNN", "CNN, stacked with the same simple models", "mine", "partner_alone"),
     ]
     assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"

@@ -150,7 +150,7 @@ def test_load_gives_a_scorer(folder):
     fitted = model.baseline.calibration
     assert model.log_odds(letters) == pytest.approx(logits * fitted.slope + fitted.intercept)
     assert model.calibration.probabilities(logits) == pytest.approx(expit(model.log_odds(letters)))
-    assert repr(model) == "BaselineScorer: logistic regression on exact positions"
+    assert repr(model) == f"BaselineScorer: {BASELINES['exact_positions'].title}"
     assert len({model, selfattn_bio.load(folder)}) == 2  # compared by identity
 
 
@@ -171,7 +171,7 @@ def test_score_sequences_with_a_baseline(folder):
 
 
 def test_network_functions_refuse_a_baseline(folder):
-    name = r"this is a baseline \(logistic regression on exact positions\) without a network"
+    name = r"this is a baseline \(logistic regression on 1-mers at exact .*\) without a network"
     for ask in (
         *(partial(each, folder, WITH_AND_WITHOUT) for each in (explain, embed, read_attention)),
         *(partial(load_dna_model, folder), partial(selfattn_bio.load, [folder, folder])),

@@ -66,6 +66,13 @@ def test_scan_stops_before_the_disk_is_full(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_scan_stops_before_a_limit_of_file_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(bigwig.resource, "getrlimit", lambda _: (1000, 1000))
+    with pytest.raises(OSError, match=r"File too large: .*scan\.bw"):
+        write_track(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_truncated_bigwig_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(bigwig, "BIGWIG_END", b"\0\0\0\0")
     with pytest.raises(OSError, match=r"No space left on device: .*scan\.bw"):

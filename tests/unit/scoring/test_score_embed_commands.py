@@ -1,6 +1,8 @@
 """Test the commands score and embed, and vectors of sequences."""
 
 import gzip
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -79,6 +81,10 @@ def test_other_output_formats_are_refused(model, here, command, name, endings, c
         "contacts --model promoter --fasta genome.fa --contacts in.contacts.tsv --output in",
         "scan --model promoter --genome genome.fa --region in.genome.peaks.bed --output in",
         "variants --model promoter --genome genome.fa --vcf in.annotated.vcf.gz --output in",
+        "variants --model promoter --genome in.effects.tsv --region chr1:100-101 --output in",
+        "coverage --genome in.bw --fragments sites.bed --output in",
+        "annotate sites.bed --genes in.tsv --output in.tsv",
+        "browse sites.bed in.xml --genome genome.fa --output in.xml",
     ],
 )
 def test_output_that_is_an_input_is_refused(here, command, capsys):
@@ -86,12 +92,55 @@ def test_output_that_is_an_input_is_refused(here, command, capsys):
     text = f"{HEADER}chr1\t61\t.\t{CHROMOSOMES['chr1'][60]}\tN\t.\t.\t.\n"
     if path.endswith("bed"):
         text = "chr1\t0\t700\n"
-    (here / "genome.fa").write_text(f">chr1\n{CHROMOSOMES['chr1'] * 6}\n")
+    (here / "genome.fa").write_text(fasta := f">chr1\n{CHROMOSOMES['chr1'] * 6}\n")
+    text = fasta if f"--genome {path}" in command else text
     (here / path).write_bytes(gzip.compress(text.encode()) if ".gz" in path else text.encode())
     before = (here / path).read_bytes()
     assert exit_code(command) == 1
     assert f"error: {path}: the output would replace this input" in capsys.readouterr().err
     assert (here / path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("score --model promoter --fasta genome.fa", "out.tsv"),
+        ("embed --model promoter --fasta genome.fa", "out.parquet"),
+        ("scan --model promoter --genome genome.fa", "out.genome.minus.bw"),
+        ("scan --model promoter --genome genome.fa", "out.genome.summits.bed"),
+        ("variants --model promoter --genome genome.fa --region chr1:300-301", "out.effects.tsv"),
+        (
+            "variants --model promoter --genome genome.fa --region chr1:300-301",
+            "out.saturation.svg",
+        ),
+        ("coverage --genome genome.fa --fragments sites.bed", "out.bw"),
+        ("contacts --model promoter --fasta genome.fa", "out.contacts.tsv"),
+        ("hits --motifs jaspar:insects --fasta genome.fa", "out.bed"),
+        ("annotate sites.bed --genes sites.bed", "out.tsv"),
+        ("browse sites.bed --genome genome.fa", "out.xml"),
+        ("schema", "out.json"),
+    ],
+)
+def test_only_regular_files_are_replaced(here, command, output, capsys):
+    (here / "genome.fa").write_text(f">chr1\n{CHROMOSOMES['chr1'] * 6}\n")
+    name = "out" if command.startswith(("scan", "variants", "coverage", "contacts")) else output
+    for make, message in ((Path.mkdir, "an existing folder"), (os.mkfifo, "not a regular file")):
+        make(here / output)
+        assert exit_code(f"{command} --output {name}") == 1
+        err = capsys.readouterr().err
+        assert err.endswith(f"error: {output}: the output is {message}. Choose another output\n")
+        os.rename(here / output, here / "kept")
+        found = {path.name for path in here.iterdir()}
+        assert found - {"genome.fa.fai"} == {"genome.fa", "sites.bed", "kept"}
+        os.rename(here / "kept", here.parent / f"{here.name}-{make.__name__}")
+
+
+@pytest.mark.parametrize("output", ["", ".", "..", "a/", "a/.."])
+def test_output_without_a_name_is_refused(output, capsys):
+    with pytest.raises(SystemExit) as ended:
+        exit_code("schema --output", output)
+    assert ended.value.code == 2
+    assert f"--output: {output!r} does not end with a file name\n" in capsys.readouterr().err
 
 
 def test_score_command_reports_unlike_sequences(here, capsys):
@@ -165,6 +214,26 @@ def test_intervals_without_genome_error(model, here, capsys, text, command, outp
     (line,) = capsys.readouterr().err.splitlines()
     assert "sites.txt: unsupported file type: BED or GFF intervals" in line
     assert "Intervals need a genome: `score --bed FILE --genome FILE`" in line
+
+
+PROTEIN = ">p\nMKVLAAGIVGLLLAQPSFE\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score --output x.tsv --model {}",
+        "embed --output x.npz --model {}",
+        "hits --output x.tsv --motifs jaspar:insects",
+    ],
+)
+@pytest.mark.parametrize("text", [">a\nAC-GT\n", PROTEIN, "name,seq\na,ACGT\n", ">\nACGT\n"])
+def test_hints_need_no_run_file(model, here, capsys, text, command):
+    (here / "a.txt").write_text(text)
+    assert exit_code(f"{command.format(model)} --fasta a.txt") == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert "error: a.txt:" in line
+    assert "[data]" not in line
 
 
 @pytest.mark.parametrize(

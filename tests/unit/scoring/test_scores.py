@@ -123,6 +123,7 @@ def test_intervals_of_bed_files_and_tables(genome, tmp_path):
     wrong = table.assign(end=[30, 5]).set_index(pd.Index([7, 8]))
     for intervals, message in (
         (wrong, "table of intervals, row 8: invalid interval with start 10, end 5 and strand '-'"),
+        (table.assign(start=[0, 10.7]), "row 1: invalid interval with start 10.7, end 40 and"),
         (TABLE, "no column 'start'; intervals need chrom, start and end"),
         (["ACGT"], "with a genome, pass a BED file or a table of intervals, not a list"),
     ):

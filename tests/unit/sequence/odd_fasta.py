@@ -42,9 +42,8 @@ TABLE = r"""
 >a\nAC--GT\n => 2: invalid character '-' and 1 more in record 'a' (expected IUPAC DNA codes). Remove
     the alignment gaps, or set gaps = "remove" in [data]
 >a\nACGT..\n => 2: invalid character '.' and 1 more <...>. Remove the alignment gaps, <...>
->p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein, which
-    models of DNA cannot read. <...>alphabet = "protein" in [data], or in [partner] for a second
-    input
+>p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein:
+    choose a model, or motifs, of protein, or set alphabet = "protein" in [partner] or in [data]
 >a\nACGT*\n => 2: invalid character '*' in record 'a' (expected IUPAC DNA codes). Remove the stop
     signs; only one at the end of a protein is removed automatically
 [numbered]
@@ -101,7 +100,7 @@ TABLE = r"""
     Remove the stop signs; only one at the end of a protein is removed automatically
 >p\nMKVL**\n => 2: invalid character '*' and 1 more in record <...>. Remove the stop signs; <...>
 >b\n*\n => 1: record 'b' has no sequence. <...>
->p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps, <...>
+>p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps
 [hard protein]
 >p\nmkVLz\n == ('XXVLX', {'lower case': 1, 'ambiguous residues (B, Z, J, X)': 1})
 """

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from odd import A, Odd, annotations, cases, kinds, labelled, numbered, read
+from odd_fasta import POSITIONS
 
 from selfattn_bio.sequence.records import Fields
 
@@ -62,6 +63,13 @@ id,sequence,labels\na,AC,1\n => 1: no column 'label' in the table (columns: 'id'
     'labels'). Did you mean 'labels'? Set label = "labels" in [data]
 [kinds]
 id,sequence,kind\na,AC,tss\nb,GT,exon\n == {'a': {'label': 1}, 'b': {'label': 0}}
+[positions]
+id,sequence\nc:2-6(-) 7C,ACGT\n == {'c:2-6(-) 7C': {'chrom': 'c', 'start': 2, 'end': 6, 'strand':
+    '-', 'temperature': '7'}}
+id,sequence\na,ACGT\n => 2: id 'a' does not match '<...>'. Change header in [data], or the record
+sequence\nACGT\n => 1: no column 'id' in the table (columns: 'sequence'). <...>
+[label of class]
+id,sequence\na class:x,AC\nb class:y,GT\n == {'a class:x': {'label': 1}, 'b class:y': {'label': 0}}
 [columns]
 name,seq\na,ACGT\n == {'a': 'ACGT'}
 [chromosome]
@@ -84,6 +92,11 @@ SECTIONS = {
     "annotations": (annotations, "odd.csv"),
     "labelled": (labelled, "odd.csv"),
     "kinds": (kinds, "odd.csv"),
+    "positions": (partial(annotations, fields=Fields(header=POSITIONS)), "odd.csv"),
+    "label of class": (
+        partial(annotations, fields=Fields("label", ("x",), r"class:(\w+)")),
+        "odd.csv",
+    ),
     "columns": (partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})), "odd.csv"),
     "chromosome": (partial(read, fields=Fields(columns={"chrom": "chromosome"})), "odd.csv"),
     "tsv": (read, "odd.tsv"),

@@ -133,7 +133,7 @@ def test_too_few_are_refused_or_counted(genome, positives):
     with pytest.raises(IntervalError, match=message):
         matched(positives, genome, Wanted(9), None, 0.0, Counter())
     counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
-    message = r"found only 36 of 47 neighbouring windows .*, raise steps \(3\) or may_lack \(0\.01"
+    message = r"found only 36 of 47 neighbouring windows .* Positives and excluded intervals cover"
     with pytest.raises(IntervalError, match=message):
         neighbours(positives, genome, Wanted(1), exclude, 0, 3, counts)
     assert len(neighbours(positives, genome, Wanted(1, may_lack=0.3), exclude, 0, 3, counts)) == 36
@@ -151,7 +151,7 @@ def test_shuffled_records():
     poor = [*records, Record("a", np.full(50, ord("A"), np.uint8))]
     assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
     assert counts == {"negatives not found (of 21 shuffled sequences)": 1}
-    message = r"found only 20 of 21 shuffled .* Lower k \(2\) or per_positive \(1\), or raise"
+    message = r"found only 20 of 21 shuffled .* Change k \(2\), may_lack \(0\.01\) or per"
     with pytest.raises(IntervalError, match=message):
         list(shuffled(poor, 2, Wanted(1), counts))
 

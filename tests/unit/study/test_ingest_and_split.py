@@ -63,6 +63,14 @@ def test_ingest_error_is_one_line_and_writes_nothing(two_classes, capsys):
         assert sorted(path.name for path in two_classes.iterdir()) == ["n.fa", "p.fa", "run.toml"]
 
 
+def test_data_that_a_step_would_replace_are_refused(two_classes, capsys):
+    (two_classes / "p.fa").rename("split.tsv")
+    text = (two_classes / "run.toml").read_text()
+    (two_classes / "run.toml").write_text(text.replace("p.fa", "split.tsv"))
+    assert exit_code("ingest .") == 1
+    assert "error: split.tsv: the output would replace this input" in capsys.readouterr().err
+
+
 def test_unknown_column_of_the_objective_is_refused(here):
     rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
     (here / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
@@ -117,6 +125,10 @@ def test_split_error_names_run_file_or_corpus(study, two_classes):
     column.ingest()
     with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the targets"):
         column.split()
+    rewrite(two_classes / "run.toml", ('kind = "column"', of_chromosomes.replace("c3", "c9")))
+    chromosome = sb.Study(".")
+    with pytest.raises(CorpusError, match=r"run\.toml:\d+: \[split\] test: no records on c9"):
+        chromosome.split()
     sb.ingest_files(["p.fa"], "corpus", "dna", labels=[1])
     with pytest.raises(CorpusError, match="corpus: all 30 records have label 1"):
         study.split()

@@ -245,6 +245,8 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     ((_, _, sequences, hit_p),) = seen
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
+    assert "one and two of positive: epistasis" in caplog.text
+    assert ", no q value, 10 records, preferred distance" in caplog.text
     assert ": inconclusive (no difference from random positions shown; too few pair" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
@@ -261,9 +263,9 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     assert study.find_interactions(write_motifs("none.meme")).table.empty
-    assert "one motif, so no pairs" not in caplog.messages
+    assert "one motif" not in caplog.text
     assert study.find_interactions(write_motifs("one.meme", one="ACGT")).table.empty
-    assert "one motif, so no pairs" in caplog.messages
+    assert "positive: one motif, so no pairs" in caplog.messages
     assert study.interactions.table.empty
 
 

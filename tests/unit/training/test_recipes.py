@@ -8,7 +8,13 @@ import pytest
 
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines.base import Setup, sample_rows
-from selfattn_bio.config import LabelsObjective, RegressionObjective, RunFile, run_file_of
+from selfattn_bio.config import (
+    BinsObjective,
+    LabelsObjective,
+    RegressionObjective,
+    RunFile,
+    run_file_of,
+)
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -57,6 +63,9 @@ def run_of(recipe):
     names = ("tokens", "model", "training", "transfer")
     sections = {name: getattr(recipe, name) for name in names if getattr(recipe, name)}
     base = {"data": run_file_of(DATA, "run.toml").data, "stack": {"parts": recipe.parts}}
+    if recipe.name == "bins":
+        base |= {"data": {"sequences": "r.fa"}, "objective": BinsObjective(points="p.bed")}
+        base |= {"variants": {name: {"model": keys} for name, keys in recipe.variants.items()}}
     if recipe.name == "neighbours":
         base |= {"data": {"sequences": "r.fa", "targets": "t.tsv"}, "objective": LABELS}
     return RunFile.model_validate(base | sections)
@@ -130,6 +139,7 @@ def test_one_short_record_rules_out_positions(monkeypatch):
         recipes.both_strands(5000, 101, parent="motifs"),
         recipes.one_strand(5000, 300),
         recipes.neighbours(5000, 300, recipes.NEIGHBOURS),
+        recipes.bins(500, 32_000, recipes.AROUND),
     ],
 )
 def test_every_recipe_is_a_run_file(recipe):

@@ -79,7 +79,7 @@ def test_batch_moves_all_targets():
 class Rows:
     """An objective that predicts the number of each record, two records per batch."""
 
-    outputs_per = "sequence"
+    section = config.BinaryObjective()
 
     def __init__(self, signals, stop_in=None):
         self.signals, self.stop_in, self.batches = signals, stop_in, 0

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyBigWig
 import pytest
 from commands import exit_code
 from init_files import TASK, both, ingested, made, place, table, write
 
+from selfattn_bio import Study
 from selfattn_bio.wizard import propose
 
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
@@ -139,7 +141,10 @@ def test_ids_of_another_column(here, capsys):
     assert ingested()[0]["id"].tolist()[:2] == ["mpra_0", "mpra_1"]
     capsys.readouterr()
     why = "no column has a unique word in each row"
-    for columns, reason in (({"a": word, "b": word}, "a and b could be ids"), ({}, why)):
+    repeated = {"a": lambda i, _: f"mpra_{i % 119}"}
+    twice = "column 'a' has 'mpra_0' in all_1 and all_120"
+    both = {"a": word, "b": word}
+    for columns, reason in ((both, "a and b could be ids"), ({}, why), (repeated, twice)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
         line = f"init: ids of tables are file name and row, because {reason}; "
         assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
@@ -159,9 +164,51 @@ def test_repeated_and_missing_ids_are_numbered(here, capsys):
         each = (f">{header.format(i)}\n{row}\n" for i, row in enumerate(rows))
         Path(name).write_text("".join(each))
     assert made(options).data.ids == "numbered"
-    message = 'ids are repeated or missing, so the records are numbered: ids = "numbered"'
+    message = "a.fa:3: record id 'DNA' is used twice (first in a.fa:1), so the records are numbered"
     assert f"init: {message}" in capsys.readouterr().out
     assert len(ingested()[0]) == 240
+
+
+def locus(i, width=40):
+    return f"chr{i % 5}:{i * 50}-{i * 50 + width}({'+-'[i % 2]})"
+
+
+def with_loci(kind, loci):
+    """Write records of two classes with coordinates as ids; return the options."""
+    if kind == "table":
+        return table(id=loci, label=label)
+    paths = ["a.fa", "bb.fa"] if kind == "files" else ["a.fa"]
+    for path in paths:
+        rows = Path(write(path)).read_text().splitlines()[1::2]
+        ends = ["", ""] if kind == "files" else ["|x", "|y"]
+        names = [f"{path}::{loci(i, '')}{ends[i // 5 % 2]}" for i in range(len(rows))]
+        both = zip(names, rows, strict=True)
+        Path(path).write_text("".join(f">{name}\n{row}\n" for name, row in both))
+    return "--positives a.fa --negatives bb.fa" if kind == "files" else "--sequences a.fa"
+
+
+@pytest.mark.parametrize("kind", ["table", "files", "labels in headers"])
+def test_coordinates_of_ids_are_read(here, capsys, kind):
+    run = made(with_loci(kind, lambda i, _: locus(i)))
+    assert run.split.kind == "chromosome"
+    assert "init: coordinates: from ids such as" in capsys.readouterr().out
+    records = ingested()[0]
+    assert records["start"].tolist()[:2] == [0, 50]
+    assert records["strand"].tolist()[:2] == ["+", "-"]
+    assert records["label"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (lambda i, _: locus(i, 39), "the sequence of 'chr0:0-39(+)' has 40 bp, not end - start; "),
+        (lambda i, _: locus(i) if i else "a", "'a' has none; give chrom, start and end, "),
+    ],
+)
+def test_coordinates_that_are_not_read(here, capsys, name, why):
+    assert made(table(id=name, label=label)).split.kind == "random"
+    line = f"init: coordinates in the ids are not read, because {why}"
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["shuffled", "matched", "neighbours"])
@@ -190,6 +237,41 @@ def test_features_of_gff_files(here):
     run = made("--positives a.gff3 --genome genome.fa --feature gene")
     assert (run.data.windows.kind, run.data.windows.feature) == ("whole", "gene")
     assert ingested()[0]["label"].sum() == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "columns"),
+    [
+        ("--tracks 'atac/*.bw'", "regression", ["a", "b"]),
+        ("--tracks atac/a.bw", "regression", ["signal"]),
+        ("--profile atac/a.bw atac/b.bw", "profile", []),
+        ("", "regression", ["T cell"]),
+    ],
+)
+def test_signal_of_intervals(here, capsys, options, kind, columns):
+    write("g.fa", number=4, length=6000)
+    Path("atac").mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        with pyBigWig.open(f"atac/{name}.bw", "w") as file:
+            file.addHeader([(f"g{i}", 6000) for i in range(4)])
+            for i in range(4):
+                file.addEntries(f"g{i}", 0, values=rng.random(6000), span=1, step=1)
+    loci = [(f"g{i % 4}", 30 * i + 1000, 30 * i + 1200) for i in range(120)]
+    files = "p.bed"
+    if options:
+        Path(files).write_text("".join(f"{chrom}\t{start}\t{end}\n" for chrom, start, end in loci))
+    else:
+        anndata = pytest.importorskip("anndata")
+        files, names = "p.h5ad", [f"{chrom}:{start}-{end}" for chrom, start, end in loci]
+        obs, var = (pd.DataFrame(index=pd.Index(of, dtype=object)) for of in (["T cell"], names))
+        anndata.AnnData(rng.random((1, 120)), obs=obs, var=var).write_h5ad(files)
+    run = made(f"--sequences {files} --genome g.fa {options}")
+    assert (run.objective.kind, run.split.kind) == (kind, "chromosome")
+    assert bool(run.stack.parts) == (kind == "regression")
+    assert f"120 records of DNA, {run.data.max_length:,} bp; {kind} on" in capsys.readouterr().out
+    assert len(ingested()[0]) == 120
+    assert Study("my_task").corpus.summary.get("targets", {}).get("columns", []) == columns
 
 
 def test_positives_alone_are_shuffled(here, capsys):
@@ -387,3 +469,28 @@ def test_rna_has_one_strand_and_no_database(here, capsys):
     assert "only on the given strand" in out
     assert "2 networks are averaged" in out
     assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chroms", [1, 5])
+def test_points_in_windows_of_a_genome(here, capsys, chroms):
+    """Half of the bins with a point have a word; windows are split by chromosome or region."""
+    rng, genome, windows, points = np.random.default_rng(0), [], [], []
+    for chrom in (f"c{i}" for i in range(chroms)):
+        letters = rng.choice(list("ACGT"), 120_000 // chroms)
+        for at in rng.choice(len(letters) // 200, len(letters) // 2000, replace=False) * 200 + 100:
+            letters[at : at + 10] = list("GATTACAGAT")
+            points.append(f"{chrom}\t{at}\t{at + 1}\tp\t0\t+\n")
+        genome.append(f">{chrom}\n{''.join(letters)}\n")
+        starts = range(0, len(letters) - 1199, 600)
+        windows += [f"{chrom}\t{start}\t{start + 1200}\n" for start in starts]
+    for path, lines in {"g.fa": genome, "w.bed": windows, "p.bed": points}.items():
+        Path(path).write_text("".join(lines))
+    run = made("--sequences w.bed --genome g.fa --points p.bed")
+    assert (run.objective.kind, run.objective.bin, run.model.kind) == ("bins", 200, "attention")
+    assert run.split.kind == ("region" if chroms == 1 else "chromosome")
+    assert run.stack.parts == ("bin_kmers", "bin_trees")
+    assert run.variants["dilated"].model.kind == "dilated"
+    out = capsys.readouterr().out
+    assert "bins with points of p.bed" in out
+    assert "logistic regression on k-mers around the bin: AUPRC" in out
+    assert "recipe 'bins', because points of bins need long windows" in out

@@ -66,8 +66,14 @@ mine --positives a.fa --negatives matched
     --negatives matched needs a genome to take windows from. Give it with --genome
 mine --positives a.fa --negatives b.fa --genome a.fa
     a.fa: this file cannot be used with --genome, because it has no intervals. Give BED
+mine --positives a.fa --negatives b.fa --points p.bed
+    --points needs windows of a genome. Give windows with --sequences WINDOWS.bed and --genome
 mine --sequences a.bed --genome a.fa
-    --genome needs --positives. For labels by score, overlap or tracks
+    --genome needs --positives. Or give --tracks, --profile or --points. For labels by score see
+mine --positives a.bed --genome a.fa --tracks b.bw
+    --positives and --tracks cannot be combined. Give --positives
+mine --sequences a.bed --genome g.fa --profile b.bw
+    no such file: 'b.bw'. Correct the path
 mine --positives a.bed --genome a.fa
     a.fa: no chromosome 'chr1' in the genome (it has a0, a1
 mine --positives a.fa --negatives b.fa --organism yeast
@@ -111,6 +117,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
     Path("q.fa").write_text(Path("p.fa").read_text().replace(">", ">q"))
     Path("\udcff.fa").write_bytes(Path("b.fa").read_bytes())
+    Path("g.fa").write_text(f">chr1\n{'ACGT' * 500}\n")
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")

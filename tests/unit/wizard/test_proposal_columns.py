@@ -256,7 +256,7 @@ def test_heavy_tails_are_counted(scale):
         (["inf", *["0.5", "1.5", "2.5"] * NUMBER][:NUMBER], "Leave infinite values empty"),
         (
             ["n/d", "NA", *FLOATS[2:]],
-            "Most values are numbers, but 'n/d' is not: correct it or leave it empty",
+            "Most values are numbers, but 'n/d' of record 1 is not: correct it or leave it empty",
         ),
     ],
 )
