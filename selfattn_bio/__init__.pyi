@@ -54,6 +54,7 @@ from selfattn_bio.scoring.embedding import Embeddings as Embeddings
 from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
 from selfattn_bio.scoring.genes import nearest_genes as nearest_genes
+from selfattn_bio.scoring.language_model import load_pretrained as load_pretrained
 from selfattn_bio.scoring.loading import load as load
 from selfattn_bio.scoring.scorer import Ensemble as Ensemble
 from selfattn_bio.scoring.scorer import Scorer as Scorer

@@ -69,7 +69,8 @@ def _scaled(*factors: float) -> Callable[[nn.Module, Any, tuple[Tensor, ...]], N
 def _constant_deviation(module: nn.LayerNorm, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     deviating = inputs[0] - inputs[0].mean(-1, keepdim=True)
     normal = deviating / (deviating.square().mean(-1, keepdim=True) + module.eps).sqrt().detach()
-    return normal if module.weight is None else normal * module.weight + module.bias
+    scaled = normal if module.weight is None else normal * module.weight
+    return scaled if module.bias is None else scaled + module.bias
 
 
 def _constant_spread(module: RecordNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

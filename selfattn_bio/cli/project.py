@@ -15,7 +15,7 @@ from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
 # of `propose`, by the same name
 COLUMNS = ("sequence_column", "id_column", "split_column")
-OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism", "points")
+OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism", "points", "pretrained")
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -87,6 +87,7 @@ def _text(name: str, metavar: str, help: str) -> Option:
         "group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or "
         "bacteria",
     ),
+    _text("pretrained", "DIR", "folder of a published language model (docs/pretrained.md)"),
 )
 def init(arguments: Namespace) -> None:
     """Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.

@@ -231,12 +231,14 @@ def variants(arguments: Namespace) -> None:
     5 %, the file is refused. Files with symbolic alleles or breakends are refused as well. A region
     that fits into the window is scored in one window around its middle. In a longer region, each
     position has a window around it. A model of proteins scores the substitutions in a sequence of
-    a FASTA file, in the complete sequence: --genome proteins.fa --region ID.
+    a FASTA file, in the complete sequence: --genome proteins.fa --region ID. --model may then also
+    be the folder of a published language model; the effect is a log ratio of probabilities.
 
     example: selfattn-bio variants --model results/promoter/model \\
       --genome dm3.fa --vcf my.vcf.gz --rc --output my
     """
     from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
+    from selfattn_bio.scoring.language_model import is_published, load_pretrained
     from selfattn_bio.scoring.variants import VariantOptions
 
     model, genome, prefix = arguments.model, arguments.genome, arguments.output
@@ -247,8 +249,13 @@ def variants(arguments: Namespace) -> None:
         )
         more = "annotated.vcf.gz"
     else:
+        published = len(model) == 1 and is_published(model[0])
         found = score_substitutions(
-            model, genome, arguments.region, options=options, motifs=arguments.motifs
+            load_pretrained(model[0]) if published else model,
+            genome,
+            arguments.region,
+            options=options,
+            motifs=arguments.motifs,
         )
         found.save(prefix)
         more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"

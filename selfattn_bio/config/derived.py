@@ -93,6 +93,23 @@ def default_variants_of_pairs() -> dict[str, VariantSection]:
     }
 
 
+def default_variants_of_pretrained(model: Any) -> dict[str, Any]:
+    """Return the controls of a pretrained model: its network with random weights.
+
+    All of them are trained, or none, so that only the head is.
+
+    Parameters
+    ----------
+    model
+        Section [model], or its values before they are checked.
+    """
+    values = dict(model) | {"weights": "random"}
+    return {
+        "random_init": {"model": values | {"adapt": "all"}},
+        "random_embedding": {"model": values | {"adapt": "frozen"}},
+    }
+
+
 def apply_variant(run: RunFile, change: VariantSection) -> RunFile:
     """Apply a variant to a run and validate the result as a run file."""
     values: dict[str, Any] = {name: getattr(run, name) for name in type(run).model_fields}

@@ -21,6 +21,7 @@ from selfattn_bio.config.model import (
     ModuleModel,
     NoStemSection,
     PairedModel,
+    PretrainedModel,
     TowerStemSection,
 )
 from selfattn_bio.config.objective import AnyObjective, BinsObjective, RegressionObjective
@@ -137,6 +138,8 @@ def tokens_have_outputs(run: RunFile) -> Iterator[str]:
     kind = run.objective.kind
     if not run.objective.is_per_token:
         return
+    if isinstance(run.model, PretrainedModel):
+        return  # see `pretrained_fits_the_run`
     if not isinstance(run.model, AttentionModel):
         yield (
             f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "
@@ -233,11 +236,11 @@ def method_fits_the_model(run: RunFile) -> Iterator[str]:
     of_any = [
         kind for kind, (_, need) in KNOWN_METHODS.items() if need in ("outputs", "embeddings")
     ]
-    if isinstance(model, ModuleModel) and method not in of_any:
+    if isinstance(model, ModuleModel | PretrainedModel) and method not in of_any:
         known = ", ".join(map(repr, of_any))
         yield (
-            f"[interpret] method {method!r} cannot explain model kind 'module', whose layers are "
-            f"unknown; choose one of {known}"
+            f"[interpret] method {method!r} cannot explain model kind {model.kind!r}, whose layers "
+            f"have no rules; choose one of {known}"
         )
     if isinstance(model, AttentionModel) and model.mixer.kind != "softmax" and needs == "weights":
         yield (
@@ -332,7 +335,7 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
             "training.precision '16-mixed' cannot be used with [privacy], because steps that "
             "overflow would spend epsilon; use 'bf16-mixed'"
         )
-    if run.transfer and run.transfer.adapt == "gradual":
+    if run.adaptation and run.adaptation.adapt == "gradual":
         yield (
             "transfer.adapt 'gradual' cannot be used with [privacy], because gradients of "
             "frozen layers would be clipped too; use 'all', 'frozen' or 'lora'"
@@ -395,13 +398,29 @@ def training_settings_fit(run: RunFile) -> Iterator[str]:
 
 def parent_fits_the_model(run: RunFile) -> Iterator[str]:
     """Refuse a parent for models that cannot take its weights."""
-    if run.transfer and isinstance(run.model, CnnModel | PairedModel | ModuleModel):
+    other = CnnModel | PairedModel | ModuleModel | PretrainedModel
+    if run.transfer and isinstance(run.model, other):
         yield f"[transfer] cannot be used with model kind {run.model.kind!r}; remove it"
     if run.transfer and isinstance(run.model, DilatedModel) and run.transfer.adapt != "all":
         yield (
             f"[transfer] adapt {run.transfer.adapt!r} cannot be used with model kind "
             "'dilated'; use 'all'"
         )
+
+
+def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
+    """Require single letters for a pretrained model, and refuse what it cannot train."""
+    if not isinstance(run.model, PretrainedModel):
+        return
+    if (run.tokens.k, run.tokens.stride) != (1, 1):
+        yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
+    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
+        yield (
+            f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
+            "has outputs per record or letter"
+        )
+    if run.privacy:
+        yield "[privacy] cannot be used with model kind 'pretrained'; remove it"
 
 
 def stack_fits_the_run(run: RunFile) -> Iterator[str]:
@@ -432,6 +451,7 @@ RULES: tuple[Callable[[RunFile], Iterator[str]], ...] = (
     settings_fit_the_objective,
     training_settings_fit,
     parent_fits_the_model,
+    pretrained_fits_the_run,
     tokens_have_outputs,
     bins_fit_the_model,
     profiles_fit_the_model,

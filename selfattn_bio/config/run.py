@@ -24,10 +24,11 @@ from selfattn_bio.config.derived import (
     apply_variant,
     default_variants,
     default_variants_of_pairs,
+    default_variants_of_pretrained,
     jobs_of,
 )
 from selfattn_bio.config.interpret import Interpret
-from selfattn_bio.config.model import AnyModel, AttentionModel, Tokens
+from selfattn_bio.config.model import Adaptation, AnyModel, AttentionModel, PretrainedModel, Tokens
 from selfattn_bio.config.objective import AnyObjective, BinaryObjective
 from selfattn_bio.config.rules import RULES
 from selfattn_bio.config.section import Section, left_out
@@ -111,26 +112,42 @@ class RunFile(Section):
     def _set_default_variants(cls, values: Any) -> Any:
         """Set the default variants, which depend on the objective and the model.
 
-        Binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
+        Pretrained models get the same network with random weights, trained and frozen. Other
+        binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
         input alone instead of the CNN. Private runs get none: a CNN cannot be private, and each
         variant would train on the records once more.
         """
         if not isinstance(values, dict):
             return values
         kind, model = (_kind_of(values.get(name)) for name in ("objective", "model"))
+        if model == "pretrained":
+            return {"variants": default_variants_of_pretrained(values["model"]), **values}
         if (kind or "binary") != "binary" or values.get("privacy") is not None:
             return {"variants": {}, **values}
         return {"variants": default_variants_of_pairs(), **values} if model == "paired" else values
 
     @model_validator(mode="before")
     @classmethod
+    def _set_default_tokens(cls, values: Any) -> Any:
+        """Read single letters for a pretrained model, which has a vocabulary of its own."""
+        if not isinstance(values, dict) or _kind_of(values.get("model")) != "pretrained":
+            return values
+        return {"tokens": {"k": 1}, **values}
+
+    @model_validator(mode="before")
+    @classmethod
     def _set_default_method(cls, values: Any) -> Any:
-        """Explain a model of kind "module", whose layers are unknown, by saturation mutagenesis."""
-        if not isinstance(values, dict) or _kind_of(values.get("model")) != "module":
+        """Explain a model whose layers have no rules of attribution by substitutions.
+
+        The positions of a pretrained model are first ranked by gradients.
+        """
+        kind = _kind_of(values.get("model")) if isinstance(values, dict) else None
+        method = {"module": "saturation", "pretrained": "guided"}.get(kind or "")
+        if method is None:
             return values
         section = values.get("interpret", {})
         if isinstance(section, dict):
-            return {**values, "interpret": {"method": {"kind": "saturation"}, **section}}
+            return {**values, "interpret": {"method": {"kind": method}, **section}}
         return values
 
     @field_validator("objective")
@@ -179,6 +196,11 @@ class RunFile(Section):
         if self.evaluation.strands is not None:
             return self.evaluation.strands == "both"
         return self.training.reverse_complement and self.objective.is_per_record
+
+    @property
+    def adaptation(self) -> Adaptation | None:
+        """Return how the weights of a trained network are adapted; None if all are new."""
+        return self.model if isinstance(self.model, PretrainedModel) else self.transfer
 
     @property
     def parents(self) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from selfattn_bio.config.model import Adaptation
 from selfattn_bio.config.section import (
     Column,
     Different,
@@ -189,7 +190,7 @@ class Training(Section):
 SHIPPED_PARENTS = ("motifs",)  # models in the package that can be parents by name
 
 
-class Transfer(Section):
+class Transfer(Adaptation):
     """[transfer]: start from the weights of a trained model, with a new head.
 
     Attributes
@@ -197,22 +198,9 @@ class Transfer(Section):
     parent
         name of a task (results/NAME/model), path of a model folder, or 'motifs', the motif
         encoder included in the package
-    adapt
-        trained parts: all; frozen = the head; gradual = the head, then one more layer every
-        unfreeze_every steps; lora = head and LoRA
-    unfreeze_every
-        steps between layers, for gradual
-    layer_decay
-        factor of the learning rate from each layer to the one below, starting at the head
-    lora_rank
-        rank of the added matrices, for lora
     """
 
     parent: str = Field(min_length=1)
-    adapt: Literal["all", "frozen", "gradual", "lora"] = "all"
-    unfreeze_every: Positive = 200
-    layer_decay: float = Field(1.0, gt=0, le=1)
-    lora_rank: Size = 8
 
     @property
     def ships(self) -> bool:

@@ -24,11 +24,13 @@ from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.objectives.outputs import safe_names
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
+from selfattn_bio.scoring.language_model import LanguageModel
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.variants import (
     MEANING,
+    SCORED,
     VariantBatch,
     VariantOptions,
     VariantScorer,
@@ -155,7 +157,7 @@ class Substitutions(TableResult):
 
 
 def score_substitutions(
-    model: Models,
+    model: Models | LanguageModel,
     genome: Genome | str | Path,
     region: str,
     options: VariantOptions | None = None,
@@ -171,7 +173,9 @@ def score_substitutions(
     Parameters
     ----------
     model
-        As for `score_variants`, but it may also be a model of proteins.
+        As for `score_variants`, but it may also be a model of proteins, or the result of
+        `load_pretrained`. The effect is then the log ratio of the probabilities of the letters,
+        each with its position masked, in the complete protein or in the region of the genome.
     genome, options
         As for `score_variants`; for a model of proteins, the FASTA file of the sequences.
     region
@@ -189,6 +193,8 @@ def score_substitutions(
     ModelFolderError, ArgumentError
         As for `score_variants`.
     """
+    if isinstance(model, LanguageModel):
+        return _of_language_model(model, genome, region)
     own = load_dna_model(model, (DNA.name, PROTEIN.name))
     ppms = None if motifs is None else read_motifs(motifs, own.alphabet)
     scorer = _opened(own, genome, options)
@@ -210,6 +216,25 @@ def score_substitutions(
         raise GenomeError(message, place=f"{genome.path} {region}")
     table = pd.concat(tables, ignore_index=True)
     return Substitutions(table, scorer.units, own.alphabet.name)
+
+
+def _of_language_model(
+    model: LanguageModel, genome: Genome | str | Path, region: str
+) -> Substitutions:
+    genome = genome if isinstance(genome, Genome) else Genome(genome, model.alphabet)
+    found = parse_region(region, genome)
+    # a protein is read completely, the region of a chromosome alone
+    start = found.start if model.alphabet is DNA else 0
+    letters = genome.fetch(found.chrom, start, found.end if model.alphabet is DNA else None)
+    effects = model.score_substitutions(letters.tobytes().decode("ascii"))
+    rows = [
+        (found.chrom, start + i + 1, chr(letters[i]), alt, effects[i, j], SCORED)
+        for i, j in np.argwhere(np.isfinite(effects)).tolist()
+        if (alt := model.alphabet.letters[j]) != chr(letters[i])
+        if found.start <= start + i < found.end
+    ]
+    table = pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt", "effect", "status"])
+    return Substitutions(table, {"": "log ratio"}, model.alphabet.name)
 
 
 def annotate_variants(

@@ -22,6 +22,7 @@ from selfattn_bio.model.classifier import (
 )
 from selfattn_bio.model.cnn import Cnn, Dilated
 from selfattn_bio.model.paired import Graded, PairedBody
+from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.model.user_module import build_module
 from selfattn_bio.sequence.kmers import SPECIAL, partner_tokenizer_of, tokenizer_of
 
@@ -32,6 +33,11 @@ def build_network(run: config.RunFile) -> Network:
     size = tokenizer.vocabulary_size
     if isinstance(run.model, config.ModuleModel):
         return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
+    if isinstance(run.model, config.PretrainedModel):
+        per_letter = run.objective.is_per_token
+        return PretrainedNetwork(
+            run.model, tokenizer.alphabet, num_outputs(run), per_letter=per_letter
+        )
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)
     members = build_members(run.model, num_outputs(run), run.objective)
     if isinstance(run.model, config.PairedModel):

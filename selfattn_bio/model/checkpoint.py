@@ -19,11 +19,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from selfattn_bio.config import ModuleModel, RunFile, read_run_file
+from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import check_replaceable, read_json, sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.pretrained.folder import copy_small_files
 from selfattn_bio.model.user_module import check_allowed, module_sha256, source_of
 from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.stored import (
@@ -45,6 +46,7 @@ TRAINING_RECORDS, REFERENCE = "seen.parquet", "reference.safetensors"
 CARD, HISTORY, TRAINING_COST, NEXT_BEST = "README.md", "history.csv", "train.json", "top"
 # folder of the simple models that are combined with the network; file with their weights in it
 STACK, STACK_WEIGHTS = "stack", "weights.json"
+PRETRAINED = "pretrained"  # folder with configuration and vocabulary of a pretrained model
 # everything that a model folder may contain
 PARTS = (
     WEIGHTS,
@@ -57,6 +59,7 @@ PARTS = (
     TRAINING_COST,
     NEXT_BEST,
     STACK,
+    PRETRAINED,
 )
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
@@ -185,6 +188,8 @@ def save_model(
     """
     # other readers expect the format; save_file would restrict reading to the owner
     (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
+    if isinstance(run.model, PretrainedModel):
+        copy_small_files(Path(run.model.folder), folder / PRETRAINED)
     # `run` already has the settings of this variant or sweep job.
     own_run = run.model_copy(update={"variants": {}, "sweep": None})
     (folder / RUN).write_text(
@@ -230,6 +235,9 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
             message = f"{missing} is missing; a model folder has {WEIGHTS}, {RUN} and {PROVENANCE}"
             raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     run = read_run_file(folder / RUN)
+    if isinstance(run.model, PretrainedModel):  # the folder that it was trained from may be gone
+        model = run.model.model_copy(update={"folder": str(folder / PRETRAINED)})
+        run = run.model_copy(update={"model": model})
     if run.stack.parts and not (folder / STACK).is_dir():
         message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)

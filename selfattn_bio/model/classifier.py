@@ -31,7 +31,7 @@ class AttentionBody(nn.Module):
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = build_encoder(section)
         self.head = build_head(section, num_outputs, objective)
-        self.token_dim = self.stem.token_dim
+        self.token_dim, self.vector_size = self.stem.token_dim, section.embed_dim
         # whether `forward` takes embedded tokens in place of embeddings
         self.reads_tokens = isinstance(self.stem, ConvStem)
 
@@ -100,6 +100,11 @@ class Network(nn.Module):
         network._modules = dict(self._modules)
         network.members = nn.ModuleList([self.members[number]])
         return network
+
+    @property
+    def vector_size(self) -> int:
+        """Return the number of values of the vectors of `encode`; 0 without an encoder."""
+        return sum(getattr(member, "vector_size", 0) for member in self.members)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, token_dim)."""
@@ -239,6 +244,11 @@ class BothStrandsNetwork(Network):
     def __init__(self, members: Sequence[Body], complement: Tensor) -> None:
         super().__init__(members, len(complement))
         self.register_buffer("complement", complement, persistent=False)
+
+    @property
+    def vector_size(self) -> int:
+        """Return the number of values of the vectors of both strands."""
+        return 2 * super().vector_size
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, 2 token_dim)."""

@@ -63,24 +63,24 @@ class PoolingHead(Head):
 
     Parameters
     ----------
-    section
-        Section [model].
-    parts
-        Number P of parts.
-    num_outputs
-        Number C of outputs.
+    embed_dim, num_heads, parts, num_outputs
+        Sizes D, H, P and C.
+    dropout
+        Probability of dropout before both layers.
     """
 
-    def __init__(self, section: config.AttentionModel, parts: int, num_outputs: int) -> None:
+    def __init__(
+        self, embed_dim: int, num_heads: int, parts: int, num_outputs: int, dropout: float
+    ) -> None:
         super().__init__()
-        self.parts, dim = parts, section.embed_dim
-        self.project = PoolingProjection(dim, section.num_heads)
+        self.parts = parts
+        self.project = PoolingProjection(embed_dim, num_heads)
         self.classify = nn.Sequential(
-            Dropout(section.dropout),
-            nn.Linear(parts * dim, dim),
+            Dropout(dropout),
+            nn.Linear(parts * embed_dim, embed_dim),
             nn.GELU(),
-            Dropout(section.dropout),
-            nn.Linear(dim, num_outputs),
+            Dropout(dropout),
+            nn.Linear(embed_dim, num_outputs),
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -298,5 +298,5 @@ def build_head(section: config.AttentionModel, num_outputs: int, objective: Any)
     if objective.is_per_bin:
         return BinHead(dim, num_outputs, num_global)
     if isinstance(section.head, config.PoolingHeadSection):
-        return PoolingHead(section, section.head.parts, num_outputs)
+        return PoolingHead(dim, section.num_heads, section.head.parts, num_outputs, section.dropout)
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

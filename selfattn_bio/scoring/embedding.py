@@ -20,7 +20,6 @@ from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, whole_file
-from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -121,7 +120,7 @@ def embed_batches(
     """
     scorer = load_single(model)
     check_one_input(scorer, "embed")
-    if not isinstance(scorer.network.members[0], AttentionBody):
+    if not (width := scorer.network.vector_size):
         raise ArgumentError(
             f"a model of kind {scorer.run.model.kind!r} has no encoder and cannot embed sequences"
         )
@@ -137,8 +136,6 @@ def embed_batches(
         if per_token:
             spans = [_spans(scorer, *each) for each in zip(map(len, letters), counts, strict=True)]
             positions[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
-        of_member = getattr(scorer.run.model, "embed_dim", 0) * (1 + scorer.run.shares_strands)
-        width = len(scorer.network.members) * of_member
         yield Embeddings(positions, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 

@@ -47,6 +47,7 @@ SHORT = 100  # bp; up to this length it pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record of DNA that the recipes support
 MOST = 200_000_000  # letters of all records together that the recipes support
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
+PRETRAINED_BATCH = 16
 # letters that a training reads, to stay within 15 minutes on two cores; its networks share them,
 # except those of "one strand", which are faster
 MAX_READ = 40_000_000
@@ -67,7 +68,7 @@ class Recipe:
     ----------
     name
         `variants`, `aligned`, `both strands`, `one strand`, `unaligned`, `neighbours`,
-        `no neighbours` or `bins`.
+        `no neighbours`, `bins` or `pretrained`.
     reason
         Why it suits the records; the text follows "because".
     tokens, model, training, transfer, objective
@@ -87,6 +88,26 @@ class Recipe:
     parts: tuple[str, ...] = ()
     objective: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def pretrained_recipe(folder: str, num_records: int) -> Recipe:
+    """Return the settings of a pretrained model in `folder`: LoRA for about five epochs."""
+    steps = min(MAX_STEPS, max(100, 5 * num_records // PRETRAINED_BATCH))
+    every = max(25, steps // 6)
+    return Recipe(
+        "pretrained",
+        "the network is given",
+        model={"kind": "pretrained", "folder": folder, "adapt": "lora"},
+        training={
+            "max_steps": steps,
+            "batch_size": PRETRAINED_BATCH,
+            "learning_rate": 1e-3,
+            "warmup_steps": steps // 10,
+            "evaluate_every": every,
+            "checkpoint_every": every,
+            "shift": 0,
+        },
+    )
 
 
 @dataclass(frozen=True)

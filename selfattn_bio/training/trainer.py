@@ -26,6 +26,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.policy import policy_of
@@ -54,7 +55,13 @@ from selfattn_bio.training.private import PrivateSteps
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.stacking import check_parts
 from selfattn_bio.training.steps import BalancedSteps, Steps
-from selfattn_bio.training.transfer import freeze_batchnorm, layer_of, rate_of_layer, start_from
+from selfattn_bio.training.transfer import (
+    adapt,
+    freeze_batchnorm,
+    layer_of,
+    rate_of_layer,
+    start_from,
+)
 
 
 @dataclass
@@ -176,6 +183,10 @@ class Trainer:
         network = build_network(run)
         if run.transfer:
             start_from(network, run, run.transfer, str(run.path or ""))
+        if isinstance(network, PretrainedNetwork):
+            network.read_weights()
+        if run.adaptation:
+            adapt(network, run.adaptation)
         average = copy.deepcopy(network).to(fabric.device).eval()
         self.meter = Meter(network, fabric.device, training.precision)
         self.network: Any = fabric.setup_module(network)
@@ -236,7 +247,7 @@ class Trainer:
         """
         history, training = self.history, self.data.run.training
         seed_torch(training.seed, history.step, self.fabric.global_rank)
-        if self.data.run.transfer:
+        if self.data.run.adaptation:
             freeze_batchnorm(self.network, self._rate_of)
         totals = self.steps.add_gradients(history.step)
         set_rates(self.optimizer, learning_rate(history.step, training), self._rate_of)
@@ -248,15 +259,17 @@ class Trainer:
 
     @property
     def _num_layers(self) -> int:
+        if isinstance(self.bare, PretrainedNetwork):
+            return self.bare.body.backbone.num_layers
         return getattr(self.data.run.model, "num_layers", 0)
 
     def _layer_of(self, name: str) -> int:
         """Return the layer number of a weight; 0 for all weights without [transfer]."""
-        return layer_of(name, self._num_layers) if self.data.run.transfer else 0
+        return layer_of(name, self._num_layers) if self.data.run.adaptation else 0
 
     def _rate_of(self, layer: int) -> float:
         """Return the factor on a layer's learning rate at this step."""
-        return rate_of_layer(layer, self._num_layers, self.history.step, self.data.run.transfer)
+        return rate_of_layer(layer, self._num_layers, self.history.step, self.data.run.adaptation)
 
     def _check_finite(self, loss: float, norm: float) -> None:
         """Raise TrainingError if loss or gradient is not finite.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from selfattn_bio.config import AttentionModel, RunFile, Transfer
+from selfattn_bio.config import Adaptation, AttentionModel, RunFile, Transfer
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
@@ -23,6 +23,9 @@ from selfattn_bio.model.classifier import Network
 # keys of [model] in which a child may differ from its parent
 FREE = {"members", "dropout", "attention_dropout", "stochastic_depth", "head", "kernel"}
 FREE |= {"pattern", "strands"}
+HEAD = re.compile(r"members\.\d+\.head")  # new layers of a network
+# last norms, of this package and of pretrained models
+LAST = re.compile(r"\.(head|encoder\.norm)|final_(layer_)?norm|emb_layer_norm_after")
 STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
@@ -49,7 +52,7 @@ class LowRank(nn.Module):
 
 
 def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -> None:
-    """Copy the parent's weights, except the head; freeze or adapt layers as [transfer] requests.
+    """Copy the parent's weights, except the head.
 
     A dilated CNN takes only embedding and stem. Member i takes the weights of the parent's member i
     modulo their number.
@@ -94,15 +97,19 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
             r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name
         )
         weight.copy_(theirs[source])
-    if transfer.adapt == "lora":
+
+
+def adapt(network: Network, adaptation: Adaptation) -> None:
+    """Freeze the weights that are not adapted, and add those of LoRA."""
+    if adaptation.adapt == "lora":
         for module in list(network.modules()):
             if isinstance(module, nn.Linear) and module not in _heads(network):
                 parametrize.register_parametrization(
-                    module, "weight", LowRank(module.weight, transfer.lora_rank)
+                    module, "weight", LowRank(module.weight, adaptation.lora_rank)
                 )
-    if transfer.adapt in ("frozen", "lora"):
+    if adaptation.adapt in ("frozen", "lora"):
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(".head." in name or name.endswith((".down", ".up")))
+            parameter.requires_grad_(bool(HEAD.match(name)) or name.endswith((".down", ".up")))
 
 
 def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
@@ -123,11 +130,7 @@ def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
 
 
 def _heads(network: Network) -> set[nn.Module]:
-    return {
-        module
-        for name, module in network.named_modules()
-        if re.match(r"members\.\d+\.head\b", name)
-    }
+    return {module for name, module in network.named_modules() if HEAD.match(name)}
 
 
 def freeze_batchnorm(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
@@ -143,19 +146,19 @@ def freeze_batchnorm(network: nn.Module, rate_of: Callable[[int], float] = lambd
 
 def layer_of(name: str, num_layers: int) -> int:
     """Return the layer number of a weight from its name."""
-    if found := re.search(r"\.blocks\.(\d+)\.", name):
+    if found := re.search(r"\.(?:blocks?|layers?)\.(\d+)\.", name):
         return int(found[1]) + 1
-    return num_layers + 1 if re.search(r"\.(head|encoder\.norm)\.", name) else 0
+    return num_layers + 1 if LAST.search(name) else 0
 
 
-def rate_of_layer(layer: int, num_layers: int, step: int, transfer: Transfer | None) -> float:
+def rate_of_layer(layer: int, num_layers: int, step: int, adaptation: Adaptation | None) -> float:
     """Return the factor on a layer's learning rate at a step; 0 while it is frozen."""
-    if transfer is None:
+    if adaptation is None:
         return 1.0
     depth = num_layers + 1 - layer  # number of layers below the head
-    if transfer.adapt == "gradual" and depth > step // transfer.unfreeze_every:
+    if adaptation.adapt == "gradual" and depth > step // adaptation.unfreeze_every:
         return 0.0
-    return transfer.layer_decay**depth
+    return adaptation.layer_decay**depth
 
 
 def merge_lora(network: Network) -> dict[str, Tensor]:

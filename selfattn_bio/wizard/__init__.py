@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
-from selfattn_bio.config import RunFile, check_files, run_file_of
+from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.split_names import SPLITS
@@ -60,38 +61,13 @@ class Proposal:
         return path
 
 
-def propose(
-    name: str,
-    files: Mapping[str, str | Sequence[str]],
-    *,
-    targets: str = "",
-    columns: Sequence[str] = (),
-    sequence_column: str = "",
-    id_column: str = "",
-    split_column: str = "",
-    genome: str = "",
-    feature: str = "",
-    organism: str = "",
-    points: str = "",
-) -> Proposal:
-    """Read sequences, recognise the task from them, and propose its run file.
+class InitOptions(TypedDict, total=False):
+    """Options of `propose`.
 
-    `propose("my_task", {"positives": ["a.fa"], "negatives": ["b.fa"]}).save()` writes
-    workflows/tasks/my_task.toml. Messages have parameters and keys of `files` in backquotes.
-
-    Parameters
+    Attributes
     ----------
-    name
-        Name of the task: letters, digits, _ and -.
-    files
-        Path or paths by kind: "positives" and "negatives"; or "sequences", tables with columns to
-        learn, or a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be
-        how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
-        sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
     targets
         Table with a column id and columns to learn, if the sequences have none.
-    columns
-        Column to learn, or several of one kind. By default the obvious one.
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
@@ -108,6 +84,46 @@ def propose(
     points
         BED file of stranded points, such as transcription starts, to find in long windows: a BED
         file as "sequences", and its `genome`.
+    pretrained
+        Folder of a published language model to start from (docs/pretrained.md).
+    """
+
+    targets: str
+    sequence_column: str
+    id_column: str
+    split_column: str
+    genome: str
+    feature: str
+    organism: str
+    points: str
+    pretrained: str
+
+
+def propose(
+    name: str,
+    files: Mapping[str, str | Sequence[str]],
+    *,
+    columns: Sequence[str] = (),
+    **options: Unpack[InitOptions],
+) -> Proposal:
+    """Read sequences, recognise the task from them, and propose its run file.
+
+    `propose("my_task", {"positives": ["a.fa"], "negatives": ["b.fa"]}).save()` writes
+    workflows/tasks/my_task.toml. Messages have parameters and keys of `files` in backquotes.
+
+    Parameters
+    ----------
+    name
+        Name of the task: letters, digits, _ and -.
+    files
+        Path or paths by kind: "positives" and "negatives"; or "sequences", tables with columns to
+        learn, or a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be
+        how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
+        sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
+    columns
+        Column to learn, or several of one kind. By default the obvious one.
+    **options
+        See `InitOptions`.
 
     Raises
     ------
@@ -117,31 +133,25 @@ def propose(
     SelfAttnBioError
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
-    from selfattn_bio.training.recipes import bins, suits_recipes
+    from selfattn_bio.training.recipes import bins, pretrained_recipe, suits_recipes
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise RunFileError(f"invalid task name {name!r}: use only letters, digits, _ and -")
-    request = Request.of(
-        name,
-        files,
-        targets=targets,
-        columns=tuple(columns),
-        sequence_column=sequence_column,
-        id_column=id_column,
-        split_column=split_column,
-        genome=genome,
-        feature=feature,
-        organism=organism,
-        points=points,
-    )
+    request = Request.of(name, files, columns=tuple(columns), **options)
     contents, path = read_contents(request), TASKS / f"{name}.toml"
-    first = bins(len(contents.lengths), max(contents.lengths)) if points else None
+    number, first = len(contents.lengths), None
+    if request.pretrained:
+        first = pretrained_recipe(request.pretrained, number)
+    elif request.points:
+        first = bins(number, max(contents.lengths))
     text, messages = draft(request, contents, first)
     task = run_file_of(text, path)
+    if isinstance(task.model, PretrainedModel):
+        build_network(task)  # its folder fits the sequences
     check_files(task, [*task.data.inputs, *task.objective.hashes])
     for line in messages:
         LOG.info(line)
-    if not suits_recipes(task, contents.lengths):
+    if request.pretrained or not suits_recipes(task, contents.lengths):
         return Proposal(DIRECTIVE + text, path)
     try:
         recipe = _choose_recipe(task, contents.is_rna)

@@ -46,7 +46,7 @@ class Request:
         Files of signal along the genome: their means, or their counts per base, are learned.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, id_column, split_column, feature, points
+    sequence_column, id_column, split_column, feature, points, pretrained
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -66,6 +66,7 @@ class Request:
     feature: str = ""
     organism: str = ""
     points: str = ""
+    pretrained: str = ""
 
     @classmethod
     def of(cls, name: str, files: Mapping[str, str | Sequence[str]], **options: Any) -> Request:

@@ -1,0 +1,1 @@
+"""Networks that start from a folder of a published language model."""

@@ -1,0 +1,236 @@
+"""Read the folder of a pretrained model: configuration, vocabulary and weights.
+
+Folders are as `huggingface-cli download` writes them: config.json, safetensors and the files of the
+tokenizer. The library `transformers` builds the networks. Nothing is downloaded, no code of the
+folder runs, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.extras import import_extra
+from selfattn_bio.files import read_json
+from selfattn_bio.model.pretrained.vocabulary import (
+    FIRST,
+    KmerVocabulary,
+    PieceVocabulary,
+    Vocabulary,
+)
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.kmers import MASK, MAX_K, PAD, UNK
+
+CONFIG = "config.json"
+# files that a model trained from the folder keeps; the weights are in its own
+KEPT = (
+    CONFIG,
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+)
+WORD = "\N{LOWER ONE EIGHTH BLOCK}"  # begins words in vocabularies of SentencePiece
+OF_PROTEINS = {"L", "E", "K"}
+POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
+DOWNLOAD = "Download the complete folder, for example with `huggingface-cli download NAME`"
+CONVERT = (
+    'Convert it once in its folder, only if you trust its origin: python -c "import torch; from '
+    "safetensors.torch import save_file; save_file({k: v.clone().contiguous() for k, v in "
+    "torch.load('pytorch_model.bin', weights_only=True).items()}, 'model.safetensors', "
+    "{'format': 'pt'})\""
+)
+
+
+def transformers() -> Any:
+    """Import the library, without its progress bars and advice."""
+    library = import_extra("transformers", "pretrained", "a pretrained model")
+    library.utils.logging.set_verbosity_error()
+    library.utils.logging.disable_progress_bar()
+    return library
+
+
+def copy_small_files(folder: Path, target: Path) -> None:
+    """Copy configuration and vocabulary, from which the network can be built without weights."""
+    target.mkdir()
+    for name in KEPT:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+
+
+def read_config(folder: Path) -> Any:
+    """Read the configuration of the network.
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder or config.json is missing or damaged, or needs code of the folder.
+    """
+    values = _json_of(folder / CONFIG)
+    library, kind = transformers(), values.get("model_type")
+    if kind not in library.CONFIG_MAPPING:
+        reason = "needs code of its folder, which is not run" if "auto_map" in values else "unknown"
+        raise ModelFolderError(
+            f"model_type {kind!r} is {reason}" if reason == "unknown" else f"the model {reason}",
+            place=str(folder / CONFIG),
+            hint="docs/pretrained.md lists the models that work",
+        )
+    with one_line(folder / CONFIG, "the configuration cannot be used"):
+        return library.CONFIG_MAPPING[kind].from_dict(
+            {key: value for key, value in values.items() if key != "auto_map"}
+        )
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        missing = path.name if path.parent.is_dir() else "the folder"
+        raise ModelFolderError(f"{missing} is missing", place=str(path.parent), hint=DOWNLOAD)
+    _check_pointer(path)
+    values = read_json(path, ModelFolderError, DOWNLOAD)
+    if not isinstance(values, dict):
+        raise ModelFolderError("expected a JSON object", place=str(path), hint=DOWNLOAD)
+    return values
+
+
+def _check_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise ModelFolderError(
+                "is a pointer of Git LFS, without the contents of the file",
+                place=str(path),
+                hint="Run `git lfs pull` in the folder",
+            )
+
+
+@contextmanager
+def one_line(path: Path, message: str, hint: str = DOWNLOAD) -> Iterator[None]:
+    """Name the file in errors of `transformers`, which raises many kinds."""
+    try:
+        yield
+    except (MemoryError, ModelFolderError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise ModelFolderError(f"{message}: {text}", place=str(path), hint=hint) from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of the weights, which are safetensors.
+
+    Raises
+    ------
+    ModelFolderError
+        If there are none, or one is a pointer of Git LFS or missing.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = sorted(set(_json_of(index).get("weight_map", {}).values()))
+        files = [folder / Path(str(name)).name for name in named]
+        if missing := [path.name for path in files if not path.is_file()]:
+            raise ModelFolderError(
+                f"{missing[0]} is missing, which {index.name} names",
+                place=str(folder),
+                hint=DOWNLOAD,
+            )
+    if not files:
+        pickles = [path.name for path in sorted(folder.glob("*.bin"))]
+        raise ModelFolderError(
+            f"{pickles[0]} is a pickle, which can run code and is not opened"
+            if pickles
+            else "there are no weights (*.safetensors)",
+            place=str(folder),
+            hint=CONVERT if pickles else DOWNLOAD,
+        )
+    for path in files:
+        _check_pointer(path)
+    return files
+
+
+def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
+    """Return the tokenizer, and the number of each token that is not special, in upper case."""
+    with one_line(folder, "the vocabulary cannot be read"):
+        tokenizer = transformers().AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        known = tokenizer.get_vocab()
+    special = set(tokenizer.all_special_ids)
+    return tokenizer, {
+        text.upper().removeprefix(WORD): number
+        for text, number in known.items()
+        if number not in special
+    }
+
+
+def alphabet_of(folder: Path) -> Alphabet:
+    """Return the alphabet of the sequences of a model, by its vocabulary.
+
+    Errors are those of `read_vocabulary`.
+    """
+    return PROTEIN if _read_tokenizer(folder)[1].keys() >= OF_PROTEINS else DNA
+
+
+def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
+    """Read how the model divides sequences into tokens.
+
+    Raises
+    ------
+    ModelFolderError
+        If files of the tokenizer are missing, or its tokens are not those of the alphabet.
+    """
+    tokenizer, ids = _read_tokenizer(folder)
+    ends = tokenizer("")["input_ids"]
+    begin = {tokenizer.cls_token_id, tokenizer.bos_token_id}
+    prefix, suffix = [i for i in ends if i in begin], [i for i in ends if i not in begin]
+    unknown = tokenizer.unk_token_id
+    pad, mask = (
+        unknown if number is None else number
+        for number in (tokenizer.pad_token_id, tokenizer.mask_token_id)
+    )
+    if alphabet.name != "protein" and "T" not in ids and "U" in ids:
+        ids = {text.replace("U", "T"): number for text, number in ids.items()}
+    if alphabet.name != "protein" and ids.keys() >= OF_PROTEINS:
+        raise ModelFolderError(
+            f"the vocabulary is one of proteins, but the sequences are {alphabet.name}",
+            place=str(folder),
+            hint="docs/pretrained.md lists models for each kind of sequences",
+        )
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if type(getattr(backend, "model", None)).__name__ == "BPE":
+        letters = np.frombuffer(f"{alphabet.unknown * FIRST}{alphabet.letters}".encode(), np.uint8)
+
+        def split(text: str) -> tuple[list[int], list[tuple[int, int]]]:
+            found = backend.encode(text, add_special_tokens=False)
+            return found.ids, found.offsets
+
+        return PieceVocabulary(split, letters, prefix, suffix, pad)
+    k = max((len(text) for text in ids if set(text) <= set(alphabet.letters)), default=1)
+    k = min(k, MAX_K)
+    kmers = ["".join(each) for each in product(alphabet.letters, repeat=k)]
+    if lacking := next((text for text in kmers if text not in ids), None):
+        raise ModelFolderError(
+            f"the vocabulary lacks {lacking!r}; expected all letters of {alphabet.name}, or all "
+            f"{k}-mers",
+            place=str(folder),
+            hint="docs/pretrained.md lists models for each kind of sequences",
+        )
+    has_letters = all(letter in ids for letter in alphabet.letters)
+    singles = torch.full((FIRST + len(alphabet.letters),), unknown)
+    singles[PAD], singles[MASK] = pad, mask
+    if has_letters:
+        singles[FIRST:] = torch.tensor([ids[letter] for letter in alphabet.letters])
+        singles[UNK] = ids.get(alphabet.unknown, unknown)
+    numbers = torch.tensor([ids[text] for text in kmers])
+    return KmerVocabulary(k, k if has_letters else 1, numbers, singles, prefix, suffix, pad)

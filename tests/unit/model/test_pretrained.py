@@ -1,0 +1,215 @@
+"""Tests of pretrained models: they give the numbers of `transformers`, and their errors."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pretrained_folders import FAMILIES, make_folder
+
+from selfattn_bio import config
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.pretrained.folder import read_vocabulary, transformers
+from selfattn_bio.model.pretrained.network import PretrainedNetwork
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer, pad_letters
+
+SEQUENCES = {
+    "dna": ["ACGTACGTACGTAAGCCTTAGA", "ACGTACNACGTACCA", "GGGTTAC"],
+    "protein": ["MKTAYIAKQRQISFVKSHFSRQ", "MKXAYIAKQR", "GAVLC"],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pretrained")
+    return {name: make_folder(root / name, name) for name in FAMILIES}
+
+
+def tokens_of(name, sequences=None):
+    """Return the tokens of this package, (B, N)."""
+    alphabet = get_alphabet(FAMILIES[name].alphabet)
+    letters = [
+        np.frombuffer(text.encode(), np.uint8)
+        for text in sequences or SEQUENCES[FAMILIES[name].alphabet]
+    ]
+    codes = alphabet.codes(pad_letters(letters))
+    return torch.from_numpy(KmerTokenizer(alphabet, k=1).encode(codes)).long()
+
+
+def text_of(name, text):
+    """Return a sequence as the tokenizer of the family reads it."""
+    if not FAMILIES[name].words:
+        return text
+    k = max(len(token) for token in FAMILIES[name].tokens if token.isalpha())
+    return " ".join(text[i : i + k] for i in range(len(text) - k + 1))
+
+
+def network_of(folder, name, dtype=torch.float32):
+    section = config.PretrainedModel(folder=str(folder))
+    alphabet = get_alphabet(FAMILIES[name].alphabet)
+    network = PretrainedNetwork(section, alphabet, 1, per_letter=False)
+    network.read_weights()
+    return network.to(dtype).eval()
+
+
+def reference(folder, dtype):
+    """Return the encoder and tokenizer of `transformers`."""
+    library = transformers()
+    tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    settings = library.AutoConfig.from_pretrained(folder, local_files_only=True)
+    kind = library.T5EncoderModel if settings.model_type == "t5" else library.AutoModel
+    model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return model.to(dtype).eval(), tokenizer
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tokens_are_those_of_the_tokenizer(name, folders):
+    _, tokenizer = reference(folders[name], torch.float32)
+    texts = SEQUENCES[FAMILIES[name].alphabet]
+    pieces = read_vocabulary(folders[name], get_alphabet(FAMILIES[name].alphabet))(tokens_of(name))
+    for ids, mask, text in zip(pieces.ids, pieces.mask, texts, strict=True):
+        assert ids[mask].tolist() == tokenizer(text_of(name, text))["input_ids"]
+    # every letter is covered, by tokens in order
+    for start, width, text in zip(pieces.start, pieces.width, texts, strict=True):
+        covered = {
+            i
+            for at, n in zip(start.tolist(), width.tolist(), strict=True)
+            for i in range(at, at + n)
+        }
+        assert covered == set(range(len(text)))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_vectors_and_gradients_are_those_of_transformers(name, folders, dtype, bound, padded):
+    network, (model, tokenizer) = (
+        network_of(folders[name], name, dtype),
+        reference(folders[name], dtype),
+    )
+    texts = SEQUENCES[FAMILIES[name].alphabet][: 3 if padded else 1]
+    given = tokenizer([text_of(name, each) for each in texts], padding=True, return_tensors="pt")
+    mask = given["attention_mask"]
+    expected = model(input_ids=given["input_ids"], attention_mask=mask).last_hidden_state
+    pieces = network.vocabulary(tokens_of(name, texts))
+    found = network.body.backbone(pieces)
+    inside = mask.bool()
+    assert relative(found[inside], expected[inside]) < bound
+    # the gradient of the embeddings of the vocabulary
+    mine, theirs = network.body.backbone.table.weight, model.get_input_embeddings().weight
+    weights = torch.randn(
+        found[inside].shape, dtype=dtype, generator=torch.Generator().manual_seed(1)
+    )
+    (found[inside] * weights).sum().backward()
+    (expected[inside] * weights).sum().backward()
+    assert relative(mine.grad, theirs.grad) < bound
+
+
+def relative(found, expected):
+    """Return the largest difference; NaN, as Longformer has at padding, must agree."""
+    assert torch.equal(found.isnan(), expected.isnan())
+    found, expected = found.detach().nan_to_num(), expected.detach().nan_to_num()
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_hot_letters_give_the_same_outputs(name, folders):
+    network, tokens = network_of(folders[name], name, torch.float64), tokens_of(name)
+    found = network.classify(network.inputs(tokens), network.mask_of(tokens))
+    assert torch.allclose(found, network(tokens)[:, 0], atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["esm2", "nucleotide_transformer", "dnabert"])
+def test_gradient_of_a_letter_is_that_of_the_tokens_that_cover_it(name, folders):
+    network = network_of(folders[name], name, torch.float64)
+    tokens = tokens_of(name, SEQUENCES[FAMILIES[name].alphabet][:1])
+    letters = network.inputs(tokens).requires_grad_()
+    network.classify(letters, network.mask_of(tokens)).sum().backward()
+    # a small step from letter 5 towards another letter, by finite differences
+    other = 4 if int(tokens[0, 5]) != 4 else 5
+    direction = torch.zeros_like(letters)
+    direction[0, 5, other], direction[0, 5, tokens[0, 5]] = 1, -1
+    step = 1e-3  # rotary positions are in float32
+    with torch.no_grad():
+        ends = [
+            network.classify(letters + sign * step * direction, network.mask_of(tokens)).sum()
+            for sign in (1, -1)
+        ]
+    assert float((letters.grad * direction).sum()) == pytest.approx(
+        float((ends[0] - ends[1]) / (2 * step)), rel=1e-3
+    )
+
+
+def test_long_sequences_are_read_in_tiles(tmp_path):
+    folder = make_folder(tmp_path / "bert", "protbert")
+    network = network_of(folder, "protbert", torch.float64)
+    assert network.body.backbone.longest == 512
+    text = "".join(np.random.default_rng(0).choice(list("ACDEFGHIK"), 700))
+    tokens = tokens_of("protbert", [text])
+    vectors, mask = network.encode(tokens)
+    assert vectors.shape == (1, 700, 32)
+    assert bool(mask.all())
+    # the first positions see only the first tile of 512 tokens
+    pieces = network.vocabulary(tokens)
+    alone = network.body.backbone.encode(pieces.ids[:, :512], pieces.mask[:, :512], None)
+    assert torch.allclose(vectors[0, :300], alone[0, 1:301])
+
+
+def damage(folder, name):
+    if name == "pointer":
+        (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    elif name == "pickle":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    elif name == "truncated":
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    elif name == "config":
+        (folder / "config.json").write_text("{")
+    elif name == "no config":
+        (folder / "config.json").unlink()
+    elif name == "code":
+        (folder / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": {"A": "b"}}))
+    elif name == "layers":
+        values = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 3}))
+    elif name == "shape":
+        values = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(values | {"intermediate_size": 64}))
+    elif name == "extra":
+        values = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 1}))
+    elif name == "vocabulary":
+        tokens = (folder / "vocab.txt").read_text()
+        (folder / "vocab.txt").write_text(tokens.replace("\nL\n", "\nJ\n"))
+    elif name == "no vocabulary":
+        (folder / "vocab.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pointer", "pointer of Git LFS"),
+        ("pickle", "is a pickle, which can run code"),
+        ("truncated", "weights do not fit|damaged"),
+        ("config", "cannot read this file"),
+        ("no config", "config.json is missing"),
+        ("code", "needs code of its folder"),
+        ("layers", "the weights lack"),
+        ("shape", "shape"),
+        ("extra", "the unknown 'esm.encoder.layer.1"),
+        ("vocabulary", "lacks 'L'"),
+        ("no vocabulary", "vocabulary"),
+    ],
+)
+def test_damaged_folders_have_one_line(name, message, tmp_path):
+    folder = make_folder(tmp_path / "esm", "esm2")
+    damage(folder, name)
+    with pytest.raises(ModelFolderError, match=message) as error:
+        network_of(folder, "esm2")
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_of_proteins_refuses_dna(folders):
+    with pytest.raises(ModelFolderError, match="one of proteins, but the sequences are dna"):
+        read_vocabulary(folders["esm2"], get_alphabet("dna"))

@@ -1,0 +1,99 @@
+"""Tests of published language models without training."""
+
+import numpy as np
+import pytest
+import torch
+from pretrained_folders import ESM_TOKENS, NT_TOKENS, make_folder
+
+import selfattn_bio
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.pretrained.folder import transformers
+from selfattn_bio.sequence.alphabet import PROTEIN
+
+SEQUENCE = "MKTAYIAKQRQIS"
+
+
+@pytest.fixture(scope="module")
+def esm(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("esm") / "esm2", "esm2")
+
+
+def reference(folder, ids):
+    """Return log p of `transformers` for one row of ids."""
+    model = transformers().AutoModelForMaskedLM.from_pretrained(folder, local_files_only=True)
+    with torch.no_grad():
+        return model.eval()(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1).numpy()
+
+
+def test_masked_and_wild_type_probabilities_are_those_of_transformers(esm):
+    model = selfattn_bio.load_pretrained(esm)
+    assert model.alphabet is PROTEIN
+    ids = [0, *map(ESM_TOKENS.index, SEQUENCE), 2]
+    columns = list(map(ESM_TOKENS.index, PROTEIN.letters))
+    wild_type = reference(esm, ids)[1:-1, columns]
+    np.testing.assert_allclose(
+        model.log_probabilities(SEQUENCE, masked=False), wild_type, rtol=1e-4, atol=1e-5
+    )
+    masked = model.log_probabilities(SEQUENCE)
+    for i in (0, 6, 12):
+        hidden = [*ids]
+        hidden[i + 1] = ESM_TOKENS.index("<mask>")
+        expected = reference(esm, hidden)[i + 1, columns]
+        np.testing.assert_allclose(masked[i], expected, rtol=1e-4, atol=1e-5)
+    observed = masked[np.arange(len(SEQUENCE)), [PROTEIN.letters.index(x) for x in SEQUENCE]]
+    perplexity = model.perplexity([SEQUENCE])["perplexity"]
+    assert perplexity.item() == pytest.approx(float(np.exp(-observed.mean())), rel=1e-4)
+
+
+def test_substitutions_and_mutants_are_differences_of_log_probabilities(esm):
+    model = selfattn_bio.load_pretrained(esm)
+    effects, log_p = model.score_substitutions(SEQUENCE), model.log_probabilities(SEQUENCE)
+    k, w = PROTEIN.letters.index("K"), PROTEIN.letters.index("W")
+    assert effects[1, w] == pytest.approx(log_p[1, w] - log_p[1, k])
+    assert effects[1, k] == 0
+    double = model.score_mutants(SEQUENCE, ["MWTAYIWKQRQIS", SEQUENCE])
+    assert double.tolist() == pytest.approx([effects[1, w] + effects[6, w], 0.0])
+    with pytest.raises(ArgumentError, match="mutant 0 has length 2"):
+        model.score_mutants(SEQUENCE, ["MK"])
+
+
+def test_substitutions_of_a_region_have_a_table_and_a_plot(esm, tmp_path):
+    (tmp_path / "p.fa").write_text(f">one\n{SEQUENCE}\n")
+    model = selfattn_bio.load_pretrained(esm)
+    found = selfattn_bio.score_substitutions(model, tmp_path / "p.fa", "one:2-4")
+    assert len(found.table) == 3 * 19
+    row = found.table[(found.table["pos"] == 2) & (found.table["alt"] == "W")]
+    expected = model.score_substitutions(SEQUENCE)[1, PROTEIN.letters.index("W")]
+    assert row["effect"].item() == pytest.approx(expected)
+    found.save(tmp_path / "p")
+    assert (tmp_path / "p.saturation.svg").exists()
+
+
+def test_a_base_changes_the_six_mer_that_covers_it(tmp_path):
+    folder = make_folder(tmp_path / "nt", "nucleotide_transformer")
+    model, text = selfattn_bio.load_pretrained(folder), "ACGTACGTACGTAC"
+    effects = model.score_substitutions(text)
+    tokens = ["ACGTAC", "GTACGT", "A", "C"]
+    ids = [NT_TOKENS.index("<cls>"), *map(NT_TOKENS.index, tokens)]
+    ids[2] = NT_TOKENS.index("<mask>")
+    log_p = reference(folder, ids)[2]
+    changed, same = NT_TOKENS.index("GTCCGT"), NT_TOKENS.index("GTACGT")
+    assert effects[8, 1] == pytest.approx(float(log_p[changed] - log_p[same]), rel=1e-3)
+
+
+def test_vectors_are_those_of_each_letter_and_their_mean(esm):
+    model = selfattn_bio.load_pretrained(esm)
+    mean = model.embed([SEQUENCE, "MKV"])
+    letters = model.embed([SEQUENCE, "MKV"], per_letter=True)
+    assert mean.vectors.shape == (2, 32)
+    assert letters.positions[["start", "end"]].iloc[-1].tolist() == [2, 3]
+    np.testing.assert_allclose(letters.vectors[-3:].mean(0), mean.vectors[1], rtol=1e-4, atol=1e-6)
+
+
+def test_models_without_letters_or_masks_say_so(tmp_path):
+    t5 = selfattn_bio.load_pretrained(make_folder(tmp_path / "t5", "t5"))
+    with pytest.raises(ArgumentError, match="does not predict masked letters"):
+        t5.log_probabilities(SEQUENCE)
+    dnabert = selfattn_bio.load_pretrained(make_folder(tmp_path / "dnabert", "dnabert"))
+    with pytest.raises(ArgumentError, match="tokens that overlap"):
+        dnabert.log_probabilities("ACGTACGT")
