@@ -197,7 +197,7 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     if set(of_dna) == {True}:
         raise SequenceFileError(
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
-            hint='Use alphabet = "dna" in [data]',
+            hint='Use alphabet = "dna" or "rna" in [data]',
         )
     if True in of_dna:
         raise SequenceFileError(

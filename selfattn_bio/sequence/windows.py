@@ -207,7 +207,7 @@ def cut(
                     np.pad(masked, around),
                 )
             if strand == "-":
-                letters, masked = DNA.reverse_complement(letters), masked[::-1]
+                letters, masked = genome.alphabet.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None
             yield (
                 row,

@@ -1,4 +1,4 @@
-"""Find motifs in the attributions, and pairs of motifs that a DNA model uses together.
+"""Find motifs in the attributions, and pairs of motifs that a model uses together.
 
 Motifs come from records of train and valid; the evidence is tested on test records.
 """
@@ -19,7 +19,7 @@ from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
-from selfattn_bio.evidence.epistasis import mean_of_strands
+from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
     add_evidence,
@@ -128,10 +128,8 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
         return build_motifs([], explanation.records, {}, source=explanation.source)
     if database := database_of(settings.database, alphabet):
         LOG.info(f"motifs are matched with {database}, the [interpret] database")
-    elif alphabet.has_complement:
-        LOG.info('motifs are not matched with known ones: [interpret] database = "none"')
     else:
-        LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
+        LOG.info(f"motifs are not matched with known ones: no database of {alphabet.title} motifs")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)
 
@@ -142,9 +140,9 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     trained = TrainedModel.of(study, "interactions")
     scorer, settings, alphabet = trained.scorer, study.task.interpret, trained.corpus.alphabet
     check_one_input(scorer, "interactions")
-    if alphabet.name != "dna":
+    if not alphabet.is_nucleic:
         raise CorpusError(
-            f"interactions needs DNA records, but the corpus has {alphabet.name}",
+            f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}",
             place=str(trained.corpus.path),
         )
     motifs = study.motifs if motifs is None else motifs
@@ -216,6 +214,8 @@ def _pairs(
         significance=settings.significance,
         seed=settings.seed,
     )
+    if scorer.alphabet.one_strand:
+        table["orientation"] = table["orientation"].replace(ORDERS)
     backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
     return table.join(marginal), curves
