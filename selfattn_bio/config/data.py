@@ -42,7 +42,8 @@ class Data(Section):
     Attributes
     ----------
     alphabet
-        alphabet of the sequences
+        alphabet of the sequences; rna has U and one strand, ssdna is DNA that is read on the
+        given strand only
     assembly
         genome assembly of the coordinates in the headers, such as dm3
     positives

@@ -210,7 +210,7 @@ DNA = Alphabet(
     unit="bp",
     title="DNA",
 )
-# DNA of which only the given strand is read, and RNA
+# DNA that is read on the given strand only, and RNA
 SSDNA = replace(DNA, name="ssdna", unit="nt", title="single-stranded DNA", one_strand=True)
 RNA = replace(
     SSDNA,
