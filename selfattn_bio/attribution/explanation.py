@@ -74,7 +74,7 @@ class Explanation:
         (n, L) float32: raw attention received, or the result of a method based on attention. It
         does not explain the output. 0 for networks without attention.
     alphabet
-        "dna", "protein", or "levels" for a track.
+        Name of the alphabet of the sequences; "levels" for a track.
     source
         Key to value of `SOURCE` in the provenance of the model; empty if unknown.
     method
@@ -109,8 +109,7 @@ class Explanation:
     member_correlation: float | None = None
 
     def __repr__(self) -> str:
-        kind = "DNA" if self.alphabet == "dna" else self.alphabet
-        sequences = counted(len(self), f"{kind} sequence")
+        sequences = counted(len(self), f"{get_alphabet(self.alphabet).title} sequence")
         return f"Explanation of {sequences} of at most {self.letters.shape[1]} positions"
 
     def _repr_html_(self) -> str:

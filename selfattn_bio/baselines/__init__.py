@@ -32,7 +32,7 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
     The reason is an empty string if it can be fitted to these records.
     """
     for kind in BASELINES.values():
-        if setup.question in kind.suits and setup.alphabet.name in kind.alphabets:
+        if setup.question in kind.suits and setup.alphabet.family in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 
@@ -56,10 +56,14 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
         message = f"unknown baseline {card.kind!r}; known: {', '.join(BASELINES)}"
         raise ModelFolderError(message, place=str(folder / CARD))
     kind = BASELINES[card.kind]
-    if card.alphabet not in kind.alphabets:
-        message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
-        raise ModelFolderError(message, place=str(folder / CARD), hint=REFIT)
-    policy = SequencePolicy(get_alphabet(card.alphabet), card.soft_mask, card.gaps)
+    alphabet = get_alphabet(card.alphabet)
+    if alphabet.family not in kind.alphabets:
+        raise ModelFolderError(
+            f"{card.kind} does not read the alphabet {card.alphabet!r}",
+            place=str(folder / CARD),
+            hint=REFIT,
+        )
+    policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
     baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
     baseline.calibration = Calibration.of(card.calibration.model_dump())
     baseline.origin, baseline.records = card.origin, card.records

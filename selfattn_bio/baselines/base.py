@@ -134,7 +134,7 @@ class Baseline(ABC):
     title, short_title
         Readable names for a sentence and for a figure.
     alphabets
-        Names of the alphabets it can read.
+        Families of the alphabets it can read; "dna" includes RNA.
     suits
         Questions that it is fitted to: TWO_CLASSES, RECORD (other targets of records), POSITION
         (of positions) or BIN.

@@ -409,7 +409,7 @@ class ExactPositions(KmerSet):
         ends: tuple[Literal["start", "end"], ...] = (
             ("start",) if len(lengths) == 1 else ("start", "end")
         )
-        has_counts = self.counted and alphabet.name == "dna"
+        has_counts = self.counted and alphabet.is_nucleic
         complete = [KmerSlots(alphabet, self.counted)] if has_counts else []
         counted = [block.counts(train) for block in complete]
         for align in ends:

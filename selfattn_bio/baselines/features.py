@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfattn_bio.baselines.base import Setup, State
-from selfattn_bio.config import NO_DATABASE
-from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
 from selfattn_bio.sequence.alphabet import PROTEIN, Alphabet, Letters
 from selfattn_bio.sequence.kmers import gc_content
@@ -278,7 +277,7 @@ class MotifState(State):
 
 @dataclass(frozen=True)
 class MotifFeatures(Features):
-    """The best hit of every motif on either strand, followed by the occupancy of every motif."""
+    """The best hit of every motif, followed by the occupancy of every motif."""
 
     matrices: ScoreMatrices
 
@@ -322,20 +321,24 @@ class MotifScores(FeatureSet):
 
     def obstacle(self, setup: Setup, train: Letters) -> str:
         """Return why motifs cannot be scored: there is no database, or records are too long."""
-        if setup.database == NO_DATABASE:
+        if not database_of(setup.database, setup.alphabet):
             return "the task names no motif database"
         if (longest := max(len(record) for record in train)) > MAX_SCORED:
-            return f"the longest record has {longest:,} bp, more than {MAX_SCORED:,}"
+            unit = setup.alphabet.unit
+            return f"the longest record has {longest:,} {unit}, more than {MAX_SCORED:,}"
         return ""
 
     def most(self, setup: Setup, train: Letters) -> int:
-        work = sum(len(record) for record in train) * len(open_database(setup.database))
+        motifs = open_database(setup.database, setup.alphabet)
+        work = sum(len(record) for record in train) * len(motifs)
         return max(2, min(MAX_RECORDS, int(len(train) * min(1.0, WORK / work))))
 
     def candidates(
         self, setup: Setup, train: Letters, scaled: bool
     ) -> Iterator[tuple[MotifFeatures, Matrix]]:
-        features = MotifFeatures(ScoreMatrices.from_probabilities(open_database(setup.database)))
+        motifs = open_database(setup.database, setup.alphabet)
+        matrices = ScoreMatrices.from_probabilities(motifs, setup.alphabet.one_strand)
+        features = MotifFeatures(matrices)
         yield features, features.matrix(train)
 
     def restore(self, setup: Setup, state: MotifState) -> MotifFeatures:
@@ -343,4 +346,5 @@ class MotifScores(FeatureSet):
             raise ValueError(f"there are {len(state.labels)} labels for {len(state.widths)} motifs")
         if state.widths.max() > (width := state.log_odds.shape[1]):
             raise ValueError(f"widths has {state.widths.max()}, but log_odds has {width} positions")
-        return MotifFeatures(ScoreMatrices(tuple(state.labels), state.log_odds, state.widths))
+        found = tuple(state.labels), state.log_odds, state.widths
+        return MotifFeatures(ScoreMatrices(*found, setup.alphabet.one_strand))

@@ -312,9 +312,9 @@ def contacts(arguments: Namespace) -> None:
     path("--fasta", "sequences, plain, gz or bgzip", required=True, nargs="+"),
     option(
         "--alphabet",
-        choices=("dna", "protein"),
-        default="dna",
-        help="alphabet of motifs and sequences (default: %(default)s)",
+        choices=("dna", "rna", "ssdna", "protein"),
+        default="",
+        help="alphabet of motifs and sequences (default: that of the motifs)",
     ),
     option(
         "--hit-p",

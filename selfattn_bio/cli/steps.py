@@ -27,11 +27,11 @@ def ingest(arguments: Namespace) -> None:
     other columns are targets. FASTA headers may contain `chrom= start= end= strand= group=
     species=`. Coordinates are 0-based half-open.
 
-    Accepted and counted: lower case, U in DNA, ambiguous bases, CRLF, a stop symbol at the end of a
-    protein. Dropped and counted: exact duplicates, records with only N (X), records outside the
-    length limits. Duplicates are kept if the split names its test records (docs/own_split.md) or
-    with keep_duplicates. docs/data.md has an example of each format. Sequences without a run file
-    become a corpus with `ingest_files` in Python.
+    Accepted and counted: lower case, U in DNA, T in RNA, ambiguous bases, CRLF, a stop symbol at
+    the end of a protein. Dropped and counted: exact duplicates, records with only N (X), records
+    outside the length limits. Duplicates are kept if the split names its test records
+    (docs/own_split.md) or with keep_duplicates. docs/data.md has an example of each format.
+    Sequences without a run file become a corpus with `ingest_files` in Python.
 
     example: selfattn-bio ingest mine
     """
@@ -43,11 +43,11 @@ def split(arguments: Namespace) -> None:
     """Split a corpus into train, valid and test without leakage.
 
     Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No
-    sequence is in two splits, on either strand. The kinds group, species, cluster and random keep
-    copies together. The kinds chromosome, region, column and files remove copies of test records
-    from train and valid, and copies of valid records from train. A test set that came with the data
-    stays complete. Counts are printed, and the table has the reason for each removed record.
-    `audit` reports the similarity that is left between the splits.
+    sequence is in two splits, of DNA on either strand. The kinds group, species, cluster and random
+    keep copies together. The kinds chromosome, region, column and files remove copies of test
+    records from train and valid, and copies of valid records from train. A test set that came with
+    the data stays complete. Counts are printed, and the table has the reason for each removed
+    record. `audit` reports the similarity that is left between the splits.
 
     example: selfattn-bio split mine
     """
@@ -69,8 +69,8 @@ def audit(arguments: Namespace) -> None:
 
     Each test record is searched for in the training records, in corpora used for pretraining, and
     in the data that parent models saw. The audit reports its nearest neighbour by shared k-mers,
-    equal sequences on either strand, overlapping intervals, and shared groups and species. It also
-    compares labels, GC content and length between the splits.
+    equal sequences (of DNA on either strand), overlapping intervals, and shared groups and species.
+    It also compares labels, GC content and length between the splits.
 
     Writes audit.tsv with one row per test record, and the counts to audit.json. If a limit of
     [audit] is exceeded, both files are written, and the command ends with a one-line error and exit

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
 from selfattn_bio.config.section import (
     MAX_PROTEIN_K,
+    AlphabetName,
     Names,
     Paths,
     Positive,
@@ -41,7 +42,8 @@ class Data(Section):
     Attributes
     ----------
     alphabet
-        alphabet of the sequences
+        alphabet of the sequences; rna has U and one strand, ssdna is DNA that is read on the
+        given strand only
     assembly
         genome assembly of the coordinates in the headers, such as dm3
     positives
@@ -92,7 +94,7 @@ class Data(Section):
         target columns for windows of `sequences`, each a table [data.tracks.NAME]
     """
 
-    alphabet: Literal["dna", "protein"] = "dna"
+    alphabet: AlphabetName = "dna"
     assembly: str = ""
     positives: Paths | None = None
     negatives: AnyNegatives | None = None
@@ -155,7 +157,7 @@ class Data(Section):
                 f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
                 "GFF or GTF"
             )
-        if self.genome and self.alphabet != "dna":
+        if self.genome and self.alphabet == "protein":
             yield f"genome cannot be used with alphabet {self.alphabet!r}"
         if self.genome and (
             (isinstance(self.label, str) and self.label) or self.header or self.columns
@@ -264,7 +266,7 @@ class Data(Section):
 
 
 class SequencePartner(Section):
-    """[partner] kind = "sequence": a second DNA or protein sequence for each record.
+    """[partner] kind = "sequence": a second sequence for each record.
 
     Attributes
     ----------
@@ -281,7 +283,7 @@ class SequencePartner(Section):
     """
 
     kind: Literal["sequence"] = "sequence"
-    alphabet: Literal["dna", "protein"] = "dna"
+    alphabet: AlphabetName = "dna"
     files: Paths | None = None
     column: str = ""
     k: int = Field(3, ge=1, le=8)

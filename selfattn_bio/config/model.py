@@ -455,7 +455,7 @@ class Adaptation(Section):
     """
 
     adapt: Literal["all", "frozen", "gradual", "lora"] = "all"
-    unfreeze_every: Positive = 200
+    unfreeze_every: Size = 200
     layer_decay: float = Field(1.0, gt=0, le=1)
     lora_rank: Size = 8
 

@@ -9,6 +9,7 @@ the same rules, so a rule only looks at the run that it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, get_args
 
 from selfattn_bio.config.data import SequencePartner, TrackPartner
@@ -108,29 +109,24 @@ def require_dna(run: RunFile, setting: str) -> Iterator[str]:
 
 
 def settings_fit_the_alphabet(run: RunFile) -> Iterator[str]:
-    """Refuse settings that proteins cannot have."""
+    """Refuse settings that proteins, RNA or single-stranded DNA cannot have."""
     for alphabet, inputs in (
         (run.data.alphabet, "the records"),
         (getattr(run.partner, "alphabet", ""), "the partners"),
     ):
-        if alphabet == "protein" and isinstance(run.interpret.caller, ModiscoCaller):
+        if alphabet not in ("", "dna") and isinstance(run.interpret.caller, ModiscoCaller):
             yield (
-                f"interpret.caller 'modisco' finds motifs in DNA, but {inputs} are protein; use "
-                "'clusters'"
+                "interpret.caller 'modisco' finds motifs in DNA of two strands, but "
+                f"{inputs} are {alphabet}; use 'clusters'"
             )
-    if run.data.alphabet != "protein":
-        return
-    if (k := run.tokens.k) > MAX_PROTEIN_K:
+    alphabet, k = run.data.alphabet, run.tokens.k
+    if alphabet == "protein" and k > MAX_PROTEIN_K:
         yield (
             f"tokens.k {k} is too large for protein ({20**k:,} k-mers); use at most {MAX_PROTEIN_K}"
         )
-    if run.tokens.canonical:
-        yield (
-            "tokens.canonical cannot be used with protein, which has no reverse complement; "
-            "remove it"
-        )
-    if run.training.reverse_complement:
-        yield "training.reverse_complement cannot be used with protein; remove it"
+    for name in ("tokens.canonical", "training.reverse_complement") * (alphabet != "dna"):
+        if attrgetter(name)(run):
+            yield f"{name} cannot be used with {alphabet}, which has one strand; remove it"
 
 
 def tokens_have_outputs(run: RunFile) -> Iterator[str]:

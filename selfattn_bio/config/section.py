@@ -6,7 +6,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_PROTEIN_K = 4
+AlphabetName = Literal["dna", "rna", "ssdna", "protein"]
 ATTRIBUTES = "\n\nAttributes\n----------\n"  # heading of a docstring
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

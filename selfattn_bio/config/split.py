@@ -74,7 +74,7 @@ class SpeciesSplit(FractionSplit):
 class RandomSplit(FractionSplit):
     """Split records at random with `seed`, stratified by label.
 
-    Duplicates on either strand stay in the same split.
+    Duplicates, of DNA on either strand, stay in the same split.
     """
 
     kind: Literal["random"] = "random"
@@ -269,7 +269,7 @@ class Audit(Section):
     max_near
         largest fraction of test records that have a near neighbour
     max_duplicates
-        largest number of test records with the same sequence in train, on either strand;
+        largest number of test records with the same sequence in train, of DNA on either strand;
         unlimited with [data] keep_duplicates
     max_overlaps
         largest number of test records whose interval overlaps one of train, on either strand

@@ -196,8 +196,10 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     Every letter of DNA is also a valid residue, so the alphabet alone does not detect this.
     """
     if set(of_dna) == {True}:
-        message = "all records contain only A, C, G, T, U and N, so they are DNA, not protein"
-        raise SequenceFileError(message, hint='Use alphabet = "dna" in [data]')
+        raise SequenceFileError(
+            "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
+            hint='Use alphabet = "dna" or "rna" in [data]',
+        )
     if True in of_dna:
         message = f"this file is DNA (only A, C, G, T, U and N), but {of_dna[False]} is protein"
         raise SequenceFileError(message, place=of_dna[True], hint="Use one alphabet for all files")

@@ -22,6 +22,7 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import H5AD, sha256_of
 from selfattn_bio.sequence import negatives as made
 from selfattn_bio.sequence import windows
+from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.intervals import Cover, read_intervals
@@ -182,7 +183,7 @@ def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
 
 def _genome_of(data: config.Data) -> Genome:
     assert data.genome is not None
-    return Genome(data.genome)
+    return Genome(data.genome, get_alphabet(data.alphabet))
 
 
 def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:

@@ -155,7 +155,7 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, mmseqs_clusters
 
     letters = [corpus.letters(i) for i in range(len(corpus))]
-    similarity = rule.similarity or SIMILARITY[corpus.alphabet.name]
+    similarity = rule.similarity or SIMILARITY[corpus.alphabet.family]
     if rule.method == "mmseqs2":
         clusters, by = mmseqs_clusters(letters, corpus.alphabet, similarity)
     else:

@@ -34,6 +34,7 @@ from selfattn_bio.model.checkpoint import (
     read_stack_weights,
 )
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 SHOWN = 12  # digits of a checksum
 SPLIT_BY = {
@@ -234,7 +235,7 @@ def _letters(run: RunFile) -> str:
 
 def _tokens(alphabet: str, k: int, stride: int) -> str:
     """Describe how sequences are divided into tokens, such as `DNA as overlapping 3-mers`."""
-    name, unit = ("DNA", "base") if alphabet == "dna" else ("protein", "residue")
+    name, unit = get_alphabet(alphabet).title, get_alphabet(alphabet).letter
     if k == stride == 1:
         return f"{name} as single {unit}s"
     if stride == 1:

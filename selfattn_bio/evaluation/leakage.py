@@ -330,7 +330,5 @@ def _properties(parts: Sequence[Part], alphabet: Alphabet) -> dict[str, list[NDA
     """Return GC content (DNA) and length of the records, one array per part."""
     lengths = [np.array([len(row) for row in part.letters], dtype=float) for part in parts]
     return (
-        {"GC content": [gc_content(part.letters) for part in parts]}
-        if alphabet.has_complement
-        else {}
+        {"GC content": [gc_content(part.letters) for part in parts]} if alphabet.is_nucleic else {}
     ) | {"length": lengths}

@@ -17,7 +17,7 @@ from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, p
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evaluation.units import Units
-from selfattn_bio.sequence.alphabet import Alphabet, Letters
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, Letters
 
 # Largest numbers of groups by GC content and by length. Groups have about the same number of
 # records, at least MIN_IN_GROUP. Wide groups leave differences in GC content within them: with ten,
@@ -215,7 +215,7 @@ def matched_rank_shift(
 
 
 def strata_of(sequences: Letters, alphabet: Alphabet) -> Integers:
-    """Group similar records: DNA by GC content and length, protein by length.
+    """Group similar records: DNA and RNA by GC content and length, protein by length.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def strata_of(sequences: Letters, alphabet: Alphabet) -> Integers:
     """
     lengths = np.array([len(row) for row in sequences])
     groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
-    if alphabet.has_complement:
+    if alphabet.is_nucleic:
         gc = np.array(
             [np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences]
         )
@@ -238,20 +238,22 @@ def quantile_groups(values: Floats, number: int) -> Integers:
     )
 
 
-def strand_bias(hits: pd.DataFrame, ppm: Floats, rng: np.random.Generator) -> dict[str, float]:
+def strand_bias(
+    hits: pd.DataFrame, ppm: Floats, rng: np.random.Generator, alphabet: Alphabet = DNA
+) -> dict[str, float]:
     """Test whether the best hits prefer one strand.
 
     Returns
     -------
     strand_plus: the fraction of records whose best hit is on +. strand_low, strand_high: its
-    Clopper-Pearson interval. strand_p: the two-sided binomial p-value against one half. Empty for
-    protein, for palindromic motifs (the strand of their hits is arbitrary) and with fewer than
-    `MIN_SITES` records.
+    Clopper-Pearson interval. strand_p: the two-sided binomial p-value against one half. Empty if
+    there is one strand, for palindromic motifs (the strand of their hits is arbitrary) and with
+    fewer than `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
     if (
         len(best) < MIN_SITES
-        or ppm.shape[1] != 4
+        or not alphabet.has_complement
         or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME
     ):
         return {}

@@ -3,7 +3,7 @@
 **Epistasis** of sites i and j is f(x) - f(x without i) - f(x without j) + f(x without both).
 "Without" means that the bases of the site are replaced by those at the same positions in a
 dinucleotide shuffle of the record. f is the calibrated log-odds of a positive (`evidence.verdicts`
-gives the reason), averaged over both strands for DNA. Positive epistasis: each site has a larger
+gives the reason), averaged over both strands of DNA. Positive epistasis: each site has a larger
 effect in the presence of the other. Negative: one site is enough. The sign is kept, because
 |epistasis| does not separate true pairs from chance.
 
@@ -55,6 +55,7 @@ STEPS = 30  # maximum number of steps of the fit of the weights
 MAX_GAP = 150  # maximum number of positions between two sites of a pair
 BIN = 5  # width of a bin of gaps
 ORIENTATIONS = ("++", "+-", "-+", "--")
+ORDERS = {"++": "ab", "--": "ba"}  # orientations of motifs a and b if there is one strand
 MAX_RECORDS = 400  # with both motifs, sampled at random; all pairs of these records are compared
 PERMUTATIONS = 1000
 GROUP_SIZE = 20  # records of similar length, among which sites are permuted
@@ -262,14 +263,14 @@ def _free_starts(
 
 
 def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
-    """Return a function from sequences to scores (n,) averaged over both strands for DNA.
+    """Return a function from sequences to scores (n,) averaged over both strands of DNA.
 
-    `scores` is such a function for the given strand. It is returned if the model reads both, or
-    has outputs per token or position, which differ between the strands. On a single strand, the
-    epistasis of a pair is dominated by noise.
+    `scores` is such a function for the given strand. It is returned if there is only this strand,
+    if the model reads both, or if it has outputs per token or position, which differ between the
+    strands. On one strand of DNA, the epistasis of a pair is dominated by noise.
     """
     is_stranded = not scorer.run.objective.is_per_record
-    if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
+    if not scorer.alphabet.has_complement or scorer.both_strands or is_stranded:
         return scores
 
     def mean(sequences: Letters) -> Floats:

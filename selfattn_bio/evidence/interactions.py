@@ -106,8 +106,8 @@ class Interactions(TableResult):
             f"{row['name_a']} and {row['name_b']} of {row['target']}: epistasis "
             + with_interval(*(row[name] for name in estimated("epistasis")))
             + f", {_q(row['q'])}, {counted(row['records'], 'record')}, "
-            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-            f"({_q(row['spacing_q'])}), orientation {row['orientation']} "
+            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} "
+            f"positions ({_q(row['spacing_q'])}), orientation {row['orientation']} "
             f"({_q(row['orientation_q'])}): {row['verdict']}"
             + f" ({row['lacks']})"
             * bool(row["lacks"])

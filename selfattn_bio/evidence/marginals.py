@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
-from selfattn_bio.evidence.epistasis import ORIENTATIONS
+from selfattn_bio.evidence.epistasis import ORDERS, ORIENTATIONS
 from selfattn_bio.evidence.records import RESAMPLES, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
@@ -294,7 +294,7 @@ def pair_curves(
     Parameters
     ----------
     pairs
-        name_a, name_b and orientation (of `ORIENTATIONS`, a first), as from
+        name_a, name_b and orientation (of `ORIENTATIONS`, a first, or of `ORDERS`), as from
         `interactions.evaluate_interactions`.
     ppms, backgrounds
         As for `position_curves`.
@@ -314,12 +314,12 @@ def pair_curves(
         longest = length - len(ppms[a]) - len(ppms[b])
         distances = [distance for distance in DISTANCES if distance <= longest]
         row: dict[str, float] = {}
-        if distances and orientation in ORIENTATIONS:
+        if distances and orientation in (*ORIENTATIONS, *ORDERS.values()):
             rng = np.random.default_rng((seed, index))
-            curve, row = distance_curve(
-                (ppms[a], ppms[b]), backgrounds, orientation, distances, rng
-            )
-            curves.append(curve.assign(name_a=a, name_b=b))
+            of_pair = [ppms[name] for name in ((b, a) if orientation == "ba" else (a, b))]
+            strands = orientation if orientation in ORIENTATIONS else "++"
+            curve, row = distance_curve(of_pair, backgrounds, strands, distances, rng)
+            curves.append(curve.assign(name_a=a, name_b=b, orientation=orientation))
         rows.append(row)
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS, index=pairs.index)
     table["marginal_distance_q"] = q_values(table["marginal_distance_p"].to_numpy(float))

@@ -18,11 +18,11 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs import matrix_of, open_database
+from selfattn_bio.motifs import alphabet_of, matrix_of, open_database
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
-from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
@@ -38,7 +38,7 @@ def hits(
     sequences: Sequence[str] | str | Path,
     *,
     hit_p: float = HIT_P,
-    alphabet: str = "dna",
+    alphabet: str = "",
 ) -> pd.DataFrame:
     """Find motif hits with FIMO, on both strands of DNA.
 
@@ -57,7 +57,8 @@ def hits(
         p-value threshold in (0, 1). The p-value is the probability that a uniformly random sequence
         scores at least as high.
     alphabet
-        dna or protein.
+        dna, rna, ssdna (one strand of DNA) or protein; by default that of the motifs, and dna for
+        a mapping.
 
     Returns
     -------
@@ -78,11 +79,13 @@ def hits(
     """
     if not 0 < hit_p < 1:
         raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
-    letters = get_alphabet(alphabet)
-    num_sites: Mapping[str, int] = {}
+    own, num_sites = DNA, dict[str, int]()
     if isinstance(motifs, MotifSet):
-        num_sites, motifs = motifs.num_sites, motifs.ppms
+        own, num_sites, motifs = motifs.alphabet, motifs.num_sites, motifs.ppms
     elif not isinstance(motifs, Mapping):
+        own = alphabet_of(motifs)
+    letters = get_alphabet(alphabet) if alphabet else own
+    if not isinstance(motifs, Mapping):
         motifs = open_database(str(motifs), letters)
     ppms = {name: matrix_of(motif, letters) for name, motif in motifs.items()}
     best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
@@ -107,7 +110,7 @@ def scan_files(
     output: str | Path,
     *,
     hit_p: float = HIT_P,
-    alphabet: str = "dna",
+    alphabet: str = "",
 ) -> pd.DataFrame:
     """Find motif hits in FASTA files, and write one table.
 

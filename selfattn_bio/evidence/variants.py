@@ -58,7 +58,7 @@ class Substitutions(TableResult):
     units
         The unit of the effect on each output. The output of a binary model is named "".
     alphabet
-        "dna" or "protein".
+        Name of the alphabet of the model.
     """
 
     table: pd.DataFrame
@@ -277,9 +277,9 @@ def annotate_variants(
         If the file of motifs cannot be read.
     """
     own = load_dna_model(model)
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = genome if isinstance(genome, Genome) else Genome(genome, own.alphabet)
     source = VcfFile(vcf, genome)
-    ppms = None if motifs is None else read_motifs(motifs)
+    ppms = None if motifs is None else read_motifs(motifs, own.alphabet)
     scorer = _opened(own, genome, options)
     lines, wrong, first = check_reference(source, mismatches)
     differs = f"REF differs from the genome in {wrong}: {first}"
@@ -289,7 +289,7 @@ def annotate_variants(
     counts = Counter[str]()
     with open_writer(output, source, _name(model), scorer.units) as writer:
         for batch in scorer.batches(source):
-            writer.write(batch.variants, _with_changes(batch, ppms, DNA))
+            writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
     for line in _status_lines(counts):
         LOG.info(line)

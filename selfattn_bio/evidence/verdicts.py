@@ -158,7 +158,7 @@ def weigh_evidence(
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
             **position_profile(described, nulls_described, lengths, window, rng),
-            **strand_bias(described, ppm, rng),
+            **strand_bias(described, ppm, rng, held_out.alphabet),
         }
         if _passes(row, held_out, significance):
             row |= _against_nulls(row, nulls, scored, significance, rng)

@@ -21,7 +21,7 @@ from selfattn_bio.display import one_line
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs.residues import matrices_of, read_patterns
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 _fail = DatabaseError.fail
 
@@ -62,14 +62,15 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
 def database_of(name: str | None, alphabet: Alphabet) -> str:
     """Return the name of a database if it has motifs of the alphabet, otherwise "".
 
-    Protein motifs are matched only with files that say that they have protein motifs, because a
-    model of two inputs may read DNA and protein, and has one database.
+    Databases that ship are for DNA. Protein motifs are matched only with files that say that they
+    have protein motifs, because a model of two inputs may read DNA and protein, and has one
+    database.
     """
-    if name in (None, "", NO_DATABASE) or (
-        not alphabet.has_complement and (name in MOTIF_DATABASES or alphabet_of(name) == DNA)
-    ):
+    if name in (None, "", NO_DATABASE):
         return ""
-    return str(name)
+    if name in MOTIF_DATABASES:
+        return name if alphabet.letters == DNA.letters else ""
+    return name if alphabet.is_nucleic or alphabet_of(name) == alphabet else ""
 
 
 def shipped() -> Path:
@@ -82,7 +83,7 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
 
     Returns
     -------
-    Label -> (width, A) probabilities, in the file's order. JASPAR and TRANSFAC are always DNA.
+    Label -> (width, A) probabilities, in the file's order. JASPAR and TRANSFAC are of bases.
 
     Raises
     ------
@@ -95,14 +96,17 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     )
     if first.startswith("MEME version"):
         return read_meme(path, alphabet)
-    if first.startswith(">") and alphabet == DNA:
+    if first.startswith(">") and alphabet.is_nucleic:
         return read_counts(path, "JASPAR")
-    if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
+    if first.startswith(TRANSFAC_STARTS) and alphabet.is_nucleic:
         return read_counts(path, "TRANSFAC")
     if alphabet == PROTEIN and first.startswith(RESIDUES):
         return read_residues(path)
-    formats = "MEME, ELM or PROSITE" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
-    _fail(f"not a motif database in {formats} format: it starts with {first[:40]!r}", f"{path}:1")
+    formats = "MEME, JASPAR or TRANSFAC" if alphabet.is_nucleic else "MEME, ELM or PROSITE"
+    raise DatabaseError(
+        f"not a motif database in {formats} format: it starts with {first[:40]!r}",
+        place=f"{path}:1",
+    )
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
@@ -196,8 +200,8 @@ def meme_text(
     """
     size = len(alphabet.letters)
     blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
-    if alphabet.has_complement:
-        blocks.append("strands: + -\n")
+    if "T" in alphabet.letters and alphabet.is_nucleic:
+        blocks.append(f"strands: +{' -' * alphabet.has_complement}\n")
     background = " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
     blocks.append(f"Background letter frequencies\n{background}\n")
     for name, ppm in ppms.items():
@@ -210,10 +214,14 @@ def meme_text(
 
 
 def alphabet_of(path: str | Path) -> Alphabet:
-    """Return the alphabet of a motif file: that of MEME text; protein for ELM and PROSITE."""
+    """Return the alphabet of a database: that of MEME text; protein for ELM and PROSITE."""
+    if str(path).startswith(SHIPPED):
+        return DNA
     lines = database_lines(Path(path), "MEME")
     named = next((line.partition("=")[2].strip() for line in lines if "ALPHABET" in line), "")
-    return PROTEIN if named == PROTEIN.letters or "".join(lines[:1]).startswith(RESIDUES) else DNA
+    if named == PROTEIN.letters or "".join(lines[:1]).startswith(RESIDUES):
+        return PROTEIN
+    return RNA if named == RNA.letters else DNA
 
 
 def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, Floats]:
@@ -251,8 +259,12 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     while at < len(lines):
         line = lines[at]
         at += 1
-        if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
-            _fail(f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}", f"{path}:{at}")
+        named = line.partition("=")[2].strip().encode()
+        if line.startswith("ALPHABET") and alphabet.normalise(named).decode() != alphabet.letters:
+            raise DatabaseError(
+                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}",
+                place=f"{path}:{at}",
+            )
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 _fail(f"motif {label!r} has no letter-probability matrix", f"{path}:{at}")

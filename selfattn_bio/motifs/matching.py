@@ -33,9 +33,8 @@ def one_hot(letters: Ascii, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
 
     Padding and ambiguous letters are all 0.
     """
-    return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(
-        np.int8
-    )
+    codes = np.arange(len(alphabet.letters), dtype=np.uint8)
+    return (alphabet.codes(letters)[..., None] == codes).astype(np.int8)
 
 
 def default_hit_p(lengths: Sequence[int]) -> float:
@@ -219,7 +218,7 @@ def changed_motifs(
     refs, alts
         One window per variant, with the reference and with the alternative allele.
     alphabet
-        DNA or protein.
+        Alphabet of motifs and windows.
 
     Returns
     -------
@@ -271,7 +270,9 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
-def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> pd.DataFrame:
+def match_motifs(
+    ppms: Mapping[str, Floats], database: Mapping[str, Floats], alphabet: Alphabet = DNA
+) -> pd.DataFrame:
     """Find the database motifs similar to each motif, on either strand of DNA.
 
     Parameters
@@ -281,6 +282,8 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
     database
         Label to (width, A) probabilities; empty for no matches. With fewer than 25 entries the
         p-value of Tomtom strongly depends on the entries.
+    alphabet
+        Alphabet of the motifs.
 
     Returns
     -------
@@ -302,7 +305,7 @@ def match_motifs(ppms: Mapping[str, Floats], database: Mapping[str, Floats]) -> 
         return pd.DataFrame({"name": list(ppms), **none, "other_matches": "", "near_ties": 0})
     labels = list(database)
     queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
-    p = compare(queries, targets, reverse_complement=len(queries[0]) == len(DNA.letters))[0]
+    p = compare(queries, targets, reverse_complement=alphabet.has_complement)[0]
     p = np.clip(p, 0, 1)
     q = scipy.stats.false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")

@@ -29,7 +29,7 @@ from selfattn_bio.motifs.logos import LetterPlot, logo
 from selfattn_bio.motifs.matching import match_label, match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.motifs.residues import consensus_of
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, SSDNA, Alphabet
 from selfattn_bio.sequence.tables import on_chromosome, read_bed, read_table, write_bed, write_table
 
 if TYPE_CHECKING:
@@ -72,13 +72,14 @@ class Motif(SeqletPattern):
     def consensus(self) -> str:
         """Return the consensus sequence.
 
-        DNA: IUPAC codes by Cavener's rules. Protein: a pattern such as PKK[KR]RKV
+        DNA and RNA: IUPAC codes by Cavener's rules. Protein: a pattern such as PKK[KR]RKV
         (`residues.consensus_of`).
         """
-        if self.alphabet != DNA:
+        if not self.alphabet.is_nucleic:
             return consensus_of(self.ppm)
         counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
-        return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
+        text = str(BioMotif("ACGT", counts=counts).degenerate_consensus)
+        return self.alphabet.normalise(text.encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,8 @@ class MotifSet:
             if not path.exists():
                 raise ResultsError("file not found", place=str(path), hint=SAVED)
         alphabet = alphabet_of(layout.matrices)
+        if alphabet == DNA and "strands: + -" not in layout.matrices.read_text(encoding="utf-8"):
+            alphabet = SSDNA
         ppms = read_meme(layout.matrices, alphabet, least=0)
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
@@ -330,19 +333,19 @@ class MotifSet:
     def to_jaspar(self, path: str | Path | None = None) -> str | None:
         """Return the counts as JASPAR text, or write it to `path`.
 
-        DNA only; raises ArgumentError for protein.
+        DNA only; raises ArgumentError for RNA and protein.
         """
         return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
 
     def to_transfac(self, path: str | Path | None = None) -> str | None:
         """Return the counts as TRANSFAC text, or write it to `path`.
 
-        DNA only; raises ArgumentError for protein.
+        DNA only; raises ArgumentError for RNA and protein.
         """
         return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
 
     def _counts_of_dna(self, format_name: str) -> dict[str, Integers]:
-        if self.alphabet != DNA:
+        if self.alphabet.letters != DNA.letters:
             raise ArgumentError(
                 f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
                 "MEME"
@@ -411,7 +414,9 @@ def build_motifs(
     )
     if input:
         table.insert(1, "input", input)
-    matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
+    alphabet = motifs[0].alphabet if motifs else DNA
+    ppms = {motif.name: motif.ppm for motif in motifs}
+    matches = match_motifs(ppms, database, alphabet)
     table = pd.concat([table, matches.drop(columns="name")], axis=1)
     return MotifSet(motifs, table, records, source=source or {})
 

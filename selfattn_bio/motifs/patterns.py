@@ -135,7 +135,7 @@ def align(
     `MIN_TOTAL` bits, or no interval remains.
     """
     background = None
-    if not alphabet.has_complement:
+    if not alphabet.is_nucleic:
         counts = one_hot(np.concatenate(records), alphabet).sum(axis=0) + 1
         background = counts / counts.sum()
     bits = information(count_letters(intervals, records, alphabet), background)
@@ -239,7 +239,7 @@ def refine_patterns(
     num_sites = {name: pattern.num_sites for name, pattern in names.items()}
     hits = find_hits(ppms, num_sites, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(attribution)))
-    if not alphabet.has_complement:
+    if not alphabet.is_nucleic:
         hits = without_overlaps(hits)
     longest = max(map(len, sequences), default=0)
     refined = []

@@ -14,14 +14,15 @@ from Bio.Data import IUPACData
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 MAJORITY, SET, SET_SIZE = 0.5, 0.75, 5  # fractions of the sites, and most residues of a set
 MAX_FORMS = 64  # of a pattern
 ELEMENT = re.compile(r"([A-Z.]|\[\^?[A-Z]+\])(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
-CODES = {
-    DNA: IUPACData.ambiguous_dna_values | {"U": "T", "X": "X"},  # Biopython reads X as N
-    PROTEIN: IUPACData.extended_protein_values,
+CODES = {  # Biopython reads X as N
+    DNA.letters: IUPACData.ambiguous_dna_values | {"U": "T", "X": "X"},
+    RNA.letters: IUPACData.ambiguous_rna_values | {"T": "U", "X": "X"},
+    PROTEIN.letters: IUPACData.extended_protein_values,
 }
 # PROSITE writes P-x(2)-{ED}-[KR]. for P.{2}[^ED][KR]
 PROSITE = str.maketrans("x()", ".{}", "-.<>") | {ord("{"): "[^", ord("}"): "]"}
@@ -56,7 +57,7 @@ def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
         If the text has a character that is no code of the alphabet or part of a pattern,
         alternatives inside a group or a repeated group, or more than MAX_FORMS forms.
     """
-    codes = str.maketrans(CODES[alphabet])
+    codes = str.maketrans(CODES[alphabet.letters])
     matrices: dict[bytes, Floats] = {}
     for part in pattern.upper().split("|"):
         text = re.sub(r"\(([^()]*)\)(?![?{])", r"\1", re.sub(r"\$|^\^", "", part))

@@ -1,11 +1,11 @@
-"""Score DNA with position weight matrices: the best hit and the occupancy of each motif."""
+"""Score DNA or RNA with position weight matrices: the best hit and the occupancy of each motif."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores, compiled
 from selfattn_bio.motifs.matching import one_hot
-from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
-from selfattn_bio.sequence.alphabet import DNA, Ascii, Letters
+from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, other_strand, words_of
+from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
 # Log-odds are rounded to multiples of 1 / STEP, so that float32 sums are exact in any order.
@@ -22,7 +22,7 @@ STEP = 256
 OCCUPANCY_STEP = 64  # occupancies are rounded to multiples of 1 / OCCUPANCY_STEP
 CHUNK = 1 << 14  # bp scored at once; a longer record is scored alone
 CODE_OF = np.full(256, AMBIGUOUS, np.uint8)  # of each ASCII letter
-CODE_OF[list(DNA.letters.encode())] = range(4)
+CODE_OF[list(b"ACGT")] = CODE_OF[list(b"ACGU")] = range(4)
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class ScoreMatrices:
 
     The score of a window is its sum of log-odds (natural logarithm). A record has two scores per
     motif: the best hit is the highest window score on either strand, and the occupancy is
-    log(sum(exp(score))) over the windows of both strands. Ambiguous bases score 0. A record shorter
-    than a motif has one window, which aligns its bases with the first positions of the matrix.
+    log(sum(exp(score))) over the windows of both strands, or of one. Ambiguous bases score 0. A
+    record shorter than a motif has one window, which aligns its bases with the first positions of
+    the matrix.
 
     Parameters
     ----------
@@ -43,20 +44,23 @@ class ScoreMatrices:
         motifs are padded with 0 at the end.
     widths
         Number of positions of each motif, (M,).
+    one_strand
+        Whether only the given strand is scored.
     """
 
     labels: tuple[str, ...]
     values: Scores
     widths: Integers
+    one_strand: bool = False
 
     @classmethod
-    def from_probabilities(cls, ppms: Mapping[str, Floats]) -> ScoreMatrices:
+    def from_probabilities(cls, ppms: Mapping[str, Floats], one_strand: bool = False) -> Self:
         """Convert motifs, name -> probabilities (width, 4), to log-odds."""
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
         for row, ppm in zip(values, ppms.values(), strict=True):
             row[: len(ppm)] = _log_odds(ppm)
-        return cls(tuple(ppms), values, widths)
+        return cls(tuple(ppms), values, widths, one_strand)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,7 +72,7 @@ class ScoreMatrices:
 
     @cached_property
     def _tables(self) -> list[WordTables]:
-        return WordTables.blocks(self.values, self.widths)
+        return WordTables.blocks(self.values, self.widths, self.one_strand)
 
     def by_width(self, motifs: Integers) -> Iterator[tuple[int, Integers, Scores]]:
         """Group motifs, given by their indices (m,), by width.
@@ -82,8 +86,8 @@ class ScoreMatrices:
         for width in np.unique(widths):
             rows = np.flatnonzero(widths == width)
             forward = self.values[motifs[rows], :width]
-            # Reversing the order ACGT gives the complement
-            yield int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])
+            reverse = other_strand(forward, self.one_strand)
+            yield int(width), rows, np.concatenate([forward, reverse])
 
     def scores(self, letters: Letters) -> Scores:
         """Score records of any length.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from selfattn_bio.sequence.alphabet import Ascii
 WORD = 4  # bases of a word; words of 5 bases took 10 % longer
 CODES = 5  # A, C, G, T and an ambiguous base, which scores 0
 AMBIGUOUS = 4
+ABSENT = -50.0  # log-odds of every base on a strand that is not scored: below all others
 BLOCK = 64  # motifs scored together; the tables of a block fit into the cache of a core
 
 
@@ -46,22 +47,21 @@ class WordTables:
     odds: Scores
 
     @classmethod
-    def blocks(cls, values: Scores, widths: Integers) -> list[WordTables]:
+    def blocks(cls, values: Scores, widths: Integers, one_strand: bool = False) -> list[WordTables]:
         """Return the tables of motifs with log-odds `values` (M, W, 4), in blocks of motifs."""
         order = np.argsort(widths, kind="stable")
         return [
-            cls._of(motifs, widths[motifs], values[motifs])
+            cls._of(motifs, widths[motifs], values[motifs], one_strand)
             for motifs in (order[start : start + BLOCK] for start in range(0, len(order), BLOCK))
         ]
 
     @classmethod
-    def _of(cls, motifs: Integers, widths: Integers, values: Scores) -> WordTables:
+    def _of(cls, motifs: Integers, widths: Integers, values: Scores, one_strand: bool) -> Self:
         offsets = range(0, max(int(widths.max()), 2 * WORD), WORD)  # the kernel needs two
         matrices = np.zeros((2 * len(motifs), len(offsets) * WORD, CODES), np.float32)
         for row, (width, matrix) in enumerate(zip(widths, values, strict=True)):
             matrices[row, :width, :4] = matrix[:width]
-            # Reversing the order ACGT gives the complement
-            matrices[len(motifs) + row, :width, :4] = matrix[:width][::-1, ::-1]
+            matrices[len(motifs) + row, :width, :4] = other_strand(matrix[:width], one_strand)
         tables = []
         for offset in offsets:
             table = np.zeros((len(matrices), 1), np.float32)
@@ -92,6 +92,12 @@ class WordTables:
         best, total = np.full(shape, -np.inf, np.float32), np.zeros(shape)
         _kernel()(words, starts, lengths, most, self.widths, self.scores, self.odds, best, total)
         return best, total
+
+
+def other_strand(values: Scores, one_strand: bool) -> Scores:
+    """Return log-odds (..., w, 4) of the reverse complement, or such that never contribute."""
+    # Reversing the order ACGT gives the complement
+    return np.full_like(values, ABSENT) if one_strand else values[..., ::-1, ::-1]
 
 
 def words_of(codes: Ascii, widest: int) -> NDArray[np.int32]:

@@ -26,7 +26,7 @@ from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, tables, words
 from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.sequence.alphabet import DNA, get_alphabet
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
@@ -99,10 +99,11 @@ def findings(
     task
         The run file, whose significance level decides what counts as shown.
     alphabet
-        For protein, GC content and strand are left out.
+        For protein, GC content is left out, and strand for all that have one.
     """
-    matched = "GC content and length" if alphabet == "dna" else "length"
-    letters = "bases" if alphabet == "dna" else "residues"
+    of_letters = get_alphabet(alphabet)
+    matched = "GC content and length" if of_letters.is_nucleic else "length"
+    letters = f"{of_letters.letter}s"
     level = task.interpret.significance
 
     def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:
@@ -121,11 +122,11 @@ def findings(
     tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
     ]
-    not_for_protein = {"strand_q"} if alphabet != "dna" else set()
+    impossible = set() if of_letters.has_complement else {"strand_q"}
     return tested, [
         question
         for column, question, _ in lines
-        if pd.isna(row[column]) and column not in not_for_protein
+        if pd.isna(row[column]) and column not in impossible
     ]
 
 
@@ -254,7 +255,7 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
     pairs = {}
     for name, label in known.items():
         if label in motifs:
-            own, match = aligned(results.ppms[name], motifs[label])
+            own, match = aligned(results.ppms[name], motifs[label], alphabet.has_complement)
             pairs[name] = (
                 logo(own, alphabet.letters).svg(label=f"{name}, aligned"),
                 logo(match, alphabet.letters).svg(label=f"best match of {name}"),
@@ -263,7 +264,7 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
 
 
 def aligned(
-    ppm: NDArray[np.float64], match: NDArray[np.float64]
+    ppm: NDArray[np.float64], match: NDArray[np.float64], has_complement: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Align a motif with its match at the offset, in DNA also on the strand, of most similarity.
 
@@ -271,13 +272,15 @@ def aligned(
     ----------
     ppm, match
         Matrices of shapes (w, A) and (v, A).
+    has_complement
+        Whether the match may be reverse-complemented.
 
     Returns
     -------
     Two matrices of the same shape (width of the alignment, A), padded with uninformative rows.
     """
     empty = 1 / ppm.shape[1]
-    found = alignment(ppm, match, has_complement=ppm.shape[1] == len(DNA.letters))
+    found = alignment(ppm, match, has_complement)
     other = match[::-1, ::-1] if found.is_reversed else match
     offset = found.offset
     first, last = min(0, offset), max(len(ppm), offset + len(match))
@@ -312,7 +315,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     explained = results.explained
     if explained is None or explained.is_attention or results.motifs is None:
         return {}
-    letters = get_alphabet(results.corpus["alphabet"]).letters
+    alphabet = get_alphabet(results.corpus["alphabet"])
     discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
     found = site_positions(discovery, explained.records)
     # a record may be explained for several targets; the motif belongs to one
@@ -348,10 +351,10 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             track, before = track[::-1, ::-1], after
         position = (
             f"positions {start + 1} to {end} of "
-            f"{about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, "
+            f"{about['id']}{f', {strand} strand' * alphabet.has_complement}, "
             f"{about['split']}"
         )
-        svg = logos.track(track, letters, -before).svg(
+        svg = logos.track(track, alphabet.letters, -before).svg(
             label=f"{name}, {position}", height=HEIGHT, shaded=(0, end - start)
         )
         examples.setdefault(str(name), []).append(Example(position, svg))

@@ -29,6 +29,7 @@ from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import percent
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 5  # in one plot; there are six colours
@@ -115,8 +116,8 @@ def draw_figure(
 
 def interpretation(results: Results, folder: Path) -> list[Drawing]:
     """Draw the evidence for the motifs, and raw attention next to attribution."""
-    is_dna = results.corpus["alphabet"] == "dna"
-    letters, axis_unit = ("bases", "bp") if is_dna else ("residues", "residues")
+    alphabet = get_alphabet(results.corpus["alphabet"])
+    letters, axis_unit = f"{alphabet.letter}s", alphabet.unit
     drawings = [] if results.motifs is None else _effects(results.motifs, letters, folder)
     if (explained := results.explained) is not None:
         attribution = importance(explained.hypothetical)
@@ -362,7 +363,7 @@ def distance_sentence(pairs: pd.DataFrame | None) -> str:
 def _distance_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a pair has its largest epistasis, from its row of interactions.tsv."""
     return (
-        f"Largest at {row['marginal_distance']:.0f} bp "
+        f"Largest at {row['marginal_distance']:.0f} positions "
         f"({words.figure(row['marginal_peak'], 2, True)}). Dependence on the distance: "
         f"q = {words.p_value(row['marginal_distance_q'])}."
     )

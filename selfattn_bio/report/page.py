@@ -45,6 +45,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     task, metrics = results.task, results.metrics
     objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
+    alphabet = get_alphabet(results.corpus["alphabet"])
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
     return (
@@ -57,7 +58,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             metrics=metrics,
             classifier_name=words.classifier_name,
             audit=results.audit,
-            **(tables.leakage_tables(results.audit) if results.audit else {}),
+            **(tables.leakage_tables(results.audit, alphabet) if results.audit else {}),
+            alphabet=alphabet,
             corpus=results.corpus,
             provenance=list(flat(results.provenance)),
             run_file=results.layout.run_file.read_text(encoding="utf-8"),
@@ -78,7 +80,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             performance=draw_performance(objective, results, plots_folder),
             group_figures=group_figures(Tested(results, plots_folder)),
             groups=tables.group_tables(metrics),
-            unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
+            unit=alphabet.unit,
             used_files=used_files(results.corpus["sources"]),
             splits=tables.split_table(results.records, task.split.kind),
             **(_interpretation(results, plots_folder) if is_interpreted else {}),
@@ -163,7 +165,7 @@ def _partner(results: Results) -> dict[str, Any]:
         "sentence": words.motif_sentence(results.motifs, words.explained_outputs(results.task)),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
-        "alphabet": results.corpus["alphabet"],
+        "alphabet": get_alphabet(results.corpus["alphabet"]),
     }
 
 

@@ -21,6 +21,7 @@ from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
 from selfattn_bio.report import words
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.split_names import SPLIT_NAMES
 
 DESCRIPTIONS = {  # of headings that are not plain words
@@ -220,7 +221,7 @@ def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
     }
 
 
-def leakage_tables(audit: Mapping[str, Any]) -> dict[str, Table]:
+def leakage_tables(audit: Mapping[str, Any], alphabet: Alphabet = DNA) -> dict[str, Table]:
     """Return the tables of leaks, nearest neighbours and shifts."""
     nearest = (
         {
@@ -242,19 +243,19 @@ def leakage_tables(audit: Mapping[str, Any]) -> dict[str, Table]:
         for of in audit["shifts"]
     )
     return {
-        "leaks": _leaks(audit),
+        "leaks": _leaks(audit, alphabet.either_strand),
         "nearest": Table.of(nearest, "Similarity of test records to their nearest neighbour"),
         "shifts": Table.of(shifts, "Shifts between the training set and the other splits"),
     }
 
 
-def _leaks(audit: Mapping[str, Any]) -> Table:
+def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
     """Return one row per kind of leak, with the limit of [audit] if there is one."""
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
     rows = [
-        ("identical sequence on either strand", audit["duplicates"], limits["max_duplicates"]),
-        ("overlapping interval on either strand", audit["overlaps"], limits["max_overlaps"]),
+        (f"identical sequence{either_strand}", audit["duplicates"], limits["max_duplicates"]),
+        (f"overlapping interval{either_strand}", audit["overlaps"], limits["max_overlaps"]),
         ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
         *(
             (f"same {column}", count, limits["max_shared"])
@@ -370,10 +371,10 @@ def _spacing(pair: Mapping[Any, Any]) -> Cells:
         return f"{fold}-fold, q = {words.p_value(pair[f'{name}_q'])}"
 
     return {
-        "most enriched spacing, bp": Cell(
-            f"{pair['spacing_start']} to {pair['spacing_end'] - 1}", test("spacing")
+        "most enriched spacing": Cell(
+            f"{pair['spacing_start']} to {pair['spacing_end'] - 1} positions", test("spacing")
         ),
-        "most enriched strands": Cell(pair["orientation"], test("orientation")),
+        "most enriched orientation": Cell(pair["orientation"], test("orientation")),
         "closest pair": words.figure(pair["closest"], 2),
     }
 

@@ -180,17 +180,19 @@ def _of_list(
 
 # ------------ intervals of a genome
 def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
-    if policy.alphabet.name != "dna":
-        raise ArgumentError(
-            f"intervals of a genome need a DNA model; this one reads {policy.alphabet.name}"
-        )
-    with Genome(path).with_soft_mask(policy.soft_mask) as genome:
+    alphabet, unit = policy.alphabet, policy.alphabet.unit
+    if not alphabet.is_nucleic:
+        message = f"intervals of a genome need a DNA model; this one reads {alphabet.name}"
+        raise ArgumentError(message)
+    with Genome(path, alphabet).with_soft_mask(policy.soft_mask) as genome:
         table = place(interval_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
-                message = f"the interval has {end - start} bp, but the model needs at least {k}"
-                raise SequenceFileError(message, place=f"{file}:{line}")
+                raise SequenceFileError(
+                    f"the interval has {end - start} {unit}, but the model needs at least {k}",
+                    place=f"{file}:{line}",
+                )
             yield Input(
                 id_of(chrom, start, end, strand),
                 genome.fetch(chrom, start, end, strand),

@@ -252,7 +252,7 @@ def score_genome(
         _warn_without_prior(scorer)
     if not scorer.run.objective.is_per_record and (text := Tiling.of(scorer).difference):
         LOG.warning(f"chromosomes are {text}")
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = genome if isinstance(genome, Genome) else Genome(genome, scorer.alphabet)
     genome = genome.with_soft_mask(scorer.policy.soft_mask)
     assembly = assembly or assembly_of(genome)
     warn_of_other_assembly(scorer, assembly)

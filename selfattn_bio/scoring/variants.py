@@ -162,7 +162,7 @@ def score_variants(
         As for `score_genome`.
     """
     own = load_dna_model(model)
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = genome if isinstance(genome, Genome) else Genome(genome, own.alphabet)
     variants = VcfFile(vcf, genome)
     check_reference(variants)
     scorer = VariantScorer(own, genome, options or VariantOptions())
@@ -211,9 +211,14 @@ class VariantScorer:
         prior_shift(self.model, self.options.prior)
 
     def size(self, chrom: str) -> int:
-        """Return the window size: by default that of the records, or the length of a protein."""
-        is_dna = self.model.alphabet.has_complement
-        complete = None if is_dna else self.genome.lengths[chrom]
+        """Return the window size: by default that of the records, or the length of a protein.
+
+        That of the records is also used for RNA, unless the sequence is shorter.
+        """
+        alphabet, length = self.model.alphabet, self.genome.lengths[chrom]
+        if alphabet.one_strand:
+            length = min(length, self.model.members[0].record_length or length)
+        complete = None if alphabet.has_complement else length
         return window_size(self.model, self.options.window or complete)
 
     @cached_property
@@ -333,7 +338,7 @@ class VariantScorer:
         distinct, back = np.unique(flat, axis=0, return_inverse=True)
         strands = [distinct]
         if self.options.rc and not self.model.both_strands:
-            strands.append(DNA.reverse_complement(distinct))
+            strands.append(self.model.alphabet.reverse_complement(distinct))
         found = []
         for member in self.model.members:
             outputs = np.mean([member.outputs(strand) for strand in strands], axis=0)
@@ -374,7 +379,7 @@ def windows_of(
         left = genome.fetch(variant.name, start, variant.start)
         right = genome.fetch(variant.name, end, min(length, end + size))
         for allele, windows in zip((variant.ref, alt), found, strict=True):
-            letters = np.frombuffer(allele.encode(), np.uint8)
+            letters = np.frombuffer(genome.alphabet.normalise(allele.encode()), np.uint8)
             windows.append(np.concatenate((left, letters, right))[:size])
         positions.append(at)
     return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(positions))

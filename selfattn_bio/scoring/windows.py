@@ -63,10 +63,10 @@ class GenomeWindows:
         return (number - 1) * self.stride + self.size
 
 
-def load_dna_model(model: Models, allowed: Collection[str] = (DNA.name,)) -> Scorer | Ensemble:
+def load_dna_model(model: Models, allowed: Collection[str] = (DNA.family,)) -> Scorer | Ensemble:
     """Load a model that scores windows of a genome; a loaded model is accepted as well.
 
-    `allowed` names the alphabets that it may read.
+    `allowed` names the families of the alphabets that it may read.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def load_dna_model(model: Models, allowed: Collection[str] = (DNA.name,)) -> Sco
     kind = scorer.run.objective.kind  # a baseline has no run file, and raises
     check_one_input(scorer, "scoring a genome")
     place = str(scorer.members[0].folder or "")
-    if scorer.alphabet.name not in allowed:
+    if scorer.alphabet.family not in allowed:
         message = f"windows of a genome need a model of DNA; this one reads {scorer.alphabet.name}"
         hint = "Score substitutions in a protein with `variants --region ID` or score_substitutions"
         raise ModelFolderError(message, place=place, hint=hint)

@@ -1,4 +1,4 @@
-"""The alphabets of DNA, proteins and tracks, with lookup tables over ASCII bytes.
+"""The alphabets of DNA, RNA, proteins and tracks, with lookup tables over ASCII bytes.
 
 The tables cover IUPAC codes, complements, lower case and U. Tracks are numbers quantised to one
 byte each, so that they can be stored, batched and explained in the same way as sequences. This
@@ -8,7 +8,7 @@ module imports only types of arrays from the package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from unicodedata import category
 
@@ -32,22 +32,27 @@ class Alphabet:
     Parameters
     ----------
     name
-        "dna", "protein" or "levels".
+        "dna", "rna", "ssdna", "protein" or "levels".
     letters
         The unambiguous letters; the code of a letter is its index in this string.
     unknown
-        The letter for "any": N in DNA, X in protein.
+        The letter for "any": N in DNA and RNA, X in protein.
     ambiguous
         All letters that represent several others, including `unknown`. Their code is
         `len(letters)`.
     synonyms
-        Letters that are read as another letter: U as T in DNA.
+        Letters that are read as another letter: U as T in DNA, and T as U in RNA.
     complements
-        The complement of each of `letters + ambiguous`; empty if the alphabet has no complement.
+        The complement of each of `letters + ambiguous`; empty in protein.
     description
         Characters of a valid sequence, for error messages: "IUPAC DNA codes".
     unit
         Unit of sequence lengths, for messages.
+    title
+        Name in text: "DNA".
+    one_strand
+        Whether only the given strand exists, as in RNA. The reverse complement then serves only to
+        read the minus strand of a genome.
 
     References
     ----------
@@ -63,11 +68,33 @@ class Alphabet:
     complements: str = ""
     description: str = ""
     unit: str = ""
+    title: str = ""
+    one_strand: bool = False
+
+    @property
+    def is_nucleic(self) -> bool:
+        """Return whether the letters are bases."""
+        return len(self.letters) == 4
+
+    @property
+    def family(self) -> str:
+        """Return the name of the alphabet, which is "dna" for RNA and single-stranded DNA, too."""
+        return DNA.name if self.is_nucleic else self.name
+
+    @property
+    def letter(self) -> str:
+        """Return what a letter is, in text: "base" or "residue"."""
+        return "base" if self.is_nucleic else "residue"
 
     @property
     def has_complement(self) -> bool:
-        """Return whether sequences have a reverse complement."""
-        return bool(self.complements)
+        """Return whether sequences have another strand, their reverse complement."""
+        return bool(self.complements) and not self.one_strand
+
+    @property
+    def either_strand(self) -> str:
+        """Return words for the end of a comparison, empty if there is one strand."""
+        return " on either strand" * self.has_complement
 
     @cached_property
     def readable(self) -> bytes:
@@ -90,6 +117,8 @@ class Alphabet:
         table = np.full(256, _FOREIGN, np.uint8)
         table[list(self.letters.encode())] = np.arange(len(self.letters), dtype=np.uint8)
         table[list(self.ambiguous.encode())] = len(self.letters)
+        for synonym, letter in self.synonyms:
+            table[ord(synonym)] = table[ord(letter)]
         table[0] = PAD_CODE
         return table
 
@@ -112,7 +141,7 @@ class Alphabet:
         Parameters
         ----------
         letters
-            Upper-case ASCII of any shape, with U already replaced by T; 0 is padding.
+            Upper-case ASCII of any shape; 0 is padding.
 
         Returns
         -------
@@ -151,7 +180,7 @@ class Alphabet:
         ArgumentError
             If the alphabet has no complement, such as protein.
         """
-        if not self.has_complement:
+        if not self.complements:
             raise ArgumentError(f"{self.name} sequences have no reverse complement")
         return self._complement[letters[..., ::-1]]
 
@@ -180,6 +209,18 @@ DNA = Alphabet(
     complements="TGCAYRSWMKVHDBN",
     description="IUPAC DNA codes",
     unit="bp",
+    title="DNA",
+)
+# DNA that is read on the given strand only, and RNA
+SSDNA = replace(DNA, name="ssdna", unit="nt", title="single-stranded DNA", one_strand=True)
+RNA = replace(
+    SSDNA,
+    name="rna",
+    letters="ACGU",
+    synonyms=(("T", "U"),),
+    complements=DNA.complements.replace("T", "U"),
+    description="IUPAC RNA codes",
+    title="RNA",
 )
 # B = D or N, Z = E or Q, J = I or L, X = any. U (selenocysteine) and O (pyrrolysine) are specific
 # residues but too rare to learn from, so they are treated as ambiguous.
@@ -190,6 +231,7 @@ PROTEIN = Alphabet(
     "BZJXUO",
     description="one-letter amino acid codes",
     unit="residues",
+    title="protein",
 )
 # One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
 # `sequence.alphabet`).
@@ -200,6 +242,7 @@ LEVELS = Alphabet(
     "~",
     description="levels from ! to ~",
     unit="values",
+    title="levels",
 )
 NUM_LEVELS = len(LEVELS.letters)  # 93: all printable ASCII characters except space and ~
 
@@ -210,12 +253,12 @@ def get_alphabet(name: str) -> Alphabet:
     Raises
     ------
     ArgumentError
-        If `name` is not "dna", "protein" or "levels".
+        If `name` is not "dna", "rna", "ssdna", "protein" or "levels".
     """
-    for alphabet in (DNA, PROTEIN, LEVELS):
+    for alphabet in (DNA, RNA, SSDNA, PROTEIN, LEVELS):
         if alphabet.name == name:
             return alphabet
-    raise ArgumentError(f"unknown alphabet {name!r} (expected dna or protein)")
+    raise ArgumentError(f"unknown alphabet {name!r} (expected dna, rna, ssdna or protein)")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def similar_pairs(
     ValueError
         If `similarity` or `k` is out of range.
     """
-    similarity = SIMILARITY[alphabet.name] if similarity is None else similarity
+    similarity = SIMILARITY[alphabet.family] if similarity is None else similarity
     if not 0 < similarity <= 1:
         raise ValueError(f"similarity = {similarity} is not in (0, 1]")
     found = [
@@ -328,7 +328,7 @@ def mmseqs_clusters(
         folder = Path(name)
         fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
         (folder / "records.fa").write_text(fasta, encoding="ascii")
-        kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
+        kind = "2" if alphabet.is_nucleic else "1"  # 2 is nucleotides, searched on both strands
         options = f"--min-seq-id {identity} -c {COVERAGE} --cov-mode 5 --cluster-mode 1 --threads 1"
         files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
         done = subprocess.run(

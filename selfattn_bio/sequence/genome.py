@@ -136,7 +136,8 @@ class Genome:
 
         Returns
         -------
-        Upper-case ASCII, shape (end - start,), with U read as T and IUPAC codes kept.
+        Upper-case ASCII, shape (end - start,), with U read as T, or T as U for RNA. IUPAC codes are
+        kept.
 
         Raises
         ------
@@ -206,7 +207,7 @@ class Genome:
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
         more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
-        is_dna = self.alphabet == DNA
+        is_dna = self.alphabet.is_nucleic
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"

@@ -282,13 +282,14 @@ def gc_content(letters: Letters) -> Floats:
 
 
 def base_counts(letters: Letters) -> Integers:
-    """Count A, C, G and T in each record, (n, 4)."""
+    """Count A, C, G and T (or U) in each record, (n, 4)."""
+    codes = get_alphabet("dna").codes
     pieces = (
         (record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE))
         for record in letters
     )
     counts = [
-        sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record)
+        sum(np.bincount(codes(piece), minlength=4)[:4] for piece in of_record)
         for of_record in pieces
     ]
     return np.array(counts, dtype=np.int64).reshape(-1, 4)

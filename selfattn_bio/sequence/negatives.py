@@ -29,7 +29,7 @@ _ROUNDS, _FIRST_SAMPLES, _MORE = 4, 32, 4
 _MAX_SAMPLES = 4_000_000  # in a round; limits memory
 _TRIES = 10  # attempts to find a shuffle that differs from the positive and its other shuffles
 _GC = np.isin(np.arange(256), list(b"GCSgcs"))
-_KNOWN = np.isin(np.arange(256), list(b"ACGTacgt"))
+_KNOWN = np.isin(np.arange(256), list(b"ACGTUacgtu"))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SoftMask = Literal["ignore", "keep", "hard"]
 BLANKS, GAPS = b" \t\v\f\r\n", b"-."
-LOWER, URACIL, IUPAC, CRLF = "lower case", "U in DNA", "IUPAC codes", "CRLF"
+LOWER, IUPAC, CRLF = "lower case", "IUPAC codes", "CRLF"
 RARE, AMBIGUOUS = "selenocysteine or pyrrolysine (U, O)", "ambiguous residues (B, Z, J, X)"
 GAP, STOP = "gaps (removed)", "a stop sign at the end (removed)"
 
@@ -105,8 +105,9 @@ class SequencePolicy:
         """Return the bytes that identify each feature to count; one occurrence is enough."""
         alphabet = self.alphabet
         counted = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
-        if alphabet.name == "dna":
-            counted |= {URACIL: b"Uu", IUPAC: both_cases(alphabet.ambiguous)}
+        if alphabet.is_nucleic:
+            other = "T in RNA" if "U" in alphabet.letters else "U in DNA"
+            counted |= {other: both_cases(other[0]), IUPAC: both_cases(alphabet.ambiguous)}
         else:
             counted |= {RARE: b"UuOo", AMBIGUOUS: b"BZJXbzjx"}
         return counted | {GAP: GAPS if self.gaps == "remove" else b"", CRLF: b"\r"}
@@ -283,7 +284,7 @@ def _hint(around: bytes, foreign: bytes, policy: SequencePolicy) -> str:
         return "Remove the stop signs; only one at the end of a protein is removed automatically"
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
-    if policy.alphabet.name == "dna" and looks_protein:
+    if policy.alphabet.is_nucleic and looks_protein:
         text = "It looks like protein: choose a model, or motifs, of protein"
         return policy.hint(text, 'set alphabet = "protein" in [partner] or')
     return "Correct the sequence or remove the record"

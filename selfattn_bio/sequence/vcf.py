@@ -199,10 +199,11 @@ def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
     """
     end = variant.start + len(variant.ref)
     there = genome.fetch(variant.name, variant.start, end).tobytes().decode()
+    ref = genome.alphabet.normalise(variant.ref.encode()).decode()
     known = genome.alphabet.letters  # only these can contradict each other
     differs = any(
         own != other and own in known and other in known
-        for own, other in zip(variant.ref, there, strict=True)
+        for own, other in zip(ref, there, strict=True)
     )
     return there if differs else None
 

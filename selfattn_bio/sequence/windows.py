@@ -201,7 +201,7 @@ def cut(
                 letters = np.pad(letters, around, constant_values=ord(DNA.unknown))
                 masked = np.pad(masked, around)
             if strand == "-":
-                letters, masked = DNA.reverse_complement(letters), masked[::-1]
+                letters, masked = genome.alphabet.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None
             yield (
                 row,

@@ -84,8 +84,8 @@ def ingest_files(
     output
         Folder to write; an earlier corpus is replaced.
     rules
-        `dna` or `protein`, or `RecordRules` with the alphabet, limits of the length, and how to
-        read lower case, gaps and duplicates. Their `learnt` is set here.
+        `dna`, `rna`, `ssdna` or `protein`, or `RecordRules` with the alphabet, limits of the
+        length, and how to read lower case, gaps and duplicates. Their `learnt` is set here.
     labels
         Label of each file, 1 or 0, or the column or header attribute with the label of each
         record. By default, records are unlabelled.

@@ -245,7 +245,7 @@ def _groups(
 ) -> dict[str, Any]:
     """Return the metrics of groups of the test records of two classes.
 
-    Groups are those of GC content (DNA), length, chromosome if there are several (thousands of
+    Groups are those of GC content (DNA, RNA), length, chromosome if there are several (thousands of
     contigs are left out), and whether a protein begins with M, as complete chains do but fragments
     usually do not. The columns of [evaluation] groups, and the column by which the training of
     `run` was balanced, are always used.
@@ -255,9 +255,9 @@ def _groups(
         name: (np.asarray(of.predictions["test"]), of.threshold or 0.0)
         for name, of in classifiers.items()
     }
-    is_dna = corpus.alphabet.name == "dna"
+    is_nucleic = corpus.alphabet.is_nucleic
     known = {
-        "gc": is_dna,
+        "gc": is_nucleic,
         "length": True,
         # fewer, because records without a chromosome form one more group
         "chrom": len(set(corpus.records["chrom"].dropna())) < MOST,
@@ -270,7 +270,7 @@ def _groups(
         if by in requested or len(set(names)) > 1:
             groups[by] = names
     first = np.array([chr(record[0]) for record in records.letters["test"]], dtype=object)
-    if not is_dna and 0 < (first == "M").sum() < len(first):
+    if not is_nucleic and 0 < (first == "M").sum() < len(first):
         groups["begins_with_m"] = np.where(first == "M", "M", "another")
     return {
         by: group_metrics(names, labels, predictions, units, settings)

@@ -56,7 +56,7 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     method = build_method(settings.method)
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
     outputs = trained.outputs(targets or settings.targets or (), "" if targets else place)
-    if scorer.alphabet.has_complement and located(corpus.records).any():
+    if scorer.alphabet.is_nucleic and located(corpus.records).any():
         safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
     for output in outputs:

@@ -21,6 +21,7 @@ from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
+from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
 
@@ -111,8 +112,9 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
     limits, seen = _limits(task), _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
-    similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
+    similarity = limits.similarity or SIMILARITY[corpus.alphabet.family]
     summary: dict[str, Any] = {
+        "alphabet": corpus.alphabet.name,
         "records": {part.name: len(part.letters) for part in (parts["test"], *others)},
         "similarity": similarity,
         **counts_of(leaks, similarity),
@@ -288,8 +290,9 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
         f"shared): {summary['near']} ({fraction:.2%})"
         + ("" if other is None else f", {other} of them with another label"),
-        f"test records with the same sequence on either strand: {summary['duplicates']}, with an "
-        f"overlapping interval: {summary['overlaps']}, seen by a parent model: {summary['seen']}, "
+        f"test records with the same sequence{get_alphabet(summary['alphabet']).either_strand}: "
+        f"{summary['duplicates']}, with an overlapping interval: {summary['overlaps']}, "
+        f"seen by a parent model: {summary['seen']}, "
         f"with a group that is also in train: {sum(summary['shared'].values())}",
     ]
     for row in worst_leaks(leaks, 3):

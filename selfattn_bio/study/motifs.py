@@ -1,4 +1,4 @@
-"""Find motifs in the attributions, and pairs of motifs that a DNA model uses together.
+"""Find motifs in the attributions, and pairs of motifs that a model uses together.
 
 Motifs come from records of train and valid; the evidence is tested on test records.
 """
@@ -20,7 +20,7 @@ from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
 from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evidence.epistasis import mean_of_strands
+from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
     add_evidence,
@@ -137,10 +137,8 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
         return build_motifs([], explanation.records, {}, source=explanation.source)
     if database := database_of(settings.database, alphabet):
         LOG.info(f"motifs are matched with {database}, the [interpret] database")
-    elif alphabet.has_complement:
-        LOG.info('motifs are not matched with known ones: [interpret] database = "none"')
     else:
-        LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
+        LOG.info(f"motifs are not matched with known ones: no database of {alphabet.title} motifs")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)
 
@@ -151,9 +149,11 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     trained = TrainedModel.of(study, "interactions")
     scorer, settings, alphabet = trained.scorer, study.task.interpret, trained.corpus.alphabet
     check_one_input(scorer, "interactions")
-    if alphabet.name != "dna":
-        message = f"interactions needs DNA records, but the corpus has {alphabet.name}"
-        raise CorpusError(message, place=str(trained.corpus.path))
+    if not alphabet.is_nucleic:
+        raise CorpusError(
+            f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}",
+            place=str(trained.corpus.path),
+        )
     motifs = study.motifs if motifs is None else motifs
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]
@@ -228,6 +228,8 @@ def _pairs(
         significance=settings.significance,
         seed=settings.seed,
     )
+    if scorer.alphabet.one_strand:
+        table["orientation"] = table["orientation"].replace(ORDERS)
     backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
     return table.join(marginal), curves

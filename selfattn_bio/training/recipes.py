@@ -152,10 +152,7 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
 
 
 def choose_recipe(
-    letters: Mapping[str, Letters],
-    targets: Mapping[str, NDArray],
-    setup: Setup,
-    has_direction: bool = False,
+    letters: Mapping[str, Letters], targets: Mapping[str, NDArray], setup: Setup
 ) -> tuple[Recipe, list[Trial]]:
     """Choose a recipe from training and validation records.
 
@@ -165,8 +162,6 @@ def choose_recipe(
         Records of `train` and `valid` in ASCII, and their targets as from `Objective.targets`.
     setup
         How the records were read, the objective and the motif database.
-    has_direction
-        Whether only the given strand exists, as in RNA; always true for proteins.
 
     Returns
     -------
@@ -216,9 +211,8 @@ def choose_recipe(
             parts = stacked("substitutions_linear", "exact_positions_trees")
             return variants(number, longest, parts)
         (kmers,), exact, parts = stacked(*KMERS), stacked(*EXACT), stacked(*PARTS)
-        is_protein = not setup.alphabet.has_complement
+        is_protein, is_stranded = not setup.alphabet.is_nucleic, not setup.alphabet.has_complement
         one = trial("k-mers" if is_protein else "k-mers of the given strand", kmers, given)
-        is_stranded = is_protein or has_direction
         two = None if is_stranded else trial("k-mers of both strands", kmers, both)
         positions = [trial("exact positions", name, given) for name in exact]
         if two and not any(each.beats(two) for each in (one, *positions)):
@@ -234,7 +228,8 @@ def choose_recipe(
             reason = "exact positions do not predict as well as k-mers"
             return Recipe("unaligned", reason, parts=parts)  # with the default network
         recipe = one_strand(number, length, parts)
-        return replace(recipe, reason="RNA has one strand") if has_direction else recipe
+        reason = f"{setup.alphabet.title} has one strand"
+        return replace(recipe, reason=reason) if is_stranded else recipe
 
     recipe = chosen()
     squared = both if "reverse_complement" in recipe.training else given

@@ -154,7 +154,7 @@ def propose(
     if request.pretrained or not suits_recipes(task, contents.lengths):
         return Proposal(DIRECTIVE + text, path)
     try:
-        recipe = _choose_recipe(task, contents.is_rna)
+        recipe = _choose_recipe(task)
     except CorpusError as error:  # keep [model] and [training] of the draft
         LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
         return Proposal(DIRECTIVE + text, path)
@@ -189,7 +189,7 @@ def check_new_task(name: str) -> None:
         )
 
 
-def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe:
+def _choose_recipe(task: RunFile) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
@@ -216,7 +216,7 @@ def _choose_recipe(task: RunFile, is_rna: bool) -> Recipe:
                 )
                 raise CorpusError(message)
         setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
-        recipe, trials = choose_recipe(letters, targets, setup, has_direction=is_rna)
+        recipe, trials = choose_recipe(letters, targets, setup)
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):

@@ -14,7 +14,7 @@ import numpy as np
 from selfattn_bio.config import SplitValues
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
@@ -322,11 +322,12 @@ def _are_few(values: Collection[object], num_records: int) -> bool:
 
 def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> TargetColumn | None:
     labels = set().union(*map(set, values)) - {"-"}
-    is_sequence = labels <= set("ACGTUNacgtun") if alphabet is DNA else len(labels) > MOST_LABELS
+    is_sequence = alphabet.is_nucleic and labels <= set("ACGTUNacgtun")
     if is_sequence or len(labels) < 2 or len(labels) > MOST_LABELS or not "".join(labels).isascii():
         return None
-    classes, unit = "".join(sorted(labels)), "base" if alphabet is DNA else "residue"
-    return TargetColumn(name, "labels", f"one label per {unit} ({classes})", classes=classes)
+    classes = "".join(sorted(labels))
+    what = f"one label per {alphabet.letter} ({classes})"
+    return TargetColumn(name, "labels", what, classes=classes)
 
 
 def _numeric(

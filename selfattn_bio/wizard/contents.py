@@ -21,8 +21,8 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, Letters
-from selfattn_bio.sequence.policy import URACIL, SequencePolicy, at
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters
+from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
 from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
@@ -72,8 +72,6 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
-    is_rna
-        Whether most records have U.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -94,7 +92,6 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
-    is_rna: bool = False
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -305,7 +302,6 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
-        is_rna=2 * corpus.summary["noted"].get(URACIL, 0) > len(corpus),
     )
 
 
@@ -347,7 +343,7 @@ def _first_records(path: str, column: str, is_table: bool) -> list[Record]:
 
 
 def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
-    """Return the alphabet of all files, given the first records of each.
+    """Return the alphabet of all files, given the first records of each; RNA has U and no T.
 
     Raises
     ------
@@ -355,11 +351,13 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
         If the files differ.
     """
     found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
+    bases: set[int] = set()
     for path, records in first.items():
         if not records:
             continue
         letters = b"".join(record.letters.tobytes() for record in records)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
+        bases |= set(letters) if is_dna else set()
         begins = records[0].letters[:SHOWN].tobytes().decode("ascii", "replace") + "..."
         found.setdefault("dna" if is_dna else "protein", (path, begins))
     if len(found) > 1:
@@ -369,7 +367,8 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
             f"like DNA ({dna_begins})"
         )
         raise RunFileError(message, hint="Give only DNA or only proteins")
-    return PROTEIN if "protein" in found else DNA
+    is_rna = ord("U") in bases and ord("T") not in bases
+    return PROTEIN if "protein" in found else RNA if is_rna else DNA
 
 
 def _header_pattern(first: Iterable[Sequence[Record]]) -> str:

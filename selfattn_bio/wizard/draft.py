@@ -218,9 +218,8 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
 
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
-    dna = "RNA" if contents.is_rna else "DNA"
-    name = dna if contents.alphabet.name == "dna" else "protein"
-    records = f"{counted(len(contents.lengths), 'record')} of {name}, {spread(contents)}"
+    number, title = counted(len(contents.lengths), "record"), contents.alphabet.title
+    records = f"{number} of {title}, {spread(contents)}"
     if request.has_classes:
         made = f" (generated: {request.made})" if request.made else ""
         return (
@@ -330,8 +329,8 @@ def _warnings(
         )
     if interpret_lines(request, contents) and not request.organism:
         warnings.append(
-            "U is read as T, only on the given strand, and no motif database is searched"
-            if contents.is_rna
+            "RNA is read on the given strand only, and no motif database is searched"
+            if contents.alphabet.one_strand
             else "motifs will be compared with those of vertebrates; choose others with `organism`"
         )
     return warnings

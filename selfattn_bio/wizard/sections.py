@@ -87,10 +87,7 @@ def data_lines(
 
 def spread(contents: Contents) -> str:
     """Describe the lengths: `200 bp`, or `80 to 400 bp (median 200)`."""
-    ordered, unit = (
-        sorted(contents.lengths),
-        "bp" if contents.alphabet.name == "dna" else "residues",
-    )
+    ordered, unit = sorted(contents.lengths), contents.alphabet.unit
     if ordered[0] == ordered[-1]:
         return f"{ordered[0]:,} {unit}"
     return f"{ordered[0]:,} to {ordered[-1]:,} {unit} (median {ordered[len(ordered) // 2]:,})"
@@ -218,22 +215,23 @@ def objective_lines(
 
 
 def interpret_lines(request: Request, contents: Contents) -> list[str]:
-    """Write [interpret] with the database to match motifs with; proteins have none.
+    """Write [interpret] with the database to match motifs with; RNA and proteins have none.
 
     Raises
     ------
     ArgumentError
-        If an organism is named for proteins.
+        If an organism is named for RNA or proteins.
     """
-    if contents.alphabet.name != "dna":
-        if request.organism:
-            raise ArgumentError(
-                "the organism chooses a database of DNA motifs, but these are proteins",
-                hint="Leave it out",
-            )
+    alphabet = contents.alphabet
+    if request.organism and not alphabet.has_complement:
+        message = f"the organism chooses a database of DNA motifs, but this is {alphabet.title}"
+        raise ArgumentError(message, hint="Leave it out")
+    if not alphabet.is_nucleic:
         return []
-    default = "none" if contents.is_rna else DATABASES["vertebrates"]
-    database = DATABASES.get(request.organism, default)
+    if alphabet.one_strand:
+        note = "or the path of a MEME file of RNA motifs, such as those of ATtRACT"
+        return ["[interpret]", setting("database", "none", note)]
+    database = DATABASES[request.organism or "vertebrates"]
     known = (
         "jaspar:vertebrates, jaspar:insects, jaspar:plants, jaspar:fungi, jaspar:nematodes, the "
         'path of a MEME, JASPAR or TRANSFAC file, or "none" (for example for bacteria)'
@@ -247,11 +245,11 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     DNA uses 3-mers and the default stem, which pools. Proteins, and DNA with a label per position,
     use one token per residue or base and no pooling.
     """
-    is_dna, longest = contents.alphabet.name == "dna", max(contents.lengths)
-    is_pooled = is_dna and objective != "labels"
+    alphabet, longest = contents.alphabet, max(contents.lengths)
+    is_pooled = alphabet.is_nucleic and objective != "labels"
     lines = [
         "[tokens]",
-        setting("k", 3 if is_pooled else 1, f"{'bases' if is_dna else 'residues'} per token"),
+        setting("k", 3 if is_pooled else 1, f"{alphabet.letter}s per token"),
     ]
     if is_pooled and longest <= LONG:
         default = (
@@ -260,10 +258,9 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
         return [*lines, "", comment(default)]
     lines += ["", "[model]", setting("kind", "attention")]
     if not is_pooled:
-        unit = "base" if is_dna else "residue"
         lines += [
             setting("members", 1, "this and the stem are those of workflows/tasks/amp.toml"),
-            setting("stem", UNPOOLED_STEM, f"one position per {unit}"),
+            setting("stem", UNPOOLED_STEM, f"one position per {alphabet.letter}"),
         ]
     if (longest // 8 if is_pooled else longest) > LONG // 8:
         pattern = {"kind": "window", "window": 128, "num_global": 1}

@@ -211,13 +211,13 @@ def target_files(wildcards) -> list[str]:
 def interpreted(wildcards) -> list[Path]:
     """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
 
-    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA.
+    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA and RNA.
     """
     run = run_of(wildcards.task)
     if not run.is_interpreted:
         return []
     layout = study_at(wildcards).root
-    more = [layout.interactions] if run.data.alphabet == "dna" and not run.partner else []
+    more = [layout.interactions] if run.data.alphabet != "protein" and not run.partner else []
     if getattr(run.partner, "kind", "") == "sequence":
         more = [layout.of_partner().motifs]
     members = [each.files for each in study_of(wildcards.task).members]

@@ -45,7 +45,7 @@ def build_caller(
 ) -> Caller:
     """Return the caller named in the run file, which groups at most `max_seqlets` seqlets.
 
-    The default is modisco for DNA and clusters for protein.
+    The default is modisco for DNA and clusters for RNA, single-stranded DNA and protein.
     """
     kind = section.kind if section else "modisco" if alphabet.has_complement else "clusters"
     return Modisco(max_seqlets) if kind == "modisco" else Clusters(max_seqlets)

@@ -92,7 +92,7 @@ class Clusters:
         rest = seqlets.sort_values(
             "attribution", ascending=False, kind="stable", ignore_index=True
         ).head(self.max_seqlets)
-        if not alphabet.has_complement:
+        if not alphabet.is_nucleic:
             hypothetical = hypothetical * one_hot(letters, alphabet)
         patterns: list[SeqletPattern] = []
         for _ in range(ROUNDS):

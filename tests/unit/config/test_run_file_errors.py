@@ -219,14 +219,14 @@ PROFILE / [model] / kind = 'cnn' => objective 'profile' cannot be used with mode
 PROFILE / DILATED => objective 'profile' needs the detectors of each base; set model.stem to kind
 PROFILE / [tokens] / k = 4 => objective 'profile' needs tokens.stride = 1 and an odd tokens.k,
     centred on a base
-PROTEIN / [tokens] / canonical = true => tokens.canonical cannot be used with protein, which has no
+PROTEIN / [tokens] / canonical = true => tokens.canonical cannot be used with protein, which has one
 PROTEIN / [training] / reverse_complement = true => training.reverse_complement cannot be used with
 PROTEIN / [tokens] / k = 5 => tokens.k 5 is too large for protein (3,200,000 k-mers); use at most 4
 PROTEIN / [variants.cnn] / tokens = { k = 5 } => tokens.k 5 is too large for protein
-PROTEIN / [interpret] / caller = { kind = 'modisco' } => finds motifs in DNA, but the records are
+PROTEIN / [interpret] / caller = { kind = 'modisco' } => but the records are
 [model] / kind = 'paired' / [partner] / kind = 'sequence' / files = 'q.fa' / alphabet = 'protein' /
     [interpret] / caller = { kind = 'modisco' }
-    => finds motifs in DNA, but the partners are protein; use 'clusters'
+    => but the partners are protein; use 'clusters'
 PAIRED / encoder = { strands = 'shared' } => strands 'shared' cannot be used in the encoders of
 PRIVACY / [model] / kind = 'cnn'
     => model.kind 'cnn' cannot be used with [privacy], because its batch

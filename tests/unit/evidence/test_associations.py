@@ -19,7 +19,7 @@ from selfattn_bio.evidence.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 
 
 def test_enrichment_of_worked_example():
@@ -200,7 +200,7 @@ def test_strand_bias():
     assert found["strand_p"] < 1e-6
     palindrome = np.eye(4)[[0, 1, 2, 3]]  # ACGT
     assert strand_bias(hits, palindrome, rng) == {}
-    assert strand_bias(hits, np.eye(20)[:8], rng) == {}
+    assert strand_bias(hits, PPMS["ignored"], rng, RNA) == {}
     assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}
 
 

@@ -104,5 +104,5 @@ def test_protein_motifs_match_patterns():
     database = {f"d{i}": rng.dirichlet(np.full(20, 0.1), size=7) for i in range(30)}
     database |= {"NLS (1)": matrix_of("PKK[KR]RKV", PROTEIN)}
     motif = 0.9 * matrix_of("PKK[KR]RKV", PROTEIN) + 0.1 / 20
-    table = match_motifs({"m": motif, "reversed": motif[::-1, ::-1]}, database)
+    table = match_motifs({"m": motif, "reversed": motif[::-1, ::-1]}, database, PROTEIN)
     assert [match_label(row) for row in table.to_dict("records")] == ["NLS", ""]

@@ -216,7 +216,7 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
         "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
         "epistasis of 1 of 1 pair depends on the distance between the sites.",
-        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 bp (+0.90).",
+        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 positions (+0.90).",
     ):
         assert text in shown
     assert shown.count("<figure") == 2
@@ -236,8 +236,8 @@ def test_motif_pairs_are_reported(page_text, results):
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
-        "most enriched spacing, bp": "5 to 9 8.5-fold, q = 0.003",
-        "most enriched strands": "+- 2.7-fold, q = 0.002",
+        "most enriched spacing": "5 to 9 positions 8.5-fold, q = 0.003",
+        "most enriched orientation": "+- 2.7-fold, q = 0.002",
         **{"closest pair": "0.83", "verdict": "supported"},
     }
     # redundant pairs come before inconclusive ones, and old tables do not name what is missing

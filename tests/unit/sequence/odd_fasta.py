@@ -6,7 +6,7 @@ from functools import partial
 
 from odd import A, Odd, annotations, cases, counted, kinds, labelled, masked, numbered, read
 
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import Fields
 
@@ -101,6 +101,10 @@ TABLE = r"""
 >p\nMKVL**\n => 2: invalid character '*' and 1 more in record <...>. Remove the stop signs; <...>
 >b\n*\n => 1: record 'b' has no sequence. <...>
 >p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps
+[rna]
+>r\nacgTU\n == ('ACGUU', {'lower case': 1, 'T in RNA': 1})
+>r\nACGN\n>s\nMKVLAAGI\n => 4: invalid character 'L' and 1 more in record 's' (expected IUPAC RNA
+    codes). It looks like protein<...>
 [hard protein]
 >p\nmkVLz\n == ('XXVLX', {'lower case': 1, 'ambiguous residues (B, Z, J, X)': 1})
 """
@@ -120,6 +124,7 @@ SECTIONS = {
     "positions": (partial(annotations, fields=Fields(header=POSITIONS)),),
     "id": (partial(annotations, fields=Fields(header=r"sp\|(?P<id>\w+)")),),
     "protein": (partial(counted, policy=SequencePolicy(PROTEIN)),),
+    "rna": (partial(counted, policy=SequencePolicy(RNA)),),
     "hard protein": (partial(counted, policy=SequencePolicy(PROTEIN, "hard")),),
 }
 M, HALF_M = b"ACGT" * 700_000, b"A" * (2**20 - 5)  # more than a block, and nearly a block

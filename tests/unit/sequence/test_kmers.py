@@ -53,8 +53,10 @@ def test_bases_and_complements_follow_iupac():
 
 def test_get_alphabet():
     assert get_alphabet("protein") is PROTEIN
-    with pytest.raises(ValueError, match=r"unknown alphabet 'rna' \(expected dna or protein\)"):
-        get_alphabet("rna")
+    with pytest.raises(
+        ValueError, match=r"unknown alphabet 'xna' \(expected dna, rna, ssdna or protein\)"
+    ):
+        get_alphabet("xna")
 
 
 @pytest.mark.parametrize(

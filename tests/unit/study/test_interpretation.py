@@ -193,7 +193,7 @@ def test_motifs_report_database_first(caplog):
         assert (_discover(explained, interpret), interpret.database_file) == (database, file)
     assert caplog.messages == [
         "motifs are matched with mine.meme, the [interpret] database",
-        'motifs are not matched with known ones: [interpret] database = "none"',
+        "motifs are not matched with known ones: no database of DNA motifs",
     ]
 
 

@@ -24,7 +24,7 @@ PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
         # enough records of two chromosomes for a recipe
         ({"header": place}, ("dna", "chromosome", 1, "full", 64)),
         ({"header": lambda i: f"group=g{i % 20}"}, ("dna", "group", 3, "full", 64)),
-        ({"length": 10_000, "number": 20, "letters": "acgun"}, ("dna", "random", 3, "window", 13)),
+        ({"length": 10_000, "number": 20, "letters": "acgun"}, ("rna", "random", 3, "window", 13)),
     ],
 )
 def test_run_file_fits_the_data(here, capsys, options, expected):
@@ -462,11 +462,11 @@ def test_separate_files_define_the_split(here, capsys):
 def test_rna_has_one_strand_and_no_database(here, capsys):
     table(letters="ACGU", number=300, family=lambda i, _: "ab"[i % 2] * 3)
     run = made("--sequences all.csv")
-    assert (run.data.alphabet, run.interpret.database) == ("dna", "none")
+    assert (run.data.alphabet, run.interpret.database) == ("rna", "none")
     assert not run.both_strands
     out = capsys.readouterr().out
     assert "300 records of RNA" in out
-    assert "only on the given strand" in out
+    assert "RNA is read on the given strand only" in out
     assert "2 networks are averaged" in out
     assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
 

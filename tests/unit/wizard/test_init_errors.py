@@ -79,7 +79,7 @@ mine --positives a.bed --genome a.fa
 mine --positives a.fa --negatives b.fa --organism yeast
     unknown --organism 'yeast'. Choose from vertebrates
 mine --positives p.fa --negatives q.fa --organism insects
-    the organism chooses a database of DNA motifs, but these are proteins
+    the organism chooses a database of DNA motifs, but this is protein
 mine --positives a.fa --negatives b.fa --column x
     --column cannot be used with --positives
 mine --positives a.fa --negatives b.fa --targets u.tsv
