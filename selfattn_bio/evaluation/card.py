@@ -211,6 +211,8 @@ def _words(run: RunFile) -> str:
             f"pair of self-attention encoders, one per input, with {number} cross-attention "
             f"layer{'s' * (number > 1)} in which the first input attends to the second,"
         )
+    elif run.model.kind == "pretrained":
+        kind = f"pretrained encoder (`{Path(run.model.folder).name}`, {run.model.adapt} adapted)"
     elif run.model.kind == "module":
         kind = f"network built by `{run.model.module}`"
     else:

@@ -56,6 +56,7 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     yield " ".join(baseline_sentence(metrics, objective))
     if (alone := words.network_sentence(metrics, objective, "test"))[0]:
         yield " ".join(alone)
+    yield from words.pretraining_sentences(metrics, objective)
     yield from _members(test)
     if privacy := metrics.get("privacy"):
         yield (

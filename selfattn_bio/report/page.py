@@ -70,8 +70,11 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             best=metrics["differences"]["best_baseline"],
             comparison=words.baseline_sentence(metrics, objective),
             networks=[
-                " ".join(words.network_sentence(metrics, objective, split))
-                for split in ("test", "valid")
+                *(
+                    " ".join(words.network_sentence(metrics, objective, split))
+                    for split in ("test", "valid")
+                ),
+                *words.pretraining_sentences(metrics, objective),
             ],
             stack_sentence=words.stack_sentence(task, stack),
             stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),

@@ -32,6 +32,7 @@ MOST_LACKING = 5  # outputs without a supported motif that are named
 HALVES = "jsd_replicates"  # depends on the data only
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
+UNTRAINED = ("random_init", "random_embedding")  # controls of a pretrained model
 NAMES = {  # title, and short title
     **{name: (kind.title, kind.short_title) for name, kind in BASELINES.items()},
     "model": ("this model", "this model"),
@@ -40,6 +41,8 @@ NAMES = {  # title, and short title
     "unigram": ("token frequencies", "token frequencies"),
     "markov": ("Markov chain", "Markov chain"),
     "shuffled": ("control: shuffled labels", "shuffled labels"),
+    "random_init": ("the same network from random weights", "random weights"),
+    "random_embedding": ("the same network, random and frozen", "random and frozen"),
 }
 PARTS = {name: short for name, (_, short) in NAMES.items()} | {NETWORK: "network"}  # of a stack
 GROUPS = {  # columns keep their names
@@ -206,6 +209,26 @@ def network_sentence(
         f" To change the model, copy [model] of variant {best} and train again."
         * (split == "valid"),
     )
+
+
+def pretraining_sentences(
+    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
+) -> list[str]:
+    """Compare a pretrained network with its controls on test: random weights, trained or frozen."""
+    networks = metrics["differences"]["networks"]
+    return [
+        " ".join(
+            _comparison(
+                metrics,
+                objective,
+                ("", "the pretrained network", classifier_name(name)),
+                networks[name]["test"],
+                sizes_of(metrics, "model", name),
+            )
+        )
+        for name in UNTRAINED
+        if name in networks
+    ]
 
 
 def _comparison(

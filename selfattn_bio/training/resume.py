@@ -28,13 +28,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from selfattn_bio.config import ModuleModel, RunFile
+from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.model.pretrained.folder import pretrained_sha256
 from selfattn_bio.model.user_module import module_sha256
 
 KEPT = 2  # number of checkpoints
@@ -266,6 +267,11 @@ def provenance_of(
             if isinstance(run.model, ModuleModel)
             else {}
         ),
+        **(
+            {"pretrained_sha256": pretrained_sha256(Path(run.model.folder))}
+            if isinstance(run.model, PretrainedModel)
+            else {}
+        ),
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": split_sha256,
         "seed": run.training.seed,
@@ -290,6 +296,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if isinstance(run.model, ModuleModel):
         parts.append(module_sha256(run.model.module))
+    if isinstance(run.model, PretrainedModel):
+        parts.append(pretrained_sha256(Path(run.model.folder)))
     if run.both_strands:
         parts.append("evaluated on both strands")  # affects which evaluation is the best
     if run.partner:

@@ -7,6 +7,7 @@ folder runs, and nothing is unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import torch
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.extras import import_extra
-from selfattn_bio.files import read_json
+from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.model.pretrained.vocabulary import (
     FIRST,
     KmerVocabulary,
@@ -157,6 +158,16 @@ def weight_files(folder: Path) -> list[Path]:
     for path in files:
         _check_pointer(path)
     return files
+
+
+def pretrained_sha256(folder: Path) -> str:
+    """Return a SHA-256 of configuration, vocabulary and weights.
+
+    Errors are those of `weight_files`.
+    """
+    files = [folder / name for name in KEPT if (folder / name).is_file()]
+    every = [f"{path.name} {sha256_of(path)}" for path in (*files, *weight_files(folder))]
+    return hashlib.sha256("\n".join(every).encode()).hexdigest()
 
 
 def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
