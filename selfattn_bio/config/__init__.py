@@ -15,6 +15,7 @@ from selfattn_bio.config.interpret import *
 from selfattn_bio.config.kernels import *
 from selfattn_bio.config.model import *
 from selfattn_bio.config.objective import *
+from selfattn_bio.config.pretrained import *
 from selfattn_bio.config.reading import *
 from selfattn_bio.config.run import *
 from selfattn_bio.config.section import *

@@ -22,10 +22,10 @@ from selfattn_bio.config.model import (
     ModuleModel,
     NoStemSection,
     PairedModel,
-    PretrainedModel,
     TowerStemSection,
 )
 from selfattn_bio.config.objective import AnyObjective, BinsObjective, RegressionObjective
+from selfattn_bio.config.pretrained import PretrainedModel, pretrained_fits_the_run
 from selfattn_bio.config.section import MAX_PROTEIN_K
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -402,21 +402,6 @@ def parent_fits_the_model(run: RunFile) -> Iterator[str]:
             f"[transfer] adapt {run.transfer.adapt!r} cannot be used with model kind "
             "'dilated'; use 'all'"
         )
-
-
-def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
-    """Require single letters for a pretrained model, and refuse what it cannot train."""
-    if not isinstance(run.model, PretrainedModel):
-        return
-    if (run.tokens.k, run.tokens.stride) != (1, 1):
-        yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
-    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
-        yield (
-            f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
-            "has outputs per record or letter"
-        )
-    if run.privacy:
-        yield "[privacy] cannot be used with model kind 'pretrained'; remove it"
 
 
 def stack_fits_the_run(run: RunFile) -> Iterator[str]:

@@ -28,8 +28,9 @@ from selfattn_bio.config.derived import (
     jobs_of,
 )
 from selfattn_bio.config.interpret import Interpret
-from selfattn_bio.config.model import Adaptation, AnyModel, AttentionModel, PretrainedModel, Tokens
+from selfattn_bio.config.model import AnyModel, AttentionModel, Tokens
 from selfattn_bio.config.objective import AnyObjective, BinaryObjective
+from selfattn_bio.config.pretrained import Adaptation, PretrainedModel
 from selfattn_bio.config.rules import RULES
 from selfattn_bio.config.section import Section, left_out
 from selfattn_bio.config.split import AnySplit, Audit, RandomSplit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from selfattn_bio.config.model import Adaptation
+from selfattn_bio.config.pretrained import Adaptation
 from selfattn_bio.config.section import (
     Column,
     Different,

@@ -1,6 +1,7 @@
 """Tests of pretrained models: they give the numbers of `transformers`, and their errors."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,9 @@ def test_damaged_folders_have_one_line(name, message, tmp_path):
 def test_a_model_of_proteins_refuses_dna(folders):
     with pytest.raises(ModelFolderError, match="one of proteins, but the sequences are dna"):
         read_vocabulary(folders["esm2"], get_alphabet("dna"))
+
+
+def test_the_page_lists_the_families_that_are_tested():
+    page = (Path(__file__).parents[3] / "docs" / "pretrained.md").read_text()
+    rows = [f"| {of.models} | {of.alphabet} | {of.config} |" for of in FAMILIES.values()]
+    assert "\n".join(rows) in page
