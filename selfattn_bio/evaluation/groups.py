@@ -107,20 +107,10 @@ def _values(by: str, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def _spans(edges: NDArray[np.float64]) -> Names:
-    """Return a name for each range between two edges."""
-    names = []
-    for low, high in pairwise(edges):
-        first, last = (f"{edge:,.0f}" if edge >= 100 else f"{edge:.3g}" for edge in (low, high))
-        if np.isfinite(low) and np.isfinite(high):
-            names.append(f"{first} to {last}")
-        else:
-            names.append(
-                f"below {last}"
-                if np.isfinite(high)
-                else f"{first} and more"
-                if np.isfinite(low)
-                else "all"
-            )
+    """Return a name for each range between two edges; the outer edges are infinite."""
+    shown = [f"{edge:,.0f}" if edge >= 100 else f"{edge:.3g}" for edge in edges[1:-1]]
+    inner = [f"{first} to {last}" for first, last in pairwise(shown)]
+    names = [f"below {shown[0]}", *inner, f"{shown[-1]} and more"] if shown else ["all"]
     return np.array(names, dtype=object)
 
 

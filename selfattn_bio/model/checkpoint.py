@@ -139,8 +139,8 @@ class StackWeights(Stored):
     def formula(self, titles: Mapping[str, str] | None = None) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
-        If weights differ between outputs, only the names are given: "network + composition, with
-        other weights for each output". The outputs of models have different scales.
+        If weights differ between outputs, only the names are given, because models have different
+        scales: "network + composition, with different weights for each output".
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class StackWeights(Stored):
         """
         names = {name: (titles or {}).get(name, name) for name in self.weights}
         if any(len(set(each)) > 1 for each in self.weights.values()):
-            return f"{' + '.join(names.values())}, with other weights for each output"
+            return f"{' + '.join(names.values())}, with different weights for each output"
         terms = [
             f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {names[name]}"
             for name, each in self.weights.items()

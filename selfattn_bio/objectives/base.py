@@ -340,8 +340,11 @@ class Objective(ABC, Generic[SectionT]):
         return self.predictions(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute the metrics of `predictions` for targets of their records; NaN if undefined."""
-        raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+        """Compute the metrics of `predictions` for targets of their records; NaN if undefined.
+
+        A subclass defines this method or `measurer`.
+        """
+        return self.measurer(predictions, targets)(np.arange(len(targets)))
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records."""

@@ -197,11 +197,8 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     def predictions(self, outputs: Array) -> Array:
         return scipy.special.expit(outputs)
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute auroc and auprc, averaged over labels."""
-        return self.measurer(predictions, targets)(np.arange(len(targets)))
-
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to auroc and auprc, averaged over labels."""
         return over_columns(label_metrics, predictions, targets)
 
 
@@ -322,15 +319,12 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             return targets
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute pearson, spearman, r2 and mse, averaged over columns.
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to pearson, spearman, r2 and mse, averaged over columns.
 
         With three or more columns, `pearson_across` is the correlation over the columns of each
         record, averaged over records.
         """
-        return self.measurer(predictions, targets)(np.arange(len(targets)))
-
-    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         measured = over_columns(number_metrics, predictions, targets)
         if len(self.section.columns) < LEAST_ACROSS:
             return measured

@@ -235,10 +235,6 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         """Return the outputs unchanged."""
         return outputs
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute the metrics of all records; see `measurer`."""
-        return self.measurer(predictions, targets)(np.arange(len(targets)))
-
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records.
 

@@ -85,11 +85,8 @@ class Several(Objective[config.SeveralObjective], kind="several"):
             axis=-1,
         )
 
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute the metrics of each part as PART.METRIC, and `mean` of the main metrics."""
-        return self.measurer(predictions, targets)(np.arange(len(targets)))
-
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to PART.METRIC, and `mean` of the main metrics."""
         parts = {
             name: part.measurer(np.asarray(predictions)[:, self.slices[name]], targets[name])
             for name, part in self.parts.items()

@@ -259,6 +259,7 @@ def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
         own = curves[curves["name"] == row["name"]]
         if len(own) and (row["verdict"] == "supported" or not has_supported):
             name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
+            title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
             paint, finding = partial(draw_curves, own), f"Mean effect {_mean(row)}."
             yield draw_figure(name, title, _position_peak(row), "", paint, folder, LOW, finding)
 
@@ -272,6 +273,7 @@ def _distance_figures(results: Results, folder: Path, *verdicts: str) -> Iterato
         own = curves[(curves["name_a"] == row["name_a"]) & (curves["name_b"] == row["name_b"])]
         if len(own) and row["verdict"] in verdicts:
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
+            title += f" of {row.get('target')}" * (len({*pairs.get("target", ())}) > 1)
             paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
             yield draw_figure(name, title, _distance_peak(row), "", paint, folder, LOW, finding)
 

@@ -157,17 +157,13 @@ def performance_table(metrics: Mapping[str, Any], objective: Objective[Any]) -> 
 def stack_table(stack: StackWeights | None, outputs: Sequence[str]) -> Table:
     """Return the weights of each output if they differ; without rows otherwise."""
     weights = stack.weights if stack else {}
-    rows: Iterator[Cells] = (
-        {"output": name}
-        | {words.PARTS.get(part, part): words.figure(each[i], 2) for part, each in weights.items()}
+    if not any(len(set(each)) > 1 for each in weights.values()):
+        return Table(())
+    named = {words.PARTS.get(part, part): each for part, each in weights.items()}
+    return Table.of(
+        {"output": name} | {part: words.figure(each[i], 2) for part, each in named.items()}
         for i, name in enumerate(outputs)
     )
-    caption = (
-        "A weight multiplies the output of a model. Models have different scales, so compare "
-        "weights within a column, not between columns."
-    )
-    differ = any(len(set(each)) > 1 for each in weights.values())
-    return Table.of(rows if differ else (), caption)
 
 
 def difference_table(metrics: Mapping[str, Any]) -> Table:

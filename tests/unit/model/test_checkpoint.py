@@ -10,6 +10,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import StackWeights, load_model, save_model
+from selfattn_bio.report.tables import stack_table
 
 TINY = config.RunFile(
     data=config.Data(positives=("a.fa",), negatives=("b.fa",)),
@@ -57,6 +58,16 @@ def test_formula_leaves_out_a_constant_that_rounds_to_0():
     for bias, constant in ((-0.004, ""), (-0.006, " - 0.01")):
         stored = StackWeights(weights=weights, bias=bias, weights_sha256="")
         assert stored.formula() == formula + constant
+
+
+def test_formula_of_outputs_that_differ_has_no_weights():
+    weights = {"network": [0.5, 1.0], "motif_scores": [63.75, 0.0]}
+    stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
+    assert stored.formula() == "network + motif_scores, with different weights for each output"
+    (first, second) = (row.cells for row in stack_table(stored, ["liver", "heart"]).rows)
+    assert first == {"output": "liver", "network": "0.50", "motif scores": "63.75"}
+    assert second == {"output": "heart", "network": "1.00", "motif scores": "0.00"}
+    assert not stack_table(None, ["liver"]).rows
 
 
 def truncate(path):
