@@ -35,7 +35,8 @@ NEIGHBOURS = ("window_logistic", "window_trees")
 AROUND = ("bin_kmers", "bin_trees")
 PARTS = ("composition", "composition_linear", *KMERS, "gapped_kmers", "motif_scores")
 ENOUGH = 5_000  # maximum number of records that are examined, per split
-POSITIONS = 50_000  # positions or bins that are examined per split, for labels of these
+POSITIONS = 50_000  # positions that are examined per split, for labels per position
+BINS = 10_000  # the same for bins
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
@@ -182,8 +183,8 @@ def choose_recipe(
         return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
     two_classes = setup.objective.has_log_odds
-    of_positions = max(MIN_RECORDS, POSITIONS * setup.unit // length)
-    most = of_positions if setup.is_per_position else ENOUGH
+    examined = POSITIONS if setup.unit == 1 else BINS * setup.unit
+    most = max(MIN_RECORDS, examined // length) if setup.is_per_position else ENOUGH
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
     rows = {split: sample_rows(strata[split], most, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
