@@ -47,8 +47,8 @@ class BinBaseline(Baseline):
         self.model = self.of_windows(replace(setup, section=BinaryObjective(), strands="given"))
 
     def chosen(self) -> dict[str, Any]:
-        """Return the settings of the model."""
-        return self.model.chosen()
+        """Return the settings of the model, and the number of training records that it read."""
+        return self.model.chosen() | {"records": self.records}
 
     def _fit(
         self, train: Letters, targets: NDArray, valid: tuple[Letters, ...], valid_targets: NDArray

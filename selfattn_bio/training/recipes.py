@@ -12,7 +12,7 @@ To add a recipe, write a function that returns a `Recipe`, call it in `choose_re
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,7 +35,8 @@ NEIGHBOURS = ("window_logistic", "window_trees")
 AROUND = ("bin_kmers", "bin_trees")
 PARTS = ("composition", "composition_linear", *KMERS, "gapped_kmers", "motif_scores")
 ENOUGH = 5_000  # maximum number of records that are examined, per split
-POSITIONS = 50_000  # positions or bins that are examined per split, for labels of these
+POSITIONS = 50_000  # positions that are examined per split, for labels per position
+BINS = 10_000  # the same for bins
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
@@ -182,8 +183,8 @@ def choose_recipe(
         return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
     two_classes = setup.objective.has_log_odds
-    of_positions = max(MIN_RECORDS, POSITIONS * setup.unit // length)
-    most = of_positions if setup.is_per_position else ENOUGH
+    examined = POSITIONS if setup.unit == 1 else BINS * setup.unit
+    most = max(MIN_RECORDS, examined // length) if setup.is_per_position else ENOUGH
     strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
     rows = {split: sample_rows(strata[split], most, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
@@ -197,16 +198,7 @@ def choose_recipe(
 
     def chosen() -> Recipe:
         if setup.is_per_position:
-            parts = stacked(*NEIGHBOURS, *AROUND)
-            names = *stacked("constant", "bin_constant"), *parts
-            constant, *found = (trial(BASELINES[n].title, n, given) for n in names)
-            has_learned = any(each.beats(constant) for each in found)
-            if setup.unit > 1:
-                return bins(number, length, parts if has_learned else ())
-            if has_learned:
-                return neighbours(number, length, parts)
-            # with the default network
-            return Recipe("no neighbours", "neighbours predict labels no better than a constant")
+            return _of_positions(number, length, given, stacked, trial)
         if "substitutions_linear" in fitted:
             parts = stacked("substitutions_linear", "exact_positions_trees")
             return variants(number, longest, parts)
@@ -233,16 +225,49 @@ def choose_recipe(
 
     recipe = chosen()
     squared = both if "reverse_complement" in recipe.training else given
+    return _with_loss(recipe, squared, stacked, trial), trials
+
+
+def _of_positions(
+    number: int,
+    length: int,
+    setup: Setup,
+    stacked: Callable[..., tuple[str, ...]],
+    trial: Callable[[str, str, Setup], Trial],
+) -> Recipe:
+    """Return the recipe for labels of positions or bins."""
+    parts = stacked(*NEIGHBOURS, *AROUND)
+    names = *stacked("constant", "bin_constant"), *parts
+    constant, *found = (trial(BASELINES[name].title, name, setup) for name in names)
+    has_learned = any(each.beats(constant) for each in found)
+    if setup.unit > 1:
+        return bins(number, length, parts if has_learned else ())
+    if has_learned:
+        return neighbours(number, length, parts)
+    # with the default network
+    return Recipe("no neighbours", "neighbours predict labels no better than a constant")
+
+
+def _with_loss(
+    recipe: Recipe,
+    squared: Setup,
+    stacked: Callable[..., tuple[str, ...]],
+    trial: Callable[[str, str, Setup], Trial],
+) -> Recipe:
+    """Return the recipe of numbers with Huber's loss if boosting predicts clearly better with it.
+
+    `squared` is the setup with the squared error.
+    """
     at_positions = ("exact_positions_trees",) * ("exact_positions_trees" in recipe.parts)
     # there are no trees if a fit of many outputs would take too long
     judges = stacked(*at_positions, "kmer6_trees", "kmer2_trees")
-    if setup.section.robust and judges:
-        huber = replace(squared, section=setup.section.model_copy(update=setup.section.robust))
+    if squared.section.robust and judges:
+        huber = replace(squared, section=squared.section.model_copy(update=squared.section.robust))
         before = trial("gradient boosting with squared error", judges[0], squared)
         after = trial("gradient boosting with Huber's loss", judges[0], huber)
         if after.beats(before) and after.value > before.value + MARGIN:
-            recipe = replace(recipe, objective=setup.section.robust)
-    return recipe, trials
+            recipe = replace(recipe, objective=squared.section.robust)
+    return recipe
 
 
 def _trial(

@@ -10,11 +10,12 @@ from letters import ascii_of
 
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline
-from selfattn_bio.baselines.base import POSITION, RECORD, TWO_CLASSES
-from selfattn_bio.config import BinaryObjective, LabelsObjective, RegressionObjective
+from selfattn_bio.baselines.base import BIN, POSITION, RECORD, TWO_CLASSES
+from selfattn_bio.config import BinaryObjective, BinsObjective, LabelsObjective, RegressionObjective
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.loss import UNKNOWN
+from selfattn_bio.objectives.points import Points
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -24,6 +25,7 @@ SECTIONS = {
     TWO_CLASSES: BinaryObjective(),
     RECORD: RegressionObjective(columns=("a", "b"), center=(0.5, 1.0), scale=(1.0, 2.0)),
     POSITION: LabelsObjective(column="labels", classes="XYZ"),
+    BIN: BinsObjective(points="p.bed", bin=12),
 }
 CASES = [(name, "given") for name in BASELINES]
 CASES += [
@@ -74,13 +76,18 @@ def fitted(tmp_path_factory):
         elif section.kind == "labels":
             classes = (np.where(row == 67, UNKNOWN, row.astype(int) % 3) for row in letters)
             labels = object_array(list(classes))
+        elif section.kind == "bins":
+            places = (np.full(label, 13) for label in labels)
+            points = [Points("c", 50 * i, 36, at, at % 2) for i, at in enumerate(places)]
+            labels = object_array(points)
         train, valid = (letters[:84], labels[:84]), (letters[84:], labels[84:])
         found[name, strands] = BASELINES[name](setup).fit(*train, *valid)
     return found
 
 
 @pytest.mark.parametrize(
-    ("name", "strands"), [case for case in CASES if BASELINES[case[0]].suits != (POSITION,)]
+    ("name", "strands"),
+    [case for case in CASES if BASELINES[case[0]].suits[0] not in (POSITION, BIN)],
 )
 def test_substitution_effects_equal_rescoring(name, strands, fitted):
     baseline = fitted[name, strands]
