@@ -157,7 +157,7 @@ def _read_sequences(request: Request) -> Contents:
     contents.id_column = request.id_column or "id"
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
-    if alphabet is DNA and not any(contents.chromosomes):
+    if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     return contents
 
@@ -169,7 +169,7 @@ def _find_coordinates(contents: Contents) -> None:
         return
     each = zip(contents.ids, found, contents.lengths, strict=True)
     wrong = (
-        f"the sequence of {name!r} has {length} bp, not end - start"
+        f"the sequence of {name!r} has {length} {contents.alphabet.unit}, not end - start"
         if match
         else f"{name!r} has none"
         for name, match, length in each

@@ -96,7 +96,11 @@ OF_PROTEIN = {"alphabet": PROTEIN}
         (["NNN", "NN"], {}, "no record is left of 2: all contain only N"),
         (["XX"], OF_PROTEIN, "no record is left of 1: all contain only X"),
         (["ACG", "NNNN"], {"min_length": 4}, "is left of 2: 1 shorter than 4 bp, 1 only N"),
-        (["ACGT" * 5], OF_PROTEIN, 'so they are DNA, not protein. Use alphabet = "dna" in [data]'),
+        (
+            ["ACGT" * 5],
+            OF_PROTEIN,
+            'so they are DNA, not protein. Use alphabet = "dna" or "rna" in [data]',
+        ),
     ],
 )
 def test_empty_corpus_is_an_error_and_leaves_no_files(texts, rules, message, tmp_path):

@@ -32,7 +32,7 @@ def in_letters_of(alphabet, *words):
 
 
 def both(alphabet, word=WORD):
-    """Return a word of DNA in random records, on either strand of which only one may count."""
+    """Return a random record with a word of DNA, and one with its reverse complement."""
     rng = np.random.default_rng(0)
     around = [bytes(rng.choice(BASES, 30)) for _ in range(4)]
     reverse = bytes(DNA.reverse_complement(ascii_of(word)))

@@ -169,7 +169,9 @@ def test_page_without_motifs(tmp_path):
     assert "No motif was found" in page_of(read(tmp_path))
     edit(tmp_path / "corpus" / "corpus.json", alphabet="protein")
     shutil.rmtree(tmp_path / "attribution")  # it contains DNA
-    assert "No motif was found" in page_of(read(tmp_path))
+    page = page_of(read(tmp_path)).partition("Run file used for training")[0]
+    assert "No motif was found" in page
+    assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
     for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "marginals.tsv", "audit.json"):
         (tmp_path / name).unlink()
     page = page_of(read(tmp_path))
