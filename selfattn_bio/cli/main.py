@@ -59,18 +59,8 @@ HINTS |= dict.fromkeys(
 HINTS[errno.EFBIG] = "Raise the limit of file sizes (ulimit -f), or write elsewhere"
 HINTS[errno.EMFILE] = "Raise the limit of open files (ulimit -n)"
 # errors of a path or a file system that is not available
-UNREACHABLE = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ENOLCK,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.EISDIR,
-    errno.ENXIO,
-    errno.EMFILE,
-)
+UNREACHABLE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+UNREACHABLE |= {errno.ENXIO, errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EMFILE}
 # in messages of the system and of libraries
 NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment", "start new thread")
 
@@ -223,13 +213,12 @@ def system_failure(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in NO_MEMORY):
-        return True
-    if "torch" not in sys.modules:
-        return False
-    from selfattn_bio.training.memory import is_out_of_memory  # imports torch
+    if "torch" in sys.modules:
+        from selfattn_bio.training.memory import is_out_of_memory  # imports torch
 
-    return is_out_of_memory(error)
+        if is_out_of_memory(error):
+            return True
+    return isinstance(error, MemoryError) or any(each in str(error) for each in NO_MEMORY)
 
 
 class _PrintCompletion(argparse.Action):

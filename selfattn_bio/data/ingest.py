@@ -23,6 +23,7 @@ from selfattn_bio.data.writer import (
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import ReadSummary
@@ -110,6 +111,12 @@ def build_corpus(
         _check_any_left(writer, counted.read, paths)
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
+        formulas = records["id"][records["id"].str.match(r"[=+@-]")]
+        if len(formulas):  # they stay as they are, because tables are joined by ids
+            LOG.warning(
+                f"{paths}: ids such as {formulas.iloc[0]!r} ({len(formulas):,}) are formulas for a "
+                "spreadsheet; import tables of results there as text"
+            )
         about_targets = wanted.write(folder, records["id"], writer.targets, paths)
         check_columns(rules.learnt or (), about_targets.get("columns", ()), rules.place or paths)
         if partners:

@@ -6,6 +6,7 @@ It describes the model, its training data, its performance and its limits. Train
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,10 @@ def model_card(
         _use(run),
         _origin(run, provenance),
     ]
-    return "\n\n".join(sections) + "\n"
+    text = "\n\n".join(sections) + "\n"
+    # titles and names of the user are no HTML; code is shown as it is
+    code = r"(?<!`)((`+)(?!`)[^\n]*?(?<!`)\2(?!`))"
+    return re.sub(f"{code}|<", lambda found: found[1] or "&lt;", text)
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:

@@ -190,11 +190,8 @@ def build_module(
             place=place,
         )
     if any(map(is_lazy, module.parameters())):
-        raise RunFileError(
-            f"{section.module!r} returned a module with lazy weights, which have no shape yet",
-            place=place,
-            hint="Give each layer its sizes",
-        )
+        message = f"{section.module!r} returned a module with lazy weights, which have no shape yet"
+        raise RunFileError(message, place=place, hint="Give each layer its sizes")
     if shared := _shared_weights(module):
         raise RunFileError(
             f"{section.module!r} returned a module whose weights {' and '.join(shared)} are the "

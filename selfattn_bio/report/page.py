@@ -6,8 +6,10 @@ loading anything else.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -194,7 +196,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(about=about, DESCRIPTIONS=tables.DESCRIPTIONS)
+    templates = Path(__file__).with_name("templates")
+    script = "".join(
+        (templates / name).read_text(encoding="utf-8") for name in ("motifs.js", "maps.js")
+    )
+    digest = b64encode(sha256(script.encode()).digest()).decode()  # no other script may run
+    environment.globals.update(
+        about=about, DESCRIPTIONS=tables.DESCRIPTIONS, script=Markup(script), digest=digest
+    )
     # Only SVG written by this package is not escaped
     environment.filters.update(
         estimate=words.estimate,

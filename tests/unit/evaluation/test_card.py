@@ -49,6 +49,14 @@ def test_names_cannot_leave_their_line(folder):
     assert r"| `a\|b\n\n# c.fa` | 1,200 |" in card
 
 
+@pytest.mark.parametrize("title", ["<script>", "```<img src=x>`", "a ` b `` <b>"])
+def test_titles_are_no_html(folder, title):
+    path = folder(title=title, split={"kind": "column", "column": "<b>"})
+    card = model_card(path, VALID)
+    assert f"\n# {title.replace('<', '&lt;')}\n" in card
+    assert "in column `<b>`" in card  # code is shown as it is
+
+
 def test_card_names_stack_parts(folder):
     stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
     with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):

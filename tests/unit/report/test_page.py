@@ -1,5 +1,7 @@
 """Test what the page of two classes shows, and the files that it reads."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -379,3 +381,10 @@ def test_names_stay_text_and_empty_figures_are_missing(tmp_path):
     assert table["match"].tolist() == ["", "nan"]
     assert table["chrom"].tolist() == ["1", "2"]
     assert table["effect"].isna().tolist() == [False, True]
+
+
+def test_only_the_script_of_the_page_may_run(page_text):
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page_text)
+    (script,) = re.findall("<script>(.*?)</script>", page_text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.endswith(f"script-src 'sha256-{digest}'")

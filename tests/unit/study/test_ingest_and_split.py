@@ -71,6 +71,13 @@ def test_data_that_a_step_would_replace_are_refused(two_classes, capsys):
     assert "error: split.tsv: the output would replace this input" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["=1+2", "@sum(a)", "+x", "-x"])
+def test_ids_that_are_formulas_are_kept_with_a_warning(study, two_classes, name, caplog):
+    rewrite(two_classes / "p.fa", (">p0 ", f">{name} "))
+    assert name in set(study.ingest().records["id"])
+    assert f"ids such as {name!r} (1) are formulas for a spreadsheet" in caplog.text
+
+
 def test_unknown_column_of_the_objective_is_refused(here):
     rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
     (here / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))

@@ -193,13 +193,9 @@ def _compiler() -> list[str]:
 
 def _output(command: list[str]) -> str:
     try:
+        pipe, environment = subprocess.PIPE, os.environ | {"LC_ALL": "C"}
         compiler = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"LC_ALL": "C"},
-            start_new_session=True,
+            command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
         )
     except FileNotFoundError:
         raise _NotHereError(f"the compiler {command[0]} was not found") from None
