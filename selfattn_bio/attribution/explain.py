@@ -189,9 +189,9 @@ def explain_pairs(
     partner_records = records
     if not isinstance(scorer.run.partner, TrackPartner):
         partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
-    batches: Iterable[slice] = (slice(i, i + 1) for i in range(len(pairs)))
-    if isinstance(method, ByGradient):
-        batches = backward_batches(first, partner, copies=method.rows_per_sequence)
+    # of a method without backward passes, one pair at a time
+    copies = method.rows_per_sequence if isinstance(method, ByGradient) else BATCH
+    batches = backward_batches(first, partner, copies=copies)
     explained = partial(explain_letters, method=method, target=target)
     for batch in _with_time_left(batches, len(pairs)):
         views = (
