@@ -189,9 +189,9 @@ def explain_pairs(
     partner_records = records
     if not isinstance(scorer.run.partner, TrackPartner):
         partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
-    batches: Iterable[slice] = (slice(i, i + 1) for i in range(len(pairs)))
-    if isinstance(method, ByGradient):
-        batches = backward_batches(first, partner, copies=method.rows_per_sequence)
+    # of a method without backward passes, one pair at a time
+    copies = method.rows_per_sequence if isinstance(method, ByGradient) else BATCH
+    batches = backward_batches(first, partner, copies=copies)
     explained = partial(explain_letters, method=method, target=target)
     for batch in _with_time_left(batches, len(pairs)):
         views = (
@@ -210,7 +210,7 @@ def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
     for batch in batches:
         yield batch
         done = min(batch.stop, total)
-        if total > BATCH:
+        if total > batch.stop - batch.start:
             text = partial("{} of {} sequences, about {:.0f} s left".format, done, total)
             progress.update(text, done / total)
 
@@ -279,13 +279,16 @@ def explain_letters(
     size = len(scorer.alphabet.letters) if isinstance(method, AttributionMethod) else 0
     hypothetical = np.zeros((*padded.shape, size), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)
-    slices = (slice(start, start + BATCH) for start in range(0, len(letters), BATCH))
+    # copies take long: report the progress more often
+    has_copies = isinstance(method, ByGradient) and method.rows_per_sequence > 1
+    step = BATCH // 4 if has_copies else BATCH
+    slices = (slice(start, start + step) for start in range(0, len(letters), step))
     for batch_slice in _with_time_left(slices, len(letters)):
         start, batch = batch_slice.start, letters[batch_slice]
         if isinstance(method, AttributionMethod):
-            attended = (
-                Received().attribution(scorer, batch, target) if has_attention(scorer) else []
-            )
+            is_read = start % BATCH == 0 and has_attention(scorer)
+            some = letters[start : start + BATCH] if is_read else []
+            attended = Received().attribution(scorer, some, target)
             for row, scores in enumerate(hypothetical_scores(method, scorer, batch, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:

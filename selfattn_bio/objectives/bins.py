@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn.functional import pad, softplus
 
@@ -127,7 +127,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
 
     def stacked_outputs(self, rows: Array) -> Array:
         """Return the log of the expected number of points in the complete bins."""
-        return logsumexp(rows, axis=0)
+        return scipy.special.logsumexp(rows, axis=0)
 
     def answers(self, targets: NDArray) -> list[Answer]:
         """Return the labels of the bins of all records, on the forward and the reverse strand."""

@@ -182,14 +182,9 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
         return []
     both = Counter(zip(chromosomes, labels, strict=True))
     fit = [name for name in total if name and all(both[name, label] for label in set(labels))]
-    nearest = sorted(fit, key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))[
-        :2
-    ]
-    return (
-        nearest
-        if len(nearest) == 2 and sum(total[name] for name in nearest) <= len(chromosomes) / 2
-        else []
-    )
+    fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
+    are_few = sum(total[name] for name in fit[:2]) <= len(chromosomes) / 2
+    return fit[:2] if len(fit) > 1 and are_few else []
 
 
 def objective_lines(
