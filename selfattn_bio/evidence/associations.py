@@ -77,7 +77,7 @@ def enrichment(
     table = np.array(
         [[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)]
     )
-    _, p, _, effect = _shift(labels.astype(float), has, np.zeros_like(labels), units)
+    _, p, _, effect = _shift(labels.astype(float), has, np.zeros(len(has), int), units)
     odds = table + 0.5
     return {
         "enrichment_p": p if effect > 1 else float(fisher_exact(table, "greater").pvalue),
