@@ -8,8 +8,10 @@ motifs of a trial share its records, so the printed intervals are too narrow for
 labels         random motifs are scanned for in random records; one in ten random labels is
                positive
 gc             the same, but positives have higher GC; only `matched` has to be robust against this
-model          log-odds are a sum over words that are not the motifs; words and motifs are placed
-               independently
+model          a score, of a label or a number, that is a sum over words; motifs are decoys (other
+               words, enriched in positives), words of the score with shuffled truth, or GC-rich
+               words in records whose GC content rises with the truth
+units          hits, labels and numbers that are similar within loci but independent of each other
 places         hits of a motif with several sites per record, at random positions on either strand
 distances      sites of two motifs at random positions without overlap, in records of one length and
                of many
@@ -30,12 +32,23 @@ import numpy as np
 import pandas as pd
 from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import binomtest
 
-from selfattn_bio.evidence.associations import position_profile, strand_bias
+from selfattn_bio.config import EvaluationSection
+from selfattn_bio.evaluation.groups import group_gaps
+from selfattn_bio.evaluation.units import Units
+from selfattn_bio.evidence.associations import (
+    enrichment,
+    matched_enrichment,
+    matched_rank_shift,
+    position_profile,
+    rank_shift,
+    strand_bias,
+)
 from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.interactions import evaluate_interactions
-from selfattn_bio.evidence.records import LabelledRecords, Scored
+from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, mean_effect
 from selfattn_bio.evidence.verdicts import null_hits, weigh_evidence
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.matching import NUM_SITES, find_hits, match_motifs
@@ -138,29 +151,77 @@ def associations(
 
 
 def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    """Test a model that uses three of six words, for or against the positive class.
+    """Test a model that uses three of six words, for or against the positive class."""
+    for objective, null in product(("label", "number"), ("decoys", "shuffled", "composition")):
+        label = np.arange(240) % 2
+        gc = 0.45 + (0.1 * label if null == "composition" else 0)
+        sequences, some = records(rng, 240, gc=gc), words(rng, 6)
+        if null == "composition":
+            some[3:] = records(rng, 3, 8, 0.9)
+        enriched = np.where(label, 0.8, 0.3) * (null != "composition")
+        planted(rng, sequences, some, np.where(np.arange(6) < 3, 0.7, enriched[:, None]))
+        used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
 
-    The other three are motifs that are enriched in positives and that the model ignores.
+        def score(
+            rows: Sequence[Letters], used: list[bytes] = used, weight: float = weight
+        ) -> NDArray[np.float64]:
+            return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
+
+        truth = label if objective == "label" else label + rng.normal(0, 1, 240)
+        tested = some[3:]
+        if null == "shuffled":
+            truth, tested = rng.permutation(truth), some[:3]
+        ppms = {f"m{number}": ppm(word) for number, word in enumerate(tested)}
+        sites = dict.fromkeys(ppms, NUM_SITES)
+        hit_p = 1e-3 if null == "composition" else 5e-5
+        hits = find_hits(ppms, sites, sequences, hit_p)
+        kind = LabelledRecords if objective == "label" else MeasuredRecords
+        table = weigh_evidence(
+            ppms, sites, hits, Scored(kind(sequences, truth), score), hit_p=hit_p
+        )
+        for row in table.to_dict("records"):
+            if null == "decoys":
+                yield f"{objective}, {null}: sufficiency", row["sufficiency_p"]
+            for verdict in ("supported", "contradicted"):
+                yield f"{objective}, {null}: {verdict}", float(row["verdict"] != verdict)
+
+
+def units(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    for name, copies, same in (
+        ("independent records", 1, 1.0),
+        ("four records per locus", 4, 1.0),
+        ("blocks of 40", 40, 0.3),
+    ):
+        yield from locus_tests(f"{name}: ", rng, copies, same)
+
+
+def locus_tests(
+    name: str, rng: np.random.Generator, copies: int, same: float, *, known: bool = True
+) -> Iterator[tuple[str, float]]:
+    """Test records whose hit, truth and composition are those of their locus with chance `same`.
+
+    The tests know the loci, or treat records as independent.
     """
-    sequences, label = records(rng, 240), np.arange(240) % 2
-    some = words(rng, 6)
-    planted(
-        rng, sequences, some, np.where(np.arange(6) < 3, 0.7, np.where(label, 0.8, 0.3)[:, None])
-    )
-    used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
-    ppms = {f"m{number}": ppm(word) for number, word in enumerate(some[3:])}
+    loci = np.repeat(np.arange(max(40, 600 // copies)), copies)
+    units = Units.of(loci, "loci") if known else Units.single(len(loci))
 
-    def log_odds(rows: Sequence[Letters]) -> NDArray[np.float64]:
-        return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
+    def sampled() -> NDArray[np.float64]:
+        of_locus = rng.random(len(loci))[loci]
+        return np.where(rng.random(len(loci)) < same, of_locus, rng.random(len(loci)))
 
-    sites = dict.fromkeys(ppms, NUM_SITES)
-    hits = find_hits(ppms, sites, sequences, 5e-5)
-    scored = Scored(LabelledRecords(sequences, label), log_odds)
-    table = weigh_evidence(ppms, sites, hits, scored, hit_p=5e-5)
-    for row in table.to_dict("records"):
-        yield "model: sufficiency", row["sufficiency_p"]
-        for verdict in ("supported", "contradicted"):
-            yield f"model: {verdict}", float(row["verdict"] != verdict)
+    has, label, value, gc = sampled() < 0.15, (sampled() < 0.5).astype(int), sampled(), sampled()
+    hits = pd.DataFrame({"record": np.flatnonzero(has)})
+    strata = (gc * max(2, len(loci) // 40)).astype(int)
+    yield f"{name}Fisher", enrichment(hits, label, units)["enrichment_p"]
+    yield f"{name}matched labels", matched_enrichment(hits, label, strata, units)["matched_p"]
+    yield f"{name}Mann-Whitney", rank_shift(hits, value, units)["enrichment_p"]
+    yield f"{name}van Elteren", matched_rank_shift(hits, value, strata, units)["matched_p"]
+    yield f"{name}sign flip", mean_effect(value[has] - 0.5, rng, "", units.numbers[has])["_p"]
+    groups = np.array(["a", "b", "c"], dtype=object)[(sampled() * 3).astype(int)]
+    p = expit(2 * label - 1 + 3 * (value - 0.5))
+    gaps = group_gaps(groups, label, p, 0.5, units, EvaluationSection(bootstraps=200))
+    for metric, gap in gaps.items():
+        yield f"{name}gap of {metric}", gap["p"]
 
 
 def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -287,7 +348,8 @@ def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
 NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float]]], int]] = {
     "labels": (labels, 60),
     "gc": (gc, 20),
-    "model": (model, 40),
+    "model": (model, 20),
+    "units": (units, 300),
     "places": (places, 200),
     "distances": (distances, 200),
     "interactions": (interactions, 20),

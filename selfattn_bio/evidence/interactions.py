@@ -51,7 +51,7 @@ Attention = Callable[[pd.DataFrame], Floats]
 
 CLEAR, UNCLEAR = ("supported", "redundant"), "inconclusive"  # verdicts
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
-MIN_PAIRS = 6  # all pairs of four motifs; with fewer, the curve cannot be told from interactions
+MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any interaction
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
 # records sampled for attributions among those with hits of at least two motifs
@@ -236,7 +236,7 @@ def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
     """Return the p-value of the epistasis of each pair beyond that of the curve.
 
     No curve fits exactly. The misfit is estimated from all pairs of the model: the median size of
-    their differences, of which a few interactions change little, minus that due to their standard
+    their differences, which a few interactions change little, minus that due to their standard
     errors. With fewer than `MIN_PAIRS` pairs the p-values are missing.
 
     References

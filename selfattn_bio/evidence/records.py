@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +65,6 @@ class HeldOut(ABC):
         Which of them the sequences are, "first" or "partner". The tests change only this input.
     groups
         Records that are not independent; single records by default.
-    opposing
-        Column of the q-value that shows that the model uses a motif against the records.
     """
 
     sequences: Letters
@@ -77,8 +75,6 @@ class HeldOut(ABC):
     pairs: Sequence[RecordPair] = ()
     input: str = "first"
     groups: Units | None = None
-
-    opposing: ClassVar[str]
 
     @property
     def least(self) -> float:
@@ -144,8 +140,6 @@ class HeldOut(ABC):
 class LabelledRecords(HeldOut):
     """Positives (1), whose motifs are described, and negatives (0)."""
 
-    opposing = "effect_q"  # the model uses it against its own class, whatever it is enriched in
-
     @property
     def described(self) -> Integers:
         return np.flatnonzero(self.truth == 1)
@@ -170,8 +164,6 @@ class LabelledRecords(HeldOut):
 
 class MeasuredRecords(HeldOut):
     """Records with a number."""
-
-    opposing = "support_q"  # records with hits have lower values, but the hits raise the score
 
     def associations(self, hits: pd.DataFrame) -> dict[str, float]:
         return rank_shift(hits, self.truth, self.units) | matched_rank_shift(

@@ -13,8 +13,8 @@ For a class or label:
   three, is below the significance. effect and necessity, the loss of log-odds at the hits alone,
   are at least `MIN_EFFECT`, with intervals above 0. And necessity exceeds that of permuted motifs
   (`null_p`, `null_hits`).
-- **contradicted**: `effect_q` is below the significance, but necessity and effect are at most
-  -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
+- **contradicted**: `support_q` is below the significance, but necessity and effect are at most
+  -`MIN_EFFECT`, with intervals below 0: the hits are enriched, but lower the score.
 - **inconclusive**: all other motifs.
 
 For a number, records with a hit have higher or lower values than others (enrichment, also compared
@@ -224,11 +224,12 @@ def q_values(p: Floats) -> Floats:
 
 def verdict(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> str:
     """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
-    if row[held_out.opposing] < significance and _uses(row, held_out, against=True):
+    if not row["support_q"] < significance:
+        return "inconclusive"
+    if _uses(row, held_out, against=True):
         return "contradicted"
     exceeds_nulls = row["null_p"] <= NULL_P  # false if missing
-    is_supported = _uses(row, held_out) and row["support_q"] < significance and exceeds_nulls
-    return "supported" if is_supported else "inconclusive"
+    return "supported" if _uses(row, held_out) and exceeds_nulls else "inconclusive"
 
 
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:

@@ -222,7 +222,7 @@ OPPOSITE = LOWERED | dict.fromkeys(records.SHIFTS, 1.0)
         (DOUBTED | {"effect_high": 0.1}, "inconclusive"),
         (DOUBTED | {"necessity_high": 0.1}, "inconclusive"),
         (DOUBTED | {"necessity": -0.09}, "inconclusive"),
-        (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
+        (DOUBTED | {"support_q": 0.2}, "inconclusive"),
         *((LOWERED, "supported"), (OPPOSITE, "contradicted")),
         (OPPOSITE | {"support_q": 0.2}, "inconclusive"),
         *((LOWERED | {name: 1.0}, "inconclusive") for name in records.SHIFTS),
