@@ -1,25 +1,36 @@
-"""Install the built wheel in a new environment, create, run and score a task, and plan the demo."""
+"""Install the built wheel in a new environment, create, run and score a task, and plan the demo.
+
+On other versions of Python, without torch, whose builds for them have gigabytes on PyPI.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from packaging.requirements import Requirement
 from projects import replace
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
 
 
-def test_task_runs_from_wheel(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
-    subprocess.run([*build, str(tmp_path / "dist")], cwd=ROOT, check=True)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    subprocess.run([*build, str(folder)], cwd=ROOT, check=True)
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_task_runs_from_wheel(wheel, tmp_path):
     venv.create(tmp_path / "env", with_pip=True, symlinks=True)
     python = tmp_path / "env/bin/python"
     install = [python, *["-m", "pip", "install", "--quiet", "--no-deps", "--no-index"], str(wheel)]
@@ -60,3 +71,49 @@ def test_task_runs_from_wheel(tmp_path):
     assert not (here / "data").exists()  # a dry run writes nothing
     output(python, "-c", "from selfattn_bio.study.workflow import copy_task; copy_task('promoter')")
     assert os.listdir(here / "data/fly_promoters")
+
+
+def python_of(version):
+    """Return the path of a Python of this version, or None; a shim of pyenv may not work."""
+    of_pyenv = Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python")
+    for path in (*filter(None, [shutil.which(f"python{version}")]), *map(str, of_pyenv)):
+        done = subprocess.run([path, "-c", "import ensurepip, venv"], capture_output=True)
+        if not done.returncode:
+            return path
+    return None
+
+
+# Imports every module; those that need torch stop at its import.
+IMPORT_ALL = """
+import pkgutil, selfattn_bio
+from importlib import import_module
+names = [m.name for m in pkgutil.walk_packages(selfattn_bio.__path__, "selfattn_bio.", str)]
+missing = {"torch": 0, "lightning_fabric": 0, None: 0}
+for name in names:
+    if not name.endswith("__main__"):
+        try:
+            import_module(name)
+            missing[None] += 1
+        except ModuleNotFoundError as error:
+            missing[error.name] += 1
+from selfattn_bio.motifs import open_database
+task = selfattn_bio.__path__[0] + "/project/workflows/tasks/smoke.toml"
+print(missing[None], selfattn_bio.read_run_file(task).title, len(open_database("jaspar:insects")))
+"""
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_wheel_on_other_python(version, wheel, tmp_path):
+    if (base := python_of(version)) is None:
+        pytest.skip(f"no Python {version} on this machine, and uv and pyenv cannot download it")
+    subprocess.run([base, "-m", "venv", "env"], cwd=tmp_path, check=True)
+    python = str(tmp_path / "env/bin/python")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    without = {"torch", "lightning-fabric"}
+    libraries = [each for each in project["dependencies"] if Requirement(each).name not in without]
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
+    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *libraries], check=True)
+    env = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    found = subprocess.check_output([python, "-c", IMPORT_ALL], cwd=tmp_path, env=env, text=True)
+    assert int(found.split()[0]) > 80
