@@ -1,7 +1,7 @@
 """Damage model folders, corpora and run files at random, and use them in forked processes.
 
-A seed and a number make a case, which `take` repeats. Anything but success or an error of which
-commands print one line is a failure: another exception, a signal, or more than LIMIT seconds.
+A seed and a number make a case, which `take` repeats. Anything but success or an error that
+commands print in one line is a failure: another exception, a signal, or more than LIMIT seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.files import sha256_of
 
 LIMIT = 40  # seconds of a case
-MEMORY = 8 << 30  # bytes of address space of a process, in addition to what it has
+MEMORY = 8 << 30  # bytes of address space that a process may add
 CHUNK = 500  # cases of one process
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 7, 0.5, -0.5, 1e308, -1e308, float("inf"), float("nan"), 2**31),

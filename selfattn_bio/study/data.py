@@ -47,7 +47,7 @@ def ingest(study: Study) -> Corpus:
         learnt=task.objective.target_columns,
         split_column=task.split.column if isinstance(task.split, ColumnSplit | FilesSplit) else "",
         place=place_of(task.path, "objective", "columns") if task.path else "",
-        named=frozenset(re.findall('"([^"]+)"', task.model_dump_json())),
+        named=frozenset(re.findall('"([^"]*)"', task.model_dump_json())),
     )
     partners = Partners(task.partner, task.data) if task.partner else None
     sources = sources_of(task.data, task.split)
