@@ -34,7 +34,7 @@ from selfattn_bio.data.writer import TYPES
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.files import sha256_of
 
-LIMIT = 40  # seconds of a case
+LIMIT = 120  # seconds of a case; the first one may compile functions
 MEMORY = 8 << 30  # bytes of address space that a process may add
 CHUNK = 500  # cases of one process
 VALUES: list[Any] = [
@@ -312,6 +312,7 @@ def take_some(first: int, seed: int, tasks: Any, models: Any, folder: Path, pipe
     os.dup2(errors.fileno(), 2)
     for case in range(first, first + CHUNK):
         pipe.send((case, None))
+        faulthandler.dump_traceback_later(LIMIT - 10, file=errors)
         os.chdir(folder)
         shutil.rmtree(folder / "case", ignore_errors=True)
         try:
@@ -341,7 +342,8 @@ def run_cases(
         theirs.close()
         while time.monotonic() < until:
             if not mine.poll(LIMIT):
-                failures[case] = f"more than {LIMIT} s"
+                text = (folder / "errors").read_text(errors="replace")[-2000:]
+                failures[case] = f"more than {LIMIT} s\n{text}"
                 break
             try:
                 number, found = mine.recv()
