@@ -1,7 +1,7 @@
 """Damage model folders, corpora and run files at random, and use them in forked processes.
 
-A seed and a number make a case, which `take` repeats. Anything but success or an error of which
-commands print one line is a failure: another exception, a signal, or more than LIMIT seconds.
+A seed and a number make a case, which `take` repeats. Anything but success or an error that
+commands print in one line is a failure: another exception, a signal, or more than LIMIT seconds.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from selfattn_bio.data.writer import TYPES
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.files import sha256_of
 
-LIMIT = 40  # seconds of a case
-MEMORY = 8 << 30  # bytes of address space of a process, in addition to what it has
+LIMIT = 120  # seconds of a case; the first one may compile functions
+MEMORY = 8 << 30  # bytes of address space that a process may add
 CHUNK = 500  # cases of one process
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 7, 0.5, -0.5, 1e308, -1e308, float("inf"), float("nan"), 2**31),
@@ -312,6 +312,7 @@ def take_some(first: int, seed: int, tasks: Any, models: Any, folder: Path, pipe
     os.dup2(errors.fileno(), 2)
     for case in range(first, first + CHUNK):
         pipe.send((case, None))
+        faulthandler.dump_traceback_later(LIMIT - 10, file=errors)
         os.chdir(folder)
         shutil.rmtree(folder / "case", ignore_errors=True)
         try:
@@ -341,7 +342,8 @@ def run_cases(
         theirs.close()
         while time.monotonic() < until:
             if not mine.poll(LIMIT):
-                failures[case] = f"more than {LIMIT} s"
+                text = (folder / "errors").read_text(errors="replace")[-2000:]
+                failures[case] = f"more than {LIMIT} s\n{text}"
                 break
             try:
                 number, found = mine.recv()

@@ -143,7 +143,7 @@ class RunFile(Section):
         The positions of a pretrained model are first ranked by gradients.
         """
         kind = _kind_of(values.get("model")) if isinstance(values, dict) else None
-        method = {"module": "saturation", "pretrained": "guided"}.get(kind or "")
+        method = {"module": "saturation", "pretrained": "guided"}.get(str(kind))
         if method is None:
             return values
         section = values.get("interpret", {})

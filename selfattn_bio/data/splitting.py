@@ -135,9 +135,7 @@ def _check_all_copies(corpus: Corpus) -> None:
             f"{dropped} records with a repeated sequence were dropped by ingest, before the "
             "split was known; some may be in test"
         )
-        raise CorpusError(
-            message, place=str(corpus.path), hint="Run ingest again with this run file"
-        )
+        CorpusError.fail(message, corpus.path, "Run ingest again with this run file")
 
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:

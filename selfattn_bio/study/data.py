@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -47,20 +47,11 @@ def ingest(study: Study) -> Corpus:
         learnt=task.objective.target_columns,
         split_column=task.split.column if isinstance(task.split, ColumnSplit | FilesSplit) else "",
         place=place_of(task.path, "objective", "columns") if task.path else "",
-        named=frozenset(_texts_in(task.model_dump(mode="json"))),
+        named=frozenset(re.findall('"([^"]*)"', task.model_dump_json())),
     )
     partners = Partners(task.partner, task.data) if task.partner else None
     sources = sources_of(task.data, task.split)
     return _build(sources, study.root.corpus, rules, task.data.targets, partners)
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """Yield all texts in a value of a run file, including the keys of tables."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts_in(each)
 
 
 def ingest_files(

@@ -310,9 +310,7 @@ def check_evaluation_output(folder: str | Path) -> None:
             f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which "
             "is not a baseline"
         )
-        raise OutputError(
-            message, place=str(baselines), hint="Choose another folder, or move it away"
-        )
+        OutputError.fail(message, baselines, "Choose another folder, or move it away")
     check_creatable(baselines)
 
 

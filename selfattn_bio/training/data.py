@@ -103,9 +103,7 @@ def _check_lengths(
             f"record {short!r} has {lengths.min()} {corpus.alphabet.unit}, fewer than {what} = "
             f"{least}"
         )
-        raise CorpusError(
-            message, place=str(corpus.path), hint=f"Lower {what} or raise data.min_length"
-        )
+        CorpusError.fail(message, corpus.path, f"Lower {what} or raise data.min_length")
 
 
 class Stream:

@@ -53,6 +53,6 @@ def test_damaged_files_give_no_traceback(tasks, tmp_path, seconds):
     shipped = Path(selfattn_bio.__file__).parent / "models/promoter"
     models = [shipped, *(task / "model" for task in tasks)]
     number, refused, failures = run_cases(tasks, models, tmp_path, seed, seconds)
-    print(f"{number} cases, of which {refused} were refused, and {len(failures)} failed")
+    print(f"{number} cases: {refused} refused, {len(failures)} failed")
     assert not failures, "\n".join(f"seed {seed}, case {n}: {text}" for n, text in failures.items())
     assert refused > 0
