@@ -29,6 +29,7 @@ from runs import prepared, records_of, seconds_of, train_all, with_training
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import ResampledMetric
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.loading import load
@@ -156,7 +157,11 @@ class Chains:
         train_all(study.members, code_hash())
         objective, records = objective_of(study.run.objective), records_of(study)
         (_, targets), letters = records.targets(study.run), records.letters
-        fitted = fit_baselines(objective, records, study.run, targets, {})
+        examples = {
+            split: objective.examples_of(targets[split], records.table(split))
+            for split in EVALUATED_SPLITS
+        }
+        fitted = fit_baselines(objective, records, study.run, targets, {}, examples)
         scorers = [load(each.files.model) for each in study.members]
         each = [
             sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers

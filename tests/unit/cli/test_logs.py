@@ -100,7 +100,7 @@ def test_wrong_call_exits_with_2(command, capsys, words, message):
 def test_options_in_hints_exist():
     commands = cli.build_parser()._actions[-1].choices
     options = {name for each in commands.values() for name in each._option_string_actions}
-    others = {"--nproc-per-node", "--exclude-types"}  # of torchrun and bcftools
+    others = {"--nproc-per-node", "--exclude-types", "--mem"}  # of torchrun, bcftools and sbatch
     for path in Path(cli.__file__).parents[1].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [getattr(each, "id", "") for each in getattr(node, "targets", [])]
