@@ -17,6 +17,7 @@ MODELS = {
     "cnn": {"kind": "cnn"},
     "dilated": {"kind": "dilated"},
     "paired": {"kind": "paired"},
+    "pretrained": {"kind": "pretrained", "folder": "models/esm2"},
     "module": {"kind": "module", "module": "my_model:build"},
 }
 
@@ -36,8 +37,8 @@ def table() -> str:
             tried.strip(),
             "## Models by objective",
             "The columns are the values of `[model] kind`, described in [run_file.md](run_file.md)."
-            " `paired` reads two inputs, and `module` is [your own "
-            "network](extending.md#a-network).",
+            " `paired` reads two inputs, `pretrained` is a [published language "
+            "model](pretrained.md), and `module` is [your own network](extending.md#a-network).",
             text.table(["", *(f"`{name}`" for name in MODELS)], models()),
             "## Positions by kind of attention",
             "The rows are the values of `[model] mixer.kind` ([kinds.md](kinds.md)), the columns "
@@ -67,6 +68,8 @@ def accepted(alphabet: str, objective: str, model: dict[str, str]) -> bool:
     values = tomllib.loads(run_file(alphabet, objective))
     if model["kind"] != "attention":  # the stem and pattern of the run file suit the objective
         values["model"] = model
+    if model["kind"] == "pretrained":
+        values.pop("tokens", None)  # it has a vocabulary of its own
     if "bins" in objective:
         values["objective"]["bin"] = 200  # a multiple of the pooling of all stems
     if "profile" in objective and model["kind"] == "dilated":
