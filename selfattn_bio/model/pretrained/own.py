@@ -150,8 +150,9 @@ class OwnBackbone(Backbone):
             x = dropout(x, self.settings.hidden_dropout_prob, self.training)
         elif self.settings.token_dropout:  # as in ESM-2: 12 % of the tokens were masked in training
             masked = ids == self.settings.mask_token_id
-            scale = 0.88 * mask.sum(1) / (mask.sum(1) - masked.sum(1))
-            x = x.masked_fill(masked[..., None], 0) * scale[:, None, None].to(x.dtype)
+            number, of_mask = mask.sum(1).to(x.dtype), masked.sum(1)
+            scale = 0.88 * number / (number - of_mask)
+            x = x.masked_fill(masked[..., None], 0) * scale[:, None, None]
         shared = AttentionMask(mask)
         for layer in self.layers:
             x = layer(x, shared)
@@ -192,7 +193,7 @@ class OwnBackbone(Backbone):
 
     def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
         if not self.has_head:
-            raise ArgumentError("DNABERT-2 does not predict masked letters")
+            raise ArgumentError("this model does not predict masked letters")
         x = self.head_norm(gelu(self.head(self.encode(ids, mask, None))))
         return (self.decoder(x) + self.bias).log_softmax(-1)
 
