@@ -72,6 +72,12 @@ class AttentionBody(nn.Module):
 Body = AttentionBody | Cnn | Dilated | PairedBody
 
 
+NO_EMBEDDINGS = (
+    "the model is a user's module without the methods embed and classify, or its tokens vary in "
+    "length"
+)
+
+
 class Network(nn.Module):
     """Map token ids to C outputs per sequence, token or bin.
 

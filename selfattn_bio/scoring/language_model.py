@@ -19,8 +19,9 @@ from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.checkpoint import RUN
-from selfattn_bio.model.pretrained.backbone import LibraryBackbone
-from selfattn_bio.model.pretrained.folder import CONFIG, alphabet_of, read_config, read_vocabulary
+from selfattn_bio.model.pretrained.backbone import Backbone
+from selfattn_bio.model.pretrained.folder import CONFIG, alphabet_of, read_vocabulary
+from selfattn_bio.model.pretrained.own import build_backbone
 from selfattn_bio.model.pretrained.vocabulary import KmerVocabulary, Pieces, Vocabulary
 from selfattn_bio.scoring.embedding import Embeddings
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
@@ -48,9 +49,8 @@ def load_pretrained(folder: str | Path) -> LanguageModel:
         If a file is missing or damaged, or the model needs code of its own.
     """
     folder = Path(folder)
-    settings, alphabet = read_config(folder), alphabet_of(folder)
+    module, alphabet = build_backbone(folder, language_model=True), alphabet_of(folder)
     vocabulary = read_vocabulary(folder, alphabet)
-    module = LibraryBackbone(settings, language_model=True)
     module.load(folder)
     return LanguageModel(folder, alphabet, vocabulary, module.eval().requires_grad_(False))
 
@@ -79,7 +79,7 @@ class LanguageModel:
     folder: Path
     alphabet: Alphabet
     vocabulary: Vocabulary
-    module: LibraryBackbone
+    module: Backbone
 
     def __repr__(self) -> str:
         number = sum(weight.numel() for weight in self.module.parameters())

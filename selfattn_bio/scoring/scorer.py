@@ -20,7 +20,7 @@ from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs
-from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.classifier import NO_EMBEDDINGS, Network
 from selfattn_bio.model.convolution import pool_mask
 from selfattn_bio.model.one_hot import MeanNetwork, OneHotNetwork
 from selfattn_bio.objectives import Objective, objective_of
@@ -144,16 +144,13 @@ class Scorer:
         ------
         ArgumentError
             If the model is a language model, has two inputs, or is a baseline, or if it is a user's
-            module without `embed` and `classify`.
+            module without `embed` and `classify`, or its tokens vary in length.
         """
         network, kind = copy.deepcopy(self.network).requires_grad_(False), self.objective.kind
         if not self.objective.has_scores:
             raise ArgumentError(f"a model of objective {kind!r} has no outputs of sequences")
         if not network.has_embeddings:
-            raise ArgumentError(
-                "this model is a user's module without the methods embed and classify, which are "
-                "needed for one-hot input"
-            )
+            raise ArgumentError(f"one-hot input is not possible: {NO_EMBEDDINGS}")
         networks = [network]
         if not self.objective.section.is_per_sequence:
             networks = [network.alone(number) for number in range(self.run.model.members)]

@@ -176,7 +176,7 @@ def test_module_without_embeddings_is_explained_by_its_outputs(other):
     sb.allow_module("users_detector:build_plain")
     model = study.train(threads=1)
     assert 24 <= int(sb.explain(model, SEQUENCES[:1]).attribution[0].argmax()) < 36
-    with pytest.raises(ArgumentError, match="needs the methods embed and classify"):
+    with pytest.raises(ArgumentError, match="without the methods embed and classify"):
         sb.explain(model, SEQUENCES[:1], method=Guided())
     study.explain()
     assert study.find_motifs().table["verdict"].iloc[0] == "supported"

@@ -18,6 +18,7 @@ from selfattn_bio.attribution.rules import by_batches, importance
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import KNOWN_METHODS, Need
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.classifier import NO_EMBEDDINGS
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
@@ -50,12 +51,12 @@ class Method(ABC):
         Raises
         ------
         ArgumentError
-            If the network is a user's module, and the method needs parts that it does not offer.
+            If the network lacks parts that the method needs.
         """
         network = scorer.network
-        if not isinstance(network, ModuleNetwork) or self.needs == "outputs":
+        if self.needs == "outputs":
             return
-        if self.needs in ("layers", "weights"):
+        if isinstance(network, ModuleNetwork) and self.needs in ("layers", "weights"):
             raise ArgumentError(
                 f"method {self.name!r} cannot explain {network.name!r}, because it has rules for "
                 "the layers of this package only",
@@ -64,9 +65,8 @@ class Method(ABC):
             )
         if not network.has_embeddings:
             raise ArgumentError(
-                f"method {self.name!r} needs the methods embed and classify, which the module of "
-                f"{network.name!r} does not have",
-                hint="Add them, or use saturation",
+                f"method {self.name!r} needs gradients at letters, but {NO_EMBEDDINGS}",
+                hint="Use the method saturation",
             )
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.pretrained.folder import (
     DOWNLOAD,
     one_line,
-    read_config,
     transformers,
     weight_files,
 )
@@ -62,6 +62,16 @@ class Backbone(nn.Module, ABC):
         ------
         ModelFolderError
             If weights are missing or damaged, or do not fit config.json.
+        """
+
+    @abstractmethod
+    def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the log probability of each token of the vocabulary, (B, M, tokens).
+
+        Raises
+        ------
+        ArgumentError
+            If the model predicts no masked tokens.
         """
 
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
@@ -139,33 +149,19 @@ class LibraryBackbone(Backbone):
                 output_loading_info=True,
                 dtype=torch.float32,
             )
-        wrong = {
-            "lack": list(found["missing_keys"]),
-            "have another shape for": [name for name, *_ in found["mismatched_keys"]],
-            "have the unknown": list(found["unexpected_keys"]),
-        }
-        for message, names in wrong.items():
-            for name in sorted(names):
-                unused = (
-                    UNUSED if self.whole is None else UNUSED - {"lm_head", "cls", "predictions"}
-                )
-                if not unused & set(name.split(".")) and not name.endswith("position_ids"):
-                    raise ModelFolderError(
-                        f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
-                    )
+        check_weights(
+            folder,
+            found["missing_keys"],
+            [name for name, *_ in found["mismatched_keys"]],
+            found["unexpected_keys"],
+            language_model=self.whole is not None,
+        )
         if self.whole is not None:
             self.whole.load_state_dict(model.state_dict())
         else:
             self.model.load_state_dict(self._encoder(model).state_dict())
 
     def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the log probability of each token of the vocabulary, (B, M, tokens).
-
-        Raises
-        ------
-        ArgumentError
-            If the model predicts no masked tokens.
-        """
         if self.whole is None:
             raise ArgumentError(
                 f"a model of type {self.model.config.model_type!r} does not predict masked letters"
@@ -178,6 +174,31 @@ class LibraryBackbone(Backbone):
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # an untrained layer behind the first token
         return model.encoder if model.config.is_encoder_decoder else model
+
+
+def check_weights(
+    folder: Path,
+    lacking: Iterable[str],
+    misshaped: Iterable[str],
+    unknown: Iterable[str],
+    *,
+    language_model: bool,
+) -> None:
+    """Check that the weights of a folder are those of its config.json, by their names.
+
+    Raises
+    ------
+    ModelFolderError
+        If a weight of the encoder, or of the head of a language model, does not fit.
+    """
+    unused = UNUSED - {"lm_head", "cls", "predictions"} if language_model else UNUSED
+    wrong = {"lack": lacking, "have another shape for": misshaped, "have the unknown": unknown}
+    for message, names in wrong.items():
+        for name in sorted(names):
+            if not unused & set(name.split(".")) and not name.endswith("position_ids"):
+                raise ModelFolderError(
+                    f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
+                )
 
 
 def _class_of(settings: Any) -> Any:
@@ -202,13 +223,3 @@ def _longest(settings: Any) -> int | None:
         "longformer",
     )
     return number - (settings.pad_token_id + 1 if from_padding else 0)
-
-
-def build_backbone(folder: Path) -> Backbone:
-    """Build the network that a folder describes, with random weights.
-
-    Errors are those of `read_config`.
-    """
-    settings = read_config(folder)
-    with one_line(folder, "the network cannot be built"):
-        return LibraryBackbone(settings)

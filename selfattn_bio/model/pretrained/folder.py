@@ -44,6 +44,9 @@ KEPT = (
     "merges.txt",
 )
 WORD = "\N{LOWER ONE EIGHTH BLOCK}"  # begins words in vocabularies of SentencePiece
+# models with layers of this package (`own`): a key of their config.json, and its model_type, which
+# published files leave out
+OWN = {"alibi_starting_size": "bert", "add_bias_fnn": "esm"}
 OF_PROTEINS = {"L", "E", "K"}
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
 DOWNLOAD = "Download the complete folder, for example with `huggingface-cli download NAME`"
@@ -80,7 +83,9 @@ def read_config(folder: Path) -> Any:
         If the folder or config.json is missing or damaged, or needs code of the folder.
     """
     values = _json_of(folder / CONFIG)
-    library, kind = transformers(), values.get("model_type")
+    library = transformers()
+    of_own = next((kind for key, kind in OWN.items() if key in values), None)
+    kind = values.get("model_type", of_own)
     if kind not in library.CONFIG_MAPPING:
         reason = "needs code of its folder, which is not run" if "auto_map" in values else "unknown"
         raise ModelFolderError(

@@ -12,8 +12,9 @@ from selfattn_bio import config
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.convolution import EmbeddedTokens
 from selfattn_bio.model.heads import Head, PoolingHead, TokenHead
-from selfattn_bio.model.pretrained.backbone import Backbone, build_backbone
+from selfattn_bio.model.pretrained.backbone import Backbone
 from selfattn_bio.model.pretrained.folder import read_vocabulary
+from selfattn_bio.model.pretrained.own import build_backbone
 from selfattn_bio.model.pretrained.vocabulary import FIRST, Pieces
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import PAD

@@ -1,0 +1,210 @@
+"""Encoder of DNABERT-2 and Nucleotide Transformer v2, whose folders need code of their own.
+
+Both are transformers with a gated feed-forward network (Shazeer 2020). That code is not run: the
+layers are those of this package, and the weights are read by their published names.
+
+| | DNABERT-2 (Zhou et al. 2024) | Nucleotide Transformer v2 (Dalla-Torre et al. 2025) |
+|---|---|---|
+| norms | after each sum | before each part, and after the last layer |
+| positions | symmetric ALiBi | rotary |
+| gate | GELU | SiLU |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, gelu, silu
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.inputs import AttentionMask
+from selfattn_bio.attention.positions import Alibi, Rotary
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.extras import import_extra
+from selfattn_bio.model.pretrained.backbone import Backbone, LibraryBackbone, check_weights
+from selfattn_bio.model.pretrained.folder import OWN, one_line, read_config, weight_files
+
+# published names of the weights, without "bert." or "esm."; {} is the number of the layer
+LAYER = "encoder.layer.{}."
+NAMES = {
+    "bert": {
+        "tokens": ["embeddings.word_embeddings"],
+        "kinds": ["embeddings.token_type_embeddings"],
+        "first_norm": ["embeddings.LayerNorm"],
+        "qkv": [f"{LAYER}attention.self.Wqkv"],
+        "out": [f"{LAYER}attention.output.dense"],
+        "norm": [f"{LAYER}attention.output.LayerNorm"],
+        "gated": [f"{LAYER}mlp.gated_layers"],
+        "narrow": [f"{LAYER}mlp.wo"],
+        "second_norm": [f"{LAYER}mlp.layernorm"],
+    },
+    "esm": {
+        "tokens": ["embeddings.word_embeddings"],
+        "qkv": [f"{LAYER}attention.self.{name}" for name in ("query", "key", "value")],
+        "out": [f"{LAYER}attention.output.dense"],
+        "norm": [f"{LAYER}attention.LayerNorm"],
+        "gated": [f"{LAYER}intermediate.dense"],
+        "narrow": [f"{LAYER}output.dense"],
+        "second_norm": [f"{LAYER}LayerNorm"],
+        "final_norm": ["encoder.emb_layer_norm_after"],
+        "head": ["lm_head.dense"],
+        "head_norm": ["lm_head.layer_norm"],
+        "decoder": ["lm_head.decoder"],
+        "bias": ["lm_head"],
+    },
+}
+# not weights, or not used with rotary positions
+IGNORED = ("inv_freq", "position_ids", "position_embeddings.weight")
+
+
+class GatedLayer(nn.Module):
+    """Attention and a gated feed-forward network, of the form that `settings` describes."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        dim, inner = settings.hidden_size, settings.intermediate_size
+        self.heads, self.p = settings.num_attention_heads, settings.hidden_dropout_prob
+        self.attention_p = settings.attention_probs_dropout_prob
+        self.norm_first = settings.model_type == "esm"
+        biases = getattr(settings, "add_bias_fnn", False)  # both layers of ESM, the second of BERT
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.gated = nn.Linear(dim, 2 * inner, bias=biases)
+        self.narrow = nn.Linear(inner, dim, bias=biases or not self.norm_first)
+        self.norm, self.second_norm = (
+            nn.LayerNorm(dim, eps=settings.layer_norm_eps) for _ in range(2)
+        )
+        self.gate = silu if self.norm_first else gelu
+        self.position = Rotary(dim // self.heads) if self.norm_first else Alibi(self.heads)
+
+    def forward(self, x: Tensor, mask: AttentionMask) -> Tensor:
+        """Map x (B, M, D) to (B, M, D)."""
+        for part, norm in ((self._attend, self.norm), (self._feed, self.second_norm)):
+            own = part(norm(x) if self.norm_first else x, mask)
+            x = x + dropout(own, self.p, self.training)
+            x = x if self.norm_first else norm(x)
+        return x
+
+    def _attend(self, x: Tensor, mask: AttentionMask) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
+        p = self.attention_p if self.training else 0.0
+        found = attend(q, k, v, position=self.position, mask=mask, dropout=p)
+        return self.out(found.transpose(1, 2).flatten(2))
+
+    def _feed(self, x: Tensor, mask: AttentionMask) -> Tensor:
+        gate, values = self.gated(x).chunk(2, -1)
+        return self.narrow(self.gate(gate) * values)
+
+
+class OwnBackbone(Backbone):
+    """An encoder with layers of this package.
+
+    Parameters
+    ----------
+    settings
+        Its configuration, from `read_config`.
+    language_model
+        Whether to keep the head that predicts masked tokens, for `log_p`. DNABERT-2 has none here,
+        because its tokens vary in length.
+    """
+
+    longest = None  # positions have no table
+
+    def __init__(self, settings: Any, *, language_model: bool = False) -> None:
+        super().__init__()
+        self.settings, self.kind = settings, settings.model_type
+        self.embed_dim, self.num_heads = settings.hidden_size, settings.num_attention_heads
+        self.num_layers = settings.num_hidden_layers
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"hidden_size {self.embed_dim} is not divisible by {self.num_heads}")
+        if self.kind == "esm" and settings.position_embedding_type != "rotary":
+            raise ValueError(f"position_embedding_type is {settings.position_embedding_type!r}")
+        dim, eps = self.embed_dim, settings.layer_norm_eps
+        self.tokens = nn.Embedding(settings.vocab_size, dim)
+        if self.kind == "bert":
+            self.kinds = nn.Embedding(settings.type_vocab_size, dim)
+            self.first_norm = nn.LayerNorm(dim, eps=eps)
+        self.layers = nn.ModuleList(GatedLayer(settings) for _ in range(self.num_layers))
+        self.final_norm = nn.LayerNorm(dim, eps=eps) if self.kind == "esm" else nn.Identity()
+        self.has_head = language_model and self.kind == "esm"
+        if self.has_head:
+            self.head, self.head_norm = nn.Linear(dim, dim), nn.LayerNorm(dim, eps=eps)
+            self.decoder = nn.Linear(dim, settings.vocab_size, bias=False)
+            self.bias = nn.Parameter(torch.zeros(settings.vocab_size))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=settings.initializer_range)
+                if getattr(module, "bias", None) is not None:
+                    nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    @property
+    def table(self) -> nn.Embedding:
+        return self.tokens
+
+    def encode(self, ids: Tensor, mask: Tensor, vectors: Tensor | None) -> Tensor:
+        x = self.tokens(ids) if vectors is None else vectors
+        if self.kind == "bert":
+            x = self.first_norm(x + self.kinds.weight[0])
+            x = dropout(x, self.settings.hidden_dropout_prob, self.training)
+        elif self.settings.token_dropout:  # as in ESM-2: 12 % of the tokens were masked in training
+            masked = ids == self.settings.mask_token_id
+            number, of_mask = mask.sum(1).to(x.dtype), masked.sum(1)
+            scale = 0.88 * number / (number - of_mask)
+            x = x.masked_fill(masked[..., None], 0) * scale[:, None, None]
+        shared = AttentionMask(mask)
+        for layer in self.layers:
+            x = layer(x, shared)
+        return self.final_norm(x)
+
+    def load(self, folder: Path) -> None:
+        files = weight_files(folder)
+        library = import_extra("safetensors.torch", "pretrained", "a pretrained model")
+        found: dict[str, Tensor] = {}
+        with one_line(folder, "the weights are damaged"):
+            for path in files:
+                found |= library.load_file(path)
+        found = {name.removeprefix(f"{self.kind}."): each for name, each in found.items()}
+        if self.settings.tie_word_embeddings and "embeddings.word_embeddings.weight" in found:
+            found.setdefault("lm_head.decoder.weight", found["embeddings.word_embeddings.weight"])
+        lacking, misshaped, own = [], [], {}
+        for name, weight in self.state_dict().items():
+            names = self._published(name)
+            lacking += [each for each in names if each not in found]
+            parts = [found.pop(each) for each in names if each in found]
+            rows = len(weight) // len(names)
+            misshaped += [
+                each
+                for each, part in zip(names, parts, strict=False)
+                if part.shape != (rows, *weight.shape[1:])
+            ]
+            own[name] = parts
+        unknown = [name for name in found if not name.endswith(IGNORED)]
+        check_weights(folder, lacking, misshaped, unknown, language_model=self.has_head)
+        self.load_state_dict({name: torch.cat(parts) for name, parts in own.items()})
+
+    def _published(self, name: str) -> list[str]:
+        """Return the published names of a weight, whose tensors are joined."""
+        place, _, last = name.rpartition(".")
+        number = place.split(".")[1] if place.startswith("layers.") else ""
+        key = place.rpartition(".")[2] or last
+        return [f"{each}.{last}".format(number) for each in NAMES[self.kind][key]]
+
+    def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
+        if not self.has_head:
+            raise ArgumentError("this model does not predict masked letters")
+        x = self.head_norm(gelu(self.head(self.encode(ids, mask, None))))
+        return (self.decoder(x) + self.bias).log_softmax(-1)
+
+
+def build_backbone(folder: Path, *, language_model: bool = False) -> Backbone:
+    """Build the network that a folder describes, with random weights.
+
+    `language_model` keeps the head for `log_p`. Errors are those of `read_config`.
+    """
+    settings = read_config(folder)
+    own = any(settings.model_type == kind and hasattr(settings, key) for key, kind in OWN.items())
+    with one_line(folder, "the network cannot be built"):
+        kind = OwnBackbone if own else LibraryBackbone
+        return kind(settings, language_model=language_model)
