@@ -238,9 +238,7 @@ def _labels(
         case config.ScoreLabels(threshold=threshold):
             if (without := table[table["score"].isna()]).size:
                 place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
-                raise IntervalError(
-                    "the interval has no score, which its label depends on", place=place
-                )
+                IntervalError.fail("the interval has no score, which its label depends on", place)
             return (table["score"] >= threshold).astype(int).tolist()
         case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
             covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)

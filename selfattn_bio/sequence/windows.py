@@ -42,9 +42,7 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         try:
             length = genome.lengths[genome.resolve(str(chrom))]
         except GenomeError as error:
-            raise IntervalError(
-                f"{error.message}: {genome.path}", place=_place(rows.iloc[0]), hint=error.hint
-            ) from None
+            IntervalError.fail(f"{error.message}: {genome.path}", _place(rows.iloc[0]), error.hint)
         if (off := rows[rows["end"] > length]).size:
             message = (
                 f"interval [{off['start'].iloc[0]}, {off['end'].iloc[0]}) ends beyond {chrom} of "
@@ -77,8 +75,7 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     if center == "summit":
         if (without := intervals[intervals["summit"] < 0]).size:
             message = "the interval has no summit (column 10 of narrowPeak)"
-            hint = 'Add it, or set center = "middle"'
-            raise IntervalError(message, place=_place(without.iloc[0]), hint=hint)
+            IntervalError.fail(message, _place(without.iloc[0]), 'Add it, or set center = "middle"')
         centre = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
         centre = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)

@@ -249,16 +249,12 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         return (certain or fit)[0]
     hint = "Name the column of the sequences with `sequence_column`"
     if fit:
-        raise RunFileError(
-            f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
-        )
+        RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
     # the reader names the line of a wrong letter
     usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
     if named or len(usual) == 1:
         return (named or usual)[0]
-    raise RunFileError(
-        f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
-    )
+    RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
 
 
 def _are_sequences(texts: Texts) -> bool:

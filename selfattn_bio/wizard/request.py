@@ -104,9 +104,7 @@ class Request:
         tracks, profile = (given.pop(key, []) for key in SIGNAL)
         every = [path for of in given.values() for path in of]
         if twice := sorted({path for path in every if every.count(path) > 1}):
-            raise RunFileError(
-                "this file is given twice", place=twice[0], hint="Name each file once"
-            )
+            RunFileError.fail("this file is given twice", twice[0], "Name each file once")
         if "-" in every:
             raise RunFileError(
                 "init cannot read standard input (-), because it reads each file twice",
@@ -162,10 +160,8 @@ def _files_of_folder(folder: Path) -> list[str]:
     if not {"train", "test"} <= set(named.values()):
         found = ", ".join(path.name for path in within[:8]) or "no files"
         hint = "Name the files: `sequences` FILE, or `train`, `valid` and `test`"
-        raise RunFileError(
-            f"found no file names with train and test in this folder: {found}",
-            place=str(folder),
-            hint=hint,
+        RunFileError.fail(
+            f"found no file names with train and test in this folder: {found}", folder, hint
         )
     return list(named)
 
