@@ -340,8 +340,7 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
     except FileNotFoundError:
         raise error("file not found", place=str(path), hint=hint) from None
     except (OSError, ValueError, RecursionError) as reason:
-        message = f"cannot read this file: {reason}"
-        raise error(message, place=str(path), hint=hint) from reason
+        raise error(f"cannot read this file: {reason}", place=str(path), hint=hint) from reason
     if not isinstance(found, dict):
         raise error("not a JSON object", place=str(path), hint=hint)
     return found

@@ -282,8 +282,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
 def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:
     """Refuse a motif without a name, or with the name of another one."""
     if not label or label in motifs:
-        message = f"two motifs are named {label!r}" if label else "a motif has no name"
-        _fail(message, place)
+        _fail(f"two motifs are named {label!r}" if label else "a motif has no name", place)
 
 
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:
