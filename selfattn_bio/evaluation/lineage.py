@@ -184,8 +184,7 @@ def check_unseen(
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
-        by_parents = Lineage(folder, seen[seen["by_parent"]], [])
-        by_parents.check(records, letters, alphabet, assembly)
+        Lineage(folder, seen[seen["by_parent"]], []).check(records, letters, alphabet, assembly)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:

@@ -132,8 +132,7 @@ def within(
     IntervalError
         If a window extends past the end and `at_ends` is "error", or if no window remains.
     """
-    lengths = windows["chrom"].map(genome.lengths)
-    off = (windows["start"] < 0) | (windows["end"] > lengths)
+    off = (windows["start"] < 0) | (windows["end"] > windows["chrom"].map(genome.lengths))
     if off.any() and at_ends == "error":
         row = windows[off].iloc[0]
         message = (

@@ -65,8 +65,7 @@ def predict_networks(
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}
     for split, scorer in product(examples, scorers):
-        network = replace(scorer, stack=None)
-        alone[split].append(network.read(records.inputs(scorer.run, split)))
+        alone[split].append(replace(scorer, stack=None).read(records.inputs(scorer.run, split)))
     valid, stacks = examples["valid"].targets, [scorer.stack for scorer in scorers]
     calibrations = [scorer.calibration for scorer in scorers]
 

@@ -210,8 +210,7 @@ def choose_recipe(
             parent = PARENTS.get(setup.database, "") if two_classes else ""
             return both_strands(number, length, parts, parent)
         if any(each.value > one.value - MARGIN for each in positions):
-            by_position = stacked(*exact, "exact_positions_trees", *parts)
-            recipe = aligned(number, longest, by_position)
+            recipe = aligned(number, longest, stacked(*exact, "exact_positions_trees", *parts))
             of = "residues" if is_protein else "bases"
             reason = f"the exact positions of the {of} matter"
             return replace(recipe, reason=reason) if is_stranded else recipe

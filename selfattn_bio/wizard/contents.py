@@ -279,8 +279,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         files = sequence_files([path for _, path in sources], fields)
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
-        columns = corpus.summary.get("targets", {}).get("columns", ())
-        targets = corpus.targets(columns)
+        targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
         are_variants = alphabet.name == "protein" and _are_variants(
             alphabet, [corpus.letters(row) for row in range(min(HEAD, len(corpus)))]
         )
