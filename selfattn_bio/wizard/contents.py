@@ -411,14 +411,13 @@ def _read_intervals(request: Request) -> Contents:
     from selfattn_bio.sequence.intervals import read_intervals
 
     contents, has_summits = Contents(DNA, [], [], [], [], []), True
-    tables = {
-        group: [read_intervals(path, request.feature) for path in files]
+    tables = [
+        (group, read_intervals(path, request.feature))
         for group, files in request.files.items()
-    }
+        for path in files
+    ]
     with Genome(request.genome) as genome:
-        for group, table in (
-            (group, table) for group, of_group in tables.items() for table in of_group
-        ):
+        for group, table in tables:
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
             if request.points:

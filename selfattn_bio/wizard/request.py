@@ -18,13 +18,8 @@ MADE = {
     "matched": "windows of the length and GC content of each positive, from its chromosome",
     "neighbours": "windows next to each positive",
 }
-DATABASES = {
-    **{
-        group: f"jaspar:{group}"
-        for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")
-    },
-    "bacteria": "none",
-}
+IN_JASPAR = ("vertebrates", "insects", "plants", "fungi", "nematodes")
+DATABASES = {group: f"jaspar:{group}" for group in IN_JASPAR} | {"bacteria": "none"}
 SIGNAL = ("tracks", "profile")  # groups of files with signal of a genome
 WAYS = (
     "Give `positives` and `negatives`, or one table with `sequences` TABLE, or `train`, `valid` "
@@ -92,9 +87,8 @@ class Request:
             for key in ("positives", "negatives", "sequences", *SPLITS, *SIGNAL)
             if (paths := files.get(key))
         }
-        made = (
-            given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
-        )
+        is_made = given.get("negatives") in [[kind] for kind in MADE]
+        made = given.pop("negatives")[0] if is_made else ""
         request = cls(name, {}, **options)
         if request.genome and list(given) == ["positives"] and not made:
             made = "matched"
