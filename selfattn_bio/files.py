@@ -160,9 +160,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
-        raise OutputError(
-            f"the {what} cannot replace a file", place=str(path), hint="Choose another output"
-        )
+        OutputError.fail(f"the {what} cannot replace a file", path, "Choose another output")
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
     if inside and (foreign or mark not in inside):
@@ -220,8 +218,7 @@ def check_output_file(output: str | Path, *inputs: object) -> Path:
             and os.path.exists(source)
             and os.path.samefile(output, source)
         ):
-            message = "the output would replace this input"
-            raise OutputError(message, place=str(source), hint=hint)
+            OutputError.fail("the output would replace this input", source, hint)
     return output
 
 
@@ -343,8 +340,7 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
     except FileNotFoundError:
         raise error("file not found", place=str(path), hint=hint) from None
     except (OSError, ValueError, RecursionError) as reason:
-        message = f"cannot read this file: {reason}"
-        raise error(message, place=str(path), hint=hint) from reason
+        raise error(f"cannot read this file: {reason}", place=str(path), hint=hint) from reason
     if not isinstance(found, dict):
         raise error("not a JSON object", place=str(path), hint=hint)
     return found

@@ -105,8 +105,7 @@ class AttentionMask:
             if isinstance(pattern, Full):
                 return self.keys
             at = torch.arange(self.length, device=self.device)
-            lengths = self.lengths[:, None, None, None]
-            allowed = pattern.allows(at[:, None], at[None, :], lengths)
+            allowed = pattern.allows(at[:, None], at[None, :], self.lengths[:, None, None, None])
             return allowed if self.keys is None else allowed & self.keys
 
         return self.once(("dense", pattern), compute)

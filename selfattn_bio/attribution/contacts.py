@@ -251,9 +251,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Boo
         zip(table["id"], table["i"], table["j"], strict=True), start=2
     ):
         if name not in lengths:
-            raise SequenceFileError(
-                f"id {name!r} is not among the sequences", place=f"{path}:{line}"
-            )
+            SequenceFileError.fail(f"id {name!r} is not among the sequences", f"{path}:{line}")
         length = lengths[name]
         try:
             i, j = (int(each) for each in pair)
@@ -370,15 +368,11 @@ def find_contacts(
         message = (
             f"contacts need one token per residue, but this model reads {scorer.tokenizer.k}-mers"
         )
-        raise ModelFolderError(
-            message, place=str(scorer.folder or ""), hint="Train with [tokens] k = 1"
-        )
+        ModelFolderError.fail(message, scorer.folder or "", "Train with [tokens] k = 1")
     place = str(sequences) if isinstance(sequences, str | Path) else ""
     ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
     if not ids:
-        raise SequenceFileError(
-            "the file has no sequences" if place else "no sequences", place=place
-        )
+        SequenceFileError.fail("the file has no sequences" if place else "no sequences", place)
     if repeated := [name for name, count in Counter(ids).items() if count > 1]:
         raise SequenceFileError(f"id {repeated[0]!r} is used more than once", place=place)
     if isinstance(known, str | Path):

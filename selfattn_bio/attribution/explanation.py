@@ -308,8 +308,7 @@ class Explanation:
         if self.is_track:
             axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)
         else:
-            letters = get_alphabet(self.alphabet).letters
-            letter_track(track[start:end], letters, start).draw(axes)
+            letter_track(track[start:end], get_alphabet(self.alphabet).letters, start).draw(axes)
         number_positions(axes, start, end)
         label = f"effect on {self.records['target'].iloc[row]}"
         if self.is_attention:

@@ -58,10 +58,8 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     kind = BASELINES[card.kind]
     alphabet = get_alphabet(card.alphabet)
     if alphabet.family not in kind.alphabets:
-        raise ModelFolderError(
-            f"{card.kind} does not read the alphabet {card.alphabet!r}",
-            place=str(folder / CARD),
-            hint=REFIT,
+        ModelFolderError.fail(
+            f"{card.kind} does not read the alphabet {card.alphabet!r}", folder / CARD, REFIT
         )
     policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
     baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
@@ -84,11 +82,7 @@ def _read_card(folder: Path) -> Card:
     path = folder / CARD
     card = checked(Card, read_json(path, ModelFolderError, REFIT), path, REFIT)
     if not (folder / ARRAYS).is_file():
-        raise ModelFolderError(
-            f"file {ARRAYS!r} of the baseline is missing", place=str(folder), hint=REFIT
-        )
+        ModelFolderError.fail(f"file {ARRAYS!r} of the baseline is missing", folder, REFIT)
     if sha256_of(folder / ARRAYS) != card.arrays_sha256:
-        raise ModelFolderError(
-            f"the file differs from its sha256 in {CARD}", place=str(folder / ARRAYS), hint=REFIT
-        )
+        ModelFolderError.fail(f"the file differs from its sha256 in {CARD}", folder / ARRAYS, REFIT)
     return card

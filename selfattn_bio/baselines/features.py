@@ -295,8 +295,7 @@ class MotifFeatures(Features):
         self, record: NDArray[np.uint8], used: NDArray[np.int64]
     ) -> tuple[Array, Array] | None:
         motifs = np.unique(used % len(self.matrices))
-        columns = np.concatenate([motifs, motifs + len(self.matrices)])
-        read = np.searchsorted(columns, used)
+        read = np.searchsorted(np.concatenate([motifs, motifs + len(self.matrices)]), used)
         given, changed = self.matrices.score_substitutions(record, motifs)
         return given[read], changed[read]
 

@@ -140,8 +140,7 @@ class PairBaseline(Baseline):
 
     def _restore(self, features: Any, learner: Any) -> None:
         self.fitted = self.features.restore(self.setup, features)
-        outputs = self.setup.num_outputs
-        self.model = self.learner.restore(learner, self.fitted.size, outputs)
+        self.model = self.learner.restore(learner, self.fitted.size, self.setup.num_outputs)
 
 
 # Fractions of 20 residues are small, so they need large weights

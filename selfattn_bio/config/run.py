@@ -295,8 +295,7 @@ class RunFile(Section):
             If there is no such part.
         """
         if job is None:
-            found = (self.variant(variant) if variant else self).member(member)
-            return found.read_from(self.path)
+            return (self.variant(variant) if variant else self).member(member).read_from(self.path)
         jobs = {each.name: each.run for each in self.jobs() if each.of == (variant or "model")}
         if job not in jobs:
             raise ValueError(f"unknown job {job!r}; known jobs: {', '.join(jobs) or 'none'}")

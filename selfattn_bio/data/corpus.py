@@ -218,11 +218,10 @@ class Corpus:
             if not (part.is_dir() if part == path else part.is_file()):
                 CorpusError.fail("no such corpus file or folder", part, "Run selfattn-bio ingest")
         summary, records = _summary_of(path), _read_table(path / RECORDS, TYPES)
-        fingerprint = fingerprint_of(records, path)
         found = {
             "num_letters": (path / LETTERS).stat().st_size,
             "num_records": len(records),
-            "fingerprint": fingerprint,
+            "fingerprint": fingerprint_of(records, path),
         }
         for key, value in found.items():
             if value != (expected := summary.get(key)):

@@ -202,9 +202,7 @@ def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
 def _check(corpus: Corpus, run: RunFile) -> None:
     place, hint = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
-        raise CorpusError(
-            "the corpus has no partners, but the run file has [partner]", place=place, hint=hint
-        )
+        CorpusError.fail("the corpus has no partners, but the run file has [partner]", place, hint)
     assert run.partner is not None  # the run file is validated before
     found: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
     wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}

@@ -238,9 +238,7 @@ def _labels(
         case config.ScoreLabels(threshold=threshold):
             if (without := table[table["score"].isna()]).size:
                 place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
-                raise IntervalError(
-                    "the interval has no score, which its label depends on", place=place
-                )
+                IntervalError.fail("the interval has no score, which its label depends on", place)
             return (table["score"] >= threshold).astype(int).tolist()
         case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
             covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)
@@ -303,8 +301,7 @@ def _numbers(
             found[row, column] = binned(values, bin_ or len(values), section.summary)
         if section.summary == "log_sum" and (found[:, column] < 0).any():
             _fail("the sum of a window is negative, so log_sum has no value", path, "Use sum")
-    names = section.columns(name, widths[0])
-    return pd.DataFrame(found.reshape(len(table), -1), columns=names)
+    return pd.DataFrame(found.reshape(len(table), -1), columns=section.columns(name, widths[0]))
 
 
 def _differ(numbers: pd.DataFrame, table: pd.DataFrame, least: float) -> Bools:
@@ -352,11 +349,10 @@ def _about(
 ) -> dict[str, Any]:
     hashes = [sha256_of(path) for path in paths]
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    files = [{"path": path, "sha256": sha256_of(path)} for path in others if path]
     return {
         "path": ", ".join(paths),
         "sha256": whole,
-        "files": files,
+        "files": [{"path": path, "sha256": sha256_of(path)} for path in others if path],
         "counts": {what: count for what, count in counts.items() if count},
     }
 

@@ -317,8 +317,7 @@ def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -
         if counted[:, column].any():
             found[name] = np.sort(scores[counted[:, column], column])
             if len(found[name]) > KEPT:
-                fractions = np.linspace(0, 1, KEPT)
-                found[name] = np.quantile(found[name], fractions, method="higher")
+                found[name] = np.quantile(found[name], np.linspace(0, 1, KEPT), method="higher")
     return found
 
 

@@ -79,16 +79,14 @@ def read_history(path: Path, *columns: str) -> pd.DataFrame:
     try:
         history = pd.read_csv(path)
     except FileNotFoundError:
-        message = "the job has no training history"
-        raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
+        ModelFolderError.fail("the job has no training history", path, "Train the job first")
     except ValueError as error:
         message = f"the training history is not valid CSV: {error}"
         raise ModelFolderError(message, place=str(path), hint="Train the job again") from error
     numeric = history.select_dtypes("number")
     if history.empty or (missing := sorted({"step", *columns} - set(numeric))):
         what = f"no column {missing[0]!r} of numbers" if len(history) else "no rows"
-        message = f"the training history has {what}"
-        raise ModelFolderError(message, place=str(path), hint="Train the job again")
+        ModelFolderError.fail(f"the training history has {what}", path, "Train the job again")
     return history
 
 

@@ -158,8 +158,7 @@ def group_metrics(
     entries, auroc = [], dict[str, float]()
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
-        inside = groups == group
-        entry = _entry(inside, labels, predictions, units, settings)
+        entry = _entry(groups == group, labels, predictions, units, settings)
         entries.append({"group": str(group), **entry})
         if entry[model]:
             auroc[str(group)] = entry[model]["auroc"]["value"]

@@ -73,15 +73,13 @@ class Lineage:
         was_seen |= _overlap(records, self.seen[known])
         if was_seen.any():
             first = records["id"].iloc[int(np.argmax(was_seen))]
-            message = (
+            ModelFolderError.fail(
                 f"{int(was_seen.sum())} of {len(was_seen)} test records were seen by a parent of "
-                f"the model, such as {first!r}"
-            )
-            hint = (
+                f"the model, such as {first!r}",
+                self.folder,
                 "Pretrain on other records: give the parent FASTA files without the chromosomes, "
-                "groups or records of this task's test split"
+                "groups or records of this task's test split",
             )
-            raise ModelFolderError(message, place=str(self.folder), hint=hint)
 
     @property
     def coordinate_warning(self) -> str:
@@ -186,8 +184,7 @@ def check_unseen(
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
-        by_parents = Lineage(folder, seen[seen["by_parent"]], [])
-        by_parents.check(records, letters, alphabet, assembly)
+        Lineage(folder, seen[seen["by_parent"]], []).check(records, letters, alphabet, assembly)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
@@ -211,6 +208,5 @@ def _read(folder: Path) -> pd.DataFrame:
         raise ModelFolderError(message, place=str(path), hint=hint) from error
     for name, dtype in COLUMNS.items():
         if (found := str(table.dtypes.get(name, "missing"))) != dtype:
-            message = f"column {name!r} is {found}, not {dtype}"
-            raise ModelFolderError(message, place=str(path), hint=hint)
+            ModelFolderError.fail(f"column {name!r} is {found}, not {dtype}", path, hint)
     return table

@@ -43,8 +43,7 @@ def build_network(run: config.RunFile) -> Network:
     if isinstance(run.model, config.PairedModel):
         network: Network = PairedNetwork(members, size, total - size)
     elif run.shares_strands:
-        complement = torch.from_numpy(tokenizer.complement())
-        network = BothStrandsNetwork(members, complement)
+        network = BothStrandsNetwork(members, torch.from_numpy(tokenizer.complement()))
     else:
         network = Network(members, size)
     if run.tokens.canonical:

@@ -350,14 +350,12 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
         ("split", "split_sha256", split_sha256),
     ):
         if (there := str(provenance.get(key))) != here:
-            message = (
-                f"the model was trained on another {what} ({there[:12]}, this one is {here[:12]})"
-            )
-            hint = (
+            ModelFolderError.fail(
+                f"the model was trained on another {what} ({there[:12]}, this one is {here[:12]})",
+                folder,
                 "Use the model, corpus and split of one task. If they are, train the model "
-                "again: it may have seen these test records"
+                "again: it may have seen these test records",
             )
-            raise ModelFolderError(message, place=str(folder), hint=hint)
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

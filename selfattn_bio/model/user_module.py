@@ -179,8 +179,7 @@ def build_module(
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
         message = f"{section.module!r} cannot be called with {', '.join(arguments)}: {error}"
-        hint = "Change its parameters, or [model] settings"
-        raise RunFileError(message, place=place, hint=hint) from None
+        RunFileError.fail(message, place, "Change its parameters, or [model] settings")
     with _errors_of(repr(section.module), source):
         module = function(**arguments)
     if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):

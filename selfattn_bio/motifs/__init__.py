@@ -103,9 +103,8 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     if alphabet == PROTEIN and first.startswith(RESIDUES):
         return read_residues(path)
     formats = "MEME, JASPAR or TRANSFAC" if alphabet.is_nucleic else "MEME, ELM or PROSITE"
-    raise DatabaseError(
-        f"not a motif database in {formats} format: it starts with {first[:40]!r}",
-        place=f"{path}:1",
+    DatabaseError.fail(
+        f"not a motif database in {formats} format: it starts with {first[:40]!r}", f"{path}:1"
     )
 
 
@@ -261,9 +260,8 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
         at += 1
         named = line.partition("=")[2].strip().encode()
         if line.startswith("ALPHABET") and alphabet.normalise(named).decode() != alphabet.letters:
-            raise DatabaseError(
-                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}",
-                place=f"{path}:{at}",
+            DatabaseError.fail(
+                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}", f"{path}:{at}"
             )
         if line.startswith("MOTIF"):
             if label and label not in motifs:
@@ -284,8 +282,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
 def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:
     """Refuse a motif without a name, or with the name of another one."""
     if not label or label in motifs:
-        message = f"two motifs are named {label!r}" if label else "a motif has no name"
-        _fail(message, place)
+        _fail(f"two motifs are named {label!r}" if label else "a motif has no name", place)
 
 
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> Floats:

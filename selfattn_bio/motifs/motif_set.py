@@ -124,8 +124,7 @@ class MotifSet:
     def _repr_html_(self) -> str:
         """Return the table as HTML, with a logo in each row."""
         table = self.table.map(lambda cell: escape(cell) if isinstance(cell, str) else cell)
-        logos = [motif.logo.svg(label=f"logo of {motif.name}") for motif in self]
-        table.insert(1, "logo", logos)
+        table.insert(1, "logo", [motif.logo.svg(label=f"logo of {motif.name}") for motif in self])
         with pd.option_context("display.max_colwidth", None):
             html = table.to_html(escape=False, index=False, na_rep="", float_format="{:.3g}".format)
         return f'<div style="overflow-x:auto">{html}</div>'
@@ -415,8 +414,7 @@ def build_motifs(
     if input:
         table.insert(1, "input", input)
     alphabet = motifs[0].alphabet if motifs else DNA
-    ppms = {motif.name: motif.ppm for motif in motifs}
-    matches = match_motifs(ppms, database, alphabet)
+    matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database, alphabet)
     table = pd.concat([table, matches.drop(columns="name")], axis=1)
     return MotifSet(motifs, table, records, source=source or {})
 

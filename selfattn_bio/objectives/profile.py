@@ -111,8 +111,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             for name, files in tracks.items():
                 number = int(has_counts[:, kind, names.index(name)].sum())
                 if not number:
-                    message = f"the track has no count in the records {of_split}"
-                    raise CorpusError(message, place=files[0])
+                    CorpusError.fail(f"the track has no count in the records {of_split}", files[0])
                 if kind and (empty := len(targets) - number):
                     empty_records = f"{counted(empty, 'record')} {of_split}"
                     LOG.warning(f"{files[0]}: no value, and so no bias, in {empty_records}")

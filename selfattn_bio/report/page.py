@@ -17,13 +17,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
 from selfattn_bio.model.checkpoint import read_stack_weights
-from selfattn_bio.motifs import database_of
+from selfattn_bio.motifs import SHIPPED, database_of
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
@@ -177,7 +178,19 @@ def _partner(results: Results) -> dict[str, Any]:
 def _database(results: Results) -> str:
     """Return the name of the motif database that was searched; empty if there is none."""
     alphabet = get_alphabet(results.corpus["alphabet"])
-    return words.database_name(database_of(results.task.interpret.database, alphabet))
+    return database_name(database_of(results.task.interpret.database, alphabet))
+
+
+def database_name(database: str) -> str:
+    """Return a readable name for `[interpret] database`, such as `JASPAR 2026 CORE, insects`.
+
+    Files are called by their name. The result is empty for `none`.
+    """
+    if database == NO_DATABASE:
+        return ""
+    if database.startswith(SHIPPED):
+        return f"JASPAR 2026 CORE, {database.removeprefix(SHIPPED)}"
+    return Path(database).name
 
 
 def by_kind(units: Sequence[str], classes: str, numbers: str) -> str:

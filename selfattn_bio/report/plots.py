@@ -112,15 +112,8 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
         ("after scaling", after, MODEL, "o"),
     ):
         table = reliability(p, labels)
-        ax.plot(
-            table["predicted"],
-            table["observed"],
-            color=colour,
-            marker=marker,
-            markersize=3.5,
-            linewidth=1.2,
-            label=name,
-        )
+        line = DOTS | {"color": colour, "marker": marker, "linewidth": 1.2}
+        ax.plot(table["predicted"], table["observed"], label=name, **line)
     _set_unit_axes(ax, "predicted probability", "observed fraction of positives")
     ax.legend(loc="best")
 

@@ -295,8 +295,7 @@ def draw_distances(
     """
     kb = np.arange(len(chance)) * size / 1000
     for i, (name, of) in enumerate(fractions.items()):
-        colour = PALETTE[i % len(PALETTE)]
-        ax.plot(kb, of, marker="o", markersize=3.5, color=colour, label=name)
+        ax.plot(kb, of, marker="o", markersize=3.5, color=PALETTE[i % len(PALETTE)], label=name)
     ax.plot(kb, chance, color=MUTED, label="bins at random", **DOTTED)
     ax.set(ylim=(0, 1.02), xlabel="maximum distance to a point (kb)")
     ax.set_ylabel("fraction of called bins")

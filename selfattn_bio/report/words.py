@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
+from selfattn_bio.config import AnyModel, AttentionModel, PairedModel, RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.model.checkpoint import StackWeights
-from selfattn_bio.motifs import SHIPPED
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -434,18 +432,6 @@ def agreement_sentence(
             f"{figure(float(np.median(known)), 2)} (median over {counted(len(known), 'record')})."
         )
     return " ".join(found)
-
-
-def database_name(database: str) -> str:
-    """Return a readable name for `[interpret] database`, such as `JASPAR 2026 CORE, insects`.
-
-    Files are called by their name. The result is empty for `none`.
-    """
-    if database == NO_DATABASE:
-        return ""
-    if database.startswith(SHIPPED):
-        return f"JASPAR 2026 CORE, {database.removeprefix(SHIPPED)}"
-    return Path(database).name
 
 
 def odds(row: Mapping[str, Any]) -> str:

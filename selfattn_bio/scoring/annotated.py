@@ -73,8 +73,7 @@ class VariantWriter:
         lines, row = [], 0
         for variant in variants:
             fields = list(variant.fields)
-            rows = table[row : row + len(variant.alts)]
-            fields[INFO] = _info(fields[INFO], rows, self._columns)
+            fields[INFO] = _info(fields[INFO], table[row : row + len(variant.alts)], self._columns)
             lines.append("\t".join(fields))
             row += len(variant.alts)
         _write_lines(self._vcf, lines)

@@ -385,8 +385,7 @@ def score_files(
 
 def append_rows(file: TextIO, table: pd.DataFrame) -> None:
     """Write rows of a table as TSV, with six digits; the first ones have a header."""
-    header = not file.tell()
-    table.to_csv(file, header=header, **TSV)
+    table.to_csv(file, header=not file.tell(), **TSV)
 
 
 def _differences(reasons: Counter[str]) -> str:

@@ -84,8 +84,7 @@ def load_dna_model(model: Models, allowed: Collection[str] = (DNA.family,)) -> S
         hint = "Score substitutions in a protein with `variants --region ID` or score_substitutions"
         raise ModelFolderError(message, place=place, hint=hint)
     if not scorer.objective.outputs:
-        message = f"a model of objective {kind!r} does not score sequences"
-        raise ModelFolderError(message, place=place)
+        ModelFolderError.fail(f"a model of objective {kind!r} does not score sequences", place)
     return scorer
 
 

@@ -318,9 +318,8 @@ def mmseqs_clusters(
     """
     program = shutil.which("mmseqs")
     if program is None:
-        hint = 'Install MMseqs2, or set method = "kmers"'
         message = "program mmseqs not found in PATH, but the run file has split.method 'mmseqs2'"
-        raise RunFileError(message, hint=hint)
+        raise RunFileError(message, hint='Install MMseqs2, or set method = "kmers"')
     version = subprocess.run(
         [program, "version"], capture_output=True, text=True, check=False
     ).stdout.strip()

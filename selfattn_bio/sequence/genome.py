@@ -211,8 +211,7 @@ class Genome:
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"
-        hint = f"Did you mean {near[0]!r}?" if near else other
-        raise GenomeError(message, place=str(self.path), hint=hint)
+        GenomeError.fail(message, self.path, f"Did you mean {near[0]!r}?" if near else other)
 
 
 def matching_name(name: str, known: Container[str]) -> str | None:

@@ -158,8 +158,7 @@ class Body:
 
         `line` is the line in which the bytes start, or 0 if the file has no lines.
         """
-        policy = self._policy
-        unusual = piece.translate(None, policy.clean)
+        unusual = piece.translate(None, self._policy.clean)
         letters = (
             self._unusual(unusual, piece, line)
             if unusual or self._stop

@@ -203,11 +203,10 @@ class ReaderState:
         values = self._values(text, line, mark)
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
         if not name and not self.fields.numbered:
-            message = f"record without an id: header {mark + text!r}"
-            raise RecordIdError(
-                message,
-                place=at(self.name, line),
-                hint=self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM),
+            RecordIdError.fail(
+                f"record without an id: header {mark + text!r}",
+                at(self.name, line),
+                self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM),
             )
         return self.row(name, values, line)
 

@@ -42,13 +42,9 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         check_names(table.columns, f"{path}:1")
         splits, named = table["split"].tolist(), table["id"].tolist()
     except FileNotFoundError:
-        raise CorpusError(
-            "no such split table", place=str(path), hint="Run `selfattn-bio split TASK`"
-        ) from None
+        CorpusError.fail("no such split table", path, "Run `selfattn-bio split TASK`")
     except (KeyError, ValueError) as error:
-        raise CorpusError(
-            f"not a split table (TSV with columns id, split, reason): {error}", place=str(path)
-        ) from None
+        CorpusError.fail(f"not a split table (TSV with columns id, split, reason): {error}", path)
     for line, split in enumerate(splits, start=2):
         if split not in (*SPLITS, DROPPED):
             message = f"unknown split {split!r} (expected train, valid, test or dropped)"

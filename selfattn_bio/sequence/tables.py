@@ -97,8 +97,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
 
 def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) -> None:
     """Write rows of `on_chromosome` as BED6 plus the columns `more`, without a header."""
-    columns = [*BED_COLUMNS, *more]
-    rows.to_csv(path, header=False, columns=columns, quoting=QUOTE_NONE, **TSV)
+    rows.to_csv(path, header=False, columns=[*BED_COLUMNS, *more], quoting=QUOTE_NONE, **TSV)
 
 
 def read_bed(path: str | Path) -> pd.DataFrame:

@@ -42,9 +42,7 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         try:
             length = genome.lengths[genome.resolve(str(chrom))]
         except GenomeError as error:
-            raise IntervalError(
-                f"{error.message}: {genome.path}", place=_place(rows.iloc[0]), hint=error.hint
-            ) from None
+            IntervalError.fail(f"{error.message}: {genome.path}", _place(rows.iloc[0]), error.hint)
         if (off := rows[rows["end"] > length]).size:
             message = (
                 f"interval [{off['start'].iloc[0]}, {off['end'].iloc[0]}) ends beyond {chrom} of "
@@ -77,8 +75,7 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     if center == "summit":
         if (without := intervals[intervals["summit"] < 0]).size:
             message = "the interval has no summit (column 10 of narrowPeak)"
-            hint = 'Add it, or set center = "middle"'
-            raise IntervalError(message, place=_place(without.iloc[0]), hint=hint)
+            IntervalError.fail(message, _place(without.iloc[0]), 'Add it, or set center = "middle"')
         centre = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
         centre = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
@@ -135,8 +132,7 @@ def within(
     IntervalError
         If a window extends past the end and `at_ends` is "error", or if no window remains.
     """
-    lengths = windows["chrom"].map(genome.lengths)
-    off = (windows["start"] < 0) | (windows["end"] > lengths)
+    off = (windows["start"] < 0) | (windows["end"] > windows["chrom"].map(genome.lengths))
     if off.any() and at_ends == "error":
         row = windows[off].iloc[0]
         message = (

@@ -65,8 +65,7 @@ def predict_networks(
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}
     for split, scorer in product(examples, scorers):
-        network = replace(scorer, stack=None)
-        alone[split].append(network.read(records.inputs(scorer.run, split)))
+        alone[split].append(replace(scorer, stack=None).read(records.inputs(scorer.run, split)))
     valid, stacks = examples["valid"].targets, [scorer.stack for scorer in scorers]
     calibrations = [scorer.calibration for scorer in scorers]
 
@@ -139,23 +138,15 @@ def fit_baselines(
     elif isinstance(objective, LanguageModel):
         predictions = language_predictions(objective, tokenizer_of(task), letters)
     else:
-        found = fit_suitable(objective, alphabet, letters, targets, task, parts, examples)
+        same = targets, task, parts, examples
+        found = fit_suitable(objective, alphabet, letters, *same)
         partner = records.corpus.partner
         if partner and partner.alphabet.name != "levels":
             of_partner = {
                 split: [records.corpus.partner_letters(int(i)) for i in rows]
                 for split, rows in records.rows.items()
             }
-            found |= fit_suitable(
-                objective,
-                partner.alphabet,
-                of_partner,
-                targets,
-                task,
-                parts,
-                examples,
-                prefix=PARTNER,
-            )
+            found |= fit_suitable(objective, partner.alphabet, of_partner, *same, prefix=PARTNER)
         return found
     LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
     valid = examples["valid"].targets
@@ -264,13 +255,13 @@ def language_predictions(
     (n, 4), with an unknown number of correct tokens.
     """
     if width := objective.language_loss(tokenizer).letters:
+        name = "markov"
         nats = markov_nats(tokenizer.alphabet, letters["train"], letters["valid"])
-        name, sums = "markov", {split: nats(letters[split]) for split in EVALUATED_SPLITS}
     else:
-        nats = unigram_nats(tokenizer, letters["train"])
-        name, sums = "unigram", {split: nats(letters[split]) for split in EVALUATED_SPLITS}
+        name, nats = "unigram", unigram_nats(tokenizer, letters["train"])
     found = {}
-    for split, (total, number) in sums.items():
+    for split in EVALUATED_SPLITS:
+        total, number = nats(letters[split])
         unknown = np.full(len(total), np.nan)
         columns = [total, unknown, number / max(width, 1), number * (width > 0)]
         found[split] = np.stack(columns, axis=1)

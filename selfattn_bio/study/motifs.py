@@ -64,8 +64,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     if input == PARTNER:
         folder, layout = folder / PARTNER, layout.of_partner()
     explained, place = Explanation.load(folder), str(folder)
-    outputs = trained.outputs(explained.targets, place)
-    test = trained.test_records(outputs)
+    test = trained.test_records(trained.outputs(explained.targets, place))
     _check_attribution(explained, read_provenance(trained.folder), test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]

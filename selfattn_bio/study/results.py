@@ -140,8 +140,7 @@ class StudyResults:
         """
         path: Path = getattr(layout, name)
         if not path.exists():
-            hint = f"Run `{self.command(layout, name)}` first"
-            raise ResultsError("not found", place=str(path), hint=hint)
+            ResultsError.fail("not found", path, f"Run `{self.command(layout, name)}` first")
         return path
 
     def command(self, layout: Layout, name: str) -> str:

@@ -114,9 +114,7 @@ def project_folder() -> Path:
     for folder in (package.parent, package / "project"):
         if (folder / "workflows/Snakefile").is_file():
             return folder
-    raise SelfAttnBioError(
-        "the package was installed without its workflow", place=str(package), hint="Reinstall it"
-    )
+    SelfAttnBioError.fail("the package was installed without its workflow", package, "Reinstall it")
 
 
 def copy_task(task: str, folder: str | Path = ".") -> None:

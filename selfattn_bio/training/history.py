@@ -127,8 +127,7 @@ class FlopCounter:
                 products = output.numel() * channels * math.prod(module.kernel_size)
             case SelfAttention():  # queries with keys, weights with values
                 batch, length = output.shape[:2]
-                pairs = module.mixer.num_pairs(length)
-                products = batch * module.out.in_features * 2 * pairs
+                products = batch * module.out.in_features * 2 * module.mixer.num_pairs(length)
             case _:  # CrossBlock
                 products = 2 * output.numel() * inputs[1].shape[1]
         self.total += 2 * BACKWARD * products

@@ -119,8 +119,7 @@ class PrivateSteps(Steps):
             if batch.num_targets:  # a record without targets changes nothing
                 loss += self.backward(batch, 1.0, batch.num_targets)
                 self._add_record()
-        mean_length = self.data.lengths(self.data.valid).mean()
-        typical = round(mean_length * self.training.batch_size)
+        typical = round(self.data.lengths(self.data.valid).mean() * self.training.batch_size)
         return StepTotals(loss.item(), typical, typical)
 
     def first_batch(self) -> Batch:

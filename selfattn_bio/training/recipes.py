@@ -145,10 +145,9 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     They support records with one input, and scores per sequence or labels per position: proteins,
     and DNA of at most `LONGEST` bp, or of any length for bins; `MOST` letters in total.
     """
-    objective = objective_of(run.objective)
-    is_scored = objective.has_scores and not objective.section.is_per_base
-    is_short = run.data.alphabet == "protein" or max(lengths) <= LONGEST
-    is_short = is_short or objective.section.is_per_bin
+    section = run.objective
+    is_scored = objective_of(section).has_scores and not section.is_per_base
+    is_short = run.data.alphabet == "protein" or section.is_per_bin or max(lengths) <= LONGEST
     return is_scored and is_short and not run.partner and sum(lengths) <= MOST
 
 
@@ -211,8 +210,7 @@ def choose_recipe(
             parent = PARENTS.get(setup.database, "") if two_classes else ""
             return both_strands(number, length, parts, parent)
         if any(each.value > one.value - MARGIN for each in positions):
-            by_position = stacked(*exact, "exact_positions_trees", *parts)
-            recipe = aligned(number, longest, by_position)
+            recipe = aligned(number, longest, stacked(*exact, "exact_positions_trees", *parts))
             of = "residues" if is_protein else "bases"
             reason = f"the exact positions of the {of} matter"
             return replace(recipe, reason=reason) if is_stranded else recipe

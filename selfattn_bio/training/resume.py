@@ -121,9 +121,7 @@ class CheckpointFolder:
             self._lock.seek(0)
             holder = self._lock.read().strip()
             message = f"another process ({holder}) trains this run and uses its checkpoint folder"
-            raise TrainingError(
-                message, place=str(self.path), hint=f"Wait for it, or stop it: kill {holder}"
-            ) from None
+            TrainingError.fail(message, self.path, f"Wait for it, or stop it: kill {holder}")
         except OSError as error:  # such as ENOLCK
             message = (
                 "the file system of the checkpoint folder does not support locks (flock): "

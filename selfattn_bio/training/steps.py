@@ -101,8 +101,7 @@ class Steps:
 
     def backward(self, batch: Batch, weight: float, num_targets: float) -> Tensor:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
-        outputs = self.network(batch.tokens.ids)
-        loss = self.loss.sum(outputs, batch.targets) * weight / num_targets
+        loss = self.loss.sum(self.network(batch.tokens.ids), batch.targets) * weight / num_targets
         # Fabric averages gradients over the processes; their sum is wanted
         self.fabric.backward(loss * self.fabric.world_size)
         return loss.detach()

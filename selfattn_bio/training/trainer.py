@@ -199,8 +199,7 @@ class Trainer:
         kind = PrivateSteps if run.privacy else BalancedSteps if training.balance else Steps
         self.steps = kind(fabric, data, self.network, scorer.collate, loss)
         self.signals = StopSignals()
-        inputs = self.steps.stream.inputs
-        self.validation = Validation(fabric, data, inputs, scorer, self.signals)
+        self.validation = Validation(fabric, data, self.steps.stream.inputs, scorer, self.signals)
         self.history = History()
         self.best_weights: dict[int, dict[str, Tensor]] = {}
         self.network.train()

@@ -177,10 +177,8 @@ def check_new_task(name: str) -> None:
     """
     path = TASKS / f"{name}.toml"
     if path.exists():
-        raise OutputError(
-            "the run file already exists",
-            place=str(path),
-            hint="Edit it, remove it, or choose another name",
+        OutputError.fail(
+            "the run file already exists", path, "Edit it, remove it, or choose another name"
         )
     folder = next(each for each in path.parents if each.exists())
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
@@ -210,11 +208,10 @@ def _choose_recipe(task: RunFile) -> Recipe:
             counts = np.bincount(of, minlength=2) if objective.is_labelled else [len(of)]
             if (fewest := min(counts)) < MIN_RECORDS:
                 few = "a class" if objective.is_labelled else "a split"
-                message = (
+                raise CorpusError(
                     f"{few} has only {fewest} records in train or valid, but choosing a recipe "
                     f"needs {MIN_RECORDS}"
                 )
-                raise CorpusError(message)
         setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
         recipe, trials = choose_recipe(letters, targets, setup)
     for trial in trials:

@@ -219,9 +219,7 @@ def choose_targets(
         if _cause(texts):
             raise _cannot_be_learned(name, texts, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
-    raise RunFileError(
-        f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
-    )
+    RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)
 
 
 def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:

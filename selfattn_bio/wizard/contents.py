@@ -249,16 +249,12 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         return (certain or fit)[0]
     hint = "Name the column of the sequences with `sequence_column`"
     if fit:
-        raise RunFileError(
-            f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
-        )
+        RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
     # the reader names the line of a wrong letter
     usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
     if named or len(usual) == 1:
         return (named or usual)[0]
-    raise RunFileError(
-        f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
-    )
+    RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
 
 
 def _are_sequences(texts: Texts) -> bool:
@@ -283,8 +279,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         files = sequence_files([path for _, path in sources], fields)
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
-        columns = corpus.summary.get("targets", {}).get("columns", ())
-        targets = corpus.targets(columns)
+        targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
         are_variants = alphabet.name == "protein" and _are_variants(
             alphabet, [corpus.letters(row) for row in range(min(HEAD, len(corpus)))]
         )
@@ -416,14 +411,13 @@ def _read_intervals(request: Request) -> Contents:
     from selfattn_bio.sequence.intervals import read_intervals
 
     contents, has_summits = Contents(DNA, [], [], [], [], []), True
-    tables = {
-        group: [read_intervals(path, request.feature) for path in files]
+    tables = [
+        (group, read_intervals(path, request.feature))
         for group, files in request.files.items()
-    }
+        for path in files
+    ]
     with Genome(request.genome) as genome:
-        for group, table in (
-            (group, table) for group, of_group in tables.items() for table in of_group
-        ):
+        for group, table in tables:
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
             if request.points:

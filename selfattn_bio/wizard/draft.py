@@ -69,28 +69,19 @@ def draft(
     objective = targets[0].kind if targets else "binary"
     split_text, split_words = split_lines(request, contents, labels, split)
     head = [
-        comment(
-            f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need."
-        ),
-        comment(
-            f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}"
-        ),
-        comment(
-            "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema."
-        ),
-        setting("title", request.name),
+        f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
+        f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
+        "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema.",
     ]
+    chosen = recipe_lines(recipe) if recipe else []
+    if not (recipe and recipe.model):
+        chosen = [model_lines(contents, objective), training_lines(contents, objective), *chosen]
     sections = [
-        head,
+        [*map(comment, head), setting("title", request.name)],
         data_lines(request, contents, targets, split),
         split_text,
         objective_lines(request, targets, recipe.objective if recipe else {}),
-        *(
-            ()
-            if recipe and recipe.model
-            else (model_lines(contents, objective), training_lines(contents, objective))
-        ),
-        *(recipe_lines(recipe) if recipe else ()),
+        *chosen,
         interpret_lines(request, contents),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
@@ -170,10 +161,8 @@ def _targets(
             return (TargetColumn("", "profile" if request.profile else "regression", text),)
         names = numbers_of(next(iter(request.files.values()))[0])
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
-    columns, place = (
-        {name: texts for name, texts in table.columns.items() if not split or name != split.column},
-        table.place,
-    )
+    of_split, place = split and split.column, table.place
+    columns = {name: texts for name, texts in table.columns.items() if name != of_split}
     if not columns:
         hint = (
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
@@ -199,9 +188,8 @@ def _targets(
 def _as_column(target: TargetColumn) -> TargetColumn:
     if target.kind != "binary":
         return target
-    return TargetColumn(
-        target.column, "multiclass" if target.positive else "multilabel", target.what
-    )
+    kind = "multiclass" if target.positive else "multilabel"
+    return TargetColumn(target.column, kind, target.what)
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
@@ -230,9 +218,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         return f"{records}; bins with points of {request.points}"
     if not targets[0].column:
         return f"{records}; {targets[0].kind} on {targets[0].what}"
-    column = (
-        f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
-    )
+    names = ", ".join(repr(target.column) for target in targets)
+    column = f"column{'s' * (len(targets) > 1)} {names}"
     found = (
         f"regression on {column}"
         if targets[0].kind == "regression"
@@ -299,38 +286,32 @@ def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]
 
 def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
     """Count the keys that have more than one value."""
-    return sum(
-        count > 1
-        for count in Counter(key for key, _ in set(zip(keys, values, strict=True))).values()
-    )
+    counts = Counter(key for key, _ in set(zip(keys, values, strict=True)))
+    return sum(count > 1 for count in counts.values())
 
 
 def _warnings(
     request: Request, contents: Contents, classes: Sequence[str], targets: Sequence[TargetColumn]
-) -> list[str]:
-    """List warnings that matter before training; `classes` has the class of each record."""
+) -> Iterator[str]:
+    """Yield warnings that matter before training; `classes` has the class of each record."""
     counts = Counter(classes)
     few = [
         f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW
     ]
     if len(few) > SHOWN:
         few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
-    warnings = (
-        [f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"]
-        if few
-        else []
-    )
+    if few:
+        yield f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:
-        warnings.append(
+        yield (
             f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
             "classes"
         )
     if interpret_lines(request, contents) and not request.organism:
-        warnings.append(
+        yield (
             "RNA is read on the given strand only, and no motif database is searched"
             if contents.alphabet.one_strand
             else "motifs will be compared with those of vertebrates; choose others with `organism`"
         )
-    return warnings

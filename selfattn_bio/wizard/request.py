@@ -18,13 +18,8 @@ MADE = {
     "matched": "windows of the length and GC content of each positive, from its chromosome",
     "neighbours": "windows next to each positive",
 }
-DATABASES = {
-    **{
-        group: f"jaspar:{group}"
-        for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")
-    },
-    "bacteria": "none",
-}
+IN_JASPAR = ("vertebrates", "insects", "plants", "fungi", "nematodes")
+DATABASES = {group: f"jaspar:{group}" for group in IN_JASPAR} | {"bacteria": "none"}
 SIGNAL = ("tracks", "profile")  # groups of files with signal of a genome
 WAYS = (
     "Give `positives` and `negatives`, or one table with `sequences` TABLE, or `train`, `valid` "
@@ -92,9 +87,8 @@ class Request:
             for key in ("positives", "negatives", "sequences", *SPLITS, *SIGNAL)
             if (paths := files.get(key))
         }
-        made = (
-            given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
-        )
+        is_made = given.get("negatives") in [[kind] for kind in MADE]
+        made = given.pop("negatives")[0] if is_made else ""
         request = cls(name, {}, **options)
         if request.genome and list(given) == ["positives"] and not made:
             made = "matched"
@@ -104,9 +98,7 @@ class Request:
         tracks, profile = (given.pop(key, []) for key in SIGNAL)
         every = [path for of in given.values() for path in of]
         if twice := sorted({path for path in every if every.count(path) > 1}):
-            raise RunFileError(
-                "this file is given twice", place=twice[0], hint="Name each file once"
-            )
+            RunFileError.fail("this file is given twice", twice[0], "Name each file once")
         if "-" in every:
             raise RunFileError(
                 "init cannot read standard input (-), because it reads each file twice",
@@ -162,10 +154,8 @@ def _files_of_folder(folder: Path) -> list[str]:
     if not {"train", "test"} <= set(named.values()):
         found = ", ".join(path.name for path in within[:8]) or "no files"
         hint = "Name the files: `sequences` FILE, or `train`, `valid` and `test`"
-        raise RunFileError(
-            f"found no file names with train and test in this folder: {found}",
-            place=str(folder),
-            hint=hint,
+        RunFileError.fail(
+            f"found no file names with train and test in this folder: {found}", folder, hint
         )
     return list(named)
 

@@ -242,10 +242,7 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     """
     alphabet, longest = contents.alphabet, max(contents.lengths)
     is_pooled = alphabet.is_nucleic and objective != "labels"
-    lines = [
-        "[tokens]",
-        setting("k", 3 if is_pooled else 1, f"{alphabet.letter}s per token"),
-    ]
+    lines = ["[tokens]", setting("k", 3 if is_pooled else 1, f"{alphabet.letter}s per token")]
     if is_pooled and longest <= LONG:
         default = (
             "[model] is the default: a convolution that pools 8 positions, then full attention"

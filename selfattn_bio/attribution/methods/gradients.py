@@ -204,8 +204,7 @@ class IntegratedGradients(IntegratedGradientsMethod, ByGradient):
             gradient = torch.zeros_like(here)
             for step in range(self.steps):
                 shift = to_mean * (1 - (step + 0.5) / self.steps)
-                at_step = gradient_at(scorer.network, tokens, shift, PLAIN, chosen)
-                gradient += at_step / self.steps
+                gradient += gradient_at(scorer.network, tokens, shift, PLAIN, chosen) / self.steps
             longest = max(map(len, batch))
             rows = project_to_letters(gradient, tokens, parts, scorer.tokenizer, longest)
             return (rows - rows.mean(-1, keepdim=True)).float().cpu().numpy()

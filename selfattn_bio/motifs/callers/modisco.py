@@ -103,8 +103,7 @@ class Modisco:
         grouped = _grouped(seqlets[: self.max_seqlets], tracks)
         records = [row[: np.count_nonzero(row)] for row in letters]
         patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
-        kept = [pattern for pattern in patterns if pattern is not None]
-        return CallerResult(kept, len(seqlets))
+        return CallerResult([pattern for pattern in patterns if pattern is not None], len(seqlets))
 
 
 @contextlib.contextmanager

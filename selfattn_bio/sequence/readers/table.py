@@ -300,9 +300,7 @@ class _RowParser:
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
         hint += key.format(likely[0] if likely else "NAME")
-        raise SequenceFileError(
-            f"no column {wanted!r} in the table (columns: {found})", place=place, hint=hint
-        )
+        SequenceFileError.fail(f"no column {wanted!r} in the table (columns: {found})", place, hint)
 
 
 def _text(cell: Any, name: str, place: str) -> str | None:

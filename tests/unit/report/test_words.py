@@ -15,7 +15,7 @@ from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
 from selfattn_bio.report.lines import final_lines
-from selfattn_bio.report.page import favour_sentence
+from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
@@ -216,7 +216,7 @@ def test_classifiers_and_databases_have_readable_names():
     assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
     names = ("jaspar:vertebrates", "data/mine.meme", "none")
     shown = ["JASPAR 2026 CORE, vertebrates", "mine.meme", ""]
-    assert [words.database_name(name) for name in names] == shown
+    assert [database_name(name) for name in names] == shown
 
 
 def test_a_gap_is_reported_if_it_exceeds_chance():

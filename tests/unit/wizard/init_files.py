@@ -42,6 +42,10 @@ def place(i):
     return f"chrom=chr{i % 5} start={i * 50} end={i * 50 + 40}"
 
 
+def label(i, _):
+    return i % 2
+
+
 def table(path="all.csv", number=120, letters="ACGT", **columns):
     """Write a table of sequences with more columns; return the option for it."""
     rng = np.random.default_rng(0)
