@@ -188,8 +188,9 @@ def _targets(
 def _as_column(target: TargetColumn) -> TargetColumn:
     if target.kind != "binary":
         return target
-    kind = "multiclass" if target.positive else "multilabel"
-    return TargetColumn(target.column, kind, target.what)
+    return TargetColumn(
+        target.column, "multiclass" if target.positive else "multilabel", target.what
+    )
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:

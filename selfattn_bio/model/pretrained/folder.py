@@ -215,9 +215,12 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
         unknown if number is None else number
         for number in (tokenizer.pad_token_id, tokenizer.mask_token_id)
     )
-    if alphabet.name != "protein" and "T" not in ids and "U" in ids:
-        ids = {text.replace("U", "T"): number for text, number in ids.items()}
-    if alphabet.name != "protein" and ids.keys() >= OF_PROTEINS:
+    bases = set().union(*(text for text in ids if set(text) <= set("ACGTUN")))
+    written = "U" if "T" not in bases else "T"  # as the vocabulary writes it
+    read = alphabet.letters[-1]  # T of DNA, U of RNA
+    if alphabet.is_nucleic:
+        ids = {text.replace(written, read): number for text, number in ids.items()}
+    if alphabet.is_nucleic and ids.keys() >= OF_PROTEINS:
         raise ModelFolderError(
             f"the vocabulary is one of proteins, but the sequences are {alphabet.name}",
             place=str(folder),
@@ -225,7 +228,9 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
         )
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if type(getattr(backend, "model", None)).__name__ == "BPE":
-        letters = np.frombuffer(f"{alphabet.unknown * FIRST}{alphabet.letters}".encode(), np.uint8)
+        text = f"{alphabet.unknown * FIRST}{alphabet.letters}"
+        text = text.replace(read, written) if alphabet.is_nucleic else text
+        letters = np.frombuffer(text.encode(), np.uint8)
 
         def split(text: str) -> tuple[list[int], list[tuple[int, int]]]:
             found = backend.encode(text, add_special_tokens=False)

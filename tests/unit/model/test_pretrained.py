@@ -211,6 +211,13 @@ def test_damaged_folders_have_one_line(name, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["nucleotide_transformer", "dnabert"])
+def test_rna_is_read_as_dna_of_a_model_of_dna(name, folders):
+    dna = read_vocabulary(folders[name], get_alphabet("dna"))(tokens_of(name, ["ACGTACGTT"]))
+    rna = read_vocabulary(folders[name], get_alphabet("rna"))(tokens_of(name, ["ACGTACGTT"]))
+    assert torch.equal(dna.ids, rna.ids)
+
+
 def test_a_model_of_proteins_refuses_dna(folders):
     with pytest.raises(ModelFolderError, match="one of proteins, but the sequences are dna"):
         read_vocabulary(folders["esm2"], get_alphabet("dna"))
