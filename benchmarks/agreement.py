@@ -40,6 +40,12 @@ from selfattn_bio.attention.positions import (
 B, H, L, DH = 2, 4, 192, 8
 D = H * DH
 TOLERANCE = 1e-6
+SIZE = {"hidden_size": D, "num_attention_heads": H}  # of the layers of transformers
+
+
+def largest(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference."""
+    return float((ours - theirs).abs().max())
 
 
 def t5_buckets() -> float:
@@ -47,19 +53,15 @@ def t5_buckets() -> float:
     theirs = T5Attention._relative_position_bucket(
         torch.arange(-1000, 1001), bidirectional=True, num_buckets=32, max_distance=128
     )
-    return float((T5Bias(H).buckets(1000) - theirs).abs().max())
+    return largest(T5Bias(H).buckets(1000), theirs)
 
 
 def alibi_slopes() -> float:
     """Compare 8 and 12 heads; BLOOM's tensor is slope times position of the key."""
     return max(
-        float(
-            (
-                torch.tensor(Alibi(heads).slopes, dtype=torch.float64)
-                - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1]
-            )
-            .abs()
-            .max()
+        largest(
+            torch.tensor(Alibi(heads).slopes, dtype=torch.float64),
+            build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1],
         )
         for heads in (8, 12)
     )
@@ -73,9 +75,7 @@ def rotary() -> float:
         10_000.0 ** (-torch.arange(0, DH, 2, dtype=torch.float64) / DH),
     ).repeat(1, 2)
     theirs = apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None])
-    return max(
-        float((a - b).abs().max()) for a, b in zip(Rotary(DH).rotate(q, k), theirs, strict=True)
-    )
+    return max(map(largest, Rotary(DH).rotate(q, k), theirs))
 
 
 def _attended(
@@ -94,26 +94,21 @@ def _attended(
 
 def shaw_keys() -> float:
     """Compare the relative keys of wav2vec2-BERT, which has no relative values."""
-    settings = {
-        "hidden_size": D,
-        "num_attention_heads": H,
-        "attention_dropout": 0.0,
-        "position_embeddings_type": "relative_key",
-    }
-    layer = Wav2Vec2BertSelfAttention(
-        Wav2Vec2BertConfig(
-            **settings,
-            left_max_position_embeddings=9,
-            right_max_position_embeddings=9,
-            attn_implementation="eager",
-        )
-    ).double()
+    config = Wav2Vec2BertConfig(
+        **SIZE,
+        attention_dropout=0.0,
+        position_embeddings_type="relative_key",
+        left_max_position_embeddings=9,
+        right_max_position_embeddings=9,
+        attn_implementation="eager",
+    )
+    layer = Wav2Vec2BertSelfAttention(config).double()
     position = Shaw(DH, 9).double()
     position.keys.data = layer.distance_embedding.weight.data
     position.values.data = torch.zeros_like(position.values)
     x = torch.randn(B, L, D, dtype=torch.float64)
     ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
-    return float((ours - layer(x)[0]).abs().max())
+    return largest(ours, layer(x)[0])
 
 
 def transformer_xl() -> float:
@@ -122,8 +117,7 @@ def transformer_xl() -> float:
     Its distances are query - key, and its sines and cosines alternate.
     """
     config = Wav2Vec2ConformerConfig(
-        hidden_size=D,
-        num_attention_heads=H,
+        **SIZE,
         attention_dropout=0.0,
         position_embeddings_type="relative",
         attn_implementation="eager",
@@ -140,7 +134,7 @@ def transformer_xl() -> float:
     )  # sin(-x) = -sin(x)
     x = torch.randn(B, L, D, dtype=torch.float64)
     ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
-    return float((ours - layer(x, relative_position_embeddings=embedding(x))[0]).abs().max())
+    return largest(ours, layer(x, relative_position_embeddings=embedding(x))[0])
 
 
 def longformer(num_global: int) -> float:
@@ -148,12 +142,7 @@ def longformer(num_global: int) -> float:
 
     Global tokens have separate projections in Longformer; here they are set to the same weights.
     """
-    config = LongformerConfig(
-        hidden_size=D,
-        num_attention_heads=H,
-        attention_window=[32],
-        attention_probs_dropout_prob=0.0,
-    )
+    config = LongformerConfig(**SIZE, attention_window=[32], attention_probs_dropout_prob=0.0)
     layer = LongformerSelfAttention(config, layer_id=0).double().eval()
     for name in ("query", "key", "value"):
         getattr(layer, f"{name}_global").load_state_dict(getattr(layer, name).state_dict())
@@ -168,9 +157,7 @@ def longformer(num_global: int) -> float:
         is_global_attn=num_global > 0,
     )[0]
     pattern = Window(16) | Global(num_global) if num_global else Window(16)
-    return float(
-        (_attended(layer, "query key value", x, pattern, NoPosition()) - theirs).abs().max()
-    )
+    return largest(_attended(layer, "query key value", x, pattern, NoPosition()), theirs)
 
 
 def local_attention(causal: bool) -> float:
@@ -185,10 +172,8 @@ def local_attention(causal: bool) -> float:
         use_rotary_pos_emb=False,
     ).double()
     q, k, v = torch.randn(3, B, H, L, DH, dtype=torch.float64)
-    ours = attend(
-        q, k, v, pattern=CausalPattern(Window(32)) if causal else Window(32), position=NoPosition()
-    )
-    return float((ours - layer(q, k, v)).abs().max())
+    pattern = CausalPattern(Window(32)) if causal else Window(32)
+    return largest(attend(q, k, v, pattern=pattern, position=NoPosition()), layer(q, k, v))
 
 
 WAYS: dict[str, Callable[[], float]] = {

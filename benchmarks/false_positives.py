@@ -123,9 +123,8 @@ def labels(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
 def gc(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     for num in (600, 4000):
         label = np.arange(num) % 2
-        sequences = records(
-            rng, num, 100, np.clip(rng.normal(0.42 + 0.1 * label, 0.08), 0.05, 0.95)
-        )
+        content = np.clip(rng.normal(0.42 + 0.1 * label, 0.08), 0.05, 0.95)
+        sequences = records(rng, num, 100, content)
         yield from (
             (name, p)
             for name, p in associations(f"gc, {num} records", rng, sequences, label, rich=True)
@@ -295,12 +294,6 @@ def curves(weights: NDArray[np.float64]) -> dict[str, Curve]:
     }
 
 
-def any_pair(name: str, table: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    """Yield 0 for each verdict that a pair of a simulation has, and 1 for the others."""
-    for verdict in ("supported", "redundant"):
-        yield f"{name}: a pair {verdict}", float(verdict not in set(table["verdict"]))
-
-
 def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     sequences, some = records(rng, 150), words(rng, 6)
     sites = planted(rng, sequences, some, 0.7)
@@ -327,22 +320,18 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
             for row in table.to_dict("records"):
                 yield f"interactions, {name}: sites", row["sites_p"]
                 yield f"interactions, {name}: pairs", row["pairs_p"]
-        yield from any_pair(
-            f"interactions, {name}{' and a pair' * (bonus > 0)}", table[~is_planted]
-        )
+        other_pairs = set(table["verdict"][~is_planted])
+        for verdict in ("supported", "redundant"):
+            text = f"interactions, {name}{' and a pair' * (bonus > 0)}: a pair {verdict}"
+            yield text, float(verdict not in other_pairs)
 
 
 def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     database = open_database("jaspar:insects")
     names = rng.choice(list(database), 20, replace=False)
-    mixed = {name: rng.permutation(database[name]) for name in names}
-    for table in (
-        match_motifs(
-            {name: matrix}, {other: known for other, known in database.items() if other != name}
-        )
-        for name, matrix in mixed.items()
-    ):
-        yield "tomtom: best match, q", table["match_q"].iloc[0]
+    for name, matrix in {name: rng.permutation(database[name]) for name in names}.items():
+        others = {other: known for other, known in database.items() if other != name}
+        yield "tomtom: best match, q", match_motifs({name: matrix}, others)["match_q"].iloc[0]
 
 
 NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float]]], int]] = {

@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from harness import ROOT, Row, Table, option, run, seconds
+from runs import trainer_of
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -42,8 +43,7 @@ from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.patterns import Window
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.model.build import build_network
-from selfattn_bio.training.hardware import fast_precision, open_fabric
-from selfattn_bio.training.trainer import Trainer
+from selfattn_bio.training.hardware import fast_precision
 
 TASKS = ROOT / "workflows/tasks"
 TRAINED = {300: "promoter", 8192: "tss", 32_768: "tss", 131_072: "tss"}  # bp -> task of the network
@@ -87,14 +87,7 @@ def training(task: str, length: int, batch: int) -> Work:
     study = Study(run_file(task, batch, folder), folder)
     study.ingest()
     study.split()
-    return Trainer(
-        open_fabric(study.run.training.precision),
-        study.run,
-        study.corpus,
-        study.root.split,
-        study.files.model,
-        "benchmark",
-    ).take_step
+    return trainer_of(study, study.run, study.files.model).take_step
 
 
 def forward(task: str, length: int, device: str) -> Work:
@@ -128,9 +121,8 @@ def attentions(length: int, device: str) -> dict[str, Attention]:
 
     def flash(*heads_last: Tensor) -> Tensor:
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-            return scaled_dot_product_attention(*(x.transpose(1, 2) for x in heads_last)).transpose(
-                1, 2
-            )
+            out = scaled_dot_product_attention(*(x.transpose(1, 2) for x in heads_last))
+        return out.transpose(1, 2)
 
     found: dict[str, Attention] = {
         f"window, {kernel}": partial(ours, kernel) for kernel in KERNELS[device]

@@ -318,21 +318,17 @@ def motifs(run: Run) -> Result:
     explained = run.study.explanation.ids
     files = run.study.files
     seqlets = read_bed(files.discovery_sites).rename(columns={"chrom": "id"})
+    result |= called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
     if run.grammar == PROTEIN_GRAMMAR:
-        result |= called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
         return result | residue_patterns(table["consensus"], run.rules)
-    ppms = read_meme(files.matrices) if len(table) else {}
-    return (
-        result
-        | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
-        | matrices(ppms, run.rules)
-    )
+    return result | matrices(read_meme(files.matrices) if len(table) else {}, run.rules)
 
 
 def interactions(run: Run) -> Result:
     """Measure pairs of called sites at the distances of planted pairs.
 
-    Returns the AP of true pairs, and the pairs of motifs that `interactions` calls supported.
+    Returns the AP of true pairs, and how many pairs of motifs `interactions` tests and calls
+    supported.
     """
     ids, some = run.confident
     sites = relevant_sites(
@@ -347,7 +343,9 @@ def interactions(run: Run) -> Result:
         max(pair["spacing"][1] for pair in run.rules.pairs.values()),
     )
     pairs = pairs[pairs["gap"].between(*near)].reset_index(drop=True)
-    result: Result = {"pairs": len(pairs), "false": false_pairs(run)}
+    supported = run.study.find_interactions().table["verdict"] == "supported"
+    called = {"supported": int(supported.sum()), "tested": len(supported)}
+    result: Result = {"pairs": len(pairs), "false": called}
     true = true_pairs(pairs, ids, run.truth)
     if run.grammar == UNLEARNT or not 0 < true.sum() < len(true):
         return result
@@ -359,12 +357,6 @@ def interactions(run: Run) -> Result:
         "ap": float(average_precision_score(true, measured)),
         "closest": float(average_precision_score(true, pairs["closest"])),
     }
-
-
-def false_pairs(run: Run) -> Result:
-    """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
-    table = run.study.find_interactions().table
-    return {"supported": int((table["verdict"] == "supported").sum()), "tested": len(table)}
 
 
 # ------------ all models

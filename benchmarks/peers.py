@@ -3,8 +3,8 @@
 Each is used as a user of the library would get it: the attention module that the configuration of a
 model builds by default, with its own projections, in training mode, dropout 0. Masks and rotary
 angles, which those models compute once for all layers, are computed once before the clock starts.
-If a library has no encoder of the required shape (local-attention, plain SDPA), its layer is used
-in pre-norm blocks like ours.
+Layers and encoders map (B, L, D) to the same shape. If a library has no encoder of the required
+shape (local-attention, plain SDPA), its layer is used in pre-norm blocks like ours.
 """
 
 from __future__ import annotations
@@ -45,14 +45,16 @@ def section(
     kernel: str, pattern: AnyPattern, position: AnyPosition | None = None
 ) -> AttentionModel:
     """Return the [model] table of our layers, by default with a T5 bias and its gradient."""
-    size = {
-        "embed_dim": DIM,
-        "num_heads": HEADS,
-        "num_layers": LAYERS,
-        "feedforward_dim": FEEDFORWARD,
-        "dropout": 0.0,
-    }
-    return AttentionModel(**size, kernel=kernel, pattern=pattern, position=position or T5Position())
+    return AttentionModel(
+        embed_dim=DIM,
+        num_heads=HEADS,
+        num_layers=LAYERS,
+        feedforward_dim=FEEDFORWARD,
+        dropout=0.0,
+        kernel=kernel,
+        pattern=pattern,
+        position=position or T5Position(),
+    )
 
 
 def attention_layer(table: AttentionModel) -> SelfAttention:
@@ -69,7 +71,6 @@ class Ours(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         return self.module(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
 
 
@@ -81,7 +82,6 @@ class DenseSdpa(nn.Module):
         self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         q, k, v = (
             self.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
         )  # each (B, H, L, Dh)
@@ -100,7 +100,6 @@ class HuggingFaceLayer(nn.Module):
         self.attention, self.out, self.inputs = attention.self, attention.output.dense, inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         return self.out(self.attention(x, **self.inputs)[0])
 
 
@@ -112,7 +111,6 @@ class HuggingFaceEncoder(nn.Module):
         self.encoder, self.inputs = model.encoder, inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         return self.encoder(x, **self.inputs)[0]
 
 
@@ -140,18 +138,16 @@ def hugging_face(
         "num_attention_heads": HEADS,
         "num_hidden_layers": LAYERS,
         "intermediate_size": FEEDFORWARD,
-    }
-    size |= {
         "vocab_size": 8,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "max_position_embeddings": length + 2,
     }
-    more = {
-        "Esm": {"position_embedding_type": "rotary"},
-        "Longformer": {"attention_window": 2 * window},
-    }
-    config = getattr(transformers, f"{kind}Config")(**size, pad_token_id=0, **more.get(kind, {}))
+    if kind == "Esm":
+        size["position_embedding_type"] = "rotary"
+    if kind == "Longformer":
+        size["attention_window"] = 2 * window
+    config = getattr(transformers, f"{kind}Config")(**size, pad_token_id=0)
     model = getattr(transformers, f"{kind}Model")(config, add_pooling_layer=False).train()
     inputs: dict[str, Any] = {}
     if kind == "Esm":
@@ -239,7 +235,6 @@ class Blocks(nn.Module):
         self.norm = nn.LayerNorm(DIM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         for attention, feedforward in zip(self.attention, self.feedforward, strict=True):
             x = x + attention(x)
             x = x + feedforward(x)
@@ -254,7 +249,6 @@ class ValuesOnly(nn.Module):
         self.qkv, self.out = attention.qkv, attention.out
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         _, _, v = self.qkv(x)
         return self.out(v.transpose(1, 2).flatten(2))
 
@@ -286,7 +280,6 @@ class Lstm(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, L, D) to the same shape."""
         return self.out(self.lstm(x)[0])
 
 
@@ -300,11 +293,8 @@ class Model(nn.Module):
 
     def __init__(self, encoder: nn.Module, vocabulary: int = 8) -> None:
         super().__init__()
-        self.embedding, self.encoder, self.head = (
-            nn.Embedding(vocabulary, DIM),
-            encoder,
-            nn.Linear(DIM, vocabulary),
-        )
+        self.embedding, self.encoder = nn.Embedding(vocabulary, DIM), encoder
+        self.head = nn.Linear(DIM, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, L) int64 to logits (B, L, V)."""

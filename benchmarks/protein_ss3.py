@@ -34,6 +34,7 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.study.baselines import fit_baselines
+from selfattn_bio.training.recipes import neighbours
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}
@@ -41,30 +42,11 @@ WORD, SHARED = 15, 0.05  # residues; fraction of the words of either chain
 OBJECTIVE = {"kind": "labels", "column": "ss3", "classes": "HEC"}
 MODEL = {
     "tokens": {"k": 1},
-    "model": {
-        **{
-            "kind": "attention",
-            "members": 1,
-            "embed_dim": 128,
-            "num_layers": 3,
-            "feedforward_dim": 256,
-            "dropout": 0.1,
-            "attention_dropout": 0.1,
-        },
-        "stem": {"kind": "conv", "token_dim": 24, "kernel": 11, "pool": 1, "second_kernel": 7},
-        "position": {"kind": "t5", "num_buckets": 64, "max_distance": 64},
-        "pattern": {"kind": "window", "window": 32},
-    },
+    "model": neighbours(1, 1).model,
     "training": {
-        **{
-            "max_steps": 3000,
-            "batch_size": 16,
-            "learning_rate": 2e-3,
-            "warmup_steps": 150,
-            "shift": 0,
-            "label_smoothing": 0.0,
-        },
-        **{"evaluate_every": 500, "checkpoint_every": 250, "precision": "bf16-mixed"},
+        **{"max_steps": 3000, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 150},
+        **{"shift": 0, "label_smoothing": 0.0, "evaluate_every": 500, "checkpoint_every": 250},
+        "precision": "bf16-mixed",
     },
 }
 
@@ -105,16 +87,8 @@ def read_chains(folder: Path) -> pd.DataFrame:
             "".join(label if known == "1" else "-" for label, known in zip(*both, strict=True))
             for both in pairs
         ]
-        tables.append(
-            pd.DataFrame(
-                {
-                    "id": split + "_" + table["id"],
-                    "split": split,
-                    "sequence": table["sequence"],
-                    "ss3": labels,
-                }
-            )
-        )
+        found = {"id": split + "_" + table["id"], "split": split, "sequence": table["sequence"]}
+        tables.append(pd.DataFrame(found | {"ss3": labels}))
     chains = pd.concat(tables, ignore_index=True)
     is_test = chains["split"] == "test"
     dropped = np.zeros(len(chains), bool)

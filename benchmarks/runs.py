@@ -19,9 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 import tomli_w
 
 from selfattn_bio import Study
+from selfattn_bio.config import RunFile
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.study.evaluated import EvaluationRecords
+from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.trainer import Trainer
 
 MEASURED = """
 import re, sys, time
@@ -132,6 +135,12 @@ def train_all(studies: Iterable[Study], code: str = "") -> None:
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for group in groups.values():
             list(pool.map(lambda study: train(study, code=code), group))
+
+
+def trainer_of(study: Study, run: RunFile, folder: Path) -> Trainer:
+    """Return a training of a study's records before its first step, with another run file."""
+    fabric = open_fabric(run.training.precision)
+    return Trainer(fabric, run, study.corpus, study.root.split, folder, "benchmark")
 
 
 def seconds_of(study: Study) -> float:

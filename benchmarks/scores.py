@@ -60,11 +60,8 @@ def flag_rows(model: Scorer, test: list[Record]) -> Iterator[Row]:
         flags = selfattn_bio.score_sequences(model, texts)["out_of_distribution"]
         counts = flags[flags != "no"].value_counts().items()
         why = ", ".join(f"{count} by {reason}" for reason, count in counts)
-        yield {
-            "sequences": name,
-            "out_of_distribution": f"{(flags != 'no').mean():.1%}",
-            "reasons": why,
-        }
+        fraction = f"{(flags != 'no').mean():.1%}"
+        yield {"sequences": name, "out_of_distribution": fraction, "reasons": why}
 
 
 def measure(_: object) -> Iterator[Table]:

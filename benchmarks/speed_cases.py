@@ -92,8 +92,7 @@ def layer_case(layer: nn.Module, length: int) -> Timed:
 
 def core_case(kernel: str, length: int) -> Timed:
     """Time attention alone, with a T5 bias and its gradient."""
-    shape = (1, HEADS, length, DIM // HEADS)
-    tensors = by_precision(shape, 4)
+    tensors = by_precision((1, HEADS, length, DIM // HEADS), 4)
     position, pattern = T5Bias(HEADS), build_pattern(WINDOWED)
 
     def run() -> tuple[float, float]:
@@ -143,11 +142,8 @@ def tables(size: Size) -> Iterator[Table]:
     """Yield all tables; each is built when the previous one is finished."""
     for length, rounds in size.layers:
         found = peers.layers(length, dense=length <= size.dense_up_to)
-        yield Table(
-            "layer",
-            rounds,
-            [Case(name, length, 1, layer_case(layer, length)) for name, layer in found.items()],
-        )
+        cases = [Case(name, length, 1, layer_case(each, length)) for name, each in found.items()]
+        yield Table("layer", rounds, cases)
     core = [
         Case(kernel, size.middle, 1, core_case(kernel, size.middle))
         for kernel in KERNELS_OF_WINDOWS
@@ -167,14 +163,11 @@ def tables(size: Size) -> Iterator[Table]:
         (size.step, 1, peers.long_encoders(size.step)),
         (300, size.batch, peers.short_encoders(300, size.batch)),
     ):
-        yield Table(
-            "step",
-            size.step_rounds,
-            [
-                Case(name, length, batch, step_case(each, length, batch))
-                for name, each in found.items()
-            ],
-        )
+        cases = [
+            Case(name, length, batch, step_case(each, length, batch))
+            for name, each in found.items()
+        ]
+        yield Table("step", size.step_rounds, cases)
 
 
 def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:

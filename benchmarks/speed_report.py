@@ -33,40 +33,20 @@ def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
     settings = list(dict.fromkeys(rows["setting"]))
     cells = {}
     for row in rows.itertuples():
-        shown = (
-            f"{row.forward:.1f} / {row.total:.1f}"
-            if table == "layer"
-            else f"{1000 / row.total:.1f}"
-        )
-        cells[row.name, row.setting] = shown
-    return aligned(
-        [
-            ["", *settings],
-            *(
-                [name, *(cells.get((name, setting), "-") for setting in settings)]
-                for name in dict.fromkeys(rows["name"])
-            ),
-        ]
+        both = f"{row.forward:.1f} / {row.total:.1f}"
+        cells[row.name, row.setting] = both if table == "layer" else f"{1000 / row.total:.1f}"
+    body = (
+        [name, *(cells.get((name, setting), "-") for setting in settings)]
+        for name in dict.fromkeys(rows["name"])
     )
+    return aligned([["", *settings], *body])
 
 
-def figure_table(figures: dict[str, dict[str, float]]) -> str:
-    """Format GEMM, attention alone and long sequences, with settings as columns."""
-    settings = [setting for setting in figures if setting != "memory"]
-    names = list(figures[settings[0]])
-    return aligned(
-        [
-            ["", *settings],
-            *([name, *(f"{figures[setting][name]:.1f}" for setting in settings)] for name in names),
-        ]
-    )
-
-
-def memory_table(figures: dict[str, float]) -> str:
-    """Format the peaks of memory."""
-    return aligned(
-        [["peak memory", ""], *([name, f"{value:.1f}"] for name, value in figures.items())]
-    )
+def figure_table(figures: dict[str, dict[str, float]], title: str = "") -> str:
+    """Format figures by setting, such as those of long sequences, with settings as columns."""
+    names = list(next(iter(figures.values())))
+    body = ([name, *(f"{of[name]:.1f}" for of in figures.values())] for name in names)
+    return aligned([[title, *figures], *body])
 
 
 def malloc_table(rows: pd.DataFrame, length: int) -> str:
@@ -93,10 +73,8 @@ def disturbed(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float
     lines = []
     for setting in rows["setting"].unique():
         for kernel in KERNELS_OF_WINDOWS:
-            one, other = (
-                times[setting, size.middle, f"ours, {kernel}, T5"],
-                figures[setting][f"{kernel} us/token at {size.middle}"],
-            )
+            one = times[setting, size.middle, f"ours, {kernel}, T5"]
+            other = figures[setting][f"{kernel} us/token at {size.middle}"]
             if max(one, other) > DISTURBED * min(one, other):
                 times_of = f"{setting}: {kernel} took {one:.1f} and {other:.1f} us per token"
                 lines.append(f"**Disturbed: {times_of}. Measure again on an idle machine.**")
@@ -183,6 +161,7 @@ def report(
             *(target.row() for target in targets(size, rows, figures)),
         ]
     )
+    timed = {name: each for name, each in figures.items() if name != "memory"}
     sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
@@ -202,10 +181,11 @@ def report(
             "layers, feed-forward 512, AdamW.\n\n" + time_table(rows, "step", length)
             for length, batch in steps
         ),
-        "## Attention alone, long sequences\n\n" + figure_table(figures),
+        "## Attention alone, long sequences\n\n" + figure_table(timed),
         f"## Memory\n\nMiB: memory added by forward and backward of one layer at {size.middle:,} "
         "tokens. "
-        f"KiB/token and step: at {size.far:,}.\n\n" + memory_table(figures["memory"]),
+        f"KiB/token and step: at {size.far:,}.\n\n"
+        + figure_table({"": figures["memory"]}, "peak memory"),
         "## Same work\n\nLargest relative error of output and input gradient, compared with dense "
         "masked attention with the same weights: "
         + ", ".join(f"{name} {value:.0e}" for name, value in differences.items())
@@ -221,17 +201,11 @@ def plot(rows: pd.DataFrame, setting: str, path: Path) -> None:
     """Plot us/token of forward and backward by length, on logarithmic axes."""
     layer = rows[(rows["table"] == "layer") & (rows["setting"] == setting)]
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
-    axes.set_prop_cycle(
-        color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("tab20").colors[1::2]
-    )
+    colours = plt.get_cmap("tab20").colors
+    axes.set_prop_cycle(color=colours[::2] + colours[1::2])
     for name, line in layer.groupby("name", sort=False):
-        axes.loglog(
-            line["length"],
-            line["total"],
-            "o-",
-            lw=2.5 if name.startswith("ours") else 1.2,
-            label=name,
-        )
+        width = 2.5 if name.startswith("ours") else 1.2
+        axes.loglog(line["length"], line["total"], "o-", lw=width, label=name)
     axes.set(
         xlabel="tokens",
         ylabel="us/token, forward and backward",

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import Row, Table, median_seconds, run
+from runs import trainer_of
 from torch.profiler import ProfilerActivity, profile
 
 from selfattn_bio import Study
 from selfattn_bio.process import keep_memory
-from selfattn_bio.training.hardware import open_fabric, use_matmul
+from selfattn_bio.training.hardware import use_matmul
 from selfattn_bio.training.trainer import Trainer
 
 TASK = Path("workflows/tasks/promoter.toml")
@@ -26,17 +27,11 @@ PRECISIONS = ("32-true", "bf16-mixed")
 WARMUP, ROUNDS, PROFILED, LISTED = 3, 20, 5, 10
 
 
-def trainer_of(study: Study, precision: str) -> Trainer:
+def with_precision(study: Study, precision: str) -> Trainer:
     """Return a training before its first step."""
     training = study.run.training.model_copy(update={"precision": precision})
-    return Trainer(
-        open_fabric(precision),
-        study.run.model_copy(update={"training": training}),
-        study.corpus,
-        study.root.split,
-        Path(tempfile.mkdtemp()) / "model",
-        "benchmark",
-    )
+    run = study.run.model_copy(update={"training": training})
+    return trainer_of(study, run, Path(tempfile.mkdtemp()) / "model")
 
 
 def step_rows(trainers: dict[tuple[str, str], Trainer]) -> Iterator[Row]:
@@ -77,7 +72,7 @@ def measure(_: object) -> Iterator[Table]:
     study.ingest()
     study.split()
     trainers = {
-        (each.address.label, precision): trainer_of(each, precision)
+        (each.address.label, precision): with_precision(each, precision)
         for each in (study, study.variant("cnn"))
         for precision in PRECISIONS
     }

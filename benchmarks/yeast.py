@@ -89,11 +89,7 @@ PROFILE: dict[str, Any] = {
         "windows": {"kind": "centered", "width": STARTS + 114, "center": "five_prime"},
     },
     "split": SPLIT,
-    "objective": {
-        "kind": "profile",
-        "tracks": {"atac": str(FOLDER / "atac.bw")},
-        "width": STARTS,
-    },
+    "objective": {"kind": "profile", "tracks": {"atac": str(FOLDER / "atac.bw")}, "width": STARTS},
     "model": COUNTS["model"],
     "training": {"reverse_complement": True, "shift": 50, "batch_size": 32, "max_steps": 600},
     "interpret": COUNTS["interpret"],
@@ -210,10 +206,10 @@ def counts_rows(seeds: int) -> Iterator[Row]:
 # ------------ profile
 def profile_rows(seeds: int) -> Iterator[Row]:
     """Train and compare the models of profiles; intervals are those of the first training."""
-    studies = []
-    for seed in range(seeds):
-        values = with_training(PROFILE, seed=seed)
-        studies.append(prepared(FOLDER / f"profile_{seed}", values))
+    studies = [
+        prepared(FOLDER / f"profile_{seed}", with_training(PROFILE, seed=seed))
+        for seed in range(seeds)
+    ]
     train_all([of for study in studies for of in (study, study.variant("cnn"))], code_hash())
     found = []
     for study in studies:
