@@ -16,6 +16,7 @@ from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
+    Kind,
     SplitColumn,
     TargetColumn,
     can_be_joined,
@@ -188,9 +189,8 @@ def _targets(
 def _as_column(target: TargetColumn) -> TargetColumn:
     if target.kind != "binary":
         return target
-    return TargetColumn(
-        target.column, "multiclass" if target.positive else "multilabel", target.what
-    )
+    kind: Kind = "multiclass" if target.positive else "multilabel"
+    return TargetColumn(target.column, kind, target.what)
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
