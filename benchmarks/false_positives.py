@@ -104,9 +104,8 @@ def planted(
     chances = np.broadcast_to(chance, (len(sequences), len(some)))
     for record, row in enumerate(sequences):
         width = len(some[0])
-        slots = rng.permutation((len(row) - width) // width)[: len(some)] * width + rng.integers(
-            0, width
-        )
+        slots = rng.permutation((len(row) - width) // width)[: len(some)] * width
+        slots += rng.integers(0, width)
         for number, (word, start) in enumerate(zip(some, slots, strict=False)):
             if rng.random() < chances[record, number]:
                 row[start : start + width] = word

@@ -24,10 +24,9 @@ def tables(results: Sequence[Result], methods: Iterable[str]) -> Iterator[Table]
     found = [Table("Models", list(model_rows(groups)))]
     for name, group in measured.items():
         fraction = np.mean([each["letters"][next(iter(methods))]["fraction"] for each in group])
-        title = (
-            f"Positions, grammar {name} ({len(group)} models; {fraction:.3f} of the positions are "
-        )
-        found.append(Table(f"{title}planted)", list(position_rows(group, methods))))
+        title = f"Positions, grammar {name} ({len(group)} models; "
+        title += f"{fraction:.3f} of the positions are planted)"
+        found.append(Table(title, list(position_rows(group, methods))))
     proteins = [each["motifs"] for each in explained.get("proteins", [])]
     found += [
         Table("Motifs of proteins", list(protein_rows(proteins))),

@@ -93,9 +93,8 @@ def read_chains(folder: Path) -> pd.DataFrame:
     is_test = chains["split"] == "test"
     dropped = np.zeros(len(chains), bool)
     dropped[~is_test] = alike(chains["sequence"][~is_test], chains["sequence"][is_test])
-    said = ", ".join(
-        f"{split} {count}" for split, count in chains["split"][dropped].value_counts().items()
-    )
+    left_out = chains["split"][dropped].value_counts().items()
+    said = ", ".join(f"{split} {count}" for split, count in left_out)
     kept = chains[~dropped].reset_index(drop=True)
     counts = ", ".join(f"{split} {(kept['split'] == split).sum():,}" for split in FILES)
     print(

@@ -66,7 +66,7 @@ TABLE = r"""
 >a chrom=c2 start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n == {'a': {'chrom': 'c2',
     'start': 7, 'end': 11, 'strand': '-', 'group': 'g1'}, 'b': {}}
 >a\tchrom=c\tstart=2\tend=6\nACGT\n == {'a': {'chrom': 'c', 'start': 2, 'end': 6}}
->a start=x end=4\nACGT\n => 1: invalid start 'x' in the header (expected a whole number)
+>a start=x end=4\nACGT\n => 1: invalid start 'x' in the header (expected a whole number<...>)
 >a start=4\nACGT\n => 1: start without end in the header
 >a end=4\nACGT\n => 1: end without start in the header
 >a strand=f\nACGT\n => 1: invalid strand 'f' in the header (expected + or -)

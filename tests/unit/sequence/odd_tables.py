@@ -38,7 +38,7 @@ id,sequence\n,AC\n => 2: record without an id: empty cell. Fill it, or number th
     "numbered" in [data]
 id,sequence\na,AC\na,GT\n => 3: record id 'a' is used twice (first in {path}:2). <...>
 id,sequence\na,AC\nb,A?\n => 3: invalid character '?' in record 'b' (expected <...>
-sequence,start,end\nAC,x,3\n => 2: invalid start 'x' (expected a whole number)
+sequence,start,end\nAC,x,3\n => 2: invalid start 'x' (expected a whole number<...>)
 id,sequence,chrom\na,AC,"c\nd"\n => 3: invalid chrom 'c\nd' (expected a name)
 id,sequence\na,"AC\n => 2: malformed table: <...>
 id,sequence\na,"AC"GT\n => 2: malformed table: <...>
