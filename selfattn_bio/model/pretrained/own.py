@@ -61,7 +61,10 @@ IGNORED = ("inv_freq", "position_ids", "position_embeddings.weight")
 
 
 class GatedLayer(nn.Module):
-    """Attention and a gated feed-forward network, of the form that `settings` describes."""
+    """Attention and a gated feed-forward network, of the form that `settings` describes.
+
+    Linear layers run on the tokens of all sequences together, (T, D), without padding.
+    """
 
     def __init__(self, settings: Any) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class GatedLayer(nn.Module):
         self.position = Rotary(dim // self.heads) if self.norm_first else Alibi(self.heads)
 
     def forward(self, x: Tensor, mask: AttentionMask) -> Tensor:
-        """Map x (B, M, D) to (B, M, D)."""
+        """Map the tokens x (T, D) to (T, D); mask (B, M) is where they are."""
         for part, norm in ((self._attend, self.norm), (self._feed, self.second_norm)):
             own = part(norm(x) if self.norm_first else x, mask)
             x = x + dropout(own, self.p, self.training)
@@ -88,14 +91,22 @@ class GatedLayer(nn.Module):
         return x
 
     def _attend(self, x: Tensor, mask: AttentionMask) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
+        padded = _padded(self.qkv(x), mask)
+        q, k, v = padded.unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
         p = self.attention_p if self.training else 0.0
         found = attend(q, k, v, position=self.position, mask=mask, dropout=p)
-        return self.out(found.transpose(1, 2).flatten(2))
+        return self.out(found.transpose(1, 2)[mask.tokens].flatten(1))
 
     def _feed(self, x: Tensor, mask: AttentionMask) -> Tensor:
         gate, values = self.gated(x).chunk(2, -1)
         return self.narrow(self.gate(gate) * values)
+
+
+def _padded(x: Tensor, mask: AttentionMask) -> Tensor:
+    """Return tokens (T, D) at their places in (B, M, D), with zeros between them."""
+    if mask.padded is None:
+        return x.view(*mask.tokens.shape, -1)
+    return x.new_zeros(*mask.tokens.shape, x.shape[-1]).masked_scatter(mask.tokens[..., None], x)
 
 
 class OwnBackbone(Backbone):
@@ -153,10 +164,10 @@ class OwnBackbone(Backbone):
             number, of_mask = mask.sum(1).to(x.dtype), masked.sum(1)
             scale = 0.88 * number / (number - of_mask)
             x = x.masked_fill(masked[..., None], 0) * scale[:, None, None]
-        shared = AttentionMask(mask)
+        shared, x = AttentionMask(mask), x[mask]
         for layer in self.layers:
             x = layer(x, shared)
-        return self.final_norm(x)
+        return _padded(self.final_norm(x), shared)
 
     def load(self, folder: Path) -> None:
         files = weight_files(folder)
