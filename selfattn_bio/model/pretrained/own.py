@@ -1,17 +1,19 @@
-"""Encoder of DNABERT-2 and Nucleotide Transformer v2, whose folders need code of their own.
+"""Encoder of DNABERT-2, Nucleotide Transformer v2 and ESM-2, with layers of this package.
 
-Both are transformers with a gated feed-forward network (Shazeer 2020). That code is not run: the
-layers are those of this package, and the weights are read by their published names.
+The folders of the first two need code that they contain, which is not run. ESM-2 is here because it
+is faster than in `transformers`, as linear layers skip padding. Weights are read by their published
+names.
 
-| | DNABERT-2 (Zhou et al. 2024) | Nucleotide Transformer v2 (Dalla-Torre et al. 2025) |
+| | DNABERT-2 (Zhou et al. 2024) | Nucleotide Transformer v2 (Dalla-Torre et al. 2025), ESM-2 |
 |---|---|---|
 | norms | after each sum | before each part, and after the last layer |
 | positions | symmetric ALiBi | rotary |
-| gate | GELU | SiLU |
+| gate (Shazeer 2020) | GELU | SiLU; ESM-2 has none |
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ NAMES = {
         "qkv": [f"{LAYER}attention.self.Wqkv"],
         "out": [f"{LAYER}attention.output.dense"],
         "norm": [f"{LAYER}attention.output.LayerNorm"],
-        "gated": [f"{LAYER}mlp.gated_layers"],
+        "wide": [f"{LAYER}mlp.gated_layers"],
         "narrow": [f"{LAYER}mlp.wo"],
         "second_norm": [f"{LAYER}mlp.layernorm"],
     },
@@ -46,7 +48,7 @@ NAMES = {
         "qkv": [f"{LAYER}attention.self.{name}" for name in ("query", "key", "value")],
         "out": [f"{LAYER}attention.output.dense"],
         "norm": [f"{LAYER}attention.LayerNorm"],
-        "gated": [f"{LAYER}intermediate.dense"],
+        "wide": [f"{LAYER}intermediate.dense"],
         "narrow": [f"{LAYER}output.dense"],
         "second_norm": [f"{LAYER}LayerNorm"],
         "final_norm": ["encoder.emb_layer_norm_after"],
@@ -60,8 +62,11 @@ NAMES = {
 IGNORED = ("inv_freq", "position_ids", "position_embeddings.weight")
 
 
-class GatedLayer(nn.Module):
-    """Attention and a gated feed-forward network, of the form that `settings` describes."""
+class OwnLayer(nn.Module):
+    """Attention and a feed-forward network, of the form that `settings` describes.
+
+    Linear layers run on the tokens of all sequences together, (T, D), without padding.
+    """
 
     def __init__(self, settings: Any) -> None:
         super().__init__()
@@ -69,18 +74,19 @@ class GatedLayer(nn.Module):
         self.heads, self.p = settings.num_attention_heads, settings.hidden_dropout_prob
         self.attention_p = settings.attention_probs_dropout_prob
         self.norm_first = settings.model_type == "esm"
-        biases = getattr(settings, "add_bias_fnn", False)  # both layers of ESM, the second of BERT
+        self.is_gated = not self.norm_first or hasattr(settings, "add_bias_fnn")
+        biases = getattr(settings, "add_bias_fnn", not self.is_gated)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.gated = nn.Linear(dim, 2 * inner, bias=biases)
+        self.wide = nn.Linear(dim, inner * (1 + self.is_gated), bias=biases)
         self.narrow = nn.Linear(inner, dim, bias=biases or not self.norm_first)
         self.norm, self.second_norm = (
             nn.LayerNorm(dim, eps=settings.layer_norm_eps) for _ in range(2)
         )
-        self.gate = silu if self.norm_first else gelu
+        self.gate = silu if self.norm_first and self.is_gated else gelu
         self.position = Rotary(dim // self.heads) if self.norm_first else Alibi(self.heads)
 
     def forward(self, x: Tensor, mask: AttentionMask) -> Tensor:
-        """Map x (B, M, D) to (B, M, D)."""
+        """Map the tokens x (T, D) to (T, D); mask (B, M) is where they are."""
         for part, norm in ((self._attend, self.norm), (self._feed, self.second_norm)):
             own = part(norm(x) if self.norm_first else x, mask)
             x = x + dropout(own, self.p, self.training)
@@ -88,14 +94,31 @@ class GatedLayer(nn.Module):
         return x
 
     def _attend(self, x: Tensor, mask: AttentionMask) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
+        padded = _padded(self.qkv(x), mask)
+        q, k, v = padded.unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
         p = self.attention_p if self.training else 0.0
         found = attend(q, k, v, position=self.position, mask=mask, dropout=p)
-        return self.out(found.transpose(1, 2).flatten(2))
+        return self.out(found.transpose(1, 2)[mask.tokens].flatten(1))
 
     def _feed(self, x: Tensor, mask: AttentionMask) -> Tensor:
-        gate, values = self.gated(x).chunk(2, -1)
+        x = self.wide(x)
+        if not self.is_gated:
+            return self.narrow(self.gate(x))
+        gate, values = x.chunk(2, -1)
         return self.narrow(self.gate(gate) * values)
+
+
+def _current(name: str, kind: str) -> str:
+    """Return a published name without "bert." or "esm."; norms have old names in some files."""
+    name = name.removeprefix(f"{kind}.")
+    return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+
+
+def _padded(x: Tensor, mask: AttentionMask) -> Tensor:
+    """Return tokens (T, D) at their places in (B, M, D), with zeros between them."""
+    if mask.padded is None:
+        return x.view(*mask.tokens.shape, -1)
+    return x.new_zeros(*mask.tokens.shape, x.shape[-1]).masked_scatter(mask.tokens[..., None], x)
 
 
 class OwnBackbone(Backbone):
@@ -126,7 +149,7 @@ class OwnBackbone(Backbone):
         if self.kind == "bert":
             self.kinds = nn.Embedding(settings.type_vocab_size, dim)
             self.first_norm = nn.LayerNorm(dim, eps=eps)
-        self.layers = nn.ModuleList(GatedLayer(settings) for _ in range(self.num_layers))
+        self.layers = nn.ModuleList(OwnLayer(settings) for _ in range(self.num_layers))
         self.final_norm = nn.LayerNorm(dim, eps=eps) if self.kind == "esm" else nn.Identity()
         self.has_head = language_model and self.kind == "esm"
         if self.has_head:
@@ -153,10 +176,10 @@ class OwnBackbone(Backbone):
             number, of_mask = mask.sum(1).to(x.dtype), masked.sum(1)
             scale = 0.88 * number / (number - of_mask)
             x = x.masked_fill(masked[..., None], 0) * scale[:, None, None]
-        shared = AttentionMask(mask)
+        shared, x = AttentionMask(mask), x[mask]
         for layer in self.layers:
             x = layer(x, shared)
-        return self.final_norm(x)
+        return _padded(self.final_norm(x), shared)
 
     def load(self, folder: Path) -> None:
         files = weight_files(folder)
@@ -165,7 +188,7 @@ class OwnBackbone(Backbone):
         with one_line(folder, "the weights are damaged"):
             for path in files:
                 found |= library.load_file(path)
-        found = {name.removeprefix(f"{self.kind}."): each for name, each in found.items()}
+        found = {_current(name, self.kind): each for name, each in found.items()}
         if self.settings.tie_word_embeddings and "embeddings.word_embeddings.weight" in found:
             found.setdefault("lm_head.decoder.weight", found["embeddings.word_embeddings.weight"])
         lacking, misshaped, own = [], [], {}
@@ -205,6 +228,9 @@ def build_backbone(folder: Path, *, language_model: bool = False) -> Backbone:
     """
     settings = read_config(folder)
     own = any(settings.model_type == kind and hasattr(settings, key) for key, kind in OWN.items())
+    own |= settings.model_type == "esm" and (
+        settings.position_embedding_type == "rotary" and not settings.emb_layer_norm_before
+    )
     with one_line(folder, "the network cannot be built"):
         kind = OwnBackbone if own else LibraryBackbone
         return kind(settings, language_model=language_model)
