@@ -378,7 +378,7 @@ class ExactPositions(KmerSet):
     sizes
         k of the k-mers at each position.
     counted
-        k of the k-mers that are counted in a complete record of DNA; 0 for none.
+        k of the k-mers that are counted in a complete record of DNA or RNA; 0 for none.
     """
 
     sizes: tuple[int, ...]

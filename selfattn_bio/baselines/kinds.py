@@ -175,7 +175,7 @@ class LogisticPositions(PairBaseline):
     """Logistic regression on 1-mers at exact positions; of DNA also 3-mers and counts of 5-mers."""
 
     name = "exact_positions"
-    title = "logistic regression on 1-mers at exact positions (DNA: and 3-mers, 5-mer counts)"
+    title = "logistic regression on 1-mers at exact positions (DNA, RNA also 3-mers, 5-mer counts)"
     short_title = "exact positions"
     alphabets = ("dna", "protein")
     features, learner = ExactPositions((1, 3), 5), OF_POSITIONS
@@ -198,7 +198,7 @@ class BoostedKmers(PairBaseline):
 
 class BoostedPositions(PairBaseline):
     name = "exact_positions_trees"
-    title = "gradient boosting on 1-mers and 2-mers at exact positions (DNA: and 5-mer counts)"
+    title = "gradient boosting on 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
     short_title = "positions, boosted"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
     features, learner = ExactPositions((1, 2), 5), Trees()
@@ -262,7 +262,7 @@ class LinearKmers(PairBaseline):
 
 class LinearPositions(PairBaseline):
     name = "exact_positions_linear"
-    title = "linear model of 1-mers and 2-mers at exact positions (DNA: and 5-mer counts)"
+    title = "linear model of 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
     short_title = "exact positions"
     alphabets, suits = ("dna", "protein"), (RECORD,)
     features, learner = ExactPositions((1, 2), 5), GENERAL

@@ -198,7 +198,7 @@ def scan(arguments: Namespace) -> None:
     ALLOW_MODULE,
     path(
         "--genome",
-        "genome of the variants, plain or bgzip; for a protein model the sequences",
+        "genome of the variants, plain or bgzip; for a protein or RNA model the sequences",
         "FASTA",
         required=True,
     ),

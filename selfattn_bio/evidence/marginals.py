@@ -338,11 +338,11 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     A motif has its effect by position, one line per strand. A pair has its epistasis by distance,
     one line per orientation.
     """
-    line, y, x, label = "strand", "effect", "position", "start of the site"
+    line, y, x, label = "strand", "effect", "position", "start of the site (1-based)"
     if "distance" in curves:
         line, y, x, label = "orientation", "epistasis", "distance", "distance between the sites"
     else:
-        curves = curves.assign(position=(curves["start"] + curves["end"] - 1) / 2)
+        curves = curves.assign(position=(curves["start"] + curves["end"] + 1) / 2)
     for name, curve in curves.groupby(line, sort=False):
         (drawn,) = ax.plot(curve[x], curve[y], marker="o", markersize=2, label=name)
         low, high = curve[f"{y}_low"], curve[f"{y}_high"]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
@@ -190,7 +191,7 @@ def _changes(measured: pd.DataFrame) -> str:
 
 
 def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
-    """State which tenth of the positions has the highest attribution, and its fraction.
+    """State where a tenth of the positions has the highest attribution, and its fraction.
 
     Positions are 1-based, and fewer records have the last ones. The result is empty without
     attribution, as for methods based on attention.
@@ -198,8 +199,8 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
     mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
     if not mean.any():
         return ""
-    parts = np.array_split(np.arange(len(mean)), min(10, len(mean)))
-    best = max(parts, key=lambda part: mean[part].sum())
+    stretches = sliding_window_view(np.arange(len(mean)), max(1, round(len(mean) / 10)))
+    best = max(stretches, key=lambda stretch: mean[stretch].sum())
     even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
     where = (
         f"positions {best[0] + 1} to {best[-1] + 1}" if len(best) > 1 else f"position {best[0] + 1}"

@@ -198,9 +198,8 @@ def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator
 def _summary(study: Study) -> Iterator[str]:
     layout, metrics = study.root, study.read(study.root, "metrics")
     objective, test = objective_of(study.task.objective), metrics["test"]
-    metric = objective.main_metric
-    value = words.estimate(test["model"][metric])
-    yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
+    value = words.estimate(test["model"][objective.main_metric])
+    yield f"test {words.main_title(objective)} {value} on {test['n']:,} {objective.examples}"
     yield " ".join(baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs") for of in (layout, layout.of_partner())]
     if (motifs := words.both_inputs(*found)) is not None:

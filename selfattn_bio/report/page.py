@@ -68,7 +68,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
-            main_title=title_of(objective.main_metric),
+            main_title=words.main_title(objective),
             favour=favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
             best=metrics["differences"]["best_baseline"],
             comparison=words.baseline_sentence(metrics, objective),

@@ -330,7 +330,7 @@ def draw_attention_and_attribution(
 ) -> None:
     """Draw mean raw attention received and mean attribution by position.
 
-    Each curve is scaled to sum to 1.
+    Each curve is scaled to sum to 1. The axis has 1-based positions.
 
     Parameters
     ----------
@@ -344,13 +344,13 @@ def draw_attention_and_attribution(
     for name, values, colour in curves if np.any(attention) else curves[:1]:
         mean = np.asarray(values, dtype=np.float64).mean(axis=0)
         ax.plot(
-            np.arange(len(mean)),
+            np.arange(len(mean)) + 1,
             mean / (mean.sum() or 1.0),
             color=colour,
             label=name,
             linewidth=1.2,
         )
-    ax.set_xlim(0, max(len(mean) - 1, 1))
+    ax.set_xlim(1, max(len(mean), 2))
     ax.set_ylim(bottom=0)
     ax.set(xlabel=f"position ({unit})" if unit else "position", ylabel="fraction of the total")
     ax.legend(**ABOVE, ncols=2)

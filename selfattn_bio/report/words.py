@@ -60,6 +60,12 @@ def classifier_name(name: str, short: bool = False) -> str:
     return NAMES.get(name, (name, name))[short]
 
 
+def main_title(objective: Objective[Any]) -> str:
+    """Name the main metric; with several columns it is their mean, which is added."""
+    number = len(getattr(objective.section, "columns", ()))
+    return f"{title_of(objective.main_metric)}{f' (mean of {number} columns)' * (number > 1)}"
+
+
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
     """Format a number as `0.874` or `+0.027`; a dash if missing. Never returns "-0.000"."""
     if value is None or pd.isna(value):

@@ -29,6 +29,9 @@ def test_peak_has_positions_from_1():
     assert _peak(attribution, lengths) == (
         "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
     )
+    across = np.ones((1, 60))
+    across[0, 28:32] = 9  # no multiple of a tenth
+    assert " at positions 27 to 32: 41 % of the total (10 %" in _peak(across, pd.Series([60]))
     short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
     assert " at position 3: 62 % of the total (25 %" in short
     assert _peak(np.zeros((2, 30)), lengths) == _peak(np.zeros((2, 0)), lengths) == ""
@@ -111,6 +114,7 @@ def test_zero_attention_is_not_drawn(value, number, ax):
     plots.draw_attention_and_attribution(np.full((2, 3), value), np.ones((2, 3)), ax)
     names = ["attribution", "raw attention"]
     assert [line.get_label() for line in ax.get_lines()] == names[:number]
+    assert ax.get_lines()[0].get_xdata().tolist() == [1, 2, 3]  # as in captions
 
 
 def test_attention_map_has_positions_on_both_axes(ax):

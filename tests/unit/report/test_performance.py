@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from target_results import CLASSES, MAKERS
 
+from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import words
@@ -69,6 +70,11 @@ def test_language_models_have_a_report(make, drawn):
     assert drawings["comparison"].finding.startswith("The perplexity of the model is lower than ")
     lowest = "Validation perplexity was lowest (0.718) at step 250"
     assert drawings["learning"].finding.startswith(lowest)
+
+
+def test_captions_end_before_the_figures():
+    """The caption of the comparison ends at the first colon, so names have none."""
+    assert not [kind.title for kind in BASELINES.values() if ":" in kind.title]
 
 
 def test_scatter_states_the_correlation(make, drawn):

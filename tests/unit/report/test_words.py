@@ -296,7 +296,10 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "title"),
-    [("regression", "Pearson's r"), ("labels", "accuracy"), ("masked", "perplexity")],
+    [
+        *[("regression", "Pearson's r"), ("labels", "accuracy"), ("masked", "perplexity")],
+        *[("multilabel", "AUROC (mean of 2 columns)")],
+    ],
 )
 def test_lines_have_the_main_metric(make, kind, title):
     results = make(kind)
@@ -304,4 +307,4 @@ def test_lines_have_the_main_metric(make, kind, title):
     value, low, high = (results.metrics["test"]["model"][metric][key] for key in ESTIMATE)
     first, second = lines_of(results.layout.folder, results.task)
     assert first == f"test {title} {value:.3f} ({low:.3f} to {high:.3f}) on 80 records"
-    assert second.startswith(f"The {title} of the model is ")
+    assert second.startswith(f"The {title.partition(' (')[0]} of the model is ")
