@@ -49,8 +49,7 @@ readings = (
 mpl.rcParams.update(plots.STYLE)
 
 # %%
-model = scorer.run.model
-display(Markdown(words.attention_sentence(model, len(readings) > 0)))
+display(Markdown(words.attention_sentence(len(readings) > 0)))
 
 # %% [markdown]
 # ## Attention and attribution

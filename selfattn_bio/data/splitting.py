@@ -20,6 +20,7 @@ from selfattn_bio.config import (
 )
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.writer import DUPLICATE
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence import splits
@@ -162,6 +163,6 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     sizes = np.bincount(clusters)
     LOG.info(
         f"{len(sizes)} clusters by {by} at similarity {similarity:g}; the largest has "
-        f"{sizes.max()} records"
+        f"{counted(sizes.max(), 'record')}"
     )
     return clusters

@@ -96,7 +96,11 @@ class ClassOutput(Output):
         return np.linspace(0, number - 1, min(limit, number)).round().astype(int)
 
     def note(self, chosen: int, called: int) -> str:
-        return f"; the model calls {called} of them positive" if called < chosen else ""
+        return (
+            f"; the probability of {called} of them reaches the threshold"
+            if called < chosen
+            else ""
+        )
 
 
 class NumberOutput(Output):

@@ -161,7 +161,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "partner": results.partner and _partner(results.partner),
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
-        "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),
+        "attention_sentence": words.attention_sentence(len(maps) > 0),
     }
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import AnyModel, AttentionModel, PairedModel, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
@@ -336,21 +336,17 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     return f"The score combines the network with simple models: {formula}.{first}"
 
 
-def attention_sentence(model: AnyModel, has_attention: bool) -> str:
-    """Describe whether a model of this kind, or mixer, has attention maps."""
+def attention_sentence(has_attention: bool) -> str:
+    """Describe whether a model has attention maps."""
     if has_attention:
         return (
             "Attention weights do not show which positions the score depends on. No motif or "
             "verdict is based on them."
         )
-    if isinstance(model, PairedModel):
-        return "Maps are drawn only for models with one input."
-    kind = (
-        f"with the mixer {model.mixer.kind!r}"
-        if isinstance(model, AttentionModel)
-        else f"of kind {model.kind!r}"
+    return (
+        "There are no maps: they are drawn only for softmax attention of this package, in models "
+        "with one input."
     )
-    return f"There are no maps, because models {kind} have no attention weights."
 
 
 def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -212,7 +212,7 @@ def _maps(
 ) -> dict[str, MappedSequence]:
     """Return attention maps of these corpus rows by falling score; none without attention."""
     if not has_attention(scorer):
-        LOG.info("no attention maps, because this model has no attention weights, or two inputs")
+        LOG.info("no attention maps, which need softmax attention of this package, and one input")
         return {}
     letters = [corpus.letters(row) for row in rows]
     ids, scores = corpus.records["id"].iloc[list(rows)], output.value(scorer.outputs(letters))

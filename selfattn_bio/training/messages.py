@@ -89,9 +89,13 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
     threads = trainer.history.threads
     processes = f"{fabric.world_size} processes, each with " if fabric.world_size > 1 else ""
     padding = 1 - stream.order.efficiency()
+    weights = list(trainer.bare.parameters())
+    trained = sum(p.numel() for p in weights if p.requires_grad)
+    number = sum(p.numel() for p in weights)
+    only = f", {trained:,} of them trained" if trained < number else ""
     yield (
         f"{counted(len(data.train.rows), 'sequence')} for training, {len(data.valid.rows):,} for "
-        f"validation; {sum(p.numel() for p in trainer.bare.parameters()):,} parameters; "
+        f"validation; {number:,} parameters{only}; "
         f"precision {training.precision} on {fabric.device.type}, "
         f"{processes}{counted(threads, 'thread')}; batches have "
         f"{f'{padding:.0%}' if padding else 'no'} padding"

@@ -43,13 +43,17 @@ KEPT = (
     "vocab.json",
     "merges.txt",
 )
+VOCABULARIES = ("vocab.txt", "tokenizer.json", "spiece.model", "vocab.json")
 WORD = "\N{LOWER ONE EIGHTH BLOCK}"  # begins words in vocabularies of SentencePiece
 # models with layers of this package (`own`): a key of their config.json, and its model_type, which
 # published files leave out
 OWN = {"alibi_starting_size": "bert", "add_bias_fnn": "esm"}
 OF_PROTEINS = {"L", "E", "K"}
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
-DOWNLOAD = "Download the complete folder, for example with `huggingface-cli download NAME`"
+DOWNLOAD = (
+    "Download the complete folder, for example with "
+    "`huggingface-cli download NAME --local-dir FOLDER`"
+)
 CONVERT = (
     'Convert it once in its folder, only if you trust its origin: python -c "import torch; from '
     "safetensors.torch import save_file; save_file({k: v.clone().contiguous() for k, v in "
@@ -177,6 +181,9 @@ def pretrained_sha256(folder: Path) -> str:
 
 def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
     """Return the tokenizer, and the number of each token that is not special, in upper case."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        message = f"the vocabulary is missing: {' or '.join(VOCABULARIES)}"
+        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
     with one_line(folder, "the vocabulary cannot be read"):
         tokenizer = transformers().AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False

@@ -208,7 +208,7 @@ def damage(folder, name):
         ("shape", "shape"),
         ("extra", "the unknown 'encoder.layer.1"),
         ("vocabulary", "lacks 'L'"),
-        ("no vocabulary", "vocabulary"),
+        ("no vocabulary", "the vocabulary is missing: vocab.txt or "),
     ],
 )
 def test_damaged_folders_have_one_line(name, message, tmp_path):

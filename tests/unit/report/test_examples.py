@@ -104,8 +104,8 @@ DYNAMIC = {"position": {"kind": "none"}, "mixer": {"kind": "dynamic"}}
     ("model", "reason"),
     [
         ({}, "There are no maps yet. Run <code>selfattn-bio explain small_task<"),
-        ({"kind": "cnn"}, "There are no maps, because models of kind &#39;cnn&#39; have no"),
-        (DYNAMIC, "There are no maps, because models with the mixer &#39;dynamic&#39; have no"),
+        ({"kind": "cnn"}, "There are no maps: they are drawn only for softmax"),
+        (DYNAMIC, "There are no maps: they are drawn only for softmax"),
     ],
 )
 def test_missing_map_has_a_reason(results, model, reason):
