@@ -25,6 +25,7 @@ from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 
+ObjectiveOrClass = Objective[Any] | type[Objective[Any]]
 Sentence = tuple[str, str, str]  # beginning, finding (to be emphasised), and numbers
 MOST_LACKING = 5  # outputs without a supported motif that are named
 HALVES = "jsd_replicates"  # depends on the data only
@@ -130,7 +131,7 @@ def p_value(p: float | None) -> str:
 
 
 def ranked(
-    of_split: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]]
+    of_split: Mapping[str, Any], objective: ObjectiveOrClass
 ) -> list[tuple[str, str, dict[str, Any]]]:
     """Return role, name and metrics of each classifier of a split.
 
@@ -150,9 +151,7 @@ def ranked(
     ]
 
 
-def baseline_sentence(
-    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
-) -> Sentence:
+def baseline_sentence(metrics: Mapping[str, Any], objective: ObjectiveOrClass = Binary) -> Sentence:
     """Compare the model with its best baseline, both with simple models if it has a stack.
 
     Parameters
@@ -177,7 +176,7 @@ def baseline_sentence(
 
 
 def network_sentence(
-    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]], split: str
+    metrics: Mapping[str, Any], objective: ObjectiveOrClass, split: str
 ) -> Sentence:
     """Compare the network of the model with the best one of its variants, on a split.
 
@@ -216,7 +215,7 @@ def network_sentence(
 
 
 def pretraining_sentences(
-    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
+    metrics: Mapping[str, Any], objective: ObjectiveOrClass = Binary
 ) -> list[str]:
     """Compare a pretrained network with its controls on test: random weights, trained or frozen."""
     networks = metrics["differences"]["networks"]
@@ -237,7 +236,7 @@ def pretraining_sentences(
 
 def _comparison(
     metrics: Mapping[str, Any],
-    objective: Objective[Any] | type[Objective[Any]],
+    objective: ObjectiveOrClass,
     names: tuple[str, str, str],
     leads: Mapping[str, Any],
     sizes: Sequence[ClassifierSize],
