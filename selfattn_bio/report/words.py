@@ -1,7 +1,4 @@
-"""Convert the values of metrics.json and motifs.tsv to sentences.
-
-No sentence claims more than its interval supports.
-"""
+"""Convert the values of metrics.json and motifs.tsv to sentences that their intervals support."""
 
 from __future__ import annotations
 
