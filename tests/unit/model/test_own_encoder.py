@@ -172,7 +172,7 @@ def test_probabilities_are_those_of_the_head(folders):
         selfattn_bio.load_pretrained(folders["dnabert2"]).log_probabilities("ACGT")
 
 
-def test_dropout_and_random_weights_are_those_of_the_configuration(folders):
+def test_dropout_and_weights_follow_the_configuration(folders):
     network = network_of(folders["dnabert2"]).train()
     pieces = pieces_of(network)
     assert not torch.equal(network.body.backbone(pieces), network.body.backbone(pieces))

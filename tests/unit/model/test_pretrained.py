@@ -130,7 +130,7 @@ def test_one_hot_letters_give_the_same_outputs(name, folders):
 
 
 @pytest.mark.parametrize("name", ["esm2", "nucleotide_transformer", "dnabert"])
-def test_gradient_of_a_letter_is_that_of_the_tokens_that_cover_it(name, folders):
+def test_gradient_of_a_letter_comes_from_its_tokens(name, folders):
     network = network_of(folders[name], name, torch.float64)
     tokens = tokens_of(name, SEQUENCES[FAMILIES[name].alphabet][:1])
     letters = network.inputs(tokens).requires_grad_()

@@ -25,7 +25,7 @@ def reference(folder, ids):
         return model.eval()(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1).numpy()
 
 
-def test_masked_and_wild_type_probabilities_are_those_of_transformers(esm):
+def test_probabilities_are_those_of_transformers(esm):
     model = selfattn_bio.load_pretrained(esm)
     assert model.alphabet is PROTEIN
     ids = [0, *map(ESM_TOKENS.index, SEQUENCE), 2]
@@ -45,7 +45,7 @@ def test_masked_and_wild_type_probabilities_are_those_of_transformers(esm):
     assert perplexity.item() == pytest.approx(float(np.exp(-observed.mean())), rel=1e-4)
 
 
-def test_substitutions_and_mutants_are_differences_of_log_probabilities(esm):
+def test_substitutions_are_differences_of_log_p(esm):
     model = selfattn_bio.load_pretrained(esm)
     effects, log_p = model.score_substitutions(SEQUENCE), model.log_probabilities(SEQUENCE)
     k, w = PROTEIN.letters.index("K"), PROTEIN.letters.index("W")
