@@ -100,7 +100,7 @@ class LanguageModel:
         SequenceFileError, ValueError
             As for `score_sequences`.
         """
-        ids, letters = read_sequences(self._policy, sequences, 1)
+        ids, letters = read_sequences(self._policy, sequences, self.vocabulary.shortest)
         found: list[Scores] = [np.empty((0, self.module.embed_dim), np.float32)] * len(letters)
         for rows in self._batches(letters):
             tokens = self._tokens([letters[row] for row in rows])
@@ -133,7 +133,8 @@ class LanguageModel:
         Raises
         ------
         ArgumentError
-            If the model has no masked language model, or its tokens overlap or vary in length.
+            If the model has no masked language model, its tokens overlap or vary in length, or the
+            sequence has more tokens than it reads.
 
         References
         ----------
@@ -181,6 +182,8 @@ class LanguageModel:
     ) -> Floats:
         """Return the sum of the effects of all substitutions of each mutant, (n,).
 
+        It is NaN if a substitution is from or to an ambiguous letter.
+
         Parameters
         ----------
         sequence
@@ -202,9 +205,10 @@ class LanguageModel:
                     hint="Insertions and deletions have no score",
                 )
         effects = self.score_substitutions(sequence, masked=masked)
-        codes = np.stack([self.alphabet.codes(self._policy.letters_of(each)) for each in mutants])
+        letters = np.stack([self._policy.letters_of(each) for each in (sequence, *mutants)])
+        codes, same = self.alphabet.codes(letters[1:]), letters[1:] == letters[0]
         with_unknown = np.pad(effects, ((0, 0), (0, 1)), constant_values=np.nan)
-        return with_unknown[np.arange(len(sequence)), codes].sum(axis=1)
+        return np.where(same, 0, with_unknown[np.arange(len(sequence)), codes]).sum(axis=1)
 
     @torch.no_grad()
     def _of_tokens(self, tokens: Tensor, *, masked: bool) -> tuple[Pieces, Tensor]:

@@ -22,8 +22,9 @@ from selfattn_bio.model.pretrained.vocabulary import Pieces
 # parts of published weights that an encoder does not have: those of language models, and others
 UNUSED = {
     *("lm_head", "cls", "decoder", "pooler", "contact_head", "classifier", "head"),
-    *("predictions", "generator_predictions", "discriminator_predictions"),
+    *("predictions", "seq_relationship", "generator_predictions", "discriminator_predictions"),
 }
+OPTIONAL = {"pooler", "contact_head"}  # weights that published files may lack
 
 
 class Backbone(nn.Module, ABC):
@@ -71,7 +72,7 @@ class Backbone(nn.Module, ABC):
         Raises
         ------
         ArgumentError
-            If the model predicts no masked tokens.
+            If the model predicts no masked tokens, or reads fewer than M.
         """
 
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
@@ -166,6 +167,12 @@ class LibraryBackbone(Backbone):
             raise ArgumentError(
                 f"a model of type {self.model.config.model_type!r} does not predict masked letters"
             )
+        if self.longest is not None and ids.shape[1] > self.longest:
+            raise ArgumentError(
+                f"the sequence has {ids.shape[1]} tokens, but the model reads at most "
+                f"{self.longest}",
+                hint="Pass a part of the sequence",
+            )
         outputs = self.whole(input_ids=ids, attention_mask=mask.long())
         return outputs.logits.log_softmax(-1)
 
@@ -192,10 +199,13 @@ def check_weights(
         If a weight of the encoder, or of the head of a language model, does not fit.
     """
     unused = UNUSED - {"lm_head", "cls", "predictions"} if language_model else UNUSED
-    wrong = {"lack": lacking, "have another shape for": misshaped, "have the unknown": unknown}
-    for message, names in wrong.items():
+    for message, names, ignored in (
+        ("lack", lacking, OPTIONAL),
+        ("have another shape for", misshaped, OPTIONAL),
+        ("have the unknown", unknown, unused),
+    ):
         for name in sorted(names):
-            if not unused & set(name.split(".")) and not name.endswith("position_ids"):
+            if not ignored & set(name.split(".")) and not name.endswith("position_ids"):
                 raise ModelFolderError(
                     f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
                 )

@@ -108,10 +108,7 @@ def _json_of(path: Path) -> dict[str, Any]:
         missing = path.name if path.parent.is_dir() else "the folder"
         raise ModelFolderError(f"{missing} is missing", place=str(path.parent), hint=DOWNLOAD)
     _check_pointer(path)
-    values = read_json(path, ModelFolderError, DOWNLOAD)
-    if not isinstance(values, dict):
-        raise ModelFolderError("expected a JSON object", place=str(path), hint=DOWNLOAD)
-    return values
+    return read_json(path, ModelFolderError, DOWNLOAD)
 
 
 def _check_pointer(path: Path) -> None:

@@ -79,14 +79,10 @@ class Vocabulary(ABC):
 
     # whether a letter can be replaced without changing which letters the other tokens cover
     has_embeddings = True
+    shortest = 1  # letters of the shortest sequence with a token
 
     def __init__(self, prefix: Sequence[int], suffix: Sequence[int], pad: int) -> None:
         self.prefix, self.suffix, self.pad = tuple(prefix), tuple(suffix), pad
-
-    @property
-    def num_special(self) -> int:
-        """Return the number of special tokens of a sequence."""
-        return len(self.prefix) + len(self.suffix)
 
     @abstractmethod
     def cut(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,6 +153,7 @@ class KmerVocabulary(Vocabulary):
     ) -> None:
         super().__init__(prefix, suffix, pad)
         self.k, self.step, self.kmers, self.singles = k, step, kmers, singles
+        self.shortest = k if step == 1 else 1
         self.num_letters = len(singles) - FIRST
 
     def cut(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -282,6 +279,7 @@ class PieceVocabulary(Vocabulary):
         for row in tokens.cpu().numpy():
             text = self.letters[row[row != PAD]].tobytes().decode("ascii")
             ids, spans = self.split(text)
-            rows.append(torch.tensor([(i, a, b - a) for i, (a, b) in zip(ids, spans, strict=True)]))
+            own = [(i, a, b - a) for i, (a, b) in zip(ids, spans, strict=True)]
+            rows.append(torch.tensor(own, dtype=torch.long).reshape(-1, 3))
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(tokens.device)
         return padded.unbind(-1)  # type: ignore[return-value]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from pretrained_folders import ESM_TOKENS, NT_TOKENS, make_folder
+from safetensors.torch import load_file, save_file
 
 import selfattn_bio
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.pretrained.folder import transformers
 from selfattn_bio.sequence.alphabet import PROTEIN
 
@@ -53,6 +54,9 @@ def test_substitutions_are_differences_of_log_p(esm):
     assert effects[1, k] == 0
     double = model.score_mutants(SEQUENCE, ["MWTAYIWKQRQIS", SEQUENCE])
     assert double.tolist() == pytest.approx([effects[1, w] + effects[6, w], 0.0])
+    assert not len(model.score_mutants(SEQUENCE, []))
+    unknown = model.score_mutants("MXTA", ["MXWA", "MKTA"])  # X counts only where it changes
+    assert np.isnan(unknown).tolist() == [False, True]
     with pytest.raises(ArgumentError, match="mutant 0 has length 2"):
         model.score_mutants(SEQUENCE, ["MK"])
 
@@ -97,3 +101,26 @@ def test_models_without_letters_or_masks_say_so(tmp_path):
     dnabert = selfattn_bio.load_pretrained(make_folder(tmp_path / "dnabert", "dnabert"))
     with pytest.raises(ArgumentError, match="tokens that overlap"):
         dnabert.log_probabilities("ACGTACGT")
+    with pytest.raises(ArgumentError, match="has length 2, but the model needs at least 3"):
+        dnabert.embed(["ACGT", "AC"])
+    esm1b = selfattn_bio.load_pretrained(make_folder(tmp_path / "esm1b", "esm1b"))
+    with pytest.raises(ArgumentError, match="has 1202 tokens, but the model reads at most 1024"):
+        esm1b.log_probabilities("M" * 1200, masked=False)
+
+
+def test_every_weight_of_the_head_is_read(tmp_path):
+    """A head with random weights would give random probabilities."""
+    folder = make_folder(tmp_path / "modernbert", "modernbert")
+    weights = load_file(folder / "model.safetensors")
+    del weights["head.norm.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelFolderError, match="the weights lack 'head\\.norm"):
+        selfattn_bio.load_pretrained(folder)
+
+
+def test_a_head_of_the_next_sentence_is_not_used(tmp_path):
+    folder = make_folder(tmp_path / "protbert", "protbert")
+    weights = load_file(folder / "model.safetensors")
+    weights["cls.seq_relationship.bias"] = torch.zeros(2)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert selfattn_bio.load_pretrained(folder).log_probabilities("MKT").shape == (3, 20)
