@@ -207,7 +207,7 @@ def network_sentence(
         sizes,
         split,
         f" To change the model, copy [model] of variant {best} and train again."
-        * (split == "valid"),
+        * (split == "valid" and best not in UNTRAINED),
     )
 
 

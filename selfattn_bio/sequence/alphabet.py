@@ -233,8 +233,7 @@ PROTEIN = Alphabet(
     unit="residues",
     title="protein",
 )
-# One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
-# `sequence.alphabet`).
+# One byte per track value: the lowest level is !, the highest }, and ~ is a missing value
 LEVELS = Alphabet(
     "levels",
     "".join(map(chr, range(ord("!"), ord("~")))),

@@ -103,7 +103,7 @@ def test_numbers_have_their_metric_and_units():
 )
 def test_networks_are_compared_alone(of, first, split, sentence):
     """The best other network is chosen on the same split."""
-    found = metrics(*ABOVE, model=(3, 3), one=ONCE, two=ONCE)
+    found = metrics(*ABOVE, model=(3, 3), one=ONCE, two=ONCE, random_init=ONCE)
     lower, higher = (metrics(*ends)["differences"]["baselines"]["gc"] for ends in (BELOW, ABOVE))
     other = {"test": "valid", "valid": "test"}[split]
     found["valid"] = found["test"]
@@ -118,6 +118,9 @@ def test_networks_are_compared_alone(of, first, split, sentence):
         assert ("the numbers of networks differ (3 and 1)" in said) == (not first)
         advice = " To change the model, copy [model] of variant one and train again."
         assert said.endswith(advice) == (split == "valid")
+        networks = found["differences"]["networks"]
+        networks["random_init"] = networks.pop("one")  # a control
+        assert "copy [model]" not in " ".join(words.network_sentence(found, Binary, split))
 
 
 def test_lower_errors_are_better():
