@@ -33,7 +33,6 @@ from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.log import Progress
-from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import PLACE, read_inputs
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
@@ -100,7 +99,7 @@ def explain(
         explained as well.
     method
         One of `attribution.methods`, such as `Saturation()`, which is the default for a user's
-        module; otherwise `AttnLRPCopies()` is.
+        module and a pretrained model; otherwise `AttnLRPCopies()` is.
     target
         Name or index of the output to explain, such as "heart"; required for models with several.
         For models with outputs per token or bin, a `Target` also has the span.
@@ -133,7 +132,7 @@ def explain(
         records = records.join(pd.DataFrame(places, columns=INTERVAL))
     partner_of = read_partners(scorer, partner)
     if method is None:
-        method = Saturation() if isinstance(scorer.network, ModuleNetwork) else AttnLRPCopies()
+        method = AttnLRPCopies() if scorer.network.has_rules else Saturation()
     options: dict[str, Any] = {"method": method, "target": Target.of_name(target)}
     if partner_of:
         return explain_pairs(

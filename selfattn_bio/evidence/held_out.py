@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Scores
-from selfattn_bio.attribution.methods import AttnLRP, Saturation
+from selfattn_bio.attribution.methods import AttnLRP, Gradient, Saturation
 from selfattn_bio.attribution.rules import backward_batches
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.data.inputs import RecordPair
@@ -339,13 +339,15 @@ def _hit_p_of(ppms: Mapping[str, Floats], held_out: HeldOut) -> float:
 def importance_of(
     scorer: Scorer, output: Output, inputs: Sequence[Any], name: str = "first"
 ) -> list[Scores]:
-    """Return the importance of each position by AttnLRP, or by saturation without embeddings.
+    """Return the importance of each position by AttnLRP.
 
+    Layers without rules are explained by their gradient, networks without embeddings by saturation.
     For a model with two inputs, `name` is the input to which the positions belong.
     """
     target = Target(output.name)
     if not isinstance(scorer, PairedScorer):
-        method = AttnLRP() if scorer.network.has_embeddings else Saturation()
+        of_layers = AttnLRP() if scorer.network.has_rules else Gradient()
+        method = of_layers if scorer.network.has_embeddings else Saturation()
         return method.attribution(scorer, inputs, target)
     found = []
     both = {each: [getattr(pair, each) for pair in inputs] for each in RecordPair._fields}

@@ -94,6 +94,8 @@ class Network(nn.Module):
     """
 
     has_embeddings = True  # whether gradients can be taken at the embeddings
+    has_rules = True  # whether its layers have rules of attribution
+    name = ""  # for messages, without rules
 
     def __init__(self, members: Sequence[Body], vocabulary_size: int) -> None:
         super().__init__()

@@ -221,6 +221,8 @@ class ModuleNetwork(Network):
         If it returns something other than a tensor of the right shape.
     """
 
+    has_rules = False
+
     def __init__(self, module: nn.Module, num_outputs: int, name: str, source: Path) -> None:
         nn.Module.__init__(self)
         self.members, self.num_outputs = nn.ModuleList([module]), num_outputs

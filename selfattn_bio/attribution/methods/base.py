@@ -19,7 +19,6 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.config.interpret import KNOWN_METHODS, Need
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import NO_EMBEDDINGS
-from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
@@ -56,12 +55,12 @@ class Method(ABC):
         network = scorer.network
         if self.needs == "outputs":
             return
-        if isinstance(network, ModuleNetwork) and self.needs in ("layers", "weights"):
+        if not network.has_rules and self.needs in ("layers", "weights"):
             raise ArgumentError(
                 f"method {self.name!r} cannot explain {network.name!r}, because it has rules for "
                 "the layers of this package only",
-                hint="Use saturation; or guided, gradient or integrated_gradients if the module "
-                "has embed and classify",
+                hint="Use saturation; or guided, gradient or integrated_gradients if a module has "
+                "embed and classify, or the tokens of a pretrained model have one length",
             )
         if not network.has_embeddings:
             raise ArgumentError(

@@ -53,6 +53,8 @@ class PretrainedNetwork(Network):
         If the folder has no configuration or vocabulary that can be used.
     """
 
+    has_rules = False
+
     def __init__(
         self,
         section: config.PretrainedModel,
@@ -62,7 +64,7 @@ class PretrainedNetwork(Network):
         per_letter: bool,
     ) -> None:
         nn.Module.__init__(self)
-        self.section, folder = section, Path(section.folder)
+        self.section, self.name, folder = section, section.folder, Path(section.folder)
         backbone = build_backbone(folder)
         dim = backbone.embed_dim
         head: Head = (

@@ -69,7 +69,7 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
         folder=None,
         alphabet=DNA,
         member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
-        network=SimpleNamespace(has_embeddings=True),
+        network=SimpleNamespace(has_embeddings=True, has_rules=True),
         objective=Binary(BinaryObjective()),
     )
     records = pd.DataFrame({"id": map(str, range(len(letters)))})
