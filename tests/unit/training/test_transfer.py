@@ -149,6 +149,11 @@ def test_lora_starts_as_parent_and_merges(parent):
     torch.testing.assert_close(again(tokens), moved)
     # the network is unchanged, because several evaluations are merged one by one
     torch.testing.assert_close(adapted(tokens), moved)
+    out, name = adapted.members[0].encoder.blocks[0].attention.out, "encoder.blocks.0.attention.out"
+    (lora,) = out.parametrizations["weight"]
+    before = parent[1][f"members.0.{name}.weight"]
+    torch.testing.assert_close(out.weight, before + lora.up @ lora.down)
+    assert not any(".head." in name and ".down" in name for name in adapted.state_dict())
     assert merge_lora(adapted).keys() == again.state_dict().keys()
 
 
