@@ -97,3 +97,11 @@ def test_models_without_letters_or_masks_say_so(tmp_path):
     dnabert = selfattn_bio.load_pretrained(make_folder(tmp_path / "dnabert", "dnabert"))
     with pytest.raises(ArgumentError, match="tokens that overlap"):
         dnabert.log_probabilities("ACGTACGT")
+
+
+def test_longer_sequences_than_the_model_reads_are_refused(tmp_path):
+    model = selfattn_bio.load_pretrained(make_folder(tmp_path / "bert", "protbert"))
+    for score in (model.score_substitutions, lambda text: model.perplexity([text])):
+        with pytest.raises(ArgumentError, match="602 tokens, but the model reads at most 512"):
+            score("ACDEFGHIKL" * 60)
+    assert model.embed(["ACDEFGHIKL" * 60]).vectors.shape == (1, 32)
