@@ -106,7 +106,7 @@ class Card(Stored):
 
     version: Literal[3]  # of the folder format
     kind: str
-    alphabet: str
+    alphabet: AlphabetName
     soft_mask: SoftMask
     gaps: Literal["refuse", "remove"]
     strands: Literal["given", "both"]

@@ -220,6 +220,10 @@ class LanguageModel:
                 "no probability"
             )
         pieces = vocabulary(tokens)
+        number, longest = pieces.ids.shape[1], self.module.longest
+        if longest and number > longest:
+            message = f"the sequence has {number} tokens, but the model reads at most {longest}"
+            raise ArgumentError(message, hint="Score a part of it, such as a domain")
         at = pieces.inside[0].nonzero().ravel()
         if not masked:
             return pieces, self.module.log_p(pieces.ids, pieces.mask)[0, at]

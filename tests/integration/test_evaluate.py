@@ -29,7 +29,7 @@ FITTED = (
 )
 FOLDERS = {"model": Path("model")}
 FOLDERS |= {name: Path(f"variants/{name}/model") for name in ("cnn", "shuffled")}
-SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "read"])
 COST = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
 
 

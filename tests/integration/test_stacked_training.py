@@ -146,7 +146,7 @@ def test_evaluate_runs_the_network_once(task, changed, monkeypatch):
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
 
-SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "outputs"])
+SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "read"])
 
 
 def test_variants_get_the_parts_of_the_model():

@@ -231,3 +231,15 @@ def test_design_effect_of_copies_is_their_number():
         assert found == pytest.approx(copies)
     units = Units.of(np.repeat(np.arange(500), 4), "loci")
     assert units.design_effect(np.repeat(first, 4), rng.normal(size=2000)) < 1.2
+
+
+def test_design_effect_of_units_of_different_sizes_counts_pairs():
+    rng = np.random.default_rng(0)
+    units = Units.of(np.repeat(np.arange(20), np.arange(1, 21)), "loci")
+    values = rng.normal(size=(2, 20))[:, units.numbers] + rng.normal(size=(2, 210)) + 5
+    same = (units.numbers[:, None] == units.numbers) & ~np.eye(210, dtype=bool)
+    correlations = [
+        (np.outer(x, x)[same]).mean() / x.var() for x in values - values.mean(1)[:, None]
+    ]
+    expected = 1 + same.sum() / 210 * np.prod(correlations)
+    assert units.design_effect(*values) == pytest.approx(expected)

@@ -13,6 +13,7 @@ from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
     _free_starts,
+    _squares,
     additive_scores,
     epistasis,
     mean_of_strands,
@@ -176,6 +177,20 @@ def test_additive_scores_fit_a_monotone_curve_over_a_sum():
     assert additive_scores(counts, pair).std() < 0.95 * pair.std()  # not a curve over a sum
     assert additive_scores(counts[:0], pair[:0]).shape == (0,)
     np.testing.assert_allclose(additive_scores(np.zeros((3, 2)), np.array([1.0, 2.0, 3.0])), 2.0)
+
+
+def test_additive_scores_weigh_sites_by_their_sequences():
+    counts = np.repeat([0, 1, 2], [1, 10, 30])[:, None]
+    found = additive_scores(counts, (counts[:, 0] == 1) * 1.0)
+    np.testing.assert_allclose(found, np.where(counts[:, 0] < 2, 10 / 11, 0), atol=1e-6)
+
+
+def test_replaced_site_leaves_the_adjacent_one():
+    sites = np.array([[0, 8, 0], [8, 16, 1]])
+    made, counts = [], [np.empty((0, 2), dtype=np.int64)]
+    spans = (0, 8), (8, 16)
+    list(_squares(ascii_of(A + B), spans, sites, made, counts, np.random.default_rng(0)))
+    assert np.vstack(counts)[:4].tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
 
 
 def test_motif_without_space_has_no_match():

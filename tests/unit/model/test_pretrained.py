@@ -14,6 +14,7 @@ from selfattn_bio.attention.positions import Rotary
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.pretrained.folder import read_vocabulary, transformers
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
+from selfattn_bio.model.pretrained.vocabulary import FIRST, KmerVocabulary
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer, pad_letters
 
@@ -163,6 +164,37 @@ def test_long_sequences_are_read_in_tiles(tmp_path):
     pieces = network.vocabulary(tokens)
     alone = network.body.backbone.encode(pieces.ids[:, :512], pieces.mask[:, :512], None)
     assert torch.allclose(vectors[0, :300], alone[0, 1:301])
+
+
+def test_tiles_have_their_own_padding_and_vectors(tmp_path):
+    network = network_of(make_folder(tmp_path / "bert", "protbert"), "protbert", torch.float64)
+    texts = ["".join(np.random.default_rng(0).choice(list("ACDEFGHIK"), n)) for n in (700, 450, 99)]
+    tokens, backbone = tokens_of("protbert", texts), network.body.backbone
+    pieces = network.vocabulary(tokens)
+    vectors = backbone.table.weight[pieces.ids].flip(-1)
+    found = backbone(pieces, vectors)
+    for tile, kept in ((slice(0, 512), slice(0, 384)), (slice(256, 702), slice(384, 702))):
+        alone = backbone.encode(pieces.ids[:, tile], pieces.mask[:, tile], vectors[:, tile])
+        own = pieces.mask[:, kept]
+        at = slice(kept.start - tile.start, kept.stop - tile.start)
+        assert torch.allclose(found[:, kept][own], alone[:, at][own])
+    # a record that ends before the last tile has the outputs that it has alone
+    assert torch.allclose(network(tokens)[2], network(tokens[2:, :99])[0])
+
+
+def test_a_letter_has_the_vector_of_the_token_around_it():
+    names = FIRST + 4
+    overlapping = KmerVocabulary(3, 1, torch.arange(64), torch.arange(names), [70], [71], 72)
+    side_by_side = KmerVocabulary(3, 3, torch.arange(64), torch.arange(names), [70], [], 72)
+    tokens = torch.tensor([[4, 5, 6, 7, 4, 5, 6], [4, 5, 6, 7, 4, 0, 0]])
+    for vocabulary, expected in (
+        (overlapping, [[1, 1, 2, 3, 4, 5, 5], [1, 1, 2, 3, 3]]),
+        (side_by_side, [[1, 1, 1, 2, 2, 2, 3], [1, 1, 1, 2, 3]]),
+    ):
+        pieces = vocabulary(tokens)
+        numbers = torch.arange(pieces.ids.shape[1]).expand(2, -1)[..., None]
+        for row, own in zip(pieces.of_letters(numbers, 7)[..., 0], expected, strict=True):
+            assert row[: len(own)].tolist() == own
 
 
 def damage(folder, name):

@@ -12,9 +12,10 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evaluation.leakage import Part, find_leaks
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import Backgrounds, pair_curves, position_curves
+from selfattn_bio.evidence.stability import motif_stability
 from selfattn_bio.motifs import alphabet_of, database_of, meme_text, of_consensus, read_meme
 from selfattn_bio.motifs.matching import find_hits, match_motifs, one_hot
-from selfattn_bio.motifs.motif_set import Motif
+from selfattn_bio.motifs.motif_set import Motif, MotifSet
 from selfattn_bio.motifs.scores import ScoreMatrices
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, SSDNA
 from selfattn_bio.sequence.genome import Genome
@@ -106,6 +107,16 @@ def test_other_strand_of_rna_is_another_sequence():
         pair = [Part("x", table, [each]) for each in (record, alphabet.reverse_complement(record))]
         leaks = find_leaks(pair[0], pair[1:], {}, alphabet)
         assert leaks["similarity"].item() == pytest.approx(similarity, abs=0.1)
+
+
+def test_reverse_complement_is_another_motif_of_rna():
+    for alphabet, kinds in ((RNA, 2), (SSDNA, 2), (DNA, 1)):
+        runs = []
+        for ppm in (PPM, PPM[::-1, ::-1]):
+            motif = Motif((20 * ppm).astype(int), pd.DataFrame(), "m", alphabet=alphabet)
+            table = pd.DataFrame({"name": ["m"], "match_q": 1.0})
+            runs.append(MotifSet((motif,), table, pd.DataFrame()))
+        assert len(motif_stability(runs)) == kinds
 
 
 def test_rna_is_shown_with_u(tmp_path):

@@ -124,3 +124,11 @@ def test_a_head_of_the_next_sentence_is_not_used(tmp_path):
     weights["cls.seq_relationship.bias"] = torch.zeros(2)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     assert selfattn_bio.load_pretrained(folder).log_probabilities("MKT").shape == (3, 20)
+
+
+def test_longer_sequences_than_the_model_reads_are_refused(tmp_path):
+    model = selfattn_bio.load_pretrained(make_folder(tmp_path / "bert", "protbert"))
+    for score in (model.score_substitutions, lambda text: model.perplexity([text])):
+        with pytest.raises(ArgumentError, match="602 tokens, but the model reads at most 512"):
+            score("ACDEFGHIKL" * 60)
+    assert model.embed(["ACDEFGHIKL" * 60]).vectors.shape == (1, 32)

@@ -18,6 +18,7 @@ from selfattn_bio.training.optimizer import (
 )
 from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import (
+    adapt,
     freeze_batchnorm,
     layer_of,
     merge_lora,
@@ -53,7 +54,9 @@ def started(parent, run=None, **transfer):
     run = run or binary()
     torch.manual_seed(2)
     network = build_network(run)
-    start_from(network, run, config.Transfer(parent=f"{parent[0]}/", **transfer), "model")
+    section = config.Transfer(parent=f"{parent[0]}/", **transfer)
+    start_from(network, run, section, "model")
+    adapt(network, section)
     return network
 
 
@@ -116,11 +119,11 @@ def test_unsuitable_parent_is_refused(parent):
 
 
 @pytest.mark.parametrize(
-    ("adapt", "moving"),
+    ("kind", "moving"),
     [("all", None), ("frozen", {".head."}), ("lora", {".head.", ".down", ".up"})],
 )
-def test_frozen_weights_do_not_move(parent, adapt, moving):
-    network = started(parent, adapt=adapt, lora_rank=2)
+def test_frozen_weights_do_not_move(parent, kind, moving):
+    network = started(parent, adapt=kind, lora_rank=2)
     names = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     all_names = {name for name, _ in network.named_parameters()}
     assert names == {n for n in all_names if moving is None or any(part in n for part in moving)}
@@ -146,6 +149,11 @@ def test_lora_starts_as_parent_and_merges(parent):
     torch.testing.assert_close(again(tokens), moved)
     # the network is unchanged, because several evaluations are merged one by one
     torch.testing.assert_close(adapted(tokens), moved)
+    out, name = adapted.members[0].encoder.blocks[0].attention.out, "encoder.blocks.0.attention.out"
+    (lora,) = out.parametrizations["weight"]
+    before = parent[1][f"members.0.{name}.weight"]
+    torch.testing.assert_close(out.weight, before + lora.up @ lora.down)
+    assert not any(".head." in name and ".down" in name for name in adapted.state_dict())
     assert merge_lora(adapted).keys() == again.state_dict().keys()
 
 
