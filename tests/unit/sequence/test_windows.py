@@ -120,6 +120,8 @@ def test_windows_off_the_ends(genome):
     last = DNA.reverse_complement(LETTERS["chr2"][-1:]).tobytes()
     assert letters[:2] == [b"NNN" + LETTERS["chr2"][:1].tobytes(), b"NNN" + last]
     assert spans(padded)[:2] == [(-3, 1), (99, 103)]
+    at_ends = table(*(("chr2", *span, "+") for span in ((0, 4), (96, 100), (-1, 3), (97, 101))))
+    assert spans(within(at_ends, genome, "drop", counts)) == [(0, 4), (96, 100)]
 
 
 def test_windows_at_a_missing_summit():
