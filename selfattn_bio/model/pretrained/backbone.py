@@ -72,7 +72,7 @@ class Backbone(nn.Module, ABC):
         Raises
         ------
         ArgumentError
-            If the model predicts no masked tokens, or reads fewer than M.
+            If the model predicts no masked tokens.
         """
 
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
@@ -167,9 +167,6 @@ class LibraryBackbone(Backbone):
             raise ArgumentError(
                 f"a model of type {self.model.config.model_type!r} does not predict masked letters"
             )
-        if self.longest is not None and ids.shape[1] > self.longest:
-            message = f"the sequence has {ids.shape[1]} tokens, but the model reads at most "
-            raise ArgumentError(message + str(self.longest), hint="Pass a part of the sequence")
         outputs = self.whole(input_ids=ids, attention_mask=mask.long())
         return outputs.logits.log_softmax(-1)
 
