@@ -16,6 +16,7 @@ from pydantic import Field
 from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE, AnyObjective, BinaryObjective
+from selfattn_bio.config.section import AlphabetName
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
