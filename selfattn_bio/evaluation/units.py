@@ -54,7 +54,8 @@ class Units:
     def entry(self) -> dict[str, Any]:
         """Return what the units are, with a note if they are few, and their number."""
         number, few = int(self.numbers.max()) + 1, f" (fewer than {FEW_UNITS}{TOO_NARROW}"
-        return {"unit": f"{self.name}{few * (number < FEW_UNITS)}", "units": number}
+        is_named = number >= FEW_UNITS or TOO_NARROW in self.name
+        return {"unit": self.name if is_named else self.name + few, "units": number}
 
     def design_effect(self, first: NDArray[Any], second: NDArray[Any]) -> float:
         """Return how much larger the variance of sum(first * second) is than of single records.

@@ -344,6 +344,8 @@ class Objective(ABC, Generic[SectionT]):
 
         A subclass defines this method or `measurer`.
         """
+        if type(self).measurer is Objective.measurer:
+            raise NotImplementedError(f"objective {self.kind!r} defines no metrics")
         return self.measurer(predictions, targets)(np.arange(len(targets)))
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:

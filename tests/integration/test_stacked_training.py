@@ -162,7 +162,9 @@ def test_variants_get_the_parts_of_the_model():
     for name, logits, of in (("model", own, stack), ("other", -own, None)):
         scorer = SCORER(run, Calibration(), of, lambda inputs, logits=logits: logits[:, None])
         candidate = SimpleNamespace(members=lambda scorer=scorer: [scorer])
-        found |= predict_networks(binary, name, candidate, records, examples, [baseline])
+        found |= predict_networks(
+            binary, name, candidate, records, examples, records.letters, [baseline]
+        )
     assert list(found) == ["model", "network", "other", "other+stack"]
     logits = {name: of.logits["test"] for name, of in found.items()}
     np.testing.assert_allclose(logits["model"], 2 * own + part + 0.5)
@@ -187,7 +189,9 @@ def test_part_with_other_settings_is_fitted_again(task):
     given, both = (BASELINES["kmer6_logistic"](setup).fit(*fit_to) for setup in setups)
     for part in (given, both):
         objective = objective_of(run.objective)
-        fitted = fit_suitable(objective, DNA, letters, labels, run, {"kmer6_logistic": part})
+        examples = {split: Examples(None, labels[split]) for split in ("valid", "test")}
+        parts = {"kmer6_logistic": part}
+        fitted = fit_suitable(objective, DNA, letters, labels, run, parts, examples)
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         again, first = (each.logits(letters["test"]) for each in (found, given))

@@ -72,7 +72,7 @@ class Backbone(nn.Module, ABC):
         Raises
         ------
         ArgumentError
-            If the model predicts no masked tokens, or reads fewer than M.
+            If the model predicts no masked tokens.
         """
 
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
@@ -167,12 +167,6 @@ class LibraryBackbone(Backbone):
             raise ArgumentError(
                 f"a model of type {self.model.config.model_type!r} does not predict masked letters"
             )
-        if self.longest is not None and ids.shape[1] > self.longest:
-            raise ArgumentError(
-                f"the sequence has {ids.shape[1]} tokens, but the model reads at most "
-                f"{self.longest}",
-                hint="Pass a part of the sequence",
-            )
         outputs = self.whole(input_ids=ids, attention_mask=mask.long())
         return outputs.logits.log_softmax(-1)
 
@@ -199,11 +193,9 @@ def check_weights(
         If a weight of the encoder, or of the head of a language model, does not fit.
     """
     unused = UNUSED - {"lm_head", "cls", "predictions"} if language_model else UNUSED
-    for message, names, ignored in (
-        ("lack", lacking, OPTIONAL),
-        ("have another shape for", misshaped, OPTIONAL),
-        ("have the unknown", unknown, unused),
-    ):
+    wrong = {"lack": lacking, "have another shape for": misshaped, "have the unknown": unknown}
+    for message, names in wrong.items():
+        ignored = unused if names is unknown else OPTIONAL
         for name in sorted(names):
             if not ignored & set(name.split(".")) and not name.endswith("position_ids"):
                 raise ModelFolderError(
@@ -225,11 +217,5 @@ def _longest(settings: Any) -> int | None:
     if number is None or getattr(settings, "position_embedding_type", None) == "rotary":
         return None
     # RoBERTa and ESM number positions from behind the one of padding
-    from_padding = settings.model_type in (
-        "roberta",
-        "xlm-roberta",
-        "camembert",
-        "esm",
-        "longformer",
-    )
-    return number - (settings.pad_token_id + 1 if from_padding else 0)
+    from_padding = ("roberta", "xlm-roberta", "camembert", "esm", "longformer")
+    return number - (settings.pad_token_id + 1 if settings.model_type in from_padding else 0)

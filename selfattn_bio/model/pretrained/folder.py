@@ -91,12 +91,11 @@ def read_config(folder: Path) -> Any:
     of_own = next((kind for key, kind in OWN.items() if key in values), None)
     kind = values.get("model_type", of_own)
     if kind not in library.CONFIG_MAPPING:
-        reason = "needs code of its folder, which is not run" if "auto_map" in values else "unknown"
-        raise ModelFolderError(
-            f"model_type {kind!r} is {reason}" if reason == "unknown" else f"the model {reason}",
-            place=str(folder / CONFIG),
-            hint="docs/pretrained.md lists the models that work",
-        )
+        message = f"model_type {kind!r} is unknown"
+        if "auto_map" in values:
+            message = "the model needs code of its folder, which is not run"
+        hint = "docs/pretrained.md lists the models that work"
+        raise ModelFolderError(message, place=str(folder / CONFIG), hint=hint)
     with one_line(folder / CONFIG, "the configuration cannot be used"):
         return library.CONFIG_MAPPING[kind].from_dict(
             {key: value for key, value in values.items() if key != "auto_map"}
@@ -147,11 +146,8 @@ def weight_files(folder: Path) -> list[Path]:
         named = sorted(set(_json_of(index).get("weight_map", {}).values()))
         files = [folder / Path(str(name)).name for name in named]
         if missing := [path.name for path in files if not path.is_file()]:
-            raise ModelFolderError(
-                f"{missing[0]} is missing, which {index.name} names",
-                place=str(folder),
-                hint=DOWNLOAD,
-            )
+            message = f"{missing[0]} is missing, which {index.name} names"
+            raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
     if not files:
         pickles = [path.name for path in sorted(folder.glob("*.bin"))]
         raise ModelFolderError(
