@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save
 
-<<<<<<< HEAD
 from selfattn_bio.config import NO_DATABASE, AlphabetName, AnyObjective, BinaryObjective
-=======
-from selfattn_bio.config import NO_DATABASE, AnyObjective, BinaryObjective
-from selfattn_bio.config.section import AlphabetName
->>>>>>> 659e57b72cb3a797fba555f19a9923a8aea02a44
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
