@@ -55,7 +55,6 @@ def tracks(tmp_path_factory):
     write_track(root / "part.bw", SIGNAL["a"], chroms=("chr1",))
     write_track(root / "gaps.bw", np.where(np.arange(SIZE) < 2_000, np.nan, SIGNAL["a"]))
     write_track(root / "minus.bw", -SIGNAL["a"])
-    write_track(root / "flat.bw", np.full((2, SIZE), 2.0))
     write_track(root / "zero.bw", np.zeros((2, SIZE)))
     return root
 
@@ -166,8 +165,7 @@ path = ['atac/a.bw', 'zero.bw'], gini_std = 0 => track 'zero' has no signal in t
 path = 'atac/*.bw', gini_std = 9 => no window differs so much between tracks. Lower gini_std
 path = 'atac/a.bw', gini_std = 0 => gini_std compares the files of a track; give two or more
 path = 'minus.bw', summary = 'log_sum' => minus.bw: the sum of a window is negative
-path = 'minus.bw' / loss = 'poisson' => in column 'atac'; use a count of 0 or more or leave it empty
-path = 'flat.bw' => column 'atac' is 2 in all records of the training split
+path = 'minus.bw' / loss = 'poisson' => (+)'; use a count of 0 or more or leave it empty
 path = ['atac/a.bw', 'minus.bw'] / normalisation = 'size_factor' => no training record has a number
     above 0 in all columns
 path = 'atac/*.bw', summary = 'log_sum' / normalisation = 'size_factor' => cannot divide logarithms

@@ -17,7 +17,7 @@ from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, Ou
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import baselines as fitting
-from selfattn_bio.study.evaluated import EvaluationRecords, _units
+from selfattn_bio.study.evaluated import EvaluationRecords, record_units
 from selfattn_bio.study.evaluation import check_evaluation_output
 
 COMMON = """
@@ -201,7 +201,8 @@ def test_units_follow_the_split(tmp_path: Path) -> None:
         task = SimpleNamespace(split=SimpleNamespace(kind=kind))
         task.evaluation = config.EvaluationSection(**{"block": block} if block else {})
         corpus = SimpleNamespace(records=table)
-        keys, name = _units(task, corpus, path, task.evaluation.block or Binary.block)
+        task.objective = config.BinaryObjective()
+        keys, name = record_units(task, corpus, path)
         return np.unique(keys, return_inverse=True)[1].tolist(), name
 
     assert units("cluster") == ([0, 0, 0, 1, 1, 1], "clusters")
