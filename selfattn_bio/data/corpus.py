@@ -175,6 +175,11 @@ class Corpus:
             masked[run_start:run_end] = True
         return masked
 
+    @property
+    def targets_place(self) -> str:
+        """Return the file of the targets for messages; the corpus if its summary names none."""
+        return str((self.summary.get("targets") or {}).get("path", self.path))
+
     def targets(self, columns: Sequence[str], place: str = "") -> pd.DataFrame:
         """Return columns of the targets, one row per record in order.
 

@@ -277,7 +277,7 @@ class EvaluationRecords:
         objective, columns = objective_of(task.objective), task.objective.target_columns
         corpus = self.corpus
         table = corpus.targets(columns) if columns else corpus.records[[]]
-        place = str(corpus.summary["targets"]["path"] if columns else corpus.path)
+        place = corpus.targets_place if columns else str(corpus.path)
         found = {
             split: objective.targets(table.iloc[rows], self.table(split), place)
             for split, rows in self.rows.items()

@@ -58,7 +58,7 @@ def complete_targets(
         _check_lengths(run, corpus, of_split, name, split_path)
     objective, columns = objective_of(run.objective), run.objective.target_columns
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
-    place = str(corpus.summary["targets"]["path"] if columns else corpus.path)
+    place = corpus.targets_place if columns else str(corpus.path)
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
     objective = objective_of(objective.complete(*of_train, place))
     _check_explained(run, objective)
