@@ -332,7 +332,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 if (found := digest.hexdigest()) != expected:
                     _fail(
                         f"the sequence of record {name!r} was altered: its SHA-256 is "
-                        f"{found[:12]}, but {expected[:12]} in {RECORDS}",
+                        f"{found[:12]}, but {str(expected)[:12]} in {RECORDS}",
                         path,
                     )
 
