@@ -94,9 +94,7 @@ class PretrainedNetwork(Network):
         """Map tokens (B, N) int to one-hot letters (B, N, V)."""
         return one_hot(tokens.long(), self.size).to(self.body.head_norm.weight.dtype)
 
-    def inputs(self, tokens: Tensor) -> Tensor:
-        """Return the one-hot letters (B, N, V)."""
-        return self.embed(tokens)
+    inputs = embed  # the members get the one-hot letters
 
     def classify(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         """Map weights of letters (B, N, V) and mask (B, N) bool to outputs (B, C) or (B, N, C)."""

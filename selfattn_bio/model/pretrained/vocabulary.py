@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL
 
@@ -53,7 +54,7 @@ class Pieces:
     def of_letters(self, vectors: Tensor, num_letters: int) -> Tensor:
         """Return the vector of the token that covers each letter, (B, N, D), from (B, M, D).
 
-        Of tokens that overlap, it is the one in whose middle the letter is.
+        If tokens overlap, it is the token centred on the letter.
         """
         pairs = self.inside[:, 1:] & self.inside[:, :-1]
         overlaps = bool((pairs & (self.start.diff() < self.width[:, :-1])).any())
@@ -103,6 +104,9 @@ class Vocabulary(ABC):
         joined[:, inside] = torch.where(width > 0, ids, self.pad)
         starts[:, inside], widths[:, inside] = start, width
         number = (width > 0).sum(1)  # tokens of each row
+        if not bool(number.all()):
+            message = f"a sequence is shorter than a token of the model, {self.shortest} letters"
+            raise ArgumentError(message, hint="Set min_length in [data]")
         if front:
             joined[:, :front] = torch.tensor(self.prefix, device=ids.device)
         for i, special in enumerate(self.suffix):

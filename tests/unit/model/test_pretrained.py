@@ -11,7 +11,7 @@ from transformers.models.esm import modeling_esm
 
 from selfattn_bio import config
 from selfattn_bio.attention.positions import Rotary
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.pretrained.folder import read_vocabulary, transformers
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.model.pretrained.vocabulary import FIRST, KmerVocabulary
@@ -256,6 +256,12 @@ def test_rna_is_read_as_dna_of_a_model_of_dna(name, folders):
     dna = read_vocabulary(folders[name], get_alphabet("dna"))(tokens_of(name, ["ACGTACGTT"]))
     rna = read_vocabulary(folders[name], get_alphabet("rna"))(tokens_of(name, ["ACGTACGTT"]))
     assert torch.equal(dna.ids, rna.ids)
+
+
+def test_a_sequence_without_a_token_is_refused(folders):
+    network = network_of(folders["dnabert"], "dnabert")
+    with pytest.raises(ArgumentError, match="shorter than a token of the model, 3 letters"):
+        network(tokens_of("dnabert", ["ACGT", "AC"]))
 
 
 def test_a_model_of_proteins_refuses_dna(folders):
