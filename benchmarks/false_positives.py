@@ -8,9 +8,9 @@ motifs of a trial share its records, so the printed intervals are too narrow for
 labels         random motifs are scanned for in random records; one in ten random labels is
                positive
 gc             the same, but positives have higher GC; only `matched` has to be robust against this
-model          a score, of a label or a number, that is a sum over words; motifs are decoys (other
-               words, enriched in positives), words of the score with shuffled truth, or GC-rich
-               words in records whose GC content rises with the truth
+model          a score, of an output of each objective, that is a sum over words; motifs are decoys
+               (other words, enriched in positives), words of the score with shuffled truth, or
+               GC-rich words in records whose GC content rises with the truth
 units          hits, labels and numbers that are similar within loci but independent of each other
 places         hits of a motif with several sites per record, at random positions on either strand
 distances      sites of two motifs at random positions without overlap, in records of one length and
@@ -27,15 +27,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from selfattn_bio.config import EvaluationSection
+from selfattn_bio.arrays import object_array
+from selfattn_bio.config import AnyObjective, EvaluationSection
 from selfattn_bio.evaluation.groups import group_gaps
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.associations import (
@@ -48,10 +51,13 @@ from selfattn_bio.evidence.associations import (
 )
 from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.interactions import evaluate_interactions
-from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, mean_effect
+from selfattn_bio.evidence.records import LabelledRecords, Scored, held_out_records, mean_effect
 from selfattn_bio.evidence.verdicts import null_hits, weigh_evidence
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.matching import NUM_SITES, find_hits, match_motifs
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.outputs import Output
+from selfattn_bio.objectives.points import Points
 from selfattn_bio.sequence.alphabet import DNA
 
 HIT_P = 2.5e-4
@@ -148,40 +154,124 @@ def associations(
         yield f"{name}: matched", found["matched_p"]
 
 
+class Question(NamedTuple):
+    """An objective, targets that follow a label 0 or 1, and outputs that follow a score.
+
+    Attributes
+    ----------
+    section
+        Section [objective].
+    targets
+        Function from a generator and labels (n,) to targets as from `Objective.targets`.
+    outputs
+        Function from scores (n,) to the outputs of the network for a record, (n, C).
+    """
+
+    section: dict[str, Any]
+    targets: Callable[[np.random.Generator, NDArray[np.int64]], NDArray[Any]]
+    outputs: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def beside(*others: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a function that puts constant outputs beside a score."""
+    return lambda score: np.column_stack([score, *(np.full(len(score), of) for of in others)])
+
+
+def points(rng: np.random.Generator, label: NDArray[np.int64]) -> NDArray[Any]:
+    """Sample points on the forward strand: 5 per record, twice as many for label 1."""
+    sampled = [rng.integers(0, 200, rng.poisson(5 + 5 * of)) for of in label]
+    return object_array([Points("c", 0, 200, at, np.zeros_like(at)) for at in sampled])
+
+
+TWO_LABELS = {"kind": "multilabel", "columns": ["a", "b"]}
+NUMBER = {"kind": "regression", "columns": ["y"], "center": [0.5], "scale": [1.1]}
+QUESTIONS = {
+    "binary": Question({"kind": "binary"}, lambda rng, label: label, beside()),
+    "multiclass": Question(
+        {"kind": "multiclass", "column": "y", "classes": ["a", "b", "c"]},
+        lambda rng, label: np.where(label, 0, rng.integers(1, 3, len(label))),
+        beside(0, 0),
+    ),
+    "multilabel": Question(
+        TWO_LABELS,
+        lambda rng, label: np.column_stack([label, rng.integers(0, 2, len(label))]) * 1.0,
+        beside(0),
+    ),
+    "regression": Question(NUMBER, lambda rng, label: rng.normal(label, 1)[:, None], beside()),
+    "several": Question(
+        {"kind": "several", "parts": {"number": NUMBER, "labels": TWO_LABELS}},
+        lambda rng, label: np.array(
+            [((of,), (1, 0)) for of in rng.normal(label, 1)],
+            dtype=[("number", float, (1,)), ("labels", float, (2,))],
+        ),
+        beside(0, 0),
+    ),
+    "labels": Question(
+        {"kind": "labels", "column": "y", "classes": "AB"},
+        lambda rng, label: object_array([rng.binomial(1, 0.6 - 0.2 * of, 200) for of in label]),
+        lambda score: beside(0, 50)(score)[:, [1, 1, 0, 2]] * [1, 1, 10, 1],
+    ),
+    "bins": Question({"kind": "bins", "points": "points.bed", "bin": 5}, points, beside(0)),
+    "profile": Question(
+        {"kind": "profile", "tracks": {"a": ["a.bw"]}, "width": 200},
+        lambda rng, label: object_array(
+            [rng.poisson(0.2 + 0.2 * of, (1, 1, 1, 200)).astype(np.float32) for of in label]
+        ),
+        beside(0),
+    ),
+}
+
+
 def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    """Test a model that uses three of six words, for or against the positive class."""
-    for objective, null in product(("label", "number"), ("decoys", "shuffled", "composition")):
+    """Test a model that uses three of six words, for or against the positive class.
+
+    In "planted" the words that it uses are those of the positives, so they should be supported.
+    """
+    for (name, question), null in product(
+        QUESTIONS.items(), ("decoys", "shuffled", "composition", "planted")
+    ):
+        section = TypeAdapter(AnyObjective).validate_python(question.section)
+        output = objective_of(section).outputs[0]
         label = np.arange(240) % 2
         gc = 0.45 + (0.1 * label if null == "composition" else 0)
         sequences, some = records(rng, 240, gc=gc), words(rng, 6)
         if null == "composition":
             some[3:] = records(rng, 3, 8, 0.9)
         enriched = np.where(label, 0.8, 0.3) * (null != "composition")
-        planted(rng, sequences, some, np.where(np.arange(6) < 3, 0.7, enriched[:, None]))
-        used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
+        is_used = np.arange(6) < (0 if null == "planted" else 3)
+        planted(rng, sequences, some, np.where(is_used, 0.7, enriched[:, None]))
+        used = [bytes(word) for word in some[:3]]
+        weight = 2.0 if null == "planted" else rng.choice([-2.0, 2.0])
 
         def score(
-            rows: Sequence[Letters], used: list[bytes] = used, weight: float = weight
+            rows: Sequence[Letters],
+            used: list[bytes] = used,
+            weight: float = weight,
+            question: Question = question,
+            output: Output = output,
         ) -> NDArray[np.float64]:
-            return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
+            sums = np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
+            return output.value(question.outputs(sums))
 
-        truth = label if objective == "label" else label + rng.normal(0, 1, 240)
-        tested = some[3:]
+        targets, tested = question.targets(rng, label), some[3:]
+        if null in ("shuffled", "planted"):
+            tested = some[:3]
         if null == "shuffled":
-            truth, tested = rng.permutation(truth), some[:3]
+            targets = rng.permutation(targets)
         ppms = {f"m{number}": ppm(word) for number, word in enumerate(tested)}
         sites = dict.fromkeys(ppms, NUM_SITES)
         hit_p = 1e-3 if null == "composition" else 5e-5
         hits = find_hits(ppms, sites, sequences, hit_p)
-        kind = LabelledRecords if objective == "label" else MeasuredRecords
-        table = weigh_evidence(
-            ppms, sites, hits, Scored(kind(sequences, truth), score), hit_p=hit_p
-        )
+        held_out = held_out_records(output, sequences, output.truth(targets), DNA)
+        table = weigh_evidence(ppms, sites, hits, Scored(held_out, score), hit_p=hit_p)
         for row in table.to_dict("records"):
             if null == "decoys":
-                yield f"{objective}, {null}: sufficiency", row["sufficiency_p"]
+                yield f"{name}, {null}: sufficiency", row["sufficiency_p"]
+            if null == "planted":
+                yield f"planted words, {name}: supported", float(row["verdict"] != "supported")
+                continue
             for verdict in ("supported", "contradicted"):
-                yield f"{objective}, {null}: {verdict}", float(row["verdict"] != verdict)
+                yield f"{name}, {null}: {verdict}", float(row["verdict"] != verdict)
 
 
 def units(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -208,13 +298,37 @@ def locus_tests(
         return np.where(rng.random(len(loci)) < same, of_locus, rng.random(len(loci)))
 
     has, label, value, gc = sampled() < 0.15, (sampled() < 0.5).astype(int), sampled(), sampled()
-    hits = pd.DataFrame({"record": np.flatnonzero(has)})
+    hits, other = (
+        pd.DataFrame(
+            {
+                "record": np.flatnonzero(has),
+                "start": start[has],
+                "end": start[has] + 8,
+                "strand": np.where(sampled() < 0.5, "+", "-")[has],
+                "p_value": 1e-6,
+            }
+        )
+        for start in ((sampled() * 193).astype(int) for _ in "ab")
+    )
     strata = (gc * max(2, len(loci) // 40)).astype(int)
     yield f"{name}Fisher", enrichment(hits, label, units)["enrichment_p"]
     yield f"{name}matched labels", matched_enrichment(hits, label, strata, units)["matched_p"]
     yield f"{name}Mann-Whitney", rank_shift(hits, value, units)["enrichment_p"]
     yield f"{name}van Elteren", matched_rank_shift(hits, value, strata, units)["matched_p"]
     yield f"{name}sign flip", mean_effect(value[has] - 0.5, rng, "", units.numbers[has])["_p"]
+    lengths, nulls = np.full(len(loci), 200), [_anywhere(rng, np.full(len(loci), 200))]
+    for given in (None, (50, 90)):
+        places = position_profile(hits, nulls, lengths, given, rng, units)
+        if given is None:
+            yield f"{name}position", places.get("position_p")
+        yield f"{name}{'given' if given else 'fullest'} window", places.get("window_p")
+    yield (
+        f"{name}strand",
+        strand_bias(hits, ppm(words(rng, 1)[0]), rng, units=units).get("strand_p"),
+    )
+    apart = spacing(hits, other, lengths, rng, units)
+    yield f"{name}spacing", apart["spacing_p"]
+    yield f"{name}orientation", apart["orientation_p"]
     groups = np.array(["a", "b", "c"], dtype=object)[(sampled() * 3).astype(int)]
     p = expit(2 * label - 1 + 3 * (value - 0.5))
     gaps = group_gaps(groups, label, p, 0.5, units, EvaluationSection(bootstraps=200))

@@ -57,21 +57,27 @@ class Units:
         is_named = number >= FEW_UNITS or TOO_NARROW in self.name
         return {"unit": self.name if is_named else self.name + few, "units": number}
 
-    def design_effect(self, first: NDArray[Any], second: NDArray[Any]) -> float:
+    def design_effect(self, first: NDArray[Any], second: NDArray[Any] | None = None) -> float:
         """Return how much larger the variance of sum(first * second) is than of single records.
 
         It is at least 1, and exactly 1 for single records. Four records per unit with equal values
         of both have 4. The covariances within units of both factors, (n,) or (n, k), are estimated
-        separately, because they are independent if the null hypothesis holds.
+        separately, because they are independent if the null hypothesis holds. Without a second
+        factor it is that of sum(first).
 
         References
         ----------
         Scott and Holt 1982, The effect of two-stage sampling on ordinary least squares methods.
         """
         sizes = np.bincount(self.numbers)
-        pairs, shared = int(sizes @ (sizes - 1)), 1.0
-        for values in (first, second) if pairs else ():
-            x = (values - values.mean(axis=0)).reshape(len(self.numbers), -1)
+        pairs, number, shared = int(sizes @ (sizes - 1)), len(self.numbers), 1.0
+        if not pairs:
+            return 1.0
+        for values in (first, second):
+            if values is None:
+                shared *= pairs / number  # of a factor of 1
+                continue
+            x = (values - values.mean(axis=0)).reshape(number, -1)
             sums = np.stack([np.bincount(self.numbers, column) for column in x.T])
             shared *= (sums**2).sum() / ((x**2).sum() or 1.0) - 1
-        return max(1.0, 1 + shared * len(self.numbers) / pairs) if pairs else 1.0
+        return max(1.0, 1 + shared * number / pairs)

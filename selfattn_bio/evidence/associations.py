@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import gammaln
-from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, pearson3, rankdata
+from scipy.stats import (
+    binomtest,
+    fisher_exact,
+    ks_2samp,
+    kstwo,
+    mannwhitneyu,
+    norm,
+    pearson3,
+    rankdata,
+)
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evaluation.units import Units
@@ -239,16 +248,22 @@ def quantile_groups(values: Floats, number: int) -> Integers:
 
 
 def strand_bias(
-    hits: pd.DataFrame, ppm: Floats, rng: np.random.Generator, alphabet: Alphabet = DNA
+    hits: pd.DataFrame,
+    ppm: Floats,
+    rng: np.random.Generator,
+    alphabet: Alphabet = DNA,
+    units: Units | None = None,
 ) -> dict[str, float]:
     """Test whether the best hits prefer one strand.
+
+    `units` are those of all records.
 
     Returns
     -------
     strand_plus: the fraction of records whose best hit is on +. strand_low, strand_high: its
-    Clopper-Pearson interval. strand_p: the two-sided binomial p-value against one half. Empty if
-    there is one strand, for palindromic motifs (the strand of their hits is arbitrary) and with
-    fewer than `MIN_SITES` records.
+    Clopper-Pearson interval. strand_p: the two-sided binomial p-value against one half. Numbers of
+    records are divided by the design effect. Empty if there is one strand, for palindromic motifs
+    (the strand of their hits is arbitrary) and with fewer than `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
     if (
@@ -257,10 +272,12 @@ def strand_bias(
         or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME
     ):
         return {}
-    test = binomtest(int((best["strand"] == "+").sum()), len(best))
+    is_plus = (best["strand"] == "+").to_numpy()
+    effect = _effect(units, best, is_plus)
+    test = binomtest(round(is_plus.sum() / effect), round(len(best) / effect))
     interval = test.proportion_ci(CONFIDENCE)
     return {
-        "strand_plus": test.statistic,
+        "strand_plus": is_plus.mean(),
         "strand_low": interval.low,
         "strand_high": interval.high,
         "strand_p": test.pvalue,
@@ -273,6 +290,7 @@ def position_profile(
     lengths: Integers,
     window: tuple[int, int] | None,
     rng: np.random.Generator,
+    units: Units | None = None,
 ) -> dict[str, float]:
     """Test whether hits prefer other positions in the record than hits of permuted motifs.
 
@@ -281,7 +299,8 @@ def position_profile(
     composition along the records. position_p is the two-sample Kolmogorov-Smirnov p-value. window_p
     tests for an excess of hits in one window. If `window` is given, this is Fisher's exact test.
     Otherwise the window of `PEAK` positions with most hits is compared with the fullest window of
-    as many hits, drawn from those of the permuted motifs.
+    as many hits, drawn from those of the permuted motifs. Numbers of hits are divided by the design
+    effect.
 
     Parameters
     ----------
@@ -294,6 +313,8 @@ def position_profile(
     window
         [start, end) for the middle of a hit, in positions of the record. Negative numbers count
         from the end of the record (-31, -25); an end of 0 then means the end of the record.
+    units
+        Units of all records; single records by default.
 
     Returns
     -------
@@ -315,26 +336,43 @@ def position_profile(
         (starts + rng.random(len(starts))) / (total - width + 1)
         for starts, total in ((start, length), (null_start, null_length))
     )
-    found = {"position_p": float(ks_2samp(places, null_places, method="asymp").pvalue)}
+    effects = _effect(units, best, places), _effect(units, nulls, null_places)
+    found = {"position_p": _smirnov(places, null_places, *effects)}
     if window is not None:
-        inside, null_inside = (
-            int(_in_window(starts + width // 2, total, window).sum())
+        is_inside, null_inside = (
+            _in_window(starts + width // 2, total, window)
             for starts, total in ((start, length), (null_start, null_length))
         )
-        table = [[inside, len(best) - inside], [null_inside, len(nulls) - null_inside]]
-        expected = len(best) * null_inside / len(nulls)
+        table = [
+            np.round(np.bincount(~inside, minlength=2) / _effect(units, rows, inside)).astype(int)
+            for rows, inside in ((best, is_inside), (nulls, null_inside))
+        ]
+        expected = len(best) * float(null_inside.mean())
         p = float(fisher_exact(table, alternative="greater").pvalue)
-        return found | dict(zip(WINDOW, (*window, inside, expected, p), strict=True))
+        return found | dict(zip(WINDOW, (*window, int(is_inside.sum()), expected, p), strict=True))
     num_starts = int(lengths[0]) - width + 1
     if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
         return found
     counts = _in_windows(start[None], num_starts)[0]
-    random = _in_windows(rng.choice(null_start, (DRAWS, len(start))), num_starts).max(axis=1)
+    drawn = rng.choice(null_start, (DRAWS, round(len(start) / effects[0])))
+    random = _in_windows(drawn, num_starts).max(axis=1) * effects[0]
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
     at_nulls = np.mean((null_start >= first) & (null_start < first + PEAK))
     middle, expected = first + width // 2, len(start) * float(at_nulls)
     return found | dict(zip(WINDOW, (middle, middle + PEAK, most, expected, float(p)), strict=True))
+
+
+def _effect(units: Units | None, hits: pd.DataFrame, values: Floats | Bools) -> float:
+    """Return the design effect of values of hits in different records."""
+    return units.within(hits["record"].to_numpy(dtype=int)).design_effect(values) if units else 1.0
+
+
+def _smirnov(one: Floats, other: Floats, effect: float, other_effect: float) -> float:
+    """Return the two-sample Kolmogorov-Smirnov p-value, with numbers divided by design effects."""
+    distance = ks_2samp(one, other, method="asymp").statistic
+    sizes = len(one) / effect, len(other) / other_effect
+    return float(kstwo.sf(distance, max(1, round(sizes[0] * sizes[1] / sum(sizes)))))
 
 
 def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 
 from selfattn_bio.arrays import Bools, Floats, Integers
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.associations import quantile_groups
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
@@ -300,9 +301,16 @@ def orientations(first_is_a: Bools, minus_a: Bools, minus_b: Bools) -> Integers:
 
 
 def spacing(
-    a: pd.DataFrame, b: pd.DataFrame, lengths: Integers, rng: np.random.Generator
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    lengths: Integers,
+    rng: np.random.Generator,
+    units: Units | None = None,
 ) -> dict[Hashable, object]:
     """Test whether the closest sites of two motifs prefer a gap or an orientation.
+
+    Sites of b are compared with those of a in permuted records of similar length. The records of a
+    unit are permuted together.
 
     Parameters
     ----------
@@ -312,6 +320,8 @@ def spacing(
         (n,) length of every record.
     rng
         Generator for sampling records and for permutations.
+    units
+        Units of all records; single records by default.
 
     Returns
     -------
@@ -327,12 +337,8 @@ def spacing(
     own = np.diagonal(code)
     if not len(both) or (own == FAR).all():
         return {}
-    length_groups = quantile_groups(lengths[both], max(1, len(both) // GROUP_SIZE))
-    order = np.argsort(length_groups, kind="stable")
-    others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
-    for row in others:
-        # random order within each group
-        row[order] = np.lexsort((rng.random(len(both)), length_groups))
+    of_records = Units.single(len(both)) if units is None else units.within(both)
+    others = _permuted(of_records.numbers, lengths[both], rng)
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
@@ -349,6 +355,26 @@ def spacing(
         "orientation_fold": way_fold,
         "orientation_p": way_p,
     }
+
+
+def _permuted(unit: Integers, lengths: Integers, rng: np.random.Generator) -> Integers:
+    """Permute the units of R records among units of similar length; returns rows (P, R).
+
+    A larger unit gets the records of a smaller one repeatedly.
+    """
+    records, sizes = np.argsort(unit, kind="stable"), np.bincount(unit)
+    first = np.cumsum(sizes) - sizes
+    rank = np.empty_like(records)  # within the unit
+    rank[records] = np.arange(len(unit)) - np.repeat(first, sizes)
+    groups = quantile_groups(np.bincount(unit, lengths) / sizes, max(1, len(sizes) // GROUP_SIZE))
+    order = np.argsort(groups, kind="stable")
+    others = np.empty((PERMUTATIONS, len(unit)), dtype=np.int64)
+    for row in others:
+        permuted = np.empty_like(order)
+        permuted[order] = np.lexsort((rng.random(len(sizes)), groups))  # random within each group
+        other = permuted[unit]
+        row[:] = records[first[other] + rank % sizes[other]]
+    return others
 
 
 def _of_records(sites: pd.DataFrame, records: Integers) -> tuple[pd.DataFrame, Integers]:

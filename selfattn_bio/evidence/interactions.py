@@ -183,7 +183,8 @@ def evaluate_interactions(
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
         of_records = None if units is None else units.numbers[tested["record"]]
-        rows.append(row | epistasis_tests(tested, rng, of_records) | spacing(a, b, lengths, rng))
+        row |= epistasis_tests(tested, rng, of_records)
+        rows.append(row | spacing(a, b, lengths, rng, units))
     table = pd.DataFrame(rows, columns=[*COLUMNS, "specific_se"]).astype({"specific_se": float})
     table["pairs_p"] = specific_p(table["specific"], table["specific_se"])
     table["p"] = table[["sites_p", "pairs_p"]].max(axis=1, skipna=False)

@@ -157,8 +157,8 @@ def weigh_evidence(
             **held_out.associations(mine),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
-            **position_profile(described, nulls_described, lengths, window, rng),
-            **strand_bias(described, ppm, rng, held_out.alphabet),
+            **position_profile(described, nulls_described, lengths, window, rng, held_out.units),
+            **strand_bias(described, ppm, rng, held_out.alphabet, held_out.units),
         }
         if _passes(row, held_out, significance):
             row |= _against_nulls(row, nulls, scored, significance, rng)

@@ -191,6 +191,30 @@ def test_ties_between_hits_are_random():
     assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
 
 
+def test_copies_of_records_do_not_make_positions_and_strands_clearer():
+    rng = np.random.default_rng(2)
+    starts = np.where(rng.random(40) < 0.3, 100, rng.integers(0, 293, 40))
+    strands, loci = np.where(rng.random(40) < 0.7, "+", "-"), np.repeat(np.arange(40), 6)
+    lengths, (null,) = np.full(240, 300), anywhere(rng, 1, 240)
+
+    def tested(copies, units=None):
+        hits = places(np.repeat(starts, copies)).assign(strand=np.repeat(strands, copies))
+        given = lengths, (100, 110), np.random.default_rng(0), units
+        found = position_profile(hits, [null], *given)
+        fullest = position_profile(hits, [null], given[0], None, *given[2:])
+        bias = strand_bias(hits, PPMS["ignored"], rng, units=units)
+        ps = found["position_p"], found["window_p"], fullest["window_p"], bias["strand_p"]
+        return np.log10(ps), bias["strand_plus"]
+
+    one, plus = tested(1)
+    copied, same = tested(6, Units.of(loci, "loci"))
+    assert same == plus
+    np.testing.assert_allclose(copied, one, atol=0.7)
+    assert (tested(6)[0] < copied - 1).sum() >= 3  # the fullest window cannot be below 1/1001
+    singles, _ = tested(6, Units.single(240))
+    np.testing.assert_array_equal(singles, tested(6)[0])
+
+
 def test_strand_bias():
     rng = np.random.default_rng(0)
     hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)

@@ -347,6 +347,20 @@ def test_common_positions_are_not_a_fixed_distance():
     assert spacing(a[:1], b[1:2], np.full(2, 160), rng) == {}  # in different records
 
 
+def test_copies_of_records_do_not_make_a_spacing_clearer():
+    called = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        a, b = (sites_at(name, np.repeat(rng.integers(0, 154, 30), 4)) for name in "ab")
+        loci = Units.of(np.repeat(np.arange(30), 4), "loci")
+        for units in (loci, None):
+            found = spacing(a, b, np.full(120, 160), rng, units)
+            called.append((found["spacing_p"] < 0.05, found["orientation_p"] < 0.05))
+    known, unknown = np.array(called).reshape(30, 2, 2).mean(axis=0)
+    assert max(known) <= 0.2
+    assert min(unknown) > 0.2
+
+
 def test_spacing_test_uses_record_lengths():
     # sites in short records are close for this reason alone
     lengths = np.where(np.arange(200) % 2, 30, 150)
