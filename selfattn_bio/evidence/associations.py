@@ -7,6 +7,7 @@ is multiplied by the design effect (`Units.design_effect`). Exact tests are thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +39,7 @@ NEGLIGIBLE = 1e-300  # probability
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
+MEAN_DISTANCE = math.sqrt(math.pi / 2) * math.log(2)  # of Kolmogorov's distribution
 WINDOW = ("window_start", "window_end", "window_hits", "window_expected", "window_p")
 CONFIDENCE = 0.95  # of the intervals in motifs.tsv
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
@@ -273,7 +275,7 @@ def strand_bias(
     ):
         return {}
     is_plus = (best["strand"] == "+").to_numpy()
-    effect = _effect(units, best, is_plus)
+    effect = _of_hits(units, best).design_effect(is_plus)
     test = binomtest(round(is_plus.sum() / effect), round(len(best) / effect))
     interval = test.proportion_ci(CONFIDENCE)
     return {
@@ -299,8 +301,9 @@ def position_profile(
     composition along the records. position_p is the two-sample Kolmogorov-Smirnov p-value. window_p
     tests for an excess of hits in one window. If `window` is given, this is Fisher's exact test.
     Otherwise the window of `PEAK` positions with most hits is compared with the fullest window of
-    as many hits, drawn from those of the permuted motifs. Numbers of hits are divided by the design
-    effect.
+    as many hits, drawn from those of the permuted motifs. Hits of a unit are drawn together:
+    all move by the same number of ranks among the hits of permuted motifs. For the other tests
+    numbers of hits are divided by a design effect.
 
     Parameters
     ----------
@@ -336,26 +339,29 @@ def position_profile(
         (starts + rng.random(len(starts))) / (total - width + 1)
         for starts, total in ((start, length), (null_start, null_length))
     )
-    effects = _effect(units, best, places), _effect(units, nulls, null_places)
-    found = {"position_p": _smirnov(places, null_places, *effects)}
+    order = np.argsort(null_places)
+    rank = np.searchsorted(null_places[order], places)
+    unit = _of_hits(units, best).numbers
+    turns = rng.integers(0, len(nulls), (DRAWS, unit.max() + 1))
+    drawn = (rank + turns[:, unit]) % len(nulls)  # the hits of a unit move together
+    found = {"position_p": _smirnov(places, null_places, drawn, unit)}
     if window is not None:
         is_inside, null_inside = (
             _in_window(starts + width // 2, total, window)
             for starts, total in ((start, length), (null_start, null_length))
         )
         table = [
-            np.round(np.bincount(~inside, minlength=2) / _effect(units, rows, inside)).astype(int)
-            for rows, inside in ((best, is_inside), (nulls, null_inside))
+            np.round(np.bincount(~inside, minlength=2) / _of_hits(units, of).design_effect(inside))
+            for of, inside in ((best, is_inside), (nulls, null_inside))
         ]
         expected = len(best) * float(null_inside.mean())
-        p = float(fisher_exact(table, alternative="greater").pvalue)
+        p = float(fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
         return found | dict(zip(WINDOW, (*window, int(is_inside.sum()), expected, p), strict=True))
     num_starts = int(lengths[0]) - width + 1
     if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
         return found
     counts = _in_windows(start[None], num_starts)[0]
-    drawn = rng.choice(null_start, (DRAWS, round(len(start) / effects[0])))
-    random = _in_windows(drawn, num_starts).max(axis=1) * effects[0]
+    random = _in_windows(null_start[order][drawn], num_starts).max(axis=1)
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
     at_nulls = np.mean((null_start >= first) & (null_start < first + PEAK))
@@ -363,16 +369,25 @@ def position_profile(
     return found | dict(zip(WINDOW, (middle, middle + PEAK, most, expected, float(p)), strict=True))
 
 
-def _effect(units: Units | None, hits: pd.DataFrame, values: Floats | Bools) -> float:
-    """Return the design effect of values of hits in different records."""
-    return units.within(hits["record"].to_numpy(dtype=int)).design_effect(values) if units else 1.0
+def _of_hits(units: Units | None, hits: pd.DataFrame) -> Units:
+    """Return the units of hits in different records."""
+    return units.within(hits["record"].to_numpy(dtype=int)) if units else Units.single(len(hits))
 
 
-def _smirnov(one: Floats, other: Floats, effect: float, other_effect: float) -> float:
-    """Return the two-sample Kolmogorov-Smirnov p-value, with numbers divided by design effects."""
-    distance = ks_2samp(one, other, method="asymp").statistic
-    sizes = len(one) / effect, len(other) / other_effect
-    return float(kstwo.sf(distance, max(1, round(sizes[0] * sizes[1] / sum(sizes)))))
+def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) -> float:
+    """Return the two-sample Kolmogorov-Smirnov p-value.
+
+    If there are several hits per unit, their number is the one that would give the mean distance of
+    the drawn ranks (draws, hits) among the others.
+    """
+    test = ks_2samp(places, others, method="asymp")
+    if unit.max() + 1 == len(places):
+        return float(test.pvalue)
+    steps = np.arange(len(places) + 1) / len(places)
+    ranks = np.sort(drawn, axis=1) / len(others)
+    distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
+    size = min(len(places), (MEAN_DISTANCE / distances.mean()) ** 2)
+    return float(kstwo.sf(test.statistic, max(1, round(size * len(others) / (size + len(others))))))
 
 
 def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:
