@@ -244,12 +244,13 @@ def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
     ----------
     Efron 2004 (empirical null distribution).
     """
-    if specific.notna().sum() < MIN_PAIRS:
+    number = int(specific.notna().sum())
+    if number < MIN_PAIRS:
         return np.full(len(specific), np.nan)
     spread = (specific.abs().median() / norm.ppf(0.75)) ** 2
     misfit = max(0.0, spread - (errors**2).median())
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 2 * t.sf(specific.abs() / np.sqrt(errors**2 + misfit), len(specific))
+        return 2 * t.sf(specific.abs() / np.sqrt(errors**2 + misfit), number)
 
 
 def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:

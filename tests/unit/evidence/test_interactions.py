@@ -313,6 +313,15 @@ def test_attention_between_sites():
     assert not attention_between(scorer_of(CNN), letters)(pairs).any()
 
 
+def test_pairs_without_a_value_do_not_change_the_others():
+    specific, errors = pd.Series([0.9, 0.1, -0.1, 0.2, -0.2, 0.1]), pd.Series([0.1] * 6)
+    alone = interactions.specific_p(specific, errors)
+    unknown = pd.Series([np.nan] * 30)
+    found = interactions.specific_p(pd.concat([specific, unknown]), pd.concat([errors, unknown]))
+    np.testing.assert_array_equal(found[:6], alone)
+    assert np.isnan(found[6:]).all()
+
+
 def sites_at(name, starts, strand="+"):
     """Return sites of 6 bp, one per record."""
     return sites_of(*((name, i, start, start + 6, strand) for i, start in enumerate(starts)))
