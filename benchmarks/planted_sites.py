@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from memelite import tomtom
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from simulation import DATABASE, Grammar
 
 from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.tomtom import compare
 
 COVERED = 0.5  # fraction of a planted site
 MATCH_Q = 0.01
@@ -71,7 +71,7 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
     database = open_database(DATABASE)
     columns = [list(database).index(label) for label in wanted]
     known = [ppm.T for ppm in database.values()]
-    p = np.clip(tomtom([ppm.T for ppm in ppms.values()], known)[0], 0, 1)
+    p = compare([ppm.T for ppm in ppms.values()], known).p
     match = false_discovery_control(p, axis=1)[:, columns] < MATCH_Q  # (motifs, wanted)
     found = int(match.any(axis=0).sum())
     matching = int(match.any(axis=1).sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.motifs.families import families_of
+from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 
@@ -298,15 +298,14 @@ def match_motifs(
 
     References
     ----------
-    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite, which computes the p-values).
+    Gupta et al. 2007 (Tomtom).
     """
     if not ppms or not database:
         none = {"match": "", "family": "", **dict.fromkeys(("match_p", "match_q"), np.nan)}
         return pd.DataFrame({"name": list(ppms), **none, "other_matches": "", "near_ties": 0})
     labels = list(database)
     queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
-    p = compare(queries, targets, reverse_complement=alphabet.has_complement)[0]
-    p = np.clip(p, 0, 1)
+    p = compare(queries, targets, both_strands=alphabet.has_complement).p
     q = scipy.stats.false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
@@ -324,15 +323,6 @@ def match_motifs(
             "near_ties": [min(max(len(found) - 1, 0), MAX_OTHERS) for found in near],
         }
     )
-
-
-def compare(queries: Sequence[NDArray], targets: Sequence[NDArray], **options: Any) -> Any:
-    """Compare all queries (A, width) with all targets by `memelite.tomtom`."""
-    from memelite import tomtom  # imported here because it compiles when first used
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="tomtom was given")
-        return tomtom(queries, targets, **options)
 
 
 class Alignment(NamedTuple):

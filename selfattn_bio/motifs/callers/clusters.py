@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Bools, Floats, Integers, Scores
-from selfattn_bio.motifs.matching import compare, one_hot
+from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.patterns import (
     CallerResult,
     SeqletPattern,
@@ -34,6 +34,7 @@ from selfattn_bio.motifs.patterns import (
     check_scores,
     refine_patterns,
 )
+from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii
 
 # same group below this Tomtom p, by alphabet size; among 2,000 noise seqlets of DNA each has 0.2
@@ -59,8 +60,7 @@ class Clusters:
 
     References
     ----------
-    Schreiber 2025 (tangermeme, memelite): the recursive seqlet algorithm and the Tomtom
-    implementation.
+    Schreiber 2025 (tangermeme): the recursive seqlet algorithm. Gupta et al. 2007 (Tomtom).
     """
 
     max_seqlets: int = 20_000
@@ -137,8 +137,13 @@ def _groups(
         hypothetical[row, start:end].T.astype(np.float64)
         for row, start, end in zip(record, first, last, strict=True)
     ]
-    p, offset, is_reversed = _compared(
-        [of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet
+    scaled = [of / np.linalg.norm(of, axis=0).max() for of in scores]
+    p, offset, is_reversed = compare(
+        scaled,
+        scaled,
+        both_strands=alphabet.has_complement,
+        score_bins=SCORE_BINS,
+        column_bins=TARGET_BINS,
     )
     similar, width = p < SIMILAR_P[len(alphabet.letters)], last - first
     np.fill_diagonal(similar, True)
@@ -162,24 +167,6 @@ def _groups(
                 "strand": np.where(is_reversed[centre, members], "-", "+"),
             }
         )
-
-
-def _compared(scores: list[Floats], alphabet: Alphabet) -> tuple[Floats, Integers, Bools]:
-    """Compare all pairs of (A, width) score matrices with Tomtom.
-
-    Returns
-    -------
-    Three (n, n) arrays: p-value, offset of the row's matrix in the column's, and whether the
-    column's matrix is reverse-complemented.
-    """
-    p, _, offset, _, strand = compare(
-        scores,
-        scores,
-        n_score_bins=SCORE_BINS,
-        n_target_bins=TARGET_BINS,
-        reverse_complement=alphabet.has_complement,
-    )
-    return p, offset.astype(np.int64), strand == 1
 
 
 def _unexplained(
