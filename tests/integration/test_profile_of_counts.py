@@ -49,6 +49,10 @@ batch_size = 16
 learning_rate = 0.01
 shift = 4
 reverse_complement = true
+[stack]
+parts = ["kmer6_linear", "kmer6_trees"]
+[interpret]
+database = "none"
 [evaluation]
 bootstraps = 20
 block = 1000
@@ -103,6 +107,9 @@ def test_profile_is_learnt(study: Study):
     model, baselines = (metrics["test"][key] for key in ("model", "baselines"))
     assert model["jsd"]["high"] < baselines["mean_profile"]["jsd"]["low"]
     assert model["pearson"]["low"] > 0.6
+    assert {"mean_profile", "kmer6_linear", "kmer6_trees", "network"} < set(baselines)
+    assert baselines["network"]["jsd"] == model["jsd"]
+    assert model["mse"]["value"] < baselines["network"]["mse"]["value"] < 1.0
     assert len(metrics["shown"]) == 3
     study.write_report()
     assert "Observed and predicted profiles" in study.root.report.read_text()
