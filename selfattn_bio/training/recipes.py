@@ -256,17 +256,16 @@ def _of_profiles(
     constant = trial(BASELINES["mean_profile"].title, "mean_profile", given)
     one = trial("k-mers of the given strand", "kmer6_linear", given)
     two = trial("k-mers of both strands", "kmer6_linear", both)
-    best, reads, beat = (
-        (one, given, "beat") if one.beats(two) else (two, both, "do not clearly beat")
-    )
+    is_stranded = one.beats(two)
+    best, reads = (one, given) if is_stranded else (two, both)
     trees = stacked("kmer6_trees")  # none if there are many tracks
     boosted = [trial(BASELINES[name].title, name, reads) for name in trees]
-    has_learned = any(each.beats(constant) for each in (best, *boosted))
+    has_learned = not learns_nothing([constant, best, *boosted])
     better = trees if any(each.beats(best) for each in boosted) else ()
     return Recipe(
         "profiles",
-        f"k-mers of the given strand {beat} those of both",
-        training={"reverse_complement": reads is both},
+        f"k-mers of the given strand {'' if is_stranded else 'do not clearly '}beat those of both",
+        training={"reverse_complement": not is_stranded},
         parts=stacked(*PARTS, *better) if has_learned else (),
     )
 
