@@ -67,11 +67,10 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     baseline.origin, baseline.records = card.origin, card.records
     arrays, _ = read_arrays(folder / ARRAYS, REFIT)
     found = card.settings | arrays
-    states = [
-        checked(state, found, folder / CARD, REFIT, arrays=folder / ARRAYS) for state in kind.states
-    ]
     try:
-        baseline._restore(*states)
+        baseline.restore(
+            lambda state: checked(state, found, folder / CARD, REFIT, arrays=folder / ARRAYS)
+        )
     except ValueError as error:
         raise ModelFolderError(str(error), place=str(folder / ARRAYS), hint=REFIT) from error
     return baseline

@@ -12,22 +12,28 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, create_model
 from safetensors.numpy import save
 
-from selfattn_bio.config import NO_DATABASE, AlphabetName, AnyObjective, BinaryObjective
+from selfattn_bio.config import (
+    NO_DATABASE,
+    AlphabetName,
+    AnyObjective,
+    BinaryObjective,
+)
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Predictions
+from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.split_names import SPLIT_NAMES
-from selfattn_bio.stored import Sha256, Stored, StoredCalibration
+from selfattn_bio.stored import ArrayOf, Sha256, Stored, StoredCalibration
 
 Array = NDArray[np.float64]
 Logits = NDArray[np.float64]
-TWO_CLASSES, RECORD, POSITION, BIN = "two classes", "record", "position", "bin"
+TWO_CLASSES, RECORD, POSITION, BIN, PROFILE = "two classes", "record", "position", "bin", "profile"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
 
@@ -81,6 +87,8 @@ class Setup:
         """Return the question of the objective, see `Baseline.suits`."""
         if self.is_per_position:
             return BIN if self.section.is_per_bin else POSITION
+        if self.section.is_per_base:
+            return PROFILE
         return TWO_CLASSES if self.objective.has_log_odds else RECORD
 
     @property
@@ -137,7 +145,7 @@ class Baseline(ABC):
         Families of the alphabets it can read; "dna" includes RNA.
     suits
         Questions that it is fitted to: TWO_CLASSES, RECORD (other targets of records), POSITION
-        (of positions) or BIN.
+        (of positions), BIN or PROFILE (log counts, with the mean profile of the training records).
     records
         Number of training records it was fitted to; lower than the total if a large set is sampled.
     reads_strands
@@ -149,6 +157,8 @@ class Baseline(ABC):
         Whether it suits few data sets, so that no message says that it is left out.
     states
         Declarations of its values and arrays.
+    mean_profile
+        Logits of the mean profile of the training records, (bases, tracks), if these are profiles.
     """
 
     name: ClassVar[str]
@@ -164,6 +174,7 @@ class Baseline(ABC):
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.calibration = Calibration()
+        self.mean_profile: Array | None = None
         self.records = 0
         self.origin: dict[str, str] = {}
 
@@ -193,6 +204,8 @@ class Baseline(ABC):
                     f"the {SPLIT_NAMES[split]} records of a baseline need both labels 0 and 1; "
                     f"they have {sorted(set(np.unique(of_split).tolist()))}"
                 )
+        if isinstance(objective, Profile):
+            self.mean_profile = objective.mean_profile(targets)
         rows = sample_rows(self._strata(targets), self._most(train))
         train, targets = [train[row] for row in rows.tolist()], np.asarray(targets)[rows]
         self.records = len(train)
@@ -240,8 +253,15 @@ class Baseline(ABC):
 
     def read(self, letters: Letters) -> Any:
         """Return the outputs of records as `Objective.read` does."""
-        is_per_position = self.setup.is_per_position
-        return self.position_outputs(letters) if is_per_position else self.outputs(letters)
+        if self.setup.is_per_position:
+            return self.position_outputs(letters)
+        outputs, profile = self.outputs(letters), self.mean_profile
+        if profile is None:
+            return outputs
+        shape = len(outputs), *profile.shape
+        parts = outputs[:, None, : shape[-1]], profile
+        each = [np.broadcast_to(part, shape) for part in parts]
+        return np.concatenate(each, axis=-1, dtype=np.float32)
 
     def predictions(self, letters: Letters) -> Predictions:
         """Return the predictions of records, (n, C), or of their positions, n arrays (L, C)."""
@@ -325,6 +345,22 @@ class Baseline(ABC):
             If values and arrays do not fit each other.
         """
 
+    def restore(self, check: Callable[[type[State]], Any]) -> None:
+        """Restore the fitted baseline; `check` returns the stored state of a declaration.
+
+        Raises
+        ------
+        ValueError
+            As for `_restore`.
+        """
+        self._restore(*map(check, self.states))
+        if isinstance(objective := self.setup.objective, Profile):
+            section = objective.section
+            rule = ArrayOf("float64", (section.num_strands * section.width, len(section.tracks)))
+            fields: Any = {"mean_profile": (Annotated[NDArray[np.float64], rule], ...)}
+            declared = create_model("MeanProfile", __base__=State, **fields)
+            self.mean_profile = check(declared).mean_profile
+
     @property
     def both_strands(self) -> bool:
         """Return whether logits are averaged over both strands."""
@@ -369,6 +405,8 @@ class Baseline(ABC):
             names = set(state.arrays())
             settings |= state.model_dump(exclude=names)
             arrays |= {name: np.ascontiguousarray(getattr(state, name)) for name in names}
+        if self.mean_profile is not None:
+            arrays["mean_profile"] = np.ascontiguousarray(self.mean_profile)
         check_replaceable(folder, "baseline", (CARD, ARRAYS), CARD)
         with whole_folder(folder) as temporary:
             (temporary / ARRAYS).write_bytes(save(arrays))

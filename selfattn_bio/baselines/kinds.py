@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines.base import POSITION, RECORD, TWO_CLASSES, Array, Baseline, Setup, State
+from selfattn_bio.baselines.base import (
+    POSITION,
+    PROFILE,
+    RECORD,
+    TWO_CLASSES,
+    Array,
+    Baseline,
+    Setup,
+    State,
+)
 from selfattn_bio.baselines.blocks import ExactPositions, KmerCounts, Variants
 from selfattn_bio.baselines.features import (
     Features,
@@ -81,7 +90,8 @@ class PairBaseline(Baseline):
             fits: list[Any] = [
                 self.learner.fit(*pair, x, readings, self.setup.threads) for pair in answers
             ]
-            worth = float(np.mean([found for _, found in fits]))
+            # constant values are fitted equally well by all
+            worth = float(np.mean([found for _, found in fits if found > -np.inf] or [-np.inf]))
             if worth > highest or not hasattr(self, "model"):
                 highest, self.fitted = worth, features
                 self.model = self.learner.joined([model for model, _ in fits])
@@ -185,14 +195,14 @@ class BoostedMotifs(PairBaseline):
     """Gradient boosting on the best hit and occupancy of every motif of a database."""
 
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
-    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features = MotifScores()
     learner = Trees(rate=0.05, features=0.1, seeds=3, rounds=2000)
 
 
 class BoostedKmers(PairBaseline):
     name, title, short_title = "kmer6_trees", "gradient boosting on 6-mers", "6-mers, boosted"
-    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features, learner = KmerCounts(((6, 1),)), Trees(features=0.1)
 
 
@@ -200,13 +210,13 @@ class BoostedPositions(PairBaseline):
     name = "exact_positions_trees"
     title = "gradient boosting on 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
     short_title = "positions, boosted"
-    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
+    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), Trees()
 
 
 class GappedKmers(PairBaseline):
     name, title, short_title = "gapped_kmers", "linear model of gapped 8-mers", "gapped 8-mers"
-    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD)
+    alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features = KmerCounts(((8, 1),))
     learner = GappedLinear((0.01, 0.03, 0.1, 0.3, 1.0), tolerance=1e-3)
 
@@ -243,8 +253,14 @@ class BoostedDipeptides(PairBaseline):
 
 class Constant(PairBaseline):
     name, title, short_title = "constant", "constant prediction", "constant"
-    alphabets, suits = ("dna", "protein"), (RECORD, POSITION)
+    alphabets = ("dna", "protein")
+    suits: ClassVar[tuple[str, ...]] = (RECORD, POSITION)
     features, learner = Nothing(), Linear(())
+
+
+class MeanProfile(Constant):
+    name, title, short_title = "mean_profile", "mean profile and mean count", "mean profile"
+    suits = (PROFILE,)
 
 
 class Additive(PairBaseline):
@@ -256,7 +272,7 @@ class Additive(PairBaseline):
 
 class LinearKmers(PairBaseline):
     name, title, short_title = "kmer6_linear", "linear model of 6-mers", "6-mers"
-    alphabets, suits = ("dna",), (RECORD,)
+    alphabets, suits = ("dna",), (RECORD, PROFILE)
     features, learner = KmerCounts(((6, 1),)), GENERAL
 
 
@@ -264,7 +280,7 @@ class LinearPositions(PairBaseline):
     name = "exact_positions_linear"
     title = "linear model of 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
     short_title = "exact positions"
-    alphabets, suits = ("dna", "protein"), (RECORD,)
+    alphabets, suits = ("dna", "protein"), (RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), GENERAL
 
 

@@ -118,8 +118,8 @@ class LinearModel:
 
     def chosen(self) -> dict[str, Any]:
         """Return the penalties."""
-        penalties = list(self.penalties)
-        return {"C": penalties if len(penalties) > 1 else penalties[0]} if any(penalties) else {}
+        penalties = [penalty for penalty in self.penalties if penalty]
+        return {"C": penalties if len(penalties) > 1 else penalties[0]} if penalties else {}
 
     def stored(self) -> LinearState:
         """Return the state from which `Linear.restore` builds the model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -75,7 +76,8 @@ class TreesModel:
                 yield None
                 continue
             given, changed = read  # (F,) and (F, A, L)
-            changes = trees.changes(given, changed.reshape(len(given), -1))
+            size = math.prod(changed.shape[1:])
+            changes = trees.changes(given, changed.reshape(len(given), size))
             yield changes.reshape(changed.shape[1:]).T / len(forests)
 
     @staticmethod
@@ -85,7 +87,8 @@ class TreesModel:
 
     def chosen(self) -> dict[str, Any]:
         """Return the number of trees of each forest."""
-        return {"trees": [forest.num_trees for each in self.forests for forest in each]}
+        forests = [forest for each in self.forests for forest in each if forest.used.size]
+        return {"trees": [forest.num_trees for forest in forests]}
 
     def stored(self) -> TreesState:
         """Return the state from which `Trees.restore` builds the model."""

@@ -408,7 +408,7 @@ def stack_fits_the_run(run: RunFile) -> Iterator[str]:
     """Refuse a stack for runs that its simple models cannot fit."""
     if not run.stack.parts:
         return
-    if run.objective.is_per_base or not run.objective.has_scores:
+    if not run.objective.has_scores:
         yield f"[stack] cannot be used with objective {run.objective.kind!r}, which has no parts"
     if isinstance(run.model, PairedModel):
         yield "[stack] cannot be used with model kind 'paired': its parts read one input"

@@ -276,6 +276,7 @@ class EvaluationSection(Section):
 # constant. It is in `config`, because run files name baselines.
 KNOWN_BASELINES = {
     "constant": ("kinds.Constant", False),
+    "mean_profile": ("kinds.MeanProfile", False),
     "gc": ("kinds.Gc", False),
     "kmer6_logistic": ("kinds.Kmers", True),
     "kmer6_positional_logistic": ("kinds.PositionalKmers", True),

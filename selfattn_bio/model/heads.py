@@ -240,8 +240,8 @@ class ProfileHead(Head):
     ) -> Tensor:
         """Map vectors x (B, G + L, D) of the encoder to (B, S W, 2 T).
 
-        The first T outputs are the logits of the profiles: forward strand, then reverse strand. The
-        others are the log counts, the same at each base.
+        The first T outputs are the log counts, the same at each base. The others are the logits of
+        the profiles: forward strand, then reverse strand.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class ProfileHead(Head):
         strands = logits.unflatten(-1, (self.num_strands, self.num_tracks)).unbind(2)
         profile = torch.cat(strands, 1)
         counts = self.count((joined * mask).sum(1) / mask.sum(1).clamp(min=1))
-        return torch.cat((profile, counts[:, None].expand_as(profile)), -1)
+        return torch.cat((counts[:, None].expand_as(profile), profile), -1)
 
 
 def middle(x: Tensor, mask: Tensor, width: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Predict counts per base of tracks: a profile over bases and strands, and the total count.
 
-Outputs of the network are (..., S W, 2 T) for T tracks, S strands and W bp: the logits of the
-profiles, then the log counts, which are the same at each base. The axis of bases holds the forward
+Outputs of the network are (..., S W, 2 T) for T tracks, S strands and W bp: the log counts, which
+are the same at each base, then the logits of the profiles. The axis of bases holds the forward
 strand, then the reverse strand, so that reversing it gives the reverse complement. Targets of a
 record are (K, T, S, L) for its L bases: counts and, if there is a bias (K = 2), expected counts.
+Simple models predict the log counts alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from selfattn_bio.errors import CorpusError, IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.objectives.base import (
+    Answer,
     Array,
     Examples,
     Measurer,
@@ -182,7 +184,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
         """Return log count and shape of each track, (..., 2 T); `is_real` is not needed."""
-        logits, counts = outputs.chunk(2, -1)
+        counts, logits = outputs.chunk(2, -1)
         centred = logits - logits.mean(-2, keepdim=True)
         shape = (logits.softmax(-2).detach() * centred).sum(-2)
         return torch.cat((counts.mean(-2), shape), -1)
@@ -193,7 +195,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
     def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return outputs (n, S W, 2 T), without the bias.
 
-        They are means over both strands if the run reads both.
+        They are means over both strands if the run reads both. A stack changes the log counts.
         """
         found = self._given(scorer, inputs)
         if scorer.run.both_strands:
@@ -202,7 +204,8 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             pairs = zip(inputs, odd, strict=True)
             other = [scorer.alphabet.reverse_complement(row)[first:] for row, first in pairs]
             found = (found + self._given(scorer, other)[:, ::-1]) / np.float32(2)
-        return found
+        stacked: NDArray[np.float32] = scorer.stacked(found, inputs)
+        return stacked
 
     @torch.inference_mode()
     def _given(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -228,7 +231,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         if not self.section.bias:
             return outputs
         flat = torch.from_numpy(self.flat(targets))
-        return with_bias(torch.from_numpy(outputs), flat[:, 1]).numpy()
+        return with_bias(torch.from_numpy(outputs).float(), flat[:, 1]).numpy()
 
     def predictions(self, outputs: Array) -> Array:
         """Return the outputs unchanged."""
@@ -320,8 +323,25 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
         """Return the predicted log counts."""
-        counts = np.asarray(predictions)[:, 0, len(self.section.tracks) :]
+        counts = np.asarray(predictions)[:, 0, : len(self.section.tracks)]
         return dict(zip(self.section.tracks, counts.T, strict=True))
+
+    # ------------ baselines
+    def mean_profile(self, targets: NDArray) -> Array:
+        """Return the logits of the mean profile of these records, (S W, T)."""
+        return np.log(self.flat(targets)[:, 0].sum(0) + 1.0).T.astype(np.float64)
+
+    def answers(self, targets: NDArray) -> list[Answer]:
+        """Return the log counts without the bias, and the shape of the mean profile.
+
+        Records do not differ in the latter, so simple models leave the shape to the network.
+        """
+        flat, logits = self.flat(targets), self.mean_profile(targets)
+        counts = np.log1p((flat[:, 0] - flat[:, 1:].sum(1)).sum(-1).clip(0))
+        mean = torch.from_numpy(np.concatenate((logits, logits), axis=-1))
+        shapes = self.record_outputs(mean, mean)[logits.shape[1] :].expand(len(flat), -1)
+        columns = np.concatenate((counts, shapes), axis=1, dtype=np.float64)
+        return [Answer("number", column) for column in columns.T]
 
 
 class Terms(NamedTuple):
@@ -369,7 +389,7 @@ class ProfileLoss(Loss):
 
     def terms(self, outputs: Tensor, counts: Tensor) -> Terms:
         """Return the terms for outputs (B, ..., S W, 2 T) and counts (B, ..., T, S W)."""
-        logits, log_counts = outputs.transpose(-1, -2).chunk(2, -2)  # (B, ..., T, S W)
+        log_counts, logits = outputs.transpose(-1, -2).chunk(2, -2)  # (B, ..., T, S W)
         log_profile, total = logits.log_softmax(-1), counts.sum(-1)
         constant = torch.lgamma(counts + 1).sum(-1) - torch.lgamma(total + 1)
         likelihood = constant - (counts * log_profile).sum(-1)
@@ -387,17 +407,17 @@ def with_bias(outputs: Tensor, bias: Tensor) -> Tensor:
     The logarithm of the bias is added to the logits, and the counts of network and bias add up. A
     track without bias has only zeros, and its outputs are unchanged.
     """
-    logits, log_counts = outputs.transpose(-1, -2).chunk(2, -2)
+    log_counts, logits = outputs.transpose(-1, -2).chunk(2, -2)
     total = bias.sum(-1, keepdim=True)
     least = LEAST_BIAS * bias.mean(-1, keepdim=True) + torch.finfo(bias.dtype).tiny
     logits = logits + torch.where(total > 0, bias.maximum(least).log(), 0.0)
     log_counts = torch.where(total > 0, torch.logaddexp(log_counts, total.log1p()), log_counts)
-    return torch.cat((logits, log_counts), -2).transpose(-1, -2)
+    return torch.cat((log_counts, logits), -2).transpose(-1, -2)
 
 
 def expected_counts(outputs: Array) -> Array:
     """Convert outputs (..., S W, 2 T) to the expected counts of each base, (..., S W, T)."""
-    logits, log_counts = np.split(np.asarray(outputs, np.float64), 2, axis=-1)
+    log_counts, logits = np.split(np.asarray(outputs, np.float64), 2, axis=-1)
     return scipy.special.softmax(logits, axis=-2) * np.expm1(log_counts).clip(LEAST_COUNT)
 
 

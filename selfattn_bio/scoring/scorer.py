@@ -237,7 +237,7 @@ class Scorer:
 
     def member_outputs(self, letters: Sequences) -> Floats:
         """Return `outputs` of each of the M networks of `[model] members`, (n, M, C)."""
-        if self.objective.section.is_per_sequence or not self.stack or not len(letters):
+        if self.objective.section.is_per_record or not self.stack or not len(letters):
             return self.stacked(self.network_outputs(letters), letters)
         # summaries of records are not linear, so the stack combines positions or bins
         each = self.of_each(letters, lambda tokens: self.network(tokens).transpose(1, 2))

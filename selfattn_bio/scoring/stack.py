@@ -63,8 +63,8 @@ class Stack:
     def outputs(self, network: Outputs | list[Outputs], letters: Letters) -> Any:
         """Combine the network's outputs with those of the parts.
 
-        They are (n, C) or (n, members, C), or n arrays of this shape with one row per position, and
-        so is the result.
+        They are (n, C), (n, members, C) or (n, bases, C), or n arrays of this shape with one row
+        per position, and so is the result.
         """
         if isinstance(network, list):
             return separated(self.outputs(np.concatenate(network), letters), network)

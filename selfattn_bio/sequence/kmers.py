@@ -338,20 +338,6 @@ def root_of_squares(counts: scipy.sparse.csr_matrix) -> Floats:
     return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())
 
 
-@dataclass(frozen=True)
-class KmerProfiles:
-    """Count k-mers and divide each record's counts by their Euclidean length: (n, k-mers)."""
-
-    alphabet: Alphabet
-    k: int
-
-    def __call__(self, letters: Letters) -> scipy.sparse.csr_matrix:
-        counts = count_kmers(letters, self.alphabet, self.k)
-        return scipy.sparse.csr_matrix(
-            scipy.sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts
-        )
-
-
 def pad_letters(sequences: Letters) -> Ascii:
     """Pad ASCII arrays with 0 to the length of the longest, (B, L)."""
     padded = np.zeros((len(sequences), max(map(len, sequences))), np.uint8)

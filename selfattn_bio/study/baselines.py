@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 
 from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
@@ -22,19 +21,16 @@ from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.numbers import Regression
-from selfattn_bio.objectives.profile import Profile
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
-from selfattn_bio.sequence.kmers import SPECIAL, KmerProfiles, KmerTokenizer, tokenizer_of
+from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer, tokenizer_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
 from selfattn_bio.training.stacking import fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
-K = 5  # k of the k-mer baseline of profiles
-PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
 MAX_ORDER = 8  # of Markov models of DNA
 
 
@@ -132,10 +128,7 @@ def fit_baselines(
     """
     letters, alphabet = records.letters, records.corpus.alphabet
     start = time.monotonic()
-    predictions: dict[str, dict[str, Any]]
-    if isinstance(objective, Profile):
-        predictions = profile_predictions(objective, alphabet, letters, targets)
-    elif isinstance(objective, LanguageModel):
+    if isinstance(objective, LanguageModel):
         predictions = language_predictions(objective, tokenizer_of(task), letters)
     else:
         same = targets, task, parts, examples
@@ -197,51 +190,6 @@ def fit_suitable(
         found[name] = Fitted(replace(classifier, chosen=chosen), baseline)
         LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
     return found
-
-
-def profile_predictions(
-    objective: Profile, alphabet: Alphabet, letters: Split, targets: Mapping[str, NDArray]
-) -> dict[str, dict[str, Any]]:
-    """Predict the mean profile of the training records, and counts by ridge regression of k-mers.
-
-    The 5-mers of both strands are counted. The penalty is chosen on the validation split. The
-    baseline `mean_profile` has the mean log count of the training records instead.
-
-    Returns
-    -------
-    Baseline name -> split (valid, test) -> predictions as from `Profile.read`, with the bias.
-    """
-    flat = {split: objective.flat(of) for split, of in targets.items()}  # (n, K, T, S W)
-    mean = np.log(flat["train"][:, 0].sum(0) + 1.0).T  # (S W, T)
-    logs = {
-        split: np.log1p((of[:, 0] - of[:, 1:].sum(1)).sum(-1).clip(0)) for split, of in flat.items()
-    }
-    profiles = KmerProfiles(alphabet, K)
-    x = {
-        split: profiles(rows) + profiles([alphabet.reverse_complement(row) for row in rows])
-        for split, rows in letters.items()
-    }
-    models = [Ridge(alpha=1 / penalty).fit(x["train"], logs["train"]) for penalty in PENALTIES]
-
-    def predicted(of: Ridge, split: str) -> Array:
-        # scikit-learn drops the axis of a single track
-        return of.predict(x[split]).reshape(logs[split].shape)
-
-    best = min(models, key=lambda of: ((predicted(of, "valid") - logs["valid"]) ** 2).mean())
-    counts = {
-        "mean_profile": lambda split: np.broadcast_to(logs["train"].mean(0), logs[split].shape),
-        f"kmer{K}_ridge": lambda split: predicted(best, split),
-    }
-
-    def outputs(split: str, of: NDArray) -> NDArray[np.float32]:
-        shape = len(of), *mean.shape
-        parts = np.broadcast_to(mean, shape), np.broadcast_to(of[:, None], shape)
-        return objective.joined(targets[split], np.concatenate(parts, axis=-1, dtype=np.float32))
-
-    return {
-        name: {split: outputs(split, of(split)) for split in EVALUATED_SPLITS}
-        for name, of in counts.items()
-    }
 
 
 def language_predictions(

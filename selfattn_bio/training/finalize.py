@@ -28,7 +28,7 @@ from selfattn_bio.model.checkpoint import (
     save_model,
 )
 from selfattn_bio.scoring.reference import Reference
-from selfattn_bio.scoring.stack import Stack, baseline_setup, separated
+from selfattn_bio.scoring.stack import Stack, baseline_setup
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.messages import report_end
 from selfattn_bio.training.stacking import fit_part, fit_stack
@@ -145,6 +145,8 @@ def _fit_stack(
     targets = {name: split.targets for name, split in splits.items()}
     setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads=threads)
     metric = title_of(data.objective.main_metric)
+    if data.run.objective.is_per_base:
+        outputs = np.stack(outputs)
 
     def worth(outputs: Any) -> float:
         return trainer.steps.metrics(outputs)[data.objective.main_metric]
@@ -158,7 +160,7 @@ def _fit_stack(
         start = time.monotonic()
         part = fit_part(setup, name, letters, targets)
         seconds = time.monotonic() - start
-        found = worth(separated(part.outputs(letters["valid"]), outputs))
+        found = worth(part.read(letters["valid"]))
         log(f"stack: {part.title} fitted in {seconds:.0f} s, validation {metric} {found:.4f}")
         fitted.append(part)
         # with several processes, the others would wait for this one

@@ -21,11 +21,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES, Setup, suitable
-from selfattn_bio.baselines.base import sample_rows
+from selfattn_bio.baselines.base import PROFILE, sample_rows
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import Letters
 
 # baselines of the comparisons and of the stacks, if they can be fitted
@@ -69,7 +68,7 @@ class Recipe:
     ----------
     name
         `variants`, `aligned`, `both strands`, `one strand`, `unaligned`, `neighbours`,
-        `no neighbours`, `bins` or `pretrained`.
+        `no neighbours`, `bins`, `profiles` or `pretrained`.
     reason
         Why it suits the records; the text follows "because".
     tokens, model, training, transfer, objective
@@ -142,13 +141,12 @@ class Trial:
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
-    They support records with one input, and scores per sequence or labels per position: proteins,
-    and DNA of at most `LONGEST` bp, or of any length for bins; `MOST` letters in total.
+    They support records with one input, and every objective with scores: proteins, and DNA of at
+    most `LONGEST` bp, or of any length for bins; `MOST` letters in total.
     """
     section = run.objective
-    is_scored = objective_of(section).has_scores and not section.is_per_base
     is_short = run.data.alphabet == "protein" or section.is_per_bin or max(lengths) <= LONGEST
-    return is_scored and is_short and not run.partner and sum(lengths) <= MOST
+    return section.has_scores and is_short and not run.partner and sum(lengths) <= MOST
 
 
 def choose_recipe(
@@ -198,6 +196,8 @@ def choose_recipe(
     def chosen() -> Recipe:
         if setup.is_per_position:
             return _of_positions(number, length, given, stacked, trial)
+        if setup.question == PROFILE:
+            return _of_profiles(given, both, stacked, trial)
         if "substitutions_linear" in fitted:
             parts = stacked("substitutions_linear", "exact_positions_trees")
             return variants(number, longest, parts)
@@ -246,6 +246,30 @@ def _of_positions(
     return Recipe("no neighbours", "neighbours predict labels no better than a constant")
 
 
+def _of_profiles(
+    given: Setup,
+    both: Setup,
+    stacked: Callable[..., tuple[str, ...]],
+    trial: Callable[[str, str, Setup], Trial],
+) -> Recipe:
+    """Return the recipe for counts per base: strands and stack, with the default network."""
+    constant = trial(BASELINES["mean_profile"].title, "mean_profile", given)
+    one = trial("k-mers of the given strand", "kmer6_linear", given)
+    two = trial("k-mers of both strands", "kmer6_linear", both)
+    is_stranded = one.beats(two)
+    best, reads = (one, given) if is_stranded else (two, both)
+    trees = stacked("kmer6_trees")  # none if there are many tracks
+    boosted = [trial(BASELINES[name].title, name, reads) for name in trees]
+    has_learned = not learns_nothing([constant, best, *boosted])
+    better = trees if any(each.beats(best) for each in boosted) else ()
+    return Recipe(
+        "profiles",
+        f"k-mers of the given strand {'' if is_stranded else 'do not clearly '}beat those of both",
+        training={"reverse_complement": not is_stranded},
+        parts=stacked(*PARTS, *better) if has_learned else (),
+    )
+
+
 def _with_loss(
     recipe: Recipe,
     squared: Setup,
@@ -286,9 +310,10 @@ def _trial(
     measure = objective.measurer(objective.predictions_of(outputs), examples.targets)
     size, rng = len(examples.targets), np.random.default_rng(0)
     draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
+    metric = "r2" if setup.question == PROFILE else objective.main_metric  # of the log counts
     # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)[objective.main_metric]) for draw in draws)
-    return Trial(name, objective.main_metric, float(value), np.array(others))
+    value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
+    return Trial(name, metric, float(value), np.array(others))
 
 
 def learns_nothing(trials: Sequence[Trial]) -> bool:
@@ -297,9 +322,9 @@ def learns_nothing(trials: Sequence[Trial]) -> bool:
     It must be so by `CLEARLY` standard errors, because the settings of several baselines were
     chosen on the same records.
     """
-    # the first fit to labels per position or bin is a constant
+    # the first fit to labels per position or bin, or to profiles, is a constant
     constant = trials[0].draws if trials else 0.0
-    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": constant, "auprc": constant}
+    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": constant, "auprc": constant, "r2": constant}
     gains = [one.draws - chance.get(one.metric, 0.0) for one in trials]
     return bool(trials) and all(of.mean() <= CLEARLY * of.std() for of in gains)
 

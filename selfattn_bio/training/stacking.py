@@ -95,7 +95,7 @@ def fit_stack(
     Parameters
     ----------
     network
-        Outputs of the network, (n, C), or n arrays (L, C) of positions.
+        Outputs of the network, (n, C), (n, bases, C) of profiles, or n arrays (L, C) of positions.
     parts
         Fitted baselines.
     letters, answers
@@ -106,7 +106,8 @@ def fit_stack(
     The stack, and the outputs of each record or position, of the shape of `network`, from weights
     fitted to the others (cross-validation). Calibration and threshold are fitted to these.
     """
-    rows = np.concatenate(network) if isinstance(network, list) else network
+    given = np.concatenate(network) if isinstance(network, list) else network
+    rows = given[:, 0] if given.ndim == 3 else given  # the parts change all bases by the same
     ends = np.cumsum([answer.size for answer in answers]).tolist()
     # the strands of bins share an answer, so the rows of both are joined
     outputs = [rows, *(part.outputs(letters) for part in parts)]
@@ -130,7 +131,10 @@ def fit_stack(
     left_out = tuple(part for part in parts if part not in used)
     shared = rows.shape[1] // ends[-1]
     stack = Stack(used, np.tile(weights, shared), np.tile(bias, shared), left_out)
-    return stack, separated(held_out.reshape(rows.shape), network)
+    held_out = held_out.reshape(rows.shape)
+    if given.ndim == 3:
+        return stack, given + (held_out - rows)[:, None]
+    return stack, separated(held_out, network)
 
 
 def _held_out(x: Outputs, answer: Answer, weights: Outputs, bias: Outputs) -> Outputs:

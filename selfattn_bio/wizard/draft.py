@@ -76,7 +76,9 @@ def draft(
     ]
     chosen = recipe_lines(recipe) if recipe else []
     if not (recipe and recipe.model):
-        chosen = [model_lines(contents, objective), training_lines(contents, objective), *chosen]
+        both = not recipe or recipe.training.get("reverse_complement", True)
+        training = training_lines(contents, objective, both_strands=both)
+        chosen = [model_lines(contents, objective), training, *chosen]
     sections = [
         [*map(comment, head), setting("title", request.name)],
         data_lines(request, contents, targets, split),

@@ -261,12 +261,13 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     return lines
 
 
-def training_lines(contents: Contents, objective: str) -> list[str]:
+def training_lines(contents: Contents, objective: str, *, both_strands: bool) -> list[str]:
     """Write [training].
 
     The steps are those of the task promoter, scaled by the square root of the number of records,
     between 100 and 1,500. There are up to six evaluations. Long sequences get smaller batches,
-    whose gradients are accumulated to about `STEP_RECORDS` records per step.
+    whose gradients are accumulated to about `STEP_RECORDS` records per step. Profiles are read on
+    both strands or on the given one.
     """
     steps = round(
         min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5))
@@ -283,7 +284,7 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     if contents.alphabet.name == "protein" or objective == "labels":
         lines += [setting("shift", 0, "random shift of each sequence, in bases or residues")]
     if objective == "profile":  # as in docs/profiles.md
-        lines += [setting("shift", 50), setting("reverse_complement", True)]
+        lines += [setting("shift", 50), setting("reverse_complement", both_strands)]
     batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
@@ -298,7 +299,7 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
     sections: dict[str, Mapping[str, Any]] = {
         "tokens": recipe.tokens,
         "model": recipe.model,
-        "training": recipe.training,
+        "training": recipe.training if recipe.model else {},  # otherwise in `training_lines`
         "transfer": recipe.transfer,
         **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},

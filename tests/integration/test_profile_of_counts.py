@@ -8,7 +8,8 @@ import pyBigWig
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from selfattn_bio import Study, score_genome, score_sequences, score_variants
+from selfattn_bio import Study, explain, score_genome, score_sequences, score_variants
+from selfattn_bio.attribution.methods import Saturation
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.objectives.profile import expected_counts
@@ -49,6 +50,10 @@ batch_size = 16
 learning_rate = 0.01
 shift = 4
 reverse_complement = true
+[stack]
+parts = ["kmer6_linear", "kmer6_trees"]
+[interpret]
+database = "none"
 [evaluation]
 bootstraps = 20
 block = 1000
@@ -103,6 +108,9 @@ def test_profile_is_learnt(study: Study):
     model, baselines = (metrics["test"][key] for key in ("model", "baselines"))
     assert model["jsd"]["high"] < baselines["mean_profile"]["jsd"]["low"]
     assert model["pearson"]["low"] > 0.6
+    assert {"mean_profile", "kmer6_linear", "kmer6_trees", "network"} < set(baselines)
+    assert baselines["network"]["jsd"] == model["jsd"]
+    assert model["mse"]["value"] < baselines["network"]["mse"]["value"] < 1.0
     assert len(metrics["shown"]) == 3
     study.write_report()
     assert "Observed and predicted profiles" in study.root.report.read_text()
@@ -138,6 +146,20 @@ def test_scan_and_variants_equal_outputs_by_hand(study: Study):
     assert row["effect_cuts"] < -0.3
     profiles = expected_counts(objective.read(model, [ref, alt]))[..., 0]
     assert row["jsd_cuts"] == pytest.approx(jensenshannon(*profiles), rel=1e-4)
+
+
+def test_attributions_equal_scores_of_substitutions(study: Study):
+    model, row = study.model, Genome("genome.fa").fetch("chrC", 0, LENGTH)
+    assert model.stack.parts
+    assert (model.stack.weights[1:, 1] == 0).all()  # the shape is the network's
+    mutants = np.repeat(row[None], 4, axis=0)
+    mutants[:, 50] = np.frombuffer(b"ACGT", np.uint8)
+    scores = score_sequences(model, [each.tobytes().decode() for each in mutants])
+    for name in ("cuts", "cuts_shape"):
+        found = explain(model, [row.tobytes().decode()], method=Saturation(), target=name)
+        expected = scores[name] - scores[name].mean()
+        np.testing.assert_allclose(found.hypothetical[0][50], expected, atol=1e-4)
+    np.testing.assert_allclose(model.read(list(mutants))[:, 7, 0], scores["cuts"], atol=1e-4)
 
 
 def test_tracks_of_another_assembly_are_refused(study: Study):

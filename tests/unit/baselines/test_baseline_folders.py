@@ -10,8 +10,14 @@ from letters import ascii_of
 
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline
-from selfattn_bio.baselines.base import BIN, POSITION, RECORD, TWO_CLASSES
-from selfattn_bio.config import BinaryObjective, BinsObjective, LabelsObjective, RegressionObjective
+from selfattn_bio.baselines.base import BIN, POSITION, PROFILE, RECORD, TWO_CLASSES
+from selfattn_bio.config import (
+    BinaryObjective,
+    BinsObjective,
+    LabelsObjective,
+    ProfileObjective,
+    RegressionObjective,
+)
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.loss import UNKNOWN
@@ -26,6 +32,7 @@ SECTIONS = {
     RECORD: RegressionObjective(columns=("a", "b"), center=(0.5, 1.0), scale=(1.0, 2.0)),
     POSITION: LabelsObjective(column="labels", classes="XYZ"),
     BIN: BinsObjective(points="p.bed", bin=12),
+    PROFILE: ProfileObjective(tracks={"a": ("a.bw",)}, width=20, scale=(1.0,)),
 }
 CASES = [(name, "given") for name in BASELINES]
 CASES += [
@@ -80,6 +87,8 @@ def fitted(tmp_path_factory):
             places = (np.full(label, 13) for label in labels)
             points = [Points("c", 50 * i, 36, at, at % 2) for i, at in enumerate(places)]
             labels = object_array(points)
+        elif section.kind == "profile":
+            labels = object_array([np.full((1, 1, 1, 36), label, np.float32) for label in labels])
         train, valid = (letters[:84], labels[:84]), (letters[84:], labels[84:])
         found[name, strands] = BASELINES[name](setup).fit(*train, *valid)
     return found
@@ -95,7 +104,7 @@ def test_substitution_effects_equal_rescoring(name, strands, fitted):
     letters = odd_records(alphabet.name)
     effects = baseline.substitution_effects(letters, output)
     largest = max(np.abs(of_record).max() for of_record in effects)
-    assert (largest > 0.001) == (name not in ("length", "constant"))
+    assert (largest > 0.001) == (name not in ("length", "constant", "mean_profile"))
     for record, of_record in zip(letters, effects, strict=True):
         changed = np.repeat(record[None], len(record) * len(alphabet.letters), axis=0)
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))

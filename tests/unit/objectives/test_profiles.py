@@ -1,5 +1,6 @@
 """Loss, metrics, strands and bias of objective `profile`."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,13 +12,14 @@ import torch
 from scipy.stats import multinomial
 
 from selfattn_bio import config
-from selfattn_bio.errors import CorpusError, IntervalError
+from selfattn_bio.baselines import BASELINES, Setup, load_baseline
+from selfattn_bio.errors import CorpusError, IntervalError, ModelFolderError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.profile import halves, with_bias
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.study.baselines import profile_predictions
+from selfattn_bio.sequence.policy import SequencePolicy
 
 PAIR = {"a": ("a+.bw", "a-.bw"), "b": ("b+.bw", "b-.bw")}
 RNG = np.random.default_rng(0)
@@ -49,9 +51,9 @@ def test_loss_formulas():
     for row, true in zip(outputs[:, 0].double().numpy(), counts, strict=True):
         for track, scale in enumerate((4, 2)):
             flat = true[0, track].ravel()
-            p = np.exp(row[:, track]) / np.exp(row[:, track]).sum()
+            p = np.exp(row[:, 2 + track]) / np.exp(row[:, 2 + track]).sum()
             likelihood = -multinomial.logpmf(flat.astype(int), int(flat.sum()), p)
-            error = row[0, 2 + track] - np.log(flat.sum() + 1)
+            error = row[0, track] - np.log(flat.sum() + 1)
             expected += likelihood / scale + 0.5 * error**2
     assert batch.num_targets == 3
     assert total == pytest.approx(expected, rel=1e-5)
@@ -66,7 +68,7 @@ def test_metrics_formulas():
     for track in range(2):
         distances = []
         for row, true in zip(outputs, counts, strict=True):
-            p, q = np.exp(row[:, track]), true[0, track].ravel()
+            p, q = np.exp(row[:, 2 + track]), true[0, track].ravel()
             if q.sum():
                 p, q = p / p.sum(), q / q.sum()
                 m = (p + q) / 2
@@ -74,7 +76,7 @@ def test_metrics_formulas():
                 distances.append(np.sqrt(sum(each) / 2))
         true = np.log1p(counts[:, 0, track].sum((1, 2)))
         means.append(np.mean(distances))
-        correlations.append(np.corrcoef(outputs[:, 0, 2 + track], true)[0, 1])
+        correlations.append(np.corrcoef(outputs[:, 0, track], true)[0, 1])
     assert found["jsd"] == pytest.approx(np.mean(means), rel=1e-5)
     assert found["pearson"] == pytest.approx(np.mean(correlations), rel=1e-5)
     assert found["jsd_replicates"] > 0
@@ -106,10 +108,10 @@ def test_network_outputs(model, tracks):
     rows = [RNG.choice(np.frombuffer(b"ACGT", np.uint8), length) for length in (50, 62, 50)]
     outputs = objective_of(objective).read(scorer, rows)
     assert outputs.shape == (3, 20 * objective.num_strands, 2 * len(tracks))
-    assert (outputs[..., len(tracks) :] == outputs[:, :1, len(tracks) :]).all()
+    assert (outputs[..., : len(tracks)] == outputs[:, :1, : len(tracks)]).all()
     alone = objective_of(objective).read(scorer, rows[:1])  # padding changes nothing
     np.testing.assert_allclose(outputs[0], alone[0], atol=1e-5)
-    logits, counts = np.split(outputs.astype(float), 2, axis=-1)
+    counts, logits = np.split(outputs.astype(float), 2, axis=-1)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     shape = (p * (logits - logits.mean(1, keepdims=True))).sum(1)
     np.testing.assert_allclose(scorer.outputs(rows), np.hstack([counts[:, 0], shape]), atol=1e-5)
@@ -137,30 +139,59 @@ def test_strands_are_averaged_base_by_base():
         network=network,
         tokens_of=np.stack,
         batches=lambda rows: [[i] for i in range(len(rows))],
+        stacked=lambda outputs, letters: outputs,
     )
     found = objective.read(scorer, [row, row[:10]])[..., 0]
     assert found.tolist() == [np.isin(row[3:7], list(gc)).tolist()] * 2
 
 
-def test_ridge_of_one_track_chooses_its_penalty():
-    objective = objective_of(section({"a": ("a.bw",)}, scale=(5.0,)))
+@pytest.mark.parametrize("name", ["mean_profile", "kmer6_linear", "kmer6_trees"])
+@pytest.mark.parametrize("strands", ["given", "both"])
+def test_baselines_of_log_counts(name, strands, tmp_path):
+    """A word multiplies the counts; those of the second track have a bias as well."""
+    files = {name: (f"{name}.bw",) for name in "ab"}
+    of_bias = {"b": ("bias.bw",)}
+    objective = objective_of(section(files, 20, scale=(5.0, 5.0), bias=of_bias))
     letters, targets = {}, {}
     for split, number in (("train", 150), ("valid", 60), ("test", 60)):
-        rows = RNG.choice(np.frombuffer(b"ACGT", np.uint8), (number, 60))
-        rates = np.exp(6 * np.isin(rows, list(b"CG")).mean(1))
-        counts = RNG.poisson(rates[:, None, None, None, None], (number, 1, 1, 1, 60))
-        letters[split], targets[split] = list(rows), counts.astype(np.float32)
-    predictions = profile_predictions(objective, DNA, letters, targets)["kmer5_ridge"]["test"]
-    assert objective.measure(predictions, targets["test"])["r2"] > 0.5
+        rows, rates = RNG.choice(np.frombuffer(b"ACGT", np.uint8), (number, 60)), np.ones(number)
+        rows[::2, 20:28], rates[::2] = np.frombuffer(b"TGACTCAT", np.uint8), 4
+        rates = rates[:, None, None, None]
+        counts = RNG.poisson(rates, (number, 2, 1, 60)).astype(np.float32)
+        bias = RNG.poisson(5.0 * np.arange(2)[:, None, None], (number, 2, 1, 60))
+        letters[split] = list(rows)
+        targets[split] = np.stack([counts + bias, bias], 1).astype(np.float32)
+    setup = Setup(SequencePolicy(DNA), strands, section=objective.section, threads=1)
+    model = BASELINES[name](setup).fit(
+        letters["train"], targets["train"], letters["valid"], targets["valid"]
+    )
+    outputs = model.read(letters["test"])
+    mean = np.log(objective.flat(targets["train"])[:, 0].sum(0) + 1).T
+    np.testing.assert_allclose(outputs[3, :, 2:], mean, rtol=1e-6)
+    summary = objective.record_outputs(torch.from_numpy(outputs), None)
+    np.testing.assert_allclose(model.outputs(letters["test"]), summary, atol=1e-5)
+    r2 = objective.measure(objective.joined(targets["test"], outputs), targets["test"])["r2"]
+    assert r2 < 0.3 if name == "mean_profile" else r2 > 0.5
+    of_count, of_shape = (model.substitution_effects(letters["test"][:2], i) for i in (0, 3))
+    assert np.any(of_count) == (name != "mean_profile")
+    assert not np.any(of_shape)
+    model.save(tmp_path / "saved")
+    np.testing.assert_array_equal(load_baseline(tmp_path / "saved").read(letters["test"]), outputs)
+    other = objective.section.model_copy(update={"width": 30})
+    card = json.loads((tmp_path / "saved/baseline.json").read_text())
+    card["objective"] = other.model_dump(mode="json")
+    (tmp_path / "saved/baseline.json").write_text(json.dumps(card))
+    with pytest.raises(ModelFolderError, match=r"mean_profile has shape \(20, 2\), not \(30, 2\)"):
+        load_baseline(tmp_path / "saved")
 
 
 def test_bias_joins_logits_and_counts():
     outputs, bias = torch.randn(2, 6, 2), torch.rand(2, 1, 6) + 0.5
-    outputs[..., 1], bias[1] = 1.5, 0
+    outputs[..., 0], bias[1] = 1.5, 0
     joined = with_bias(outputs, bias)
-    torch.testing.assert_close(joined[0, :, 0], outputs[0, :, 0] + bias[0, 0].log())
-    counts = outputs[0, :, 1].exp() + bias[0].sum() + 1
-    torch.testing.assert_close(joined[0, :, 1].exp(), counts)
+    torch.testing.assert_close(joined[0, :, 1], outputs[0, :, 1] + bias[0, 0].log())
+    counts = outputs[0, :, 0].exp() + bias[0].sum() + 1
+    torch.testing.assert_close(joined[0, :, 0].exp(), counts)
     assert (joined[1] == outputs[1]).all()
 
 

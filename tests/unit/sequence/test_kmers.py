@@ -7,7 +7,7 @@ from letters import ascii_of
 
 from selfattn_bio.sequence import kmers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, get_alphabet
-from selfattn_bio.sequence.kmers import MASK, KmerProfiles, KmerTokenizer, count_kmers, gc_content
+from selfattn_bio.sequence.kmers import MASK, KmerTokenizer, count_kmers, gc_content
 
 
 def codes_of(*texts: str) -> np.ndarray:
@@ -149,8 +149,3 @@ def test_count_kmers_of_short_and_ambiguous_records():
     counts = count_kmers([ascii_of("AAAC"), ascii_of("ANAA"), ascii_of("C")], DNA, 2).toarray()
     assert counts[:, :2].tolist() == [[2, 1], [1, 0], [0, 0]]  # AA, AC
     assert counts.sum() == 4
-
-
-def test_kmer_counts_have_unit_length():
-    counts = KmerProfiles(DNA, 1)([ascii_of("AAAACCC"), ascii_of("N")]).toarray()
-    assert counts.tolist() == [[0.8, 0.6000000000000001, 0, 0], [0, 0, 0, 0]]

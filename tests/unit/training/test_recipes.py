@@ -11,6 +11,7 @@ from selfattn_bio.baselines.base import Setup, sample_rows
 from selfattn_bio.config import (
     BinsObjective,
     LabelsObjective,
+    ProfileObjective,
     RegressionObjective,
     RunFile,
     run_file_of,
@@ -268,4 +269,23 @@ def test_labels_per_position(is_random, name):
     recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=LABELS))
     assert (recipe.name, bool(recipe.parts)) == (name, not is_random)
     assert [trial.metric for trial in trials] == ["accuracy"] * 3
+    assert recipes.learns_nothing(trials) == is_random
+
+
+@pytest.mark.parametrize(
+    ("strand", "is_random"), [("either", False), ("given", False), ("given", True)]
+)
+def test_counts_per_base(strand, is_random):
+    """A word multiplies the counts by 3, or they are random."""
+    letters, labels = splits("anywhere", strand)
+    section = ProfileObjective(tracks={"a": ("a.bw",)}, width=20, scale=(1.0,))
+    rng, targets = np.random.default_rng(0), {}
+    for split, of in labels.items():
+        rates = np.broadcast_to(1.0 + 2 * of * (not is_random), (20, len(of))).T
+        targets[split] = rng.poisson(rates)[:, None, None, None].astype(np.float32)
+    recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=section))
+    assert recipe.name == "profiles"
+    assert recipe.training == {"reverse_complement": strand == "either" or is_random}
+    assert ("kmer6_linear" in recipe.parts) != is_random
+    assert [trial.metric for trial in trials] == ["r2"] * 4
     assert recipes.learns_nothing(trials) == is_random
