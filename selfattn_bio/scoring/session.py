@@ -8,7 +8,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import BED_FILES, GFF_FILES, whole_file
+from selfattn_bio.scoring.regions import parse_region
+from selfattn_bio.sequence.genome import Genome
+
+TRACKS = (*BED_FILES, *GFF_FILES, ".vcf", ".vcf.gz", ".bedgraph", ".bw", ".bigwig")
 
 
 def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str) -> None:
@@ -28,11 +32,20 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
     Raises
     ------
     IntervalError
-        If a file does not exist.
+        If a file does not exist, or is no track.
+    GenomeError
+        If the region is malformed, or not in the genome.
     """
     for each in (genome, *tracks):
         if not each.is_file():
             raise IntervalError("no such file", place=str(each))
+    if other := [each for each in tracks if not each.name.lower().endswith(TRACKS)]:
+        hint = f"Its name must end with {', '.join(TRACKS)}"
+        raise IntervalError(
+            "not a track that IGV opens by its name", place=str(other[0]), hint=hint
+        )
+    if region != "all":
+        parse_region(region, Genome(genome))
     above = path.parent.resolve()
     fasta = os.path.relpath(genome.resolve(), above)
     session = Element("Session", genome=fasta, locus=region, version="8")

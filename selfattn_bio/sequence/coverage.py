@@ -58,7 +58,8 @@ def count_cut_sites(
     Raises
     ------
     IntervalError
-        If a line is malformed, its chromosome is not in the genome, or it ends beyond it.
+        If a line is malformed, its chromosome is not in the genome, it ends beyond it, or there is
+        no site.
     """
     total, words = 0, {"+": ".plus", "-": ".minus"} if by_strand else {".": ""}
     with ExitStack() as stack:
@@ -68,7 +69,8 @@ def count_cut_sites(
         }
         folder = Path(stack.enter_context(TemporaryDirectory(prefix=".", dir=output.parent)))
         for path in files:
-            reads, (plus, minus) = _reads(path), shift or _shifts(path)
+            reads, far = _reads(path), 1 << 40  # beyond all chromosomes, and below an overflow
+            plus, minus = (max(-far, min(each, far)) for each in shift or _shifts(path))
             while rows := list(islice(reads, BLOCK)):
                 given = pd.DataFrame(rows).assign(path=str(path))
                 placed = place(given, genome)
@@ -81,6 +83,9 @@ def count_cut_sites(
                         name = quote(chrom, "") + (strand if by_strand else ".")
                         with (folder / name).open("ab") as file:
                             file.write(inside.to_numpy(np.uint32).tobytes())
+        if not total:
+            hint = "Each has no lines, or the shift moves all sites off their chromosomes"
+            raise IntervalError("no cut sites", place=", ".join(map(str, files)), hint=hint)
         for chrom, length in genome.lengths.items():
             for strand, write in writers.items():
                 (kept := folder / f"{quote(chrom, '')}{strand}").touch()

@@ -146,18 +146,23 @@ def read_cells(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     SequenceFileError
-        If the file is missing or not a TSV table, or one of the `columns` is missing.
+        If the file is missing or not a TSV table, one of the `columns` is missing, or one occurs
+        twice.
     """
     try:
-        table = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False)
+        table = pd.read_csv(path, sep="\t", header=None, dtype="str", keep_default_na=False)
     except FileNotFoundError:
         SequenceFileError.fail("no such file", path)
     except ValueError as error:
         SequenceFileError.fail(f"cannot read this TSV table: {str(error).strip()}", path)
+    table = table.iloc[1:].set_axis(table.iloc[0], axis=1).reset_index(drop=True)
     check_names(table.columns, f"{path}:1")
     if missing := [name for name in columns if name not in table]:
         message = f"column {missing[0]!r} is missing (expected {', '.join(columns)})"
         raise SequenceFileError(message, place=f"{path}:1")
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise SequenceFileError(f"duplicate column {twice!r}", place=f"{path}:1")
     return table
 
 

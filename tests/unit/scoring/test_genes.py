@@ -129,7 +129,9 @@ def test_annotate_variants_and_peaks(here, genes, capsys):
         ("chrom\tstart\n1\t2\n", "the table has no column 'end'"),
         ("chrom\tstart\tend\n1\t2\tx\n", "row 0: invalid interval with start 2, end x"),
         ("chrom\tpos\tref\n1\t0\tA\n", "row 0: invalid interval with start -1, end 0"),
-        ("a\tb\n1\t2\t3\t4\n1\n1\t2\t3\t4\t5\n", "t.tsv: cannot read this TSV table: "),
+        ("chrom\tstart\tend\n1\t2\t3\t4\n", "t.tsv: cannot read this TSV table: "),
+        ("chrom\tstart\tend\n1\t2\t3\t4\t5\n", "Expected 3 fields in line 2, saw 5"),
+        ("chrom\tstart\tend\tend\n1\t2\t3\t4\n", "t.tsv:1: duplicate column 'end'"),
     ],
 )
 def test_tables_that_cannot_be_annotated(here, genes, capsys, text, message):
@@ -137,7 +139,7 @@ def test_tables_that_cannot_be_annotated(here, genes, capsys, text, message):
     assert exit_code("annotate t.tsv --genes genes.gtf --output out.tsv") == 1
     assert message in capsys.readouterr().err.splitlines()[-1]
     (here / "none.gtf").write_text("")
-    with pytest.raises(IntervalError, match="no genes on 1"):
+    with pytest.raises(IntervalError, match=r"none\.gtf: no genes in the file"):
         nearest_genes(pd.DataFrame({"chrom": ["1"], "start": 1, "end": 2}), here / "none.gtf")
 
 
@@ -151,5 +153,12 @@ def test_session_names_tracks_relative_to_itself(here, genes, capsys):
     assert [each.attrib for each in session.iter("Resource")] == [{"path": "../genes.gtf"}]
     tracks = [{"id": "../genes.gtf", "name": "genes.gtf", "autoScale": "true"}]
     assert [each.attrib for each in session.iter("Track")] == tracks
-    assert exit_code("browse absent.bw --genome g.fa --output a.xml") == 1
-    assert "absent.bw: no such file" in capsys.readouterr().err
+    for words, message in (
+        ("absent.bw", "absent.bw: no such file"),
+        ("g.fa", "g.fa: not a track that IGV opens by its name. Its name must end with .bed, "),
+        ("genes.gtf --region 1:3-2", "region 1:3-2: the first position is after the last"),
+        ("genes.gtf --region 1:2-9", "region 1:2-9 is not within 1:1-4"),
+    ):
+        assert exit_code(f"browse {words} --genome g.fa --output a.xml") == 1
+        assert message in capsys.readouterr().err
+        assert not (here / "a.xml").exists()

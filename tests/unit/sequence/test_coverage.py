@@ -84,3 +84,16 @@ def test_bad_lines(name, text, message, tmp_path):
     with pytest.raises(IntervalError, match=message):
         count_cut_sites([Path(name)], Genome("g.fa"), Path("out"))
     assert {file.name for file in tmp_path.iterdir()} <= {name, "g.fa", "g.fa.fai"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shift"), [("", None), ("# header\n", None), ("a 1 9", (10**30, 9))]
+)
+def test_no_site_is_an_error(tmp_path, text, shift):
+    (tmp_path / "g.fa").write_text(">a\nACGTACGTAC\n")
+    (path := tmp_path / "r.bed").write_text(text)
+    with pytest.raises(
+        IntervalError, match=r"r\.bed: no cut sites\. Each has no lines, or the shift"
+    ):
+        count_cut_sites([path], Genome(tmp_path / "g.fa"), tmp_path / "out", shift)
+    assert not list(tmp_path.glob("*out*"))
