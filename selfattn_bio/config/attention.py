@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from selfattn_bio.config.kernels import PatternShape
+from selfattn_bio.config.kernels import BLOCK, PatternShape
 from selfattn_bio.config.section import Positive, Section, Seed
 
 Effect = Literal["none", "absolute", "bias", "rotation", "own_keys"]
@@ -268,7 +268,10 @@ class BigBirdPattern(SparsePattern):
         number of tokens at the start that attend to all tokens and are attended by all
     """
 
-    shape: ClassVar[PatternShape] = "joined"
+    @property
+    def shape(self) -> PatternShape:
+        """Return the shape of the pattern, as the capabilities of kernels describe it."""
+        return "joined" if self.block % BLOCK else "sampled"
 
     kind: Literal["bigbird"] = "bigbird"
     window: int = Field(96, ge=1)

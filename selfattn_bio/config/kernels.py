@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-# window: one undilated window (or all pairs), with or without global tokens; joined: such a window
-# combined with other parts
-PatternShape = Literal["window", "joined", "other"]
+# window: one undilated window (or all pairs), with or without global tokens; sampled: such a window
+# with random blocks of a multiple of `BLOCK` tokens; joined: combined with other parts
+PatternShape = Literal["window", "sampled", "joined", "other"]
 
-PATTERN_REASONS: dict[PatternShape | None, str] = {
-    "window": "the pattern is not one window with or without global tokens",
-    "joined": "the pattern is not one window combined with other parts",
+BLOCK = 16  # tokens
+PATTERN_REASONS: dict[tuple[PatternShape, ...], str] = {
+    ("window", "sampled"): "the pattern is not one window with or without global tokens and random "
+    f"blocks of a multiple of {BLOCK} tokens",
+    ("sampled", "joined"): "the pattern is not one window combined with other parts",
 }
 
 SHORT = 64  # tokens; up to this length one tile holds all pairs
@@ -66,8 +68,8 @@ class Capabilities:
         Floating-point types of the queries.
     head_dims, min_head_dim
         Supported dimensions of a head.
-    pattern
-        Shape of the pattern.
+    patterns
+        Shapes of the pattern; empty: all.
     own_keys
         Positions with their own keys: shaw and transformer_xl.
     dropout
@@ -88,7 +90,7 @@ class Capabilities:
     dtypes: tuple[str, ...] | None = None
     head_dims: tuple[int, ...] | None = None
     min_head_dim: int = 1
-    pattern: PatternShape | None = None
+    patterns: tuple[PatternShape, ...] = ()
     own_keys: bool = True
     dropout: bool = True
     seeded: bool = False
@@ -111,7 +113,7 @@ class Capabilities:
         """
         dims = self.head_dims
         reasons = {
-            PATTERN_REASONS.get(self.pattern, ""): self.pattern not in (None, pattern),
+            PATTERN_REASONS.get(self.patterns, ""): pattern not in (self.patterns or (pattern,)),
             "the position has its own keys": own_keys and not self.own_keys,
             f"it does not support {dtype}": dtype is not None
             and self.dtypes is not None
@@ -140,8 +142,8 @@ _compiled = partial(
 KERNELS = {
     "band": _compiled(
         "C++ on the CPU, compiled on first use: full attention or one window, with or without "
-        "global tokens",
-        pattern="window",
+        "global tokens and random blocks",
+        patterns=("window", "sampled"),
     ),
     "sdpa": Capabilities(
         "torch's fused attention over all pairs, also of short sequences under a joined pattern",
@@ -159,8 +161,9 @@ KERNELS = {
         auto=Preferences(max_tokens=SHORT),
     ),
     "joint": _compiled(
-        "band for a window with its global tokens, slab for the other parts of the pattern",
-        pattern="joined",
+        "band for a window with its global tokens and random blocks, slab for the other parts of "
+        "the pattern",
+        patterns=("sampled", "joined"),
     ),
     "flex": Capabilities(
         "FlexAttention on CUDA: any pattern, bias by distance, no dropout",

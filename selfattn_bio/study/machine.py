@@ -134,7 +134,7 @@ class Machine(TableResult):
             '\nAttention kernels, in the order in which kernel = "auto" tries them:\n',
             *(f"  {name:10} {kernel.purpose}" for name, kernel in KERNELS.items()),
             '\nKernels that "auto" chooses on this machine, in float32 training with head_dim '
-            f"{HEAD_DIM} and {LENGTH:,} tokens\n(up to {SHORT} tokens: sdpa or reference; bigbird "
+            f"{HEAD_DIM} and {LENGTH:,} tokens\n(up to {SHORT} tokens: sdpa or reference; strided "
             f"up to {SHORT_JOINED}: sdpa):\n",
             f"  {'pattern':16} {'position':26} {'kernel':10} why",
             *_kernel_lines(table),

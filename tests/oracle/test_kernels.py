@@ -168,18 +168,16 @@ def precision(kernel):
 
 
 WINDOWS = (Window(20), CausalPattern(Window(20)), Window(20) | Global(2), Full())
+BIGBIRD = Window(9) | Global(2) | RandomBlocks(3, 16)
 OTHERS = (BlockLocal(16), CausalPattern(RandomBlocks(3, 16)))
-BESIDE = (
-    Window(9) | Global(2) | RandomBlocks(3, 16),
-    CausalPattern(Window(9) | RandomBlocks(3, 16)),
-    Window(9) | Strided(20),
-)
+SAMPLED = (BIGBIRD, CausalPattern(BIGBIRD))
+BESIDE = (*SAMPLED, BIGBIRD | RandomBlocks(2, 8), Window(9) | Strided(20))
 
 
 def served(*patterns):
     """Return parameters (kernel, pattern) of the CPU kernels and the patterns they support."""
     known = dict.fromkeys(("reference", "sdpa", "slab"), patterns)
-    known |= {"band": WINDOWS, "joint": BESIDE}
+    known |= {"band": WINDOWS + SAMPLED, "joint": BESIDE}
     marks = {"band": needs_band, "joint": needs_band}
     return [
         pytest.param(kernel, pattern, marks=marks.get(kernel, ()), id=f"{kernel}-{pattern}")
@@ -214,9 +212,7 @@ def test_padding_at_either_end_changes_nothing(pattern, kernel):
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 def test_two_runs_are_bit_equal(kernel):
-    pattern = (
-        Window(70) | Global(8) if kernel == "band" else Window(70) | Global(8) | RandomBlocks(2, 64)
-    )
+    pattern = Window(70) | Global(8) | RandomBlocks(2, 64)
     torch.manual_seed(0)
     position = T5Bias(H, 16, 40)
     qkv, upstream, mask = batch(400, True, dtype=torch.float32, head_dim=16)

@@ -76,7 +76,7 @@ def why_unsupported(name: str, inputs: AttentionInputs) -> str | None:
 def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
     """Return why "auto" does not use a kernel for a request, or None if it may."""
     auto, tokens = KERNELS[name].auto, inputs.length
-    if tokens <= auto.joined_tokens and pattern_shape(inputs) == "joined":
+    if tokens <= auto.joined_tokens and pattern_shape(inputs) in ("sampled", "joined"):
         return None
     if auto.full_only and not isinstance(inputs.pattern, Full):
         return "it would compute all pairs of a causal or sparse pattern"
@@ -98,7 +98,7 @@ def pattern_shape(inputs: AttentionInputs) -> PatternShape:
     found = split_band(inputs.pattern, inputs.length)
     if found is None:
         return "other"
-    return "joined" if found[1] else "window"
+    return "joined" if found[1] else "window" if found[0].sampled is None else "sampled"
 
 
 def _unsupported(kernel: Capabilities, inputs: AttentionInputs, shape: PatternShape) -> list[str]:

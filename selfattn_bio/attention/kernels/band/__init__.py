@@ -33,8 +33,10 @@ def run(inputs: AttentionInputs) -> Tensor:
     """Compute attention of all queries, in bfloat16 if q has that type and the CPU supports it."""
     found = split_band(inputs.pattern, inputs.length)
     assert found is not None  # the capabilities of the kernel require it
-    out = band_attention(replace(converted(inputs), pattern=found[0]))
-    return with_global_rows(inputs, out.to(inputs.q.dtype))
+    pattern, rows = found[0], 0 if found[0].sampled is None else inputs.pattern.num_global
+    out = band_attention(replace(converted(inputs), pattern=replace(pattern, num_global=rows)))
+    out = out.to(inputs.q.dtype)
+    return out if rows else with_global_rows(inputs, out)
 
 
 def converted(inputs: AttentionInputs) -> AttentionInputs:
@@ -55,7 +57,7 @@ def computed_in(dtype: torch.dtype) -> torch.dtype:
 
 
 def band_attention(inputs: AttentionInputs) -> Tensor:
-    """Compute attention of each query to the keys in a window and to the first keys.
+    """Compute attention of each query to the keys in a window, the first keys and sampled blocks.
 
     Results do not depend on the number of threads, to the bit.
 
@@ -182,9 +184,11 @@ def band_backward(
         band_grad = bias.new_zeros(*units, layout.band_size)
         global_grad = bias.new_zeros(*units, layout.global_grad_size)
         call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
+        if layout.sampled is not None:
+            call.point(far_grad=bias.new_zeros(batches, heads, layout.global_size))
         call.max_distance = bias.shape[1] // 2
 
-    for phase in range(min(layout.spans, 2)):
+    for phase in (*range(min(layout.spans, 2)), *((2,) if layout.sampled else ())):
         _run("band_backward", call, phase)
     if layout.num_keys:
         count = layout.num_keys
@@ -207,9 +211,9 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: BandLayout) -> Call:
     """Return the arguments that forward and backward have in common."""
     q, k, v = (_rows_contiguous(x) for x in (inputs.q, inputs.k, inputs.v))
-    call = Call(*q.shape, layout.left, layout.right, layout.num_keys, layout.span, q.element_size())
-    band_bias, global_bias = layout.bias_rows(inputs.terms.bias, q.shape[1])
-    call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
+    call = Call(*q.shape, *layout.sizes, q.element_size())
+    call.point(q=q, k=k, v=v, out=out, lse=lse, sampled=layout.blocks(inputs.mask))
+    call.point(**layout.bias_rows(inputs.terms.bias, q.shape[1]))
     query_labels, key_labels = inputs.mask.labels
     call.point(query_label=query_labels, key_label=key_labels)
     call.seed, call.keep_scale = inputs.seed, 1 / (1 - inputs.dropout)

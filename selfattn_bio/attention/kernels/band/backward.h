@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "packing.h"
 
@@ -35,9 +36,10 @@ struct Queries {
         labels(columns),
         hashes(columns) {}
 
-  // Fill the W columns from `at` with the queries from `first`.
-  void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first) {
-    for (int w = 0; w < W; ++w) labels[at + w] = query_label(c, b, first + w);
+  // Fill the W columns from `at` with the queries from `first`. Queries before `begin` and from
+  // `end` on are missing.
+  void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t begin, int64_t end) {
+    for (int w = 0; w < W; ++w) labels[at + w] = query_label(c, b, first + w, begin, end);
     if (first + W <= 0 || first >= c.length) return;
     const Rows<Format, D> from(head_of<Format>(c.q, b, h), c.q.row, first, c.length);
     copy_interleaved<Format, D>(from, rows + at * WORDS);
@@ -104,7 +106,7 @@ struct KeyTile {
     copy_interleaved<Format, D>(from, interleaved);
     copy_rows<Format, D>(Rows<Format, D>(head_of<Format>(c.v, b, h), c.v.row, first, end), values);
     for (int r = 0; r < T; ++r) {
-      labels[r] = key_label(c, b, first + r, end);
+      labels[r] = key_label(c, b, first + r, 0, end);
       hashes[r] = static_cast<uint32_t>(first + r) * GOLDEN;
     }
     std::memset(grad_rows, 0, sizeof(grad_rows));
@@ -214,14 +216,16 @@ struct KeyTile {
     }
   }
 
-  // Store `count` rows of the two gradients, as To::Item.
-  template <class To>
+  // Store `count` rows of the two gradients as To::Item, or add them to those that are there.
+  template <class To, bool adding>
   void store_grads(const Call& c, typename To::Item* grad_k, int64_t k_stride, typename To::Item* grad_v, int64_t v_stride, int64_t count) const {
     const vec factor = splat(score_scale(c));
     for (int64_t r = 0; r < count; ++r)
       for (int d = 0; d < D; d += W) {
-        To::store_item(grad_k + r * k_stride + d, load(grad_rows + r * D + d) * factor);
-        To::store_item(grad_v + r * v_stride + d, load(grad_values + r * D + d));
+        auto *to_k = grad_k + r * k_stride + d, *to_v = grad_v + r * v_stride + d;
+        const vec of_k = load(grad_rows + r * D + d) * factor, of_v = load(grad_values + r * D + d);
+        To::store_item(to_k, adding ? of_k + To::load_item(to_k) : of_k);
+        To::store_item(to_v, adding ? of_v + To::load_item(to_v) : of_v);
       }
   }
 };
@@ -241,11 +245,10 @@ void backward_global(const Call& c, const Shape& shape, const Unit& unit, Querie
   for (int64_t first = 0; first < shape.globals; first += T) {
     tile.load_rows(c, unit.b, unit.h, first, c.num_global);
     const Blocks blocks(tile.labels, queries.labels, begin, end - begin);
-    const int64_t origin = shape.globals + T - first;
-    tile.add_grads(queries, blocks, c.global_bias + unit.h * shape.global_size + origin + column_zero,
-                   c.global_grad ? c.global_grad + unit.number * shape.global_grad_size + origin : nullptr);
+    tile.add_grads(queries, blocks, c.global_bias + unit.h * shape.global_size + shape.far + T - first + column_zero,
+                   c.global_grad ? c.global_grad + unit.number * shape.global_grad_size + shape.globals + T - first : nullptr);
     const int64_t at = (unit.number * shape.globals + first) * D;
-    tile.template store_grads<Float32>(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
+    tile.template store_grads<Float32, false>(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
   }
   queries.add_grad(c, unit.b, unit.h, begin * W, column_zero + begin * W, (end - begin) * W);
 }
@@ -258,7 +261,7 @@ void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<
   int64_t packed = 0;
   for (int64_t first = start; first < stop; first += T) {
     const int64_t column = first - start;  // column of the query first - before
-    for (; packed < column + shape.blocks * W; packed += W) queries.pack(c, b, h, packed, start - shape.before + packed);
+    for (; packed < column + shape.blocks * W; packed += W) queries.pack(c, b, h, packed, start - shape.before + packed, c.num_rows, c.length);
     tile.load_rows(c, b, h, first, c.length);
     tile.upcoming.forget();
     tile.upcoming.add(head_of<Format>(c.q, b, h), c.q.row, start - shape.before + packed, c.length);
@@ -273,22 +276,60 @@ void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<
     const Blocks blocks(tile.labels, queries.labels, column / W, shape.blocks);
     tile.add_grads(queries, blocks, c.band_bias + h * shape.band_size + T - column,
                    c.band_grad ? c.band_grad + unit.number * shape.band_size + T - column : nullptr);
-    tile.template store_grads<Format>(c, grad_k + first * c.grad_k.row, c.grad_k.row, grad_v + first * c.grad_v.row, c.grad_v.row,
-                     stop - first < T ? stop - first : T);
+    tile.template store_grads<Format, false>(c, grad_k + first * c.grad_k.row, c.grad_k.row, grad_v + first * c.grad_v.row,
+                                             c.grad_v.row, stop - first < T ? stop - first : T);
     // No later tile uses the first T columns of this one. The last tile adds all its columns.
     queries.add_grad(c, b, h, column, first - shape.before, first + T < stop ? T : packed - column);
   }
   if (shape.globals) backward_global<Format, D>(c, shape, unit, queries, packed, tile);
 }
 
+// The pairs of a head that are in no span: those of the first queries with all keys, and those of
+// sampled blocks.
+template <class Format, int D>
+void backward_head(const Call& c, const Shape& shape, int64_t b, int64_t h, Queries<Format, D>& rows, Queries<Format, D>& queries,
+                   KeyTile<Format, D>& tile) {
+  const int64_t num_rows = up(c.num_rows, W);
+  for (int64_t at = 0; at < num_rows; at += W) rows.pack(c, b, h, at, at, 0, c.num_rows);
+  for (int64_t at = 0; at < shape.longest; at += W) queries.pack(c, b, h, at, at, c.num_rows, c.length);
+  // for each block of keys, the blocks of queries that attend to it
+  std::vector<std::vector<int64_t>> attending(shape.longest / c.block);
+  std::vector<int64_t> sampled(c.count);
+  for (size_t block = 0; block < attending.size(); ++block)
+    for (int64_t n = sampled_for(c, b, static_cast<int64_t>(block), sampled.data()); n-- > 0;)
+      attending[sampled[n]].push_back(static_cast<int64_t>(block));
+
+  tile.upcoming.forget();
+  for (int64_t first = 0; first < c.length; first += T) {
+    tile.load_rows(c, b, h, first, c.length);
+    const int64_t bias = h * shape.global_size + shape.far + T - first;
+    float* bias_grad = c.far_grad ? c.far_grad + b * c.heads * shape.global_size + bias : nullptr;
+    tile.add_grads(rows, Blocks(tile.labels, rows.labels, 0, num_rows / W), c.row_bias + bias, bias_grad);
+    for (int64_t r = 0; r < T && first + r < c.num_global; ++r) tile.labels[r] = OUTSIDE_KEY;  // their pairs are in spans
+    for (const int64_t block : attending[first / c.block])
+      tile.add_grads(queries, Blocks(tile.labels, queries.labels, block * c.block / W, c.block / W), c.global_bias + bias, bias_grad);
+    tile.template store_grads<Format, true>(c, head_of<Format>(c.grad_k, b, h) + first * c.grad_k.row, c.grad_k.row,
+                                            head_of<Format>(c.grad_v, b, h) + first * c.grad_v.row, c.grad_v.row,
+                                            c.length - first < T ? c.length - first : T);
+  }
+  rows.add_grad(c, b, h, 0, 0, num_rows);
+  queries.add_grad(c, b, h, 0, 0, shape.longest);
+}
+
 // Phase 0 takes the even spans and phase 1 the odd ones, because adjacent spans add to the same
-// queries.
+// queries. Phase 2 takes heads.
 template <class Format, int D>
 void backward_spans(const Call& c) {
   const Shape shape(c, false);
-  Queries<Format, D> queries(shape.columns);
+  Queries<Format, D> queries(c.phase == 2 ? shape.longest : shape.columns);
   const auto tile = std::make_unique<KeyTile<Format, D>>(c);
   auto* next = reinterpret_cast<std::atomic<int64_t>*>(c.next);
+  if (c.phase == 2) {
+    Queries<Format, D> rows(up(c.num_rows, W));
+    for (int64_t number; (number = next->fetch_add(1)) < c.batches * c.heads;)
+      backward_head<Format, D>(c, shape, number / c.heads, number % c.heads, rows, queries, *tile);
+    return;
+  }
   for (int64_t number; (number = next->fetch_add(1)) < Unit::count(c, shape);) {
     const Unit unit(c, shape, number);
     if (unit.span % 2 == c.phase) backward_span<Format, D>(c, shape, unit, queries, *tile);

@@ -37,6 +37,8 @@ void fold_bias_grad(const Call& c) {
     add(c.band_grad + number * shape.band_size, shape.band_size, -shape.before - T);
     if (shape.globals)
       add(c.global_grad + number * shape.global_grad_size, shape.global_grad_size, unit.start - shape.before - shape.globals - T);
+    if (c.far_grad && unit.span == 0)
+      add(c.far_grad + (unit.b * c.heads + unit.h) * shape.global_size, shape.global_size, -shape.far - T);
   }
 }
 

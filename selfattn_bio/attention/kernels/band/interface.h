@@ -16,20 +16,26 @@ struct View {
 // `Call` in calls.py has the same fields in the same order.
 struct Call {
   int64_t batches, heads, length, head_dim;
-  int64_t left, right, num_global, span;
+  int64_t left, right, num_global;
+  int64_t num_rows;      // the first queries, which attend to all keys
+  int64_t block, count;  // each block of queries attends to `count` sampled blocks of keys; 0, 0: none
+  int64_t span;
   int64_t item_size;  // of the tensors in `View`: 4 (float32) or 2 (bfloat16)
   int64_t max_distance;
   View q, k, v, out, grad_out, grad_q, grad_k, grad_v;
   float* lse;                  // (B, H, L), base 2; +inf for a query without allowed keys
   const float* band_bias;      // (H, band_size): see `Shape`
   const float* global_bias;    // (H, global_size)
+  const float* row_bias;       // (H, global_size), without -inf
   float* band_grad;            // (B, spans, H, band_size) or null
   float* global_grad;          // (B, spans, H, global_grad_size) or null
   float* global_grad_k;        // (B, spans, H, globals, Dh), globals = num_global rounded up to T
   float* global_grad_v;
+  float* far_grad;             // (B, H, global_size) or null: pairs of rows and sampled blocks
   double* table_grad;          // (H, 2 max_distance + 1)
   const int32_t* query_label;  // (B, L) or null: a query attends to keys with its label
   const int32_t* key_label;
+  const int32_t* sampled;      // (B, length / block rounded up, count): numbers of blocks
   uint64_t seed;
   uint32_t threshold;  // a weight is kept if its hash is at least this
   float keep_scale;
@@ -46,13 +52,15 @@ struct Shape {
   int64_t before, after;  // columns go from row - before to row + after
   int64_t blocks;         // vectors of columns of a tile of the band
   int64_t spans, globals;
+  int64_t longest;  // the length, rounded up to a block
+  int64_t far;      // keys that rows out of their band may attend to
   int64_t columns;           // columns of all tiles of a span
   // size of a bias row of the band: the distances column - row from -before - T
   int64_t band_size;
-  // size of a bias row of the global keys: the distances from -length - T (forward) or from
-  // -globals - T (backward)
+  // size of a bias row of the other pairs: the distances from -longest - T (forward) or from
+  // -far - T (backward)
   int64_t global_size;
-  // size of such a row in the gradient of one span
+  // size of such a row in the gradient of one span, from -globals - T
   int64_t global_grad_size;
 
   Shape(const Call& c, bool forward) {
@@ -62,7 +70,9 @@ struct Shape {
     spans = (c.length + c.span - 1) / c.span;
     globals = up(c.num_global, T);
     band_size = T + blocks * W;
-    global_size = globals + T + c.length + T;
+    longest = c.block ? up(c.length, c.block) : c.length;
+    far = c.block ? longest : globals;
+    global_size = far + T + longest + T;
     columns = c.span - T + blocks * W;
     global_grad_size = globals + T + columns;
   }
@@ -79,6 +89,20 @@ struct Unit {
   }
   static int64_t count(const Call& c, const Shape& shape) { return c.batches * c.heads * shape.spans; }
 };
+
+// Write the blocks of keys that a block of queries attends to, each once, and return their number.
+// Blocks within the band of all queries are left out.
+int64_t sampled_for(const Call& c, int64_t b, int64_t queries, int64_t* found) {
+  int64_t count = 0;
+  for (int64_t n = 0; n < c.count; ++n) {
+    const int64_t keys = c.sampled[(b * (up(c.length, c.block) / c.block) + queries) * c.count + n];
+    const int64_t distance = (keys - queries) * c.block, inside = c.block - 1;
+    bool left_out = distance - inside >= -c.left && distance + inside <= c.right;
+    for (int64_t m = 0; m < count; ++m) left_out |= found[m] == keys;
+    if (!left_out) found[count++] = keys;
+  }
+  return count;
+}
 
 // Uninitialised memory aligned to a cache line.
 template <typename Item>

@@ -20,12 +20,12 @@ typename Format::Item* head_of(const View& x, int64_t b, int64_t h) {
   return static_cast<typename Format::Item*>(x.data) + b * x.batch + h * x.head;
 }
 
-int32_t key_label(const Call& c, int64_t b, int64_t j, int64_t end) {
-  return j < 0 || j >= end ? OUTSIDE_KEY : c.key_label ? c.key_label[b * c.length + j] : 0;
+int32_t key_label(const Call& c, int64_t b, int64_t j, int64_t begin, int64_t end) {
+  return j < begin || j >= end ? OUTSIDE_KEY : c.key_label ? c.key_label[b * c.length + j] : 0;
 }
 
-int32_t query_label(const Call& c, int64_t b, int64_t i) {
-  return i < 0 || i >= c.length ? OUTSIDE_QUERY : c.query_label ? c.query_label[b * c.length + i] : 0;
+int32_t query_label(const Call& c, int64_t b, int64_t i, int64_t begin, int64_t end) {
+  return i < begin || i >= end ? OUTSIDE_QUERY : c.query_label ? c.query_label[b * c.length + i] : 0;
 }
 
 float score_scale(const Call& c) { return 1.0f / std::sqrt(static_cast<float>(c.head_dim)); }
