@@ -386,7 +386,8 @@ def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) ->
     steps = np.arange(len(places) + 1) / len(places)
     ranks = np.sort(drawn, axis=1) / len(others)
     distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
-    size = min(len(places), (MEAN_DISTANCE / distances.mean()) ** 2)
+    # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
+    size = min(len(places), (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
     return float(kstwo.sf(test.statistic, max(1, round(size * len(others) / (size + len(others))))))
 
 
