@@ -71,7 +71,7 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
     database = open_database(DATABASE)
     columns = [list(database).index(label) for label in wanted]
     known = [ppm.T for ppm in database.values()]
-    p = compare([ppm.T for ppm in ppms.values()], known).p
+    p = compare([ppm.T for ppm in ppms.values()], known)[0]
     match = false_discovery_control(p, axis=1)[:, columns] < MATCH_Q  # (motifs, wanted)
     found = int(match.any(axis=0).sum())
     matching = int(match.any(axis=1).sum())

@@ -305,7 +305,7 @@ def match_motifs(
         return pd.DataFrame({"name": list(ppms), **none, "other_matches": "", "near_ties": 0})
     labels = list(database)
     queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
-    p = compare(queries, targets, both_strands=alphabet.has_complement).p
+    p = compare(queries, targets, alphabet.has_complement)[0]
     q = scipy.stats.false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]

@@ -46,7 +46,7 @@ MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
 FLANK = 3  # positions on each side of a seqlet that are included in the comparison
 MARGIN = 6  # positions on each side of a centre that may turn out to belong to the motif
 # Tomtom bins: 8 times faster than 100 and 100, with 98 % of the same pairs
-SCORE_BINS, TARGET_BINS = 25, 10
+TOMTOM_BINS = 25, 10
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,7 @@ def _groups(
         for row, start, end in zip(record, first, last, strict=True)
     ]
     scaled = [of / np.linalg.norm(of, axis=0).max() for of in scores]
-    p, offset, is_reversed = compare(
-        scaled,
-        scaled,
-        both_strands=alphabet.has_complement,
-        score_bins=SCORE_BINS,
-        column_bins=TARGET_BINS,
-    )
+    p, offset, is_reversed = compare(scaled, scaled, alphabet.has_complement, TOMTOM_BINS)
     similar, width = p < SIMILAR_P[len(alphabet.letters)], last - first
     np.fill_diagonal(similar, True)
     free = np.ones(len(seqlets), dtype=bool)
