@@ -37,19 +37,20 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def update(
-        self, text: Callable[[float], str], fraction: float = math.nan, *, keep: bool = False
+        self, text: Callable[[str], str], fraction: float = math.nan, *, keep: bool = False
     ) -> None:
         """Show a text, unless the last one is recent. With `keep`, it is logged in any case.
 
-        `fraction` is the finished part of the loop, if it is known. `text` is called with the
-        seconds that are left if the rest is as fast.
+        `fraction` is the finished part of the loop, if it is known. `text` is called with the time
+        that is left if the rest is as fast, such as ", about 5 s left", or "" if there is none.
         """
         now = time.monotonic()
         every = SECONDS_BETWEEN_BARS if Progress.bars else SECONDS_BETWEEN_LINES
         if now - self._last < every and not keep:
             return
         self._last = now
-        line = text((now - self._start) * (1 / fraction - 1))
+        left = (now - self._start) * (1 / fraction - 1)
+        line = text(f", about {math.ceil(left):,} s left" if left > 0 else "")
         if keep or not Progress.bars:
             LOG.info(line)
             return

@@ -151,6 +151,7 @@ def explain_pairs(
     *,
     method: Method,
     target: Target = Target(),  # noqa: B008
+    place: str = "",
 ) -> Explanation:
     """Explain both inputs of a model with two inputs, each with the other one fixed.
 
@@ -164,7 +165,7 @@ def explain_pairs(
         A model with two inputs, a `PairedScorer`.
     pairs
         Both inputs of each record, ASCII.
-    records, method, target
+    records, method, target, place
         As in `explain_letters`; one row of `records` per pair.
 
     Returns
@@ -192,7 +193,7 @@ def explain_pairs(
     copies = method.rows_per_sequence if isinstance(method, ByGradient) else BATCH
     batches = backward_batches(first, partner, copies=copies)
     explained = partial(explain_letters, method=method, target=target)
-    for batch in _with_time_left(batches, len(pairs)):
+    for batch in _with_time_left(batches, len(pairs), place):
         views = (
             (scorer.of_input("first", pairs[batch]), first, records),
             (scorer.of_input("partner", pairs[batch]), partner, partner_records),
@@ -203,14 +204,14 @@ def explain_pairs(
     return replace(joined(parts[0]), input="first", partner=partner_explained)
 
 
-def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
-    """Yield the batches of `total` sequences, and report the time left."""
+def _with_time_left(batches: Iterable[slice], total: int, place: str) -> Iterator[slice]:
+    """Yield the batches of `total` records, and report the time left after `place`."""
     progress = Progress()
     for batch in batches:
         yield batch
         done = min(batch.stop, total)
         if total > batch.stop - batch.start:
-            text = partial("{} of {} sequences, about {:.0f} s left".format, done, total)
+            text = partial("{}{:,} of {:,} records{}".format, place, done, total)
             progress.update(text, done / total)
 
 
@@ -245,6 +246,7 @@ def explain_letters(
     *,
     method: Method,
     target: Target = Target(),  # noqa: B008
+    place: str = "",
 ) -> Explanation:
     """Explain ASCII arrays, given a table of their records; see `explain`.
 
@@ -258,6 +260,8 @@ def explain_letters(
         One row per sequence: id, optionally chrom, start, end, strand, and any further columns.
     method, target
         How to explain, and which output.
+    place
+        Start of progress lines.
 
     Raises
     ------
@@ -282,7 +286,7 @@ def explain_letters(
     has_copies = isinstance(method, ByGradient) and method.rows_per_sequence > 1
     step = BATCH // 4 if has_copies else BATCH
     slices = (slice(start, start + step) for start in range(0, len(letters), step))
-    for batch_slice in _with_time_left(slices, len(letters)):
+    for batch_slice in _with_time_left(slices, len(letters), place):
         start, batch = batch_slice.start, letters[batch_slice]
         if isinstance(method, AttributionMethod):
             is_read = start % BATCH == 0 and has_attention(scorer)

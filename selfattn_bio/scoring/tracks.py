@@ -317,7 +317,7 @@ def _scored(
 ) -> Iterator[tuple[str, Integers, Floats]]:
     """Yield chromosome, starts and scores of blocks of windows, and report the progress."""
     done, progress, number = 0, Progress(), sum(each.end - each.start for each in stretches)
-    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
+    text = "{}:{:,}, {:,} of {:,} windows{}".format
     for stretch in stretches:
         for starts, scores in blocks(scorer, genome, stretch, windows, shift):
             yield stretch.chrom, starts, scores

@@ -59,15 +59,15 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     if scorer.alphabet.is_nucleic and located(corpus.records).any():
         safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
-    for output in outputs:
+    for number, output in enumerate(outputs, 1):
         candidates = _candidates(trained, output)
         most = max(1, MOST_POSITIONS // int(candidates["length"].max()))
         limit = min(settings.max_sequences, most)
         records = choose_recognised(scorer, output, inputs, candidates, limit)
         letters = [inputs.of(row) for row in records.index]
-        parts.append(
-            explain(scorer, letters, records[COLUMNS], method=method, target=Target(output.name))
-        )
+        of = f"output {number} of {len(outputs)}, {output.name}: " if len(outputs) > 1 else ""
+        shown, target = records[COLUMNS], Target(output.name)
+        parts.append(explain(scorer, letters, shown, method=method, target=target, place=of))
         if output is outputs[0]:
             of_score = sorted({0, len(records) // 2, len(records) - 1})  # highest first
             mapped = mapped or records.index[of_score].tolist()

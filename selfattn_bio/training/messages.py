@@ -125,7 +125,7 @@ def _progress_line(trainer: Trainer) -> str:
             f"validation {named_metric(main, row[f'valid_{main}'])} "
             f"(best {trainer.best:.4f} at step {history.best_step})"
         )
-    left = seconds / history.step * (max_steps - history.step)
-    unit = trainer.data.corpus.alphabet.unit
-    parts += [f"{history.letters / seconds:,.0f} {unit}/s", f"at most {duration(left)} left"]
+    parts.append(f"{history.letters / seconds:,.0f} {trainer.data.corpus.alphabet.unit}/s")
+    if left := seconds / history.step * (max_steps - history.step):
+        parts.append(f"at most {duration(left)} left")
     return " | ".join(parts)
