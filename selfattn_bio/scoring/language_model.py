@@ -17,10 +17,10 @@ from torch import Tensor
 
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.data.collation import Collation
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import RUN
 from selfattn_bio.model.pretrained.backbone import Backbone
-from selfattn_bio.model.pretrained.folder import CONFIG, alphabet_of, read_vocabulary
+from selfattn_bio.model.pretrained.folder import CONFIG, DOWNLOAD, alphabet_of, read_vocabulary
 from selfattn_bio.model.pretrained.own import build_backbone
 from selfattn_bio.model.pretrained.vocabulary import KmerVocabulary, Pieces, Vocabulary
 from selfattn_bio.scoring.embedding import Embeddings
@@ -105,7 +105,7 @@ class LanguageModel:
         for rows in self._batches(letters):
             tokens = self._tokens([letters[row] for row in rows])
             pieces = self.vocabulary(tokens)
-            vectors = self.module(pieces)
+            vectors = self._finite(self.module(pieces))
             if per_letter:
                 vectors = pieces.of_letters(vectors, tokens.shape[1])
             for row, own, inside in zip(rows, vectors, pieces.inside, strict=True):
@@ -226,7 +226,7 @@ class LanguageModel:
             raise ArgumentError(message, hint="Score a part of it, such as a domain")
         at = pieces.inside[0].nonzero().ravel()
         if not masked:
-            return pieces, self.module.log_p(pieces.ids, pieces.mask)[0, at]
+            return pieces, self._finite(self.module.log_p(pieces.ids, pieces.mask)[0, at])
         found, mask = [], int(vocabulary.singles[MASK])
         for group in at.split(max(1, BATCH_LETTERS // tokens.shape[1])):
             ids = pieces.ids.repeat(len(group), 1)
@@ -234,7 +234,14 @@ class LanguageModel:
             ids[rows, group] = mask
             of_rows = self.module.log_p(ids, pieces.mask.expand_as(ids))
             found.append(of_rows[rows, group])
-        return pieces, torch.cat(found)
+        return pieces, self._finite(torch.cat(found))
+
+    def _finite(self, outputs: Tensor) -> Tensor:
+        """Return the outputs; refuse those that are not finite."""
+        if not outputs.isfinite().all():
+            message = "the network returned numbers that are not finite"
+            raise ModelFolderError(message, place=str(self.folder), hint=DOWNLOAD)
+        return outputs
 
     @property
     def _policy(self) -> SequencePolicy:

@@ -218,4 +218,7 @@ def _longest(settings: Any) -> int | None:
         return None
     # RoBERTa and ESM number positions from behind the one of padding
     from_padding = ("roberta", "xlm-roberta", "camembert", "esm", "longformer")
-    return number - (settings.pad_token_id + 1 if settings.model_type in from_padding else 0)
+    number -= settings.pad_token_id + 1 if settings.model_type in from_padding else 0
+    if number < 2:
+        raise ValueError(f"max_position_embeddings leaves {number} positions")
+    return number

@@ -49,6 +49,7 @@ WORD = "\N{LOWER ONE EIGHTH BLOCK}"  # begins words in vocabularies of SentenceP
 # published files leave out
 OWN = {"alibi_starting_size": "bert", "add_bias_fnn": "esm"}
 OF_PROTEINS = {"L", "E", "K"}
+MAX_LAYERS = 1000  # published networks have below 100; building thousands takes minutes
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
 DOWNLOAD = (
     "Download the complete folder, for example with "
@@ -97,9 +98,12 @@ def read_config(folder: Path) -> Any:
         hint = "docs/pretrained.md lists the models that work"
         raise ModelFolderError(message, place=str(folder / CONFIG), hint=hint)
     with one_line(folder / CONFIG, "the configuration cannot be used"):
-        return library.CONFIG_MAPPING[kind].from_dict(
+        found = library.CONFIG_MAPPING[kind].from_dict(
             {key: value for key, value in values.items() if key != "auto_map"}
         )
+        if (number := found.num_hidden_layers) > MAX_LAYERS:
+            raise ValueError(f"{number} layers; at most {MAX_LAYERS} are possible")
+    return found
 
 
 def _json_of(path: Path) -> dict[str, Any]:
@@ -143,7 +147,8 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = sorted(set(_json_of(index).get("weight_map", {}).values()))
+        with one_line(index, "no list of weights"):
+            named = sorted(set(_json_of(index)["weight_map"].values()))
         files = [folder / Path(str(name)).name for name in named]
         if missing := [path.name for path in files if not path.is_file()]:
             message = f"{missing[0]} is missing, which {index.name} names"
@@ -174,9 +179,12 @@ def pretrained_sha256(folder: Path) -> str:
 
 def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
     """Return the tokenizer, and the number of each token that is not special, in upper case."""
-    if not any((folder / name).is_file() for name in VOCABULARIES):
+    files = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
+    if not files:
         message = f"the vocabulary is missing: {' or '.join(VOCABULARIES)}"
         raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
+    for path in files:
+        _check_pointer(path)
     with one_line(folder, "the vocabulary cannot be read"):
         tokenizer = transformers().AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -220,6 +228,11 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     read = alphabet.letters[-1]  # T of DNA, U of RNA
     if alphabet.is_nucleic:
         ids = {text.replace(written, read): number for text, number in ids.items()}
+    used = [number for text, number in ids.items() if set(text) <= set(alphabet.letters)]
+    used += [number for number in (*ends, pad, mask) if number is not None]
+    if max(used, default=0) >= (rows := read_config(folder).vocab_size):
+        message = f"the vocabulary has token {max(used)}, but vocab_size of {CONFIG} is {rows}"
+        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
     if alphabet.is_nucleic and ids.keys() >= OF_PROTEINS:
         raise ModelFolderError(
             f"the vocabulary is one of proteins, but the sequences are {alphabet.name}",
@@ -247,6 +260,9 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
             place=str(folder),
             hint="docs/pretrained.md lists models for each kind of sequences",
         )
+    if len({ids[text] for text in kmers}) < len(kmers):
+        message = f"the vocabulary has one number for several {k}-mers"
+        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
     has_letters = all(letter in ids for letter in alphabet.letters)
     singles = torch.full((FIRST + len(alphabet.letters),), unknown)
     singles[PAD], singles[MASK] = pad, mask

@@ -144,6 +144,8 @@ class OwnBackbone(Backbone):
             raise ValueError(f"hidden_size {self.embed_dim} is not divisible by {self.num_heads}")
         if self.kind == "esm" and settings.position_embedding_type != "rotary":
             raise ValueError(f"position_embedding_type is {settings.position_embedding_type!r}")
+        if self.kind == "esm" and settings.token_dropout and settings.mask_token_id is None:
+            raise ValueError("token_dropout needs mask_token_id")
         dim, eps = self.embed_dim, settings.layer_norm_eps
         self.tokens = nn.Embedding(settings.vocab_size, dim)
         if self.kind == "bert":

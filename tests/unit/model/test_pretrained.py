@@ -197,6 +197,16 @@ def test_a_letter_has_the_vector_of_the_token_around_it():
             assert row[: len(own)].tolist() == own
 
 
+CONFIGS = {
+    "layers": {"num_hidden_layers": 3},
+    "many layers": {"num_hidden_layers": 10**9},
+    "shape": {"intermediate_size": 64},
+    "extra": {"num_hidden_layers": 1},
+    "mask": {"mask_token_id": None},
+    "rows": {"vocab_size": 20},
+}
+
+
 def damage(folder, name):
     if name == "pointer":
         (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
@@ -211,15 +221,13 @@ def damage(folder, name):
         (folder / "config.json").unlink()
     elif name == "code":
         (folder / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": {"A": "b"}}))
-    elif name == "layers":
+    elif name == "index":
+        (folder / "model.safetensors.index.json").write_text('{"weight_map": 5}')
+    elif name in CONFIGS:
         values = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 3}))
-    elif name == "shape":
-        values = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(values | {"intermediate_size": 64}))
-    elif name == "extra":
-        values = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 1}))
+        (folder / "config.json").write_text(json.dumps(values | CONFIGS[name]))
+    elif name == "vocabulary pointer":
+        (folder / "vocab.txt").write_text("version https://git-lfs.github.com/spec/v1\n")
     elif name == "vocabulary":
         tokens = (folder / "vocab.txt").read_text()
         (folder / "vocab.txt").write_text(tokens.replace("\nL\n", "\nJ\n"))
@@ -236,10 +244,15 @@ def damage(folder, name):
         ("config", "cannot read this file"),
         ("no config", "config.json is missing"),
         ("code", "needs code of its folder"),
+        ("index", r"index\.json: no list of weights: 'int' object"),
         ("layers", "the weights lack"),
+        ("many layers", "1000000000 layers; at most 1000 are possible"),
+        ("mask", "token_dropout needs mask_token_id"),
+        ("rows", "the vocabulary has token 32, but vocab_size of config.json is 20"),
         ("shape", "shape"),
         ("extra", "the unknown 'encoder.layer.1"),
         ("vocabulary", "lacks 'L'"),
+        ("vocabulary pointer", r"vocab\.txt: is a pointer of Git LFS"),
         ("no vocabulary", "the vocabulary is missing: vocab.txt or "),
     ],
 )
@@ -249,6 +262,19 @@ def test_damaged_folders_have_one_line(name, message, tmp_path):
     with pytest.raises(ModelFolderError, match=message) as error:
         network_of(folder, "esm2")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("L", "one number for several 1-mers"), (2**31, "has token 2147483648")]
+)
+def test_tokens_of_a_damaged_vocabulary_are_refused(value, message, tmp_path):
+    folder = make_folder(tmp_path / "model", "modernbert")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["A"] = vocabulary.get(value, value)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelFolderError, match=message):
+        read_vocabulary(folder, get_alphabet("protein"))
 
 
 @pytest.mark.parametrize("name", ["nucleotide_transformer", "dnabert"])

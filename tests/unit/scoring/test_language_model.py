@@ -129,3 +129,17 @@ def test_longer_sequences_than_the_model_reads_are_refused(tmp_path):
         with pytest.raises(ArgumentError, match="602 tokens, but the model reads at most 512"):
             score("ACDEFGHIKL" * 60)
     assert model.embed(["ACDEFGHIKL" * 60]).vectors.shape == (1, 32)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    folder = make_folder(tmp_path / "esm", "esm2")
+    weights = load_file(folder / "model.safetensors")
+    name = "esm.encoder.layer.0.output.dense.bias"
+    weights[name] = torch.full_like(weights[name], torch.nan)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    model = selfattn_bio.load_pretrained(folder)
+    for work in (model.embed, model.perplexity, lambda texts: model.score_substitutions(*texts)):
+        with pytest.raises(
+            ModelFolderError, match="esm: the network returned numbers that are not"
+        ):
+            work(["MKTAYIAK"])
