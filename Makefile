@@ -12,7 +12,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
-.PHONY: help test test-long check docs style bench bench-promoter bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
+.PHONY: help test test-long check docs style bench bench-promoter bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
 # .dev contains .run, and must come first
 .NOTPARALLEL:
@@ -28,7 +28,6 @@ help:
 	@echo "make bench             measure the speed of the parts"
 	@echo "make bench-accuracy    print one table of published sets and the tasks that ship (sets in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make bench-promoter    train three seeds of the fly promoter task"
-	@echo "make bench-equalities  compare one batch, accumulated batches, two processes and sharded weights"
 	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final --write-docs' for docs)"
 	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
@@ -80,9 +79,6 @@ bench-motifs: .venv/.dev .venv/.warm
 
 bench-pu1: .venv/.warm
 	$(BIN)/python benchmarks/pu1.py $(ARGS)
-
-bench-equalities: .venv/.run
-	$(BIN)/python benchmarks/equalities.py
 
 ship-model: train_promoter
 	$(BIN)/python data/make_promoter_model.py

@@ -23,6 +23,7 @@ from selfattn_bio.model.pretrained.vocabulary import Pieces
 UNUSED = {
     *("lm_head", "cls", "decoder", "pooler", "contact_head", "classifier", "head"),
     *("predictions", "seq_relationship", "generator_predictions", "discriminator_predictions"),
+    *("species", "chain", "graft"),  # heads of AntiBERTy
 }
 OPTIONAL = {"pooler", "contact_head"}  # weights that published files may lack
 

@@ -58,8 +58,8 @@ DOWNLOAD = (
 CONVERT = (
     'Convert it once in its folder, only if you trust its origin: python -c "import torch; from '
     "safetensors.torch import save_file; save_file({k: v.clone().contiguous() for k, v in "
-    "torch.load('pytorch_model.bin', weights_only=True).items()}, 'model.safetensors', "
-    "{'format': 'pt'})\""
+    "torch.load('pytorch_model.bin', map_location='cpu', weights_only=True).items()}, "
+    "'model.safetensors', {'format': 'pt'})\""
 )
 
 

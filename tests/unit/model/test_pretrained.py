@@ -1,12 +1,14 @@
 """Tests of pretrained models: they give the numbers of `transformers`, and their errors."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pretrained_folders import FAMILIES, OWN_FAMILIES, make_folder
+from safetensors.torch import load_file
 from transformers.models.esm import modeling_esm
 
 from selfattn_bio import config
@@ -275,6 +277,20 @@ def test_tokens_of_a_damaged_vocabulary_are_refused(value, message, tmp_path):
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ModelFolderError, match=message):
         read_vocabulary(folder, get_alphabet("protein"))
+
+
+def test_the_hint_about_a_pickle_converts_it(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "esm", "esm2")
+    expected = load_file(folder / "model.safetensors")
+    torch.save(expected, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelFolderError) as error:
+        network_of(folder, "esm2")
+    assert "map_location='cpu'" in error.value.hint  # for weights that were saved on a GPU
+    monkeypatch.chdir(folder)
+    exec(shlex.split(error.value.hint.partition(": ")[2])[2])
+    found = load_file(folder / "model.safetensors")
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
 
 @pytest.mark.parametrize("name", ["nucleotide_transformer", "dnabert"])

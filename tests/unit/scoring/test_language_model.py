@@ -115,10 +115,11 @@ def test_every_weight_of_the_head_is_read(tmp_path):
         selfattn_bio.load_pretrained(folder)
 
 
-def test_a_head_of_the_next_sentence_is_not_used(tmp_path):
+@pytest.mark.parametrize("name", ["cls.seq_relationship.bias", "cls.species.bias"])
+def test_heads_of_other_questions_are_not_used(name, tmp_path):
     folder = make_folder(tmp_path / "protbert", "protbert")
     weights = load_file(folder / "model.safetensors")
-    weights["cls.seq_relationship.bias"] = torch.zeros(2)
+    weights[name] = torch.zeros(2)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     assert selfattn_bio.load_pretrained(folder).log_probabilities("MKT").shape == (3, 20)
 
