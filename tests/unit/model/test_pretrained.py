@@ -223,6 +223,9 @@ def damage(folder, name):
     elif name == "vocabulary":
         tokens = (folder / "vocab.txt").read_text()
         (folder / "vocab.txt").write_text(tokens.replace("\nL\n", "\nJ\n"))
+    elif name.startswith("index"):
+        names = {"index": ["a"], "index outside": {"a": "../esm/model.safetensors"}}[name]
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     elif name == "no vocabulary":
         (folder / "vocab.txt").unlink()
 
@@ -235,6 +238,8 @@ def damage(folder, name):
         ("truncated", "weights do not fit|damaged"),
         ("config", "cannot read this file"),
         ("no config", "config.json is missing"),
+        ("index", "index.json: weight_map does not name files of the folder"),
+        ("index outside", "index.json: weight_map does not name files of the folder"),
         ("code", "needs code of its folder"),
         ("layers", "the weights lack"),
         ("shape", "shape"),
