@@ -32,7 +32,8 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
     The reason is an empty string if it can be fitted to these records.
     """
     for kind in BASELINES.values():
-        if setup.question in kind.suits and setup.alphabet.family in kind.alphabets:
+        is_read = setup.pretrained or not kind.reads_pretrained
+        if is_read and setup.question in kind.suits and setup.alphabet.family in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 
 
@@ -62,7 +63,8 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
             f"{card.kind} does not read the alphabet {card.alphabet!r}", folder / CARD, REFIT
         )
     policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
-    baseline = kind(Setup(policy, card.strands, card.database, threads, card.objective))
+    others = card.database, threads, card.objective, card.pretrained
+    baseline = kind(Setup(policy, card.strands, *others))
     baseline.calibration = Calibration.of(card.calibration.model_dump())
     baseline.origin, baseline.records = card.origin, card.records
     arrays, _ = read_arrays(folder / ARRAYS, REFIT)

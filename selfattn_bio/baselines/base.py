@@ -54,6 +54,8 @@ class Setup:
         Number of threads for fitting; 0 leaves it to OpenMP.
     section
         Section [objective] of the model, with the classes or scales of the training records.
+    pretrained
+        Folder of the pretrained model that the task starts from, or "".
     """
 
     policy: SequencePolicy
@@ -61,6 +63,7 @@ class Setup:
     database: str = NO_DATABASE
     threads: int = 0
     section: AnyObjective = field(default_factory=BinaryObjective)
+    pretrained: str = ""
 
     @property
     def objective(self) -> Objective[Any]:
@@ -119,6 +122,7 @@ class Card(Stored):
     gaps: Literal["refuse", "remove"]
     strands: Literal["given", "both"]
     database: Annotated[str, Field(min_length=1)]
+    pretrained: str = ""
     objective: AnyObjective
     calibration: StoredCalibration
     records: Annotated[int, Field(ge=1)]
@@ -153,6 +157,8 @@ class Baseline(ABC):
         the model depends on the direction by design.
     reads_database
         Whether `Setup.database` matters.
+    reads_pretrained
+        Whether it needs `Setup.pretrained`.
     is_special
         Whether it suits few data sets, so that no message says that it is left out.
     states
@@ -168,6 +174,7 @@ class Baseline(ABC):
     suits: ClassVar[tuple[str, ...]] = (TWO_CLASSES,)
     reads_strands: ClassVar[bool] = False
     reads_database: ClassVar[bool] = False
+    reads_pretrained: ClassVar[bool] = False
     is_special: ClassVar[bool] = False
     states: ClassVar[tuple[type[State], ...]]
 
@@ -371,7 +378,8 @@ class Baseline(ABC):
 
         def used(of: Setup) -> tuple[Any, ...]:
             strands, database = of.strands * self.reads_strands, of.database * self.reads_database
-            return *of.reading, strands, database, of.section
+            pretrained = of.pretrained * self.reads_pretrained
+            return *of.reading, strands, database, pretrained, of.section
 
         return used(self.setup) == used(setup)
 
@@ -419,6 +427,7 @@ class Baseline(ABC):
                 "gaps": self.setup.policy.gaps,
                 "strands": self.setup.strands,
                 "database": self.setup.database,
+                "pretrained": self.setup.pretrained,
                 "objective": self.setup.section.model_dump(mode="json"),
                 "calibration": vars(self.calibration),
                 "chosen": self.chosen(),

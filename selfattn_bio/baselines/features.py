@@ -40,9 +40,13 @@ class Features(ABC):
     ----------
     size
         Number of features F.
+    measured
+        Fraction of the positions at which substitutions are scored because `weighted_effects` are
+        estimates. The others are scaled like these.
     """
 
     size: int
+    measured: ClassVar[float] = 0.0
 
     @abstractmethod
     def matrix(self, letters: Letters) -> Matrix:
@@ -100,7 +104,7 @@ class FeatureSet(ABC):
 
     Attributes
     ----------
-    reads_strands, reads_database
+    reads_strands, reads_database, reads_pretrained
         As for `Baseline`.
     is_sampled
         Whether `most` may limit the number of training records.
@@ -110,6 +114,7 @@ class FeatureSet(ABC):
 
     reads_strands: ClassVar[bool] = False
     reads_database: ClassVar[bool] = False
+    reads_pretrained: ClassVar[bool] = False
     is_sampled: ClassVar[bool] = False
     state: ClassVar[type[State]] = State
 

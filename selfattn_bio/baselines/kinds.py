@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from selfattn_bio.baselines.base import (
     State,
 )
 from selfattn_bio.baselines.blocks import ExactPositions, KmerCounts, Variants
+from selfattn_bio.baselines.embeddings import EmbeddingSet
 from selfattn_bio.baselines.features import (
     Features,
     FeatureSet,
@@ -57,6 +59,7 @@ class PairBaseline(Baseline):
         super().__init_subclass__(**others)
         cls.reads_strands = cls.features.reads_strands
         cls.reads_database = cls.features.reads_database
+        cls.reads_pretrained = cls.features.reads_pretrained
         cls.states = cls.features.state, cls.learner.state
 
     @classmethod
@@ -114,7 +117,15 @@ class PairBaseline(Baseline):
         effects = []
         pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
         for record, found in pairs:
-            of_record = self._rescored(record, output) if found is None else found
+            if found is None:
+                of_record = self._rescored(record, output, np.arange(len(record)))
+            elif number := math.ceil(self.fitted.measured * len(found)):
+                best = np.argsort(-np.linalg.norm(found, axis=1), kind="stable")[:number]
+                exact = self._rescored(record, output, best)
+                of_record = found * (np.linalg.norm(exact) / (np.linalg.norm(found[best]) or 1.0))
+                of_record[best] = exact
+            else:
+                of_record = found
             codes = self.setup.alphabet.codes(record)
             known = np.flatnonzero(codes < of_record.shape[1])
             of_record[known, codes[known]] = 0  # sums may differ in the last digit
@@ -132,13 +143,13 @@ class PairBaseline(Baseline):
         np.add.at(effects, (at, letter), weights[near] * (new - old[near]))
         return effects
 
-    def _rescored(self, record: NDArray[np.uint8], output: int) -> Array:
-        """Return the effects of substitutions by scoring every changed record, (L, A)."""
+    def _rescored(self, record: Ascii, output: int, positions: NDArray[np.int64]) -> Array:
+        """Return the effects of substitutions at positions by scoring changed records, (P, A)."""
         bases = np.frombuffer(self.setup.alphabet.letters.encode(), np.uint8)
         each = max(1, PIECE // len(bases))
-        effects = np.empty((len(record), len(bases)))
-        for start in range(0, len(record), each):
-            at = np.arange(start, min(start + each, len(record))).repeat(len(bases))
+        effects = np.empty((len(positions), len(bases)))
+        for start in range(0, len(positions), each):
+            at = positions[start : start + each].repeat(len(bases))
             changed = np.repeat(record[None], len(at), axis=0)
             changed[np.arange(len(at)), at] = np.tile(bases, len(at) // len(bases))
             outputs = self._outputs([record, *changed])[:, output]
@@ -295,6 +306,14 @@ class LinearDipeptides(PairBaseline):
     short_title = "residue pairs"
     alphabets, suits = ("protein",), (RECORD,)
     features, learner = KmerCounts(((2, 1),)), GENERAL
+
+
+class PretrainedLinear(PairBaseline):
+    name, title = "pretrained_linear", "linear model of the vectors of the frozen pretrained model"
+    short_title = "frozen embeddings"
+    alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
+    features = EmbeddingSet()
+    learner = Linear((1e-5, 1e-4, 0.001, 0.01, 0.1, 1.0, 10.0), tolerance=1e-3)
 
 
 class LinearWindow(PairBaseline):

@@ -416,6 +416,8 @@ def stack_fits_the_run(run: RunFile) -> Iterator[str]:
         yield (
             "[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise"
         )
+    if "pretrained_linear" in run.stack.parts and not isinstance(run.model, PretrainedModel):
+        yield "[stack] part 'pretrained_linear' needs [model] kind = 'pretrained'"
     for name in run.stack.parts if run.both_strands else ():
         if name.startswith(("exact_positions", "substitutions")):
             yield f"[stack] part {name!r} reads the given strand alone; the run reads both strands"

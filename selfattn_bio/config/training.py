@@ -295,6 +295,7 @@ KNOWN_BASELINES = {
     "kmer2_linear": ("kinds.LinearDipeptides", True),
     "kmer2_trees": ("kinds.BoostedDipeptides", True),
     "exact_positions_trees": ("kinds.BoostedPositions", True),
+    "pretrained_linear": ("kinds.PretrainedLinear", True),
     "window_logistic": ("kinds.LinearWindow", True),
     "window_trees": ("kinds.BoostedWindow", True),
     "bin_constant": ("bins.BinConstant", False),

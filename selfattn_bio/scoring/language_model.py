@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Floats, Scores
-from selfattn_bio.data.collation import Collation
-from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.arrays import Floats
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.checkpoint import RUN
-from selfattn_bio.model.pretrained.backbone import Backbone
-from selfattn_bio.model.pretrained.folder import CONFIG, DOWNLOAD, alphabet_of, read_vocabulary
-from selfattn_bio.model.pretrained.own import build_backbone
-from selfattn_bio.model.pretrained.vocabulary import KmerVocabulary, Pieces, Vocabulary
+from selfattn_bio.model.pretrained.folder import CONFIG
+from selfattn_bio.model.pretrained.network import BATCH_LETTERS, PublishedModel
+from selfattn_bio.model.pretrained.vocabulary import KmerVocabulary, Pieces
 from selfattn_bio.scoring.embedding import Embeddings
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
-from selfattn_bio.sequence.alphabet import Alphabet, Ascii
-from selfattn_bio.sequence.kmers import MASK, KmerTokenizer
+from selfattn_bio.sequence.kmers import MASK
 from selfattn_bio.sequence.policy import SequencePolicy
-
-BATCH_LETTERS = 16_384  # letters of a batch, with padding
 
 
 def load_pretrained(folder: str | Path) -> LanguageModel:
@@ -48,11 +42,7 @@ def load_pretrained(folder: str | Path) -> LanguageModel:
     ModelFolderError
         If a file is missing or damaged, or the model needs code of its own.
     """
-    folder = Path(folder)
-    module, alphabet = build_backbone(folder, language_model=True), alphabet_of(folder)
-    vocabulary = read_vocabulary(folder, alphabet)
-    module.load(folder)
-    return LanguageModel(folder, alphabet, vocabulary, module.eval().requires_grad_(False))
+    return LanguageModel.open(Path(folder), head=True)
 
 
 def is_published(folder: str | Path) -> bool:
@@ -60,8 +50,7 @@ def is_published(folder: str | Path) -> bool:
     return (Path(folder) / CONFIG).is_file() and not (Path(folder) / RUN).exists()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LanguageModel:
+class LanguageModel(PublishedModel):
     """A published language model, the result of `load_pretrained`.
 
     Attributes
@@ -75,11 +64,6 @@ class LanguageModel:
     module
         The network, in evaluation mode: `module(pieces)` are vectors (B, M, D).
     """
-
-    folder: Path
-    alphabet: Alphabet
-    vocabulary: Vocabulary
-    module: Backbone
 
     def __repr__(self) -> str:
         number = sum(weight.numel() for weight in self.module.parameters())
@@ -101,16 +85,7 @@ class LanguageModel:
             As for `score_sequences`.
         """
         ids, letters = read_sequences(self._policy, sequences, self.vocabulary.shortest)
-        found: list[Scores] = [np.empty((0, self.module.embed_dim), np.float32)] * len(letters)
-        for rows in self._batches(letters):
-            tokens = self._tokens([letters[row] for row in rows])
-            pieces = self.vocabulary(tokens)
-            vectors = self._finite(self.module(pieces))
-            if per_letter:
-                vectors = pieces.of_letters(vectors, tokens.shape[1])
-            for row, own, inside in zip(rows, vectors, pieces.inside, strict=True):
-                own = own[: len(letters[row])] if per_letter else own[inside].mean(0, keepdim=True)
-                found[row] = own.numpy()
+        found = self.vectors(letters, per_letter=per_letter)
         table = pd.DataFrame({"id": np.repeat(np.array(ids, object), list(map(len, found)))})
         if per_letter:
             starts = np.concatenate([np.arange(len(each)) for each in found])
@@ -141,7 +116,7 @@ class LanguageModel:
         Meier et al. 2021.
         """
         letters = self._policy.letters_of(sequence)
-        tokens = self._tokens([letters])
+        tokens = self.tokens([letters])
         pieces, log_p = self._of_tokens(tokens, masked=masked)
         assert isinstance(self.vocabulary, KmerVocabulary)  # otherwise _of_tokens raised
         return self.vocabulary.log_p_of_letters(tokens[0], pieces, log_p).double().numpy()
@@ -159,7 +134,7 @@ class LanguageModel:
         ids, letters = read_sequences(self._policy, sequences, 1)
         values = []
         for row in letters:
-            pieces, log_p = self._of_tokens(self._tokens([row]), masked=True)
+            pieces, log_p = self._of_tokens(self.tokens([row]), masked=True)
             observed = log_p.gather(1, pieces.ids[pieces.inside][:, None])
             values.append(float(observed.mean().neg().exp()))
         return pd.DataFrame({"id": ids, "perplexity": values})
@@ -226,7 +201,7 @@ class LanguageModel:
             raise ArgumentError(message, hint="Score a part of it, such as a domain")
         at = pieces.inside[0].nonzero().ravel()
         if not masked:
-            return pieces, self._finite(self.module.log_p(pieces.ids, pieces.mask)[0, at])
+            return pieces, self.finite(self.module.log_p(pieces.ids, pieces.mask)[0, at])
         found, mask = [], int(vocabulary.singles[MASK])
         for group in at.split(max(1, BATCH_LETTERS // tokens.shape[1])):
             ids = pieces.ids.repeat(len(group), 1)
@@ -234,26 +209,8 @@ class LanguageModel:
             ids[rows, group] = mask
             of_rows = self.module.log_p(ids, pieces.mask.expand_as(ids))
             found.append(of_rows[rows, group])
-        return pieces, self._finite(torch.cat(found))
-
-    def _finite(self, outputs: Tensor) -> Tensor:
-        """Return the outputs; refuse those that are not finite."""
-        if not outputs.isfinite().all():
-            message = "the network returned numbers that are not finite"
-            raise ModelFolderError(message, place=str(self.folder), hint=DOWNLOAD)
-        return outputs
+        return pieces, self.finite(torch.cat(found))
 
     @property
     def _policy(self) -> SequencePolicy:
         return SequencePolicy(self.alphabet)
-
-    def _tokens(self, letters: Sequence[Ascii]) -> Tensor:
-        return Collation(KmerTokenizer(self.alphabet, k=1))(letters).ids.long()
-
-    def _batches(self, letters: Sequence[Ascii]) -> Iterator[list[int]]:
-        """Yield row numbers, longest sequences first."""
-        order = sorted(range(len(letters)), key=lambda row: -len(letters[row]))
-        while order:
-            rows = order[: max(1, BATCH_LETTERS // len(letters[order[0]]))]
-            order = order[len(rows) :]
-            yield rows

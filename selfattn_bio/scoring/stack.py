@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, Setup, load_baseline
-from selfattn_bio.config import AnyObjective, RunFile
+from selfattn_bio.config import AnyObjective, PretrainedModel, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
@@ -210,10 +210,12 @@ def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
 def baseline_setup(
     run: RunFile, policy: SequencePolicy, section: AnyObjective | None = None, threads: int = 1
 ) -> Setup:
-    """Return how the baselines of a run read records: its strands and its motif database.
+    """Return how the baselines of a run read records: strands, motif database, pretrained model.
 
     `section` is [objective] as the model was trained, and by default that of the run.
     """
     both = run.both_strands and policy.alphabet.has_complement
     strands: Literal["given", "both"] = "both" if both else "given"
-    return Setup(policy, strands, run.interpret.database, threads, section or run.objective)
+    pretrained = run.model.folder if isinstance(run.model, PretrainedModel) else ""
+    others = run.interpret.database, threads, section or run.objective, pretrained
+    return Setup(policy, strands, *others)

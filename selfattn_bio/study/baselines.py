@@ -57,6 +57,8 @@ def predict_networks(
     the name then ends with STACKED.
     """
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
+    if getattr(scorers[0].run.model, "weights", "") == "random":  # control of pretraining
+        parts = [part for part in parts if not part.reads_pretrained]
     control = scorers[0].run.is_control()
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}

@@ -77,6 +77,8 @@ class Recipe:
         Networks that are trained and evaluated as well, [variants.NAME.model].
     parts
         Baselines that are combined with the network.
+    method
+        Method of [interpret], if the default cannot explain the network.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Recipe:
     transfer: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     objective: Mapping[str, Any] = field(default_factory=dict)
+    method: str = ""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

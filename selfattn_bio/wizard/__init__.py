@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -146,8 +146,11 @@ def propose(
         first = bins(number, max(contents.lengths))
     text, messages = draft(request, contents, first)
     task = run_file_of(text, path)
-    if isinstance(task.model, PretrainedModel):
-        build_network(task)  # its folder fits the sequences
+    if first and isinstance(task.model, PretrainedModel):
+        network = build_network(task)  # its folder fits the sequences
+        method = "" if network.has_embeddings else "saturation"
+        parts = ("pretrained_linear",) * task.objective.is_per_record
+        text, _ = draft(request, contents, replace(first, parts=parts, method=method))
     check_files(task, [*task.data.inputs, *task.objective.hashes])
     for line in messages:
         LOG.info(line)

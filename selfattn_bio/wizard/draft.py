@@ -85,7 +85,7 @@ def draft(
         split_text,
         objective_lines(request, targets, recipe.objective if recipe else {}),
         *chosen,
-        interpret_lines(request, contents),
+        interpret_lines(request, contents, recipe.method if recipe else ""),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     messages = [

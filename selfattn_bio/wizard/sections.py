@@ -209,8 +209,10 @@ def objective_lines(
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
-def interpret_lines(request: Request, contents: Contents) -> list[str]:
+def interpret_lines(request: Request, contents: Contents, method: str = "") -> list[str]:
     """Write [interpret] with the database to match motifs with; RNA and proteins have none.
+
+    `method` is that of a pretrained model that the default cannot explain.
 
     Raises
     ------
@@ -221,17 +223,21 @@ def interpret_lines(request: Request, contents: Contents) -> list[str]:
     if request.organism and not alphabet.has_complement:
         message = f"the organism chooses a database of DNA motifs, but this is {alphabet.title}"
         raise ArgumentError(message, hint="Leave it out")
+    lines = ["[interpret]"]
+    if method:
+        note = "the tokens of the model vary in length, so a letter has no gradient"
+        lines.append(setting("method", {"kind": method}, note))
     if not alphabet.is_nucleic:
-        return []
+        return lines if method else []
     if alphabet.one_strand:
         note = "or the path of a MEME file of RNA motifs, such as those of ATtRACT"
-        return ["[interpret]", setting("database", "none", note)]
+        return [*lines, setting("database", "none", note)]
     database = DATABASES[request.organism or "vertebrates"]
     known = (
         "jaspar:vertebrates, jaspar:insects, jaspar:plants, jaspar:fungi, jaspar:nematodes, the "
         'path of a MEME, JASPAR or TRANSFAC file, or "none" (for example for bacteria)'
     )
-    return ["[interpret]", setting("database", database, f"known motifs: {known}")]
+    return [*lines, setting("database", database, f"known motifs: {known}")]
 
 
 def model_lines(contents: Contents, objective: str) -> list[str]:

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import small_task as st
 import torch
-from pretrained_folders import make_folder
+from commands import exit_code
+from commands import run as run_command
+from pretrained_folders import make_dnabert2, make_folder
 
-from selfattn_bio import config, ingest_files, load, score_sequences
+from selfattn_bio import Study, config, ingest_files, load, score_sequences
 
 SETTINGS = {"max_steps": 60, "batch_size": 16, "evaluate_every": 20, "checkpoint_every": 20}
 SETTINGS |= {"learning_rate": 1e-2, "warmup_steps": 5, "precision": "32-true", "shift": 0}
@@ -94,3 +96,29 @@ def test_each_layer_has_its_rate(proteins, model, step, rates):
     layers = sorted({group["layer"] for group in trainer.optimizer.param_groups})
     assert layers == [0, 1, 2, 3]  # embedding, the two layers, head
     assert [trainer._rate_of(layer) for layer in layers] == rates
+
+
+@pytest.mark.parametrize("family", ["esm2", "dnabert", "nucleotide_transformer", "dnabert2"])
+def test_run_file_of_init_trains_and_explains(here, capsys, family):
+    make = make_dnabert2 if family == "dnabert2" else lambda folder: make_folder(folder, family)
+    folder, is_protein = make(here / family), family == "esm2"
+    letters, pattern = (RESIDUES, "PKKKRKV") if is_protein else ("ACGT", "GATAAGG")
+    texts = st.random_texts(np.random.default_rng(0), 60, 24, 25, letters)
+    texts[::2] = [text[:3] + pattern + text[10:13] + pattern + text[20:] for text in texts[::2]]
+    table = pd.DataFrame({"sequence": texts, "label": np.arange(60) % 2 == 0})
+    table.astype({"label": int}).to_csv("all.csv", index=False)
+    run_command(f"init mine --sequences all.csv --pretrained {family}")
+    for step in ("ingest", "split", "train", "explain"):
+        run_command(f"{step} mine --quiet")
+    study = Study("mine")
+    assert study.task.interpret.method.kind == ("saturation" if family == "dnabert2" else "guided")
+    assert study.task.stack.parts == ("pretrained_linear",)
+    assert [part.name for part in load(study.files.model).stack.parts] == ["pretrained_linear"]
+    if is_protein:  # the same for all
+        run_command("evaluate mine --quiet")
+        run_command("report mine --quiet")
+        assert "frozen pretrained model" in study.files.report.read_text()
+        shutil.rmtree(folder)
+        st.write_fasta(here / "new.fa", texts[:2])
+        assert exit_code("score --fasta new.fa --output s.tsv --model", study.files.model) == 1
+        assert "model of the embeddings is missing" in capsys.readouterr().err

@@ -88,9 +88,8 @@ class Backbone(nn.Module, ABC):
         found = None
         for start in range(0, number - step, step):
             part = slice(start, start + self.longest)
-            of_part = self.encode(
-                ids[:, part], mask[:, part], None if vectors is None else vectors[:, part]
-            )
+            own = None if vectors is None else vectors[:, part]
+            of_part = self.encode(ids[:, part], mask[:, part], own)
             if found is None:
                 found = of_part.new_zeros(*ids.shape, of_part.shape[-1])
             # the second half of the overlap replaces that of the tile before
@@ -199,9 +198,7 @@ def check_weights(
         ignored = unused if names is unknown else OPTIONAL
         for name in sorted(names):
             if not ignored & set(name.split(".")) and not name.endswith("position_ids"):
-                raise ModelFolderError(
-                    f"the weights {message} {name!r}", place=str(folder), hint=DOWNLOAD
-                )
+                ModelFolderError.fail(f"the weights {message} {name!r}", folder, DOWNLOAD)
 
 
 def _class_of(settings: Any) -> Any:

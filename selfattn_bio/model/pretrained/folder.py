@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from selfattn_bio.model.pretrained.vocabulary import (
     PieceVocabulary,
     Vocabulary,
 )
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 from selfattn_bio.sequence.kmers import MASK, MAX_K, PAD, UNK
 
 CONFIG = "config.json"
@@ -51,6 +51,7 @@ OWN = {"alibi_starting_size": "bert", "add_bias_fnn": "esm"}
 OF_PROTEINS = {"L", "E", "K"}
 MAX_LAYERS = 1000  # published networks have below 100; building thousands takes minutes
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
+MODELS = "docs/pretrained.md lists models for each kind of sequences"
 DOWNLOAD = (
     "Download the complete folder, for example with "
     "`huggingface-cli download NAME --local-dir FOLDER`"
@@ -95,8 +96,7 @@ def read_config(folder: Path) -> Any:
         message = f"model_type {kind!r} is unknown"
         if "auto_map" in values:
             message = "the model needs code of its folder, which is not run"
-        hint = "docs/pretrained.md lists the models that work"
-        raise ModelFolderError(message, place=str(folder / CONFIG), hint=hint)
+        ModelFolderError.fail(message, folder / CONFIG, MODELS)
     with one_line(folder / CONFIG, "the configuration cannot be used"):
         found = library.CONFIG_MAPPING[kind].from_dict(
             {key: value for key, value in values.items() if key != "auto_map"}
@@ -117,11 +117,8 @@ def _json_of(path: Path) -> dict[str, Any]:
 def _check_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
-            raise ModelFolderError(
-                "is a pointer of Git LFS, without the contents of the file",
-                place=str(path),
-                hint="Run `git lfs pull` in the folder",
-            )
+            message = "is a pointer of Git LFS, without the contents of the file"
+            ModelFolderError.fail(message, path, "Run `git lfs pull` in the folder")
 
 
 @contextmanager
@@ -147,21 +144,20 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        with one_line(index, "no list of weights"):
-            named = sorted(set(_json_of(index)["weight_map"].values()))
-        files = [folder / Path(str(name)).name for name in named]
+        found = _json_of(index).get("weight_map")
+        is_inside = isinstance(found, dict) and all(Path(str(x)).name == x for x in found.values())
+        if not is_inside:
+            ModelFolderError.fail("weight_map does not name files of the folder", index, DOWNLOAD)
+        files = [folder / name for name in sorted(set(found.values()))]
         if missing := [path.name for path in files if not path.is_file()]:
             message = f"{missing[0]} is missing, which {index.name} names"
-            raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
+            ModelFolderError.fail(message, folder, DOWNLOAD)
     if not files:
         pickles = [path.name for path in sorted(folder.glob("*.bin"))]
-        raise ModelFolderError(
-            f"{pickles[0]} is a pickle, which can run code and is not opened"
-            if pickles
-            else "there are no weights (*.safetensors)",
-            place=str(folder),
-            hint=CONVERT if pickles else DOWNLOAD,
-        )
+        if pickles:
+            message = f"{pickles[0]} is a pickle, which can run code and is not opened"
+            ModelFolderError.fail(message, folder, CONVERT)
+        ModelFolderError.fail("there are no weights (*.safetensors)", folder, DOWNLOAD)
     for path in files:
         _check_pointer(path)
     return files
@@ -182,7 +178,7 @@ def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
     files = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
     if not files:
         message = f"the vocabulary is missing: {' or '.join(VOCABULARIES)}"
-        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
+        ModelFolderError.fail(message, folder, DOWNLOAD)
     for path in files:
         _check_pointer(path)
     with one_line(folder, "the vocabulary cannot be read"):
@@ -203,7 +199,14 @@ def alphabet_of(folder: Path) -> Alphabet:
 
     Errors are those of `read_vocabulary`.
     """
-    return PROTEIN if _read_tokenizer(folder)[1].keys() >= OF_PROTEINS else DNA
+    tokens = _read_tokenizer(folder)[1].keys()
+    return PROTEIN if tokens >= OF_PROTEINS else RNA if "U" in _bases(tokens) else DNA
+
+
+def _bases(tokens: Iterable[str]) -> set[str]:
+    """Return the letters of the tokens of bases; U is left out if there is T."""
+    bases = set().union(*(text for text in tokens if set(text) <= set("ACGTUN")))
+    return bases - {"U"} if "T" in bases else bases
 
 
 def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
@@ -223,8 +226,7 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
         unknown if number is None else number
         for number in (tokenizer.pad_token_id, tokenizer.mask_token_id)
     )
-    bases = set().union(*(text for text in ids if set(text) <= set("ACGTUN")))
-    written = "U" if "T" not in bases else "T"  # as the vocabulary writes it
+    written = "T" if "T" in _bases(ids) else "U"  # as the vocabulary writes it
     read = alphabet.letters[-1]  # T of DNA, U of RNA
     if alphabet.is_nucleic:
         ids = {text.replace(written, read): number for text, number in ids.items()}
@@ -232,13 +234,10 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     used += [number for number in (*ends, pad, mask) if number is not None]
     if max(used, default=0) >= (rows := read_config(folder).vocab_size):
         message = f"the vocabulary has token {max(used)}, but vocab_size of {CONFIG} is {rows}"
-        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
+        ModelFolderError.fail(message, folder, DOWNLOAD)
     if alphabet.is_nucleic and ids.keys() >= OF_PROTEINS:
-        raise ModelFolderError(
-            f"the vocabulary is one of proteins, but the sequences are {alphabet.name}",
-            place=str(folder),
-            hint="docs/pretrained.md lists models for each kind of sequences",
-        )
+        message = f"the vocabulary is one of proteins, but the sequences are {alphabet.name}"
+        ModelFolderError.fail(message, folder, MODELS)
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if type(getattr(backend, "model", None)).__name__ == "BPE":
         text = f"{alphabet.unknown * FIRST}{alphabet.letters}"
@@ -254,15 +253,11 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     k = min(k, MAX_K)
     kmers = ["".join(each) for each in product(alphabet.letters, repeat=k)]
     if lacking := next((text for text in kmers if text not in ids), None):
-        raise ModelFolderError(
-            f"the vocabulary lacks {lacking!r}; expected all letters of {alphabet.name}, or all "
-            f"{k}-mers",
-            place=str(folder),
-            hint="docs/pretrained.md lists models for each kind of sequences",
-        )
+        wanted = f"expected all letters of {alphabet.name}, or all {k}-mers"
+        ModelFolderError.fail(f"the vocabulary lacks {lacking!r}; {wanted}", folder, MODELS)
     if len({ids[text] for text in kmers}) < len(kmers):
         message = f"the vocabulary has one number for several {k}-mers"
-        raise ModelFolderError(message, place=str(folder), hint=DOWNLOAD)
+        ModelFolderError.fail(message, folder, DOWNLOAD)
     has_letters = all(letter in ids for letter in alphabet.letters)
     singles = torch.full((FIRST + len(alphabet.letters),), unknown)
     singles[PAD], singles[MASK] = pad, mask

@@ -161,6 +161,8 @@ SHARED / [variants.both_strands.training] / reverse_complement = true
     => training.reverse_complement has no effect with model.strands 'shared'
 SHARED / [stack] / parts = ['exact_positions_trees']
     => part 'exact_positions_trees' reads the given strand alone
+[stack] / parts = ['pretrained_linear']
+    => [stack] part 'pretrained_linear' needs [model] kind = 'pretrained'
 SEQUENCES / MASKED / [stack] / parts = ['kmer6_linear']
     => [stack] cannot be used with objective 'masked', which has no parts
 [data] => [data] needs positives and negatives, or sequences, or train and ... found none of them

@@ -233,6 +233,9 @@ def damage(folder, name):
     elif name == "vocabulary":
         tokens = (folder / "vocab.txt").read_text()
         (folder / "vocab.txt").write_text(tokens.replace("\nL\n", "\nJ\n"))
+    elif name.startswith("index"):
+        names = {"index": ["a"], "index outside": {"a": "../esm/model.safetensors"}}[name]
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     elif name == "no vocabulary":
         (folder / "vocab.txt").unlink()
 
@@ -245,8 +248,9 @@ def damage(folder, name):
         ("truncated", "weights do not fit|damaged"),
         ("config", "cannot read this file"),
         ("no config", "config.json is missing"),
+        ("index", "index.json: weight_map does not name files of the folder"),
+        ("index outside", "index.json: weight_map does not name files of the folder"),
         ("code", "needs code of its folder"),
-        ("index", r"index\.json: no list of weights: 'int' object"),
         ("layers", "the weights lack"),
         ("many layers", "1000000000 layers; at most 1000 are possible"),
         ("mask", "token_dropout needs mask_token_id"),

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 import selfattn_bio
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.pretrained.folder import transformers
-from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.sequence.alphabet import PROTEIN, RNA
 
 SEQUENCE = "MKTAYIAKQRQIS"
 
@@ -83,6 +83,16 @@ def test_a_base_changes_the_six_mer_that_covers_it(tmp_path):
     log_p = reference(folder, ids)[2]
     changed, same = NT_TOKENS.index("GTCCGT"), NT_TOKENS.index("GTACGT")
     assert effects[8, 1] == pytest.approx(float(log_p[changed] - log_p[same]), rel=1e-3)
+
+
+def test_a_vocabulary_with_u_is_one_of_rna(tmp_path):
+    folder = make_folder(tmp_path / "nt", "nucleotide_transformer")
+    text = (folder / "vocab.txt").read_text()
+    (folder / "vocab.txt").write_text(text.replace("T", "U"))
+    model = selfattn_bio.load_pretrained(folder)
+    assert model.alphabet is RNA
+    as_dna = selfattn_bio.load_pretrained(make_folder(tmp_path / "dna", "nucleotide_transformer"))
+    assert np.array_equal(model.embed(["ACGUUGCA"]).vectors, as_dna.embed(["ACGTTGCA"]).vectors)
 
 
 def test_vectors_are_those_of_each_letter_and_their_mean(esm):
