@@ -144,7 +144,7 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        found = _json_of(index).get("weight_map")
+        found: Any = _json_of(index).get("weight_map")
         is_inside = isinstance(found, dict) and all(Path(str(x)).name == x for x in found.values())
         if not is_inside:
             ModelFolderError.fail("weight_map does not name files of the folder", index, DOWNLOAD)
