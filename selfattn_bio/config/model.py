@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -432,6 +433,12 @@ class ModuleModel(Section):
     kind: Literal["module"] = "module"
     module: str = Field(pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$")
     settings: dict[str, Any] = Field(default_factory=dict)
+
+    def problems(self) -> Iterator[str]:
+        try:
+            json.dumps(self.settings, allow_nan=False, default=str)
+        except ValueError:
+            yield "settings have a number that is not finite"
 
     @property
     def members(self) -> int:

@@ -182,23 +182,24 @@ def build_module(
         RunFileError.fail(message, place, "Change its parameters, or [model] settings")
     with _errors_of(repr(section.module), source):
         module = function(**arguments)
-    if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
-        raise RunFileError(
-            f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
-            "parameters",
-            place=place,
-        )
-    if any(map(is_lazy, module.parameters())):
-        message = f"{section.module!r} returned a module with lazy weights, which have no shape yet"
-        raise RunFileError(message, place=place, hint="Give each layer its sizes")
-    if shared := _shared_weights(module):
-        raise RunFileError(
-            f"{section.module!r} returned a module whose weights {' and '.join(shared)} are the "
-            "same tensor, which model.safetensors cannot store",
-            place=place,
-            hint="Keep one of them, and use it in both places of forward",
-        )
-    return ModuleNetwork(module, num_outputs, section.module, source)
+        if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
+            raise RunFileError(
+                f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
+                "parameters",
+                place=place,
+            )
+        if any(map(is_lazy, module.parameters())):
+            message = "returned a module with lazy weights, which have no shape yet"
+            hint = "Give each layer its sizes"
+            raise RunFileError(f"{section.module!r} {message}", place=place, hint=hint)
+        if shared := _shared_weights(module):
+            raise RunFileError(
+                f"{section.module!r} returned a module whose weights {' and '.join(shared)} are "
+                "the same tensor, which model.safetensors cannot store",
+                place=place,
+                hint="Keep one of them, and use it in both places of forward",
+            )
+        return ModuleNetwork(module, num_outputs, section.module, source)
 
 
 class ModuleNetwork(Network):
@@ -269,15 +270,31 @@ class ModuleNetwork(Network):
 
 
 @contextmanager
-def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
+def errors_of_training(run: RunFile) -> Iterator[None]:
+    """Name the module of a run in errors of its training, such as those of its gradients.
+
+    Errors of the system and of this package have their own messages.
+    """
+    if not isinstance(run.model, ModuleModel):
+        yield
+        return
+    name = run.model.module
+    with _errors_of(f"training of {name!r}", source_of(name), OSError):
+        yield
+
+
+@contextmanager
+def _errors_of(
+    name: str, source: Path | None = None, *known: type[BaseException]
+) -> Iterator[None]:
     """Name a part of the user's code, and the line, in errors that it raises.
 
-    Errors of this package already have a message. Out of memory and Ctrl-C are no errors of the
-    code.
+    Errors of this package and `known` ones already have a message. Out of memory and Ctrl-C are no
+    errors of the code.
     """
     try:
         yield
-    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
+    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt, *known):
         raise
     except BaseException as error:  # also SystemExit
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())

@@ -65,7 +65,6 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         """Return the index of the class, int (n,), UNKNOWN if missing."""
         column, classes = self.section.column, self.section.classes
         index_of = {name: index for index, name in enumerate(classes)}
-        texts = table[column].dropna()
         if (wrong := (table[column].notna() & ~table[column].isin(index_of)).to_numpy()).any():
             row = int(wrong.argmax())
             message = (
@@ -74,7 +73,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
             )
             hint = "List all classes in objective.classes, or move the record to train"
             raise CorpusError(message, place=place, hint=hint)
-        return texts.map(index_of).reindex(table.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
+        return np.array([index_of.get(text, UNKNOWN) for text in table[column]], np.int64)
 
     def loss(
         self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray

@@ -18,7 +18,7 @@ from selfattn_bio.evaluation.card import read_history
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
-from selfattn_bio.model.user_module import check_run
+from selfattn_bio.model.user_module import check_run, errors_of_training
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import load
@@ -114,7 +114,8 @@ def _report_members(study: Study) -> None:
 def _with_hint(run: RunFile, place: str, work: Callable[[], T]) -> T:
     """Return the result of `work`; if memory runs out, raise an error with settings to try."""
     try:
-        return work()
+        with errors_of_training(run):
+            return work()
     except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
         if not is_out_of_memory(error):
             raise

@@ -12,7 +12,7 @@ from commands import exit_code, run
 
 import selfattn_bio as sb
 from selfattn_bio.attribution.methods import AttnLRP, Guided, IntegratedGradients, Saturation
-from selfattn_bio.errors import ArgumentError, ModelFolderError, RunFileError
+from selfattn_bio.errors import ArgumentError, ModelFolderError, RunFileError, UserModuleError
 from selfattn_bio.model.user_module import VARIABLE
 
 WORD, NAME = "GGTCACACTGTA", "users_detector:build"
@@ -254,6 +254,27 @@ def test_unsuitable_modules_are_refused(other, changes, message):
     study = other(*changes)
     sb.allow_module(study.run.model.module)
     with pytest.raises(RunFileError, match=message):
+        study.train(threads=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("outputs.register_hook(lambda _: 1 / 0)", "ZeroDivisionError"),
+        ("self.requires_grad_(False)", "RuntimeError"),
+        ("self.more = nn.Linear(1, 1)", "ValueError"),
+    ],
+)
+def test_errors_of_training_name_the_module(other, code, error):
+    """In the gradients, in the optimizer and in the running mean of the weights."""
+    name, forward = "users_failure:build_plain", "self.detector(tokens, tokens != 0)"
+    lines = f"outputs = {forward}\n        {code}\n        return outputs"
+    Path("users_failure.py").write_text(MODULE.replace(f"return {forward}", lines))
+    sys.modules.pop("users_failure", None)
+    study = other((NAME, name), SETTINGS, ("= 120", "= 20"), ("every = 60", "every = 20"))
+    sb.allow_module(name)
+    message = rf"users_failure\.py(:\d+)?: training of '{name}' failed with {error}"
+    with pytest.raises(UserModuleError, match=message):
         study.train(threads=1)
 
 

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from selfattn_bio.config import ModuleModel
+from selfattn_bio.config import ModuleModel, read_run_file
 from selfattn_bio.errors import ArgumentError, RunFileError, UserModuleError
 from selfattn_bio.model.user_module import VARIABLE, allow_module, build_module
 from selfattn_bio.training.memory import is_out_of_memory
@@ -162,3 +162,24 @@ def test_errors_that_would_end_the_process_name_the_module(folder, error):
 def test_lazy_weights_are_refused():
     with pytest.raises(RunFileError, match="'broken:build' returned a module with lazy weights"):
         built(GOOD.replace("nn.Linear(4, 1)", "nn.LazyLinear(1)"))
+
+
+def test_module_whose_weights_cannot_be_listed_is_named(folder):
+    text = GOOD + "\n\ndef fail(self, *_, **__):\n    raise KeyError('no')\n\n\n"
+    for name in ("parameters", "state_dict"):
+        with pytest.raises(
+            UserModuleError, match=r"broken.py:\d+: 'broken:build' failed with KeyE"
+        ):
+            built(f"{text}Network.{name} = fail\n")
+        sys.modules.pop("broken", None)
+
+
+@pytest.mark.parametrize("value", ["nan", "[1, {a = -inf}]"])
+def test_settings_that_are_not_finite_are_refused(here, value):
+    model = f"kind = 'module', module = 'm:build', settings.x = {value}"
+    text = f"data = {{ positives = 'a', negatives = 'b' }}\nmodel = {{ {model} }}"
+    (here / "r.toml").write_text(text)
+    with pytest.raises(
+        RunFileError, match=r"r.toml:2: \[model\] settings have a number that is not"
+    ):
+        read_run_file(here / "r.toml")
