@@ -70,18 +70,10 @@ from selfattn_bio.training.transfer import adapt
 FOLDER = Path("results/bench_pretrained")
 MASKED, BATCH = 0.15, 32
 SEEDS, STEPS = 3, 40
-ESM_TOKENS = [
-    "<cls>",
-    "<pad>",
-    "<eos>",
-    "<unk>",
-    *"LAGVSERTIDPKQNFYMHWCXBUZO.-",
-    "<null_1>",
-    "<mask>",
-]
-PACKAGES, PRECISIONS, ROUNDS = ("transformers", "this package"), (torch.float32, torch.bfloat16), 7
-Pair: TypeAlias = tuple[Callable[[], object], Callable[[], object]]
-OPTIMIZERS: dict[nn.Module, torch.optim.Optimizer] = {}
+RESIDUES = "L A G V S E R T I D P K Q N F Y M H W C X B U Z O . -"  # as ESM numbers them
+ESM_TOKENS = f"<cls> <pad> <eos> <unk> {RESIDUES} <null_1> <mask>".split()
+PACKAGES, PRECISIONS, ROUNDS = ("transformers", "this package"), ("float32", "bfloat16"), 3
+Pair: TypeAlias = tuple[Callable[[], object], ...]
 
 
 # ------------ AntiBERTy
@@ -233,29 +225,26 @@ def gb1(folder: Path, table: Path) -> Iterator[Table]:
 
 
 # ------------ speed
-def make_esm2(folder: Path) -> Path:
+def make_esm2() -> Path:
     """Write an ESM-2 of 8M parameters with random weights."""
-    library = transformers()
+    library, folder = transformers(), Path(tempfile.mkdtemp())
     torch.manual_seed(0)
     settings = library.EsmConfig(
         **{"vocab_size": len(ESM_TOKENS), "pad_token_id": 1, "mask_token_id": 32},
         **{"hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 20},
         **{"intermediate_size": 1280, "position_embedding_type": "rotary", "token_dropout": True},
-        **{"emb_layer_norm_before": False, "hidden_dropout_prob": 0.0},
-        attention_probs_dropout_prob=0.0,
+        **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0),
+        emb_layer_norm_before=False,
     )
     library.EsmForMaskedLM(settings).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(ESM_TOKENS), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(
-        '{"tokenizer_class": "EsmTokenizer"}', encoding="utf-8"
-    )
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "EsmTokenizer"}')
     return folder
 
 
-def tokens_of(lengths: Iterable[int], seed: int = 0) -> Tensor:
+def tokens_of(lengths: Iterable[int]) -> Tensor:
     """Return random residues of these lengths, (B, N), padded with 0."""
-    rng = np.random.default_rng(seed)
-    rows = [torch.tensor(rng.integers(FIRST, FIRST + 20, length)) for length in lengths]
+    rows = [torch.randint(FIRST, FIRST + 20, (int(length),)) for length in lengths]
     return pad_sequence(rows, batch_first=True)
 
 
@@ -269,27 +258,36 @@ def speed_rows(pairs: Mapping[str, Pair], letters: int) -> Iterator[Row]:
     median_seconds(cases)  # warm up
     found = median_seconds(cases, ROUNDS)
     for title in pairs:
-        theirs, ours = (found[title, package] for package in PACKAGES)
+        each = {name: found[title, name] for name in PACKAGES}
         yield {
-            "case": title,
-            **{f"{name}, CPU ms": f"{found[title, name] * 1e3:.0f}" for name in PACKAGES},
-            "this package, letters per CPU second": f"{letters / ours:,.0f}",
-            "times as fast": f"{theirs / ours:.2f}",
+            "letters per CPU second": title,
+            **{name: f"{letters / seconds:,.0f}" for name, seconds in each.items()},
+            "ratio": f"{each[PACKAGES[0]] / each[PACKAGES[1]]:.2f}",
         }
 
 
-def train_step(model: nn.Module, logits: Callable[[], Tensor], precision: torch.dtype) -> None:
-    """Take a step of the weights that are not frozen."""
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        found = logits().float()
-    cross_entropy(found, torch.arange(len(found)) % 2).backward()
-    weights = [each for each in model.parameters() if each.requires_grad]
-    nn.utils.clip_grad_norm_(weights, 1.0)
-    OPTIMIZERS.setdefault(model, torch.optim.AdamW(weights, lr=1e-4)).step()
-    model.zero_grad()
+def in_precision(precision: str, work: Callable[[], Any]) -> Any:
+    """Return the result of `work` with matrix products in this precision."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        return work()
 
 
-def lora_pair(folder: Path, tokens: Tensor, precision: torch.dtype) -> Pair:
+def step_of(model: nn.Module, logits: Callable[[], Tensor], precision: str) -> Callable[[], None]:
+    """Return a training step of the weights that are not frozen."""
+    weights = [each for each in model.train().parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=1e-4)
+
+    def step() -> None:
+        found = in_precision(precision, logits).float()
+        cross_entropy(found, torch.arange(len(found)) % 2).backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def lora_pair(folder: Path, tokens: Tensor, precision: str) -> Pair:
     """Return a step of LoRA at rank 8 on all linear layers of both encoders."""
     from peft import LoraConfig, get_peft_model
 
@@ -304,63 +302,44 @@ def lora_pair(folder: Path, tokens: Tensor, precision: torch.dtype) -> Pair:
     )
     kind = transformers().EsmForSequenceClassification
     other = get_peft_model(kind.from_pretrained(folder), settings)
-    of_other = {"input_ids": pieces.ids, "attention_mask": pieces.mask.long()}
     return (
-        partial(train_step, other.train(), lambda: other(**of_other).logits, precision),
-        partial(train_step, network.train(), lambda: network(tokens)[:, 0], precision),
+        step_of(other, lambda: other(pieces.ids, pieces.mask.long()).logits, precision),
+        step_of(network, lambda: network(tokens)[:, 0], precision),
     )
 
 
 def lora() -> Iterator[Table]:
     """Time training steps with LoRA, with and without padding."""
-    folder = make_esm2(Path(tempfile.mkdtemp()) / "esm2")
-    ragged = np.random.default_rng(0).integers(50, 501, 16)
-    for title, lengths in {"16 of 256": [256] * 16, "16 of 50 to 500": ragged}.items():
+    folder, ragged = make_esm2(), np.random.default_rng(0).integers(50, 501, 8)
+    for title, lengths in {"256 residues": [256] * 8, "50 to 500 residues": ragged}.items():
         tokens = tokens_of(lengths)
-        pairs = {
-            f"{title}, {str(precision).removeprefix('torch.')}": lora_pair(
-                folder, tokens, precision
-            )
-            for precision in PRECISIONS
-        }
-        yield Table("Step with LoRA", speed_rows(pairs, int(sum(lengths))))
-
-
-@torch.no_grad()
-def embed_all(
-    encode: Callable[[Pieces], object], batches: Sequence[Pieces], precision: torch.dtype
-) -> None:
-    """Compute the vectors of all batches."""
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        for each in batches:
-            encode(each)
+        pairs = {precision: lora_pair(folder, tokens, precision) for precision in PRECISIONS}
+        yield Table(f"Step with LoRA, 8 proteins of {title}", speed_rows(pairs, sum(lengths)))
 
 
 def inference() -> Iterator[Table]:
-    """Time vectors of proteins, in batches of 16 in the order of a file and by length."""
-    folder = make_esm2(Path(tempfile.mkdtemp()) / "esm2")
+    """Time vectors of proteins, in batches of 6 in the order of a file and by length."""
+    folder = make_esm2()
     model = selfattn_bio.load_pretrained(folder)
     other = transformers().EsmModel.from_pretrained(folder, add_pooling_layer=False).eval()
-    lengths = np.random.default_rng(0).integers(50, 1001, 64)
-    orders = {"in the order of a file": lengths, "sorted by length": np.sort(lengths)}
-    pairs = {}
-    for title, each in orders.items():
-        batches = [model.vocabulary(tokens_of(part)) for part in np.split(each, 4)]
+    lengths, pairs = np.random.default_rng(0).integers(50, 1001, 12), {}
+    encoders = (lambda x: other(x.ids, x.mask.long()), model.module)
+
+    def case(encode: Callable[[Pieces], object], batches: Sequence[Pieces]) -> None:
+        with torch.inference_mode():
+            for each in batches:
+                encode(each)
+
+    for title, order in {"as in a file": lengths, "sorted by length": np.sort(lengths)}.items():
+        batches = [model.vocabulary(tokens_of(part)) for part in np.split(order, 2)]
         for precision in PRECISIONS:
-            pairs[f"{title}, {str(precision).removeprefix('torch.')}"] = (
-                partial(embed_all, lambda x: other(x.ids, x.mask.long()), batches, precision),
-                partial(embed_all, model.module, batches, precision),
-            )
-    yield Table("Vectors of proteins of 50 to 1,000 residues", speed_rows(pairs, lengths.sum()))
+            works = (partial(case, encode, batches) for encode in encoders)
+            pair = tuple(partial(in_precision, precision, work) for work in works)
+            pairs[f"{title}, {precision}"] = pair
+    yield Table("Vectors of 12 proteins of 50 to 1,000 residues", speed_rows(pairs, lengths.sum()))
 
 
-PARTS = {
-    "convert": convert,
-    "antiberty": antiberty,
-    "gb1": gb1,
-    "lora": lora,
-    "inference": inference,
-}
+PARTS = {each.__name__: each for each in (convert, antiberty, gb1, lora, inference)}
 
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
