@@ -62,8 +62,8 @@ class Evaluation(TableResult):
     card
         The model card with the test metrics, Markdown.
     baselines
-        The fitted baselines by name. Empty for profiles and language models, and for private
-        runs, whose records the weights would reveal.
+        The fitted baselines by name. Empty for language models, and for private runs, whose records
+        the weights would reveal.
     """
 
     metrics: dict[str, Any]
