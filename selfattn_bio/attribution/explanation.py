@@ -52,6 +52,10 @@ SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
 SHOWN = 3  # sequences in notebooks
 LABEL_WIDTH = 24  # characters that fit next to a plot
 AGAIN = "Run `selfattn-bio explain TASK` again"
+SPACERS = (
+    "; motifs of a few residues with long spacers can be missed, and docs/proteins.md shows how to "
+    "search for known patterns"
+)
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,7 @@ class Explanation:
         ]
         called = [pattern for each in found for pattern in each.patterns]
         patterns = refine_patterns(called, sequences, self.attribution)
-        note = "" if called else found[0].note
+        note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
         LOG.info(
             f"{counted(len(patterns), 'motif')}{name} from "
             f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "

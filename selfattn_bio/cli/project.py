@@ -69,7 +69,8 @@ def _text(name: str, metavar: str, help: str) -> Option:
             default=[],
             nargs="+",
             metavar="NAME",
-            help="column to learn, or several of one kind (default: the obvious one)",
+            help="column to learn, or several of numbers or of 0 and 1 (default: the obvious one, "
+            "or all of such a kind)",
         ),
         _text("sequence-column", "NAME", "column of the sequences (default: the obvious one)"),
         _text("id-column", "NAME", "column of the ids (default: id, or the obvious one)"),

@@ -219,12 +219,22 @@ def variants(arguments: Namespace) -> None:
     """Score variants: how alleles of a VCF file, or substitutions in a region, change the score.
 
     Writes PREFIX.effects.tsv with one row per alternative allele: pos is 1-based as in the VCF,
-    effect is the logit with the alternative allele minus the logit with the reference. --vcf also
+    effect is the score with the alternative allele minus the score with the reference. --vcf also
     writes PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO.
-    --region also writes PREFIX.saturation.svg. A model that is not binary has the columns
-    ref_OUTPUT, alt_OUTPUT and effect_OUTPUT and the field SAB_EFFECT_OUTPUT for each class, label
-    or column, and one plot of each. With several outputs, the column largest_effect names the one
-    that changes most.
+    --region also writes PREFIX.saturation.svg. The unit of scores and effects depends on what the
+    model predicts, and is that of `score` only for numbers:
+
+    - two classes: logit_ref, logit_alt and effect are logits, and probability_ref,
+      probability_alt and probability_effect are probabilities
+    - several classes, yes/no labels: log-odds, not probabilities
+    - numbers: unit of the column; of counts (loss = "poisson") the natural logarithm
+    - counts per base: natural logarithm of the count TRACK; weighted logits of TRACK_shape
+    - one label per position: percentage of the positions with the label
+    - bins: natural logarithm of the expected number of points in the window
+
+    A model that is not binary has the columns ref_OUTPUT, alt_OUTPUT and effect_OUTPUT and the
+    field SAB_EFFECT_OUTPUT for each class, label or column, and one plot of each. With several
+    outputs, the column largest_effect names the one that changes most.
 
     All windows have the same length: a deletion brings in more bases on the right, an insertion
     pushes some out. Lines whose REF differs from the genome are not scored; if they are more than

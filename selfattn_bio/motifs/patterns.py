@@ -26,7 +26,9 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 
 # bits required at the first and last position of a pattern, by alphabet size
 MIN_INFORMATION = {4: 0.25, 20: 1.0}
-MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
+# longest run of positions with less information, by alphabet size; a longer run separates two
+# motifs. The anchors of zinc fingers are up to 12 residues apart.
+MAX_GAP = {4: 4, 20: 15}
 # minimum width by alphabet size; shorter motifs cannot reach a significant p-value
 MIN_WIDTH = {4: 6, 20: 3}
 MIN_TOTAL = 6.0  # bits; a motif with 6 bits has a hit by chance every 2^6 = 64 positions
@@ -139,7 +141,7 @@ def align(
         counts = one_hot(np.concatenate(records), alphabet).sum(axis=0) + 1
         background = counts / counts.sum()
     bits = information(count_letters(intervals, records, alphabet), background)
-    start, end = informative_span(bits, MIN_INFORMATION[len(alphabet.letters)])
+    start, end = informative_span(bits, len(alphabet.letters))
     if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
         return None
     sites = _trimmed(intervals, start, end)
@@ -167,20 +169,21 @@ def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet 
     return coded.sum(axis=0)
 
 
-def informative_span(bits: Floats, least: float = MIN_INFORMATION[4]) -> tuple[int, int]:
+def informative_span(bits: Floats, size: int = 4) -> tuple[int, int]:
     """Find the informative part of a pattern from the bits at each position, (width,).
 
-    A candidate starts and ends with a position of at least `least` bits, and has at most `MAX_GAP`
-    positions with less in a row. The candidate with the most bits is chosen.
+    A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
+    `MAX_GAP` positions with less in a row. Both depend on the `size` of the alphabet. The candidate
+    with the most bits is chosen.
 
     Returns
     -------
-    Start and end, 0-based half-open; (0, 0) if no position has `least` bits.
+    Start and end, 0-based half-open; (0, 0) if no position has enough bits.
     """
-    informative = np.flatnonzero(bits >= least)
+    informative = np.flatnonzero(bits >= MIN_INFORMATION[size])
     if not len(informative):
         return 0, 0
-    stretches = np.split(informative, np.flatnonzero(np.diff(informative) > MAX_GAP + 1) + 1)
+    stretches = np.split(informative, np.flatnonzero(np.diff(informative) > MAX_GAP[size] + 1) + 1)
     best = max(stretches, key=lambda stretch: bits[stretch[0] : stretch[-1] + 1].sum())
     return int(best[0]), int(best[-1]) + 1
 

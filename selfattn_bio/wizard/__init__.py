@@ -121,7 +121,8 @@ def propose(
         how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
         sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
     columns
-        Column to learn, or several of one kind. By default the obvious one.
+        Column to learn, or several of numbers or of 0 and 1. By default the obvious one, or all of
+        such a kind.
     **options
         See `InitOptions`.
 

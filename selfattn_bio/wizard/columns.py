@@ -179,13 +179,13 @@ def choose_targets(
     wanted: Sequence[str],
     place: str,
 ) -> tuple[TargetColumn, ...]:
-    """Return the targets: the wanted columns, or the only column that can be learned.
+    """Return the targets: the wanted columns, else the obvious one, else all if they are alike.
 
     Raises
     ------
     RunFileError
-        If a wanted column is missing or cannot be learned, or if none is wanted and several or no
-        columns fit.
+        If a wanted column is missing or cannot be learned, or if none is wanted and columns of
+        several kinds or none fit.
     """
     if missing := [name for name in wanted if name not in columns]:
         raise RunFileError(no_column(missing[0], "`columns`", columns), place=place)
@@ -207,14 +207,14 @@ def choose_targets(
     for candidates in (named, usual):
         if len(candidates) == 1:
             return (candidates[0],)
+    if usual and can_be_joined(usual):
+        return _joined(usual, place)
     if usual:
-        several = (
-            ", or several of one kind with `columns` A B"
-            if len({target.kind for target in usual}) < len(usual)
-            else ""
-        )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
-        raise RunFileError(message, place=place, hint=f"Choose one with `columns` NAME{several}")
+        hint = (
+            "Choose one with `columns` NAME, or several of numbers or of 0 and 1 with `columns` A B"
+        )
+        raise RunFileError(message, place=place, hint=hint)
     for name, texts in columns.items():
         if _cause(texts):
             raise _cannot_be_learned(name, texts, place)

@@ -235,6 +235,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         )
         if len(targets[0].positive) == 1:
             found += f"; {targets[0].positive[0]!r} is the positive class"
+    if len(targets) > 1 and not (request.columns or request.genome):
+        found += "; choose others with `columns`"
     return f"{records}; {found}"
 
 

@@ -87,6 +87,23 @@ def test_shifted_copies_are_one_motif():
     assert 195 <= len(sites) <= 210
 
 
+@pytest.mark.parametrize("pattern", ["C..C............H...H", "CHAC............HKWTH"])
+def test_protein_motif_may_have_long_gaps(pattern):
+    """Seqlets of each half have the other half in their margin."""
+    rng = np.random.default_rng(2)
+    letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (300, 100))
+    scores = rng.normal(scale=0.05, size=(300, 100, 20)).astype(np.float32)
+    for row, start in enumerate(rng.integers(5, 75, 300)):
+        scores[row, start - 3 : start + 24] += rng.normal(scale=0.1, size=(27, 20))
+        for at, residue in enumerate(pattern, start):
+            if residue != ".":
+                letters[row, at] = ord(residue)
+                scores[row, at, PROTEIN.letters.index(residue)] += 1
+    found = Clusters().call(letters, scores, PROTEIN).patterns
+    assert [consensus_of(each.ppm) for each in found] == [pattern]
+    assert found[0].num_sites >= 290
+
+
 def test_protein_hits_use_twenty_residues():
     rng = np.random.default_rng(0)
     letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (400, 500))

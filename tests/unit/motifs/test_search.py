@@ -150,6 +150,8 @@ def test_information_and_trimming():
     assert informative_span(np.array([1.5, *[0] * 4, 1, *[0] * 5, 2, 0.5, 0.5])) == (11, 14)
     assert informative_span(np.array([2, *[0] * 4, 2, *[0] * 5, 2, 0.5, 0.5])) == (0, 6)
     assert informative_span(np.zeros(3)) == (0, 0)
+    gaps = np.array([2, *[0] * 15, 2, *[0] * 16, 2])
+    assert informative_span(gaps, 20) == (0, 17)
 
 
 def planted(num=160):

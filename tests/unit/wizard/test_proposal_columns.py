@@ -184,6 +184,10 @@ def test_choose_obvious_or_named_targets():
     columns = {"species": species, "gene_id": letters, "score": FLOATS}
     assert chosen(columns) == [("score", "regression")]
     columns |= {"b": FLOATS, "c": BINARY, "d": cycle("1", "0", None)}
+    two = {"b": FLOATS, "score": FLOATS, "id": letters}
+    assert chosen(two) == [("b", "regression"), ("score", "regression")]
+    labels = {"c": BINARY, "d": cycle("1", "0", None)}
+    assert chosen(labels) == [("c", "multilabel"), ("d", "multilabel")]
     assert chosen(columns, "species") == [("species", "binary")]
     assert chosen(columns, "b", "score") == [("b", "regression"), ("score", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
@@ -199,7 +203,7 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             SEVERAL,
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
-            r"Choose one with `columns` NAME, or several",
+            r"Choose one with `columns` NAME, or several of numbers or of 0 and 1 with",
         ),
         (
             SEVERAL,
