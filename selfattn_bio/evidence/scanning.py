@@ -28,7 +28,7 @@ from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.tables import BED_COLUMNS, on_chromosome, write_bed, write_table
 
-CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in memelite
+CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in one-hot coding
 MAX_SCORE = 1000  # of BED
 PLACE = ["chrom", "start", "end", "strand"]
 

@@ -227,7 +227,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     """Read motifs from MEME text, plain or gz.
 
     The package has its own reader because Biopython's rounds the probabilities to counts and drops
-    the names, and memelite's does not read gz or give line numbers.
+    the names.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import scipy
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
@@ -24,7 +25,7 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 # spread over the letters of each row, so that unseen letters are rare, not impossible
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
-SLIGHT = 1e-6  # bits
+WINDOWS, TOGETHER = 8192, 64  # scored in one product: windows, and motifs of similar width
 AlleleWindow = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
@@ -80,20 +81,23 @@ def find_hits(
 
     References
     ----------
-    Grant et al. 2011 (FIMO); Schreiber 2025 (memelite, which computes the p-values).
+    Grant et al. 2011 (FIMO).
     """
     if not ppms or not len(sequences):
         return pd.DataFrame({column: [] for column in COLUMNS}).astype(
             {"record": int, "start": int, "end": int, "p_value": float}
         )
-    coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
-    by_width: dict[int, dict[str, Integers]] = {}
-    for name, ppm in ppms.items():
-        scores = integer_scores(ppm, num_sites.get(name, NUM_SITES), alphabet)
-        by_width.setdefault(len(ppm), {})[name] = scores
-    tables = [_fimo(by_width[width], coded, hit_p, alphabet) for width in sorted(by_width)]
-    hits, lengths = pd.concat(tables, ignore_index=True), np.array([len(row) for row in sequences])
-    # drop hits that reach into the padding
+    coded = one_hot(pad_letters(sequences), alphabet)
+    scores = {
+        n: integer_scores(ppm, num_sites.get(n, NUM_SITES), alphabet) for n, ppm in ppms.items()
+    }
+    by_width = sorted(scores, key=lambda name: len(scores[name]))
+    groups = [by_width[first : first + TOGETHER] for first in range(0, len(ppms), TOGETHER)]
+    tables = [
+        _fimo({name: scores[name] for name in names}, coded, hit_p, alphabet) for names in groups
+    ]
+    hits, lengths = pd.concat(tables, ignore_index=True), np.array([*map(len, sequences), 0])
+    # drop hits that reach into the padding or the next record
     hits = hits[hits["end"].to_numpy() <= lengths[hits["record"].to_numpy()]]
     hits = hits.sort_values("p_value", kind="stable")
     hits = hits.drop_duplicates(["name", "record", "start"])  # keeps the better strand
@@ -138,35 +142,41 @@ def p_values(scores: Integers) -> tuple[int, Floats]:
 def _fimo(
     motifs: Mapping[str, Integers], coded: NDArray[np.int8], hit_p: float, alphabet: Alphabet
 ) -> pd.DataFrame:
-    """Find the hits of motifs of one width, given as integer scores."""
-    from memelite import fimo  # imported here because it compiles when first used
-
-    size, width = len(alphabet.letters), len(next(iter(motifs.values())))
-    tables = fimo(
-        # Probabilities whose log-odds in memelite are the integer scores. The slight excess keeps
-        # rounding errors from losing a score that equals the threshold.
-        {name: (2.0 ** (scores / STEPS + SLIGHT - 2)).T for name, scores in motifs.items()},
-        coded,
-        alphabet=list(alphabet.letters),
-        bin_size=1 / STEPS,
-        eps=0.0,
-        # memelite gives each letter a probability of 1/4, whatever the alphabet
-        threshold=hit_p * (size / 4) ** width * (1 + SLIGHT),
-        reverse_complement=alphabet.has_complement,
+    """Find the hits of motifs, given as integer scores, in records (n, L, A)."""
+    strands = "+-" if alphabet.has_complement else "+"
+    tables = [p_values(scores) for scores in motifs.values()]
+    cuts = [smallest + np.sum(p >= hit_p) for smallest, p in tables] * len(strands)
+    widths = np.array([len(scores) for scores in motifs.values()])
+    # float32 has exact sums of such integers, and a fast product
+    matrix = np.zeros((len(cuts), widths.max(), coded.shape[2]), dtype=np.float32)
+    for row, scores in enumerate(motifs.values()):
+        matrix[row, : len(scores)] = scores
+        if alphabet.has_complement:
+            matrix[row + len(motifs), : len(scores)] = scores[::-1, ::-1]
+    matrix = matrix.reshape(len(cuts), -1)
+    letters, found = np.pad(coded.ravel(), (0, matrix.shape[1])), []
+    for first in range(0, len(letters) - matrix.shape[1] + 1, coded.shape[2] * WINDOWS):
+        part = letters[first : first + coded.shape[2] * (WINDOWS - 1) + matrix.shape[1]]
+        windows = sliding_window_view(part, matrix.shape[1])[:: coded.shape[2]]
+        sums = windows.astype(np.float32) @ matrix.T
+        window, column = np.nonzero(sums >= np.array(cuts, dtype=np.float32))
+        found.append((first // coded.shape[2] + window, column, sums[window, column].astype(int)))
+    position, column, score = (np.concatenate(each) for each in zip(*found, strict=True))
+    strand, motif = np.divmod(column, len(motifs))
+    record, start = np.divmod(position, max(coded.shape[1], 1))
+    p = np.empty(len(score))
+    for row, (smallest, values) in enumerate(tables):
+        p[motif == row] = values[score[motif == row] - smallest]
+    return pd.DataFrame(
+        {
+            "name": np.array(list(motifs), dtype=object)[motif],
+            "record": record,
+            "start": start,
+            "end": start + widths[motif],
+            "strand": np.array(list(strands), dtype=object)[strand],
+            "p_value": p,
+        }
     )
-    hits = pd.concat(tables, ignore_index=True).rename(
-        columns={"motif_name": "name", "sequence_name": "record"}
-    )
-    hits = hits.astype({"record": int, "start": int, "end": int, "score": float})
-    # memelite's own p-values are of the neighbouring score if the score is negative, and 0 for
-    # some of the best
-    sums = np.rint((hits["score"].to_numpy() - SLIGHT * width) * STEPS).astype(np.int64)
-    p = np.empty(len(hits))
-    for name, scores in motifs.items():
-        mine = (hits["name"] == name).to_numpy()
-        smallest, values = p_values(scores)
-        p[mine] = values[sums[mine] - smallest]
-    return hits.assign(p_value=p)[p < hit_p][COLUMNS]
 
 
 def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.DataFrame:

@@ -37,7 +37,6 @@ PACKAGES = (
     "lightning-fabric",
     "snakemake",
     "modisco-lite",
-    "memelite",
 )
 LENGTH, HEAD_DIM = 1000, 32  # tokens, and dimension of a head, in the tables of kernels
 # optional programs: the commands to look for, and the purpose

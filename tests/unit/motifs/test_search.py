@@ -16,12 +16,15 @@ from selfattn_bio.motifs import scores as scores_module
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.matching import (
     HIT_P,
+    TOGETHER,
+    WINDOWS,
     default_hit_p,
     find_hits,
     integer_scores,
     match_label,
     match_motifs,
     one_hot,
+    p_values,
     relevant_hits,
 )
 from selfattn_bio.motifs.patterns import (
@@ -287,6 +290,32 @@ def test_p_values_equal_enumeration(width, num_sites):
         hits = find_hits({"motif": ppm}, {"motif": num_sites}, sequences, hit_p)
         assert hits["record"].tolist() == np.flatnonzero(best < hit_p).tolist()
         np.testing.assert_allclose(hits["p_value"], best[best < hit_p], rtol=1e-9)
+
+
+def test_motifs_of_all_widths_are_found_in_records_of_any_length():
+    rng = np.random.default_rng(0)
+    ppms = {f"m{n}": rng.dirichlet(np.full(4, 0.3), n % 9 + 3) for n in range(TOGETHER + 9)}
+    sequences = [rng.choice(np.append(BASES, ord("N")), n) for n in [WINDOWS + 9, 0, 2, 3, 40]]
+    hits = find_hits(ppms, {}, sequences, 0.02)
+    found = set(hits[["name", "record", "start", "strand"]].itertuples(index=False, name=None))
+    for name, ppm in list(ppms.items())[::9]:
+        scores = integer_scores(ppm, 100, DNA)
+        smallest, p = p_values(scores)
+        for record, letters in enumerate(sequences):
+            coded = one_hot(letters[None])[0]
+            sums = [
+                [
+                    int((coded[start : start + len(ppm)] * each).sum())
+                    for each in (scores, scores[::-1, ::-1])
+                ]
+                for start in range(len(letters) - len(ppm) + 1)
+            ]
+            wanted = {
+                (name, record, start, "+-"[int(reverse > forward)])
+                for start, (forward, reverse) in enumerate(sums)
+                if p[max(forward, reverse) - smallest] < 0.02
+            }
+            assert {hit for hit in found if hit[:2] == (name, record)} == wanted
 
 
 @pytest.mark.parametrize("num_sites", [10, 100, 100_000])
