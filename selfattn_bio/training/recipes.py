@@ -75,10 +75,8 @@ class Recipe:
         Keys that are written in these sections.
     variants
         Networks that are trained and evaluated as well, [variants.NAME.model].
-    parts
-        Baselines that are combined with the network.
-    method
-        Method of [interpret], if the default cannot explain the network.
+    parts, method
+        Baselines that are combined with the network; method of [interpret] if not the default.
     """
 
     name: str

@@ -164,7 +164,7 @@ class PublishedModel:
         Raises
         ------
         ModelFolderError
-            If a file is missing or damaged, or the model needs code of its own.
+            If a file is missing or damaged, or the model needs code of its folder.
         """
         module = build_backbone(folder, language_model=head)
         alphabet = alphabet or alphabet_of(folder)
