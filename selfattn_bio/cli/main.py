@@ -58,6 +58,8 @@ HINTS |= dict.fromkeys(
 )
 HINTS[errno.EFBIG] = "Raise the limit of file sizes (ulimit -f), or write elsewhere"
 HINTS[errno.EMFILE] = "Raise the limit of open files (ulimit -n)"
+# distributions with another name than their module
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "modiscolite": "modisco-lite", "Bio": "biopython"}
 # errors of a path or a file system that is not available
 UNREACHABLE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 UNREACHABLE |= {errno.ENXIO, errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EMFILE}
@@ -185,7 +187,7 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
 
 
 def system_failure(error: Exception) -> str:
-    """Describe a disk that is full, read-only, failing or gone, and memory that ran out.
+    """Describe a disk that is full, read-only, failing or gone, no memory, or no package.
 
     Returns
     -------
@@ -195,6 +197,12 @@ def system_failure(error: Exception) -> str:
         reason = " ".join(str(error).split())[:200]
         hint = "Close other programs, or raise the limit of memory (ulimit -v, sbatch --mem)"
         return f"out of memory{reason and f' ({reason})'}. {hint}"
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name not in ("", "selfattn_bio"):
+        return (
+            f"the Python package {name} is not installed. Install it with pip install "
+            f"{DISTRIBUTIONS.get(name, name)}"
+        )
     if not isinstance(error, OSError):
         return (
             "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such a "
@@ -249,10 +257,10 @@ class _CommandList(HelpFormatter):
 
 def _versions() -> str:
     version = importlib.metadata.version
-    return (
-        f"{version('selfattn-bio')} (PyTorch {version('torch')}, "
-        f"Python {platform.python_version()})"
-    )
+    torch = "not installed"
+    with suppress(importlib.metadata.PackageNotFoundError):
+        torch = version("torch")
+    return f"{version('selfattn-bio')} (PyTorch {torch}, Python {platform.python_version()})"
 
 
 def build_parser() -> argparse.ArgumentParser:

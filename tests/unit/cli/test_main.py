@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib.metadata
 import json
 import os
 import re
@@ -57,6 +58,20 @@ def test_verbose_prints_options_and_traceback(fails_with, capsys):
     assert err.splitlines()[-1] == "selfattn-bio try: error: a.fa:3: invalid character 'J'"
 
 
+def test_version_without_torch(capsys, monkeypatch):
+    version = importlib.metadata.version
+
+    def without_torch(name):
+        if name == "torch":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_torch)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert "(PyTorch not installed, Python " in capsys.readouterr().out
+
+
 def of_system(code):
     return OSError(code, os.strerror(code), "letters.bin")
 
@@ -74,6 +89,14 @@ def of_system(code):
         (of_system(errno.ENOMEM), r"out of memory \(.*: 'letters.bin'\)\. .*"),
         (MemoryError(), r"out of memory\. Close .*"),
         (ImportError("a.so: failed to map segment from shared object"), r"out of memory \(a.*"),
+        (
+            ModuleNotFoundError("No module named 'igraph'", name="igraph"),
+            r"the Python package igraph is not installed\. Install it with pip install igraph",
+        ),
+        (
+            ModuleNotFoundError("No module named 'Bio.motifs'", name="Bio.motifs"),
+            r"the Python package Bio is not installed\. Install it with pip install biopython",
+        ),
         (of_system(errno.EIO), "letters.bin: cannot be accessed: Input/output error"),
         (of_system(errno.ESTALE), "letters.bin: cannot be accessed: Stale file handle"),
     ],
