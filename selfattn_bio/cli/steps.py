@@ -166,12 +166,17 @@ def evaluate(arguments: Namespace) -> None:
 def explain(arguments: Namespace) -> None:
     """Score each position of records that show what a model recognises.
 
-    From the training and validation positives that the model calls positive, [interpret]
-    max_sequences are explained. They are chosen evenly from the most to the least confident,
-    because the most confident ones are similar and show one motif. If the model calls fewer, the
-    positives with the next highest scores are added, and their number is printed. If the model
-    predicts a number, the records with the highest and the lowest predictions are explained. Test
-    records are reserved for the evidence.
+    At most [interpret] max_sequences training and validation records are explained for each output:
+
+    - two classes, several classes, yes/no labels: records of the class or label that the model
+      recognises, that is, whose probability reaches the threshold. They are chosen evenly from
+      the most to the least confident, because the most confident ones are similar and show one
+      motif. If there are fewer, those with the next highest scores are added, and their number
+      is printed
+    - numbers and counts: half with the highest and half with the lowest predictions
+    - one label per position, bins: the same, by the mean over the positions or bins
+
+    Test records are reserved for the evidence.
 
     If the model has several classes, labels or columns, --target chooses those to explain, each on
     its own records. By default these are [interpret] targets, or the first four.
