@@ -115,7 +115,11 @@ def test_run_file_of_init_trains_and_explains(here, capsys, family):
     assert study.task.stack.parts == ("pretrained_linear",)
     assert [part.name for part in load(study.files.model).stack.parts] == ["pretrained_linear"]
     if is_protein:  # the same for all
+        run_command("train mine/variants/random_embedding --quiet")
         run_command("evaluate mine --quiet")
+        baselines = study.evaluation.metrics["test"]["baselines"]
+        assert baselines.keys() >= {"network", "random_embedding", "pretrained_linear"}
+        assert "random_embedding+stack" not in baselines  # the part is a pretrained model
         run_command("report mine --quiet")
         assert "frozen pretrained model" in study.files.report.read_text()
         shutil.rmtree(folder)
