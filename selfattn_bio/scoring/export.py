@@ -106,7 +106,7 @@ class ScoreNetwork(nn.Module):
 
 
 def _complement(member: Scorer) -> Tensor | None:
-    """Return the tokens of the other strand, if it is to be read and its tokens follow."""
+    """Return the token of each token's reverse complement, if the file reads both strands."""
     if not member.both_strands or member.run.shares_strands or _lacks_strand(member):
         return None
     return torch.from_numpy(member.tokenizer.complement())
