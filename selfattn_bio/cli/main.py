@@ -23,7 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from selfattn_bio.cli import export, project, scoring, steps
+from selfattn_bio.cli import project, scoring, steps
 from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages, shows_bars
 from selfattn_bio.cli.options import SHARED, Command, CommandParser, HelpFormatter, named_path
 from selfattn_bio.errors import SelfAttnBioError
@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         scoring.hits,
         steps.report,
     ),
-    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants, export.export),
+    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants, project.export),
     "genomes": (scoring.annotate, scoring.browse),
 }
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}

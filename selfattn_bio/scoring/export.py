@@ -90,32 +90,26 @@ class ScoreNetwork(nn.Module):
 
     def __init__(self, members: tuple[Scorer, ...]) -> None:
         super().__init__()
-        self.members, self.complements = members, [*map(_complement, members)]
+        self.members, self.complement = members, _complement(members[0])
         self.networks = nn.ModuleList(copy.deepcopy(each.network).float() for each in members)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Average outputs over strands and members, and convert them to the unit of `score`."""
         means = []
-        for own in zip(self.members, self.networks, self.complements, strict=True):
-            member, network, complement = own
+        for member, network in zip(self.members, self.networks, strict=True):
             strands = [tokens]
-            if complement is not None:
-                strands += [mirrored(complement[tokens][..., None], tokens != PAD)[..., 0]]
+            if self.complement is not None:
+                strands += [mirrored(self.complement[tokens][..., None], tokens != PAD)[..., 0]]
             means.append(torch.stack([_outputs(member, network, x) for x in strands]).mean(0))
         return self.members[0].objective.exported[0](torch.stack(means).mean(0))
 
 
 def _complement(member: Scorer) -> Tensor | None:
     """Return the token of each token's reverse complement, if the file reads both strands."""
-    if not member.both_strands or member.run.shares_strands or _lacks_strand(member):
-        return None
-    return torch.from_numpy(member.tokenizer.complement())
-
-
-def _lacks_strand(member: Scorer) -> bool:
-    """Return whether the tokens of the other strand do not follow from those of the given one."""
+    # otherwise the tokens of the other strand do not follow from those of the given one
     follows = member.tokenizer.stride == 1 and not isinstance(member.network, PretrainedNetwork)
-    return member.both_strands and not follows
+    is_mean = member.both_strands and not member.run.shares_strands
+    return torch.from_numpy(member.tokenizer.complement()) if is_mean and follows else None
 
 
 def _outputs(member: Scorer, network: Any, tokens: Tensor) -> Tensor:
@@ -154,27 +148,27 @@ def _to_onnx(scorer: Scorer | Ensemble, path: Path) -> Export:
     if not objective.has_scores:
         raise ArgumentError(f"a model of objective {objective.kind!r} has no scores to export")
     graph, tokens = ScoreNetwork(members).eval().requires_grad_(False), _tokens(members[0])
-    if any(_tokens(each) != tokens for each in members[1:]):
-        raise ArgumentError("models that are averaged in one file must have the same tokens")
+    if any((_tokens(each), each.both_strands) != (tokens, scorer.both_strands) for each in members):
+        raise ArgumentError("models averaged in one file must have the same tokens and strands")
     if any(isinstance(each, Dynamic) for each in graph.modules()):
         raise ArgumentError("mixer 'dynamic' chooses blocks by value, which ONNX cannot express")
     if sum(each.nbytes for each in graph.state_dict().values()) >= 2**31:
         raise ArgumentError("the weights have more than 2 GiB, the limit of ONNX files")
-    lacks_strand = any(map(_lacks_strand, members))
+    both = members[0].run.shares_strands or graph.complement is not None
     metadata = tokens | {
         "package": f"selfattn-bio {version('selfattn-bio')}",
         "objective": objective.kind,
         "outputs": objective.output_names(members[0].tokenizer),
         "unit": objective.exported[1],
         "alphabet": scorer.alphabet.letters,
-        "strands": "both" if scorer.both_strands and not lacks_strand else "given",
+        "strands": "both" if both else "given",
     }
     if stacks := [part.name for each in members if each.stack for part in each.stack.parts]:
         metadata["stack"] = stacks
-        LOG.warning(f"the file has no calibration, and not the stack with {', '.join(stacks)}")
+        LOG.warning(f"the file has the network alone, not the stack with {', '.join(stacks)}")
     elif objective.has_log_odds:
         metadata["calibration"] = vars(scorer.calibration)
-    if lacks_strand:
+    if members[0].both_strands and not both:
         LOG.warning("the file reads the given strand; `score` averages both strands")
     for name in ("torch.onnx", "torch.fx"):
         logging.getLogger(name).setLevel(logging.ERROR)

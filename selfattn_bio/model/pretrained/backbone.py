@@ -76,15 +76,16 @@ class Backbone(nn.Module, ABC):
             If the model predicts no masked tokens.
         """
 
-    @abstractmethod
     def published(self) -> dict[str, Tensor]:
         """Return the weights by the names that `transformers.AutoModel` reads.
 
         Raises
         ------
         ArgumentError
-            If it has no such network.
+            If it has no such network without code of a folder, or only one with a decoder.
         """
+        message = "`transformers.AutoModel` has no network of these weights alone"
+        raise ArgumentError(message, hint="Use --to onnx")
 
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
         """Map tokens to vectors (B, M, D), in tiles if there are too many.
@@ -181,10 +182,7 @@ class LibraryBackbone(Backbone):
         return outputs.logits.log_softmax(-1)
 
     def published(self) -> dict[str, Tensor]:
-        if self.has_decoder:
-            message = "`transformers.AutoModel` would add an untrained decoder to this encoder"
-            raise ArgumentError(message, hint="Use --to onnx")
-        return self.model.state_dict()
+        return super().published() if self.has_decoder else self.model.state_dict()
 
     @staticmethod
     def _encoder(model: Any) -> Any:

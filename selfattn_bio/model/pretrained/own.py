@@ -224,8 +224,7 @@ class OwnBackbone(Backbone):
 
     def published(self) -> dict[str, Tensor]:
         if self.kind != "esm" or hasattr(self.settings, "add_bias_fnn"):
-            message = "`transformers.AutoModel` has no such layers without code of the folder"
-            raise ArgumentError(message, hint="Use --to onnx")
+            return super().published()
         found: dict[str, Tensor] = {}
         for name, weight in self.state_dict().items():
             names = self._published(name)
