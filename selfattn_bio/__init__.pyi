@@ -53,6 +53,8 @@ from selfattn_bio.motifs.motif_set import MotifSet as MotifSet
 from selfattn_bio.scoring.embedding import Embeddings as Embeddings
 from selfattn_bio.scoring.embedding import embed as embed
 from selfattn_bio.scoring.embedding import embed_file as embed_file
+from selfattn_bio.scoring.export import Export as Export
+from selfattn_bio.scoring.export import export_model as export_model
 from selfattn_bio.scoring.genes import nearest_genes as nearest_genes
 from selfattn_bio.scoring.language_model import load_pretrained as load_pretrained
 from selfattn_bio.scoring.loading import load as load

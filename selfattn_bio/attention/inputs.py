@@ -16,6 +16,11 @@ from selfattn_bio.attention.positions import RelativePosition, Terms
 DROPOUT_SEEDS = 2**62  # number of seeds
 
 
+def is_complete(mask: Tensor) -> bool:
+    """Return whether a mask has no padding; False in an exported graph, which reads any mask."""
+    return not torch.compiler.is_exporting() and bool(mask.all())
+
+
 class AttentionMask:
     """Which tokens of a batch may attend to each other, apart from the pattern.
 
@@ -42,7 +47,7 @@ class AttentionMask:
         if tokens.dtype != torch.bool:
             raise ValueError(f"mask has type {tokens.dtype}; expected torch.bool")
         self.tokens = tokens
-        self.padded = None if bool(tokens.all()) else tokens
+        self.padded = None if is_complete(tokens) else tokens
         self._found: dict[Hashable, Any] = {}
 
     @property

@@ -148,13 +148,12 @@ class AttentionPattern(ABC):
         parts, longest = self.parts(length), max(length - 1, 0)
         if self.num_global:
             return longest
-        return min(
-            longest,
-            max(
-                max(part.left, part.right) * part.dilation if isinstance(part, Band) else longest
-                for part in parts
-            ),
+        reach = max(
+            max(part.left, part.right) * part.dilation if isinstance(part, Band) else longest
+            for part in parts
         )
+        # an exported graph reads any length, so it has the larger table
+        return reach if torch.compiler.is_exporting() else min(longest, reach)
 
     def allows(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """Return whether each query may attend to each key.
@@ -172,7 +171,9 @@ class AttentionPattern(ABC):
         Bool tensor of the broadcast shape.
         """
         allowed = (query < self.num_global) & (key >= 0)
-        for part in self.parts(int(torch.as_tensor(length).max())):
+        exported = torch.compiler.is_exporting()  # the largest length is unknown
+        longest = key.shape[-1] if exported else int(torch.as_tensor(length).max())
+        for part in self.parts(longest):
             allowed = allowed | part.covers(query, key, length)
         return allowed
 

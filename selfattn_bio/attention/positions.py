@@ -59,7 +59,8 @@ def _shared(compute: Callable[..., T]) -> Callable[..., T]:
 
     They are computed outside inference mode, because a training step may use them later.
     """
-    return lru_cache(maxsize=4)(torch.inference_mode(False)(compute))
+    cached = lru_cache(maxsize=4)(torch.inference_mode(False)(compute))
+    return lambda *given: (compute if torch.compiler.is_exporting() else cached)(*given)
 
 
 def relative_index(distance: Tensor, entries: int) -> Tensor:
@@ -124,6 +125,8 @@ class T5Bias(RelativePosition):
     Face, bidirectional.
     """
 
+    of_distance: Tensor
+
     def __init__(
         self,
         num_heads: int,
@@ -144,24 +147,23 @@ class T5Bias(RelativePosition):
         self.num_buckets, self.max_distance = num_buckets, max_distance
         self.table = nn.Embedding(num_buckets, num_heads)
         nn.init.normal_(self.table.weight, std=0.02)
+        # a buffer, because other libraries round logarithms differently (exported networks)
+        found = _t5_buckets(max_distance, num_buckets, max_distance, self.directions)
+        self.register_buffer("of_distance", found, persistent=False)
 
     def buckets(self, radius: int) -> Tensor:
         """Return the bucket of each distance -radius..radius, (2 radius + 1,) int64."""
-        return _t5_buckets(
-            radius, self.num_buckets, self.max_distance, self.directions, self.table.weight.device
-        )
+        distance = torch.arange(-radius, radius + 1, device=self.of_distance.device)
+        return self.of_distance[relative_index(distance, 2 * self.max_distance + 1)]
 
     def terms(self, q: Tensor, radius: int) -> Terms:
         """Return the bias, in the precision of the table."""
-        buckets = self.buckets(min(radius, self.max_distance))
+        buckets = self.buckets(_limited(radius, self.max_distance))
         return Terms(bias=self.table(buckets).T)  # (2M + 1, H) -> (H, 2M + 1)
 
 
-@_shared
-def _t5_buckets(
-    radius: int, num_buckets: int, max_distance: int, directions: int, device: torch.device
-) -> Tensor:
-    distance = torch.arange(-radius, radius + 1, device=device)
+def _t5_buckets(radius: int, num_buckets: int, max_distance: int, directions: int) -> Tensor:
+    distance = torch.arange(-radius, radius + 1)
     count = num_buckets // directions  # buckets per direction
     exact = count // 2
     steps = (
@@ -289,7 +291,7 @@ class TransformerXL(RelativePosition):
 
     def terms(self, q: Tensor, radius: int) -> Terms:
         """Return q + v, with the projected sinusoids of all distances as keys."""
-        radius, dim = min(radius, self.max_distance), self.project.in_features
+        radius, dim = _limited(radius, self.max_distance), self.project.in_features
         distance = torch.arange(-radius, radius + 1, device=q.device)
         keys = self.project(sinusoids(distance, dim).to(self.project.weight.dtype))  # (2M + 1, D)
         return Terms(
@@ -353,6 +355,11 @@ def sinusoids(at: Tensor, dim: int) -> Tensor:
     )
     angles = torch.outer(at.to(torch.float64), frequencies)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)[:, :dim]
+
+
+def _limited(radius: int, limit: int) -> int:
+    """Return the largest distance of a table; an exported graph reads any length."""
+    return limit if torch.compiler.is_exporting() else min(radius, limit)
 
 
 def _turned(x: Tensor) -> Tensor:

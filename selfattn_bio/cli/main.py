@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         scoring.hits,
         steps.report,
     ),
-    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants),
+    "apply": (scoring.score, scoring.embed, scoring.scan, scoring.variants, project.export),
     "genomes": (scoring.annotate, scoring.browse),
 }
 COMMANDS = {each.name: each for group in GROUPS.values() for each in group}

@@ -1,4 +1,4 @@
-"""Commands around tasks: write a run file, run the workflow, inspect the machine."""
+"""Commands around tasks: write a run file, run the workflow, inspect the machine, export."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import re
 from argparse import REMAINDER, Namespace
 from itertools import pairwise
 
-from selfattn_bio.cli.options import ALLOW_MODULE, Option, below, command, flag, named_path, option
+from selfattn_bio.cli.options import (
+    ALLOW_MODULE,
+    Option,
+    below,
+    command,
+    flag,
+    named_path,
+    option,
+    output,
+)
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
@@ -208,6 +217,30 @@ def schema(arguments: Namespace) -> None:
     from selfattn_bio.config.writing import write_schema
 
     write_schema(arguments.output)
+    LOG.info(f"wrote {arguments.output}")
+
+
+@command(
+    option("model", nargs="+", metavar="MODEL", help="folders or names of models, averaged"),
+    ALLOW_MODULE,
+    option("--to", choices=("onnx", "huggingface"), default="onnx", help="format (default: onnx)"),
+    output("file of ONNX, or folder of Hugging Face"),
+)
+def export(arguments: Namespace) -> None:
+    """Write the network of a model for other programs: ONNX, or a folder of Hugging Face.
+
+    An ONNX file (extra onnx) reads tokens and returns the numbers that `score` writes, as means
+    over members and strands. Batch and length are free. The simple models of a stack are not
+    included. Its metadata have the tokens, the names of the outputs and their unit.
+
+    A folder of Hugging Face has the encoder of a model of kind "pretrained", with its trained
+    weights, for transformers.AutoModel.
+
+    example: selfattn-bio export results/promoter/model --to onnx --output promoter.onnx
+    """
+    from selfattn_bio.scoring.export import export_model
+
+    export_model(arguments.model, arguments.output, to=arguments.to)
     LOG.info(f"wrote {arguments.output}")
 
 

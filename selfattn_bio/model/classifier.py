@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
+from selfattn_bio.attention.inputs import is_complete
 from selfattn_bio.model.cnn import Cnn, Dilated
 from selfattn_bio.model.convolution import LARGEST, EmbeddedTokens
 from selfattn_bio.model.encoder import build_encoder
@@ -137,6 +138,7 @@ class Network(nn.Module):
         """Return the input of the members: on the CPU embedded tokens, if all can read them."""
         reads_tokens = all(getattr(member, "reads_tokens", False) for member in self.members)
         on_cpu = tokens.device.type == "cpu"
+        reads_tokens &= not torch.compiler.is_exporting()
         if not (reads_tokens and on_cpu) or (size := self.embedding.num_embeddings) > LARGEST:
             return self.embed(tokens)
         ids = torch.arange(size)
@@ -300,11 +302,11 @@ def mirrored(x: Tensor, mask: Tensor) -> Tensor:
     Maps x (B, N, D) and mask (B, N) bool, True = token, to (B, N, D). Tokens 1 2 3 with two
     positions of padding become 3 2 1, followed by the padding.
     """
-    if bool(mask.all()):
+    if is_complete(mask):
         return x.flip(1)
     positions = torch.arange(mask.shape[1], device=mask.device)
     source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - positions, positions)  # (B, N)
-    return x.take_along_dim(source[..., None], 1)
+    return x.gather(1, source[..., None].expand_as(x))
 
 
 def both_strands(embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -125,6 +125,10 @@ def max_pool(x: Tensor, mask: Tensor, pool: int) -> tuple[Tensor, Tensor]:
     (B, N) bool, True = token.
     """
     pooled_mask = pool_mask(mask, pool)
+    if torch.compiler.is_exporting():
+        x = x.masked_fill(~_along(mask, x), -torch.inf)
+        x = pad(x, (0, -x.shape[-1] % pool), value=-torch.inf).unflatten(-1, (-1, pool)).amax(-1)
+        return x.masked_fill(~_along(pooled_mask, x), 0.0), pooled_mask
     # Images are padded to complete groups: with ceil_mode, gradients differ in the last bits.
     missing = -x.shape[-1] % pool if x.dim() == 4 else 0
     if fills := missing > 0 or not bool(mask.all()):
@@ -164,4 +168,4 @@ class _Maxima(torch.autograd.Function):
 
 def _along(mask: Tensor, x: Tensor) -> Tensor:
     """Return the mask with dimensions of size 1 between those of the batch and the tokens."""
-    return mask.view(len(mask), *[1] * (x.dim() - 2), -1)
+    return mask.view(mask.shape[0], *[1] * (x.dim() - 2), -1)

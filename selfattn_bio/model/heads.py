@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.inputs import is_complete
 
 
 class PoolingProjection(nn.Module):
@@ -47,9 +48,9 @@ class Head(nn.Module):
         """Prepend P vectors: x (B, L, D), mask (B, L) -> (B, P + L, D), (B, P + L)."""
         if self.vectors is None:
             return x, mask
-        front = self.vectors.to(x.dtype).expand(len(x), -1, -1)
+        front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
         return torch.cat((front, x), 1), torch.cat(
-            (mask.new_ones(len(mask), self.num_prefix), mask), 1
+            (mask.new_ones(mask.shape[0], self.num_prefix), mask), 1
         )
 
 
@@ -269,9 +270,10 @@ class ProfileHead(Head):
 def middle(x: Tensor, mask: Tensor, width: int) -> Tensor:
     """Return the `width` tokens in the middle of each row of x (B, N, C) with mask (B, N)."""
     start = (mask.sum(1) - width) // 2
-    if bool((start == start[0]).all()):
+    if is_complete(start == start[0]):
         return x[:, int(start[0]) : int(start[0]) + width]
-    return x.take_along_dim((start[:, None] + torch.arange(width, device=x.device))[..., None], 1)
+    at = start[:, None] + torch.arange(width, device=x.device)
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[2]))
 
 
 def build_head(section: config.AttentionModel, num_outputs: int, objective: Any) -> Head:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.inputs import is_complete
 from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
 
 
@@ -210,7 +211,7 @@ class TowerStage(nn.Module):
 
 def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
     """Set x (B, C, 1, N) to 0 at padding; without padding, x is returned uncopied."""
-    return x if bool(mask.all()) else x * mask[:, None, None]
+    return x if is_complete(mask) else x * mask[:, None, None]
 
 
 Stem = NoStem | ConvStem | TowerStem

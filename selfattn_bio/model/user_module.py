@@ -247,7 +247,7 @@ class ModuleNetwork(Network):
         extra = {"mask": self.mask_of(tokens)} if self.takes_mask else {}
         with self._errors_of("forward"):
             outputs = self.members[0](tokens, **extra)
-        return self._checked(outputs, len(tokens))[:, None]
+        return self._checked(outputs, tokens.shape[0])[:, None]
 
     def _errors_of(self, method: str) -> AbstractContextManager[None]:
         return _errors_of(f"{method} of {self.name!r}", self.source)

@@ -33,6 +33,7 @@ Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of
 # rows -> metrics of these records by (output, metric)
 OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
+Exported = tuple[Callable[[Tensor], Tensor], str]
 
 TABLE_LIMITS = (
     "It learned from its table, including the errors of the table.",
@@ -138,6 +139,9 @@ class Objective(ABC, Generic[SectionT]):
         Beginning of the names of the prediction columns in the score table.
     no_motifs
         Why motifs cannot be found; empty if `outputs` has the outputs to find them for.
+    exported
+        Function from outputs (..., C) to the numbers of the score table, for exported networks, and
+        their unit.
     """
 
     main_metric: ClassVar[str]
@@ -153,6 +157,7 @@ class Objective(ABC, Generic[SectionT]):
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
     no_motifs: ClassVar[str] = ""
+    exported: Exported = (torch.clone, "log-odds")
 
     def __init_subclass__(cls, kind: str | None = None, **others: Any) -> None:
         super().__init_subclass__(**others)

@@ -41,6 +41,7 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
 
     main_metric = "accuracy"
     predicts = "predicts a label for each position"
+    exported = (partial(torch.softmax, dim=-1), "probability")
     no_strand_mean = (
         "rc cannot be used with one label per position, because labels of the two strands "
         "cannot be averaged"

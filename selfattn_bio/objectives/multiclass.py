@@ -29,6 +29,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
 
     main_metric = "mcc"
     predicts = "predicts the probability of each class"
+    exported = (partial(torch.softmax, dim=-1), "probability")
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -30,6 +30,7 @@ from selfattn_bio.objectives.base import (
     Answer,
     AnswerKind,
     Array,
+    Exported,
     Measurer,
     Objective,
     OutputMeasurer,
@@ -174,6 +175,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
 
     main_metric = "auroc"
     predicts = "predicts the probability of each label"
+    exported = (torch.sigmoid, "probability")
     rule = "0 or 1"
     answer_kind = "label"
 
@@ -308,6 +310,13 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         if self.section.loss == "poisson":
             return np.exp(outputs)
         return outputs * np.array(self.section.scale) + np.array(self.section.center)
+
+    @property
+    def exported(self) -> Exported:  # type: ignore[override]
+        if self.section.loss == "poisson":
+            return torch.exp, "count"
+        scale, center = map(torch.tensor, (self.section.scale, self.section.center))
+        return lambda outputs: outputs * scale + center, "number of the training table"
 
     @property
     def answer_kind(self) -> AnswerKind:  # type: ignore[override]

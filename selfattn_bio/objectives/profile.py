@@ -59,6 +59,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
     main_metric, higher_is_better = "loss", False
     predicts = "predicts the counts per base of its tracks, as a profile and a total count"
     column_prefix = ""
+    exported = (torch.clone, "log counts, then shapes")
 
     def describe(self) -> str:
         return " ".join((self.kind, *self.section.tracks, str(self.section.width)))

@@ -17,6 +17,7 @@ from selfattn_bio.objectives.base import (
     Answer,
     Array,
     Calibrated,
+    Exported,
     Measurer,
     Objective,
     OutputMeasurer,
@@ -84,6 +85,12 @@ class Several(Objective[config.SeveralObjective], kind="several"):
             ],
             axis=-1,
         )
+
+    @property
+    def exported(self) -> Exported:  # type: ignore[override]
+        parts = [(self.slices[name], *part.exported) for name, part in self.parts.items()]
+        units = ", ".join(unit for _, _, unit in parts)
+        return lambda x: torch.cat([convert(x[..., at]) for at, convert, _ in parts], -1), units
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to PART.METRIC, and `mean` of the main metrics."""

@@ -58,6 +58,7 @@ LIBRARIES = {
     "papermill": ("notebooks", "It runs the notebooks at the end of a workflow"),
     "opacus": ("privacy", "It counts the privacy that a training with [privacy] spends"),
     "transformers": ("pretrained", "It builds published language models"),
+    "onnxscript": ("onnx", "It writes networks as ONNX"),
     "snakemake_executor_plugin_slurm": ("slurm", "It submits jobs to Slurm"),
 }
 

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
 # more than a few seconds
-SLOW = {"README.md", "commands.md", "design.md", "python.md", "scoring_genomes.md"}
+SLOW = {"README.md", "commands.md", "design.md", "export.md", "python.md", "scoring_genomes.md"}
 SLOW |= {"tutorial_pretrained.md"}
 BLOCK = re.compile(
     r"^(?:<!-- (?:not run:|(?=run by )) *(?P<reason>.*?) *-->\n+)?"

@@ -76,6 +76,17 @@ class Backbone(nn.Module, ABC):
             If the model predicts no masked tokens.
         """
 
+    def published(self) -> dict[str, Tensor]:
+        """Return the weights by the names that `transformers.AutoModel` reads.
+
+        Raises
+        ------
+        ArgumentError
+            If it has no such network without code of a folder, or only one with a decoder.
+        """
+        message = "`transformers.AutoModel` has no network of these weights alone"
+        raise ArgumentError(message, hint="Use --to onnx")
+
     def forward(self, pieces: Pieces, vectors: Tensor | None = None) -> Tensor:
         """Map tokens to vectors (B, M, D), in tiles if there are too many.
 
@@ -112,7 +123,7 @@ class LibraryBackbone(Backbone):
 
     def __init__(self, settings: Any, *, language_model: bool = False) -> None:
         super().__init__()
-        self.kind = _class_of(settings)
+        self.kind, self.has_decoder = _class_of(settings), settings.is_encoder_decoder
         self.whole: Any = None
         if language_model and type(settings) in transformers().MODEL_FOR_MASKED_LM_MAPPING:
             self.kind = transformers().MODEL_FOR_MASKED_LM_MAPPING[type(settings)]
@@ -169,6 +180,9 @@ class LibraryBackbone(Backbone):
             )
         outputs = self.whole(input_ids=ids, attention_mask=mask.long())
         return outputs.logits.log_softmax(-1)
+
+    def published(self) -> dict[str, Tensor]:
+        return super().published() if self.has_decoder else self.model.state_dict()
 
     @staticmethod
     def _encoder(model: Any) -> Any:

@@ -74,7 +74,7 @@ def transformers() -> Any:
 
 def copy_small_files(folder: Path, target: Path) -> None:
     """Copy configuration and vocabulary, from which the network can be built without weights."""
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     for name in KEPT:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
@@ -173,7 +173,7 @@ def pretrained_sha256(folder: Path) -> str:
     return hashlib.sha256("\n".join(every).encode()).hexdigest()
 
 
-def _read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
+def read_tokenizer(folder: Path) -> tuple[Any, dict[str, int]]:
     """Return the tokenizer, and the number of each token that is not special, in upper case."""
     files = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
     if not files:
@@ -199,7 +199,7 @@ def alphabet_of(folder: Path) -> Alphabet:
 
     Errors are those of `read_vocabulary`.
     """
-    tokens = _read_tokenizer(folder)[1].keys()
+    tokens = read_tokenizer(folder)[1].keys()
     return PROTEIN if tokens >= OF_PROTEINS else RNA if "U" in _bases(tokens) else DNA
 
 
@@ -217,7 +217,7 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
     ModelFolderError
         If files of the tokenizer are missing, or its tokens are not those of the alphabet.
     """
-    tokenizer, ids = _read_tokenizer(folder)
+    tokenizer, ids = read_tokenizer(folder)
     ends = tokenizer("")["input_ids"]
     begin = {tokenizer.cls_token_id, tokenizer.bos_token_id}
     prefix, suffix = [i for i in ends if i in begin], [i for i in ends if i not in begin]

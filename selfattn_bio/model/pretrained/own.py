@@ -98,7 +98,7 @@ class OwnLayer(nn.Module):
         q, k, v = padded.unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
         p = self.attention_p if self.training else 0.0
         found = attend(q, k, v, position=self.position, mask=mask, dropout=p)
-        return self.out(found.transpose(1, 2)[mask.tokens].flatten(1))
+        return self.out(_packed(found.transpose(1, 2), mask).flatten(1))
 
     def _feed(self, x: Tensor, mask: AttentionMask) -> Tensor:
         x = self.wide(x)
@@ -114,9 +114,14 @@ def _current(name: str, kind: str) -> str:
     return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
 
 
+def _packed(x: Tensor, mask: AttentionMask) -> Tensor:
+    """Return the tokens (T, D) of x (B, M, D); in an exported graph padding, too."""
+    return x.flatten(0, 1) if torch.compiler.is_exporting() else x[mask.tokens]
+
+
 def _padded(x: Tensor, mask: AttentionMask) -> Tensor:
     """Return tokens (T, D) at their places in (B, M, D), with zeros between them."""
-    if mask.padded is None:
+    if mask.padded is None or torch.compiler.is_exporting():
         return x.view(*mask.tokens.shape, -1)
     return x.new_zeros(*mask.tokens.shape, x.shape[-1]).masked_scatter(mask.tokens[..., None], x)
 
@@ -178,7 +183,8 @@ class OwnBackbone(Backbone):
             number, of_mask = mask.sum(1).to(x.dtype), masked.sum(1)
             scale = 0.88 * number / (number - of_mask)
             x = x.masked_fill(masked[..., None], 0) * scale[:, None, None]
-        shared, x = AttentionMask(mask), x[mask]
+        shared = AttentionMask(mask)
+        x = _packed(x, shared)
         for layer in self.layers:
             x = layer(x, shared)
         return _padded(self.final_norm(x), shared)
@@ -215,6 +221,15 @@ class OwnBackbone(Backbone):
         number = place.split(".")[1] if place.startswith("layers.") else ""
         key = place.rpartition(".")[2] or last
         return [f"{each}.{last}".format(number) for each in NAMES[self.kind][key]]
+
+    def published(self) -> dict[str, Tensor]:
+        if self.kind != "esm" or hasattr(self.settings, "add_bias_fnn"):
+            return super().published()
+        found: dict[str, Tensor] = {}
+        for name, weight in self.state_dict().items():
+            names = self._published(name)
+            found |= zip(names, weight.chunk(len(names)), strict=True)
+        return found
 
     def log_p(self, ids: Tensor, mask: Tensor) -> Tensor:
         if not self.has_head:
