@@ -57,13 +57,16 @@ from selfattn_bio import Study
 from selfattn_bio.config import PretrainedModel
 from selfattn_bio.config.derived import default_variants_of_pretrained
 from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.model.pretrained.folder import transformers
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.model.pretrained.own import build_backbone
 from selfattn_bio.model.pretrained.vocabulary import FIRST, Pieces
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.kmers import MASK as MASKED_TOKEN
+from selfattn_bio.study.baselines import fit_baselines
 from selfattn_bio.training.recipes import pretrained_recipe
 from selfattn_bio.training.transfer import adapt
 
@@ -166,23 +169,28 @@ def gain_rows(study: Study) -> Iterator[Row]:
     trained = {"model": study.members}
     trained |= {name: variant.members for name, variant in study.variants.items()}
     train_all(each for members in trained.values() for each in members)
-    study.evaluate()  # fits the baselines
-    folders = {name: [each.files.model for each in of] for name, of in trained.items()}
-    folders |= {each.name: [each] for each in sorted(study.root.baselines.iterdir())}
-    records = records_of(study)
-    labels, letters = records.labels()["test"], records.letters["test"]
-    units = records.units()["test"].numbers
-    bootstrap = Bootstrap(labels, units=units)
-    found = {}
-    for name, of in folders.items():
-        each = [expit(load(folder).logits(letters)) for folder in of]
-        each = [bootstrap.metrics(scores, threshold=0.5)["auroc"] for scores in each]
-        mean = found[name] = mean_of(each)
+    records, objective = records_of(study), objective_of(study.run.objective)
+    (_, targets), letters = records.targets(study.run), records.letters["test"]
+    examples = {
+        split: objective.examples_of(targets[split], records.table(split))
+        for split in EVALUATED_SPLITS
+    }
+    simple = fit_baselines(objective, records, study.run, targets, {}, examples)
+    scores = {
+        name: [expit(load(each.files.model).logits(letters)) for each in members]
+        for name, members in trained.items()
+    } | {name: [each.classifier.predictions["test"]] for name, each in simple.items()}
+    bootstrap = Bootstrap(records.labels()["test"], units=records.units()["test"].numbers)
+    of_model = None
+    for name, each in scores.items():
+        metrics = [bootstrap.metrics(of, threshold=0.5)["auroc"] for of in each]
+        mean = mean_of(metrics)
+        of_model = of_model or mean  # the model is the first
         yield {
             "AUROC on test genes": name,
             "mean of seeds": interval(mean.interval()),
-            "by seed": listed(of.value for of in each),
-            "model - this": interval(found["model"].minus(mean), sign="+"),
+            "by seed": listed(of.value for of in metrics),
+            "model - this": "-" if name == "model" else interval(of_model.minus(mean), sign="+"),
         }
 
 
