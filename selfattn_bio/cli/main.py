@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     try:
         return _main(argv)
+    except KeyboardInterrupt:  # before the command has begun, or after its end
+        print("selfattn-bio: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader has exited, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 1
@@ -93,9 +96,11 @@ def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     with suppress(FileNotFoundError):  # deleted
         words.append(os.getcwd())
-    for word in words:
-        if word.encode(errors="ignore").decode() != word:  # tables and run files cannot hold it
-            print(f"selfattn-bio: error: {word!r} is not UTF-8; rename it", file=sys.stderr)
+    for word in words:  # tables and run files cannot hold other names
+        is_utf8 = word.encode(errors="ignore").decode() == word
+        if not is_utf8 or any(each < " " for each in word):
+            problem = "has a line break or control character" if is_utf8 else "is not UTF-8"
+            print(f"selfattn-bio: error: {word[:200]!r} {problem}; rename it", file=sys.stderr)
             return 2
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and arguments.command == "run":
@@ -149,6 +154,8 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         if arguments.verbose:
             traceback.print_exc()
         Progress.clear()
+        # names in files may have other characters
+        message = "".join(repr(each)[1:-1] if each < " " else each for each in message)
         if errors:
             errors.log("error", message, exit_code=exit_code)
         else:

@@ -85,7 +85,7 @@ def resolve(text: str) -> tuple[Path, Address]:
     is_task = (Path(text) / RUN_FILE).is_file()  # also a folder such as a/variants/b
     found = None if is_task else _PARTS.fullmatch(text.rstrip("/"))
     parts = found.groupdict() if found else {"task": text}
-    run_file, folder = _find(parts["task"] or ".")
+    run_file, folder = _find(parts["task"] or "/")  # not the current folder, which is "."
     member = int(parts.get("member") or 1)
     return run_file, Address(folder, parts.get("variant"), member, parts.get("job"))
 

@@ -6,8 +6,11 @@ import importlib.metadata
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -274,6 +277,34 @@ def test_names_are_utf_8_in_every_locale(here, locale):
     assert os.listdir(here) == ["é.json"]
     line = "selfattn-bio: error: '\\udce9.json' is not UTF-8; rename it\n"
     assert (done.returncode, done.stderr.decode()) == (2, line)
+
+
+@pytest.mark.parametrize("word", ["a\nb.tsv", "a\x1b[31m"])
+def test_names_with_control_characters_are_refused(here, capsys, word):
+    assert cli.main(["schema", "--output", word]) == 2
+    line = f"selfattn-bio: error: {word!r} has a line break or control character; rename it\n"
+    assert capsys.readouterr().err == line
+    files = f"positives = {json.dumps(word)}\nnegatives = 'n.bed'\ngenome = 'g.fa'\n"
+    Path("r.toml").write_text(f"[data]\n{files}")
+    assert cli.main(["ingest", "r.toml"]) == 1
+    assert repr(word)[1:-1] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_interruption_at_the_start_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "build_parser", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["schema"]) == 130
+    assert capsys.readouterr().err == "selfattn-bio: interrupted\n"
+
+
+def test_interruption_of_imports_is_silent(here):
+    """A module that is imported at the start waits for the signal."""
+    Path("argparse.py").write_text("import os\nos.kill(os.getpid(), 2)\nos.write(1, b'no')\n")
+    words = [sys.executable, "-m", "selfattn_bio", "schema"]
+    paths = os.pathsep.join([str(here), *sys.path])
+    done = subprocess.run(
+        words, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_closed_pipe_of_completion_gives_no_traceback():

@@ -106,6 +106,9 @@ def test_parts_have_their_run_and_share_the_folder(tasks):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", "unknown task '/'"),
+        ("/", "unknown task '/'"),
+        ("/variants/cnn", "unknown task '/'"),
         ("mein", r"unknown task 'mein'\. Did you mean 'mine'\? Name a task"),
         ("another", r"unknown task 'another'\. Tasks in workflows/tasks/: mine\. Name a task, a "),
         ("absent.toml", "absent.toml: "),
