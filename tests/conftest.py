@@ -67,5 +67,5 @@ def few_repeats():
     """Fit at most 100 trees, and choose recipes by 40 resamples: both take the longest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("selfattn_bio.baselines.trees.TREES_PER_RECORD", 0)
-        patch.setattr("selfattn_bio.training.recipes.RESAMPLES", 40)
+        patch.setattr("selfattn_bio.training.trials.RESAMPLES", 40)
         yield

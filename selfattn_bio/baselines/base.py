@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, create_model
 from safetensors.numpy import save
 
-from selfattn_bio.config import (
-    NO_DATABASE,
-    AlphabetName,
-    AnyObjective,
-    BinaryObjective,
-)
+from selfattn_bio.config import NO_DATABASE, AlphabetName, AnyObjective, BinaryObjective
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of

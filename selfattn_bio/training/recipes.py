@@ -17,15 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import PROFILE, sample_rows
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import with_interval
-from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.training.trials import Trial, fit_trial, learns_nothing
 
 # baselines of the comparisons and of the stacks, if they can be fitted
 KMERS = ("kmer6_positional_logistic", "kmer6_linear", "kmer2_logistic", "kmer2_linear")
@@ -37,8 +35,6 @@ ENOUGH = 5_000  # maximum number of records that are examined, per split
 POSITIONS = 50_000  # positions that are examined per split, for labels per position
 BINS = 10_000  # the same for bins
 MIN_RECORDS = 20  # records per split, and of each of two classes, that a choice requires
-RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
-CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
 # Records count as aligned if exact positions lose less of the metric than this, compared with
 # k-mers. Huber's loss must gain more, compared with squared error.
 MARGIN = 0.02
@@ -111,34 +107,6 @@ def pretrained_recipe(folder: str, num_records: int) -> Recipe:
     )
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Store the metric of a fitted baseline on validation records and on resamples of them.
-
-    Attributes
-    ----------
-    name, metric
-        Readable name of the baseline, and the main metric of the objective.
-    value, draws
-        The metric of all records, and of each resample; trials have the same resamples.
-    """
-
-    name: str
-    metric: str
-    value: float
-    draws: NDArray[np.float64]
-
-    def beats(self, other: Trial | float) -> bool:
-        """Return whether the metric is higher in at least `CONFIDENCE` of the resamples."""
-        least = other.draws if isinstance(other, Trial) else other
-        return float(np.mean(self.draws > least)) >= CONFIDENCE
-
-    def __str__(self) -> str:
-        low, high = np.quantile(self.draws, [0.025, 0.975])
-        shown = with_interval(self.value, low, high, 3, sign="")
-        return f"{self.name}: {title_of(self.metric)} {shown}"
-
-
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
@@ -191,7 +159,7 @@ def choose_recipe(
     trials: list[Trial] = []
 
     def trial(name: str, kind: str, of: Setup) -> Trial:
-        trials.append(_trial(name, kind, of, letters, targets))
+        trials.append(fit_trial(name, kind, of, letters, targets))
         return trials[-1]
 
     def chosen() -> Recipe:
@@ -291,43 +259,6 @@ def _with_loss(
         if after.beats(before) and after.value > before.value + MARGIN:
             recipe = replace(recipe, objective=squared.section.robust)
     return recipe
-
-
-def _trial(
-    name: str,
-    kind: str,
-    setup: Setup,
-    letters: Mapping[str, Letters],
-    targets: Mapping[str, NDArray],
-) -> Trial:
-    """Fit a baseline to the training records, and measure it on resampled validation records."""
-    objective = setup.objective
-    model = BASELINES[kind](setup).fit(
-        letters["train"], targets["train"], letters["valid"], targets["valid"]
-    )
-    records = pd.DataFrame({"id": range(len(targets["valid"]))})
-    examples = objective.examples_of(targets["valid"], records)
-    outputs = examples.of_records(model.read(letters["valid"]))
-    measure = objective.measurer(objective.predictions_of(outputs), examples.targets)
-    size, rng = len(examples.targets), np.random.default_rng(0)
-    draws = [np.arange(size), *(rng.integers(size, size=size) for _ in range(RESAMPLES))]
-    metric = "r2" if setup.question == PROFILE else objective.main_metric  # of the log counts
-    # a constant prediction has no correlation
-    value, *others = (np.nan_to_num(measure(draw)[metric]) for draw in draws)
-    return Trial(name, metric, float(value), np.array(others))
-
-
-def learns_nothing(trials: Sequence[Trial]) -> bool:
-    """Return whether no baseline is clearly above chance on the validation records.
-
-    It must be so by `CLEARLY` standard errors, because the settings of several baselines were
-    chosen on the same records.
-    """
-    # the first fit to labels per position or bin, or to profiles, is a constant
-    constant = trials[0].draws if trials else 0.0
-    chance: dict[str, Any] = {"auroc": 0.5, "accuracy": constant, "auprc": constant, "r2": constant}
-    gains = [one.draws - chance.get(one.metric, 0.0) for one in trials]
-    return bool(trials) and all(of.mean() <= CLEARLY * of.std() for of in gains)
 
 
 def variants(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:

@@ -195,7 +195,8 @@ def _choose_recipe(task: RunFile) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
-    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe, learns_nothing
+    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
+    from selfattn_bio.training.trials import learns_nothing
 
     with TemporaryDirectory() as temporary:
         with logging_from(logging.WARNING):

@@ -147,7 +147,7 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
     here = tmp_path / "reader"
     shutil.copytree(made_folder, here, symlinks=True)
     monkeypatch.chdir(here)
-    monkeypatch.setattr("selfattn_bio.training.recipes.RESAMPLES", 20)
+    monkeypatch.setattr("selfattn_bio.training.trials.RESAMPLES", 20)
     paths = [here / ".bin", Path(sys.executable).parent, os.environ["PATH"]]
     env = os.environ | {"PATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))

@@ -21,6 +21,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training import recipes
 from selfattn_bio.training.transfer import start_from
+from selfattn_bio.training.trials import learns_nothing
 
 MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
@@ -231,7 +232,7 @@ def test_proteins_have_positions_if_lengths_agree(lengths, name):
 @pytest.mark.parametrize(("is_heavy", "loss"), [(False, {}), (True, {"loss": "huber"})])
 def test_loss_follows_the_tails(is_heavy, loss, monkeypatch):
     # the losses differ in 97 % of them, close to the 95 % that a choice needs
-    monkeypatch.setattr("selfattn_bio.training.recipes.RESAMPLES", 200)
+    monkeypatch.setattr("selfattn_bio.training.trials.RESAMPLES", 200)
     letters, labels = splits("fixed", "given")
     rng = np.random.default_rng(0)
     targets = {
@@ -252,8 +253,8 @@ def test_random_labels_give_the_simplest_recipe_and_a_warning():
     labels = {split: rng.permutation(of) for split, of in labels.items()}
     recipe, trials = recipes.choose_recipe(letters, labels, SETUP)
     assert recipe.name == "both strands"
-    assert recipes.learns_nothing(trials)
-    assert not recipes.learns_nothing(chosen("fixed", "given")[1])
+    assert learns_nothing(trials)
+    assert not learns_nothing(chosen("fixed", "given")[1])
 
 
 @pytest.mark.parametrize(("is_random", "name"), [(False, "neighbours"), (True, "no neighbours")])
@@ -269,7 +270,7 @@ def test_labels_per_position(is_random, name):
     recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=LABELS))
     assert (recipe.name, bool(recipe.parts)) == (name, not is_random)
     assert [trial.metric for trial in trials] == ["accuracy"] * 3
-    assert recipes.learns_nothing(trials) == is_random
+    assert learns_nothing(trials) == is_random
 
 
 @pytest.mark.parametrize(
@@ -288,4 +289,4 @@ def test_counts_per_base(strand, is_random):
     assert recipe.training == {"reverse_complement": strand == "either" or is_random}
     assert ("kmer6_linear" in recipe.parts) != is_random
     assert [trial.metric for trial in trials] == ["r2"] * 4
-    assert recipes.learns_nothing(trials) == is_random
+    assert learns_nothing(trials) == is_random
