@@ -49,6 +49,7 @@ PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
 LARGEST = 1e30  # number, whose square is finite in float32 after scaling
 LEAST_ACROSS = 3  # columns for a correlation across columns
+NEARLY = 1e-9  # smallest range of a column, relative to its numbers; less is rounding
 
 
 class Columns(Objective[ColumnsT]):
@@ -270,9 +271,9 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         super().check_split(targets, split, place, split_path)
         for column, values in zip(self.section.columns, targets.T, strict=True):
             known = values[np.isfinite(values)]
-            if len(known) > 1 and np.ptp(known) == 0:
-                text = f"column {column!r} is {known[0]:g} in all records of the "
-                text += f"{SPLIT_NAMES[split]} split"
+            if len(known) > 1 and np.ptp(known) <= NEARLY * np.abs(known).max():
+                text = f"column {column!r} is {'nearly ' * bool(np.ptp(known))}{known[0]:g} in all "
+                text += f"records of the {SPLIT_NAMES[split]} split"
                 CorpusError.fail(text, place, "Remove it from [objective] columns")
 
     def complete(

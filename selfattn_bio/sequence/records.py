@@ -208,10 +208,12 @@ class ReaderState:
                 at(self.name, line),
                 self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM),
             )
-        return self.row(name, values, line)
+        return self.row(name, values, line, " (an id ends at the first space)" * (" " in text))
 
-    def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
-        """Start a record with known `values`; without an id it is numbered."""
+    def row(
+        self, record: str | None, values: dict[str, str | None], line: int, about: str = ""
+    ) -> Entry:
+        """Start a record with known `values`, or numbered without an id. Hints end in `about`."""
         number = next(self.numbers)
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"
@@ -220,7 +222,7 @@ class ReaderState:
             found = next(character for character in record if not character.isprintable())
             what = "line break" if found in "\r\n" else f"invalid {printable(ord(found))}"
             raise_sequence_error(f"{what} in the record id", at(self.name, line))
-        hint = self.policy.hint("Rename or remove one", NUMBER_THEM)
+        hint = self.policy.hint(f"Rename or remove one{about}", NUMBER_THEM)
         self.summary.claim(record, self.name, line, hint)
         return Entry(self, record, values, line)
 

@@ -61,6 +61,7 @@ def test_refused_by_ingest(here, capsys, run_file, data, message):
     ("kind", "values", "message"),
     [
         ("regression", [3] * 32, "column 'y' is 3 in all records of the training split"),
+        ("regression", [3 + 1e-15 * (i % 2) for i in range(32)], "column 'y' is nearly 3 in all"),
         ("regression", [3] * 8 + [*range(24)], "column 'y' is 3 in all records of the validation"),
         ("regression", ["1e308", *range(31)], "invalid value '1e308' in column 'y' of record"),
         (

@@ -34,7 +34,7 @@ TABLE = r"""
 > => 1: record without an id: header '>'. Write an id after '>', or number the records: ids =
     "numbered" in [data]
 >a\nAC\n>b\nAC\n>a x\nGG\n => 5: record id 'a' is used twice (first in {path}:1). Rename or remove
-    one, or number the records: ids = "numbered" in [data]
+    one (an id ends at the first space), or number the records: ids = "numbered" in [data]
 >a \udce9\nACGT\n => 1: invalid byte 0xE9 in the header (expected UTF-8)
 >a\nACGT\n>b\nACGT\nACJT\n => 5: invalid character 'J' in record 'b' <...>
 >b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n => 4: invalid character '?' and 1 more in record <...>
