@@ -132,6 +132,6 @@ endif
 	@touch .venv/.run $@
 
 .venv/.warm: .venv/.run
-	@echo "Compiling the motif search with numba (once, up to two minutes)"
+	@echo "Compiling the motif search with numba (once, up to a minute)"
 	$(BIN)/python benchmarks/warm.py
 	@touch $@

@@ -2,7 +2,7 @@
 
 Usage: `python benchmarks/warm.py`. numba compiles each function at its first call and
 caches it on disk next to the package. This script searches a few random sequences, so that the
-first search of a user does not wait a minute or two for the compiler.
+first search of a user does not wait half a minute for the compiler.
 """
 
 import time

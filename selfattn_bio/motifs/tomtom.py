@@ -126,8 +126,8 @@ def _alignments(
 ) -> None:
     """Fill the best score with each target, and the offset of the query; compiled by numba.
 
-    `number` has the row of `similarity` (m, width) for each column of all targets, of which the
-    first ends at `ends[0]`.
+    `number` has the row of `similarity` (m, width) for each column of all targets, and `ends` the
+    end of each target in it.
     """
     width, start = similarity.shape[1], 0
     totals = np.empty(width + len(number), np.int32)
