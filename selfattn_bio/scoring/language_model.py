@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.checkpoint import RUN
 from selfattn_bio.model.pretrained.folder import CONFIG
