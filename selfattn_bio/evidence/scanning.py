@@ -87,7 +87,7 @@ def hits(
     letters = get_alphabet(alphabet) if alphabet else own
     if not isinstance(motifs, Mapping):
         motifs = open_database(str(motifs), letters)
-    ppms = {name: matrix_of(motif, letters) for name, motif in motifs.items()}
+    ppms = {str(name): matrix_of(motif, letters) for name, motif in motifs.items()}
     best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
     if lost := [name for name, p in best.items() if p >= hit_p]:
         LOG.warning(

@@ -292,9 +292,16 @@ def _errors_of(
     Errors of this package and `known` ones already have a message. Out of memory and Ctrl-C are no
     errors of the code.
     """
+    of_memory = (MemoryError, torch.OutOfMemoryError)
+    kept: tuple[type[BaseException], ...] = (
+        SelfAttnBioError,
+        KeyboardInterrupt,
+        *of_memory,
+        *known,
+    )
     try:
         yield
-    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt, *known):
+    except kept:
         raise
     except BaseException as error:  # also SystemExit
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())

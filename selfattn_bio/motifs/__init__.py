@@ -133,7 +133,7 @@ def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
     Raises
     ------
     ArgumentError
-        If a consensus has other characters, or the probabilities another shape.
+        If a consensus has other characters, or the probabilities another shape or other sums.
     """
     if isinstance(motif, str):
         return of_consensus(motif, alphabet)
@@ -142,6 +142,12 @@ def matrix_of(motif: str | Floats, alphabet: Alphabet = DNA) -> Floats:
         raise ArgumentError(
             f"the probabilities of a motif have shape {matrix.shape} instead of (width, "
             f"{len(alphabet.letters)}) for {alphabet.name}"
+        )
+    # also false for NaN; published matrices are rounded
+    if not len(matrix) or not ((matrix >= 0).all() and (abs(matrix.sum(1) - 1) < 0.05).all()):
+        raise ArgumentError(
+            "the probabilities of a motif have no row, are negative or do not sum to 1 in each row",
+            hint="Divide counts by their sums",
         )
     return matrix
 

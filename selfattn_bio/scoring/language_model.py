@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.checkpoint import RUN
 from selfattn_bio.model.pretrained.folder import CONFIG
@@ -86,11 +86,12 @@ class LanguageModel(PublishedModel):
         """
         ids, letters = read_sequences(self._policy, sequences, self.vocabulary.shortest)
         found = self.vectors(letters, per_letter=per_letter)
+        empty: Scores = np.empty((0, self.module.embed_dim), np.float32)
         table = pd.DataFrame({"id": np.repeat(np.array(ids, object), list(map(len, found)))})
         if per_letter:
-            starts = np.concatenate([np.arange(len(each)) for each in found])
+            starts = np.concatenate([np.arange(len(each)) for each in (*found, empty)])
             table["start"], table["end"] = starts, starts + 1
-        return Embeddings(table, np.concatenate(found))
+        return Embeddings(table, np.concatenate([*found, empty]))
 
     def log_probabilities(self, sequence: str, *, masked: bool = True) -> Floats:
         """Return the log probability of each letter at each position, (L, A).

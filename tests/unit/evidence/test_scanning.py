@@ -14,7 +14,7 @@ from letters import ppm_of
 import selfattn_bio
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.evidence import scanning
-from selfattn_bio.motifs import jaspar_text, meme_text
+from selfattn_bio.motifs import jaspar_text, matrix_of, meme_text
 from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.tables import read_bed
 
@@ -126,6 +126,15 @@ def test_scan_refusals(fasta, tmp_path, motifs, options, message):
     (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
     with pytest.raises((ValueError, DatabaseError), match=message):
         selfattn_bio.hits(motifs if options else tmp_path / motifs, fasta, **options)
+
+
+@pytest.mark.parametrize("ppm", [PPM * np.nan, PPM - 0.5, PPM * 20, PPM[:0]])
+def test_matrices_that_are_no_probabilities_are_refused(ppm):
+    for work in (selfattn_bio.hits, lambda motifs, _: matrix_of(motifs["m"])):
+        with pytest.raises(
+            ArgumentError, match=r"no row, are negative or do not sum to 1 .* Divide"
+        ):
+            work({"m": ppm}, ["ACGT" * 9])
 
 
 def test_refusals_of_the_command(fasta, capsys):

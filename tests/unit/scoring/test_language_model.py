@@ -104,6 +104,12 @@ def test_vectors_are_those_of_each_letter_and_their_mean(esm):
     np.testing.assert_allclose(letters.vectors[-3:].mean(0), mean.vectors[1], rtol=1e-4, atol=1e-6)
 
 
+def test_no_sequences_have_no_vectors(esm):
+    for per_letter in (False, True):
+        found = selfattn_bio.load_pretrained(esm).embed([], per_letter=per_letter)
+        assert found.vectors.shape == (0, 32)
+
+
 def test_models_without_letters_or_masks_say_so(tmp_path):
     t5 = selfattn_bio.load_pretrained(make_folder(tmp_path / "t5", "t5"))
     with pytest.raises(ArgumentError, match="does not predict masked letters"):
