@@ -24,16 +24,22 @@ needs_band = pytest.mark.skipif(
 
 
 def band_attention(
-    q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0
+    q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0, sampled=None
 ):
-    """Compute attention to the keys in a window and to the first `num_global` keys."""
-    mask, pattern = as_mask(mask, q), Banded(left, right, num_global)
+    """Compute attention to the keys in a window, to the first `num_global` keys and to blocks.
+
+    With blocks, the first `num_global` queries attend to all keys.
+    """
+    rows = num_global if sampled else 0
+    mask, pattern = as_mask(mask, q), Banded(left, right, num_global, sampled, rows)
     return band.band_attention(
         AttentionInputs(q, k, v, Terms(bias=bias), mask, pattern, dropout, seed)
     )
 
 
-def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0):
+def dense(
+    q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0.0, seed=0, sampled=None
+):
     """Compute the same attention with every pair of tokens."""
     at = torch.arange(q.shape[2])
     distance = at[None, :] - at[:, None]
@@ -41,6 +47,9 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, dropout=0
         (at[None, :] < num_global) & ((distance <= 0) | (right > 0))
     )
     allowed = allowed.expand(q.shape[0], 1, -1, -1)
+    if sampled:
+        lengths = as_mask(mask, q).lengths[:, None, None, None]
+        allowed = allowed | sampled.covers(at[:, None], at, lengths) | (at[:, None] < num_global)
     if mask is not None:
         allowed = allowed & mask[:, None, None, :]
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)

@@ -24,7 +24,7 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.kernels import band
 from selfattn_bio.attention.kernels.band import build as native
 from selfattn_bio.attention.kernels.band import calls, computed_in, unavailable_reason
-from selfattn_bio.attention.patterns import Global, Window
+from selfattn_bio.attention.patterns import Global, RandomBlocks, SampledBlocks, Window
 from selfattn_bio.attention.positions import T5Bias
 
 in_bfloat16 = pytest.mark.skipif(
@@ -73,6 +73,8 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
         assert_agrees(projection, bias, grad_out, **rule)
         assert_agrees(projection, bias, grad_out, **rule, mask=mask)
         rule = {"left": 30, "right": 0, "num_global": 9, "mask": mask, "dropout": 0.3, "seed": 7}
+        assert_agrees(projection, bias, grad_out, **rule)
+        rule |= {"right": 21, "sampled": SampledBlocks(3, 16, 1)}
         assert_agrees(projection, bias, grad_out, **rule)
     projection, bias, grad_out = drawn(70, 32, radius=10)
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
@@ -143,6 +145,23 @@ def test_padding(length, num_global, dtype):
     for some_mask in (None, mask):
         rule = {"left": 20, "right": 11, "num_global": num_global, "mask": some_mask}
         assert_agrees(projection, bias, grad_out, dtype, **rule)
+
+
+@needs_band
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("num_global", [0, 1, 40])
+@pytest.mark.parametrize("length", [1, 130, 700])
+@pytest.mark.parametrize(("right", "block"), [(0, 16), (9, 48), (90, 64)])
+@each_dtype
+def test_sampled_blocks_and_global_rows(right, block, length, num_global, padded, dtype):
+    """Blocks overlap the window, the global keys and each other; the last one is incomplete."""
+    mask = torch.ones(2, length, dtype=torch.bool)
+    if padded:  # lengths differ, and so do the sampled blocks
+        mask[0], mask[1, length // 2 :] = torch.rand(length) < 0.8, False
+    rule = {"left": 9, "right": right, "num_global": num_global, "mask": mask}
+    rule |= {"sampled": SampledBlocks(3, block, 1, causal=right == 0)}
+    case = drawn(length, 32, radius=20)
+    assert_agrees(*case, dtype, **rule, dropout=0.3 if padded else 0.0)
 
 
 @needs_band
@@ -219,11 +238,12 @@ def test_strides():
 
 
 @needs_band
+@pytest.mark.parametrize("sampled", [None, SampledBlocks(2, 16, 0)], ids=str)
 @each_dtype
-def test_results_do_not_depend_on_threads(dtype, monkeypatch):
+def test_results_do_not_depend_on_threads(dtype, sampled, monkeypatch):
     monkeypatch.setattr(calls, "SPAN", 32)
     case = (*drawn(200, radius=20), dtype)
-    rule = {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
+    rule = {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1, "sampled": sampled}
     threads, found = torch.get_num_threads(), []
     try:
         for number in (1, 2, 3):
@@ -352,7 +372,11 @@ def path(request):
 
 @needs_band
 @pytest.mark.usefixtures("path")
-@pytest.mark.parametrize("pattern", [Window(30), Window(20) | Global(3)], ids=str)
+@pytest.mark.parametrize(
+    "pattern",
+    [Window(30), Window(20) | Global(3), Window(9) | Global(3) | RandomBlocks(2, 16)],
+    ids=str,
+)
 def test_attend_on_each_path(pattern):
     """Compare `attend` with `reference`, including the rows of global tokens."""
     torch.manual_seed(0)

@@ -284,6 +284,8 @@ void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<
   if (shape.globals) backward_global<Format, D>(c, shape, unit, queries, packed, tile);
 }
 
+constexpr int64_t AHEAD = 4 * T;  // rows from those in use to those that are prefetched
+
 // The pairs of a head that are in no span: those of the first queries with all keys, and those of
 // sampled blocks.
 template <class Format, int D>
@@ -291,7 +293,12 @@ void backward_head(const Call& c, const Shape& shape, int64_t b, int64_t h, Quer
                    KeyTile<Format, D>& tile) {
   const int64_t num_rows = up(c.num_rows, W);
   for (int64_t at = 0; at < num_rows; at += W) rows.pack(c, b, h, at, at, 0, c.num_rows);
-  for (int64_t at = 0; at < shape.longest; at += W) queries.pack(c, b, h, at, at, c.num_rows, c.length);
+  tile.upcoming.forget();
+  for (int64_t at = 0; at < shape.longest; at += W) {
+    for (const View* x : {&c.q, &c.grad_out, &c.out}) tile.upcoming.add(head_of<Format>(*x, b, h), x->row, at + AHEAD, c.length);
+    tile.upcoming.template fetch_all<Format, D>();
+    queries.pack(c, b, h, at, at, c.num_rows, c.length);
+  }
   // for each block of keys, the blocks of queries that attend to it
   std::vector<std::vector<int64_t>> attending(shape.longest / c.block);
   std::vector<int64_t> sampled(c.count);
@@ -299,9 +306,11 @@ void backward_head(const Call& c, const Shape& shape, int64_t b, int64_t h, Quer
     for (int64_t n = sampled_for(c, b, static_cast<int64_t>(block), sampled.data()); n-- > 0;)
       attending[sampled[n]].push_back(static_cast<int64_t>(block));
 
-  tile.upcoming.forget();
   for (int64_t first = 0; first < c.length; first += T) {
     tile.load_rows(c, b, h, first, c.length);
+    tile.upcoming.forget();
+    for (const View* x : {&c.k, &c.v}) tile.upcoming.add(head_of<Format>(*x, b, h), x->row, first + T, c.length);
+    for (const View* x : {&c.grad_k, &c.grad_v}) tile.upcoming.add(head_of<Format>(*x, b, h), x->row, first, c.length);
     const int64_t bias = h * shape.global_size + shape.far + T - first;
     float* bias_grad = c.far_grad ? c.far_grad + b * c.heads * shape.global_size + bias : nullptr;
     tile.add_grads(rows, Blocks(tile.labels, rows.labels, 0, num_rows / W), c.row_bias + bias, bias_grad);
@@ -313,7 +322,12 @@ void backward_head(const Call& c, const Shape& shape, int64_t b, int64_t h, Quer
                                             c.length - first < T ? c.length - first : T);
   }
   rows.add_grad(c, b, h, 0, 0, num_rows);
-  queries.add_grad(c, b, h, 0, 0, shape.longest);
+  tile.upcoming.forget();
+  for (int64_t at = 0; at < shape.longest; at += T) {
+    tile.upcoming.add(head_of<Format>(c.grad_q, b, h), c.grad_q.row, at + AHEAD, c.length);
+    tile.upcoming.template fetch_all<Format, D>();
+    queries.add_grad(c, b, h, at, at, T);
+  }
 }
 
 // Phase 0 takes the even spans and phase 1 the odd ones, because adjacent spans add to the same

@@ -1,5 +1,6 @@
-// Banded self-attention on the CPU, forward and backward, with a learned bias by distance. It has a
-// plain C interface; `build.py` compiles it and `__init__.py` calls it.
+// Banded self-attention on the CPU, forward and backward, with a learned bias by distance, global
+// tokens and sampled blocks. It has a plain C interface; `build.py` compiles it and `__init__.py`
+// calls it.
 //
 // Both directions work on tiles of T rows, whose columns go from `before` to `after` of each row.
 // In the forward pass, rows are queries and columns are keys. In the backward pass, rows are keys
@@ -12,7 +13,8 @@
 // on the machine that uses it, so no check of the CPU is needed at run time.
 //
 // Work is divided into spans of rows of one (batch, head). The result of a span depends only on its
-// number, and spans that add to the same gradients run in separate phases. Results are therefore
+// number, and spans that add to the same gradients run in separate phases. Pairs of sampled blocks,
+// and of the queries of global tokens, are units of one (batch, head). Results are therefore
 // identical to the bit for any number of threads.
 
 #include "backward.h"

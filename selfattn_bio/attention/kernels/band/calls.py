@@ -139,7 +139,8 @@ class BandLayout:
         self.span = _round_up(min(length, max(SPAN, width + tile)), tile)
         self.spans = -(-length // self.span)
         self.globals = _round_up(self.num_keys, tile)
-        self.sampled, self.num_rows = pattern.sampled, min(pattern.num_global, length)
+        self.sampled = pattern.sampled
+        self.num_rows = min(pattern.num_global, length) if self.sampled else 0
         block, count = (self.sampled.block, self.sampled.count) if self.sampled else (1, 0)
         self.longest = _round_up(length, block)
         self.far = self.longest if count else self.globals

@@ -83,6 +83,8 @@ class Upcoming {
       for (int64_t byte = 0; byte < int64_t{4} * D / Format::DEPTH; byte += 64) __builtin_prefetch(row + byte);
     }
   }
+  template <class Format, int D>
+  void fetch_all() { fetch_share<Format, D>(1); }
   void forget() { count_ = 0; }
 
  private:
