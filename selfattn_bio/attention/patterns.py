@@ -324,7 +324,9 @@ class Union(AttentionPattern):
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the distinct parts of all members, bands first."""
-        parts = dict.fromkeys(part for member in self.members for part in member.parts(length))
+        every = [part for member in self.members for part in member.parts(length)]
+        # bands of an unknown length cannot be compared
+        parts = every if torch.compiler.is_exporting() else dict.fromkeys(every)
         return tuple(
             sorted(parts, key=lambda part: (Band, GlobalKeys, SampledBlocks).index(type(part)))
         )

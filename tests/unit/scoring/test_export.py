@@ -150,7 +150,6 @@ def test_onnx_of_a_stack_has_the_network_alone(tmp_path, caplog):
     assert "the file has the network alone, not the stack with" in caplog.text
     assert found.metadata["stack"] == [part.name for part in model.stack.parts]
     assert "calibration" not in found.metadata
-    assert found.metadata["strands"] == "both"
     letters = sequences(model, [300, 120])
     scores = onnx_scores(found.path, model.tokens_of(letters))
     np.testing.assert_allclose(scores, expected(model, letters), rtol=0, atol=1e-4)
