@@ -31,7 +31,7 @@ class Question(NamedTuple):
 
 
 def beside(*others: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return a function that puts constant outputs beside a score."""
+    """Return a function that puts constant outputs next to a score."""
     return lambda score: np.column_stack([score, *(np.full(len(score), of) for of in others)])
 
 

@@ -236,7 +236,7 @@ def export(arguments: Namespace) -> None:
     A folder of Hugging Face has the encoder of a model of kind "pretrained", with its trained
     weights, for transformers.AutoModel.
 
-    example: selfattn-bio export results/promoter/model --to onnx --output promoter.onnx
+    example: selfattn-bio export results/promoter/model --output promoter.onnx
     """
     from selfattn_bio.scoring.export import export_model
 

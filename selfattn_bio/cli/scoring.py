@@ -224,11 +224,13 @@ def variants(arguments: Namespace) -> None:
     --region also writes PREFIX.saturation.svg. The unit of scores and effects depends on what the
     model predicts, and is that of `score` only for numbers:
 
-    - two classes: logit_ref, logit_alt and effect are logits, and probability_ref,
-      probability_alt and probability_effect are probabilities
+    - two classes: logit_ref, logit_alt and effect are logits, and
+      probability_ref, probability_alt and probability_effect are probabilities
     - several classes, yes/no labels: log-odds, not probabilities
-    - numbers: unit of the column; of counts (loss = "poisson") the natural logarithm
-    - counts per base: natural logarithm of the count TRACK; weighted logits of TRACK_shape
+    - numbers: unit of the column; of counts (loss = "poisson") the natural
+      logarithm
+    - counts per base: natural logarithm of the count TRACK; weighted logits of
+      TRACK_shape
     - one label per position: percentage of the positions with the label
     - bins: natural logarithm of the expected number of points in the window
 

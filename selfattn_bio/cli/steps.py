@@ -168,13 +168,15 @@ def explain(arguments: Namespace) -> None:
 
     At most [interpret] max_sequences training and validation records are explained for each output:
 
-    - two classes, several classes, yes/no labels: records of the class or label that the model
-      recognises, that is, whose probability reaches the threshold. They are chosen evenly from
-      the most to the least confident, because the most confident ones are similar and show one
-      motif. If there are fewer, those with the next highest scores are added, and their number
-      is printed
-    - numbers and counts: half with the highest and half with the lowest predictions
-    - one label per position, bins: the same, by the mean over the positions or bins
+    - two classes, several classes, yes/no labels: records of the class or label
+      that the model recognises, that is, whose probability reaches the threshold.
+      They are chosen evenly from the most to the least confident, because the
+      most confident ones are similar and show one motif. If there are fewer,
+      those with the next highest scores are added, and their number is printed
+    - numbers and counts: half with the highest and half with the lowest
+      predictions
+    - one label per position, bins: the same, by the mean over the positions or
+      bins
 
     Test records are reserved for the evidence.
 

@@ -158,7 +158,7 @@ def test_variants_get_the_parts_of_the_model():
     records = SimpleNamespace(inputs=lambda *_: None, letters={"valid": labels, "test": labels})
     examples = {split: Examples(None, labels) for split in records.letters}
     binary, found = objective_of(BinaryObjective()), {}
-    run = SimpleNamespace(is_control=lambda: False)
+    run = SimpleNamespace(is_control=lambda: False, model=None)
     for name, logits, of in (("model", own, stack), ("other", -own, None)):
         scorer = SCORER(run, Calibration(), of, lambda inputs, logits=logits: logits[:, None])
         candidate = SimpleNamespace(members=lambda scorer=scorer: [scorer])

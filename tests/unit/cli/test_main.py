@@ -229,7 +229,7 @@ def test_values_of_options_are_named():
 def test_allow_module_is_an_option_where_networks_run():
     found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
     of_task = {"train", "evaluate", "explain", "motifs", "interactions", "run"}
-    assert found == of_task | {"score", "scan", "variants"}
+    assert found == of_task | {"score", "scan", "variants", "export"}
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_ties_between_hits_are_random():
     assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_copies_of_records_do_not_make_positions_and_strands_clearer():
+def test_copies_do_not_make_positions_clearer():
     rng = np.random.default_rng(2)
     starts = np.where(rng.random(40) < 0.3, 100, rng.integers(0, 293, 40))
     strands, loci = np.where(rng.random(40) < 0.7, "+", "-"), np.repeat(np.arange(40), 6)
