@@ -60,9 +60,8 @@ def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[Bin
             else:
                 yield handle
     except OSError as failure:
-        raise error(
-            f"cannot read the file: {failure.strerror or failure}", place=str(path)
-        ) from None
+        message = f"cannot read the file: {failure.strerror or failure}"
+        raise error(message, place=str(path)) from None
 
 
 def lines_of(path: Path, error: type[SelfAttnBioError]) -> Iterator[tuple[int, str]]:

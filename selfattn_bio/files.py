@@ -154,9 +154,8 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     """
     path = Path(path)
     if path.name in ("", ".."):
-        raise OutputError(
-            f"the {what} cannot be written to {str(path)!r}", hint="Choose another output"
-        )
+        message = f"the {what} cannot be written to {str(path)!r}"
+        raise OutputError(message, hint="Choose another output")
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():

@@ -134,9 +134,8 @@ def as_mask(mask: AttentionMask | Tensor | None, x: Tensor) -> AttentionMask:
         return AttentionMask(torch.ones(batch, length, dtype=torch.bool, device=x.device))
     tokens = mask.tokens if isinstance(mask, AttentionMask) else mask
     if tokens.shape != (batch, length):
-        raise ValueError(
-            f"mask has shape {tuple(tokens.shape)}; expected (B, L) = {(batch, length)}"
-        )
+        message = f"mask has shape {tuple(tokens.shape)}; expected (B, L) = {(batch, length)}"
+        raise ValueError(message)
     return mask if isinstance(mask, AttentionMask) else AttentionMask(mask)
 
 

@@ -68,9 +68,7 @@ def write_contributions(
     lengths = genome.lengths if genome else ends
     if beyond := [chrom for chrom, end in ends.items() if end > lengths[chrom]]:
         message = f"a record ends at {ends[beyond[0]]}, beyond the end of {beyond[0]}"
-        raise GenomeError(
-            message, place=str(genome and genome.path), hint="Is it the same assembly?"
-        )
+        GenomeError.fail(message, str(genome and genome.path), "Is it the same assembly?")
     runs = Cover(rows).runs
     names = safe_names(rows["target"].unique().tolist())
     for target, name in names.items():

@@ -220,9 +220,8 @@ class Explanation:
                 "single positions; choose another method"
             )
         if self.is_track:
-            raise ArgumentError(
-                "motifs cannot be found in the levels of a track, only in sequences"
-            )
+            message = "motifs cannot be found in the levels of a track, only in sequences"
+            raise ArgumentError(message)
         alphabet = get_alphabet(self.alphabet)
         if database == "" and alphabet.has_complement:
             raise ArgumentError(
@@ -421,9 +420,8 @@ class Explanation:
             message = f"{Path(error.filename).name} is missing from the attribution folder"
             raise ResultsError(message, place=str(folder), hint=AGAIN) from None
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise ResultsError(
-                f"cannot read this file: {error}", place=str(path), hint=AGAIN
-            ) from error
+            message = f"cannot read this file: {error}"
+            raise ResultsError(message, place=str(path), hint=AGAIN) from error
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:
             message = (

@@ -143,9 +143,8 @@ class AttentionReading:
             If attention was read without a target.
         """
         if not self.above:
-            raise ArgumentError(
-                "a rollout with gradients needs attention that was read with a target"
-            )
+            message = "a rollout with gradients needs attention that was read with a target"
+            raise ArgumentError(message)
         return self._rolled(
             lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
         )

@@ -134,9 +134,8 @@ class Target:
             message = f"the model has {size} outputs; choose one of {_listed(names)}"
             raise ArgumentError(message, hint=f'For example, add target="{names[-1]}"')
         if not 0 <= (column := self.output or 0) < size:
-            raise ArgumentError(
-                f"no output {column}; the outputs are numbered from 0 to {size - 1}"
-            )
+            message = f"no output {column}; the outputs are numbered from 0 to {size - 1}"
+            raise ArgumentError(message)
         return column
 
     def scale(self, scorer: Scorer) -> float:

@@ -234,9 +234,8 @@ def jobs_of(run: RunFile) -> list[Job]:
             for settings in run.sweep.combinations()
         ]
     if len({job.folder for job in jobs}) < len(jobs):
-        raise ValueError(
-            "two jobs have the same settings; list each value, and each name in of, once"
-        )
+        message = "two jobs have the same settings; list each value, and each name in of, once"
+        raise ValueError(message)
     return jobs
 
 

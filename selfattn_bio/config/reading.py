@@ -34,9 +34,8 @@ def read_run_file(path: str | Path) -> RunFile:
     except FileNotFoundError:
         raise RunFileError("run file not found", place=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(
-            f"run file cannot be read as UTF-8 text: {error}", place=str(path)
-        ) from error
+        message = f"run file cannot be read as UTF-8 text: {error}"
+        raise RunFileError(message, place=str(path)) from error
     return run_file_of(text, path).read_from(path)
 
 
@@ -69,9 +68,8 @@ def run_file_of(text: str, path: Path) -> RunFile:
         if any("\\" in each for each in lines):
             hint = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
         place = f"{path}:{line[1]}" if line else str(path)
-        raise RunFileError(
-            f"run file is not valid TOML: {error}", place=place, hint=hint
-        ) from error
+        message = f"run file is not valid TOML: {error}"
+        raise RunFileError(message, place=place, hint=hint) from error
     try:
         return RunFile.model_validate(values)
     except ValidationError as error:

@@ -141,9 +141,8 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
             targets = labels.to_numpy(dtype=np.int64)
         self.targets = torch.as_tensor(np.asarray(targets))
         if len(self.targets) != len(self.rows):
-            raise ArgumentError(
-                f"there are {len(self.targets)} targets for {len(self.rows)} records"
-            )
+            message = f"there are {len(self.targets)} targets for {len(self.rows)} records"
+            raise ArgumentError(message)
 
     def __repr__(self) -> str:
         return (
@@ -181,9 +180,8 @@ def _row_numbers(rows: ArrayLike, count: int) -> Integers:
     rows = np.asarray(rows)
     if rows.dtype == bool:
         if rows.shape != (count,):
-            raise ArgumentError(
-                f"rows is a mask of shape {rows.shape}, but the corpus has {count} records"
-            )
+            message = f"rows is a mask of shape {rows.shape}, but the corpus has {count} records"
+            raise ArgumentError(message)
         return np.flatnonzero(rows)
     if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
         raise ArgumentError(
@@ -192,7 +190,6 @@ def _row_numbers(rows: ArrayLike, count: int) -> Integers:
         )
     outside = rows[(rows < 0) | (rows >= count)]
     if outside.size:
-        raise ArgumentError(
-            f"rows contains {outside[0]}, but the corpus has only the rows 0 to {count - 1}"
-        )
+        message = f"rows contains {outside[0]}, but the corpus has only the rows 0 to {count - 1}"
+        raise ArgumentError(message)
     return rows.astype(np.int64)

@@ -203,10 +203,8 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     Every letter of DNA is also a valid residue, so the alphabet alone does not detect this.
     """
     if set(of_dna) == {True}:
-        raise SequenceFileError(
-            "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
-            hint='Use alphabet = "dna" or "rna" in [data]',
-        )
+        message = "all records contain only A, C, G, T, U and N, so they are DNA, not protein"
+        raise SequenceFileError(message, hint='Use alphabet = "dna" or "rna" in [data]')
     if True in of_dna:
         message = f"this file is DNA (only A, C, G, T, U and N), but {of_dna[False]} is protein"
         raise SequenceFileError(message, place=of_dna[True], hint="Use one alphabet for all files")
@@ -218,6 +216,5 @@ def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
     if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
         raise SequenceFileError(f"no record is left of {read:,}: all contain {reason}", place=paths)
     reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
-    raise SequenceFileError(
-        f"no record is left of {read:,}: {reasons}", place=paths, hint="Change the length limits"
-    )
+    message = f"no record is left of {read:,}: {reasons}"
+    SequenceFileError.fail(message, paths, "Change the length limits")

@@ -88,9 +88,8 @@ class RecordRules:
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < self.min_length:
-            raise ArgumentError(
-                f"min_length {self.min_length} is larger than max_length {self.max_length}"
-            )
+            message = f"min_length {self.min_length} is larger than max_length {self.max_length}"
+            raise ArgumentError(message)
 
     @classmethod
     def of(cls, data: Data) -> RecordRules:

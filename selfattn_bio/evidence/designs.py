@@ -129,10 +129,8 @@ def _common_unit(made: Scorer | Ensemble, judging: Scorer | Ensemble, target: st
         )
     makers = [_weights(member) for member in made.members]
     if shared := [member for member in judging.members if _weights(member) in makers]:
-        raise ArgumentError(
-            f"{shared[0].folder or shared[0]} made the designs, so it cannot judge them",
-            hint="Pass a model of another seed or another split",
-        )
+        message = f"{shared[0].folder or shared[0]} made the designs, so it cannot judge them"
+        raise ArgumentError(message, hint="Pass a model of another seed or another split")
     units = [find_output(model.objective.outputs, target).unit for model in (made, judging)]
     if units[0] != units[1]:
         raise ArgumentError(f"the scores of the models have different units: {' and '.join(units)}")

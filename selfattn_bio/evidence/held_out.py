@@ -66,9 +66,8 @@ def scorer_for_motifs(model: Models, motifs: MotifSet) -> Scorer:
         )
     alphabet = _alphabet_of(scorer, motifs.input)
     if len(motifs) and alphabet != motifs.alphabet:
-        raise ArgumentError(
-            f"the motifs are {motifs.alphabet.name}, but the model reads {alphabet.name}"
-        )
+        message = f"the motifs are {motifs.alphabet.name}, but the model reads {alphabet.name}"
+        raise ArgumentError(message)
     return scorer
 
 

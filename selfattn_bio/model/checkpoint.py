@@ -126,9 +126,8 @@ class StackWeights(Stored):
     def _check_outputs(self) -> Self:
         for name, each in self.weights.items():
             if len(each) != len(self.bias):
-                raise ValueError(
-                    f"weights.{name} has {len(each)} values for {len(self.bias)} outputs"
-                )
+                message = f"weights.{name} has {len(each)} values for {len(self.bias)} outputs"
+                raise ValueError(message)
         return self
 
     @property
@@ -376,12 +375,11 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 def _check_module(name: str, provenance: dict[str, Any], folder: Path) -> None:
     check_allowed(name, str(folder))
     if (found := module_sha256(name)) != (trained := str(provenance.get("module_sha256"))):
-        raise ModelFolderError(
-            f"the source of {name!r} ({found[:12]}) is not the one of the training "
-            f"({trained[:12]})",
-            place=str(folder),
-            hint=f"Restore {source_of(name)}, or train the model again",
+        message = (
+            f"the source of {name!r} ({found[:12]}) is not the one of the training ({trained[:12]})"
         )
+        hint = f"Restore {source_of(name)}, or train the model again"
+        ModelFolderError.fail(message, folder, hint)
 
 
 def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> None:

@@ -95,9 +95,8 @@ class SelfAttention(nn.Module):
         if embed_dim % num_heads:
             raise ArgumentError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
         if num_heads % num_groups:
-            raise ArgumentError(
-                f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}"
-            )
+            message = f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}"
+            raise ArgumentError(message)
         if not isinstance(pattern, AttentionPattern) and not callable(pattern):
             raise ArgumentError(
                 f"pattern is {pattern!r}; expected a pattern such as Window(128), or a function "

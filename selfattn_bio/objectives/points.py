@@ -96,9 +96,8 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     """
     table = _renamed(read_intervals(path), records["chrom"], path)
     if (bare := table[table["strand"] == "."]).size:
-        raise CorpusError(
-            "the point has no strand (column 6 of BED)", place=f"{path}:{bare['line'].iloc[0]}"
-        )
+        message = "the point has no strand (column 6 of BED)"
+        CorpusError.fail(message, f"{path}:{bare['line'].iloc[0]}")
     reverse = (table["strand"] == "-").to_numpy()
     at = np.where(reverse, table["end"] - 1, table["start"])
     by_chrom: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}

@@ -172,9 +172,8 @@ def _of_list(
             raise ArgumentError(f"{where} is not a string but {type(text).__name__}")
         letters = policy.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
-            raise ArgumentError(
-                f"{where} has length {len(letters)}, but the model needs at least {k}"
-            )
+            message = f"{where} has length {len(letters)}, but the model needs at least {k}"
+            raise ArgumentError(message)
         yield Input(str(number) if name is None else name, letters)
 
 
@@ -189,10 +188,8 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
-                raise SequenceFileError(
-                    f"the interval has {end - start} {unit}, but the model needs at least {k}",
-                    place=f"{file}:{line}",
-                )
+                message = f"the interval has {end - start} {unit}, but the model needs at least {k}"
+                SequenceFileError.fail(message, f"{file}:{line}")
             yield Input(
                 id_of(chrom, start, end, strand),
                 genome.fetch(chrom, start, end, strand),
@@ -210,9 +207,8 @@ def interval_table(intervals: Inputs) -> pd.DataFrame:
             f"{type(intervals).__name__}"
         )
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
-        raise ArgumentError(
-            f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
-        )
+        message = f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
+        raise ArgumentError(message)
     defaults = {"strand": ".", "name": ""}
     columns = {name: intervals.get(name, default) for name, default in defaults.items()}
     columns["chrom"] = intervals["chrom"].astype(str)

@@ -106,9 +106,8 @@ class PairedScorer(Scorer):
         first, partner = _inputs(letters)
         lengths, k = np.array([len(row) for row in partner], np.int64), self.partner_tokenizer.k
         if len(lengths) and lengths.min() < k:
-            raise ArgumentError(
-                f"a partner has length {lengths.min()}, but the model needs at least {k}"
-            )
+            message = f"a partner has length {lengths.min()}, but the model needs at least {k}"
+            raise ArgumentError(message)
         return super().lengths(first) + lengths
 
     def of_first(self, partners: Sequence[Ascii]) -> Scorer:

@@ -41,9 +41,7 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
             raise IntervalError("no such file", place=str(each))
     if other := [each for each in tracks if not each.name.lower().endswith(TRACKS)]:
         hint = f"Its name must end with {', '.join(TRACKS)}"
-        raise IntervalError(
-            "not a track that IGV opens by its name", place=str(other[0]), hint=hint
-        )
+        IntervalError.fail("not a track that IGV opens by its name", other[0], hint)
     if region != "all":
         parse_region(region, Genome(genome))
     above = path.parent.resolve()

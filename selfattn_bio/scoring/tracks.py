@@ -139,9 +139,8 @@ class Scan:
         """
         objective = scorer.objective
         if self.threshold and all(track.unit != LOG_ODDS for track in objective.tracks):
-            raise ArgumentError(
-                "threshold is a probability, but the outputs of this model are numbers"
-            )
+            message = "threshold is a probability, but the outputs of this model are numbers"
+            raise ArgumentError(message)
         if self.threshold or not objective.has_log_odds:
             return self.threshold
         return scorer.calibration.threshold if prior is None else 0.5

@@ -50,9 +50,8 @@ class GenomeWindows:
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride <= self.size:
-            raise ArgumentError(
-                f"stride {self.stride} is not between 1 and the window size of {self.size} bp"
-            )
+            message = f"stride {self.stride} is not between 1 and the window size of {self.size} bp"
+            raise ArgumentError(message)
 
     def number(self, length: int) -> int:
         """Return the number of windows in a sequence of `length` bp."""

@@ -339,9 +339,8 @@ def mmseqs_clusters(
         table = folder / "out_cluster.tsv"
         if done.returncode or not table.exists():
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-            raise RunFileError(
-                f"MMseqs2 failed: {last[0] if last else f'exit code {done.returncode}'}"
-            )
+            message = f"MMseqs2 failed: {last[0] if last else f'exit code {done.returncode}'}"
+            raise RunFileError(message)
         pairs = pd.read_csv(table, sep="\t", names=["centre", "member"], dtype="int64")
     clusters = components(len(letters), pairs["centre"].to_numpy(), pairs["member"].to_numpy())
     return clusters, f"MMseqs2 {version}"

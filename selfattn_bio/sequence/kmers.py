@@ -129,9 +129,8 @@ class KmerTokenizer:
         short = np.flatnonzero(tokens[:, 0] == PAD) if tokens.shape[1] else np.arange(num_rows)
         if len(short):
             letters = int((codes[short[0]] != PAD_CODE).sum())
-            raise ValueError(
-                f"the sequence in row {short[0]} has length {letters}, less than k = {self.k}"
-            )
+            message = f"the sequence in row {short[0]} has length {letters}, less than k = {self.k}"
+            raise ValueError(message)
         return tokens
 
     def _encode(self, codes: Array, tokens: Array) -> None:

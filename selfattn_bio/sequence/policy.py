@@ -186,9 +186,8 @@ class Body:
             self._refuse(*self._foreign)
         if not self._letters:
             hint = "Remove the record or add its sequence"
-            raise SequenceFileError(
-                f"record {self._record!r} has no sequence", place=at(self._name, line), hint=hint
-            )
+            message = f"record {self._record!r} has no sequence"
+            SequenceFileError.fail(message, at(self._name, line), hint)
         letters = np.frombuffer(self._grown or self._letters, np.uint8)
         letters.flags.writeable = False
         return letters, None if self._runs is None else _joined(self._runs)

@@ -85,13 +85,11 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
         return ""
     if labels.isna().any():
         hint = "Give each record a label, or none"
-        raise CorpusError(
-            f"{int(labels.isna().sum())} of {len(labels)} records have no label", hint=hint
-        )
+        message = f"{int(labels.isna().sum())} of {len(labels)} records have no label"
+        raise CorpusError(message, hint=hint)
     if labels.nunique() < 2:
-        raise CorpusError(
-            f"all {len(labels)} records have label {labels.iloc[0]}", hint="Add the other class"
-        )
+        message = f"all {len(labels)} records have label {labels.iloc[0]}"
+        raise CorpusError(message, hint="Add the other class")
     counts = pd.crosstab(table["split"], labels).reindex(
         index=list(SPLITS), columns=[0, 1], fill_value=0
     )

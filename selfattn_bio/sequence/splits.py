@@ -54,9 +54,8 @@ def split_by_chromosome(
         wanted = {canonical_name(name): name for name in names}
         if absent := sorted(wanted[name] for name in wanted.keys() - set(canonical)):
             known = ", ".join(sorted(chrom.unique())[:20])
-            raise CorpusError(
-                f"[split] {split}: no records on {', '.join(absent)} (the corpus has {known})"
-            )
+            message = f"[split] {split}: no records on {', '.join(absent)} (the corpus has {known})"
+            raise CorpusError(message)
         assigned[canonical.isin(wanted)] = split
     return pd.DataFrame({"id": records["id"], "split": assigned, "reason": "chrom=" + chrom})
 
@@ -345,9 +344,8 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
             f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
             "another [split] kind"
         )
-        raise CorpusError(
-            f"record {missing.iloc[0]!r} has no {column} to split by{more}", hint=hint
-        )
+        message = f"record {missing.iloc[0]!r} has no {column} to split by{more}"
+        raise CorpusError(message, hint=hint)
     return records[column].astype(str)
 
 

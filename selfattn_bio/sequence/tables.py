@@ -119,9 +119,8 @@ def read_bed(path: str | Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=BED_COLUMNS)
     if rows.shape[1] < len(BED_COLUMNS):
-        raise ValueError(
-            f"BED file has {rows.shape[1]} columns instead of {', '.join(BED_COLUMNS)}"
-        )
+        message = f"BED file has {rows.shape[1]} columns instead of {', '.join(BED_COLUMNS)}"
+        raise ValueError(message)
     return rows.rename(columns=dict(enumerate(BED_COLUMNS)))
 
 

@@ -101,18 +101,14 @@ def _find(text: str) -> tuple[Path, Path]:
     if path.name == RUN_FILE or (path / RUN_FILE).is_file():
         folder = path.parent if path.name == RUN_FILE else path
         if (folder / PROVENANCE).exists():
-            raise RunFileError(
-                "this is the folder of a model, not of a task",
-                place=str(folder),
-                hint="Name the task, or copy run.toml to another folder",
-            )
+            message = "this is the folder of a model, not of a task"
+            RunFileError.fail(message, folder, "Name the task, or copy run.toml to another folder")
         return folder / RUN_FILE, folder
     known = [each.stem for each in sorted(TASKS.glob("*.toml"))]
     if name.parts[1:] and name.parts[0] in known:
-        raise RunFileError(
-            f"task {name.parts[0]!r} has no part {'/'.join(name.parts[1:])!r}",
-            hint="Its parts are variants/NAME, members/NUMBER and sweep/JOB",
-        )
+        message = f"task {name.parts[0]!r} has no part {'/'.join(name.parts[1:])!r}"
+        hint = "Its parts are variants/NAME, members/NUMBER and sweep/JOB"
+        raise RunFileError(message, hint=hint)
     hint = did_you_mean(str(name), known).replace("did", "Did", 1) or (
         f"Tasks in {TASKS}/: {', '.join(known) or 'none'}."
     )

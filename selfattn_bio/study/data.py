@@ -110,9 +110,8 @@ def ingest_files(
     try:
         re.compile(header)
     except re.error as error:
-        raise ArgumentError(
-            f"header {header!r} is not a valid regular expression: {error}"
-        ) from error
+        message = f"header {header!r} is not a valid regular expression: {error}"
+        raise ArgumentError(message) from error
     columns = {"sequence": sequence_column} if sequence_column else {}
     fields = Fields(column, tuple(positive), header, columns, numbered=ids == "numbered")
     sources = sequence_files(files, fields, of_files or ())

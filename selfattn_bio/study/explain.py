@@ -120,11 +120,10 @@ def _candidates(trained: TrainedModel, output: Output) -> pd.DataFrame:
         & records["split"].isin(["train", "valid"])
     ]
     if candidates.empty:
-        raise CorpusError(
-            f"train and valid have no {output.records}{_of(output, trained.scorer)} to explain",
-            place=str(trained.split),
-            hint="Change [split] in the run file",
+        message = (
+            f"train and valid have no {output.records}{_of(output, trained.scorer)} to explain"
         )
+        CorpusError.fail(message, trained.split, "Change [split] in the run file")
     return candidates
 
 

@@ -149,10 +149,8 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     scorer, settings, alphabet = trained.scorer, study.task.interpret, trained.corpus.alphabet
     check_one_input(scorer, "interactions")
     if not alphabet.is_nucleic:
-        raise CorpusError(
-            f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}",
-            place=str(trained.corpus.path),
-        )
+        message = f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}"
+        CorpusError.fail(message, trained.corpus.path)
     motifs = study.motifs if motifs is None else motifs
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]

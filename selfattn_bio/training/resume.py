@@ -217,9 +217,8 @@ def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, st
     if (found := _digest(tensors, metadata)) != written:
         raise ValueError(f"its sha256 is {found[:12]}, not {written[:12]}")
     if metadata["fingerprint"] != fingerprint:
-        raise ValueError(
-            f"its fingerprint is {metadata['fingerprint'][:12]}, not {fingerprint[:12]}"
-        )
+        message = f"its fingerprint is {metadata['fingerprint'][:12]}, not {fingerprint[:12]}"
+        raise ValueError(message)
     return tensors, metadata
 
 

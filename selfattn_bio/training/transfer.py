@@ -83,9 +83,8 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     of_parent = _keys_that_must_agree(parent_run)
     for key, value in _keys_that_must_agree(run).items():
         if of_parent.get(key) != value:
-            raise RunFileError(
-                f"{key} is {value}, but the parent has {of_parent.get(key)}", place=place, hint=hint
-            )
+            message = f"{key} is {value}, but the parent has {of_parent.get(key)}"
+            RunFileError.fail(message, place, hint)
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():

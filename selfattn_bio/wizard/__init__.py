@@ -186,9 +186,8 @@ def check_new_task(name: str) -> None:
         )
     folder = next(each for each in path.parents if each.exists())
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"cannot write {path}: permission denied", hint="Run init in a folder of your own"
-        )
+        message = f"cannot write {path}: permission denied"
+        raise OutputError(message, hint="Run init in a folder of your own")
 
 
 def _choose_recipe(task: RunFile) -> Recipe:

@@ -180,11 +180,8 @@ def _targets(
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
-        raise RunFileError(
-            f"header attribute {unnamable[0]!r} cannot be used as a column",
-            place=place,
-            hint="Rename it with letters, digits and _ only",
-        )
+        message = f"header attribute {unnamable[0]!r} cannot be used as a column"
+        RunFileError.fail(message, place, "Rename it with letters, digits and _ only")
     return targets
 
 

@@ -100,16 +100,12 @@ class Request:
         if twice := sorted({path for path in every if every.count(path) > 1}):
             RunFileError.fail("this file is given twice", twice[0], "Name each file once")
         if "-" in every:
-            raise RunFileError(
-                "init cannot read standard input (-), because it reads each file twice",
-                hint="Save the data in a file",
-            )
+            message = "init cannot read standard input (-), because it reads each file twice"
+            raise RunFileError(message, hint="Save the data in a file")
         _check_genome(given, made, request, has_signal=bool(tracks or profile))
         if request.organism and request.organism not in DATABASES:
-            raise RunFileError(
-                f"unknown `organism` {request.organism!r}",
-                hint=f"Choose from {', '.join(DATABASES)}",
-            )
+            message = f"unknown `organism` {request.organism!r}"
+            raise RunFileError(message, hint=f"Choose from {', '.join(DATABASES)}")
         for option, value in (("`targets`", request.targets), ("`columns`", request.columns)):
             if value and ("positives" in given or request.genome):
                 other = "`positives` and `negatives`" if "positives" in given else "`genome`"
@@ -202,17 +198,13 @@ def _check_genome(
         )
         raise RunFileError("intervals need their genome", place=intervals[0], hint=hint)
     if genome and (other := [path for path in paths if path not in intervals]):
-        raise RunFileError(
-            "this file cannot be used with `genome`, because it has no intervals",
-            place=other[0],
-            hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`",
-        )
+        message = "this file cannot be used with `genome`, because it has no intervals"
+        hint = "Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`"
+        RunFileError.fail(message, other[0], hint)
     has_targets = has_signal or request.points or all(p.lower().endswith(H5AD) for p in paths)
     if genome and "positives" not in given and not has_targets:
         hint = "Or give `tracks`, `profile` or `points`. For labels by score see docs/data.md"
         raise RunFileError("`genome` needs `positives`", hint=hint)
     if made in ("matched", "neighbours") and not genome:
-        raise RunFileError(
-            f"`negatives` {made} needs a genome to take windows from",
-            hint="Give it with `genome`, or choose `negatives` shuffled",
-        )
+        message = f"`negatives` {made} needs a genome to take windows from"
+        raise RunFileError(message, hint="Give it with `genome`, or choose `negatives` shuffled")

@@ -63,10 +63,8 @@ class Method(ABC):
                 "embed and classify, or the tokens of a pretrained model have one length",
             )
         if not network.has_embeddings:
-            raise ArgumentError(
-                f"method {self.name!r} needs gradients at letters, but {NO_EMBEDDINGS}",
-                hint="Use the method saturation",
-            )
+            message = f"method {self.name!r} needs gradients at letters, but {NO_EMBEDDINGS}"
+            raise ArgumentError(message, hint="Use the method saturation")
 
     @abstractmethod
     def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:

@@ -197,10 +197,8 @@ def targets_table(
             hint="Separate columns by tabs in a .tsv and by commas in a .csv",
         )
     if (repeated := table["id"][table["id"].duplicated()]).size:
-        raise CorpusError(
-            f"duplicate id {repeated.iloc[0]!r} in the table of targets",
-            place=f"{path}:{repeated.index[0] + 2}",
-        )
+        message = f"duplicate id {repeated.iloc[0]!r} in the table of targets"
+        CorpusError.fail(message, f"{path}:{repeated.index[0] + 2}")
     return table.set_index("id")
 
 
@@ -273,11 +271,8 @@ class _RowParser:
         state, values = self._state, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
         if "id" in self._fields and not state.fields.numbered and not (name and name.strip()):
-            raise RecordIdError(
-                "record without an id: empty cell",
-                place=at(state.name, line),
-                hint=state.policy.hint("Fill it", NUMBER_THEM),
-            )
+            hint = state.policy.hint("Fill it", NUMBER_THEM)
+            RecordIdError.fail("record without an id: empty cell", at(state.name, line), hint)
         values |= state.matched(name or "", line, f"id {name!r}")
         entry = state.row(values.pop("id", None) or name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)

@@ -109,15 +109,13 @@ def _check(inputs: AttentionInputs) -> None:
             )
     for name, x in (("k", inputs.k), ("v", inputs.v)):
         if x.shape != q.shape:
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)}; expected that of q, {tuple(q.shape)}"
-            )
+            message = f"{name} has shape {tuple(x.shape)}; expected that of q, {tuple(q.shape)}"
+            raise ValueError(message)
     if bias is not None and (
         bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0
     ):
-        raise ValueError(
-            f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
-        )
+        message = f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
+        raise ValueError(message)
 
 
 # ------------ autograd

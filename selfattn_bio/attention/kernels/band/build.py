@@ -109,9 +109,8 @@ def _recipe() -> tuple[list[str], Path]:
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
-        raise _NotHereError(
-            f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
-        ) from error
+        message = f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
+        raise _NotHereError(message) from error
     return compiler, Path(
         home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     )
@@ -164,9 +163,8 @@ def _cpu() -> str:
     try:
         lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
     except OSError:
-        raise _NotHereError(
-            f"the features of the CPU cannot be read: there is no {CPU_INFO}"
-        ) from None
+        message = f"the features of the CPU cannot be read: there is no {CPU_INFO}"
+        raise _NotHereError(message) from None
     fields = {
         name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
