@@ -276,9 +276,8 @@ def _opened(path: Path) -> BinaryIO:
     with suppress(BlockingIOError):  # a process has opened the pipe, and writes later
         if not select.select([handle], [], [], PIPE_SECONDS)[0] and not os.read(handle, 1):
             os.close(handle)
-            raise_sequence_error(
-                "no process writes to this named pipe", str(path), "Start the process before"
-            )
+            message = "no process writes to this named pipe"
+            raise_sequence_error(message, str(path), "Start the process before")
     os.set_blocking(handle, True)
     return os.fdopen(handle, "rb")
 
@@ -288,9 +287,8 @@ def _check_kind(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        raise_sequence_error(
-            "broken symbolic link" if path.is_symlink() else "no such file", str(path)
-        )
+        message = "broken symbolic link" if path.is_symlink() else "no such file"
+        raise_sequence_error(message, str(path))
     except OSError as error:
         raise_sequence_error(
             "symbolic links form a loop"
@@ -301,6 +299,5 @@ def _check_kind(path: Path) -> None:
     except ValueError as error:  # NUL in the name
         raise_sequence_error(f"invalid file name: {error}", repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise_sequence_error(
-            f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file", str(path)
-        )
+        message = f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file"
+        raise_sequence_error(message, str(path))

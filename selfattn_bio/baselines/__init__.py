@@ -59,9 +59,8 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     kind = BASELINES[card.kind]
     alphabet = get_alphabet(card.alphabet)
     if alphabet.family not in kind.alphabets:
-        ModelFolderError.fail(
-            f"{card.kind} does not read the alphabet {card.alphabet!r}", folder / CARD, REFIT
-        )
+        message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
+        ModelFolderError.fail(message, folder / CARD, REFIT)
     policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
     others = card.database, threads, card.objective, card.pretrained
     baseline = kind(Setup(policy, card.strands, *others))

@@ -230,9 +230,8 @@ class Corpus:
         }
         for key, value in found.items():
             if value != (expected := summary.get(key)):
-                _fail(
-                    f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}", path
-                )
+                message = f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}"
+                _fail(message, path)
         if not records["id"].is_unique:
             _fail("two records have the same id", path)
         _check_intervals(path / RECORDS, records, (path / LETTERS).stat().st_size)

@@ -103,9 +103,8 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     if alphabet == PROTEIN and first.startswith(RESIDUES):
         return read_residues(path)
     formats = "MEME, JASPAR or TRANSFAC" if alphabet.is_nucleic else "MEME, ELM or PROSITE"
-    DatabaseError.fail(
-        f"not a motif database in {formats} format: it starts with {first[:40]!r}", f"{path}:1"
-    )
+    message = f"not a motif database in {formats} format: it starts with {first[:40]!r}"
+    DatabaseError.fail(message, f"{path}:1")
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
@@ -266,9 +265,8 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
         at += 1
         named = line.partition("=")[2].strip().encode()
         if line.startswith("ALPHABET") and alphabet.normalise(named).decode() != alphabet.letters:
-            DatabaseError.fail(
-                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}", f"{path}:{at}"
-            )
+            message = f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}"
+            DatabaseError.fail(message, f"{path}:{at}")
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 _fail(f"motif {label!r} has no letter-probability matrix", f"{path}:{at}")

@@ -63,9 +63,8 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
         first = pd.to_numeric(table["pos"], errors="coerce") - 1
         loci = table.assign(start=first, end=first + table["ref"].str.len())
     if features.empty:
-        IntervalError.fail(
-            "no genes in the file", genes, "Use a GTF or GFF file with genes or exons"
-        )
+        message = "no genes in the file"
+        IntervalError.fail(message, genes, "Use a GTF or GFF file with genes or exons")
     loci, chroms = interval_table(loci), pd.Index(features["chrom"].unique())
     code = chroms.get_indexer(loci["chrom"].map(lambda name: matching_name(name, chroms)))
     known = np.flatnonzero(code >= 0)

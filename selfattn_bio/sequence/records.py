@@ -203,11 +203,9 @@ class ReaderState:
         values = self._values(text, line, mark)
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
         if not name and not self.fields.numbered:
-            RecordIdError.fail(
-                f"record without an id: header {mark + text!r}",
-                at(self.name, line),
-                self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM),
-            )
+            message = f"record without an id: header {mark + text!r}"
+            hint = self.policy.hint(f"Write an id after {mark!r}", NUMBER_THEM)
+            RecordIdError.fail(message, at(self.name, line), hint)
         return self.row(name, values, line, " (an id ends at the first space)" * (" " in text))
 
     def row(
@@ -317,14 +315,12 @@ def _location(
     for key, value in found.items():
         pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
         if not re.fullmatch(pattern, value) or control_in(value):
-            raise_sequence_error(
-                f"invalid {key} {value[:30]!r}{where} (expected {expected})", place
-            )
+            message = f"invalid {key} {value[:30]!r}{where} (expected {expected})"
+            raise_sequence_error(message, place)
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):
-        raise_sequence_error(
-            f"{'end without start' if start is None else 'start without end'}{where}", place
-        )
+        message = f"{'end without start' if start is None else 'start without end'}{where}"
+        raise_sequence_error(message, place)
     if start is not None and end is not None and end - start != length:
         message = f"end - start{where} is {end - start}, but the sequence has length {length}"
         raise_sequence_error(message, place, "Coordinates are 0-based half-open")

@@ -298,9 +298,8 @@ def covered(intervals: pd.DataFrame) -> IntervalTrack:
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     fields = line.split()
     if len(fields) != 4:
-        _fail(
-            f"bedGraph line has {len(fields)} columns (expected 4: chrom, start, end, value)", place
-        )
+        message = f"bedGraph line has {len(fields)} columns (expected 4: chrom, start, end, value)"
+        _fail(message, place)
     start, end = whole_number(fields[1], "start", place), whole_number(fields[2], "end", place)
     if start >= end:
         _fail(f"start is not before end in [{start}, {end}) (0-based half-open)", place)

@@ -100,9 +100,8 @@ class VcfFile:
             )
         place, columns = f"{self.path}:{len(self.header)}", self.header[-1].split("\t")
         if not self.header[-1].startswith("#CHROM"):
-            _fail(
-                f"VCF header ends with {self.header[-1][:_SHOWN]!r} instead of a #CHROM line", place
-            )
+            message = f"VCF header ends with {self.header[-1][:_SHOWN]!r} instead of a #CHROM line"
+            _fail(message, place)
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
             _fail(
                 f"invalid columns {self.header[-1][:_SHOWN]!r} (expected {' '.join(COLUMNS)}, "

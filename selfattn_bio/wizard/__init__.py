@@ -181,9 +181,8 @@ def check_new_task(name: str) -> None:
     """
     path = TASKS / f"{name}.toml"
     if path.exists():
-        OutputError.fail(
-            "the run file already exists", path, "Edit it, remove it, or choose another name"
-        )
+        message = "the run file already exists"
+        OutputError.fail(message, path, "Edit it, remove it, or choose another name")
     folder = next(each for each in path.parents if each.exists())
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         message = f"cannot write {path}: permission denied"

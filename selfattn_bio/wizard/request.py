@@ -150,9 +150,8 @@ def _files_of_folder(folder: Path) -> list[str]:
     if not {"train", "test"} <= set(named.values()):
         found = ", ".join(path.name for path in within[:8]) or "no files"
         hint = "Name the files: `sequences` FILE, or `train`, `valid` and `test`"
-        RunFileError.fail(
-            f"found no file names with train and test in this folder: {found}", folder, hint
-        )
+        message = f"found no file names with train and test in this folder: {found}"
+        RunFileError.fail(message, folder, hint)
     return list(named)
 
 

@@ -212,13 +212,11 @@ def _expected() -> str:
 
 def _check_text(head: bytes, name: str) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise_sequence_error(
-            "the file is UTF-16 (expected UTF-8)", name, "Save it as plain text (UTF-8)"
-        )
+        message = "the file is UTF-16 (expected UTF-8)"
+        raise_sequence_error(message, name, "Save it as plain text (UTF-8)")
     for mark, what, hint in _FOREIGN:
         if re.match(mark, head):
-            raise_sequence_error(
-                f"unsupported file type: {what} (expected {_expected()})", name, hint
-            )
+            message = f"unsupported file type: {what} (expected {_expected()})"
+            raise_sequence_error(message, name, hint)
     if head.translate(None, _CONTROL) != head:
         raise_sequence_error("binary data (expected text or Parquet)", name)

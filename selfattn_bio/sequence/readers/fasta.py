@@ -121,28 +121,25 @@ def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         if not header.strip():
             continue
         if not header.startswith(b"@"):
-            raise_sequence_error(
+            message = (
                 f"FASTQ record starts with {header.strip()[:20].decode('ascii', 'replace')!r} "
-                "instead of an '@' header",
-                place,
-                _FOUR_LINES,
+                "instead of an '@' header"
             )
+            raise_sequence_error(message, place, _FOUR_LINES)
         entry = state.entry(header[1:], number, "@")
         letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
         if not plus.startswith(b"+"):
-            raise_sequence_error(
+            message = (
                 "the third line of the FASTQ record is "
                 f"{plus.strip()[:20].decode('ascii', 'replace')!r} instead of '+'"
                 if plus
-                else "the file ends within a FASTQ record",
-                at(state.name, number + 2),
-                _FOUR_LINES,
+                else "the file ends within a FASTQ record"
             )
+            raise_sequence_error(message, at(state.name, number + 2), _FOUR_LINES)
         given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
         if given != wanted:
-            raise_sequence_error(
-                f"FASTQ record has {given} qualities for {wanted} bases", at(state.name, number + 3)
-            )
+            message = f"FASTQ record has {given} qualities for {wanted} bases"
+            raise_sequence_error(message, at(state.name, number + 3))
         entry.body.feed(letters, number + 1)
         yield entry.record()
 
@@ -197,9 +194,8 @@ def _next(entries: Iterator[Any], kind: str, number: int, state: ReaderState) ->
             raise
         except Exception as error:  # Biopython raises various exceptions on malformed lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise_sequence_error(
-                f"Biopython cannot read {_NAMES[kind]} entry {number + 1}: {reason}", state.name
-            )
+            message = f"Biopython cannot read {_NAMES[kind]} entry {number + 1}: {reason}"
+            raise_sequence_error(message, state.name)
     state.summary.counts[WARNED] += any(
         issubclass(warning.category, BiopythonWarning) for warning in caught
     )

@@ -81,11 +81,9 @@ def rows_of_text(blocks: BlockReader, fields: Fields) -> Iterator[Row]:
                 if not cells:  # blank line
                     continue
                 if len(cells) != len(names):
-                    raise_sequence_error(
-                        f"row has {len(cells)} cells, but the table has {len(names)} columns",
-                        at(blocks.name, rows.line_num),
-                        "Quote cells that contain the separator",
-                    )
+                    message = f"row has {len(cells)} cells, but the table has {len(names)} columns"
+                    hint = "Quote cells that contain the separator"
+                    raise_sequence_error(message, at(blocks.name, rows.line_num), hint)
                 yield rows.line_num, [cell or None for cell in cells]
         except csv.Error as error:
             raise_sequence_error(f"malformed table: {error}", at(blocks.name, rows.line_num or 1))
@@ -105,11 +103,8 @@ def rows_of_parquet(blocks: BlockReader, named: Collection[str] = ()) -> Iterato
     from pyarrow import ArrowException, parquet
 
     if not blocks.plain:
-        raise_sequence_error(
-            "Parquet cannot be read from a pipe or a compressed file",
-            blocks.name,
-            "Unpack it, or save it as a file",
-        )
+        message = "Parquet cannot be read from a pipe or a compressed file"
+        raise_sequence_error(message, blocks.name, "Unpack it, or save it as a file")
     try:
         with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
@@ -126,11 +121,8 @@ def rows_of_parquet(blocks: BlockReader, named: Collection[str] = ()) -> Iterato
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise_sequence_error(
-            f"cannot read the Parquet file: {str(error).splitlines()[0].rstrip('.')}",
-            blocks.name,
-            "Download or write it again",
-        )
+        message = f"cannot read the Parquet file: {str(error).splitlines()[0].rstrip('.')}"
+        raise_sequence_error(message, blocks.name, "Download or write it again")
 
 
 def _records(rows: Iterator[Row], state: ReaderState) -> Iterator[Record]:
