@@ -30,14 +30,7 @@ from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.loading import SHIPPED
 from selfattn_bio.study.workflow import project_folder
 
-PACKAGES = (
-    "selfattn-bio",
-    "torch",
-    "numpy",
-    "lightning-fabric",
-    "snakemake",
-    "modisco-lite",
-)
+PACKAGES = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "snakemake", "modisco-lite")
 LENGTH, HEAD_DIM = 1000, 32  # tokens, and dimension of a head, in the tables of kernels
 # optional programs: the commands to look for, and the purpose
 PROGRAMS = {

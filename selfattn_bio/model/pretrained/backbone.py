@@ -11,12 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.model.pretrained.folder import (
-    DOWNLOAD,
-    one_line,
-    transformers,
-    weight_files,
-)
+from selfattn_bio.model.pretrained.folder import DOWNLOAD, one_line, transformers, weight_files
 from selfattn_bio.model.pretrained.vocabulary import Pieces
 
 # parts of published weights that an encoder does not have: those of language models, and others
