@@ -292,18 +292,12 @@ def _errors_of(
     Errors of this package and `known` ones already have a message. Out of memory and Ctrl-C are no
     errors of the code.
     """
-    of_memory = (MemoryError, torch.OutOfMemoryError)
-    kept: tuple[type[BaseException], ...] = (
-        SelfAttnBioError,
-        KeyboardInterrupt,
-        *of_memory,
-        *known,
-    )
     try:
         yield
-    except kept:
-        raise
     except BaseException as error:  # also SystemExit
+        own = SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt
+        if isinstance(error, (*own, *known)):
+            raise
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         hint = "Correct the code, or [model] settings"
         if isinstance(error, ImportError):
