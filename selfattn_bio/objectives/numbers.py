@@ -271,10 +271,11 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         super().check_split(targets, split, place, split_path)
         for column, values in zip(self.section.columns, targets.T, strict=True):
             known = values[np.isfinite(values)]
-            if len(known) > 1 and np.ptp(known) <= NEARLY * np.abs(known).max():
+            if len(known) > 1 and np.ptp(known) <= max(NEARLY * np.abs(known).max(), 1 / LARGEST):
                 text = f"column {column!r} is {'nearly ' * bool(np.ptp(known))}{known[0]:g} in all "
                 text += f"records of the {SPLIT_NAMES[split]} split"
-                CorpusError.fail(text, place, "Remove it from [objective] columns")
+                hint = "Remove it from [objective] columns, or use a larger unit"
+                CorpusError.fail(text, place, hint)
 
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str

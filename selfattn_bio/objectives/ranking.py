@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 Counts = NDArray[np.float32]
 AREAS = ("auroc", "auprc")
 NUMBERS = ("pearson", "spearman", "r2", "mse")
+TINY = 1e-75  # range of numbers that counts as none, because the product of variances is 0
 
 
 def curve_areas(scores: Array, labels: NDArray) -> Callable[[Counts], Array]:
@@ -49,9 +50,9 @@ def number_metrics(predicted: Array, truth: Array) -> Callable[[Counts], dict[st
         weights = counts / max(1.0, counts.sum(dtype=float))
         if sampled.any():
             values[3] = weights @ squared
-        if sampled.any() and np.ptp(truth[sampled]):
+        if sampled.any() and np.ptp(truth[sampled]) > TINY:
             values[2] = 1 - values[3] / (weights @ (truth - weights @ truth) ** 2)
-            if np.ptp(predicted[sampled]):
+            if np.ptp(predicted[sampled]) > TINY:
                 values[0] = _correlation(predicted, truth, weights)
                 values[1] = _correlation(ranks[0](counts), ranks[1](counts), weights)
         return dict(zip(NUMBERS, values.tolist(), strict=True))

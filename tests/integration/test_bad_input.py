@@ -62,6 +62,7 @@ def test_refused_by_ingest(here, capsys, run_file, data, message):
     [
         ("regression", [3] * 32, "column 'y' is 3 in all records of the training split"),
         ("regression", [3 + 1e-15 * (i % 2) for i in range(32)], "column 'y' is nearly 3 in all"),
+        ("regression", [f"{i}e-300" for i in range(32)], "e-300 in all records of the training"),
         ("regression", [3] * 8 + [*range(24)], "column 'y' is 3 in all records of the validation"),
         ("regression", ["1e308", *range(31)], "invalid value '1e308' in column 'y' of record"),
         (

@@ -38,6 +38,8 @@ def test_undefined_metrics_are_nan():
     ):
         found = compute(*two)(np.array(counts, dtype=np.float32))
         assert {name for name, value in found.items() if np.isfinite(value)} == known
+    tiny = number_metrics(two[1], two[0] * 1e-300)(np.ones(2, np.float32))  # without a warning
+    assert [name for name, value in tiny.items() if np.isfinite(value)] == ["mse"]
     constant = number_metrics(np.full(3, 0.1), np.array([0.1, 0.2, 0.3]))(np.ones(3, np.float32))
     assert np.isnan([constant["pearson"], constant["spearman"]]).all()
     assert constant["r2"] < 0
