@@ -73,10 +73,10 @@ class Reference:
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
         chains = [_chain(alphabet, joined, order) for order in _orders(len(alphabet.letters))]
         means = [
-            chain[_contexts(alphabet, held, order)[:2]].mean() if len(held) > order else -np.inf
+            found.mean() if (found := chain[_contexts(alphabet, held, order)[:2]]).size else -np.inf
             for order, chain in enumerate(chains)
         ]
-        best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
+        best = int(np.argmax(means))
         center = float(means[best]) if np.isfinite(means[best]) else 0.0
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]

@@ -37,6 +37,12 @@ def reference():
     return Reference.of(DNA, rich(rng, 600), rich(rng, 1000), {})
 
 
+def test_records_of_a_few_bases_have_a_reference():
+    """No record has the context of the higher orders, which gives no warning."""
+    short = [np.frombuffer(each, np.uint8) for each in (b"ACG", b"T", b"GGNNNNNNNNNNNN")]
+    assert len(Reference.of(DNA, short, short, {}).chain) <= 4**2
+
+
 def test_long_record_is_read_in_pieces(reference, monkeypatch):
     rows = rich(np.random.default_rng(1), 20)
     whole = reference.typicality(rows)
