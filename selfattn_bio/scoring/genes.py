@@ -59,9 +59,9 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
     from bioframe import arrops  # imported here because it takes a moment
 
     loci, features = table, _features(Path(genes))
-    if {"pos", "ref"} <= set(table):
+    if {"pos", "ref"} <= set(table) and table.columns.is_unique:
         first = pd.to_numeric(table["pos"], errors="coerce") - 1
-        loci = table.assign(start=first, end=first + table["ref"].str.len())
+        loci = table.assign(start=first, end=first + table["ref"].astype(str).str.len())
     if features.empty:
         message = "no genes in the file"
         IntervalError.fail(message, genes, "Use a GTF or GFF file with genes or exons")

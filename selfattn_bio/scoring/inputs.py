@@ -206,6 +206,9 @@ def interval_table(intervals: Inputs) -> pd.DataFrame:
             "with a genome, pass a BED file or a table of intervals, not a "
             f"{type(intervals).__name__}"
         )
+    if not (intervals.columns.is_unique and intervals.index.nlevels == 1):
+        message = "the table has two columns of one name, or an index of several levels"
+        raise ArgumentError(message, hint="Rename columns, or use reset_index()")
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
         message = f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         raise ArgumentError(message)

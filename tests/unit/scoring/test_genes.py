@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from commands import exit_code, run
 
-from selfattn_bio.errors import IntervalError, SequenceFileError
+from selfattn_bio.errors import ArgumentError, IntervalError, SequenceFileError
 from selfattn_bio.scoring.genes import nearest_genes
 
 # 1-based, both ends included; tx 2 of gene a starts at 7001, c and d have a common promoter
@@ -100,6 +100,14 @@ def test_gene_without_exons_is_an_exon(tmp_path):
     assert found.iloc[0, 3:].tolist() == ["exon", "p", "p", "-", 2999]
     with pytest.raises(SequenceFileError, match=r"g\.gff:2: exon without gene_id, ID or Parent"):
         nearest_genes(table, write(tmp_path / "g.gff", [("c", "exon", 1, 2, "+", "level 2")]))
+
+
+def test_tables_without_one_index_and_name_per_column_are_refused(genes):
+    table = pd.DataFrame({"chrom": ["1"], "pos": [2], "ref": [3], "start": [1], "end": [2]})
+    for wrong in (pd.concat([table, table], axis=1), table.set_index([["a"], ["b"]])):
+        with pytest.raises(ArgumentError, match="two columns of one name, or an index"):
+            nearest_genes(wrong, genes)
+    assert nearest_genes(table, genes)["distance"].tolist() == [-4999]
 
 
 def test_annotate_variants_and_peaks(here, genes, capsys):
