@@ -21,6 +21,7 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
+from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
@@ -425,6 +426,12 @@ def _read_intervals(request: Request) -> Contents:
             contents.files += [group] * len(table)
             contents.lengths += (table["end"] - table["start"]).tolist()
             contents.chromosomes += table["chrom"].map(names).tolist()
+    if request.points:
+        records = pd.concat([table for _, table in tables], ignore_index=True)
+        records = records.assign(id=records["name"], length=records["end"] - records["start"])
+        if not any(len(each.at) for each in points_of(request.points, records)):
+            hint = "Is it the same assembly?"
+            RunFileError.fail("no point is in one of the windows", request.points, hint)
     widths = sorted(contents.lengths)
     feature = {"feature": request.feature} if request.feature else {}
     if widths[0] != widths[-1] or request.profile:

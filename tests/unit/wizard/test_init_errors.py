@@ -68,6 +68,10 @@ mine --positives a.fa --negatives b.fa --genome a.fa
     a.fa: this file cannot be used with --genome, because it has no intervals. Give BED
 mine --positives a.fa --negatives b.fa --points p.bed
     --points needs windows of a genome. Give windows with --sequences WINDOWS.bed and --genome
+mine --sequences a.bed --genome g.fa --points a.bed
+    a.bed:1: the point has no strand (column 6 of BED)
+mine --sequences a.bed --genome g.fa --points far.bed
+    far.bed: no point is in one of the windows. Is it the same assembly?
 mine --sequences a.bed --genome a.fa
     --genome needs --positives. Or give --tracks, --profile or --points. For labels by score see
 mine --positives a.bed --genome a.fa --tracks b.bw
@@ -116,6 +120,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("q.fa").write_text(Path("p.fa").read_text().replace(">", ">q"))
     Path("g.fa").write_text(f">chr1\n{'ACGT' * 500}\n")
     Path("a.bed").write_text("chr1\t0\t30\n")
+    Path("far.bed").write_text("chr1\t30\t31\tx\t0\t+\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")
     assert exit_code(f"init {words}") == 1
