@@ -172,8 +172,8 @@ def build_module(
     module_name, function_name = section.module.split(":")
     with _errors_of(f"importing {module_name!r}", source):
         function = getattr(importlib.import_module(module_name), function_name, None)
-    if not callable(function):
-        raise RunFileError(f"{module_name!r} has no function {function_name!r}", place=place)
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise RunFileError(f"{module_name!r} has no plain function {function_name!r}", place=place)
     arguments = {"vocabulary_size": vocabulary_size, "num_outputs": num_outputs, **section.settings}
     try:
         inspect.signature(function).bind(**arguments)
@@ -292,6 +292,7 @@ def _errors_of(
     Errors of this package and `known` ones already have a message. Out of memory and Ctrl-C are no
     errors of the code.
     """
+    before = _state()
     try:
         yield
     except BaseException as error:  # also SystemExit
@@ -307,6 +308,16 @@ def _errors_of(
             place=_line_of(error, source),
             hint=hint,
         ) from (None if isinstance(error, StopIteration) else error)  # contextlib would raise it
+    if _state() != before:
+        os.chdir(before[0])
+        torch.set_default_dtype(before[1])
+        message = f"{name} changed the current folder, torch's default type, or sys.stdout"
+        UserModuleError.fail(message, source or "", "Leave them as they are")
+
+
+def _state() -> tuple[str, torch.dtype, object, bool]:
+    """Return what the code must not change, because later steps rely on it."""
+    return os.getcwd(), torch.get_default_dtype(), sys.stdout, getattr(sys.stdout, "closed", True)
 
 
 def _line_of(error: BaseException, source: Path | None) -> str:

@@ -242,7 +242,7 @@ def test_changed_source_is_refused(tmp_path, monkeypatch):
     ("changes", "message"),
     [
         ([(NAME, "no_such_file:build")], "there is no module 'no_such_file'"),
-        ([("detector:build", "detector:built")], "'users_detector' has no function 'built'"),
+        ([("detector:build", "detector:built")], "'users_detector' has no plain function 'built'"),
         ([("width", "depth")], "cannot be called with vocabulary_size, num_outputs, depth"),
         ([SETTINGS, (":build", ":build_wrong")], "returned Parameter; expected an nn.Module"),
         ([SETTINGS, (":build", ":build_tied")], r"and again\.weight are the same tensor"),

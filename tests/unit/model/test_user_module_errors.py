@@ -1,5 +1,6 @@
 """Test that errors in the code of a user's network name its line."""
 
+import io
 import sys
 from pathlib import Path
 from unittest.mock import Mock
@@ -157,6 +158,34 @@ def test_errors_that_would_end_the_process_name_the_module(folder, error):
         ):
             built(text)
         sys.modules.pop("broken", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import os; os.chdir('/')",
+        "import torch; torch.set_default_dtype(torch.float64)",
+        "import sys; sys.stdout.close()",
+    ],
+)
+def test_changes_of_the_process_are_refused(folder, monkeypatch, change):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    message = "broken.py: {} changed the current folder, torch's default type, or sys.stdout. Leave"
+    with pytest.raises(UserModuleError, match=message.format("importing 'broken'")):
+        built(f"{change}\n{GOOD}")
+    assert (Path.cwd(), torch.get_default_dtype()) == (folder, torch.float32)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    del sys.modules["broken"]
+    network = built(
+        GOOD.replace("        return self.cl", f"        {change}\n        return self.cl")
+    )
+    with pytest.raises(UserModuleError, match=message.format("forward of 'broken:build'")):
+        network(torch.full((2, 3), 4))
+
+
+def test_a_coroutine_is_no_function():
+    with pytest.raises(RunFileError, match="'broken' has no plain function 'build'"):
+        built(GOOD.replace("def build", "async def build"))
 
 
 def test_lazy_weights_are_refused():
