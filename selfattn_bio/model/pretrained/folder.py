@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.extras import import_extra
@@ -48,6 +49,7 @@ WORD = "\N{LOWER ONE EIGHTH BLOCK}"  # begins words in vocabularies of SentenceP
 # models with layers of this package (`own`): a key of their config.json, and its model_type, which
 # published files leave out
 OWN = {"alibi_starting_size": "bert", "add_bias_fnn": "esm"}
+FLOATS = ("F64", "F32", "F16", "BF16")  # types of numbers in safetensors
 OF_PROTEINS = {"L", "E", "K"}
 MAX_LAYERS = 1000  # published networks have below 100; building thousands takes minutes
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
@@ -139,7 +141,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises
     ------
     ModelFolderError
-        If there are none, or one is a pointer of Git LFS or missing.
+        If there are none, one is a pointer of Git LFS, missing or damaged, or they are quantised.
     """
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
@@ -160,6 +162,12 @@ def weight_files(folder: Path) -> list[Path]:
         ModelFolderError.fail("there are no weights (*.safetensors)", folder, DOWNLOAD)
     for path in files:
         _check_pointer(path)
+        with one_line(path, "the weights are damaged"), safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no dictionary
+                kind = file.get_slice(name).get_dtype()
+                if name.endswith("weight") and kind not in FLOATS:
+                    message = f"{name!r} has numbers of type {kind}, as quantised models have"
+                    ModelFolderError.fail(message, path, "Use the model that is not quantised")
     return files
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import dropout, gelu, silu
 
@@ -25,7 +26,6 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.inputs import AttentionMask
 from selfattn_bio.attention.positions import Alibi, Rotary
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.extras import import_extra
 from selfattn_bio.model.pretrained.backbone import Backbone, LibraryBackbone, check_weights
 from selfattn_bio.model.pretrained.folder import OWN, one_line, read_config, weight_files
 
@@ -190,12 +190,9 @@ class OwnBackbone(Backbone):
         return _padded(self.final_norm(x), shared)
 
     def load(self, folder: Path) -> None:
-        files = weight_files(folder)
-        library = import_extra("safetensors.torch", "pretrained", "a pretrained model")
         found: dict[str, Tensor] = {}
-        with one_line(folder, "the weights are damaged"):
-            for path in files:
-                found |= library.load_file(path)
+        for path in weight_files(folder):
+            found |= load_file(path)
         found = {_current(name, self.kind): each for name, each in found.items()}
         if self.settings.tie_word_embeddings and "embeddings.word_embeddings.weight" in found:
             found.setdefault("lm_head.decoder.weight", found["embeddings.word_embeddings.weight"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pretrained_folders import FAMILIES, OWN_FAMILIES, make_folder
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers.models.esm import modeling_esm
 
 from selfattn_bio import config
@@ -217,6 +217,10 @@ def damage(folder, name):
     elif name == "truncated":
         data = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    elif name == "quantised":
+        weights = load_file(folder / "model.safetensors")
+        name = next(name for name in weights if name.endswith("query.weight"))
+        save_file(weights | {name: weights[name].int()}, folder / "model.safetensors")
     elif name == "config":
         (folder / "config.json").write_text("{")
     elif name == "no config":
@@ -246,6 +250,7 @@ def damage(folder, name):
         ("pointer", "pointer of Git LFS"),
         ("pickle", "is a pickle, which can run code"),
         ("truncated", "weights do not fit|damaged"),
+        ("quantised", r"query\.weight' has numbers of type I32, as quantised models have\. Use"),
         ("config", "cannot read this file"),
         ("no config", "config.json is missing"),
         ("index", "index.json: weight_map does not name files of the folder"),
