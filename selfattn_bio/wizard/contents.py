@@ -430,8 +430,7 @@ def _read_intervals(request: Request) -> Contents:
         records = pd.concat([table for _, table in tables], ignore_index=True)
         records = records.assign(id=records["name"], length=records["end"] - records["start"])
         if not any(len(each.at) for each in points_of(request.points, records)):
-            hint = "Is it the same assembly?"
-            RunFileError.fail("no point is in one of the windows", request.points, hint)
+            RunFileError.fail("no point is in a window", request.points, "Is it the same assembly?")
     widths = sorted(contents.lengths)
     feature = {"feature": request.feature} if request.feature else {}
     if widths[0] != widths[-1] or request.profile:

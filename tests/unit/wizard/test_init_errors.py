@@ -71,7 +71,7 @@ mine --positives a.fa --negatives b.fa --points p.bed
 mine --sequences a.bed --genome g.fa --points a.bed
     a.bed:1: the point has no strand (column 6 of BED)
 mine --sequences a.bed --genome g.fa --points far.bed
-    far.bed: no point is in one of the windows. Is it the same assembly?
+    far.bed: no point is in a window. Is it the same assembly?
 mine --sequences a.bed --genome a.fa
     --genome needs --positives. Or give --tracks, --profile or --points. For labels by score see
 mine --positives a.bed --genome a.fa --tracks b.bw
