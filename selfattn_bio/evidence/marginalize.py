@@ -305,10 +305,12 @@ def ablate(
     Raises
     ------
     ArgumentError
-        If an interval is empty or not within its sequence.
+        If an interval is empty or not within its sequence, or `shuffles` is below 1.
     SequenceFileError, ArgumentError
         As for `marginalize`.
     """
+    if shuffles < 1:
+        raise ArgumentError(f"shuffles is {shuffles}, but at least 1 is needed")
     scorer, ids, letters = _read(model, sequences)
     score, unit = _score(scorer, target, letters)
     starts, ends = (np.broadcast_to(each, len(ids)).tolist() for each in (start, end))

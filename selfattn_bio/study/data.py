@@ -99,14 +99,14 @@ def ingest_files(
     Raises
     ------
     ArgumentError
-        If there is not one label per file, or `header` is not a regular expression.
+        If there is not one label, 1 or 0, per file, or `header` is not a regular expression.
     CorpusError, OutputError, SequenceFileError
         As in `data.ingest.build_corpus`.
     """
     files = listed(files)
     column, of_files = (labels, None) if isinstance(labels, str) else ("", labels)
-    if of_files and len(of_files) != len(files):
-        raise ArgumentError(f"{len(files)} files need {len(files)} labels, not {len(of_files)}")
+    if of_files and (len(of_files) != len(files) or not {0, 1}.issuperset(of_files)):
+        raise ArgumentError(f"{len(files)} files need as many labels, 1 or 0, not {of_files}")
     try:
         re.compile(header)
     except re.error as error:

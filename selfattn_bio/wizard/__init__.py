@@ -101,7 +101,7 @@ class InitOptions(TypedDict, total=False):
 
 def propose(
     name: str,
-    files: Mapping[str, str | Sequence[str]],
+    files: Mapping[str, str | Path | Sequence[str | Path]],
     *,
     columns: Sequence[str] = (),
     **options: Unpack[InitOptions],

@@ -64,7 +64,9 @@ class Request:
     pretrained: str = ""
 
     @classmethod
-    def of(cls, name: str, files: Mapping[str, str | Sequence[str]], **options: Any) -> Request:
+    def of(
+        cls, name: str, files: Mapping[str, str | Path | Sequence[str | Path]], **options: Any
+    ) -> Request:
         """Check the options of `init` together, and group the files.
 
         Parameters
@@ -83,7 +85,7 @@ class Request:
             If they contradict each other.
         """
         given = {
-            key: [str(path) for path in ([paths] if isinstance(paths, str) else paths)]
+            key: [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
             for key in ("positives", "negatives", "sequences", *SPLITS, *SIGNAL)
             if (paths := files.get(key))
         }

@@ -248,6 +248,8 @@ def test_ablation_of_an_interval():
         sb.ablate(scorer, TEXTS, 10, 70)
     with pytest.raises(ArgumentError, match="there are no sequences"):
         sb.ablate(scorer, [], 0, 4)
+    with pytest.raises(ArgumentError, match="shuffles is 0, but at least 1 is needed"):
+        sb.ablate(scorer, TEXTS, 0, 4, shuffles=0)
 
 
 def test_target_chooses_the_output():

@@ -107,7 +107,8 @@ def test_ingest_files_equals_a_run_file(study):
 def test_ingest_files_argument_errors():
     files = partial(sb.ingest_files, ["p.fa", "n.fa"], "files", "dna")
     for call, message in (
-        (partial(files, labels=[1]), "2 files need 2 labels, not 1"),
+        (partial(files, labels=[1]), r"2 files need as many labels, 1 or 0, not \[1\]"),
+        (partial(files, labels=[1, 2]), r"2 files need as many labels, 1 or 0, not \[1, 2\]"),
         (partial(files, header="("), r"header '\(' is not a valid regular expression: missing \)"),
         (partial(sb.RecordRules, DNA, min_length=9, max_length=8), "9 is larger than max_length 8"),
     ):

@@ -157,6 +157,6 @@ def test_python_messages_name_parameters(here, caplog):
             propose("mine", {name: ["a.fa"]})
         assert "--" not in str(caught.value)
     caplog.set_level("INFO", "selfattn_bio")
-    propose("mine", {"positives": "a.fa", "negatives": "shuffled"})
+    propose("mine", {"positives": Path("a.fa"), "negatives": "shuffled"})
     assert "choose others with `organism`" in caplog.text
     assert "--" not in caplog.text
