@@ -47,8 +47,9 @@ def compare(
 
     References
     ----------
-    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite, which has the same p-values: medians from
-    histograms, merged columns, alignments with overhanging ends).
+    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite, which has the same p-values for DNA:
+    medians from histograms, merged columns, alignments with overhanging ends). For proteins it also
+    merges some columns with different bins, because it numbers them by rounded floats.
     """
     strands = [*targets, *(target[::-1, ::-1] for target in targets if both_strands)]
     columns, number, counts = _merged(np.concatenate(strands, axis=1), bins[1])
@@ -77,12 +78,17 @@ def compare(
 
 
 def _merged(columns: Floats, bins: int) -> tuple[Floats, Integers, Integers]:
-    """Merge similar columns (A, n): one per group (A, m), the group of each, their sizes (m,)."""
+    """Merge columns (A, n) with equal bins.
+
+    Returns the first column of each group (A, m), the group of each column (n,), and the sizes of
+    the groups (m,).
+    """
     low, high = columns.min(axis=1, keepdims=True), columns.max(axis=1, keepdims=True)
     steps = np.around((columns - low) / np.where(high > low, high - low, 1) * (bins - 1))
-    keys = steps.T.dot(bins ** np.arange(len(columns)))
-    found = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    return columns[:, found[1]], found[2], found[3]
+    _, first, number, counts = np.unique(
+        steps[::-1], axis=1, return_index=True, return_inverse=True, return_counts=True
+    )
+    return columns[:, first], number.reshape(-1), counts
 
 
 def _similarities(values: Floats, counts: Integers, similarity: Integers, density: Floats) -> int:

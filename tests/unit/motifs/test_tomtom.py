@@ -26,6 +26,18 @@ def seqlets(size: int) -> list[np.ndarray]:
     return scores
 
 
+def patterns(number: int) -> list[np.ndarray]:
+    """Motifs of proteins as in PROSITE, with one to four residues at most positions."""
+    rng = np.random.default_rng(2)
+    found = []
+    for width in rng.integers(5, 20, size=number):
+        weights = np.full((20, width), 0.001)
+        for column in weights.T:
+            column[rng.choice(20, rng.choice([1, 2, 3, 4, 20]), replace=False)] += 1
+        found.append(weights / weights.sum(axis=0))
+    return found
+
+
 def known() -> list[np.ndarray]:
     return [matrix.T for matrix in open_database("jaspar:vertebrates").values()]
 
@@ -53,6 +65,15 @@ def test_best_matches_of_random_motifs_are_pinned(both_strands, best, p, offset)
     np.testing.assert_allclose(found[0].min(axis=1), p, rtol=1e-8)  # of memelite 0.5
     assert found[1][range(4), best].tolist() == offset
     assert found[2][range(4), best].any() == both_strands
+
+
+def test_order_of_residues_has_no_effect():
+    rng = np.random.default_rng(0)
+    order, targets = rng.permutation(20), patterns(60)
+    found = compare(targets[:9], targets, False)
+    other = compare([each[order] for each in targets[:9]], [each[order] for each in targets], False)
+    np.testing.assert_allclose(found[0], other[0], rtol=1e-9)
+    np.testing.assert_array_equal(found[1], other[1])
 
 
 @pytest.mark.long  # memelite compiles for a minute
