@@ -117,7 +117,7 @@ class Substitutions(TableResult):
         heights = np.zeros_like(by_base)
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
-        track(heights, "".join(known), start).draw(letters)
+        track(heights, "".join(known), start + 1).draw(letters)
         letters.set_ylabel(f"mean loss\n({unit})")
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
@@ -127,11 +127,11 @@ class Substitutions(TableResult):
             vmax=limit,
             aspect="auto",
             interpolation="nearest",
-            extent=(start, end, len(known), 0),
+            extent=(start + 1, end + 1, len(known), 0),
         )
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
-        heat.set_xlabel("position (0-based)")
-        number_positions(heat, start, end)
+        heat.set_xlabel("position (1-based, as in the table)")
+        number_positions(heat, start + 1, end + 1)
         figure.colorbar(image, ax=[letters, heat], label=f"effect ({unit})", shrink=0.8)
         return figure
 

@@ -262,7 +262,7 @@ def _outline(letter: str) -> str:
 
 
 def number_positions(ax: Axes, start: int, end: int) -> None:
-    """Label positions from [start, end) below their letters; at most about ten, 0-based."""
+    """Label positions from [start, end) below their letters; at most about ten."""
     space = 0.1 * len(f"{end:,}") + 0.2  # inches of a label
     most = max(1, min(10, int(ax.bbox.width / ax.figure.dpi / space)))
     ticks = MaxNLocator(most, steps=[1, 2, 5, 10], integer=True).tick_values(start, end - 1)
