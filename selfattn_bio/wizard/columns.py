@@ -309,8 +309,16 @@ def target_of(
             name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
         )
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
-        return TargetColumn(name, "multiclass", f"{len(values)} classes")
+        note = _named_classes(name, values)
+        return TargetColumn(name, "multiclass", f"{len(values)} classes", notes=(note,))
     return None
+
+
+def _named_classes(name: str, values: Counter[str]) -> str:
+    """Name the largest classes, so that one with a wrong or incomplete name is noticed."""
+    named = [f"{value!r} ({number:,})" for value, number in values.most_common(MOST_NUMBERED)]
+    more = len(values) - len(named)
+    return f"column {name!r}: {', '.join(named)}{f' and {more} more' if more else ''}"
 
 
 def _are_few(values: Collection[object], num_records: int) -> bool:

@@ -169,7 +169,7 @@ def _targets(
     if not columns:
         hint = (
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
-            "such as label=1"
+            "such as label=1. For one file per class see docs/commands.md"
         )
         message = "the sequences have no labels or numbers to learn"
         if request.columns:

@@ -205,14 +205,15 @@ def test_positives_alone_are_shuffled(here, capsys):
     assert ingested()[0]["label"].sum() == 120
 
 
-def test_header_attributes_are_columns(here):
-    tissues, splits = ("liver", "brain", "kidney"), ("train", "dev", "test")
+def test_header_attributes_are_columns(here, capsys):
+    tissues, splits = ("liver", "brain", "spinal cord"), ("train", "dev", "test")
 
     def header(i):
         return f"tissue={tissues[i % 3]} split={splits[i // 3 % 3]}"
 
     run = made(f"--sequences {write('a.fa', header=header)} --column tissue")
     assert (run.objective.kind, run.split.column) == ("multiclass", "split")
+    assert "column 'tissue': 'liver' (40), 'brain' (40), 'spinal' (40)" in capsys.readouterr().out
     assert ingested()[1] == {"train": 42, "valid": 39, "test": 39}
     write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}")
     run = made("--sequences b.fa --column kind")
