@@ -198,7 +198,7 @@ def scan(arguments: Namespace) -> None:
     ALLOW_MODULE,
     path(
         "--genome",
-        "genome of the variants, plain or bgzip; for a protein or RNA model the sequences",
+        "FASTA of the genome, plain or bgzip, or of single sequences, such as RNAs or regions",
         "FASTA",
         required=True,
     ),
@@ -208,7 +208,7 @@ def scan(arguments: Namespace) -> None:
             "--region",
             metavar="CHROM:FIRST-LAST",
             help="score all substitutions in this region, 1-based inclusive as in samtools; a name "
-            "alone is a complete chromosome or protein",
+            "alone is a complete record, such as a region or protein",
         ),
     ),
     PREFIX,

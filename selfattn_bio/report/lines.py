@@ -10,7 +10,6 @@ import pandas as pd
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, USES
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -107,9 +106,8 @@ def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
     for row in table.to_dict("records"):
         measured = (
             f"{words.estimate(words.of_row(row, 'effect'), 2, sign=True)} {row['unit']}"
-            if row["effect_records"] >= MIN_RECORDS
-            else f"not measured ({counted(int(row['effect_records']), 'record')} with a site; "
-            f"{MIN_RECORDS} are needed)"
+            if pd.notna(row["effect"])
+            else f"not measured ({words.unmeasured(row)})"
         )
         lacks = shortfall(row, significance)
         yield (

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
-from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
@@ -318,11 +317,7 @@ def enrichment(motif: Mapping[Any, Any]) -> Cell:
 def effect(motif: Mapping[Any, Any]) -> Cell:
     """Return the effect of a motif, a row of motifs.tsv, and its test."""
     if pd.isna(motif["effect"]):
-        number = int(motif["effect_records"])
-        return Cell(
-            MUTED.format("not measured"),
-            f"{number} record{'s' * (number != 1)} with a site; {MIN_RECORDS} are needed",
-        )
+        return Cell(MUTED.format("not measured"), words.unmeasured(motif))
     shown = estimate(words.of_row(motif, "effect"), 2, True)
     q = f"{Q}{words.p_value(motif['effect_q'])}"
     return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}")

@@ -15,7 +15,9 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.units import FEW_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -430,6 +432,14 @@ def agreement_sentence(
             f"{figure(float(np.median(known)), 2)} (median over {counted(len(known), 'record')})."
         )
     return " ".join(found)
+
+
+def unmeasured(row: Mapping[Any, Any]) -> str:
+    """Return why the effect of a motif, a row of motifs.tsv, was not measured."""
+    number, lacks = int(row["effect_records"]), f"; {MIN_RECORDS} are needed"
+    if number >= MIN_RECORDS:
+        lacks = f", but in fewer than {FEW_UNITS} independent units"
+    return f"{counted(number, 'record')} with a site{lacks}"
 
 
 def odds(row: Mapping[str, Any]) -> str:

@@ -186,11 +186,13 @@ def targets_table(
             "a table of targets needs the column id and another one; the columns are "
             f"{', '.join(map(str, table))}",
             place=str(path),
-            hint="Separate columns by tabs in a .tsv and by commas in a .csv",
+            hint="Separate columns by tabs in a .tsv and by commas in a .csv, and name the column "
+            "of the ids 'id'",
         )
     if (repeated := table["id"][table["id"].duplicated()]).size:
         message = f"duplicate id {repeated.iloc[0]!r} in the table of targets"
-        CorpusError.fail(message, f"{path}:{repeated.index[0] + 2}")
+        hint = "Keep one row per sequence, for example the mean of its replicates"
+        CorpusError.fail(message, f"{path}:{repeated.index[0] + 2}", hint)
     return table.set_index("id")
 
 

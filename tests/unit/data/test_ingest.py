@@ -172,7 +172,10 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
         ("name\tx\na\t1\n", "the column id and another one; the columns are name, x. Separate"),
         ("id\na\n", "the column id and another one; the columns are id. Separate"),
         ("id,x\na,1\n", "the columns are id,x. Separate columns by tabs in a .tsv and by commas"),
-        ("id\tx\na\t1\nb\t1\na\t2\n", r"targets\.tsv:4: duplicate id 'a' in the table of targets"),
+        (
+            "id\tx\na\t1\nb\t1\na\t2\n",
+            r"targets\.tsv:4: duplicate id 'a' in the table of targets\. Keep one row",
+        ),
         ('id\t"x\ny"\na\t1\n', r"targets\.tsv: .*: line break in the name of column 2, 'x\\ny'"),
         ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)"),
     ],

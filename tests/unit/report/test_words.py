@@ -311,3 +311,14 @@ def test_lines_have_the_main_metric(make, kind, title):
     first, second = lines_of(results.layout.folder, results.task)
     assert first == f"test {title} {value:.3f} ({low:.3f} to {high:.3f}) on 80 records"
     assert second.startswith(f"The {title.partition(' (')[0]} of the model is ")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, "1 record with a site; 30 are needed"),
+        (30, "30 records with a site, but in fewer than 20 independent units"),
+    ],
+)
+def test_unmeasured_effect_names_the_reason(number, expected):
+    assert words.unmeasured({"effect_records": number}) == expected
