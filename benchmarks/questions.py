@@ -67,6 +67,7 @@ QUESTIONS = {
     "labels": Question(
         {"kind": "labels", "column": "y", "classes": "AB"},
         lambda rng, label: object_array([rng.binomial(1, 0.6 - 0.2 * of, 200) for of in label]),
+        # log-odds of A and B, then their percentages
         lambda score: beside(0, 50)(score)[:, [1, 1, 0, 2]] * [1, 1, 10, 1],
     ),
     "bins": Question({"kind": "bins", "points": "points.bed", "bin": 5}, points, beside(0)),

@@ -296,9 +296,11 @@ class Baseline(ABC):
     ) -> list[Array]:
         """Return the effect of each substitution on an output of each record.
 
-        Effects are exact: `outputs` of the changed record minus `outputs` of the record. They are 0
-        for the original base. For outputs per position, they are effects on the mean of a track
-        (`Objective.tracks`) over the record, or on the sum of the output over a span.
+        They are `outputs` of the changed record minus `outputs` of the record, and 0 for the
+        original base. Those of `pretrained_linear` are gradients at most positions, scaled like the
+        exact effects at the others (`Features.measured`). For outputs per position, they are
+        effects on the mean of a track (`Objective.tracks`) over the record, or on the sum of the
+        output over a span.
 
         Returns
         -------

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Scores
 from selfattn_bio.baselines.base import Array, Setup, State
 from selfattn_bio.baselines.features import Features, FeatureSet
 from selfattn_bio.errors import ModelFolderError
@@ -39,6 +40,17 @@ def _opened(folder: str, alphabet: Alphabet, sha256: str) -> PublishedModel:
     model = PublishedModel.open(Path(folder), alphabet)
     model.module.to("cuda" if torch.cuda.is_available() else "cpu")
     return model
+
+
+def _vectors(model: PublishedModel, letters: Letters) -> Scores:
+    """Return the mean vector of each record, (n, D); the model reads each record once."""
+    known, keys = model.known, [record.tobytes() for record in letters]
+    new = {key: row for key, row in zip(keys, letters, strict=True) if key not in known}
+    known.update(zip(new, model.vectors(list(new.values())), strict=True))
+    x = np.concatenate([known[key] for key in keys])
+    if len(known) * x.shape[1] > MAX_KEPT:
+        known.clear()
+    return x
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +84,7 @@ class Embeddings(Features):
         return _opened(folder, self.setup.alphabet, found)
 
     def matrix(self, letters: Letters) -> Array:
-        model, known = self.model, self.model.known
-        keys = [record.tobytes() for record in letters]
-        new = {key: row for key, row in zip(keys, letters, strict=True) if key not in known}
-        known.update(zip(new, model.vectors(list(new.values())), strict=True))
-        x = np.concatenate([known[key] for key in keys])
-        if len(known) * x.shape[1] > MAX_KEPT:
-            known.clear()
-        return np.asarray((x - self.state.center) / self.state.scale)
+        return np.asarray((_vectors(self.model, letters) - self.state.center) / self.state.scale)
 
     def weighted_effects(self, record: Ascii, weights: Array) -> Array | None:
         """Return the gradient at each letter, (L, A), or None if tokens vary in length."""
@@ -108,13 +113,11 @@ class EmbeddingSet(FeatureSet):
     def candidates(
         self, setup: Setup, train: Letters, scaled: bool
     ) -> Iterator[tuple[Embeddings, Array]]:
-        sha256, one = pretrained_sha256(Path(setup.pretrained)), np.ones(1)
-        x = Embeddings(setup, EmbeddingState(sha256=sha256, center=0 * one, scale=one)).matrix(
-            train
-        )
+        sha256 = pretrained_sha256(Path(setup.pretrained))
+        x = _vectors(_opened(setup.pretrained, setup.alphabet, sha256), train).astype(np.float64)
         scale = np.where(x.std(axis=0) > LEAST, x.std(axis=0), 1.0)
         state = EmbeddingState(sha256=sha256, center=x.mean(axis=0), scale=scale)
-        yield (features := Embeddings(setup, state)), features.matrix(train)
+        yield Embeddings(setup, state), (x - state.center) / scale
 
     def restore(self, setup: Setup, state: EmbeddingState) -> Embeddings:
         return Embeddings(setup, state)

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from selfattn_bio import files
 from selfattn_bio.attention.mixers import Dynamic
+from selfattn_bio.attention.positions import Learned
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.extras import import_extra
 from selfattn_bio.log import LOG
-from selfattn_bio.model.classifier import mirrored
+from selfattn_bio.model.classifier import AttentionBody, mirrored
 from selfattn_bio.model.pretrained.folder import CONFIG, KEPT, copy_small_files, read_tokenizer
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
+from selfattn_bio.model.pretrained.vocabulary import KmerVocabulary
 from selfattn_bio.scoring.loading import Models, load, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
@@ -130,15 +132,18 @@ def _tokens(member: Scorer) -> dict[str, Any]:
     """Return how sequences become tokens, and how many may be read."""
     network, own = member.network, member.tokenizer
     if isinstance(network, PretrainedNetwork):
-        table = read_tokenizer(Path(network.section.folder))[0]
-        k = getattr(network.vocabulary, "k", None)  # None: byte-pair encoding
-        if table.pad_token_id is None or (network.per_letter and k != 1):
+        table, words = read_tokenizer(Path(network.section.folder))[0], network.vocabulary
+        is_letters = isinstance(words, KmerVocabulary) and words.k == 1
+        if table.pad_token_id is None or (network.per_letter and not is_letters):
             raise ArgumentError("the vocabulary lacks padding, or single letters to label")
-        ends = {name: getattr(network.vocabulary, name) for name in ("prefix", "suffix", "pad")}
+        ends = {"prefix": words.prefix, "suffix": words.suffix, "pad": words.pad}
         return {"tokens": table.get_vocab(), "longest": network.body.backbone.longest} | ends
     kmers = own.decode(np.arange(len(SPECIAL), own.vocabulary_size)[:, None])
     names = [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
-    longest = getattr(getattr(member.run.model, "position", None), "max_length", None)
+    body, longest = network.members[0], None
+    if isinstance(body, AttentionBody) and isinstance(body.encoder.place, Learned):
+        pool = member.run.output_stride // own.stride
+        longest = (len(body.encoder.place.table) - body.head.num_prefix) * pool
     return {"tokens": names, "longest": longest, "k": own.k, "stride": own.stride, "pad": PAD}
 
 

@@ -98,7 +98,7 @@ class Stack:
         scale: float = 1.0,
         span: slice | None = None,
     ) -> list[NDArray[Any]]:
-        """Add the exact substitution effects of the parts to the network's attributions.
+        """Add the substitution effects of the parts to the network's attributions.
 
         Parameters
         ----------

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import Baseline, suitable
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import PretrainedModel, RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.summary import COVERAGE, EVALUATED_SPLITS, Classifier, Role
@@ -57,7 +57,8 @@ def predict_networks(
     the name then ends with STACKED.
     """
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
-    if getattr(scorers[0].run.model, "weights", "") == "random":  # control of pretraining
+    model = scorers[0].run.model
+    if isinstance(model, PretrainedModel) and model.weights == "random":  # control of pretraining
         parts = [part for part in parts if not part.reads_pretrained]
     control = scorers[0].run.is_control()
     role: Role = "model" if name == "model" else "control" if control else "baseline"

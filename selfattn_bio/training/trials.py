@@ -27,7 +27,7 @@ class Trial:
     Attributes
     ----------
     name, metric
-        Readable name of the baseline, and the main metric of the objective.
+        Readable name of the baseline; the main metric of the objective, or "r2" of log counts.
     value, draws
         The metric of all records, and of each resample; trials have the same resamples.
     """

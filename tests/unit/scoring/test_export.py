@@ -14,6 +14,7 @@ from selfattn_bio import config, export_model, load
 from selfattn_bio.errors import ArgumentError, MissingPackageError, OutputError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.pretrained.folder import transformers
+from selfattn_bio.scoring.export import _tokens
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.sequence.kmers import tokenizer_of
@@ -107,6 +108,16 @@ def test_onnx_scores_are_those_of_the_model(scorer, tmp_path):
             inside = first.is_real(tokens).numpy()
             scores, wanted = scores[inside], wanted[inside]
         np.testing.assert_allclose(scores, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", [POOLED, NO_STEM, WINDOWED])
+def test_longest_sequence_of_a_table_of_positions(model):
+    """Stems pool tokens, and heads may put vectors in front of them."""
+    scorer = binary(model | {"position": {"kind": "learned", "max_length": 20}})
+    longest = _tokens(scorer)["longest"]
+    scorer.outputs(sequences(scorer, [longest]))
+    with pytest.raises(ArgumentError, match="max_length"):
+        scorer.outputs(sequences(scorer, [longest + 1]))
 
 
 FAMILIES = [("esm2", "protein"), pytest.param("dnabert", "dna", marks=pytest.mark.long)]
