@@ -7,7 +7,22 @@ import numpy as np
 import pytest
 import torch
 from commands import exit_code
-from learners import BINS, CNN, HEADS, NO_STEM, POOLED, WINDOWED, learner, scorer_of
+from learners import (
+    BINS,
+    CLASSES,
+    CNN,
+    HEADS,
+    LETTERS,
+    MARKS,
+    NO_STEM,
+    NUMBERS,
+    POOLED,
+    SEVERAL,
+    WINDOWED,
+    learner,
+    scorer_of,
+    targets_learner,
+)
 from pretrained_folders import make_folder
 
 from selfattn_bio import config, export_model, load
@@ -107,6 +122,22 @@ def test_onnx_scores_are_those_of_the_model(scorer, tmp_path):
             inside = first.is_real(tokens).numpy()
             scores, wanted = scores[inside], wanted[inside]
         np.testing.assert_allclose(scores, wanted, rtol=0, atol=1e-4)
+
+
+SCALED = NUMBERS | {"center": [1.0, 2.0], "scale": [3.0, 0.5]}
+SEVERAL_KINDS = SEVERAL | {"parts": SEVERAL["parts"] | {"number": SCALED}}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [CLASSES, MARKS, SCALED, NUMBERS | {"loss": "poisson"}, SEVERAL_KINDS, LETTERS],
+    ids=["classes", "marks", "numbers", "counts", "several", "labels"],
+)
+def test_exported_numbers_are_those_of_the_score_table(section):
+    objective = targets_learner(section).objective
+    outputs = np.random.default_rng(0).normal(size=(3, 5, len(objective.section.output_names)))
+    found = objective.exported[0](torch.from_numpy(outputs)).numpy()
+    np.testing.assert_allclose(found, objective.predictions(outputs), rtol=1e-6)
 
 
 FAMILIES = [("esm2", "protein"), pytest.param("dnabert", "dna", marks=pytest.mark.long)]
