@@ -13,6 +13,7 @@ from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
     _free_starts,
+    _permuted,
     _squares,
     additive_scores,
     epistasis,
@@ -368,6 +369,21 @@ def test_copies_of_records_do_not_make_a_spacing_clearer():
     known, unknown = np.array(called).reshape(30, 2, 2).mean(axis=0)
     assert max(known) <= 0.2
     assert min(unknown) > 0.2
+
+
+def test_permuted_units_keep_their_records_together():
+    """A larger unit gets the records of a smaller one repeatedly."""
+    rows = _permuted(np.array([0, 0, 0, 1, 1, 2]), np.full(6, 160), np.random.default_rng(0))
+    assert {tuple(row[:3]) for row in rows} == {(0, 1, 2), (3, 4, 3), (5, 5, 5)}
+    assert {tuple(row[3:5]) for row in rows} == {(0, 1), (3, 4), (5, 5)}
+
+
+def test_spacing_of_pairs_is_tested_by_unit(monkeypatch):
+    given, loci = [], Units.of(np.arange(40) // 4, "loci")
+    monkeypatch.setattr(interactions, "spacing", lambda *settings: given.append(settings) or {})
+    letters, sites = planted(num=40)
+    evaluate_interactions(sites, letters, SUM, no_attention, units=loci)
+    assert {id(settings[-1]) for settings in given} == {id(loci)}
 
 
 def test_spacing_test_uses_record_lengths():

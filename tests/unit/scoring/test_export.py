@@ -7,7 +7,22 @@ import numpy as np
 import pytest
 import torch
 from commands import exit_code
-from learners import BINS, CNN, HEADS, NO_STEM, POOLED, WINDOWED, learner, scorer_of
+from learners import (
+    BINS,
+    CLASSES,
+    CNN,
+    HEADS,
+    LETTERS,
+    MARKS,
+    NO_STEM,
+    NUMBERS,
+    POOLED,
+    SEVERAL,
+    WINDOWED,
+    learner,
+    scorer_of,
+    targets_learner,
+)
 from pretrained_folders import make_folder
 
 from selfattn_bio import config, export_model, load
@@ -118,6 +133,22 @@ def test_longest_sequence_of_a_table_of_positions(model):
     scorer.outputs(sequences(scorer, [longest]))
     with pytest.raises(ArgumentError, match="max_length"):
         scorer.outputs(sequences(scorer, [longest + 1]))
+
+
+SCALED = NUMBERS | {"center": [1.0, 2.0], "scale": [3.0, 0.5]}
+SEVERAL_KINDS = SEVERAL | {"parts": SEVERAL["parts"] | {"number": SCALED}}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [CLASSES, MARKS, SCALED, NUMBERS | {"loss": "poisson"}, SEVERAL_KINDS, LETTERS],
+    ids=["classes", "marks", "numbers", "counts", "several", "labels"],
+)
+def test_exported_numbers_are_those_of_the_score_table(section):
+    objective = targets_learner(section).objective
+    outputs = np.random.default_rng(0).normal(size=(3, 5, len(objective.section.output_names)))
+    found = objective.exported[0](torch.from_numpy(outputs)).numpy()
+    np.testing.assert_allclose(found, objective.predictions(outputs), rtol=1e-6)
 
 
 FAMILIES = [("esm2", "protein"), pytest.param("dnabert", "dna", marks=pytest.mark.long)]
