@@ -27,7 +27,6 @@ from selfattn_bio.split_names import SPLIT_NAMES
 from selfattn_bio.stored import ArrayOf, Sha256, Stored, StoredCalibration
 
 Array = NDArray[np.float64]
-Logits = NDArray[np.float64]
 TWO_CLASSES, RECORD, POSITION, BIN, PROFILE = "two classes", "record", "position", "bin", "profile"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 
@@ -261,15 +260,15 @@ class Baseline(ABC):
         if profile is None:
             return outputs
         shape = len(outputs), *profile.shape
-        parts = outputs[:, None, : shape[-1]], profile
-        each = [np.broadcast_to(part, shape) for part in parts]
-        return np.concatenate(each, axis=-1, dtype=np.float32)
+        counts = np.broadcast_to(outputs[:, None, : shape[-1]], shape)
+        parts = counts, np.broadcast_to(profile, shape)
+        return np.concatenate(parts, axis=-1, dtype=np.float32)
 
     def predictions(self, letters: Letters) -> Predictions:
         """Return the predictions of records, (n, C), or of their positions, n arrays (L, C)."""
         return self.setup.objective.predictions_of(self.read(letters))
 
-    def logits(self, letters: Letters) -> Logits:
+    def logits(self, letters: Letters) -> Array:
         """Return the log-odds of label 1 for each record, (n,), as `outputs`."""
         return self.outputs(letters)[:, 0]
 
@@ -285,8 +284,7 @@ class Baseline(ABC):
 
         Returns
         -------
-        (2, n, C): row 0 for the forward strand, row 1 for the reverse complements, both in the
-        order of the forward strand.
+        (2, n, C): forward strand and reverse complements, in the order of the forward strand.
         """
         windows = list(sliding_window_view(letters, size)[::stride])
         return np.stack([self.outputs(windows), self.outputs(self._other_strand(windows))])

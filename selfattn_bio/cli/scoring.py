@@ -227,10 +227,8 @@ def variants(arguments: Namespace) -> None:
     - two classes: logit_ref, logit_alt and effect are logits, and
       probability_ref, probability_alt and probability_effect are probabilities
     - several classes, yes/no labels: log-odds, not probabilities
-    - numbers: unit of the column; of counts (loss = "poisson") the natural
-      logarithm
-    - counts per base: natural logarithm of the count TRACK; weighted logits of
-      TRACK_shape
+    - numbers: unit of the column; counts (loss = "poisson"): natural logarithm
+    - counts per base: natural logarithm of TRACK; weighted logits of TRACK_shape
     - one label per position: percentage of the positions with the label
     - bins: natural logarithm of the expected number of points in the window
 
@@ -240,11 +238,10 @@ def variants(arguments: Namespace) -> None:
 
     All windows have the same length: a deletion brings in more bases on the right, an insertion
     pushes some out. Lines whose REF differs from the genome are not scored; if they are more than
-    5 %, the file is refused. Files with symbolic alleles or breakends are refused as well. A region
-    that fits into the window is scored in one window around its middle. In a longer region, each
-    position has a window around it. A model of proteins scores the substitutions in a sequence of
-    a FASTA file, in the complete sequence: --genome proteins.fa --region ID. --model may then also
-    be the folder of a published language model; the effect is a log ratio of probabilities.
+    5 %, the file is refused, as are symbolic alleles and breakends. A region that fits into the
+    window is scored in one window around its middle. In a longer region, each position has a window
+    around it. A model of proteins scores the substitutions in a sequence of a FASTA file: --genome
+    proteins.fa --region ID. --model may then also be a published language model, with log ratios.
 
     example: selfattn-bio variants --model results/promoter/model \\
       --genome dm3.fa --vcf my.vcf.gz --rc --output my

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FieldSerializationInfo, field_serializer
 
@@ -430,6 +430,7 @@ class ModuleModel(Section):
         keyword arguments of the function, in addition to vocabulary_size and num_outputs
     """
 
+    members: ClassVar[int] = 1
     kind: Literal["module"] = "module"
     module: str = Field(pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$")
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -439,11 +440,6 @@ class ModuleModel(Section):
             json.dumps(self.settings, allow_nan=False, default=str)
         except ValueError:
             yield "settings have a number that is not finite"
-
-    @property
-    def members(self) -> int:
-        """Return 1: the network is one member."""
-        return 1
 
 
 AnyModel = Annotated[

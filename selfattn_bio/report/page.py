@@ -33,7 +33,7 @@ from selfattn_bio.report.cards import attention_figures
 from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import Tested, draw_performance
-from selfattn_bio.report.results import Results
+from selfattn_bio.report.results import Results, both_inputs, explained_outputs
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 
@@ -125,8 +125,8 @@ def favour_sentence(
 def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs, pairs = results.task, results.motifs, results.interactions
-    of_inputs = words.both_inputs(motifs, results.partner.motifs if results.partner else None)
-    maps, outputs = attention_figures(results), words.explained_outputs(task)
+    of_inputs = both_inputs(motifs, results.partner.motifs if results.partner else None)
+    maps, outputs = attention_figures(results), explained_outputs(task)
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
     units = list(least) or [output.unit for output in objective_of(task.objective).outputs]
     return {
@@ -168,7 +168,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
 def _partner(results: Results) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
-        "sentence": words.motif_sentence(results.motifs, words.explained_outputs(results.task)),
+        "sentence": words.motif_sentence(results.motifs, explained_outputs(results.task)),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": get_alphabet(results.corpus["alphabet"]),

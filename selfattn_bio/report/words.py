@@ -21,7 +21,7 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
-from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 
 ObjectiveOrClass = Objective[Any] | type[Objective[Any]]
@@ -313,12 +313,6 @@ def supported(motifs: pd.DataFrame, outputs: Sequence[str] = ()) -> str:
     return "; ".join(shown)
 
 
-def explained_outputs(task: RunFile) -> list[str]:
-    """Return the names of the outputs whose motifs are searched for."""
-    names = [output.name for output in objective_of(task.objective).outputs]
-    return list(task.interpret.targets or names)
-
-
 def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     """Describe how the score combines the network with simple models; empty without a stack."""
     if stack is None:
@@ -345,12 +339,6 @@ def attention_sentence(has_attention: bool) -> str:
         "There are no maps: they are drawn only for softmax attention of this package, in models "
         "with one input."
     )
-
-
-def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Join motifs.tsv of the inputs of a model; None if motifs of none were searched for."""
-    found = [table for table in tables if table is not None]
-    return pd.concat(found, ignore_index=True) if found else None
 
 
 def motif_sentence(motifs: pd.DataFrame | None, outputs: Sequence[str] = ()) -> str:

@@ -317,21 +317,6 @@ def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[I
         yield np.maximum(tokens - len(SPECIAL), -1), lengths
 
 
-def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> scipy.sparse.csr_matrix:
-    """Count the k-mers of each record, (n, k-mers), except those with an ambiguous letter."""
-    tokenizer = KmerTokenizer(alphabet, k=k, stride=1)
-    size, chunks = tokenizer.vocabulary_size - len(SPECIAL), []
-    for kmers, _ in kmer_windows(letters, tokenizer):
-        rows, at = np.nonzero(kmers >= 0)
-        # The sparse matrix sums repeated entries
-        chunks.append(
-            scipy.sparse.csr_matrix(
-                (np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)
-            )
-        )
-    return scipy.sparse.csr_matrix(scipy.sparse.vstack(chunks))
-
-
 def root_of_squares(counts: scipy.sparse.csr_matrix) -> Floats:
     """Return the Euclidean length of each row, (n,)."""
     return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())

@@ -16,6 +16,7 @@ from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
 from selfattn_bio.report.lines import final_lines
 from selfattn_bio.report.page import database_name, favour_sentence
+from selfattn_bio.report.results import both_inputs
 from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
@@ -172,11 +173,11 @@ def test_supported_motifs_are_named_once_by_their_match():
     assert words.supported(weak) == "Dref, GTGACC, TCGATA"
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
     assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
-    assert words.motif_sentence(words.both_inputs(table, table)).startswith("6 of 8 motifs are")
+    assert words.motif_sentence(both_inputs(table, table)).startswith("6 of 8 motifs are")
     every = ["liver", "brain", "heart"]
     assert words.supported(numbers[:1], every) == "for liver Dref; none for brain, heart"
     assert words.supported(numbers[:1], list("abcdef")).endswith("; none for 6 other outputs")
-    assert words.both_inputs(None, None) is None
+    assert both_inputs(None, None) is None
     assert words.motif_sentence(numbers).endswith(": for liver Dref, GTGACC; for heart Dref.")
 
 

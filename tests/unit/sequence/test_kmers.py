@@ -7,7 +7,7 @@ from letters import ascii_of
 
 from selfattn_bio.sequence import kmers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, get_alphabet
-from selfattn_bio.sequence.kmers import MASK, KmerTokenizer, count_kmers, gc_content
+from selfattn_bio.sequence.kmers import MASK, KmerTokenizer, gc_content
 
 
 def codes_of(*texts: str) -> np.ndarray:
@@ -143,9 +143,3 @@ def test_gc_content_ignores_ambiguous_bases(monkeypatch, piece):
     monkeypatch.setattr(kmers, "PIECE", piece)
     records = [ascii_of(text) for text in ("ACGTGGGGAA", "GGGN", "NNRA", "N")]
     assert gc_content(records).tolist() == [0.6, 1.0, 0.0, 0.0]
-
-
-def test_count_kmers_of_short_and_ambiguous_records():
-    counts = count_kmers([ascii_of("AAAC"), ascii_of("ANAA"), ascii_of("C")], DNA, 2).toarray()
-    assert counts[:, :2].tolist() == [[2, 1], [1, 0], [0, 0]]  # AA, AC
-    assert counts.sum() == 4
