@@ -62,8 +62,8 @@ class Units:
 
         It is at least 1, and exactly 1 for single records. Four records per unit with equal values
         of both have 4. The covariances within units of both factors, (n,) or (n, k), are estimated
-        separately, because they are independent if the null hypothesis holds. Without a second
-        factor it is that of sum(first).
+        separately, because they are independent if the null hypothesis holds. Values that are all
+        equal count as similar within units. Without a second factor it is that of sum(first).
 
         References
         ----------
@@ -73,11 +73,9 @@ class Units:
         pairs, number, shared = int(sizes @ (sizes - 1)), len(self.numbers), 1.0
         if not pairs:
             return 1.0
-        for values in (first, second):
-            if values is None:
-                shared *= pairs / number  # of a factor of 1
-                continue
+        for values in (first, np.ones(number) if second is None else second):
             x = (values - values.mean(axis=0)).reshape(number, -1)
             sums = np.stack([np.bincount(self.numbers, column) for column in x.T])
-            shared *= (sums**2).sum() / ((x**2).sum() or 1.0) - 1
+            total = (x**2).sum()
+            shared *= (sums**2).sum() / total - 1 if total else pairs / number
         return max(1.0, 1 + shared * number / pairs)

@@ -351,7 +351,11 @@ def position_profile(
             for starts, total in ((start, length), (null_start, null_length))
         )
         table = [
-            np.round(np.bincount(~inside, minlength=2) / _of_hits(units, of).design_effect(inside))
+            np.round(
+                np.bincount(~inside, minlength=2)
+                # a window without hits does not show how similar those of a unit are
+                / (_of_hits(units, of).design_effect(inside) if inside.any() else 1.0)
+            )
             for of, inside in ((best, is_inside), (nulls, null_inside))
         ]
         expected = len(best) * float(null_inside.mean())

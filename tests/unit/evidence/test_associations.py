@@ -215,6 +215,18 @@ def test_copies_do_not_make_positions_clearer():
     np.testing.assert_array_equal(singles, tested(6)[0])
 
 
+def test_hits_of_few_loci_at_one_place_are_few():
+    hits, rng = places([100] * 60).assign(strand="+"), np.random.default_rng(0)
+    (null,), loci = anywhere(rng, 1, 60), Units.of(np.repeat(np.arange(3), 20), "loci")
+    assert strand_bias(hits, PPMS["ignored"], rng, units=loci)["strand_p"] == 0.25
+    for units, low, high in ((loci, 0.05, 1.0), (None, 0.0, 1e-6)):
+        found = position_profile(hits, [null], np.full(60, 300), (0, 150), rng, units)
+        assert low <= found["window_p"] <= high
+    elsewhere = null.assign(start=10, end=18)  # how similar its hits are is unknown
+    found = position_profile(hits, [elsewhere], np.full(60, 300), (100, 150), rng, loci)
+    assert found["window_p"] < 1e-3
+
+
 def test_strand_bias():
     rng = np.random.default_rng(0)
     hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)
