@@ -125,7 +125,7 @@ def test_onnx_scores_are_those_of_the_model(scorer, tmp_path):
 
 
 SCALED = NUMBERS | {"center": [1.0, 2.0], "scale": [3.0, 0.5]}
-SEVERAL_KINDS = SEVERAL | {"parts": SEVERAL["parts"] | {"number": SCALED}}
+SEVERAL_KINDS = SEVERAL | {"parts": SEVERAL["parts"] | {"number": SCALED | {"columns": ["b", "d"]}}}
 
 
 @pytest.mark.parametrize(
