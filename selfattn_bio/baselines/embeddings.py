@@ -43,7 +43,7 @@ def _opened(folder: str, alphabet: Alphabet, sha256: str) -> PublishedModel:
 
 @dataclass(frozen=True, eq=False)
 class Embeddings(Features):
-    """Mean of the vectors of all tokens of a record, standardised."""
+    """Mean of the vectors of the tokens of a record without special tokens, standardised."""
 
     setup: Setup
     state: EmbeddingState

@@ -29,6 +29,7 @@ from selfattn_bio import config, export_model, load
 from selfattn_bio.errors import ArgumentError, MissingPackageError, OutputError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.pretrained.folder import transformers
+from selfattn_bio.scoring.export import ScoreNetwork
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.sequence.kmers import tokenizer_of
@@ -122,6 +123,13 @@ def test_onnx_scores_are_those_of_the_model(scorer, tmp_path):
             inside = first.is_real(tokens).numpy()
             scores, wanted = scores[inside], wanted[inside]
         np.testing.assert_allclose(scores, wanted, rtol=0, atol=1e-4)
+
+
+def test_exported_network_averages_strands_and_members():
+    scorer = LONG["members, both strands, k-mers"]
+    letters = sequences(scorer, [12, 60, 31])
+    found = ScoreNetwork(scorer.members).eval()(scorer.tokens_of(letters)).detach()
+    np.testing.assert_allclose(found, expected(scorer, letters), rtol=0, atol=1e-4)
 
 
 SCALED = NUMBERS | {"center": [1.0, 2.0], "scale": [3.0, 0.5]}
