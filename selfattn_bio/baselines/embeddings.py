@@ -55,7 +55,7 @@ def _vectors(model: PublishedModel, letters: Letters) -> Scores:
 
 @dataclass(frozen=True, eq=False)
 class Embeddings(Features):
-    """Mean of the vectors of all tokens of a record, standardised."""
+    """Mean of the vectors of the tokens of a record without special tokens, standardised."""
 
     setup: Setup
     state: EmbeddingState

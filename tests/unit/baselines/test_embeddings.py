@@ -10,7 +10,7 @@ from pretrained_folders import make_dnabert2, make_folder
 
 from selfattn_bio import config
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline, suitable
-from selfattn_bio.baselines.embeddings import Embeddings
+from selfattn_bio.baselines.embeddings import Embeddings, EmbeddingState
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.pretrained.backbone import Backbone
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
@@ -112,6 +112,11 @@ def test_best_substitutions_are_measured(tmp_path, family):
     same = np.isclose(effects, exact, atol=1e-4 * np.abs(exact).max()).all(axis=1)
     number = len(same) if family == "dnabert2" else round(Embeddings.measured * len(same))
     assert same.sum() >= number
+    fitted, weights = baseline.fitted, rng.normal(size=baseline.fitted.size)
+    state = EmbeddingState(**vars(fitted.state) | {"scale": 2 * fitted.state.scale})
+    given = (fitted, weights), (Embeddings(setup, state), 2 * weights)
+    one, other = (each.weighted_effects(letters[0], of) for each, of in given)
+    assert one is other is None if family == "dnabert2" else np.allclose(one, other)
     assert np.corrcoef(effects.ravel(), exact.ravel())[0, 1] > 0.5
 
 

@@ -136,6 +136,21 @@ def test_weights_of_numbers_are_those_of_a_regression(kind):
     assert not np.isclose(held_out[known], fitted[known]).any()
 
 
+def test_held_out_profiles_differ_from_the_network_in_counts_only():
+    rng, letters = np.random.default_rng(0), records(60, 4)[0]
+    network, counts = rng.normal(size=(60, 7, 2)), rng.normal(size=60)
+    network[..., 0] = network[:, :1, 0]
+    part = np.stack([counts, np.zeros(60)], axis=1)
+    given = [SimpleNamespace(outputs=lambda letters: part)], letters
+    answers = [Answer("number", network[:, 0, 0] + counts), Answer("number", np.zeros(60))]
+    held_out = fit_stack(network, *given, answers)[1]
+    of_records = fit_stack(network[:, 0], *given, answers)[1]
+    np.testing.assert_allclose(
+        held_out - network, (of_records - network[:, 0])[:, None] + 0 * network
+    )
+    assert np.corrcoef(held_out[:, 3, 0], answers[0].values)[0, 1] > 0.95
+
+
 def test_outliers_hardly_change_weights_of_robust_numbers():
     rng, letters = np.random.default_rng(0), records(200, 4)[0]
     network = rng.normal(size=(200, 1))

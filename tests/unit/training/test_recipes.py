@@ -21,7 +21,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training import recipes
 from selfattn_bio.training.transfer import start_from
-from selfattn_bio.training.trials import learns_nothing
+from selfattn_bio.training.trials import Trial, learns_nothing
 
 MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
@@ -245,6 +245,14 @@ def test_loss_follows_the_tails(is_heavy, loss, monkeypatch):
     recipe, trials = recipes.choose_recipe(letters, targets, replace(SETUP, section=section))
     assert recipe.objective == loss
     assert "Huber's loss" in trials[-1].name
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auprc", "r2"])
+def test_baselines_as_good_as_a_constant_learn_nothing(metric):
+    draws = np.random.default_rng(0).normal(0.5, 0.01, 200)
+    trials = [Trial(name, metric, 0.5, draws) for name in ("constant", "k-mers")]
+    assert learns_nothing(trials)
+    assert not learns_nothing([*trials, Trial("better", metric, 0.6, draws + 0.1)])
 
 
 def test_random_labels_give_the_simplest_recipe_and_a_warning():

@@ -119,8 +119,8 @@ def test_variants_of_one_protein(here, capsys):
 
 def test_several_columns_are_learned_together(here):
     table(number=40, a=lambda i, _: i / 7, b=lambda i, _: -i / 3, name=lambda i, _: f"gene{i}")
-    assert exit_code("init my_task --sequences all.csv") == 1
-    assert made("--sequences all.csv --column a b").objective.columns == ("a", "b")
+    assert made("--sequences all.csv").objective.columns == ("a", "b")
+    assert made("--sequences all.csv --column b a").objective.columns == ("b", "a")
 
 
 def test_other_names_of_the_sequence_column(here):
