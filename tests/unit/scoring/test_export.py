@@ -29,11 +29,7 @@ from selfattn_bio import config, export_model, load
 from selfattn_bio.errors import ArgumentError, MissingPackageError, OutputError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.pretrained.folder import transformers
-<<<<<<< HEAD
-from selfattn_bio.scoring.export import _tokens
-=======
-from selfattn_bio.scoring.export import ScoreNetwork
->>>>>>> 284fa0e92b6a3fdd1d3b04f81d305733d9b11126
+from selfattn_bio.scoring.export import ScoreNetwork, _tokens
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.sequence.kmers import tokenizer_of
@@ -129,7 +125,6 @@ def test_onnx_scores_are_those_of_the_model(scorer, tmp_path):
         np.testing.assert_allclose(scores, wanted, rtol=0, atol=1e-4)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("model", [POOLED, NO_STEM, WINDOWED])
 def test_longest_sequence_of_a_table_of_positions(model):
     """Stems pool tokens, and heads may put vectors in front of them."""
@@ -138,13 +133,13 @@ def test_longest_sequence_of_a_table_of_positions(model):
     scorer.outputs(sequences(scorer, [longest]))
     with pytest.raises(ArgumentError, match="max_length"):
         scorer.outputs(sequences(scorer, [longest + 1]))
-=======
+
+
 def test_exported_network_averages_strands_and_members():
     scorer = LONG["members, both strands, k-mers"]
     letters = sequences(scorer, [12, 60, 31])
     found = ScoreNetwork(scorer.members).eval()(scorer.tokens_of(letters)).detach()
     np.testing.assert_allclose(found, expected(scorer, letters), rtol=0, atol=1e-4)
->>>>>>> 284fa0e92b6a3fdd1d3b04f81d305733d9b11126
 
 
 SCALED = NUMBERS | {"center": [1.0, 2.0], "scale": [3.0, 0.5]}
