@@ -255,7 +255,8 @@ class Explanation:
         called = [pattern for each in found for pattern in each.patterns]
         patterns = refine_patterns(called, sequences, self.attribution)
         note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
-        LOG.info(
+        log = LOG.info if patterns else LOG.warning  # Python shows only warnings
+        log(
             f"{counted(len(patterns), 'motif')}{name} from "
             f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
             f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"

@@ -219,7 +219,7 @@ class BoostedKmers(PairBaseline):
 
 class BoostedPositions(PairBaseline):
     name = "exact_positions_trees"
-    title = "gradient boosting on 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
+    title = "gradient boosting on 1-mers and 2-mers at exact positions"
     short_title = "positions, boosted"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), Trees()
@@ -289,7 +289,7 @@ class LinearKmers(PairBaseline):
 
 class LinearPositions(PairBaseline):
     name = "exact_positions_linear"
-    title = "linear model of 1-mers and 2-mers at exact positions (DNA, RNA also 5-mer counts)"
+    title = "linear model of 1-mers and 2-mers at exact positions"
     short_title = "exact positions"
     alphabets, suits = ("dna", "protein"), (RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), GENERAL

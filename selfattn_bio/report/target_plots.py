@@ -185,7 +185,8 @@ def draw_confusion(counts: NDArray[np.int64], names: Sequence[str], ax: Axes) ->
                 color="white" if fraction > 0.55 else "black",
             )
     labels = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
-    ax.set_xticks(range(len(names)), labels, rotation=90 if len(names) > 4 else 0)
+    is_wide = len(names) > 4 or len(names) * max(map(len, labels)) > 24
+    ax.set_xticks(range(len(names)), labels, rotation=90 if is_wide else 0)
     ax.set_yticks(range(len(names)), labels)
     ax.tick_params(length=0)
     ax.grid(False)

@@ -191,16 +191,18 @@ def _member_correlation(
         return None
     rows = np.unique(np.linspace(0, len(letters) - 1, COMPARED).round().astype(int))
     some, table = [letters[row] for row in rows], records[COLUMNS].iloc[rows]
+    target, number = Target(output.name), scorer.run.model.members
+    places = [f"network {i} of {number} alone: " for i in range(1, number + 1)]
     rho = attribution_correlations(
         [
-            explain_letters(network, some, table, method=method, target=Target(output.name))
+            explain_letters(network, some, table, method=method, target=target, place=place)
             # networks share the parts of a stack, which would agree exactly
-            for network in replace(scorer, stack=None).networks
+            for network, place in zip(replace(scorer, stack=None).networks, places, strict=True)
         ]
     )
     median = float(np.nanmedian(rho))
     LOG.info(
-        f"attributions of the {scorer.run.model.members} networks of the model correlate with "
+        f"attributions of the {number} networks of the model correlate with "
         f"Spearman's rho {median:.2f} (median of {len(rho)} sequences)"
     )
     return median
