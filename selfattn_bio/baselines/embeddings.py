@@ -88,9 +88,8 @@ class Embeddings(Features):
 
     def weighted_effects(self, record: Ascii, weights: Array) -> Array | None:
         """Return the gradient at each letter, (L, A), or None if tokens vary in length."""
-        if not self.model.vocabulary.has_embeddings:
-            return None
-        return self.model.slopes(record, weights / self.state.scale)
+        has_slopes = self.model.vocabulary.has_embeddings
+        return self.model.slopes(record, weights / self.state.scale) if has_slopes else None
 
     def stored(self) -> EmbeddingState:
         return self.state

@@ -117,15 +117,13 @@ class PairBaseline(Baseline):
         effects = []
         pairs = zip(letters, self.model.effects(self.fitted, letters, output), strict=True)
         for record, found in pairs:
-            if found is None:
-                of_record = self._rescored(record, output, np.arange(len(record)))
-            elif number := math.ceil(self.fitted.measured * len(found)):
+            every = np.arange(len(record))
+            of_record = self._rescored(record, output, every) if found is None else found
+            if found is not None and (number := math.ceil(self.fitted.measured * len(found))):
                 best = np.argsort(-np.linalg.norm(found, axis=1), kind="stable")[:number]
                 exact = self._rescored(record, output, best)
                 of_record = found * (np.linalg.norm(exact) / (np.linalg.norm(found[best]) or 1.0))
                 of_record[best] = exact
-            else:
-                of_record = found
             codes = self.setup.alphabet.codes(record)
             known = np.flatnonzero(codes < of_record.shape[1])
             of_record[known, codes[known]] = 0  # sums may differ in the last digit

@@ -13,17 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy import stats
 from scipy.special import gammaln
-from scipy.stats import (
-    binomtest,
-    fisher_exact,
-    ks_2samp,
-    kstwo,
-    mannwhitneyu,
-    norm,
-    pearson3,
-    rankdata,
-)
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evaluation.units import Units
@@ -73,7 +64,7 @@ def _shift(
     if not variance:
         return excess, 1.0, 1.0, effect
     steps = np.array([effect / 2, 0.0])
-    one, two = pearson3.sf((excess - steps) / np.sqrt(variance), skewness)
+    one, two = stats.pearson3.sf((excess - steps) / np.sqrt(variance), skewness)
     return excess, float(one), float(2 * min(two, 1 - two)), effect
 
 
@@ -91,7 +82,7 @@ def enrichment(
     _, p, _, effect = _shift(labels.astype(float), has, np.zeros(len(labels), np.int64), units)
     odds = table + 0.5
     return {
-        "enrichment_p": p if effect > 1 else float(fisher_exact(table, "greater").pvalue),
+        "enrichment_p": p if effect > 1 else float(stats.fisher_exact(table, "greater").pvalue),
         "odds_ratio": float(odds[0, 0] * odds[1, 1] / (odds[0, 1] * odds[1, 0])),
         "positives_with_hit": int(table[0, 0]),
         "negatives_with_hit": int(table[1, 0]),
@@ -171,9 +162,11 @@ def rank_shift(hits: pd.DataFrame, values: Floats, units: Units | None = None) -
     has = _has_hit(hits, len(values))
     p, higher, difference = 1.0, 0.0, 0.0
     if has.any() and not has.all():
-        test = mannwhitneyu(values[has], values[~has])
-        spread = np.sqrt(units.design_effect(rankdata(values), has)) if units else 1.0
-        p = float(2 * norm.sf(norm.isf(test.pvalue / 2) / spread)) if spread > 1 else test.pvalue
+        test = stats.mannwhitneyu(values[has], values[~has])
+        spread = np.sqrt(units.design_effect(stats.rankdata(values), has)) if units else 1.0
+        p = float(test.pvalue)
+        if spread > 1:
+            p = float(2 * stats.norm.sf(stats.norm.isf(p / 2) / spread))
         higher = float(test.statistic / has.sum() / (~has).sum() - 0.5)
         difference = float(values[has].mean() - values[~has].mean())
     return {
@@ -276,7 +269,7 @@ def strand_bias(
         return {}
     is_plus = (best["strand"] == "+").to_numpy()
     effect = _of_hits(units, best).design_effect(is_plus)
-    test = binomtest(round(is_plus.sum() / effect), round(len(best) / effect))
+    test = stats.binomtest(round(is_plus.sum() / effect), round(len(best) / effect))
     interval = test.proportion_ci(CONFIDENCE)
     return {
         "strand_plus": is_plus.mean(),
@@ -359,7 +352,7 @@ def position_profile(
             for of, inside in ((best, is_inside), (nulls, null_inside))
         ]
         expected = len(best) * float(null_inside.mean())
-        p = float(fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
+        p = float(stats.fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
         return found | dict(zip(WINDOW, (*window, int(is_inside.sum()), expected, p), strict=True))
     num_starts = int(lengths[0]) - width + 1
     if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
@@ -384,7 +377,7 @@ def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) ->
     If there are several hits per unit, their number is the one that would give the mean distance of
     the drawn ranks (draws, hits) among the others.
     """
-    test = ks_2samp(places, others, method="asymp")
+    test = stats.ks_2samp(places, others, method="asymp")
     if unit.max() + 1 == len(places):
         return float(test.pvalue)
     steps = np.arange(len(places) + 1) / len(places)
@@ -392,7 +385,8 @@ def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) ->
     distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
     # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
     size = min(len(places), (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
-    return float(kstwo.sf(test.statistic, max(1, round(size * len(others) / (size + len(others))))))
+    number = max(1, round(size * len(others) / (size + len(others))))
+    return float(stats.kstwo.sf(test.statistic, number))
 
 
 def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:
