@@ -337,7 +337,8 @@ def position_profile(
     unit = _of_hits(units, best).numbers
     turns = rng.integers(0, len(nulls), (DRAWS, unit.max() + 1))
     drawn = (rank + turns[:, unit]) % len(nulls)  # the hits of a unit move together
-    found = {"position_p": _smirnov(places, null_places, drawn, unit)}
+    number = len(nulls) / _of_hits(units, nulls).design_effect(null_places)
+    found = {"position_p": _smirnov(places, null_places, drawn, unit, number)}
     if window is not None:
         is_inside, null_inside = (
             _in_window(starts + width // 2, total, window)
@@ -371,11 +372,13 @@ def _of_hits(units: Units | None, hits: pd.DataFrame) -> Units:
     return units.within(hits["record"].to_numpy(dtype=int)) if units else Units.single(len(hits))
 
 
-def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) -> float:
+def _smirnov(
+    places: Floats, others: Floats, drawn: Integers, unit: Integers, number: float
+) -> float:
     """Return the two-sample Kolmogorov-Smirnov p-value.
 
     If there are several hits per unit, their number is the one that would give the mean distance of
-    the drawn ranks (draws, hits) among the others.
+    the drawn ranks (draws, hits) among the others, which count as `number` independent hits.
     """
     test = stats.ks_2samp(places, others, method="asymp")
     if unit.max() + 1 == len(places):
@@ -385,8 +388,7 @@ def _smirnov(places: Floats, others: Floats, drawn: Integers, unit: Integers) ->
     distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
     # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
     size = min(len(places), (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
-    number = max(1, round(size * len(others) / (size + len(others))))
-    return float(stats.kstwo.sf(test.statistic, number))
+    return float(stats.kstwo.sf(test.statistic, max(1, round(size * number / (size + number)))))
 
 
 def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:
