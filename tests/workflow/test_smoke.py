@@ -14,6 +14,7 @@ TASK = "workflows/tasks/smoke.toml"
 INTERPRETED = dict.fromkeys(["explain", "motifs", "interactions", "report", "train_smoke"], 1)
 RETRAINED = INTERPRETED | {"train": 1, "train_variant": 2, "evaluate": 1, "notebook": 3}
 EVALUATED = {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
+TESTED = {"motifs": 1, "interactions": 1}
 NEW_RECORD = f">new chrom=chrA start=90000 end=90160 strand=+\n{'ACGTTGCA' * 20}\n"
 NEAR, AUDITED = "[audit]\nmax_near = 0.5\n\n", {"audit": 1, "report": 1, "train_smoke": 1}
 READ_AGAIN = RETRAINED | {"ingest": 1, "split": 1, "audit": 1}
@@ -23,6 +24,7 @@ CHANGES = {
     "training": (TASK, "max_steps = ", "max_steps = 1", RETRAINED),
     "variant": (TASK, "hidden_dim = 32", "hidden_dim = 16", EVALUATED | {"train_variant": 1}),
     "evaluation": (TASK, "bootstraps = 50", "bootstraps = 40", EVALUATED),
+    "blocks": (TASK, "bootstraps = 50", "bootstraps = 50\nblock = 20_000", EVALUATED | TESTED),
     "limit of the audit": (TASK, "[evaluation]", f"{NEAR}[evaluation]", AUDITED),
     "sequences": ("data/smoke/positives.fa", "", NEW_RECORD, READ_AGAIN),
 }

@@ -1,3 +1,9 @@
+def evidence_sections(wildcards) -> str:
+    """Return the sections that motifs and their tests depend on; the block only if it is set."""
+    block = ["evaluation.block"] if study_at(wildcards).run.evaluation.block else []
+    return sections("interpret", *block)(wildcards)
+
+
 # These steps start before further trainings, because together they take longer than each of them.
 rule explain:
     input:
@@ -43,7 +49,7 @@ rule motifs:
     priority: 1
     threads: half_of_cores
     params:
-        sections=sections("interpret"),
+        sections=evidence_sections,
         input="first",
     message:
         "Finding motifs of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
@@ -59,7 +65,7 @@ use rule motifs as partner_motifs with:
     benchmark:
         "results/{task}{variant}{part}/benchmarks/partner_motifs.tsv"
     params:
-        sections=sections("interpret"),
+        sections=evidence_sections,
         input="partner",
     message:
         "Finding motifs in the second input of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
@@ -83,7 +89,7 @@ rule interactions:
     priority: 1
     threads: half_of_cores
     params:
-        sections=sections("interpret"),
+        sections=evidence_sections,
     message:
         "Testing interactions between motifs of {wildcards.task}{wildcards.variant}"
     shell:
