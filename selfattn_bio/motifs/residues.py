@@ -18,6 +18,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 MAJORITY, SET, SET_SIZE = 0.5, 0.75, 5  # fractions of the sites, and most residues of a set
 MAX_FORMS = 64  # of a pattern
+MAX_REPEATS = 1000  # of a position
 ELEMENT = re.compile(r"([A-Z.]|\[\^?[A-Z]+\])(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
 CODES = {  # Biopython reads X as N
     DNA.letters: IUPACData.ambiguous_dna_values | {"U": "T", "X": "X"},
@@ -55,7 +56,8 @@ def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
     ------
     ArgumentError
         If the text has a character that is no code of the alphabet or part of a pattern,
-        alternatives inside a group or a repeated group, or more than MAX_FORMS forms.
+        alternatives inside a group or a repeated group, more than MAX_FORMS forms, or a
+        position that is repeated more than MAX_REPEATS times.
     """
     codes = str.maketrans(CODES[alphabet.letters])
     matrices: dict[bytes, Floats] = {}
@@ -74,9 +76,12 @@ def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
             at, column = found.end(), np.array(allowed) / sum(allowed)
             low = 0 if found[4] else int(found[2] or 1)
             numbers = range(low, int(found[3] or max(low, 1)) + 1)
-            forms = [np.vstack([form, *[column] * n]) for form in forms for n in numbers]
-            if len(forms) > MAX_FORMS:
+            if numbers.stop > MAX_REPEATS:
+                message = f"motif {pattern!r} repeats a position more than {MAX_REPEATS} times"
+                raise ArgumentError(message)
+            if len(forms) * len(numbers) > MAX_FORMS:
                 raise ArgumentError(f"motif {pattern!r} has more than {MAX_FORMS} forms")
+            forms = [np.vstack([form, *[column] * n]) for form in forms for n in numbers]
         matrices |= {form.tobytes(): form for form in forms if len(form)}
     return list(matrices.values())
 

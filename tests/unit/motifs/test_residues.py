@@ -60,6 +60,8 @@ def test_patterns_have_a_matrix_per_form(pattern, forms):
         ("(KR){2}", "invalid character"),
         ("", "a motif is empty text"),
         ("A{0,9}.{0,9}C", "more than 64 forms"),
+        ("A{0,3000}A{0,3000}L", "repeats a position more than 1000 times"),
+        ("A{99999999}", "repeats a position more than 1000 times"),
         ("KA?", "has 2 forms"),
     ],
 )
