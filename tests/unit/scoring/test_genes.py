@@ -102,7 +102,7 @@ def test_gene_without_exons_is_an_exon(tmp_path):
         nearest_genes(table, write(tmp_path / "g.gff", [("c", "exon", 1, 2, "+", "level 2")]))
 
 
-def test_tables_without_one_index_and_name_per_column_are_refused(genes):
+def test_odd_columns_and_indexes_of_tables_are_refused(genes):
     table = pd.DataFrame({"chrom": ["1"], "pos": [2], "ref": [3], "start": [1], "end": [2]})
     for wrong in (pd.concat([table, table], axis=1), table.set_index([["a"], ["b"]])):
         with pytest.raises(ArgumentError, match="two columns of one name, or an index"):

@@ -136,7 +136,7 @@ def test_weights_of_numbers_are_those_of_a_regression(kind):
     assert not np.isclose(held_out[known], fitted[known]).any()
 
 
-def test_held_out_profiles_differ_from_the_network_in_counts_only():
+def test_held_out_profiles_differ_in_counts_only():
     rng, letters = np.random.default_rng(0), records(60, 4)[0]
     network, counts = rng.normal(size=(60, 7, 2)), rng.normal(size=60)
     network[..., 0] = network[:, :1, 0]
