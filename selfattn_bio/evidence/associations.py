@@ -334,7 +334,7 @@ def position_profile(
     )
     order = np.argsort(null_places)
     rank = np.searchsorted(null_places[order], places)
-    unit = _of_hits(units, best).numbers
+    unit, _ = pd.factorize(_of_hits(units, best).numbers)  # draws do not depend on their numbers
     turns = rng.integers(0, len(nulls), (DRAWS, unit.max() + 1))
     drawn = (rank + turns[:, unit]) % len(nulls)  # the hits of a unit move together
     number = len(nulls) / _of_hits(units, nulls).design_effect(null_places)

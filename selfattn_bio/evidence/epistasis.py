@@ -338,7 +338,7 @@ def spacing(
     if not len(both) or (own == FAR).all():
         return {}
     of_records = Units.single(len(both)) if units is None else units.within(both)
-    others = _permuted(of_records.numbers, lengths[both], rng)
+    others = _permuted(pd.factorize(of_records.numbers)[0], lengths[both], rng)
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
