@@ -349,7 +349,7 @@ def test_substitutions_are_drawn_on_the_chromosome():
     assert end - start == 100
     assert start < 5390 < 5418 < end
     assert limits(found.plot("chr1:5,401-5,408")) == limits(found.plot((5400, 5408)))
-    assert limits(found.plot("all")) == (5000, 5701)
+    assert limits(found.plot("all")) == (5001, 5702)  # 1-based, as in the table
     with pytest.raises(ArgumentError, match=r"which has positions \[5000, 5701\)"):
         found.plot("chr1:1-9")
     with pytest.raises(ArgumentError, match="there are no substitutions at chr1:5611-5620"):
