@@ -268,7 +268,8 @@ def test_progress_counts_windows(genome, tmp_path, monkeypatch, caplog):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW)
     with log.logging_from(20):
         scanned(folder, genome, tmp_path / "scan")
-    lines = [line.rpartition(", about")[0] for line in caplog.messages if line.endswith(" s left")]
+    ends = " s left", "of 216 windows"
+    lines = [line.partition(", about")[0] for line in caplog.messages if line.endswith(ends)]
     assert lines == ["chrA:1,440, 181 of 216 windows", "chrB:272, 216 of 216 windows"]
 
 

@@ -84,7 +84,6 @@ def test_other_output_formats_are_refused(model, here, command, name, endings, c
         "variants --model promoter --genome in.effects.tsv --region chr1:100-101 --output in",
         "coverage --genome in.bw --fragments sites.bed --output in",
         "annotate sites.bed --genes in.tsv --output in.tsv",
-        "browse sites.bed in.xml --genome genome.fa --output in.xml",
     ],
 )
 def test_output_that_is_an_input_is_refused(here, command, capsys):
