@@ -79,7 +79,9 @@ def export_model(model: Models, output: str | Path, *, to: str = "onnx") -> Expo
     """
     if to == "onnx":
         import_extra("onnxscript", "onnx", "an export to ONNX")
-        return _to_onnx(load(model, device="cpu"), files.check_output_file(output))
+        scorer = load(model, device="cpu")
+        folders = [each.folder for each in scorer.members]
+        return _to_onnx(scorer, files.check_output_file(output, *folders))
     if to != "huggingface":
         raise ArgumentError(f"unknown format {to!r}; expected 'onnx' or 'huggingface'")
     files.check_replaceable(output, "exported model", (*KEPT, WEIGHTS), WEIGHTS)
