@@ -203,8 +203,7 @@ def check_output_file(output: str | Path, *inputs: object) -> Path:
     Raises
     ------
     OutputError
-        If the output is a folder, a device, the same file as an input, or a file in an input that
-        is a folder.
+        If the output is a folder, a device, or the same file as an input.
     """
     output, hint = Path(output), "Choose another output"
     if output.is_dir():
@@ -212,12 +211,13 @@ def check_output_file(output: str | Path, *inputs: object) -> Path:
     if output.exists() and not output.is_file():
         raise OutputError("the output is not a regular file", place=str(output), hint=hint)
     for source in (*inputs, *_PROTECTED):
-        if not isinstance(source, str | Path) or not output.exists() or not os.path.exists(source):
-            continue
-        if os.path.samefile(output, source):
+        if (
+            isinstance(source, str | Path)
+            and os.path.exists(output)
+            and os.path.exists(source)
+            and os.path.samefile(output, source)
+        ):
             OutputError.fail("the output would replace this input", source, hint)
-        if os.path.isdir(source) and os.path.samefile(output.parent, source):
-            OutputError.fail(f"the output would replace {output.name} of this input", source, hint)
     return output
 
 

@@ -80,8 +80,8 @@ def export_model(model: Models, output: str | Path, *, to: str = "onnx") -> Expo
     if to == "onnx":
         import_extra("onnxscript", "onnx", "an export to ONNX")
         scorer = load(model, device="cpu")
-        folders = [each.folder for each in scorer.members]
-        return _to_onnx(scorer, files.check_output_file(output, *folders))
+        weights = [each.folder / WEIGHTS for each in scorer.members if each.folder]
+        return _to_onnx(scorer, files.check_output_file(output, *weights))
     if to != "huggingface":
         raise ArgumentError(f"unknown format {to!r}; expected 'onnx' or 'huggingface'")
     files.check_replaceable(output, "exported model", (*KEPT, WEIGHTS), WEIGHTS)
