@@ -4,7 +4,7 @@ convert
     the weights of the PyPI package `antiberty` 0.1.3, a pickle, to a folder with safetensors.
 antiberty
     masked residues of antibodies, with our `load_pretrained` and with `transformers`. Then the
-    model is trained to tell human from mouse V genes of antibodies and T-cell receptors, next to
+    model is trained to tell human from mouse V genes of T-cell receptors, next to
     its two controls with random weights. Genes are those of the PyPI package `anarci`, one allele
     per gene. No gene is similar to one of another split. Intervals are over clusters of genes.
 gb1
