@@ -189,10 +189,10 @@ def build_module(
                 "parameters",
                 place=place,
             )
-        for method in ("embed", "classify", "forward"):
-            if inspect.iscoroutinefunction(getattr(module, method, None)):
-                message = f"returned a module whose {method} is async; use a plain method"
-                raise RunFileError(f"{section.module!r} {message}", place=place)
+        methods = (getattr(module, name, None) for name in ("embed", "classify", "forward"))
+        if any(map(inspect.iscoroutinefunction, methods)):
+            message = "returned a module with an async method; use plain ones"
+            raise RunFileError(f"{section.module!r} {message}", place=place)
         if any(map(is_lazy, module.parameters())):
             message = "returned a module with lazy weights, which have no shape yet"
             hint = "Give each layer its sizes"

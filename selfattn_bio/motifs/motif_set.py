@@ -326,9 +326,6 @@ class MotifSet:
         sites = read(read_bed, layout.sites) if layout.sites.exists() else None
         curves = read(read_table, layout.marginals) if layout.marginals.exists() else None
         source = read_json(layout.motifs_source, ResultsError, SAVED)
-        if [*table["name"]] != [*ppms]:
-            message = f"the motifs are not those of {layout.matrices.name}"
-            ResultsError.fail(message, layout.motifs, SAVED)
         return cls(tuple(motifs), table, records, sites, curves, source)
 
     def to_meme(self, path: str | Path | None = None) -> str | None:

@@ -32,7 +32,7 @@ from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
-read_motif_table, read_curves, read_pairs, read_distances = (
+read_motifs, read_curves, read_pairs, read_distances = (
     partial(read_table, columns=columns)
     for columns in (
         [*MOTIF_COLUMNS, *verdicts.COLUMNS, *marginals.COLUMNS],
@@ -184,7 +184,7 @@ def _check_sources(
 
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
     """Read the files of `motifs`, as attributes of `Results`."""
-    motifs = study.read_optional(layout, "motifs", read_motif_table)
+    motifs = study.read_optional(layout, "motifs", read_motifs)
     has_motifs = motifs is not None and len(motifs) > 0
     none = pd.DataFrame(columns=BED_COLUMNS)
     return {
