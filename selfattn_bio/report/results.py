@@ -32,15 +32,10 @@ from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
-read_motifs, read_curves, read_pairs, read_distances = (
-    partial(read_table, columns=columns)
-    for columns in (
-        [*MOTIF_COLUMNS, *verdicts.COLUMNS, *marginals.COLUMNS],
-        marginals.CURVES,
-        [*interactions.COLUMNS, *marginals.PAIR_COLUMNS],
-        marginals.PAIR_CURVES,
-    )
-)
+read_motifs = partial(read_table, columns=[*MOTIF_COLUMNS, *verdicts.COLUMNS, *marginals.COLUMNS])
+read_curves = partial(read_table, columns=marginals.CURVES)
+read_pairs = partial(read_table, columns=[*interactions.COLUMNS, *marginals.PAIR_COLUMNS])
+read_distances = partial(read_table, columns=marginals.PAIR_CURVES)
 
 
 @dataclass(frozen=True)
