@@ -1,7 +1,8 @@
-"""Compile `band.cpp` on first use, and keep the library in a cache.
+"""Load the library of `band.cpp`: the one in the wheel that suits the CPU, or one compiled here.
 
-The compiler is that of the machine. If the library cannot be used here, `unavailable_reason`
-returns the reason.
+A clone has none, and a wheel has none for some systems. Then the compiler of the machine compiles
+it on first use, and it is kept in a cache. If the library cannot be used here,
+`unavailable_reason` returns the reason.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.attention.kernels.band.calls import Call
+from selfattn_bio.attention.kernels.band.variants import AVX2, FLAGS, SOURCE, VARIANTS
 from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
-SOURCE = Path(__file__).with_name("band.cpp")
-# never -ffast-math: the kernel computes with infinities
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")
 CPU_INFO = Path("/proc/cpuinfo")
 # Appended to the file of the library, where loaders ignore it. A truncated library, which could
 # crash the process, lacks it.
@@ -37,7 +36,7 @@ SECONDS = 300  # of the compiler
 def unavailable_reason() -> str | None:
     """Return None if the kernel runs on this machine, else the reason in one line.
 
-    The first call compiles the kernel, which takes some seconds.
+    Unless the wheel has the kernel, the first call compiles it, which takes some seconds.
     """
     return _loaded()[1]
 
@@ -68,6 +67,9 @@ def _loaded() -> tuple[Any, str | None]:
 @functools.cache
 def _load() -> tuple[Any, str | None]:
     try:
+        if (shipped := _shipped()) is not None:
+            with suppress(OSError):  # a library that does not load here: compile it
+                return _checked(ctypes.CDLL(str(shipped))), None
         compiler, library = _recipe()
         if _is_private(library) and library.read_bytes().endswith(SEAL):
             # A library compiled on a different system may not load. In that case compile it again.
@@ -96,16 +98,23 @@ def _checked(library: Any) -> Any:
     return library
 
 
+def _shipped() -> Path | None:
+    """Return the fastest library of the wheel that this CPU can run, or None if it has none."""
+    features = set(_cpu()["flags"].split())
+    names = (name for name, needed in VARIANTS.items() if features.issuperset(needed))
+    return next(filter(Path.is_file, map(SOURCE.with_name, names)), None)
+
+
 def _recipe() -> tuple[list[str], Path]:
     """Return the compiler command and the path of the library in the cache.
 
     The name of the library depends on the sources, the flags, the compiler and the CPU.
     """
-    cpu = _cpu()
-    compiler = _compiler()
+    cpu, compiler = _cpu(), _compiler()
     version = _output([*compiler, "--version"])
     sources = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
-    key = "\n".join((*(each.read_text() for each in sources), *FLAGS, *compiler, version, cpu))
+    texts = [each.read_text() for each in sources]
+    key = "\n".join((*texts, *FLAGS, *compiler, version, *cpu.values()))
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
@@ -119,6 +128,8 @@ def _recipe() -> tuple[list[str], Path]:
 def describe() -> str:
     """Describe the state of the kernel, without compiling it."""
     try:
+        if (shipped := _shipped()) is not None:
+            return f"comes compiled with the package ({shipped.name})"
         compiler, library = _recipe()
     except _NotHereError as error:
         return f"cannot run: {error}"
@@ -144,7 +155,7 @@ def _make(compiler: list[str], library: Path) -> None:
         library.parent.mkdir(parents=True, exist_ok=True)
         library.parent.chmod(0o700)
         with whole_file(library) as temporary:
-            _output([*compiler, *FLAGS, "-o", str(temporary), str(SOURCE)])
+            _output([*compiler, "-march=native", *FLAGS, "-o", str(temporary), str(SOURCE)])
             with temporary.open("ab") as end:
                 end.write(SEAL)
             temporary.chmod(0o700)
@@ -155,7 +166,7 @@ def _make(compiler: list[str], library: Path) -> None:
         ) from error
 
 
-def _cpu() -> str:
+def _cpu() -> dict[str, str]:
     """Return model and features of this CPU, as listed by Linux."""
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
@@ -168,12 +179,11 @@ def _cpu() -> str:
     fields = {
         name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
+    missing = sorted({*AVX2} - set(fields.get("flags", "").split()))
     if missing:
         raise _NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
-    return "\n".join(
-        fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags")
-    )
+    names = ("model name", "cpu family", "model", "stepping", "flags")
+    return {name: fields.get(name, "") for name in names}
 
 
 def _compiler() -> list[str]:
