@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -38,7 +39,8 @@ def unavailable_reason() -> str | None:
 
     Unless the wheel has the kernel, the first call compiles it, which takes some seconds.
     """
-    return _loaded()[1]
+    with _LOADING:
+        return _load()[1]
 
 
 def library() -> Any:
@@ -49,23 +51,19 @@ def library() -> Any:
     RuntimeError
         If it is not available; see `unavailable_reason`.
     """
-    loaded, reason = _loaded()
+    with _LOADING:
+        loaded, reason = _load()
     if loaded is None:
         raise RuntimeError(f"band attention cannot run here: {reason}")
     return loaded
 
 
-_LOADING = threading.Lock()
-
-
-def _loaded() -> tuple[Any, str | None]:
-    """Return the library and None, or None and the reason."""
-    with _LOADING:  # compile once, not once per thread
-        return _load()
+_LOADING = threading.Lock()  # compile once, not once per thread
 
 
 @functools.cache
 def _load() -> tuple[Any, str | None]:
+    """Return the library and None, or None and the reason."""
     try:
         if (shipped := _shipped()) is not None:
             with suppress(OSError):  # a library that does not load here: compile it
@@ -113,16 +111,14 @@ def _recipe() -> tuple[list[str], Path]:
     cpu, compiler = _cpu(), _compiler()
     version = _output([*compiler, "--version"])
     sources = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
-    texts = [each.read_text() for each in sources]
-    key = "\n".join((*texts, *FLAGS, *compiler, version, *cpu.values()))
+    key = "\n".join((*map(Path.read_text, sources), *FLAGS, *compiler, version, *cpu.values()))
+    name = f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         message = f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
         raise _NotHereError(message) from error
-    return compiler, Path(
-        home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    )
+    return compiler, Path(home, "selfattn_bio", name)
 
 
 def describe() -> str:
@@ -140,10 +136,10 @@ def describe() -> str:
 
 def _is_private(library: Path) -> bool:
     """Return whether the file exists and only this user can write to it and to its folder."""
-    if not library.exists():
-        return False
-    found = [path.stat() for path in (library, library.parent)]
-    return all(each.st_uid == os.getuid() and not each.st_mode & 0o022 for each in found)
+    found = [path.stat() for path in (library, library.parent) if library.exists()]
+    return bool(found) and all(
+        each.st_uid == os.getuid() and not each.st_mode & 0o022 for each in found
+    )
 
 
 def _make(compiler: list[str], library: Path) -> None:
@@ -172,18 +168,16 @@ def _cpu() -> dict[str, str]:
     if machine not in ("x86_64", "AMD64"):
         raise _NotHereError(f"the CPU is {machine or 'unknown'}; the kernel needs x86-64")
     try:
-        lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
+        first = CPU_INFO.read_text().split("\n\n")[0]
     except OSError:
         message = f"the features of the CPU cannot be read: there is no {CPU_INFO}"
         raise _NotHereError(message) from None
-    fields = {
-        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-    }
+    wanted = r"^(model name|cpu family|model|stepping|flags)\s*:(.*)"
+    fields = dict(re.findall(wanted, first, flags=re.MULTILINE))
     missing = sorted({*AVX2} - set(fields.get("flags", "").split()))
     if missing:
         raise _NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
-    names = ("model name", "cpu family", "model", "stepping", "flags")
-    return {name: fields.get(name, "") for name in names}
+    return fields
 
 
 def _compiler() -> list[str]:
@@ -216,10 +210,7 @@ def _output(command: list[str]) -> str:
             if compiler.poll() is None:
                 os.killpg(compiler.pid, signal.SIGKILL)  # with the programs that it started
     if compiler.returncode:
-        lines = (
-            [line for line in errors.splitlines() if "error:" in line]
-            or errors.splitlines()
-            or [f"exit {compiler.returncode}"]
-        )
-        raise _NotHereError(f"{command[0]} failed: {lines[0]}")
+        lines = errors.splitlines() or [f"exit {compiler.returncode}"]
+        first = next((line for line in lines if "error:" in line), lines[0])
+        raise _NotHereError(f"{command[0]} failed: {first}")
     return output
