@@ -32,8 +32,8 @@ from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 
 T = TypeVar("T")
-# Windows per pass of the encoder. 64 are slower, and so are 256 without `process.keep_memory`, as in
-# Python, because the C library maps the memory of each layer again.
+# Windows per pass of the encoder. 64 are slower. So are 256 without `process.keep_memory`, because
+# the C library then maps the memory of each layer again.
 BATCH = 128
 
 
