@@ -26,7 +26,7 @@ from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import WIDE, targets_table
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import Fields, Record
 
 LETTERS, MASKED = "letters.bin", "masked.bin"
 RECORDS, TARGETS = "records.parquet", "targets.parquet"
@@ -65,6 +65,8 @@ class RecordRules:
         The column with the split, which is stored with the targets but is none of them.
     place
         Where `learnt` is set, for errors.
+    has_run_file
+        Whether hints may name keys of [data].
     named
         All texts of the run file. Only these columns are kept of a table with more than WIDE.
 
@@ -85,6 +87,7 @@ class RecordRules:
     split_column: str = ""
     place: str = ""
     named: frozenset[str] = frozenset()
+    has_run_file: bool = False
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < self.min_length:
@@ -101,12 +104,15 @@ class RecordRules:
             data.max_length,
             data.soft_mask,
             data.gaps,
+            has_run_file=True,
         )
 
     @property
     def policy(self) -> SequencePolicy:
         """Return how letters are read."""
-        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps, has_run_file=True)
+        return SequencePolicy(
+            self.alphabet, self.soft_mask, self.gaps, has_run_file=self.has_run_file
+        )
 
 
 class CorpusWriter:
@@ -236,9 +242,8 @@ class Targets:
         self, path: Path | None, sources: Sequence[SequenceFile], rules: RecordRules
     ) -> None:
         self._path, self._split_column = path, rules.split_column
-        # The table of targets may also be the table of sequences
-        itself = next((source.fields for source in sources if source.path == path), None)
-        self._table = None if path is None else targets_table(path, itself, rules.named)
+        fields = next((source.fields for source in sources), Fields())
+        self._table = None if path is None else targets_table(path, fields, rules.named)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""

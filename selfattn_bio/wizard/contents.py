@@ -110,6 +110,11 @@ def read_contents(request: Request) -> Contents:
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
+    of_targets = "" if request.targets else request.id_column
+    if not contents.is_table and (name := request.sequence_column or of_targets):
+        option = "`sequence_column`" if request.sequence_column else "`id_column`"
+        hint = "Leave it out, because only tables have columns of sequences and ids"
+        RunFileError.fail(no_column(name, option, ()), request.place, hint)
     if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
@@ -148,7 +153,10 @@ def _read_sequences(request: Request) -> Contents:
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:
-        if request.targets or request.id_column:  # `targets` needs ids
+        if request.id_column and heads:
+            hint = f"{error.hint}, or choose another column with `id_column`"
+            RecordIdError.fail(error.message, error.place, hint)
+        if request.targets:  # needs ids
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
         contents.id_notes = [
@@ -190,23 +198,25 @@ def _find_coordinates(contents: Contents) -> None:
 def _find_ids(contents: Contents, request: Request) -> None:
     """Take ids from the only column that can have them, for tables without a column `id`.
 
-    Such a column has a different word in each row, which is no sequence, number or target.
+    Such a column has a different name in each row, which is no sequence, number or target. Names
+    with spaces, which may be descriptions, are ids only if no column has different words.
     """
     words = {
         name: texts
         for name, texts in contents.columns.items()
         if name not in request.columns
-        and all(text and re.fullmatch(r"\S*[^\d\s]\S*", text) for text in texts)
+        and all(text and text.isprintable() and re.search(r"[^\d\s]", text) for text in texts)
         and not _are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
+    fit = [name for name in fit if not any(map(re.compile(r"\s").search, words[name]))] or fit
     if len(fit) == 1:
         contents.id_column = fit[0]
         contents.id_notes.append(f"ids: column {fit[0]!r}")
         contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
         return
-    why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique word in each row"
+    why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique name in each row"
     for name, texts in words.items() if not fit else ():
         if 2 * len(set(texts)) > len(texts):
             text, _ = Counter(texts).most_common(1)[0]

@@ -13,6 +13,8 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.records import Fields
+from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
@@ -130,7 +132,8 @@ class TargetTable:
         """Read `targets` if it is given; else take the columns of the sequence files."""
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
-        table = targets_table(Path(request.targets))
+        names = {"id": contents.id_column, "sequence": contents.sequence_column}
+        table = targets_table(Path(request.targets), Fields(columns=names))
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
         table = table[table.index.isin(length_of)]
         if table.empty:
@@ -304,6 +307,10 @@ def _warnings(
         few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
     if few:
         yield f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"
+    outputs = max([len(targets), len(counts), *(len(target.classes) for target in targets)])
+    if outputs > MOST_OUTPUTS:
+        few = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
+        yield f"{few}records; choose others with targets in [interpret]"
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:
