@@ -94,7 +94,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
-    lacks=["", "too few pairs of motifs to compare with"],
+    lacks=["", "no q value, because fewer than 6 pairs were tested"],
 )
 SHIFT = {"what": "length", "split": "test", "train": 60.0, "other": 61.5, "effect": 0.25}
 AUDIT = {
