@@ -110,11 +110,6 @@ def read_contents(request: Request) -> Contents:
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
-    of_targets = "" if request.targets else request.id_column
-    if not contents.is_table and (name := request.sequence_column or of_targets):
-        option = "`sequence_column`" if request.sequence_column else "`id_column`"
-        hint = "Leave it out, because only tables have columns of sequences and ids"
-        RunFileError.fail(no_column(name, option, ()), request.place, hint)
     if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
@@ -129,12 +124,12 @@ def _read_sequences(request: Request) -> Contents:
         path: request.sequence_column or find_sequence_column(head, path)
         for path, head in heads.items()
     }
-    for path, head in heads.items():
-        wanted = {"`sequence_column`": names[path], "`id_column`": request.id_column or names[path]}
+    wanted = {"`sequence_column`": request.sequence_column, "`id_column`": request.id_column}
+    for path in heads or ([] if request.targets else paths):
         for option, name in wanted.items():
-            if name not in head:
+            if name and name not in (head := heads.get(path, {})):
                 raise RunFileError(no_column(name, option, head), place=path)
-        if names[path] != names[paths[0] if paths[0] in names else path]:
+        if names.get(path) != names.get(paths[0] if paths[0] in names else path):
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "
                 f"{names[paths[0]]!r} in {paths[0]}"
@@ -198,19 +193,19 @@ def _find_coordinates(contents: Contents) -> None:
 def _find_ids(contents: Contents, request: Request) -> None:
     """Take ids from the only column that can have them, for tables without a column `id`.
 
-    Such a column has a different name in each row, which is no sequence, number or target. Names
-    with spaces, which may be descriptions, are ids only if no column has different words.
+    Such a column has a different name in each row, which is no sequence, number or target. Words
+    are preferred, because names with spaces may be descriptions.
     """
     words = {
         name: texts
         for name, texts in contents.columns.items()
         if name not in request.columns
-        and all(text and text.isprintable() and re.search(r"[^\d\s]", text) for text in texts)
+        and all(text and text.isprintable() and re.search(r"[^\d\s.,+-]", text) for text in texts)
         and not _are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
-    fit = [name for name in fit if not any(map(re.compile(r"\s").search, words[name]))] or fit
+    fit = [name for name in fit if not any(" " in str(text) for text in words[name])] or fit
     if len(fit) == 1:
         contents.id_column = fit[0]
         contents.id_notes.append(f"ids: column {fit[0]!r}")

@@ -22,6 +22,7 @@ from selfattn_bio.wizard.columns import (
     SplitColumn,
     TargetColumn,
     can_be_joined,
+    cause_of,
     choose_targets,
     find_split,
     no_column,
@@ -263,6 +264,8 @@ def _unused(
             f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
         )
         yield f"not used: {', '.join(unused)}{hint}"
+    causes = {name: cause_of(table.columns[name]) for name in unused}
+    yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 
 def _given_splits(request: Request, contents: Contents, split: SplitColumn | None) -> Sequence[str]:
@@ -309,8 +312,8 @@ def _warnings(
         yield f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"
     outputs = max([len(targets), len(counts), *(len(target.classes) for target in targets)])
     if outputs > MOST_OUTPUTS:
-        few = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
-        yield f"{few}records; choose others with targets in [interpret]"
+        which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
+        yield f"{which}records; choose others with targets in [interpret]"
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:

@@ -25,7 +25,7 @@ from selfattn_bio.sequence.records import LABEL, LOCATION, NUMBER_THEM, Fields, 
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
-MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
+MISSING = ("na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
 WIDE = 1000  # columns of a table, of which only the needed ones are kept if there are more

@@ -232,6 +232,14 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
 
 
+def test_outputs_that_were_not_explained_are_named(results, page_text):
+    assert "only these were explained" not in page_text
+    outputs = {"model": {name: {} for name in ("positive", "other", "third")}}
+    page = page_of(replace(results, metrics=results.metrics | {"outputs": outputs}))
+    assert "Of 3 outputs, only these were explained: positive. Choose others with" in page
+    assert "none for" not in page
+
+
 def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
@@ -249,7 +257,7 @@ def test_motif_pairs_are_reported(page_text, results):
     tables = tables_of(page_of(replace(results, interactions=old)), "interactions")
     assert [list(each) for each in tables] == [names[1:], names[:1]]
     for pairs, number, text in (
-        (PAIRS[:0], 3, "No two motifs occur together"),
+        (PAIRS[:0], 3, "No pair of motifs was tested, because no two have sites"),
         (PAIRS[:0], 1, "One motif, so no pairs."),
         (None, 3, "Pairs of motifs were not tested"),
     ):

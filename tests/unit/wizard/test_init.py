@@ -436,3 +436,11 @@ def test_many_outputs_are_not_all_explained(here, capsys):
     assert f"init: {line}targets in [interpret]\n" in capsys.readouterr().out
     made(table(y=lambda i, _: f"class {i % 4}"))
     assert "motifs will be searched" not in capsys.readouterr().out
+
+
+def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
+    numbers = {"half life (h)": lambda i, _: "n.d." if i == 3 else i / 7}
+    assert made(table(**numbers)).objective.columns == ("half life (h)",)
+    made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
+    cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
+    assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out

@@ -88,8 +88,9 @@ def test_a_table_of_targets_may_have_id_beside_a_named_column(here):
 @pytest.mark.parametrize("option", ["id", "sequence"])
 def test_columns_of_files_that_are_no_tables(here, capsys, option):
     assert exit_code(f"init mine {both()} --{option}-column name") == 1
-    message = f"a.fa, bb.fa: found no column 'name' (--{option}-column). Leave it out, because only"
-    assert message in capsys.readouterr().err
+    assert f"a.fa: found no column 'name' (--{option}-column)\n" in capsys.readouterr().err
+    assert exit_code(f"init mine --positives a.bed --genome g.fa --{option}-column name") == 1
+    assert f"--{option}-column cannot be used with --genome. Give" in capsys.readouterr().err
 
 
 def test_repeated_ids_of_a_named_column(here, capsys):
