@@ -159,8 +159,8 @@ def evaluate(arguments: Namespace) -> None:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="classes, labels or columns to explain (default: [interpret] targets, or the first "
-        "four)",
+        help="classes, labels or columns to explain (default: [interpret] targets, or the four "
+        "with most records)",
     ),
 )
 def explain(arguments: Namespace) -> None:

@@ -64,9 +64,8 @@ class RecordRules:
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
-        Where `learnt` is set, for errors.
-    has_run_file
-        Whether hints may name keys of [data].
+        Where the run file sets `learnt`, for errors; empty without a run file. With one, hints name
+        keys of [data].
     named
         All texts of the run file. Only these columns are kept of a table with more than WIDE.
 
@@ -87,7 +86,6 @@ class RecordRules:
     split_column: str = ""
     place: str = ""
     named: frozenset[str] = frozenset()
-    has_run_file: bool = False
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < self.min_length:
@@ -104,14 +102,13 @@ class RecordRules:
             data.max_length,
             data.soft_mask,
             data.gaps,
-            has_run_file=True,
         )
 
     @property
     def policy(self) -> SequencePolicy:
         """Return how letters are read."""
         return SequencePolicy(
-            self.alphabet, self.soft_mask, self.gaps, has_run_file=self.has_run_file
+            self.alphabet, self.soft_mask, self.gaps, has_run_file=bool(self.place)
         )
 
 

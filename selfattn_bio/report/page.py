@@ -162,19 +162,17 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "pair_sentence": figures.pair_sentence(pairs),
         "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
         **marginal_section(results, plots_folder),
-        "partner": results.partner and _partner(results.partner),
+        "partner": results.partner and _partner(results.partner, outputs),
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
         "attention_sentence": words.attention_sentence(len(maps) > 0),
     }
 
 
-def _partner(results: Results) -> dict[str, Any]:
+def _partner(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
-        "sentence": words.motif_sentence(
-            results.motifs, results.explained.targets if results.explained else []
-        ),
+        "sentence": words.motif_sentence(results.motifs, outputs),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": get_alphabet(results.corpus["alphabet"]),

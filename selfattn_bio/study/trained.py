@@ -136,10 +136,8 @@ class TrainedModel:
         """
         known = self.scorer.objective.outputs
         if not targets and len(known) > MOST_OUTPUTS:
-            number = {
-                each.name: each.candidates(self.truth(each).to_numpy()).sum() for each in known
-            }
-            targets = sorted(number, key=lambda name: -number[name])[:MOST_OUTPUTS]
+            ranked = sorted(known, key=lambda of: -of.candidates(self.truth(of).to_numpy()).sum())
+            targets = [output.name for output in ranked[:MOST_OUTPUTS]]
             LOG.info(
                 f"of {len(known)} outputs those with most records are explained: "
                 f"{', '.join(targets)}; choose others with targets in [interpret]"
