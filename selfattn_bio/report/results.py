@@ -25,7 +25,6 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
@@ -259,9 +258,3 @@ def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:
     """Join motifs.tsv of the inputs of a model; None if motifs of none were searched for."""
     found = [table for table in tables if table is not None]
     return pd.concat(found, ignore_index=True) if found else None
-
-
-def explained_outputs(task: RunFile) -> list[str]:
-    """Return the names of the outputs whose motifs are searched for."""
-    names = [output.name for output in objective_of(task.objective).outputs]
-    return list(task.interpret.targets or names)

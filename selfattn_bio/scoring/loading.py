@@ -192,9 +192,11 @@ def folder_of(model: str | Path) -> Path:
     if str(model) in shipped:
         hint = f"Pass the text {str(model)!r}, not a Path, for the model that ships"
         raise ModelFolderError(message, hint=hint)
+    of_task = f"results/{model}/model"
     raise ModelFolderError(
         f"{message}, and no model of this name ships with the package "
-        f"(shipped: {', '.join(shipped)})"
+        f"(shipped: {', '.join(shipped)})",
+        hint=f"Did you mean {of_task}?" if Path(of_task).is_dir() else "",
     )
 
 

@@ -95,7 +95,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
-    lacks=["", "too few pairs of motifs to compare with"],
+    lacks=["", "no q value, because fewer than 6 pairs were tested"],
 )
 PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])

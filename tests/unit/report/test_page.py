@@ -59,7 +59,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
-        ("interactions", "inconclusive (too few pairs of motifs to compare with: 1)."),
+        ("interactions", "inconclusive (no q value, because fewer than 6 pairs were tested: 1)."),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -232,11 +232,19 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
 
 
+def test_outputs_that_were_not_explained_are_named(results, page_text):
+    assert "only these were explained" not in page_text
+    outputs = {"model": {name: {} for name in ("positive", "other", "third")}}
+    page = page_of(replace(results, metrics=results.metrics | {"outputs": outputs}))
+    assert "Of 3 outputs, only these were explained: positive. Choose others with" in page
+    assert "none for" not in page
+
+
 def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "too few pairs of motifs to compare with"
+    lacks = "no q value, because fewer than 6 pairs were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
@@ -249,7 +257,7 @@ def test_motif_pairs_are_reported(page_text, results):
     tables = tables_of(page_of(replace(results, interactions=old)), "interactions")
     assert [list(each) for each in tables] == [names[1:], names[:1]]
     for pairs, number, text in (
-        (PAIRS[:0], 3, "No two motifs occur together"),
+        (PAIRS[:0], 3, "No pair of motifs was tested, because no two have sites"),
         (PAIRS[:0], 1, "One motif, so no pairs."),
         (None, 3, "Pairs of motifs were not tested"),
     ):
