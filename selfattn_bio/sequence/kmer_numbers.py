@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -72,17 +72,11 @@ def kmer_settings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings
     ]
 
 
-def kmers(
-    letters: NDArray[np.uint8],
-    alphabet: Alphabet,
-    settings: KmerSettings,
-    *,
-    canonical: bool | None = None,
-) -> Integers:
+def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, settings: KmerSettings) -> Integers:
     """Return the number of the k-mer that starts at each letter, shape (L,).
 
     The number is -1 if the k-mer extends past the end or contains a letter without a class. With
-    `canonical` (DNA only), the smaller number of the k-mer and its reverse complement is returned.
+    canonical settings, the smaller number of the k-mer and its reverse complement is returned.
     """
     codes = settings.classes[np.minimum(alphabet.codes(letters), len(alphabet.letters))]
     base, k, length = settings.num_classes, settings.k, len(codes)
@@ -91,14 +85,13 @@ def kmers(
     number = np.zeros(length, np.int64)
     reverse = np.zeros(length, np.int64)
     hit = np.zeros(length, bool)
-    both = settings.canonical if canonical is None else canonical
     for i in range(k):
         letter = codes[i : i + length]
         number = number * base + letter
-        if both:
+        if settings.canonical:
             reverse += (base - 1 - letter) * base**i
         hit |= bad[i : i + length]
-    return np.where(hit, -1, np.minimum(number, reverse) if both else number)
+    return np.where(hit, -1, np.minimum(number, reverse) if settings.canonical else number)
 
 
 def distinct_kmers(
@@ -115,15 +108,11 @@ def distinct_kmers(
     k-mers are sampled in every record. With `reverse`, return the k-mers of the reverse complement.
     Long records are processed in pieces.
     """
-    found = [np.zeros(0, np.int64)]
+    found, of_strand = [np.zeros(0, np.int64)], replace(settings, canonical=False)
     for start in range(0, len(letters), LETTERS_AT_ONCE):
         piece = letters[start : start + LETTERS_AT_ONCE + settings.k - 1]
-        numbers = kmers(
-            alphabet.reverse_complement(piece) if reverse else piece,
-            alphabet,
-            settings,
-            canonical=False,
-        )
+        piece = alphabet.reverse_complement(piece) if reverse else piece
+        numbers = kmers(piece, alphabet, of_strand)
         found.append(np.unique(numbers[(numbers >= 0) & sampled(numbers, fraction)]))
     return np.unique(np.concatenate(found))
 

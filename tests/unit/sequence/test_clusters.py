@@ -4,6 +4,7 @@ Similar records are reverse-complemented, mutated, cut out, shifted, short or lo
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_kmers_use_both_strands_and_known_bases():
     assert np.flatnonzero(found >= 0).tolist() == [0, 1, 6]
     assert len(found) == 10
     assert set(kmers(DNA.reverse_complement(row), DNA, settings)) == set(found)
-    assert kmers(row, DNA, settings, canonical=False)[0] == 0b00011011
+    assert kmers(row, DNA, replace(settings, canonical=False))[0] == 0b00011011
 
 
 def test_unrelated_and_empty_records():
@@ -143,7 +144,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
         ]
 
     distinct = kmers_of_strands()
-    turned = kmers(DNA.reverse_complement(letters[0]), DNA, settings, canonical=False)
+    turned = kmers(DNA.reverse_complement(letters[0]), DNA, replace(settings, canonical=False))
     assert distinct[1][0] == sorted(set(turned.tolist()) - {-1})
     monkeypatch.setattr(kmer_numbers, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
