@@ -13,6 +13,11 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from selfattn_bio.config.section import Fraction, Paths, Positive, Section, Seed, left_out
 
 
+def kind_of(section: Any, default: str | None = None) -> Any:
+    """Return the kind of a value before it is validated; `default` if it is no table."""
+    return section.get("kind") if isinstance(section, dict) else getattr(section, "kind", default)
+
+
 class WindowsSection(Section):
     """Common settings for turning intervals into windows.
 
@@ -177,11 +182,7 @@ AnyNegatives = Annotated[
     | Annotated[MatchedNegatives, Tag("matched")]
     | Annotated[NeighbourNegatives, Tag("neighbours")]
     | Annotated[ShuffledNegatives, Tag("shuffled")],
-    Discriminator(
-        lambda value: (
-            value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "files")
-        )
-    ),
+    Discriminator(lambda value: kind_of(value, "files")),
 ]
 
 
@@ -224,11 +225,7 @@ Label = Annotated[
     Annotated[str, Tag("column")]
     | Annotated[ScoreLabels, Tag("score")]
     | Annotated[OverlapLabels, Tag("overlap")],
-    Discriminator(
-        lambda value: (
-            value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "column")
-        )
-    ),
+    Discriminator(lambda value: kind_of(value, "column")),
 ]
 
 

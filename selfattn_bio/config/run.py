@@ -27,6 +27,7 @@ from selfattn_bio.config.derived import (
     default_variants_of_pretrained,
     jobs_of,
 )
+from selfattn_bio.config.genome import kind_of
 from selfattn_bio.config.interpret import Interpret
 from selfattn_bio.config.model import AnyModel, AttentionModel, Tokens
 from selfattn_bio.config.objective import AnyObjective, BinaryObjective
@@ -120,7 +121,7 @@ class RunFile(Section):
         """
         if not isinstance(values, dict):
             return values
-        kind, model = (_kind_of(values.get(name)) for name in ("objective", "model"))
+        kind, model = (kind_of(values.get(name)) for name in ("objective", "model"))
         if model == "pretrained":
             return {"variants": default_variants_of_pretrained(values["model"]), **values}
         if (kind or "binary") != "binary" or values.get("privacy") is not None:
@@ -131,7 +132,7 @@ class RunFile(Section):
     @classmethod
     def _set_default_tokens(cls, values: Any) -> Any:
         """Read single letters for a pretrained model, which has a vocabulary of its own."""
-        if not isinstance(values, dict) or _kind_of(values.get("model")) != "pretrained":
+        if not isinstance(values, dict) or kind_of(values.get("model")) != "pretrained":
             return values
         return {"tokens": {"k": 1}, **values}
 
@@ -142,7 +143,7 @@ class RunFile(Section):
 
         The positions of a pretrained model are first ranked by gradients.
         """
-        kind = _kind_of(values.get("model")) if isinstance(values, dict) else None
+        kind = kind_of(values.get("model")) if isinstance(values, dict) else None
         method = {"module": "saturation", "pretrained": "guided"}.get(str(kind))
         if method is None:
             return values
@@ -320,11 +321,6 @@ class RunFile(Section):
     def is_control(self) -> bool:
         """Return whether this run is a control with shuffled labels."""
         return self.training.labels == "shuffled"
-
-
-def _kind_of(section: Any) -> str:
-    """Return the kind of a section that has not been validated yet."""
-    return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
 
 
 def _errors_of(

@@ -168,17 +168,14 @@ class Tiling:
         Otherwise tiles cannot give the same result as one pass. A pass much longer than the
         training records would not be reliable either, so inputs more than FAR times as long as the
         longest training record are read in tiles of that length (rounded down to steps), which
-        overlap by a quarter on each side. A baseline reads the neighbours of each position or bin.
+        overlap by a quarter on each side. Simple models read only the neighbours of each position
+        or bin.
         """
         unit = getattr(scorer.objective.section, "bin", 1)
         is_baseline = isinstance(scorer, BaselineScorer)
         has_parts = is_baseline or any(member.stack for member in scorer.members)
         near = AROUND if unit > 1 and has_parts else FLANK  # what simple models read
-        if is_baseline:
-            overlap = -(-near // unit) * unit
-            size = -(-max(BATCH_LETTERS, 4 * overlap + unit) // unit) * unit
-            return cls(True, size, size, overlap, unit, unit)
-        runs = [member.run for member in scorer.members]
+        runs = [] if is_baseline else [member.run for member in scorer.members]
         step = math.lcm(unit, *(run.output_stride for run in runs))
         fields = [
             field * run.tokens.stride + run.tokens.k - 1
@@ -186,7 +183,7 @@ class Tiling:
             if (field := receptive_field(run)) is not None
         ]
         if len(fields) == len(runs):
-            overlap = -(-max(*fields, near) // step) * step
+            overlap = -(-max([*fields, near]) // step) * step
             size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
             return cls(True, size, size, overlap, step, unit)
         lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
