@@ -26,6 +26,7 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.intervals import FAR
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
 if TYPE_CHECKING:
@@ -219,39 +220,33 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     (row of `records`), position and end (0-based half-open, in the orientation of the record), and
     strand (+ is the strand of the record).
     """
+    from bioframe import arrops  # imported here because it takes a moment
+
     located = records["chrom"].notna() & (records["chrom"] != "") & records["start"].notna()
-    frame = pd.DataFrame(
+    is_reversed = (located & (records["strand"] == "-")).to_numpy(dtype=bool)
+    first = records["start"].where(located, 0).to_numpy(dtype=np.int64)
+    last = records["end"].where(located, records["length"]).to_numpy(dtype=np.int64)
+    start, end = (sites[name].to_numpy(dtype=np.int64) for name in ("start", "end"))
+    # chromosomes are placed one after the other
+    of_records = records["chrom"].where(located, records["id"])
+    chroms = pd.Index(of_records.unique())
+    ours, theirs = (chroms.get_indexer(each) * FAR for each in (sites["chrom"], of_records))
+    site, record = arrops.overlap_intervals(start + ours, end + ours, first + theirs, last + theirs)
+    inside = (start[site] >= first[record]) & (end[site] <= last[record])
+    site, record = site[inside], record[inside]
+    position = np.where(is_reversed[record], last[record] - end[site], start[site] - first[record])
+    is_minus = (sites["strand"] == "-").to_numpy()[site]
+    found = pd.DataFrame(
         {
-            "row": np.arange(len(records)),
-            "chrom": records["chrom"].where(located, records["id"]),
-            "first": records["start"].where(located, 0).astype("int64"),
-            "last": records["end"].where(located, records["length"]).astype("int64"),
-            "is_reversed": (located & (records["strand"] == "-")).astype(bool),
+            "name": sites["name"].to_numpy()[site],
+            "site": site,
+            "record": record,
+            "position": position,
+            "end": position + (end - start)[site],
+            "strand": np.where(is_minus == is_reversed[record], "+", "-"),
         }
     )
-    columns = ["name", "site", "record", "position", "end", "strand"]
-    pairs = []
-    for chrom, group in sites.assign(site=np.arange(len(sites))).groupby("chrom"):
-        here = frame[frame["chrom"] == chrom].sort_values("first")
-        if here.empty:
-            continue
-        first, last, is_reversed = (
-            here[column].to_numpy() for column in ("first", "last", "is_reversed")
-        )
-        start, end = group["start"].to_numpy(), group["end"].to_numpy()
-        site, record = np.nonzero((start[:, None] >= first) & (end[:, None] <= last))
-        position = np.where(
-            is_reversed[record], last[record] - end[site], start[site] - first[record]
-        )
-        found = group.iloc[site].assign(
-            record=here["row"].to_numpy()[record],
-            position=position,
-            end=position + (end - start)[site],
-        )
-        pairs.append(
-            found.assign(strand=np.where((found["strand"] == "-") == is_reversed[record], "+", "-"))
-        )
-    return pd.concat(pairs, ignore_index=True)[columns] if pairs else pd.DataFrame(columns=columns)
+    return found.sort_values(["site", "record"], ignore_index=True)
 
 
 def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:

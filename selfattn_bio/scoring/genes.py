@@ -15,6 +15,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.scoring.inputs import interval_table
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import (
+    FAR,
     LOCUS,
     check_found,
     data_lines,
@@ -26,7 +27,6 @@ from selfattn_bio.sequence.tables import BED_COLUMNS, read_cells
 FEATURES = np.array(["promoter", "exon", "intron", "intergenic"])  # the first that applies
 COLUMNS = ["feature", "gene", "gene_id", "gene_strand", "distance"]
 UPSTREAM, DOWNSTREAM = 1000, 100  # bp of a promoter before and from its transcription start
-_FAR = 1 << 40  # bp between the starts of chromosomes that are placed one after the other
 _ATTRIBUTE = re.compile(r"""([^\s;=]+)[ =]"?([^";]+)""")
 
 
@@ -78,8 +78,8 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
         if not len(known):
             IntervalError.fail(message, genes, "Use the chromosomes of its assembly, not ids")
         LOG.warning(f"{genes}: {message}")
-    start, end = (loci[name].to_numpy()[known] + code[known] * _FAR for name in LOCUS[1:])
-    far = chroms.get_indexer(features["chrom"]) * _FAR
+    start, end = (loci[name].to_numpy()[known] + code[known] * FAR for name in LOCUS[1:])
+    far = chroms.get_indexer(features["chrom"]) * FAR
     first, last, tss = (features[name].to_numpy() + far for name in ("start", "end", "tss"))
     over = arrops.overlap_intervals(start, end, first, last)
     near = arrops.closest_intervals(start, end, tss, tss + 1)

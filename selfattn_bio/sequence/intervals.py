@@ -29,6 +29,7 @@ from selfattn_bio.sequence.h5ad import region_lines
 _fail = IntervalError.fail
 
 LOCUS = ["chrom", "start", "end"]  # columns of an interval, 0-based half-open
+FAR = 1 << 40  # bp between the starts of chromosomes that are placed one after the other
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
