@@ -202,16 +202,11 @@ def distances_to_points(test: pd.DataFrame, size: int) -> NDArray[np.float64]:
     It is infinite on chromosomes without a point. Bins at 0, 200 and 400 with a point in the last
     have the distances 2, 1 and 0.
     """
-    found = np.full(len(test), np.inf)
-    for _, rows in test.assign(row=np.arange(len(test))).groupby("chrom"):
-        points = np.sort(rows.loc[rows["label"] == 1, "start"].to_numpy())
-        if len(points):
-            starts = rows["start"].to_numpy()
-            after = np.searchsorted(points, starts)
-            next_ = np.abs(points[np.minimum(after, len(points) - 1)] - starts)
-            before = np.abs(points[np.maximum(after - 1, 0)] - starts)
-            found[rows["row"].to_numpy()] = np.minimum(next_, before) / size
-    return found
+    bins = test[["chrom", "start", "label"]].assign(row=range(len(test))).sort_values("start")
+    points = bins.loc[bins["label"] == 1, ["chrom", "start"]].assign(point=bins["start"])
+    nearest = pd.merge_asof(bins, points, on="start", by="chrom", direction="nearest")
+    nearest = nearest.set_index("row").sort_index()
+    return ((nearest["point"] - nearest["start"]).abs() / size).fillna(np.inf).to_numpy()
 
 
 def _within(away: NDArray[np.float64]) -> NDArray[np.float64]:
