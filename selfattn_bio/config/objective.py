@@ -44,10 +44,6 @@ class MulticlassObjective(ObjectiveSection):
             yield f"classes needs two or more different names; found {', '.join(self.classes)}"
 
     @property
-    def target_columns(self) -> tuple[str, ...]:
-        return (self.column,)
-
-    @property
     def output_names(self) -> tuple[str, ...]:
         return self.classes
 
@@ -64,10 +60,6 @@ class MultilabelObjective(ObjectiveSection):
     allows_edits = True
     kind: Literal["multilabel"] = "multilabel"
     columns: Different[Names]
-
-    @property
-    def target_columns(self) -> tuple[str, ...]:
-        return self.columns
 
 
 class RegressionObjective(ObjectiveSection):
@@ -116,10 +108,6 @@ class RegressionObjective(ObjectiveSection):
             )
         if self.normaliser and len(self.normaliser) != len(self.columns):
             yield f"normaliser has {len(self.normaliser)} values for {len(self.columns)} columns"
-
-    @property
-    def target_columns(self) -> tuple[str, ...]:
-        return self.columns
 
 
 Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
@@ -220,10 +208,6 @@ class LabelsObjective(ObjectiveSection):
             or not self.classes.isascii()
         ):
             yield f"invalid classes {self.classes!r}; use different ASCII characters other than -"
-
-    @property
-    def target_columns(self) -> tuple[str, ...]:
-        return (self.column,)
 
     @property
     def output_names(self) -> tuple[str, ...]:

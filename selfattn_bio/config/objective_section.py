@@ -70,7 +70,8 @@ class ObjectiveSection(Section):
     @property
     def target_columns(self) -> tuple[str, ...]:
         """Return the columns of [data] targets that the objective reads."""
-        return ()
+        column = getattr(self, "column", None)
+        return (column,) if column else getattr(self, "columns", ())
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -93,6 +94,6 @@ class ObjectiveSection(Section):
         """Return the section with the columns of tracks in place of their names."""
         if "columns" not in type(self).model_fields:
             return self
-        named: Sequence[str] = getattr(self, "columns", ()) or tuple(tracks)
+        named: Sequence[str] = self.target_columns or tuple(tracks)
         columns = tuple(column for name in named for column in tracks.get(name, [name]))
         return self.model_copy(update={"columns": columns})
