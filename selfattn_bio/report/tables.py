@@ -257,12 +257,9 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
             for column, count in audit["shared"].items()
         ),
         (f"near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
-        *(
-            [("near neighbour with a different label", other, None)]
-            if (other := audit["near_other_label"]) is not None
-            else []
-        ),
     ]
+    if (other := audit["near_other_label"]) is not None:
+        rows.append(("near neighbour with a different label", other, None))
     return Table.of(
         {
             "match among these records": what,

@@ -315,19 +315,14 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
         known = ", ".join(splits)
         named = [value for value in counts.index if value != EMPTY]
-        hints = (
-            [
+        hints = []
+        if named:
+            hints.append(
                 f'Map them in [split], e.g. values = {{ test = ["{named[0]}"] }}; dropped = [...] '
                 "leaves records out"
-            ]
-            if named
-            else []
-        )
-        hints += (
-            ["Fill the empty cells of the column, or remove their records"]
-            if len(named) < len(counts)
-            else []
-        )
+            )
+        if len(named) < len(counts):
+            hints.append("Fill the empty cells of the column, or remove their records")
         raise CorpusError(
             f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})",
             hint=". ".join(hints),
