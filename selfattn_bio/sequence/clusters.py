@@ -32,6 +32,7 @@ from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, 
 
 # Defaults: records with a tenth of their letters mutated are similar (benchmarks/leakage.py).
 SIMILARITY = {"dna": 0.15, "protein": 0.3}
+SIMILAR_PAIR = [("first", np.int64), ("second", np.int64), ("similarity", np.float64)]
 CHANCE = 0.01  # largest expected fraction of records with an equal match by chance
 # Limit on products of rare columns; products or k-mers in memory at once
 PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000
@@ -117,15 +118,7 @@ def similar_pairs(
     similarity = SIMILARITY[alphabet.family] if similarity is None else similarity
     if not 0 < similarity <= 1:
         raise ValueError(f"similarity = {similarity} is not in (0, 1]")
-    found = [
-        pd.DataFrame(
-            {
-                "first": np.zeros(0, np.int64),
-                "second": np.zeros(0, np.int64),
-                "similarity": np.zeros(0),
-            }
-        )
-    ]
+    found = [pd.DataFrame(np.empty(0, SIMILAR_PAIR))]
     for settings in kmer_settings(alphabet, k):
         shared = _Shared(letters, alphabet, settings, similarity)
         found += [shared.exact(first, second) for first, second in shared.candidates(in_second)]
