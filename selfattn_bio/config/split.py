@@ -165,13 +165,7 @@ class SplitValues(Section):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return each value in lower case with its split."""
-        named = {
-            "train": self.train,
-            "valid": self.valid,
-            "test": self.test,
-            "dropped": self.dropped or (),
-        }
-        return [(value.lower(), split) for split, values in named.items() for value in values]
+        return [(value.lower(), split) for split, values in self for value in values or ()]
 
 
 class GivenSplit(Section):
