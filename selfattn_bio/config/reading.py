@@ -98,7 +98,7 @@ class Unions:
 
 def unions_of(section: type[Section]) -> Unions:
     """Find the tables with a choice of kinds in a table and in those below."""
-    unions = Unions({}, {})
+    of_key, of_name = dict[str, list[str]](), dict[str, list[str]]()
     for name, field in section.model_fields.items():
         below = list(dict.fromkeys(_sections_in(field.annotation)))
         kinds = [
@@ -109,14 +109,10 @@ def unions_of(section: type[Section]) -> Unions:
         ]
         if len(below) > 1 and kinds:
             of_names = get_origin(field.annotation) is dict
-            (unions.of_name if of_names else unions.of_key).setdefault(name, kinds)
-        for each in below:
-            found = unions_of(each)
-            for key, kinds in found.of_key.items():
-                unions.of_key.setdefault(key, kinds)
-            for key, kinds in found.of_name.items():
-                unions.of_name.setdefault(key, kinds)
-    return unions
+            (of_name if of_names else of_key).setdefault(name, kinds)
+        for found in map(unions_of, below):  # kinds that were found before take precedence
+            of_key, of_name = found.of_key | of_key, found.of_name | of_name
+    return Unions(of_key, of_name)
 
 
 def _sections_in(annotation: Any) -> Iterator[type[Section]]:
