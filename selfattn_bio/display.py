@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 
 def one_line(text: str) -> str:
@@ -43,3 +45,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{math.ceil(seconds)} s"
+
+
+def dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each entry of nested tables."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner_key}", inner) for inner_key, inner in dotted(value))
+        else:
+            yield key, value

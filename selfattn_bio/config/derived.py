@@ -19,6 +19,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from selfattn_bio.config.model import AnyModel, CnnModel, PairedModel, Tokens
 from selfattn_bio.config.section import Names, Section
 from selfattn_bio.config.training import KNOWN_BASELINES, StackSection, Training, Transfer
+from selfattn_bio.display import dotted
 from selfattn_bio.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -135,14 +136,9 @@ def _sized(model: AnyModel, like: AnyModel) -> AnyModel:
 
     Equal sizes make the comparison fair.
     """
-    names = {
-        name
-        for name in ("members", "strands")
-        if hasattr(like, name) and name in type(model).model_fields
-    }
-    return model.model_copy(
-        update={name: getattr(like, name) for name in names - model.model_fields_set}
-    )
+    unset = type(model).model_fields.keys() - model.model_fields_set
+    copied = [name for name in ("members", "strands") if name in unset and hasattr(like, name)]
+    return model.model_copy(update={name: getattr(like, name) for name in copied})
 
 
 # Sections that may differ between jobs, which share data and objective.
@@ -170,7 +166,7 @@ class Sweep(Section):
         [sweep] accepts any key. Unknown keys are reported when the run file of each job is
         validated.
         """
-        return dict(_dotted(values)) if isinstance(values, dict) else values
+        return dict(dotted(values)) if isinstance(values, dict) else values
 
     def problems(self) -> Iterator[str]:
         if not self.__pydantic_extra__:
@@ -181,15 +177,6 @@ class Sweep(Section):
         lists = self.__pydantic_extra__
         for values in itertools.product(*lists.values()):
             yield dict(zip(lists, values, strict=True))
-
-
-def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of each entry of nested tables."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from ((f"{key}.{inner_key}", inner) for inner_key, inner in _dotted(value))
-        else:
-            yield key, value
 
 
 @dataclass(frozen=True)

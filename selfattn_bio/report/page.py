@@ -7,7 +7,7 @@ loading anything else.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import metadata
@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR
@@ -65,7 +66,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             **(tables.leakage_tables(results.audit, alphabet) if results.audit else {}),
             alphabet=alphabet,
             corpus=results.corpus,
-            provenance=list(flat(results.provenance)),
+            provenance=list(dotted(results.provenance)),
             run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
@@ -242,12 +243,3 @@ def about(page: str) -> Markup:
             link = Markup('<p class="about"><a href="{}/{}.html">About this section</a></p>')
             return link.format(address.rstrip("/"), page)
     return Markup()
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested tables with names like `outer.inner`."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
