@@ -40,7 +40,6 @@ from selfattn_bio.sequence.shuffle import shuffle_letters
 Span = tuple[int, int]
 LogOdds = Callable[[Letters], Floats]
 
-DRAWS = 2  # shuffles per record; their letters replace the sites
 # The gap of a random site may differ by SLACK positions plus FRACTION times the gap of the pair.
 SLACK, FRACTION = 5, 0.25
 CHUNK = 256  # pairs of sites whose interventions are scored together
@@ -101,8 +100,6 @@ def epistasis(
     sequences: Letters,
     log_odds: LogOdds,
     rng: np.random.Generator,
-    *,
-    draws: int = DRAWS,
 ) -> pd.DataFrame:
     """Compute the epistasis of pairs of sites, and their controls.
 
@@ -118,9 +115,7 @@ def epistasis(
         Function from sequences to (n,) log-odds of a positive, up to a constant
         (`mean_of_strands`).
     rng
-        Generator for shuffles and random sites.
-    draws
-        Number of shuffles to average.
+        Generator for one shuffle per pair, whose letters replace the sites, and for random sites.
 
     Returns
     -------
@@ -141,11 +136,10 @@ def epistasis(
         before = sum(map(len, scores))
         for row, (record, *ends) in enumerate(rows[first : first + CHUNK], start=first):
             spans, own = ((ends[0], ends[1]), (ends[2], ends[3])), by_record[record]
-            for _ in range(draws):
-                squares += [
-                    (row, kind, *(before + at for at in square))
-                    for kind, *square in _squares(sequences[record], spans, own, made, counts, rng)
-                ]
+            squares += [
+                (row, kind, *(before + at for at in square))
+                for kind, *square in _squares(sequences[record], spans, own, made, counts, rng)
+            ]
         scores.append(log_odds(made))
     table = pd.DataFrame(squares, columns=["row", "kind", *SQUARE])
     found, at = np.concatenate(scores), table[SQUARE].to_numpy(dtype=np.int64)

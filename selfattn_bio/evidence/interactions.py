@@ -184,7 +184,7 @@ def evaluate_interactions(
     sampled = (
         nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     )
-    sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng, draws=1))
+    sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
