@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from selfattn_bio.sequence.alphabet import printable
 
 _fail = GenomeError.fail
 
+_FAI_LINE = re.compile(r"([^\t]*)" + r"\t([0-9]+)" * 4)
 _BGZF = b"\x1f\x8b\x08\x04"
 # The empty block at the end of every bgzip file.
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -125,15 +127,12 @@ def _cached(path: Path) -> Path:
 
 def _rows(fai: Path) -> list[_FaiLine]:
     """Return the lines of a .fai file, or an empty list if one is malformed."""
-    fields = [
-        line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()
-    ]
-    if any(
-        len(row) != 5 or not all(text.isascii() and text.isdigit() for text in row[1:])
-        for row in fields
-    ):
-        return []
-    return [_FaiLine(name, *map(int, numbers)) for name, *numbers in fields]
+    rows = []
+    for line in fai.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not (found := _FAI_LINE.fullmatch(line)):
+            return []
+        rows.append(_FaiLine(found[1], *map(int, found.groups()[1:])))
+    return rows
 
 
 def _why_stale(path: Path, fai: Path, rows: list[_FaiLine], zipped: bool) -> str:
