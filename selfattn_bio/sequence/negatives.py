@@ -11,6 +11,7 @@ import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -115,16 +116,15 @@ def matched(
         If too few negatives are found.
     """
     rng = np.random.default_rng(wanted.seed)
-    rows, starts, used = [], [], []
+    found: list[tuple[int, int]] = []  # row of the positive, start
+    used = []
     for chrom, group in positives.groupby("chrom", sort=False):
         free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
         used.append(free.used)
-        for row, start in _match(group, free, wanted.per_positive, tolerance, rng, counts):
-            rows.append(row)
-            starts.append(start)
+        found += _match(group, free, wanted.per_positive, tolerance, rng, counts)
     keys, place = f"tolerance ({tolerance:g})", str(genome.path)
-    wanted.check_enough(len(rows), len(positives), "matched windows", counts, keys, used, place)
-    return _windows_at(positives, rows, starts)
+    wanted.check_enough(len(found), len(positives), "matched windows", counts, keys, used, place)
+    return _windows_at(positives, found)
 
 
 def neighbours(
@@ -144,28 +144,25 @@ def neighbours(
     Parameters, returns and errors are those of `matched`.
     """
     rng = np.random.default_rng(wanted.seed)
-    rows, starts, used = [], [], []
+    found: list[tuple[int, int]] = []  # row of the positive, start
+    used = []
     for chrom, group in positives.groupby("chrom", sort=False):
         free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
         used.append(free.used)
         for row, start, end in zip(
             group.index, group["start"].tolist(), group["end"].tolist(), strict=True
         ):
-            length, found = end - start, 0
-            after_first = bool(rng.permutation(2)[0])
+            length, after_first = end - start, bool(rng.permutation(2)[0])
             outward = (
                 at
                 for step in range(steps)
                 for at in _both_flanks(start, end, distance + step * length, after_first)
             )
-            for at in outward:
-                if found < wanted.per_positive and free.take(at, at + length):
-                    rows.append(row)
-                    starts.append(at)
-                    found += 1
+            taken = (at for at in outward if free.take(at, at + length))
+            found += [(row, at) for at in islice(taken, wanted.per_positive)]
     what, keys = "neighbouring windows", f"steps ({steps}), distance ({distance})"
-    wanted.check_enough(len(rows), len(positives), what, counts, keys, used, str(genome.path))
-    return _windows_at(positives, rows, starts)
+    wanted.check_enough(len(found), len(positives), what, counts, keys, used, str(genome.path))
+    return _windows_at(positives, found)
 
 
 def shuffled(
@@ -329,9 +326,9 @@ def _both_flanks(start: int, end: int, distance: int, after_first: bool) -> tupl
     return (after, before) if after_first else (before, after)
 
 
-def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> pd.DataFrame:
-    windows = positives.loc[rows]
-    first = np.array(starts, np.int64)
+def _windows_at(positives: pd.DataFrame, found: list[tuple[int, int]]) -> pd.DataFrame:
+    windows = positives.loc[[row for row, _ in found]]
+    first = np.array([start for _, start in found], np.int64)
     lengths = (windows["end"] - windows["start"]).to_numpy(np.int64)
     return windows.assign(
         start=first, end=first + lengths, name="", score=np.nan, summit=-1
