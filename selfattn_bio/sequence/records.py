@@ -277,15 +277,11 @@ class Entry:
         if self.body.found:
             state.summary.counts.update(self.body.found.keys())
         if not values:
-            return Record(
-                self._name, letters, None, None, None, None, None, state.label, None, masked
-            )
+            return Record(self._name, letters, label=state.label, masked=masked)
         place = at(state.name, self._line)
-        label = (
-            _label(values.pop(state.fields.label, None), state.fields, place)
-            if state.fields.label
-            else state.label
-        )
+        label = state.label
+        if state.fields.label:
+            label = _label(values.pop(state.fields.label, None), state.fields, place)
         chrom, start, end, strand, group = _location(values, len(letters), state.where, place)
         targets = {name: text for name, text in values.items() if name not in LOCATION} or None
         return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
