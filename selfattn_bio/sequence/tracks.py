@@ -30,6 +30,7 @@ from selfattn_bio.sequence.intervals import (
     overlapping,
     read_intervals,
     run_numbers,
+    span_of,
     whole_number,
 )
 
@@ -301,15 +302,14 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
         message = f"bedGraph line has {len(fields)} columns (expected 4: chrom, start, end, value)"
         _fail(message, place)
     start, end = whole_number(fields[1], "start", place), whole_number(fields[2], "end", place)
-    if start >= end:
-        _fail(f"start is not before end in [{start}, {end}) (0-based half-open)", place)
+    span = span_of(fields[0], start, end, place)
     try:
         value = float(fields[3])
     except ValueError:
         value = np.inf
     if np.isinf(value):
         _fail(f"invalid value {fields[3][:30]!r} (expected a finite number or nan)", place)
-    return fields[0], start, end, value
+    return *span, value
 
 
 def _in_order(
