@@ -225,15 +225,9 @@ def _ends(accuracies: NDArray[np.float64]) -> str:
 
 def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> NDArray[np.int64]:
     """Count each true label (row) and predicted label (column) over all known positions."""
-    codes = np.full(256, UNKNOWN)
-    codes[list(classes.encode())] = range(len(classes))
-    counts = np.zeros((len(classes),) * 2, dtype=np.int64)
-    for true, called in zip(truth, calls, strict=True):
-        if true:
-            of_true, of_called = codes[list(true.encode())], codes[list(called.encode())]
-            known = of_true != UNKNOWN
-            np.add.at(counts, (of_true[known], of_called[known]), 1)
-    return counts
+    known, codes = truth != "", list(classes.encode())
+    true, called = (np.frombuffer("".join(of[known]).encode(), np.uint8) for of in (truth, calls))
+    return pd.crosstab(true, called).reindex(index=codes, columns=codes, fill_value=0).to_numpy()
 
 
 def _accuracy_along(truth: pd.Series, calls: pd.Series) -> NDArray[np.float64]:
