@@ -286,16 +286,14 @@ def aligned(
     -------
     Two matrices of the same shape (width of the alignment, A), padded with uninformative rows.
     """
-    empty = 1 / ppm.shape[1]
     found = alignment(ppm, match, has_complement)
     other = match[::-1, ::-1] if found.is_reversed else match
     offset = found.offset
     first, last = min(0, offset), max(len(ppm), offset + len(match))
 
     def framed(matrix: NDArray[np.float64], at: int) -> NDArray[np.float64]:
-        frame = np.full((last - first, matrix.shape[1]), empty)
-        frame[at - first : at - first + len(matrix)] = matrix
-        return frame
+        rows = (at - first, last - at - len(matrix))
+        return np.pad(matrix, (rows, (0, 0)), constant_values=1 / ppm.shape[1])
 
     return framed(ppm, 0), framed(other, offset)
 
@@ -392,25 +390,18 @@ def attention_figures(results: Results) -> list[MapFigure]:
     figures = []
     for row, (name, mapped) in enumerate(results.explained.maps.items()):
         here = sites[sites["record"] == row].sort_values("position")
-        in_record = [
-            (str(n), int(start), int(end))
-            for n, start, end in here[["name", "position", "end"]].itertuples(index=False)
-        ]
         letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= MAX_SEQUENCE else ""
-        layers = [_shades(layer.weights) for layer in mapped.layers]
-        data = json.dumps(
-            {
-                "edges": mapped.layers[0].edges.tolist(),
-                "letters": letters,
-                "sites": in_record,
-                "layers": layers,
-            }
-        )
+        data = {
+            "edges": mapped.layers[0].edges.tolist(),
+            "letters": letters,
+            "sites": here[["name", "position", "end"]].to_numpy().tolist(),
+            "layers": [_shades(layer.weights) for layer in mapped.layers],
+        }
         label = records["label"].iloc[row]
         known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
         split = str(records["split"].iloc[row])
         of = f"{known}, {split}" if results.records["label"].notna().any() else split
-        figures.append(MapFigure(name, of, mapped.score, len(layers), data))
+        figures.append(MapFigure(name, of, mapped.score, len(mapped.layers), json.dumps(data)))
     return figures
 
 
