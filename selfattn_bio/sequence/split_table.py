@@ -99,15 +99,12 @@ def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
 
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
     """Return one line per split with its number of records and, if labelled, of positives."""
-    masks = {split: table["split"] == split for split in (*SPLITS, DROPPED)}
-    positive = {
-        split: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
-        for split, mask in masks.items()
-    }
-    return [
-        f"{split}: {counted(int(mask.sum()), 'record')}{positive[split]}"
-        for split, mask in masks.items()
-    ]
+    lines, is_labelled = [], labels.notna().any()
+    for split in (*SPLITS, DROPPED):
+        own = table["split"] == split
+        positive = f" ({int((labels[own] == 1).sum())} positive)" if is_labelled else ""
+        lines.append(f"{split}: {counted(int(own.sum()), 'record')}{positive}")
+    return lines
 
 
 def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[bytes]:
@@ -220,16 +217,12 @@ def remove_copies(
     Copy of `table` with the new splits and reasons.
     """
     leaving = copies[copies["split"].isin(list(reduced))]
-    different = np.where(leaving["different"], f", different {learnt}", "")
-    reasons = (
-        "removed from "
-        + leaving["split"]
-        + ": same sequence as "
-        + leaving["original"]
-        + " in "
-        + leaving["original_split"]
-        + different
-    )
+    about = leaving[["split", "original", "original_split", "different"]].to_numpy()
+    reasons = [
+        f"removed from {split}: same sequence as {original} in {of_original}"
+        + f", different {learnt}" * different
+        for split, original, of_original, different in about
+    ]
     table = table.copy()
     table.loc[leaving.index, "split"], table.loc[leaving.index, "reason"] = DROPPED, reasons
     return table
