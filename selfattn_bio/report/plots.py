@@ -70,11 +70,9 @@ def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
     probabilities
         Name of each classifier in the legend -> its scores, (n,).
     """
-    for i, (name, p) in enumerate(probabilities.items()):
-        false_positive_rate, true_positive_rate, _ = roc_curve(labels, p)
-        _draw_curve(false_positive_rate, true_positive_rate, name, i, ax)
+    curves = {name: roc_curve(labels, p)[:2] for name, p in probabilities.items()}
+    _draw_curves(curves, ax, "false positive rate", "true positive rate")
     ax.plot([0, 1], [0, 1], color=MUTED, **DOTTED)
-    _set_unit_axes(ax, "false positive rate", "true positive rate")
     ax.legend(loc="lower right")
 
 
@@ -85,11 +83,9 @@ def draw_precision_recall(
 
     The parameters are those of `draw_roc`.
     """
-    for i, (name, p) in enumerate(probabilities.items()):
-        precision, recall, _ = precision_recall_curve(labels, p)
-        _draw_curve(recall, precision, name, i, ax)
+    curves = {name: precision_recall_curve(labels, p)[1::-1] for name, p in probabilities.items()}
+    _draw_curves(curves, ax, "recall", "precision")
     ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, **DOTTED)
-    _set_unit_axes(ax, "recall", "precision")
     ax.legend(loc="best")
 
 
@@ -257,16 +253,14 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
     ax.grid(axis="x", visible=False)
 
 
-def _draw_curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
-    """Draw the curve of classifier number `i`; number 0 is the model, bold and on top."""
-    ax.plot(
-        x,
-        y,
-        color=PALETTE[i % len(PALETTE)],
-        linewidth=2.0 if i == 0 else 1.1,
-        label=name,
-        zorder=3 - 0.1 * i,
-    )
+def _draw_curves(
+    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], ax: Axes, x: str, y: str
+) -> None:
+    """Draw curves of classifiers by name; the first one is the model, bold and on top."""
+    for i, (name, curve) in enumerate(curves.items()):
+        line: Any = {"linewidth": 2.0 if i == 0 else 1.1, "zorder": 3 - 0.1 * i}
+        ax.plot(*curve, color=PALETTE[i % len(PALETTE)], label=name, **line)
+    _set_unit_axes(ax, x, y)
 
 
 def _set_unit_axes(ax: Axes, x: str, y: str) -> None:
