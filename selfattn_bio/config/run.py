@@ -130,24 +130,18 @@ class RunFile(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _set_default_tokens(cls, values: Any) -> Any:
-        """Read single letters for a pretrained model, which has a vocabulary of its own."""
-        if not isinstance(values, dict) or kind_of(values.get("model")) != "pretrained":
-            return values
-        return {"tokens": {"k": 1}, **values}
+    def _set_defaults_of_model(cls, values: Any) -> Any:
+        """Set the default tokens and attribution method, which depend on the kind of the model.
 
-    @model_validator(mode="before")
-    @classmethod
-    def _set_default_method(cls, values: Any) -> Any:
-        """Explain a model whose layers have no rules of attribution by substitutions.
-
-        The positions of a pretrained model are first ranked by gradients.
+        A pretrained model has a vocabulary of its own, so single letters are read. A model whose
+        layers have no rules of attribution is explained by substitutions. The positions of a
+        pretrained model are first ranked by gradients.
         """
         kind = kind_of(values.get("model")) if isinstance(values, dict) else None
+        if kind == "pretrained":
+            values = {"tokens": {"k": 1}, **values}
         method = {"module": "saturation", "pretrained": "guided"}.get(str(kind))
-        if method is None:
-            return values
-        section = values.get("interpret", {})
+        section = values.get("interpret", {}) if method else None
         if isinstance(section, dict):
             return {**values, "interpret": {"method": {"kind": method}, **section}}
         return values
