@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, embedding_bag, max_pool2d, pad
 from selfattn_bio.sequence.kmers import PAD
 
 LARGEST = 2048  # tokens of a vocabulary whose tables are smaller than the activations
-# Numbers of a gradient that are added to a table at a time. Every position of the kernel reads them,
+# Numbers of a gradient that are added to a table at a time. Each position of the kernel reads them,
 # so they should stay in the cache of a core.
 CACHED = 2**18
 
