@@ -282,6 +282,10 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     assert figures == f"test AUROC {auroc['value']:.3f} {interval} on 80 records"
     assert "its best baseline, CNN: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
+    explained = tmp_path / "attribution" / "records.parquet"
+    records = pd.read_parquet(explained)
+    pd.concat([records, records.assign(target="other")]).to_parquet(explained)
+    assert lines_of(tmp_path)[2].endswith("; none for other.")
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
