@@ -311,6 +311,10 @@ class MotifSet:
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
             raise ResultsError(message, place=str(layout.matrices), hint="Rename the motif")
+        table = read_table(layout.motifs)
+        if sorted(table.get("name", ())) != sorted(ppms) or "target" not in table:
+            message = f"columns name and target must describe the motifs of {layout.matrices.name}"
+            raise ResultsError(message, place=str(layout.motifs), hint=SAVED)
         seqlets = read_bed(layout.discovery_sites)
         records = pd.DataFrame({"id": seqlets["chrom"].unique()})
         records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
@@ -323,7 +327,7 @@ class MotifSet:
         sites = read_bed(layout.sites) if layout.sites.exists() else None
         curves = read_table(layout.marginals) if layout.marginals.exists() else None
         source = read_json(layout.motifs_source, ResultsError, SAVED)
-        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves, source)
+        return cls(tuple(motifs), table, records, sites, curves, source)
 
     def to_meme(self, path: str | Path | None = None) -> str | None:
         """Return the motifs as MEME text, version 4, or write it to `path`."""

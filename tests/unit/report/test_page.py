@@ -355,6 +355,8 @@ def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
         ("metrics.json", "evaluate", "split_sha256", "split"),
         ("attribution", "explain", "corpus_fingerprint", "corpus"),
         ("motifs.json", "motifs", "split_sha256", "split"),
+        ("metrics.json", "evaluate", "weights_sha256", "model"),
+        ("motifs.json", "motifs", "weights_sha256", "model"),
     ],
 )
 def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):

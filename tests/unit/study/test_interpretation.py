@@ -130,6 +130,21 @@ def test_motifs_refuse_other_attributions(study):
     other = sha256_of("model/model.safetensors")[:12]
     with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
         study.find_motifs()
+    message = message.replace("attribution belongs", "motifs belong")
+    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
+        study.find_interactions()
+
+
+@pytest.mark.parametrize("change", [{"name": "a"}, {"target": None}])
+def test_table_that_does_not_describe_the_motifs_is_refused(study, change):
+    study.explain()
+    study.find_motifs()
+    table = pd.DataFrame({"name": ["a", "b"], "target": "positive"}).assign(**change)
+    write_motifs("motifs.meme", a="ACGT", b="CCA")
+    table.dropna(axis=1).to_csv("motifs.tsv", sep="\t", index=False)
+    message = r"motifs.tsv: columns name and target must describe the motifs of motifs\.meme"
+    with pytest.raises(ResultsError, match=message):
+        study.find_interactions()
 
 
 def test_maps_of_records_named_in_run_file(study):
