@@ -182,13 +182,9 @@ def targets_table(
         table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")})
         table = table.drop(columns="sequence", errors="ignore")
     if "id" not in table or len(table.columns) < 2:
-        raise CorpusError(
-            "a table of targets needs the column id and another one; the columns are "
-            f"{', '.join(map(str, table))}",
-            place=str(path),
-            hint="Separate columns by tabs in a .tsv and by commas in a .csv, and name the column "
-            "of the ids 'id'",
-        )
+        message = "a table of targets needs the column id and another one; the columns are "
+        hint = "Separate columns by tabs in a .tsv and by commas in a .csv, and name the column "
+        CorpusError.fail(message + ", ".join(map(str, table)), path, f"{hint}of the ids 'id'")
     if (repeated := table["id"][table["id"].duplicated()]).size:
         message = f"duplicate id {repeated.iloc[0]!r} in the table of targets"
         hint = "Keep one row per sequence, for example the mean of its replicates"
