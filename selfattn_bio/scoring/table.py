@@ -32,7 +32,7 @@ from selfattn_bio.sequence.h5ad import write_predictions
 from selfattn_bio.sequence.tables import TSV, read_table
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
-IN_ONE_PASS = "unlike those of the training, and may take very long; cut them into windows"
+IN_ONE_PASS = "unlike the training records, and may take very long; cut them into windows"
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
@@ -170,7 +170,7 @@ def score_batches(
 def chunks(inputs: Iterator[Input], scoring: TableScorer) -> Iterator[list[Input]]:
     """Yield lists of a few thousand sequences, at least one list, and report their number.
 
-    The first sequence that is too long for a pass like those of the training is reported.
+    The first sequence far longer than the training records is reported.
     """
     part: list[Input] = []
     total, number, progress, text = 0, 0, Progress(), ""

@@ -84,9 +84,7 @@ def test_far_longer_sequences_are_reported_once(scorer, monkeypatch, caplog, fun
     assert not caplog.messages
     function(scorer, ["ACGT" * 10, "ACGT" * 11, "ACGT" * 12])
     (message,) = caplog.messages
-    assert message.startswith(
-        "sequences longer than 40 positions, such as '1', are unlike those of"
-    )
+    assert message.startswith("sequences longer than 40 positions, such as '1', are unlike the")
 
 
 def test_prediction_uses_threshold(scorer):
