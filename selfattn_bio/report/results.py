@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,23 @@ from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.summary import TRUE
+from selfattn_bio.evidence import interactions, marginals, verdicts
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.files import sha256_of
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
+
+read_motifs = partial(read_table, columns=[*MOTIF_COLUMNS, *verdicts.COLUMNS, *marginals.COLUMNS])
+read_curves = partial(read_table, columns=marginals.CURVES)
+read_pairs = partial(read_table, columns=[*interactions.COLUMNS, *marginals.PAIR_COLUMNS])
+read_distances = partial(read_table, columns=marginals.PAIR_CURVES)
 
 
 @dataclass(frozen=True)
@@ -127,8 +135,8 @@ def read_results(study: Study) -> Results:
         corpus=corpus,
         audit=study.read_optional(layout, "audit_counts"),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
-        interactions=study.read_optional(layout, "interactions"),
-        distances=study.read_optional(layout, "distances"),
+        interactions=study.read_optional(layout, "interactions", read_pairs),
+        distances=study.read_optional(layout, "distances", read_distances),
         explained=explained,
         stability=motif_stability([layout.folder, *searched])
         if searched and motifs["motifs"] is not None
@@ -173,7 +181,7 @@ def _check_sources(
 
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
     """Read the files of `motifs`, as attributes of `Results`."""
-    motifs = study.read_optional(layout, "motifs")
+    motifs = study.read_optional(layout, "motifs", read_motifs)
     has_motifs = motifs is not None and len(motifs) > 0
     none = pd.DataFrame(columns=BED_COLUMNS)
     return {
@@ -181,7 +189,7 @@ def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
         "ppms": read_meme(layout.matrices, get_alphabet(alphabet)) if has_motifs else {},
         "sites": study.read(layout, "sites", read_bed) if has_motifs else none,
         "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,
-        "marginals": study.read_optional(layout, "marginals"),
+        "marginals": study.read_optional(layout, "marginals", read_curves),
     }
 
 

@@ -337,6 +337,8 @@ def test_site_positions():
         ("metrics.json", b"no", "cannot read this file: "),
         ("attribution/attribution.npz", b"no", "cannot read this file: "),
         ("corpus/records.parquet", b"no", "cannot read this file: "),
+        ("motifs.tsv", b"\n", "cannot read this file: .*Run `selfattn-bio motifs "),
+        ("seqlets.bed", b"1\tx\t3\tm\t0\t+\n", "cannot read this file: invalid literal"),
     ],
 )
 def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
@@ -346,6 +348,30 @@ def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
         (tmp_path / name).write_bytes(text)
     with pytest.raises(ResultsError, match=f"{name}: {message}"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "step"),
+    [
+        ("motifs.tsv", "effect", "motifs"),
+        ("marginals.tsv", "effect_low", "motifs"),
+        ("interactions.tsv", "q", "interactions"),
+        ("interactions.distances.tsv", "epistasis", "interactions"),
+    ],
+)
+def test_damaged_table_names_its_column_and_step(tmp_path, name, column, step):
+    make_results(tmp_path)
+    table = pd.read_csv(tmp_path / name, sep="\t")
+    for changed, problem in (
+        (table.drop(columns=column), "is missing"),
+        (table.assign(**{column: "x"}), "has text instead of numbers"),
+    ):
+        changed.to_csv(tmp_path / name, sep="\t", index=False)
+        message = (
+            f"{name}: cannot read this file: column '{column}' {problem}. Run `selfattn-bio {step} "
+        )
+        with pytest.raises(ResultsError, match=message):
+            read(tmp_path)
 
 
 @pytest.mark.parametrize(

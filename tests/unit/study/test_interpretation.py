@@ -135,16 +135,14 @@ def test_motifs_refuse_other_attributions(study):
         study.find_interactions()
 
 
-@pytest.mark.parametrize("change", [{"name": "a"}, {"target": None}])
-def test_table_that_does_not_describe_the_motifs_is_refused(study, change):
+def test_table_of_other_motifs_is_refused(study):
     study.explain()
-    study.find_motifs()
-    table = pd.DataFrame({"name": ["a", "b"], "target": "positive"}).assign(**change)
-    write_motifs("motifs.meme", a="ACGT", b="CCA")
-    table.dropna(axis=1).to_csv("motifs.tsv", sep="\t", index=False)
-    message = r"motifs.tsv: columns name and target must describe the motifs of motifs\.meme"
+    motifs = study.find_motifs()
+    write_motifs("motifs.meme", one="ACGT", two="CCA")
+    message = r"motifs.tsv: the names of the motifs are not those of motifs\.meme"
     with pytest.raises(ResultsError, match=message):
         study.find_interactions()
+    assert "one" not in motifs.table["name"].tolist()
 
 
 def test_maps_of_records_named_in_run_file(study):
