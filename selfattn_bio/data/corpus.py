@@ -91,12 +91,10 @@ class Corpus:
             If the run file has another alphabet.
         """
         if self.alphabet.name != task.data.alphabet:
-            raise CorpusError(
-                f"the corpus has alphabet {self.alphabet.name!r}, but [data] alphabet of "
-                f"{task.path or 'the run file'} is {task.data.alphabet!r}",
-                place=str(self.path),
-                hint="Use the run file, corpus, split and model of one task, or ingest again",
-            )
+            message = f"the corpus has alphabet {self.alphabet.name!r}, but [data] alphabet of "
+            message += f"{task.path or 'the run file'} is {task.data.alphabet!r}"
+            hint = "Use the run file, corpus, split and model of one task, or ingest again"
+            CorpusError.fail(message, self.path, hint)
 
     def letters(self, i: int) -> NDArray[np.uint8]:
         """Return record `i` (a row of `records`) as upper-case ASCII, (L,).
@@ -201,11 +199,13 @@ class Corpus:
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:
-        """Return a column of the records, or of their targets if the records lack it.
+        """Return a column of the records, or of their targets if it is missing or empty there.
 
         `place` and errors are those of `targets`.
         """
-        return self.records[name] if name in self.records else self.targets([name], place)[name]
+        if name in self.records and self.records[name].notna().any():
+            return self.records[name]
+        return self.targets([name], place)[name]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:

@@ -237,14 +237,17 @@ class Objective(ABC, Generic[SectionT]):
         Raises
         ------
         CorpusError
-            If too few targets are known.
+            If no target is known, or those of the validation split do not differ.
         """
-        if self.section.target_columns and not count_known(targets):
-            raise CorpusError(
-                f"no record of the {SPLIT_NAMES[split]} split has a value in column "
-                f"{' or '.join(self.section.target_columns)}",
-                place=place,
-            )
+        if not (columns := " or ".join(self.section.target_columns)):
+            return
+        of_split, hint = f"{SPLIT_NAMES[split]} split", "Add records, or change [split]"
+        if not count_known(targets):
+            CorpusError.fail(f"no record of the {of_split} has a value in column {columns}", place)
+        numbers = (pd.Series(each.values).nunique() for each in self.answers(targets))
+        if split == "valid" and max(numbers, default=2) < 2:
+            message = f"the {of_split} has no two different values in column {columns}, so no step"
+            CorpusError.fail(f"{message} of a training is better than another", place, hint)
 
     def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
         """Refuse a validation or test split whose metrics would be undefined.
