@@ -91,10 +91,12 @@ class Corpus:
             If the run file has another alphabet.
         """
         if self.alphabet.name != task.data.alphabet:
-            message = f"the corpus has alphabet {self.alphabet.name!r}, but [data] alphabet of "
-            message += f"{task.path or 'the run file'} is {task.data.alphabet!r}"
-            hint = "Use the run file, corpus, split and model of one task, or ingest again"
-            CorpusError.fail(message, self.path, hint)
+            raise CorpusError(
+                f"the corpus has alphabet {self.alphabet.name!r}, but [data] alphabet of "
+                f"{task.path or 'the run file'} is {task.data.alphabet!r}",
+                place=str(self.path),
+                hint="Use the run file, corpus, split and model of one task, or ingest again",
+            )
 
     def letters(self, i: int) -> NDArray[np.uint8]:
         """Return record `i` (a row of `records`) as upper-case ASCII, (L,).

@@ -106,9 +106,12 @@ def check_allowed(
 ) -> None:
     """Raise `failure` unless the code of a module is allowed."""
     if name not in _allowed():
-        message = f"this model runs the code of {name!r}, which is not allowed"
-        hint = f"If you trust it, use --allow-module {name}, or in Python "
-        failure.fail(message, place, f"{hint}selfattn_bio.allow_module({name!r})")
+        raise failure(
+            f"this model runs the code of {name!r}, which is not allowed",
+            place=place,
+            hint=f"If you trust it, use --allow-module {name}, or in Python "
+            f"selfattn_bio.allow_module({name!r})",
+        )
 
 
 def source_of(name: str, place: str = "") -> Path:
@@ -195,10 +198,12 @@ def build_module(
             hint = "Give each layer its sizes"
             raise RunFileError(f"{section.module!r} {message}", place=place, hint=hint)
         if shared := _shared_weights(module):
-            message = f"{section.module!r} returned a module whose weights {' and '.join(shared)} "
-            message += "are the same tensor, which model.safetensors cannot store"
-            hint = "Keep one of them, and use it in both places of forward"
-            RunFileError.fail(message, place, hint)
+            raise RunFileError(
+                f"{section.module!r} returned a module whose weights {' and '.join(shared)} are "
+                "the same tensor, which model.safetensors cannot store",
+                place=place,
+                hint="Keep one of them, and use it in both places of forward",
+            )
         return ModuleNetwork(module, num_outputs, section.module, source)
 
 

@@ -372,9 +372,12 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
     begins = ">" if format_name == "JASPAR" else ("P0", "PO")
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
         needed = "4 lines of counts" if format_name == "JASPAR" else "a line P0 and counts"
-        message = f"{begun - len(found)} of {begun} motifs "
-        message += f"{'is' if begun - len(found) == 1 else 'are'} incomplete: {format_name} needs "
-        DatabaseError.fail(f"{message}{needed} per motif", path)
+        raise DatabaseError(
+            f"{begun - len(found)} of {begun} motifs "
+            f"{'is' if begun - len(found) == 1 else 'are'} incomplete: {format_name} needs "
+            f"{needed} per motif",
+            place=str(path),
+        )
     motifs: Matrices = {}
     for motif, table in zip(found, tables, strict=True):
         if format_name == "JASPAR":

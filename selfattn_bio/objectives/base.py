@@ -239,15 +239,22 @@ class Objective(ABC, Generic[SectionT]):
         CorpusError
             If no target is known, or those of the validation split do not differ.
         """
-        if not (columns := " or ".join(self.section.target_columns)):
+        if not self.section.target_columns:
             return
-        of_split, hint = f"{SPLIT_NAMES[split]} split", "Add records, or change [split]"
+        columns = " or ".join(self.section.target_columns)
         if not count_known(targets):
-            CorpusError.fail(f"no record of the {of_split} has a value in column {columns}", place)
+            raise CorpusError(
+                f"no record of the {SPLIT_NAMES[split]} split has a value in column {columns}",
+                place=place,
+            )
         numbers = (pd.Series(each.values).nunique() for each in self.answers(targets))
         if split == "valid" and max(numbers, default=2) < 2:
-            message = f"the {of_split} has no two different values in column {columns}, so no step"
-            CorpusError.fail(f"{message} of a training is better than another", place, hint)
+            raise CorpusError(
+                f"the {SPLIT_NAMES[split]} split has no two different values in column {columns}, "
+                "so no step of a training is better than another",
+                place=place,
+                hint="Add records, or change [split]",
+            )
 
     def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
         """Refuse a validation or test split whose metrics would be undefined.

@@ -52,10 +52,12 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
     if named != (expected := list(ids)):
         pairs = enumerate(zip_longest(named, expected, fillvalue="none"), start=1)
         number, (there, wanted) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
-        message = f"the split table does not match the corpus ({len(named)} and {len(expected)} "
-        message += f"records): record {number} is {there} in the table and {wanted} in the corpus"
-        hint = "Use the split table of this corpus, or run `selfattn-bio split TASK` again"
-        CorpusError.fail(message, path, hint)
+        raise CorpusError(
+            f"the split table does not match the corpus ({len(named)} and {len(expected)} "
+            f"records): record {number} is {there} in the table and {wanted} in the corpus",
+            place=str(path),
+            hint="Use the split table of this corpus, or run `selfattn-bio split TASK` again",
+        )
     return splits
 
 

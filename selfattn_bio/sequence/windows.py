@@ -151,10 +151,12 @@ def within(
         counts["duplicate windows, dropped"] += int(duplicates.sum())
     kept = kept[~duplicates]
     if not len(kept):
-        message = "the intervals are shorter than a window"
-        if len(windows):
-            message = f"no window is left: all {len(windows)} extend beyond their chromosome"
-        IntervalError.fail(message, ", ".join(windows["path"].unique()))
+        raise IntervalError(
+            f"no window is left: all {len(windows)} extend beyond their chromosome"
+            if len(windows)
+            else "the intervals are shorter than a window",
+            place=", ".join(windows["path"].unique()),
+        )
     return kept.reset_index(drop=True)
 
 

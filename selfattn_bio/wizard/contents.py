@@ -242,9 +242,12 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         shown = ", ".join(
             f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
         )
-        message = f"the first row looks like data, not like column names: {shown}"
-        hint = "Add a row of names above it, such as sequence,label. If it has names, choose "
-        RunFileError.fail(message, f"{place}:1", f"{hint}the sequences with `sequence_column`")
+        raise RunFileError(
+            f"the first row looks like data, not like column names: {shown}",
+            place=f"{place}:1",
+            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
+            "the sequences with `sequence_column`",
+        )
     # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
     # short or repeated ones.
     certain = [name for name in named if name in fit or "seq" in name.lower()]
