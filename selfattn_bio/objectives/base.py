@@ -243,10 +243,8 @@ class Objective(ABC, Generic[SectionT]):
             return
         columns = " or ".join(self.section.target_columns)
         if not count_known(targets):
-            raise CorpusError(
-                f"no record of the {SPLIT_NAMES[split]} split has a value in column {columns}",
-                place=place,
-            )
+            message = f"no record of the {SPLIT_NAMES[split]} split has a value in column {columns}"
+            CorpusError.fail(message, place)
         numbers = (pd.Series(each.values).nunique() for each in self.answers(targets))
         if split == "valid" and max(numbers, default=2) < 2:
             raise CorpusError(
@@ -443,10 +441,7 @@ class Objective(ABC, Generic[SectionT]):
 
     # ------------ baselines
     def answers(self, targets: NDArray) -> list[Answer]:
-        """Return what simple models learn from targets, in the order of the outputs.
-
-        Without any, which is the default, the objective has no simple baselines.
-        """
+        """Return what simple models learn, in the order of the outputs; by default nothing."""
         return []
 
 
