@@ -1,9 +1,14 @@
-"""Build hook of hatchling: an archive has no file that git does not track.
+"""Build hook of hatchling: tracked files of the archives, and compiled kernels of the wheel.
 
 The sdist has all tracked files and their list, the wheel those of them that `include` in
-pyproject.toml selects. A wheel that is built from an sdist uses the list.
+pyproject.toml selects. A wheel that is built from an sdist uses the list. On Linux on x86-64 the
+wheel also has the attention kernel, compiled for several CPUs, and is a wheel of this platform.
 """
 
+import os
+import platform
+import runpy
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +18,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from pathspec import GitIgnoreSpec
 
 LIST = "SOURCES.txt"
+BAND = "selfattn_bio/attention/kernels/band"
+# The kernels need no newer glibc than PyTorch does (tests/long/test_wheel.py).
+TAG = "py3-none-manylinux_2_28_x86_64"
 
 
 class TrackedFiles(BuildHookInterface):
@@ -22,6 +30,9 @@ class TrackedFiles(BuildHookInterface):
         """Select the files of the target; an editable installation has none."""
         if version == "editable":
             return
+        machine = (platform.system(), platform.machine(), platform.libc_ver()[0])
+        if self.target_name == "wheel" and machine == ("Linux", "x86_64", "glibc"):
+            self._compile_kernels(build_data)
         names = self._tracked_files()
         if self.target_name == "sdist":
             if names is None:
@@ -39,6 +50,29 @@ class TrackedFiles(BuildHookInterface):
             patterns = GitIgnoreSpec.from_lines(self.build_config.build_config["include"])
             names = list(patterns.match_files(names))
         self.build_config.target_config["only-include"] = sorted(names)
+
+    def _compile_kernels(self, build_data: dict[str, Any]) -> None:
+        """Add the kernels to the wheel, or warn that users of the wheel need a compiler."""
+        variants = runpy.run_path(f"{self.root}/{BAND}/variants.py")
+        compiler = shlex.split(os.environ.get("CXX") or "c++")
+        self._kernels = tempfile.TemporaryDirectory()
+        commands = [
+            variants["command"](compiler, name, self._kernels.name) for name in variants["VARIANTS"]
+        ]
+        try:
+            running = [subprocess.Popen(command) for command in commands]
+            failed = [each.wait() for each in running]
+            problem = " failed" if any(failed) else ""
+        except OSError as error:
+            problem = f": {error.strerror}"
+        if problem:
+            self.app.display_warning(
+                f"{compiler[0]}{problem}; the wheel has no compiled attention kernel, so that each "
+                "user needs a C++ compiler. Install g++ or clang++, or set CXX"
+            )
+            return
+        build_data["force_include"][self._kernels.name] = BAND
+        build_data |= {"pure_python": False, "tag": TAG}
 
     def _tracked_files(self) -> list[str] | None:
         """Return the names in git's index or, in an sdist, in its list; None without both."""

@@ -13,10 +13,11 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from selfattn_bio.errors import OutputError, SelfAttnBioError
 from selfattn_bio.log import LOG
@@ -334,15 +335,23 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
     hint
         Advice for the user, such as the command that writes the file.
     """
-    try:
-        found = json.loads(regular_text(path))
-    except FileNotFoundError:
-        raise error("file not found", place=str(path), hint=hint) from None
-    except (OSError, ValueError, RecursionError) as reason:
-        raise error(f"cannot read this file: {reason}", place=str(path), hint=hint) from reason
+    found = read_with(lambda path: json.loads(regular_text(path)), path, error, hint)
     if not isinstance(found, dict):
         raise error("not a JSON object", place=str(path), hint=hint)
     return found
+
+
+def read_with(
+    reader: Callable[[Any], Any], path: str | Path, error: type[SelfAttnBioError], hint: str
+) -> Any:
+    """Return `reader(path)`; its errors become that of `read_json`."""
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise error("file not found", place=str(path), hint=hint) from None
+    # raised by pandas, pyarrow, json and numpy for bad content
+    except (OSError, ValueError, KeyError, RecursionError, BadZipFile) as reason:
+        raise error(f"cannot read this file: {reason}", place=str(path), hint=hint) from reason
 
 
 def sha256_of(path: str | Path) -> str:

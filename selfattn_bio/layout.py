@@ -68,6 +68,7 @@ class Layout:
     provenance = _File(f"model/{PROVENANCE}", "train")
     history = _File("model/history.csv", "train")
     attribution = _File("attribution", "explain")
+    explained = _File("attribution/records.parquet", "explain")  # one row per record and output
     motifs = _File("motifs.tsv", "motifs")
     motifs_source = _File("motifs.json", "motifs")  # provenance of the explained model
     matrices = _File("motifs.meme", "motifs")

@@ -42,8 +42,8 @@ def is_baseline(folder: str | Path) -> bool:
     return (Path(folder) / CARD).is_file()
 
 
-def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
-    """Load a saved baseline.
+def load_baseline(folder: str | Path, threads: int = 0, device: str = "") -> Baseline:
+    """Load a saved baseline, with the threads and the device of `Setup`.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
         message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
         ModelFolderError.fail(message, folder / CARD, REFIT)
     policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
-    others = card.database, threads, card.objective, card.pretrained
+    others = card.database, threads, card.objective, card.pretrained, device
     baseline = kind(Setup(policy, card.strands, *others))
     baseline.calibration = Calibration.of(card.calibration.model_dump())
     baseline.origin, baseline.records = card.origin, card.records

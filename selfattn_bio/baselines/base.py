@@ -50,6 +50,8 @@ class Setup:
         Section [objective] of the model, with the classes or scales of the training records.
     pretrained
         Folder of the pretrained model that the task starts from, or "".
+    device
+        Device of the pretrained model; "" is CUDA if there is a device, otherwise the CPU.
     """
 
     policy: SequencePolicy
@@ -58,6 +60,7 @@ class Setup:
     threads: int = 0
     section: AnyObjective = field(default_factory=BinaryObjective)
     pretrained: str = ""
+    device: str = ""
 
     @property
     def objective(self) -> Objective[Any]:
@@ -221,11 +224,8 @@ class Baseline(ABC):
     def _strata(self, targets: NDArray) -> NDArray[Any]:
         """Return the label or class of each record, whose proportions a sample keeps."""
         answers = self.setup.objective.answers(targets)
-        if (
-            len(answers) > 1
-            or answers[0].kind not in ("label", "class")
-            or self.setup.is_per_position
-        ):
+        has_classes = len(answers) == 1 and answers[0].kind in ("label", "class")
+        if not has_classes or self.setup.is_per_position:
             return np.zeros(len(targets))
         return np.nan_to_num(answers[0].values, nan=-1)
 

@@ -17,7 +17,7 @@ from selfattn_bio.cli.options import (
     option,
     output,
 )
-from selfattn_bio.errors import RunFileError
+from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 
@@ -82,7 +82,9 @@ def _text(name: str, metavar: str, help: str) -> Option:
             "or all of such a kind)",
         ),
         _text("sequence-column", "NAME", "column of the sequences (default: the obvious one)"),
-        _text("id-column", "NAME", "column of the ids (default: id, or the obvious one)"),
+        _text(
+            "id-column", "NAME", "column of ids, also of --targets (default: id, or the obvious)"
+        ),
         _text(
             "split-column",
             "NAME",
@@ -126,8 +128,8 @@ def init(arguments: Namespace) -> None:
             columns=arguments.column,
             **{name: getattr(arguments, name) for name in OPTIONS},
         )
-    except RunFileError as error:
-        raise RunFileError(
+    except SelfAttnBioError as error:
+        raise type(error)(
             _with_options(error.message), place=error.place, hint=_with_options(error.hint)
         ) from error
     finally:

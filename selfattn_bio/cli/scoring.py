@@ -198,7 +198,7 @@ def scan(arguments: Namespace) -> None:
     ALLOW_MODULE,
     path(
         "--genome",
-        "FASTA of the genome, plain or bgzip, or of single sequences, such as RNAs or regions",
+        "FASTA of a genome, RNAs or regions, plain or bgzip; a missing index is written",
         "FASTA",
         required=True,
     ),
@@ -431,7 +431,7 @@ def annotate(arguments: Namespace) -> None:
 
 @command(
     path("tracks", "bigWig, BED, GTF, GFF or VCF files, from top to bottom", nargs="+"),
-    path("--genome", "genome of the tracks", "FASTA", required=True),
+    path("--genome", "genome of the tracks; a missing index is written", "FASTA", required=True),
     option("--region", default="all", metavar="CHROM:FIRST-LAST", help="interval to show first"),
     output(".xml to write"),
 )

@@ -159,8 +159,8 @@ def evaluate(arguments: Namespace) -> None:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="classes, labels or columns to explain (default: [interpret] targets, or the first "
-        "four)",
+        help="classes, labels or columns to explain (default: [interpret] targets, or the four "
+        "with most records)",
     ),
 )
 def explain(arguments: Namespace) -> None:
@@ -181,7 +181,7 @@ def explain(arguments: Namespace) -> None:
     Test records are reserved for the evidence.
 
     If the model has several classes, labels or columns, --target chooses those to explain, each on
-    its own records. By default these are [interpret] targets, or the first four.
+    its own records. By default these are [interpret] targets, or the four with most records.
 
     Writes the attribution folder with the attribution of every base or residue at every position,
     by [interpret] method. The default is the mean of AttnLRP over copies with some bases replaced

@@ -61,8 +61,8 @@ class Data(Section):
     test
         test sequences, in the same formats as `sequences`
     targets
-        table with one row per record: a column id and those named by [objective]; not needed if
-        the sequence files have these columns
+        table with one row per record: a column id, or the one that columns names, and those
+        named by [objective]; not needed if the sequence files have these columns
     label
         source of the label: for sequences a column, header attribute (label=1) or group of
         header; for windows a table of kind score or overlap

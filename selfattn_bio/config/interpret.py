@@ -161,8 +161,8 @@ class Interpret(Section):
     ----------
     targets
         outputs to explain: classes, labels or columns, and part.name for those of a part; by
-        default the first four. For bins the strands + and -, whose motifs the workflow searches
-        only if they are named
+        default the four with most records. For bins the strands + and -, whose motifs the
+        workflow searches only if they are named
     max_sequences
         maximum number of records in train and valid to explain for each output: positives that
         are predicted as positive; for numbers, those with the highest and the lowest

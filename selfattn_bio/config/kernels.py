@@ -141,8 +141,8 @@ _compiled = partial(
 # full attention.
 KERNELS = {
     "band": _compiled(
-        "C++ on the CPU, compiled on first use: full attention or one window, with or without "
-        "global tokens and random blocks",
+        "C++ on the CPU, compiled in the wheel or on first use: full attention or one window, with "
+        "or without global tokens and random blocks",
         patterns=("window", "sampled"),
     ),
     "sdpa": Capabilities(

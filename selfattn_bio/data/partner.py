@@ -42,6 +42,7 @@ class Partners:
             self.data.assembly,
             min_length=self.section.k,
             repeats="keep",
+            place="[partner]",
         )
 
     def sources(self, records: pd.DataFrame) -> list[SequencesOf | TrackOf]:

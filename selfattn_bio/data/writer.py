@@ -26,7 +26,7 @@ from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import WIDE, targets_table
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import Fields, Record
 
 LETTERS, MASKED = "letters.bin", "masked.bin"
 RECORDS, TARGETS = "records.parquet", "targets.parquet"
@@ -64,7 +64,8 @@ class RecordRules:
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
-        Where `learnt` is set, for errors.
+        Where the run file sets `learnt`, for errors; empty without a run file. With one, hints name
+        keys of [data].
     named
         All texts of the run file. Only these columns are kept of a table with more than WIDE.
 
@@ -106,7 +107,9 @@ class RecordRules:
     @property
     def policy(self) -> SequencePolicy:
         """Return how letters are read."""
-        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps, has_run_file=True)
+        return SequencePolicy(
+            self.alphabet, self.soft_mask, self.gaps, has_run_file=bool(self.place)
+        )
 
 
 class CorpusWriter:
@@ -236,9 +239,8 @@ class Targets:
         self, path: Path | None, sources: Sequence[SequenceFile], rules: RecordRules
     ) -> None:
         self._path, self._split_column = path, rules.split_column
-        # The table of targets may also be the table of sequences
-        itself = next((source.fields for source in sources if source.path == path), None)
-        self._table = None if path is None else targets_table(path, itself, rules.named)
+        fields = next((source.fields for source in sources), Fields())
+        self._table = None if path is None else targets_table(path, fields, rules.named)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""

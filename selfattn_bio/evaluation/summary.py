@@ -338,7 +338,10 @@ class _Evaluator:
         return entry
 
     def by_output(self, classifier: Classifier) -> dict[str, dict[str, Any]]:
-        """Return the test metrics of each output, `{output: {metric: {value, low, high}}}`."""
+        """Return the test metrics of each output, `{output: {metric: {value, low, high}}}`.
+
+        An output of one score per record also has `n`, its number of test records with a value.
+        """
         found: dict[str, dict[str, Any]] = {}
         measurer = self.objective.output_measurer(
             classifier.predictions["test"], self.targets["test"]
@@ -346,6 +349,10 @@ class _Evaluator:
         sampled = resampled_metrics(measurer, self.units["test"], self.settings)
         for (output, metric), of in sampled.items():
             found.setdefault(output, {})[metric] = of.interval(self.settings.confidence)
+        for each in self.objective.outputs if found else ():
+            if each.name in found:
+                known = np.isfinite(each.truth(self.targets["test"]))
+                found[each.name]["n"] = int(known.sum())
         return found
 
 

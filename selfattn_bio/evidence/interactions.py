@@ -28,6 +28,7 @@ from selfattn_bio.display import counted, with_interval
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.epistasis import (
     BIN,
+    MAX_GAP,
     NAMES,
     PAIR,
     SITES,
@@ -56,6 +57,10 @@ MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of si
 MAX_PAIRS = 20  # pairs of motifs that are tested
 # records sampled for attributions among those with hits of at least two motifs
 MAX_SEARCHED = 1000
+NO_PAIR = (
+    "no pair of motifs was tested, because no two have sites that the model relies on, at most "
+    f"{MAX_GAP} positions apart, in {MIN_RECORDS} test records"
+)
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
     *(*NAMES, "records", "tested"),
@@ -102,15 +107,14 @@ class Interactions(TableResult):
     @property
     def lines(self) -> list[str]:
         """Return one line of text per pair, and the number of supported pairs."""
+        if not len(self):
+            return [NO_PAIR]
         pairs = [
             f"{row['name_a']} and {row['name_b']} of {row['target']}: epistasis "
             + with_interval(*(row[name] for name in estimated("epistasis")))
-            + f", {_q(row['q'])}, {counted(row['records'], 'record')}, "
-            f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} "
-            f"positions ({_q(row['spacing_q'])}), orientation {row['orientation']} "
-            f"({_q(row['orientation_q'])}): {row['verdict']}"
-            + f" ({row['lacks']})"
-            * bool(row["lacks"])
+            + f", q {row['q']:.1g}" * (not np.isnan(row["q"]))
+            + f", {counted(row['records'], 'record')}, {_preference(row)}: {row['verdict']}"
+            + f" ({row['lacks']})" * bool(row["lacks"])
             for row in self.table.to_dict("records")
         ]
         return [*pairs, f"supported: {len(self.supported)} of {counted(len(self), 'pair')}"]
@@ -122,9 +126,15 @@ class Interactions(TableResult):
         write_table(layout.distances, self.curves)
 
 
-def _q(q: float) -> str:
-    """Return a q-value as text; column `lacks` says why one is missing."""
-    return "no q value" if np.isnan(q) else f"q {q:.1g}"
+def _preference(row: Mapping[Any, Any]) -> str:
+    """Describe the most enriched distance and orientation of a pair, with their q-values."""
+    if np.isnan(row["spacing_q"]):
+        return "distance and orientation not tested, because the sampled records have no such pair"
+    return (
+        f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} positions "
+        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+        f"(q {row['orientation_q']:.1g})"
+    )
 
 
 def evaluate_interactions(
@@ -269,12 +279,12 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
     if row["verdict"] in CLEAR:
         return ""
     reasons = [
-        f"too few {of} to compare with"
+        f"no q value, because fewer than {few}"
         if np.isnan(row[p])
         else f"no difference from {others} shown"
-        for p, of, others in (
-            ("sites_p", "random positions", "random positions"),
-            ("pairs_p", "pairs of motifs", "a curve over all motifs"),
+        for p, few, others in (
+            ("sites_p", f"{MIN_RECORDS} records have random positions", "random positions"),
+            ("pairs_p", f"{MIN_PAIRS} pairs were tested", "a curve over all motifs"),
         )
         if not row[p] < significance
     ]

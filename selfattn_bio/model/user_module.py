@@ -36,6 +36,7 @@ from selfattn_bio.model.classifier import Network
 # The names of allowed modules, separated by spaces. Processes started from here inherit them, as
 # do the steps of the workflow.
 VARIABLE = "SELFATTN_BIO_ALLOW_MODULE"
+GRADIENTS = Path(torch.autograd.__file__).parent
 
 
 def allow_module(name: str) -> None:
@@ -188,6 +189,10 @@ def build_module(
                 "parameters",
                 place=place,
             )
+        methods = (getattr(module, name, None) for name in ("embed", "classify", "forward"))
+        if any(map(inspect.iscoroutinefunction, methods)):
+            message = "returned a module with an async method; use plain ones"
+            raise RunFileError(f"{section.module!r} {message}", place=place)
         if any(map(is_lazy, module.parameters())):
             message = "returned a module with lazy weights, which have no shape yet"
             hint = "Give each layer its sizes"
@@ -228,6 +233,7 @@ class ModuleNetwork(Network):
         nn.Module.__init__(self)
         self.members, self.num_outputs = nn.ModuleList([module]), num_outputs
         self.name, self.source = name, source
+        self.num_weights = len([*module.parameters()])
         self.takes_mask = "mask" in inspect.signature(module.forward).parameters
         self.has_embeddings = all(hasattr(module, name) for name in ("embed", "classify"))
 
@@ -260,8 +266,11 @@ class ModuleNetwork(Network):
         if not outputs.is_floating_point() or outputs.layout != torch.strided or outputs.is_meta:
             found = f"{outputs.dtype}, {outputs.layout}, {outputs.device}"
             raise self._wrong(f"a tensor of {found}; expected a dense tensor of floating point")
-        trains = torch.is_grad_enabled() and any(each.requires_grad for each in self.parameters())
-        if trains and not outputs.requires_grad:
+        weights = [*self.parameters()]
+        if len(weights) != self.num_weights:
+            raise self._wrong(f"outputs of {len(weights)} weights, but had {self.num_weights}")
+        trains = self.training or any(each.requires_grad for each in weights)
+        if torch.is_grad_enabled() and trains and not outputs.requires_grad:
             raise self._wrong("a tensor without a gradient; its weights cannot be trained")
         return outputs
 
@@ -271,33 +280,36 @@ class ModuleNetwork(Network):
 
 @contextmanager
 def errors_of_training(run: RunFile) -> Iterator[None]:
-    """Name the module of a run in errors of its training, such as those of its gradients.
+    """Name the module of a run in errors of its code or its gradients during its training.
 
-    Errors of the system and of this package have their own messages.
+    Errors that are raised elsewhere keep their message.
     """
-    if not isinstance(run.model, ModuleModel):
+    try:
         yield
-        return
-    name = run.model.module
-    with _errors_of(f"training of {name!r}", source_of(name), OSError):
-        yield
+    except BaseException as error:
+        if not isinstance(run.model, ModuleModel):
+            raise
+        name, source = run.model.module, source_of(run.model.module)
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if _line_of(error, source) == str(source) and raised_in.parent != GRADIENTS:
+            raise
+        with _errors_of(f"training of {name!r}", source):
+            raise
 
 
 @contextmanager
-def _errors_of(
-    name: str, source: Path | None = None, *known: type[BaseException]
-) -> Iterator[None]:
+def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
     """Name a part of the user's code, and the line, in errors that it raises.
 
-    Errors of this package and `known` ones already have a message. Out of memory and Ctrl-C are no
-    errors of the code.
+    Errors of this package already have a message. Out of memory and Ctrl-C are no errors of the
+    code.
     """
     before = _state()
     try:
         yield
     except BaseException as error:  # also SystemExit
         own = SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt
-        if isinstance(error, (*own, *known)):
+        if isinstance(error, own):
             raise
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         hint = "Correct the code, or [model] settings"
@@ -311,13 +323,15 @@ def _errors_of(
     if _state() != before:
         os.chdir(before[0])
         torch.set_default_dtype(before[1])
-        message = f"{name} changed the current folder, torch's default type, or sys.stdout"
+        torch.set_default_device(before[2])
+        message = f"{name} changed the current folder, a default of torch, or sys.stdout"
         UserModuleError.fail(message, source or "", "Leave them as they are")
 
 
-def _state() -> tuple[str, torch.dtype, object, bool]:
+def _state() -> tuple[str, torch.dtype, torch.device, object, bool]:
     """Return what the code must not change, because later steps rely on it."""
-    return os.getcwd(), torch.get_default_dtype(), sys.stdout, getattr(sys.stdout, "closed", True)
+    is_closed = getattr(sys.stdout, "closed", True)
+    return os.getcwd(), torch.get_default_dtype(), torch.get_default_device(), sys.stdout, is_closed
 
 
 def _line_of(error: BaseException, source: Path | None) -> str:

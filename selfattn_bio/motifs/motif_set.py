@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import read_json, whole_file, whole_folder
+from selfattn_bio.files import read_json, read_with, whole_file, whole_folder
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import alphabet_of, jaspar_text, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.loading import Models
     from selfattn_bio.scoring.paired_scorer import Partners
 
+MOTIF_COLUMNS = ("name", "target", "consensus", "num_sites")  # in every table of motifs
 SAVED = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
 
 
@@ -301,9 +303,11 @@ class MotifSet:
             If motifs.meme is not MEME text.
         """
         layout = Layout(Path(folder))
-        for path in (layout.matrices, layout.discovery_sites, layout.motifs):
-            if not path.exists():
-                raise ResultsError("file not found", place=str(path), hint=SAVED)
+        read = partial(read_with, error=ResultsError, hint=SAVED)
+        table = read(partial(read_table, columns=MOTIF_COLUMNS), layout.motifs)
+        seqlets = read(read_bed, layout.discovery_sites)
+        if not layout.matrices.exists():
+            ResultsError.fail("file not found", layout.matrices, SAVED)
         alphabet = alphabet_of(layout.matrices)
         if alphabet == DNA and "strands: + -" not in layout.matrices.read_text(encoding="utf-8"):
             alphabet = SSDNA
@@ -311,7 +315,9 @@ class MotifSet:
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
             raise ResultsError(message, place=str(layout.matrices), hint="Rename the motif")
-        seqlets = read_bed(layout.discovery_sites)
+        if sorted(table["name"]) != sorted(ppms):
+            message = f"the names of the motifs are not those of {layout.matrices.name}"
+            ResultsError.fail(message, layout.motifs, SAVED)
         records = pd.DataFrame({"id": seqlets["chrom"].unique()})
         records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
         seqlets["record"] = seqlets["chrom"].map({name: i for i, name in enumerate(records["id"])})
@@ -320,10 +326,10 @@ class MotifSet:
             own = seqlets.loc[seqlets["name"] == name, ["record", "start", "end", "strand"]]
             counts = np.rint(ppm * len(own)).astype(np.int64)
             motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
-        sites = read_bed(layout.sites) if layout.sites.exists() else None
-        curves = read_table(layout.marginals) if layout.marginals.exists() else None
+        sites = read(read_bed, layout.sites) if layout.sites.exists() else None
+        curves = read(read_table, layout.marginals) if layout.marginals.exists() else None
         source = read_json(layout.motifs_source, ResultsError, SAVED)
-        return cls(tuple(motifs), read_table(layout.motifs), records, sites, curves, source)
+        return cls(tuple(motifs), table, records, sites, curves, source)
 
     def to_meme(self, path: str | Path | None = None) -> str | None:
         """Return the motifs as MEME text, version 4, or write it to `path`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Bools, Floats
 from selfattn_bio.data.collation import TokenBatch, to_device
 
 # Unknown class in integer targets; torch's cross-entropy ignores this value
@@ -25,6 +25,13 @@ def count_known(targets: NDArray) -> int:
         return sum(map(count_known, targets))
     known = targets != UNKNOWN if targets.dtype.kind == "i" else np.isfinite(targets)
     return int(known.sum())
+
+
+def known_rows(targets: NDArray) -> Bools:
+    """Return which records have a known target, (n,), from an array of `Objective.targets`."""
+    if targets.dtype.names:
+        return np.any([known_rows(targets[name]) for name in targets.dtype.names], axis=0)
+    return np.array([count_known(row) > 0 for row in targets], bool)
 
 
 def without_unknown(targets: NDArray[np.int64]) -> Floats:

@@ -30,6 +30,13 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
+FEW = "too few records have a site"
+UNTESTED = {  # why a value of motifs.tsv may be missing, if not because of `FEW`
+    "null_p": "only motifs that pass the other tests are compared",
+    "stability": f"the model has one network, or {FEW}",
+    "window_q": f"records differ in length or are short, or {FEW}",
+    "strand_q": f"the motif is palindromic, or {FEW}",
+}
 Words = Callable[..., str]  # about a test, from its name
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
@@ -89,7 +96,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
 def findings(
     row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna"
 ) -> tuple[list[Finding], list[str]]:
-    """Return the test results of a motif, and the questions that could not be answered.
+    """Return the test results of a motif, and the questions that have no answer, with reasons.
 
     Parameters
     ----------
@@ -124,7 +131,7 @@ def findings(
     ]
     impossible = set() if of_letters.has_complement else {"strand_q"}
     return tested, [
-        question
+        f"{question} ({UNTESTED.get(column, FEW)})"
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in impossible
     ]

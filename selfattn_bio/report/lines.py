@@ -15,7 +15,7 @@ from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.report import words
-from selfattn_bio.report.results import both_inputs, explained_outputs
+from selfattn_bio.report.results import both_inputs, read_motifs
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ def _summary(study: Study) -> Iterator[str]:
     value = words.estimate(test["model"][objective.main_metric])
     yield f"test {words.main_title(objective)} {value} on {test['n']:,} {objective.examples}"
     yield " ".join(baseline_sentence(metrics, objective))
-    found = [study.read_optional(of, "motifs") for of in (layout, layout.of_partner())]
+    found = [study.read_optional(of, "motifs", read_motifs) for of in (layout, layout.of_partner())]
     if (motifs := both_inputs(*found)) is not None:
-        yield words.motif_sentence(motifs, explained_outputs(study.task))
+        explained = study.read_optional(layout, "explained", pd.read_parquet)
+        outputs = [] if explained is None else explained["target"].unique()
+        yield words.motif_sentence(motifs, list(outputs))

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
+from selfattn_bio.evidence.interactions import NO_PAIR
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
@@ -33,7 +34,7 @@ from selfattn_bio.report.cards import attention_figures
 from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import Tested, draw_performance
-from selfattn_bio.report.results import Results, both_inputs, explained_outputs
+from selfattn_bio.report.results import Results, both_inputs
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 
@@ -126,7 +127,8 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs, pairs = results.task, results.motifs, results.interactions
     of_inputs = both_inputs(motifs, results.partner.motifs if results.partner else None)
-    maps, outputs = attention_figures(results), explained_outputs(task)
+    maps = attention_figures(results)
+    outputs = results.explained.targets if results.explained else []
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
     units = list(least) or [output.unit for output in objective_of(task.objective).outputs]
     return {
@@ -155,20 +157,22 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "has_motifs": motifs is not None,
+        "explained": outputs,
+        "no_pair": NO_PAIR,
         "pair_sentence": figures.pair_sentence(pairs),
         "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
         **marginal_section(results, plots_folder),
-        "partner": results.partner and _partner(results.partner),
+        "partner": results.partner and _partner(results.partner, outputs),
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
         "attention_sentence": words.attention_sentence(len(maps) > 0),
     }
 
 
-def _partner(results: Results) -> dict[str, Any]:
+def _partner(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
-        "sentence": words.motif_sentence(results.motifs, explained_outputs(results.task)),
+        "sentence": words.motif_sentence(results.motifs, outputs),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": get_alphabet(results.corpus["alphabet"]),

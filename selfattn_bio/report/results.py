@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,22 @@ from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.summary import TRUE
+from selfattn_bio.evidence import interactions, marginals, verdicts
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.files import sha256_of
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
-from selfattn_bio.objectives import objective_of
+from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
+
+read_motifs = partial(read_table, columns=[*MOTIF_COLUMNS, *verdicts.COLUMNS, *marginals.COLUMNS])
+read_curves = partial(read_table, columns=marginals.CURVES)
+read_pairs = partial(read_table, columns=[*interactions.COLUMNS, *marginals.PAIR_COLUMNS])
+read_distances = partial(read_table, columns=marginals.PAIR_CURVES)
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,8 @@ def read_results(study: Study) -> Results:
     Raises
     ------
     ResultsError
-        If a file is missing, cannot be read or belongs to another corpus or split; the message
-        names the command that writes it.
+        If a file is missing, cannot be read or belongs to another corpus, split or model; the
+        message names the command that writes it.
     """
     task, layout = study.task, study.root
     corpus, split = study.read(layout, "corpus_summary"), study.read(layout, "split")
@@ -127,8 +134,8 @@ def read_results(study: Study) -> Results:
         corpus=corpus,
         audit=study.read_optional(layout, "audit_counts"),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
-        interactions=study.read_optional(layout, "interactions"),
-        distances=study.read_optional(layout, "distances"),
+        interactions=study.read_optional(layout, "interactions", read_pairs),
+        distances=study.read_optional(layout, "distances", read_distances),
         explained=explained,
         stability=motif_stability([layout.folder, *searched])
         if searched and motifs["motifs"] is not None
@@ -158,10 +165,12 @@ def read_results(study: Study) -> Results:
 def _check_sources(
     study: Study, layout: Layout, corpus: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> None:
-    """Refuse results of another corpus or split, by the name of the result in the layout."""
+    """Refuse results of another corpus, split or model, by their name in the layout."""
     present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
+    present["model"] = study.read(study.root, "provenance").get("weights_sha256")
     for name, source in sources.items():
         found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
+        found["model"] = source.get("weights_sha256", present["model"])  # older metrics lack it
         for what, of_present in present.items():
             if found[what] != of_present:
                 message = f"this is the result of another {what}"
@@ -171,7 +180,7 @@ def _check_sources(
 
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
     """Read the files of `motifs`, as attributes of `Results`."""
-    motifs = study.read_optional(layout, "motifs")
+    motifs = study.read_optional(layout, "motifs", read_motifs)
     has_motifs = motifs is not None and len(motifs) > 0
     none = pd.DataFrame(columns=BED_COLUMNS)
     return {
@@ -179,7 +188,7 @@ def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
         "ppms": read_meme(layout.matrices, get_alphabet(alphabet)) if has_motifs else {},
         "sites": study.read(layout, "sites", read_bed) if has_motifs else none,
         "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,
-        "marginals": study.read_optional(layout, "marginals"),
+        "marginals": study.read_optional(layout, "marginals", read_curves),
     }
 
 
@@ -251,9 +260,3 @@ def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:
     """Join motifs.tsv of the inputs of a model; None if motifs of none were searched for."""
     found = [table for table in tables if table is not None]
     return pd.concat(found, ignore_index=True) if found else None
-
-
-def explained_outputs(task: RunFile) -> list[str]:
-    """Return the names of the outputs whose motifs are searched for."""
-    names = [output.name for output in objective_of(task.objective).outputs]
-    return list(task.interpret.targets or names)

@@ -271,6 +271,9 @@ def by_output(
         shown = [*known[:half], *known[-half:]]
         rule = f" Shown are the {half} highest and the {half} lowest values of {len(known)}."
     rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
+    if len({model[name].get("n") for name in shown}) > 1:
+        counts = ", ".join(f"{model[name].get('n', 0):,} for {name}" for name in shown)
+        rule += f" Test records with a value: {counts}."
     ticks = [chance[name] for name in shown] if chance else []
     names = (tested.names["model"], tested.names.get(tested.baseline, ""))
     return tested.show(

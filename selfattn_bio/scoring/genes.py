@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.log import LOG
 from selfattn_bio.scoring.inputs import interval_table
 from selfattn_bio.sequence.genome import matching_name
-from selfattn_bio.sequence.intervals import LOCUS, data_lines, gff_interval, read_intervals
+from selfattn_bio.sequence.intervals import (
+    LOCUS,
+    check_found,
+    data_lines,
+    gff_interval,
+    read_intervals,
+)
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_cells
 
 FEATURES = np.array(["promoter", "exon", "intron", "intergenic"])  # the first that applies
@@ -62,9 +69,6 @@ def nearest_genes(table: pd.DataFrame, genes: str | Path) -> pd.DataFrame:
     if {"pos", "ref"} <= set(table) and table.columns.is_unique:
         first = pd.to_numeric(table["pos"], errors="coerce") - 1
         loci = table.assign(start=first, end=first + table["ref"].astype(str).str.len())
-    if features.empty:
-        message = "no genes in the file"
-        IntervalError.fail(message, genes, "Use a GTF or GFF file with genes or exons")
     loci, chroms = interval_table(loci), pd.Index(features["chrom"].unique())
     code = chroms.get_indexer(loci["chrom"].map(lambda name: matching_name(name, chroms)))
     known = np.flatnonzero(code >= 0)
@@ -102,9 +106,10 @@ def _features(path: Path) -> pd.DataFrame:
 
     The column kind is their index in `FEATURES`.
     """
-    rows, names, parents = [], dict[str, str](), dict[str, str]()
+    rows, names, parents, types = [], dict[str, str](), dict[str, str](), Counter[str]()
     for fields, number, place in data_lines(path, is_gff=True):
         named: dict[str, str] = dict(_ATTRIBUTE.findall(fields[8]))
+        types[fields[2]] += 1
         is_gene, gene = fields[2].endswith("gene"), named.get("gene_id", "")
         owners = named.get("Parent", named.get("transcript_id", gene)).split(",")
         if is_gene:
@@ -118,6 +123,7 @@ def _features(path: Path) -> pd.DataFrame:
             if not owners[0]:
                 IntervalError.fail(f"{fields[2]} without gene_id, ID or Parent", place)
             rows += [(*gff_interval(fields, number, place)[:4], own, is_gene) for own in owners]
+    check_found(path, rows, types, "gene or exon")
     exons = pd.DataFrame(rows, columns=[*LOCUS, "gene_strand", "owner", "is_gene"])
     genes = exons["owner"].tolist()
     for _ in range(3):  # transcript, primary transcript, gene

@@ -57,7 +57,7 @@ def load(
         for other models of this process.
     device
         "cpu", "cuda", or a CUDA device such as "cuda:1". "auto" is CUDA if there is a device,
-        otherwise the CPU. Baselines always use the CPU.
+        otherwise the CPU. Baselines use the CPU, except for their pretrained models.
 
     Raises
     ------
@@ -139,13 +139,13 @@ def _device(name: str) -> torch.device:
 
 
 def _load_one(path: str | Path, device: str) -> Scorer:
-    folder = folder_of(path)
+    folder, chosen = folder_of(path), _device(device)
     if is_baseline(folder):
-        return BaselineScorer(load_baseline(folder), folder)
+        return BaselineScorer(load_baseline(folder, device=str(chosen)), folder)
     if not (folder / WEIGHTS).exists():
         _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
-    network.to(_device(device))
+    network.to(chosen)
     sha256 = provenance["weights_sha256"]
     return scorer_of(
         run,
@@ -153,7 +153,7 @@ def _load_one(path: str | Path, device: str) -> Scorer:
         calibration=Calibration.of(provenance["calibration"]),
         reference=load_reference(folder, tokenizer_of(run).alphabet, sha256),
         folder=folder,
-        stack=load_stack(folder, run, sha256),
+        stack=load_stack(folder, run, sha256, str(chosen)),
         record_length=provenance.get("median_length"),
     )
 
@@ -192,9 +192,11 @@ def folder_of(model: str | Path) -> Path:
     if str(model) in shipped:
         hint = f"Pass the text {str(model)!r}, not a Path, for the model that ships"
         raise ModelFolderError(message, hint=hint)
+    of_task = f"results/{model}/model"
     raise ModelFolderError(
         f"{message}, and no model of this name ships with the package "
-        f"(shipped: {', '.join(shipped)})"
+        f"(shipped: {', '.join(shipped)})",
+        hint=f"Did you mean {of_task}?" if Path(of_task).is_dir() else "",
     )
 
 

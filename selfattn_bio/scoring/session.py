@@ -11,6 +11,9 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, GFF_FILES, whole_file
 from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import bed_interval, data_lines, gff_interval
+from selfattn_bio.sequence.tracks import check_assembly, read_track
+from selfattn_bio.sequence.vcf import VcfFile
 
 TRACKS = (*BED_FILES, *GFF_FILES, ".vcf", ".vcf.gz", ".bedgraph", ".bw", ".bigwig")
 
@@ -31,19 +34,19 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
 
     Raises
     ------
-    IntervalError
-        If a file does not exist, or is no track.
+    IntervalError, VariantFileError
+        If a file does not exist, is no track, is damaged, or is a bigWig of another assembly.
     GenomeError
-        If the region is malformed, or not in the genome.
+        If the genome cannot be read, or the region is malformed or not in it.
     """
-    for each in (genome, *tracks):
-        if not each.is_file():
-            raise IntervalError("no such file", place=str(each))
+    chromosomes = Genome(genome)
     if other := [each for each in tracks if not each.name.lower().endswith(TRACKS)]:
         hint = f"Its name must end with {', '.join(TRACKS)}"
         IntervalError.fail("not a track that IGV opens by its name", other[0], hint)
     if region != "all":
-        parse_region(region, Genome(genome))
+        parse_region(region, chromosomes)
+    for track in tracks:
+        _check(track, chromosomes)
     above = path.parent.resolve()
     fasta = os.path.relpath(genome.resolve(), above)
     session = Element("Session", genome=fasta, locus=region, version="8")
@@ -55,3 +58,16 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
         SubElement(panel, "Track", id=file, name=track.name, autoScale="true")
     with whole_file(path) as temporary:
         ElementTree(session).write(temporary, "utf-8", xml_declaration=True)
+
+
+def _check(track: Path, genome: Genome) -> None:
+    """Raise an error if a track is damaged."""
+    name = track.name.lower()
+    is_gff = name.endswith(GFF_FILES)
+    if name.endswith((".vcf", ".vcf.gz")):
+        VcfFile(track, genome)
+    elif name.endswith((*BED_FILES, *GFF_FILES)):
+        for line in data_lines(track, is_gff=is_gff):
+            (gff_interval if is_gff else bed_interval)(*line)
+    else:
+        check_assembly(read_track(track), genome, str(track))

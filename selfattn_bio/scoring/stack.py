@@ -144,7 +144,9 @@ class Stack:
         (folder / STACK / STACK_WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
 
-def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | None:
+def load_stack(
+    model: str | Path, run: RunFile, weights_sha256: str, device: str = ""
+) -> Stack | None:
     """Read the stack of a model folder; return None if the folder has none.
 
     Parts use one thread.
@@ -157,6 +159,8 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
         Its run file.
     weights_sha256
         Hash of the network's weights.
+    device
+        Device of a pretrained model, as in `Setup`.
 
     Raises
     ------
@@ -178,7 +182,7 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
     if message:
         place = str(Path(model) / STACK / STACK_WEIGHTS)
         raise ModelFolderError(message, place=place, hint=RETRAIN)
-    fitted, reading = fitted_parts(model), Setup(policy_of(run.data)).reading
+    fitted, reading = fitted_parts(model, device=device), Setup(policy_of(run.data)).reading
     for name in stored.parts:
         message = ""
         if name not in run.stack.parts:
@@ -198,13 +202,13 @@ def load_stack(model: str | Path, run: RunFile, weights_sha256: str) -> Stack | 
     return Stack(parts, weights, np.array(stored.bias), left_out=tuple(fitted.values()))
 
 
-def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
+def fitted_parts(model: str | Path, threads: int = 1, device: str = "") -> dict[str, Baseline]:
     """Load all parts fitted for the stack of a model folder, by name.
 
     The result is empty if the folder has no stack.
     """
     folders = sorted(path for path in (Path(model) / STACK).glob("*") if path.is_dir())
-    return {path.name: load_baseline(path, threads) for path in folders}
+    return {path.name: load_baseline(path, threads, device) for path in folders}
 
 
 def baseline_setup(

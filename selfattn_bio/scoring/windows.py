@@ -32,7 +32,9 @@ from selfattn_bio.sequence.alphabet import DNA, Ascii
 from selfattn_bio.sequence.genome import Genome
 
 T = TypeVar("T")
-BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
+# Windows per pass of the encoder. 64 are slower. So are 256 without `process.keep_memory`, because
+# the C library then maps the memory of each layer again.
+BATCH = 128
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"cannot read the genome or its index: {error.strerror or error}"
-        _fail(message, error.filename or path)
+        file, hint = error.filename or path, "Set XDG_CACHE_HOME to a folder for the index"
+        _fail(message, file, "" if str(file).startswith(str(path)) else hint)
 
 
 def _check_head(path: Path) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +109,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         if found := control_in(f"{row.chrom}{row.name}"):
             _fail(f"{found} in the name of a chromosome or interval", place)
         rows.append(row)
-    _check_found(path, rows, types, feature)
+    check_found(path, rows, types, feature)
     return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
 
 
@@ -225,10 +225,19 @@ def _summit(text: str, span: tuple[str, int, int], place: str) -> int:
     return summit
 
 
-def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature: str) -> None:
+def check_found(path: Path, rows: Sized, types: Counter[str], feature: str) -> None:
+    """Raise `IntervalError` if a file has no intervals, or lines of several types to choose from.
+
+    Parameters
+    ----------
+    rows
+        Those of the type `feature`, which may be empty, meaning any.
+    types
+        Numbers of lines by type.
+    """
     found = ", ".join(f"{name} ({count})" for name, count in types.most_common(10))
     if feature and types and not rows:
-        _fail(f"no lines of type {feature!r} (the file has {found})", str(path))
+        _fail(f"no lines of type {feature} (the file has {found})", str(path))
     if not rows:
         _fail("no intervals in the file", str(path))
     if not feature and len(types) > 1:

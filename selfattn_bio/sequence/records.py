@@ -29,6 +29,8 @@ NUMBER_THEM = 'number the records: ids = "numbered"'
 LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SECONDS = 1  # for searching a header with a pattern
+# value of a header attribute: text in quotes, or up to the first space; {} may name its group
+VALUE = r'"?({}(?<=")[^"]*(?=")|\S*)'
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _RULES = {
     **dict.fromkeys(("start", "end"), ("[0-9]{1,15}", "a whole number of at most 15 digits")),
@@ -145,19 +147,13 @@ class Fields:
     @cached_property
     def attribute_pattern(self) -> re.Pattern[str]:
         """Return the pattern of header attributes, with name and value as groups."""
-        return re.compile(
-            rf"(?:^|\s)({'|'.join(map(re.escape, (*LOCATION, SPECIES, *self.attributes)))})=(\S*)"
-        )
+        names = filter(None, (*LOCATION, SPECIES, *self.attributes, self.label))
+        return re.compile(rf"(?:^|\s)({'|'.join(map(re.escape, names))})={VALUE.format('')}")
 
     @cached_property
     def pattern(self) -> Any:
         """Return `header`, compiled, or None."""
         return regex.compile(self.header) if self.header else None  # stops after a time
-
-    @cached_property
-    def attribute(self) -> re.Pattern[str]:
-        """Return the pattern of the header attribute with the label."""
-        return re.compile(rf"(?:^|\s){re.escape(self.label)}=(\S*)")
 
     def column(self, name: str) -> str:
         """Return the table column of a field."""
@@ -231,11 +227,11 @@ class ReaderState:
         try:
             found = self.fields.pattern.search(text, timeout=SECONDS)
         except TimeoutError:
-            hint = "Change header in [data]: avoid repeats of repeats, such as (a+)+"
+            hint = "Avoid repeats of repeats in the pattern, such as (a+)+"
             message = f"{shown} takes longer than {SECONDS} s to search for {self.fields.header!r}"
             raise_sequence_error(message, at(self.name, line), hint)
         if not found:
-            hint = "Change header in [data], or the record"
+            hint = self.policy.hint("Change the record", "header")
             message = f"{shown} does not match {self.fields.header!r}"
             raise_sequence_error(message, at(self.name, line), hint)
         return found.groupdict() or {LABEL: found[1]}
@@ -258,10 +254,8 @@ class ReaderState:
         )
         values |= self.matched(text, line, f"header {mark + text!r}")
         if fields.label and fields.label not in values:
-            if not (attribute := fields.attribute.search(text)):
-                message = f"no label in the header {mark + text!r} (expected {fields.label}=...)"
-                raise_sequence_error(message, at(self.name, line))
-            values[fields.label] = attribute[1]
+            message = f"no label in the header {mark + text!r} (expected {fields.label}=...)"
+            raise_sequence_error(message, at(self.name, line))
         return values
 
 

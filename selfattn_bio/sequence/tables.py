@@ -23,11 +23,11 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
     *("family", "verdict", "lacks", "split", "reason", "spacings", "orientation"),
-    *("chrom", "strand", "predicted", "set"),
+    *("chrom", "strand", "marginal_strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}
 STRINGS = dict.fromkeys((pa.string(), pa.large_string()), pd.StringDtype(na_value=np.nan))
-TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
+BED_TYPES = {0: "str", 1: "int64", 2: "int64", 3: "str", 5: "str"}  # of the first six columns
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -110,11 +110,11 @@ def read_bed(path: str | Path) -> pd.DataFrame:
     OSError
         If the file cannot be read.
     ValueError
-        If a column of BED6 is missing.
+        If a column of BED6 is missing, or start or end is no whole number.
     """
     try:
         rows = pd.read_csv(
-            path, sep="\t", header=None, keep_default_na=False, dtype=TEXT, quoting=QUOTE_NONE
+            path, sep="\t", header=None, keep_default_na=False, dtype=BED_TYPES, quoting=QUOTE_NONE
         )
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=BED_COLUMNS)
@@ -165,13 +165,27 @@ def read_cells(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def read_table(path: str | Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
-    """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
+def read_table(
+    path: str | Path, text: Sequence[str] = TEXT_COLUMNS, columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read, or one of `columns` is missing or has text instead of numbers.
+    """
     # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
     # only
     numbers = set(pd.read_csv(path, sep="\t", nrows=0)) - set(text)
     types, missing = dict.fromkeys(text, "str"), {str(name): ["", "nan"] for name in numbers}
-    return pd.read_csv(path, sep="\t", dtype=types, keep_default_na=False, na_values=missing)
+    table = pd.read_csv(path, sep="\t", dtype=types, keep_default_na=False, na_values=missing)
+    for name in columns:
+        if name not in table:
+            raise ValueError(f"column {name!r} is missing")
+        if name not in text and table[name].map(lambda cell: isinstance(cell, str)).any():
+            raise ValueError(f"column {name!r} has text instead of numbers")
+    return table
 
 
 def check_names(names: Iterable[object], place: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, check_files, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
@@ -176,7 +176,7 @@ def split(study: Study) -> Split:
     task, corpus = study.task, study.corpus
     corpus.check_task(task)
     try:
-        table = assign_records(task, corpus)
+        table = _with_values(task, corpus, assign_records(task, corpus))
     except CorpusError as error:
         key = re.match(r"\[split\] (\w+)", error.message)
         of_key = place_of(task.path, "split", key[1]) if key and task.path else ""
@@ -187,3 +187,26 @@ def split(study: Study) -> Split:
     for line in describe_splits(table, corpus.records["label"]):
         LOG.info(line)
     return found
+
+
+def _with_values(task: RunFile, corpus: Corpus, table: pd.DataFrame) -> pd.DataFrame:
+    """Drop the records without a value to learn, which no step can use.
+
+    Raises
+    ------
+    CorpusError
+        If a value is not valid.
+    """
+    if not (columns := task.objective.target_columns):
+        return table
+    from selfattn_bio.objectives import objective_of
+    from selfattn_bio.objectives.loss import known_rows
+    from selfattn_bio.sequence.split_table import DROPPED
+
+    targets, records, place = corpus.targets(columns), corpus.records, corpus.targets_place
+    objective = objective_of(objective_of(task.objective).complete(targets, records, place))
+    unknown = ~known_rows(objective.targets(targets, records, place))
+    reasons = table["reason"].mask(unknown, "no value to learn")
+    if unknown.any():
+        LOG.info(f"removed: {counted(int(unknown.sum()), 'record')} without a value to learn")
+    return table.assign(split=table["split"].mask(unknown, DROPPED), reason=reasons)

@@ -36,7 +36,7 @@ LENGTH, HEAD_DIM = 1000, 32  # tokens, and dimension of a head, in the tables of
 PROGRAMS = {
     "C++ compiler": (
         ("c++", "g++", "clang++"),
-        "It compiles the fused attention kernel for the CPU; without it, torch is used",
+        "It compiles the fused attention kernel for the CPU if the package does not have it",
     ),
     "git": (("git",), "It adds the commit to the provenance of a model"),
     "make": (("make",), "It runs the targets of the Makefile; `selfattn-bio run` does not need it"),
@@ -141,7 +141,7 @@ def inspect_machine(*, kernels: bool = False) -> Machine:
     ----------
     kernels
         Also list which attention kernel runs for each pattern and position. The fused kernel is
-        compiled for this if it has not been yet, in up to a minute.
+        compiled for this if it is not yet, in up to a minute.
     """
     state = describe()
     if kernels:
@@ -176,14 +176,11 @@ def other_parts() -> pd.DataFrame:
         workflow: str | None = str(project_folder())
     except SelfAttnBioError:
         workflow = None
-    model = SHIPPED / "promoter"
+    folder = SHIPPED / "promoter"
+    model = str(folder) if folder.is_dir() else None
     found += [
         ("workflow", workflow, "`selfattn-bio run` and `demo` need it. Reinstall the package"),
-        (
-            "model 'promoter'",
-            str(model) if model.is_dir() else None,
-            "load('promoter') needs it. Reinstall the package",
-        ),
+        ("model 'promoter'", model, "load('promoter') needs it. Reinstall the package"),
         ("font for plots", _font(), "Plots use the font of matplotlib"),
     ]
     table = pd.DataFrame(found, columns=["name", "found", "purpose"]).fillna("")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.files import read_with
 from selfattn_bio.layout import Layout
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
@@ -116,13 +116,8 @@ class StudyResults:
 
         path = self.existing(layout, name)
         by_ending = {".json": lambda path: json.loads(path.read_bytes()), ".tsv": read_table}
-        try:
-            return (reader or by_ending[path.suffix])(path)
-        # raised by pandas, pyarrow, json and numpy for bad content
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            message = f"cannot read this file: {error}"
-            hint = f"Run `{self.command(layout, name)}` again"
-            raise ResultsError(message, place=str(path), hint=hint) from error
+        hint = f"Run `{self.command(layout, name)}` again"
+        return read_with(reader or by_ending[path.suffix], path, ResultsError, hint)
 
     def read_optional(
         self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None

@@ -277,7 +277,7 @@ class Study(StudyResults):
         ----------
         targets
             Names of the outputs to explain: classes, labels or columns. By default those of
-            [interpret] `targets`, or the first four.
+            [interpret] `targets`, or the four with most records.
 
         Returns
         -------
@@ -334,7 +334,8 @@ class Study(StudyResults):
         ----------
         motifs
             By default those of this study, in pairs of the same output. Or a MEME file, whose
-            motifs are tested for the outputs of [interpret] `targets`, or the first four.
+            motifs are tested for the outputs of [interpret] `targets`, or the four with most
+            records.
 
         Returns
         -------

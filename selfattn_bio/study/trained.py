@@ -125,7 +125,9 @@ class TrainedModel:
         return pd.Series(output.truth(self.values), index=self.records.index)
 
     def outputs(self, targets: Sequence[str], place: str) -> list[Output]:
-        """Return the outputs with these names; the first `MOST_OUTPUTS` if none is named.
+        """Return the outputs with these names; at most `MOST_OUTPUTS` if none is named.
+
+        These are the ones with most records that could be explained, the first if equal.
 
         Raises
         ------
@@ -134,12 +136,14 @@ class TrainedModel:
         """
         known = self.scorer.objective.outputs
         if not targets and len(known) > MOST_OUTPUTS:
+            ranked = sorted(known, key=lambda of: -of.candidates(self.truth(of).to_numpy()).sum())
+            targets = [output.name for output in ranked[:MOST_OUTPUTS]]
             LOG.info(
-                f"the first {MOST_OUTPUTS} of {len(known)} outputs; choose others with targets in "
-                "[interpret]"
+                f"of {len(known)} outputs those with most records are explained: "
+                f"{', '.join(targets)}; choose others with targets in [interpret]"
             )
         try:
-            return [find_output(known, name) for name in targets] or list(known[:MOST_OUTPUTS])
+            return [find_output(known, name) for name in targets] or list(known)
         except ArgumentError as error:
             raise RunFileError(error.message, place=place, hint=error.hint) from None
 

@@ -71,7 +71,8 @@ class InitOptions(TypedDict, total=False):
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
-        Column of the ids. By default id, or the only column with a different word in each row.
+        Column of the ids, also in `targets`. By default id, or the only column with a different
+        name in each row.
     split_column
         Column of the split. By default one with values such as train and test; "none" ignores such
         columns.
@@ -200,10 +201,7 @@ def _choose_recipe(task: RunFile) -> Recipe:
         with logging_from(logging.WARNING):
             study = Study(task, temporary)
             corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
-        known = np.ones(len(splits), bool)
-        if objective_of(task.objective).is_labelled:
-            known = corpus.records["label"].notna().to_numpy()
-        rows = {name: np.flatnonzero((splits == name) & known) for name in SPLITS}
+        rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
         objective, targets = complete_targets(task, corpus, rows, study.files.split)
         del rows["test"], targets["test"]
         letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}

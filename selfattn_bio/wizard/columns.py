@@ -216,7 +216,7 @@ def choose_targets(
         )
         raise RunFileError(message, place=place, hint=hint)
     for name, texts in columns.items():
-        if _cause(texts):
+        if cause_of(texts):
             raise _cannot_be_learned(name, texts, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)
@@ -226,14 +226,14 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
     """Return the error for a column that cannot be learned."""
     shown = ", ".join(repr(text) for text, _ in Counter(texts).most_common(3))
     hint = (
-        _cause(texts)
+        cause_of(texts)
         or "Choose a column of numbers, of a few classes, or of one label per position"
     )
     message = f"column {name!r} cannot be learned: its values are {shown}"
     return RunFileError(message, place=place, hint=hint)
 
 
-def _cause(texts: Texts) -> str:
+def cause_of(texts: Texts) -> str:
     """Return a hint for a column that cannot be learned; empty if there is none."""
     known = {text.strip() for text in texts if text and text.strip()}
     if len(known) == 1:
@@ -300,7 +300,7 @@ def target_of(
     missing = len(texts) - len(known)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
-        note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, nan, . or -)"
+        note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, n.d., . or -)"
         return replace(target, notes=(note, *target.notes)) if target and missing else target
     if len(values) == 2 and not missing:
         positive = _positive_word(values)

@@ -124,12 +124,12 @@ def _read_sequences(request: Request) -> Contents:
         path: request.sequence_column or find_sequence_column(head, path)
         for path, head in heads.items()
     }
-    for path, head in heads.items():
-        wanted = {"`sequence_column`": names[path], "`id_column`": request.id_column or names[path]}
+    wanted = {"`sequence_column`": request.sequence_column, "`id_column`": request.id_column}
+    for path in heads or ([] if request.targets else paths):
         for option, name in wanted.items():
-            if name not in head:
+            if name and name not in (head := heads.get(path, {})):
                 raise RunFileError(no_column(name, option, head), place=path)
-        if names[path] != names[paths[0] if paths[0] in names else path]:
+        if names.get(path) != names.get(paths[0] if paths[0] in names else path):
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "
                 f"{names[paths[0]]!r} in {paths[0]}"
@@ -148,7 +148,10 @@ def _read_sequences(request: Request) -> Contents:
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:
-        if request.targets or request.id_column:  # `targets` needs ids
+        if request.id_column and heads:
+            hint = f"{error.hint}, or choose another column with `id_column`"
+            RecordIdError.fail(error.message, error.place, hint)
+        if request.targets:  # needs ids
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
         contents.id_notes = [
@@ -190,23 +193,25 @@ def _find_coordinates(contents: Contents) -> None:
 def _find_ids(contents: Contents, request: Request) -> None:
     """Take ids from the only column that can have them, for tables without a column `id`.
 
-    Such a column has a different word in each row, which is no sequence, number or target.
+    Such a column has a different name in each row, which is no sequence, number or target. Words
+    are preferred, because names with spaces may be descriptions.
     """
     words = {
         name: texts
         for name, texts in contents.columns.items()
         if name not in request.columns
-        and all(text and re.fullmatch(r"\S*[^\d\s]\S*", text) for text in texts)
+        and all(text and text.isprintable() and re.search(r"[^\d\s.,+-]", text) for text in texts)
         and not _are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
+    fit = [name for name in fit if not any(" " in str(text) for text in words[name])] or fit
     if len(fit) == 1:
         contents.id_column = fit[0]
         contents.id_notes.append(f"ids: column {fit[0]!r}")
         contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
         return
-    why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique word in each row"
+    why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique name in each row"
     for name, texts in words.items() if not fit else ():
         if 2 * len(set(texts)) > len(texts):
             text, _ = Counter(texts).most_common(1)[0]

@@ -13,6 +13,8 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.records import Fields
+from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
@@ -20,6 +22,7 @@ from selfattn_bio.wizard.columns import (
     SplitColumn,
     TargetColumn,
     can_be_joined,
+    cause_of,
     choose_targets,
     find_split,
     no_column,
@@ -130,7 +133,8 @@ class TargetTable:
         """Read `targets` if it is given; else take the columns of the sequence files."""
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
-        table = targets_table(Path(request.targets))
+        names = {"id": contents.id_column, "sequence": contents.sequence_column}
+        table = targets_table(Path(request.targets), Fields(columns=names))
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
         table = table[table.index.isin(length_of)]
         if table.empty:
@@ -260,6 +264,8 @@ def _unused(
             f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
         )
         yield f"not used: {', '.join(unused)}{hint}"
+    causes = {name: cause_of(table.columns[name]) for name in unused}
+    yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 
 def _given_splits(request: Request, contents: Contents, split: SplitColumn | None) -> Sequence[str]:
@@ -304,6 +310,10 @@ def _warnings(
         few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
     if few:
         yield f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"
+    outputs = max([len(targets), len(counts), *(len(target.classes) for target in targets)])
+    if outputs > MOST_OUTPUTS:
+        which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
+        yield f"{which}records; choose others with targets in [interpret]"
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:

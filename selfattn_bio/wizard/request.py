@@ -108,10 +108,11 @@ class Request:
         if request.organism and request.organism not in DATABASES:
             message = f"unknown `organism` {request.organism!r}"
             raise RunFileError(message, hint=f"Choose from {', '.join(DATABASES)}")
-        for option, value in (("`targets`", request.targets), ("`columns`", request.columns)):
-            if value and ("positives" in given or request.genome):
-                other = "`positives` and `negatives`" if "positives" in given else "`genome`"
-                raise RunFileError(f"{option} cannot be used with {other}", hint=WAYS)
+        refused = ["sequence_column", "id_column"] if request.genome else []
+        refused += ["targets", "columns"] if "positives" in given or request.genome else []
+        if wrong := [name for name in refused if getattr(request, name)]:
+            other = "`genome`" if request.genome else "`positives` and `negatives`"
+            raise RunFileError(f"`{wrong[0]}` cannot be used with {other}", hint=WAYS)
         return replace(request, files=given, made=made, tracks=tracks, profile=profile)
 
     @property

@@ -4,18 +4,22 @@ On other versions of Python, without torch, whose builds for them have gigabytes
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 from projects import replace
+
+from selfattn_bio.attention.kernels.band.variants import VARIANTS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
@@ -28,6 +32,18 @@ def wheel(tmp_path_factory):
     subprocess.run([*build, str(folder)], cwd=ROOT, check=True)
     (file,) = folder.glob("*.whl")
     return file
+
+
+# Fails if the CPU or the wheel lacks the kernel. The compiler is not on the path.
+RUN_BAND = """
+import torch
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.kernels.band.build import describe
+from selfattn_bio.attention.patterns import Window
+x = torch.ones(1, 1, 20, 16)
+attend(x, x, x, pattern=Window(3), kernel="band")
+print(describe())
+"""
 
 
 def test_task_runs_from_wheel(wheel, tmp_path):
@@ -55,6 +71,8 @@ def test_task_runs_from_wheel(wheel, tmp_path):
 
     where = output(python, "-c", "import selfattn_bio; print(selfattn_bio.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path / "env")
+    kernel = output("/usr/bin/env", "PATH=", python, "-c", RUN_BAND)
+    assert kernel.startswith("comes compiled with the package (band-avx")
     for name in ("positives", "negatives"):
         shutil.copyfile(ROOT / f"data/smoke/{name}.fa", here / f"{name}.fa")
     selfattn_bio("init my_task --positives positives.fa --negatives negatives.fa")
@@ -71,6 +89,20 @@ def test_task_runs_from_wheel(wheel, tmp_path):
     assert not (here / "data").exists()  # a dry run writes nothing
     output(python, "-c", "from selfattn_bio.study.workflow import copy_task; copy_task('promoter')")
     assert os.listdir(here / "data/fly_promoters")
+    assert not list(here.glob(".cache/selfattn_bio/*.so"))  # nothing was compiled
+
+
+def test_kernels_of_wheel_need_no_newer_system_than_its_tag(wheel):
+    assert wheel.name.endswith("-py3-none-manylinux_2_28_x86_64.whl")
+    most = {b"GLIBC_2": 28, b"GLIBCXX_3.4": 24, b"CXXABI_1.3": 11}  # of manylinux_2_28
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".so")]
+        for name in names:
+            for library, number in re.findall(
+                rb"(GLIBC_2|GLIBCXX_3\.4|CXXABI_1\.3)\.(\d+)", archive.read(name)
+            ):
+                assert int(number) <= most[library], (name, library)
+    assert sorted(Path(name).name for name in names) == sorted(VARIANTS)
 
 
 def python_of(version):

@@ -5,9 +5,9 @@ results for any number of threads, and wrong arguments.
 """
 
 import math
-import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +24,7 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.kernels import band
 from selfattn_bio.attention.kernels.band import build as native
 from selfattn_bio.attention.kernels.band import calls, computed_in, unavailable_reason
+from selfattn_bio.attention.kernels.band.variants import VARIANTS, command
 from selfattn_bio.attention.patterns import Global, RandomBlocks, SampledBlocks, Window
 from selfattn_bio.attention.positions import T5Bias
 
@@ -34,37 +35,44 @@ in_bfloat16 = pytest.mark.skipif(
 each_dtype = pytest.mark.parametrize(
     "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=in_bfloat16)], ids=str
 )
-BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
 
 
-@pytest.fixture(params=["as it is", *BUILDS])
-def build(request, monkeypatch):
-    """Use the kernel as compiled here and as compiled on other machines.
+@pytest.fixture(scope="module", params=["as it is", *VARIANTS, "clang++"])
+def build(request, tmp_path_factory):
+    """Use the kernel as compiled here, as in a wheel, and as compiled on other machines.
 
-    Yields the number of floats in a vector, or None if unknown.
+    Yields the name of the build.
     """
     if unavailable_reason() is not None:
         pytest.skip(f"no band kernel here: {unavailable_reason()}")
-    if request.param == "as it is":
-        yield None
-        return
-    compiler, *options = BUILDS[request.param]
-    if shutil.which(compiler) is None:
+    name, folder = request.param, tmp_path_factory.mktemp("wheel")
+    compiler = "clang++" if name == "clang++" else "g++"
+    if name != "as it is" and shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} here")
-    monkeypatch.setenv("CXX", shlex.join([compiler, *options]))
-    native._load.cache_clear()
-    assert unavailable_reason() is None
-    yield 8 if options else None
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        if name in VARIANTS:
+            if missing := set(VARIANTS[name]) - set(native._cpu()["flags"].split()):
+                pytest.skip(f"this CPU lacks {' and '.join(sorted(missing))}")
+            subprocess.run(command([compiler], name, str(folder)), check=True)
+            patch.setattr(native, "SOURCE", folder / "band.cpp")
+            patch.setenv("PATH", "")  # no compiler
+        elif name == "clang++":
+            patch.setenv("CXX", compiler)
+        native._load.cache_clear()
+        assert unavailable_reason() is None
+        yield name
     native._load.cache_clear()
 
 
 def test_each_build_equals_dense_attention(build, monkeypatch):
     """Repeat some of the tests below for each build."""
-    assert build is None or native.library().band_tile() == build
+    if build in VARIANTS:
+        assert native.library().band_tile() == (8 if build == "band-avx2.so" else 16)
+        assert native.library().band_bfloat16() == (build == "band-avx512-bf16.so")
     cases = (1, 0, 0, 3), (17, 5, 40, None), (130, 40, 0, 40), (333, 128, 128, 40)
     for length, left, right, radius in cases:
-        assert_agrees(*drawn(length, radius=radius), left=left, right=right)
+        for dtype in {torch.float32, computed_in(torch.bfloat16)}:
+            assert_agrees(*drawn(length, radius=radius), dtype, left=left, right=right)
     monkeypatch.setattr(calls, "SPAN", 48)
     for head_dim in (16, 32, 64):
         projection, bias, grad_out = drawn(200, head_dim, radius=12)

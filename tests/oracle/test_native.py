@@ -14,6 +14,7 @@ from band_here import band_attention, needs_band
 from selfattn_bio.attention.kernels.band import build as native
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.kernels.band.calls import Call
+from selfattn_bio.attention.kernels.band.variants import VARIANTS
 
 
 def test_source_compiles():
@@ -118,8 +119,34 @@ def test_broken_library_is_rebuilt():
     assert native.library().band_tile() == 8
 
 
+@pytest.mark.usefixtures("small")
+def test_shipped_library_suits_the_cpu(fresh, tmp_path):
+    def shipped(features):
+        fresh.setattr(native, "_cpu", lambda: {"flags": " ".join(("fpu", *features))})
+        return native._shipped()
+
+    assert shipped(VARIANTS["band-avx2.so"]) is None  # as in a clone
+    for name in VARIANTS:
+        (tmp_path / name).touch()
+    for name, features in VARIANTS.items():
+        assert shipped(features) == tmp_path / name
+        assert native.describe() == f"comes compiled with the package ({name})"
+    assert shipped(["avx", "avx2"]) is None
+    (tmp_path / "band-avx512.so").unlink()
+    assert shipped(VARIANTS["band-avx512.so"]) == tmp_path / "band-avx2.so"
+
+
+@needs_band
+@pytest.mark.usefixtures("small")
+def test_shipped_library_that_does_not_load_is_replaced(tmp_path):
+    for name in VARIANTS:
+        (tmp_path / name).write_text("of another system")
+    assert unavailable_reason() is None
+    assert native.library().band_tile() == 8
+
+
 def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
-    fresh.setattr(native, "_cpu", lambda: "one CPU")
+    fresh.setattr(native, "_cpu", lambda: {"flags": "one CPU"})
     fresh.setattr(native, "_output", lambda command: "version 1")
     fresh.setenv("CXX", "g++")
     found = [native._recipe()[1]]
@@ -130,7 +157,7 @@ def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
         lambda: fresh.setattr(native, "FLAGS", (*native.FLAGS, "-g")),
         lambda: fresh.setenv("CXX", "g++ -mno-avx512f"),
         lambda: fresh.setattr(native, "_output", lambda command: "version 2"),
-        lambda: fresh.setattr(native, "_cpu", lambda: "another CPU"),
+        lambda: fresh.setattr(native, "_cpu", lambda: {"flags": "another CPU"}),
     ):
         assert native._recipe()[1] == found[-1]
         change()
@@ -143,7 +170,7 @@ def test_unavailable_reason_names_the_problem(fresh, tmp_path):
         native._load.cache_clear()
         return unavailable_reason()
 
-    fresh.setattr(native, "_cpu", lambda: "some CPU")
+    fresh.setattr(native, "_cpu", lambda: {"flags": ""})
     fresh.setenv("CXX", "no-such-compiler")
     assert reason() == "the compiler no-such-compiler was not found"
     message = "band attention cannot run here: the compiler no-such-compiler was not found"

@@ -1,5 +1,6 @@
 """Check README, Makefile, generated data and wheel, which no other test reads."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -122,10 +123,18 @@ def plant(folder: Path) -> None:
 
 
 def build(folder: Path, target: str) -> Path:
-    """Build a target of hatchling in a folder with the sources, and return the archive."""
+    """Build a target of hatchling in a folder with the sources, and return the archive.
+
+    There is no compiler, so wheels have no compiled kernel (tests/long/test_wheel.py builds one).
+    """
     command = [sys.executable, "-m", "hatchling", "build", "--target", target]
-    subprocess.run([*command, "--directory", target], cwd=folder, check=True, capture_output=True)
+    env = os.environ | {"CXX": "no-compiler"}
+    options = {"cwd": folder, "env": env, "capture_output": True, "check": True}
+    done = subprocess.run([*command, "--directory", target], **options)
     (archive,) = (folder / target).iterdir()
+    if target == "wheel":
+        assert b"no-compiler: No such file or directory; the wheel has no compiled" in done.stderr
+        assert archive.name.endswith("-py3-none-any.whl")
     return archive
 
 

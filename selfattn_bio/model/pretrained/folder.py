@@ -54,6 +54,7 @@ OF_PROTEINS = {"L", "E", "K"}
 MAX_LAYERS = 1000  # published networks have below 100; building thousands takes minutes
 POINTER = b"version https://git-lfs"  # a file of Git LFS before `git lfs pull`
 MODELS = "docs/pretrained.md lists models for each kind of sequences"
+EXACT = "Use the model that is not quantised"
 DOWNLOAD = (
     "Download the complete folder, for example with "
     "`huggingface-cli download NAME --local-dir FOLDER`"
@@ -88,7 +89,8 @@ def read_config(folder: Path) -> Any:
     Raises
     ------
     ModelFolderError
-        If the folder or config.json is missing or damaged, or needs code of the folder.
+        If the folder or config.json is missing or damaged, needs code of the folder, or is of a
+        quantised model.
     """
     values = _json_of(folder / CONFIG)
     library = transformers()
@@ -99,6 +101,8 @@ def read_config(folder: Path) -> Any:
         if "auto_map" in values:
             message = "the model needs code of its folder, which is not run"
         ModelFolderError.fail(message, folder / CONFIG, MODELS)
+    if values.get("quantization_config"):
+        ModelFolderError.fail("the model is quantised", folder / CONFIG, EXACT)
     with one_line(folder / CONFIG, "the configuration cannot be used"):
         found = library.CONFIG_MAPPING[kind].from_dict(
             {key: value for key, value in values.items() if key != "auto_map"}
@@ -167,7 +171,7 @@ def weight_files(folder: Path) -> list[Path]:
                 kind = file.get_slice(name).get_dtype()
                 if name.endswith("weight") and kind not in FLOATS:
                     message = f"{name!r} has numbers of type {kind}, as quantised models have"
-                    ModelFolderError.fail(message, path, "Use the model that is not quantised")
+                    ModelFolderError.fail(message, path, EXACT)
     return files
 
 

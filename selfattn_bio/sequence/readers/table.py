@@ -25,7 +25,7 @@ from selfattn_bio.sequence.records import LABEL, LOCATION, NUMBER_THEM, Fields, 
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
-MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
+MISSING = ("na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
 WIDE = 1000  # columns of a table, of which only the needed ones are kept if there are more
@@ -135,25 +135,24 @@ def _records(rows: Iterator[Row], state: ReaderState) -> Iterator[Record]:
         raise_sequence_error("the table has no rows", state.name)
 
 
-def targets_table(
-    path: Path, fields: Fields | None = None, named: Collection[str] = ()
-) -> pd.DataFrame:
+def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd.DataFrame:
     """Read a table of targets as text by id, with missing values for empty cells.
 
-    Cells are separated by commas in a .csv file and by tabs in others. `fields` names the columns
-    of a table that is also the table of the sequences. If a table has more than WIDE columns, only
-    those of the ids and of `named` are read.
+    Cells are separated by commas in a .csv file and by tabs in others. The ids are in the column
+    that `fields` names, otherwise in the column id. A column of sequences is left out. If a table
+    has more than WIDE columns, only those of the ids and of `named` are read.
 
     Raises
     ------
     CorpusError
-        If the file does not exist, is not a table, lacks a column id or another one, or repeats an
-        id; or if a column name has a line break or control character.
+        If the file does not exist, is not a table, lacks a column of ids or another one, or repeats
+        an id; or if a column name has a line break or control character.
     """
     if not path.exists():
         raise CorpusError("no such file for the targets", place=str(path))
+    ids = fields.column("id")
     if named:
-        named = {*named, "id", *([fields.column("id")] if fields else [])}
+        named = {*named, "id", ids}
     try:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
@@ -178,22 +177,20 @@ def targets_table(
             else str(error).strip().splitlines()[0]
         )
         raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
-    if fields:
-        table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")})
-        table = table.drop(columns="sequence", errors="ignore")
-    if "id" not in table or len(table.columns) < 2:
+    table = table.drop(columns=fields.column("sequence"), errors="ignore")
+    if (by := ids if ids in table else "id") not in table or len(table.columns) < 2:
         raise CorpusError(
-            "a table of targets needs the column id and another one; the columns are "
+            f"a table of targets needs the column {ids} and another one; the columns are "
             f"{', '.join(map(str, table))}",
             place=str(path),
             hint="Separate columns by tabs in a .tsv and by commas in a .csv, and name the column "
-            "of the ids 'id'",
+            "of the ids with `init --id-column`, or with columns in [data] of a run file",
         )
-    if (repeated := table["id"][table["id"].duplicated()]).size:
+    if (repeated := table[by][table[by].duplicated()]).size:
         message = f"duplicate id {repeated.iloc[0]!r} in the table of targets"
         hint = "Keep one row per sequence, for example the mean of its replicates"
         CorpusError.fail(message, f"{path}:{repeated.index[0] + 2}", hint)
-    return table.set_index("id")
+    return table.set_index(by)
 
 
 def separator_of(head: bytes, fields: Fields) -> str:

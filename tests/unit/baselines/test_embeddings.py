@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from letters import ascii_of
 from pretrained_folders import make_dnabert2, make_folder
 
-from selfattn_bio import config
-from selfattn_bio.baselines import BASELINES, Setup, load_baseline, suitable
+from selfattn_bio import config, load
+from selfattn_bio.baselines import BASELINES, Setup, embeddings, load_baseline, suitable
 from selfattn_bio.baselines.embeddings import Embeddings, EmbeddingState
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.pretrained.backbone import Backbone
@@ -62,6 +63,18 @@ def test_planted_truth_of_each_objective_is_learned(folder, kind):
     metric = {"regression": "pearson", "multiclass": "accuracy"}.get(kind, "auroc")
     assert found[metric] > 0.75
     assert baseline.chosen().keys() == {"C", "records"}
+
+
+def test_the_pretrained_model_uses_the_given_device(folder, tmp_path, monkeypatch):
+    fit(folder).save(tmp_path / "part")
+    moved = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Backbone, "to", lambda self, device: moved.append(device))
+    embeddings._opened.cache_clear()
+    assert load(tmp_path / "part", device="cpu").outputs(records()[0][:2]).shape == (2, 1)
+    assert load_baseline(tmp_path / "part").outputs(records()[0][:2]).shape == (2, 1)
+    embeddings._opened.cache_clear()
+    assert moved == ["cpu", "cuda"]
 
 
 def test_each_record_is_read_once(folder, monkeypatch):

@@ -133,6 +133,9 @@ def test_name_of_shipped_model_ignores_working_directory(here, caplog, capsys):
     assert folder_of("no/such/model") == Path("no/such/model")
     with pytest.raises(ModelFolderError, match=r"'promotr', and no .* .shipped: motifs, promoter"):
         load("promotr")
+    (here / "results" / "mine" / "model").mkdir(parents=True)
+    with pytest.raises(ModelFolderError, match=r"Did you mean results/mine/model\?$"):
+        load("mine")
     with pytest.raises(ModelFolderError, match="Pass the text 'promoter', not a Path"):
         load(Path("promoter"))
     assert not caplog.messages

@@ -161,6 +161,20 @@ def test_targets_are_compared_on_the_same_resamples():
     assert list(summary["outputs"]) == ["model", "copy"]
 
 
+def test_outputs_have_their_number_of_known_values():
+    targets = np.random.default_rng(0).normal(size=(50, 2))
+    targets[:7, 1] = np.nan
+    both = dict.fromkeys(LABELS, targets)
+    summary = summarise(
+        objective_of(config.RegressionObjective(columns=("x", "y"), center=(0, 0), scale=(1, 1))),
+        {"model": Classifier("model", {split: np.nan_to_num(of) for split, of in both.items()})},
+        both,
+        EvaluationSection(bootstraps=5),
+        dict.fromkeys(both, Units.single(50)),
+    )
+    assert {name: of["n"] for name, of in summary["outputs"]["model"].items()} == {"x": 50, "y": 43}
+
+
 def test_predictions_have_the_truth_and_the_best_baseline():
     labels = objective_of(config.LabelsObjective(column="structure", classes="HE"))
     found = {"model": [np.eye(2), np.eye(2)[[1]]], "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]]}

@@ -206,6 +206,7 @@ CONFIGS = {
     "extra": {"num_hidden_layers": 1},
     "mask": {"mask_token_id": None},
     "rows": {"vocab_size": 20},
+    "quantised config": {"quantization_config": {"quant_method": "bitsandbytes"}},
 }
 
 
@@ -251,6 +252,7 @@ def damage(folder, name):
         ("pickle", "is a pickle, which can run code"),
         ("truncated", "weights do not fit|damaged"),
         ("quantised", r"query\.weight' has numbers of type I32, as quantised models have\. Use"),
+        ("quantised config", r"config\.json: the model is quantised\. Use the model that is not"),
         ("config", "cannot read this file"),
         ("no config", "config.json is missing"),
         ("index", "index.json: weight_map does not name files of the folder"),

@@ -8,11 +8,12 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from selfattn_bio.config import ModuleModel, read_run_file
+from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ArgumentError, RunFileError, UserModuleError
-from selfattn_bio.model.user_module import VARIABLE, allow_module, build_module
+from selfattn_bio.model.user_module import VARIABLE, allow_module, build_module, errors_of_training
 from selfattn_bio.training.memory import is_out_of_memory
 
+DATA = {"positives": "p.fa", "negatives": "n.fa"}
 GOOD = """
 from torch import nn
 
@@ -165,15 +166,17 @@ def test_errors_that_would_end_the_process_name_the_module(folder, error):
     [
         "import os; os.chdir('/')",
         "import torch; torch.set_default_dtype(torch.float64)",
+        "import torch; torch.set_default_device('meta')",
         "import sys; sys.stdout.close()",
     ],
 )
 def test_changes_of_the_process_are_refused(folder, monkeypatch, change):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    message = "broken.py: {} changed the current folder, torch's default type, or sys.stdout. Leave"
+    message = "broken.py: {} changed the current folder, a default of torch, or sys.stdout. Leave"
     with pytest.raises(UserModuleError, match=message.format("importing 'broken'")):
         built(f"{change}\n{GOOD}")
     assert (Path.cwd(), torch.get_default_dtype()) == (folder, torch.float32)
+    assert torch.get_default_device() == torch.device("cpu")
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     del sys.modules["broken"]
     network = built(
@@ -186,6 +189,24 @@ def test_changes_of_the_process_are_refused(folder, monkeypatch, change):
 def test_a_coroutine_is_no_function():
     with pytest.raises(RunFileError, match="'broken' has no plain function 'build'"):
         built(GOOD.replace("def build", "async def build"))
+    for method in ("embed", "classify", "forward"):
+        sys.modules.pop("broken", None)
+        with pytest.raises(RunFileError, match="a module with an async method; use plain"):
+            built(GOOD.replace(f"def {method}", f"async def {method}"))
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), OSError("no")])
+def test_errors_of_training_raised_elsewhere_keep_their_message(error):
+    built(GOOD)
+    run = RunFile(data=DATA, model={"kind": "module", "module": "broken:build"})
+    with pytest.raises(type(error), match=r"^no$") as caught, errors_of_training(run):
+        raise error
+    assert caught.value is error
+    with (
+        pytest.raises(UserModuleError, match=r"broken\.py: training of 'broken:build' failed with"),
+        errors_of_training(run),
+    ):
+        torch.ones(1).backward()
 
 
 def test_lazy_weights_are_refused():

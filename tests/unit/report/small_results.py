@@ -17,6 +17,7 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import group_metrics
 from selfattn_bio.evaluation.summary import Classifier, summarise
 from selfattn_bio.evaluation.units import Units
+from selfattn_bio.evidence import interactions, marginals
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
@@ -74,7 +75,7 @@ OF_FIRST = {  # evidence that only the first motif has
     **{"null_motifs": 20, "null_necessity": 0.12, "null_p": 1 / 21, "null_passing": 1},
 }
 MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(
-    columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST])
+    columns=dict.fromkeys([*MOTIFS, *COLUMNS, *OF_FIRST, *marginals.COLUMNS])
 )
 PAIRS = table_of(
     """
@@ -94,7 +95,10 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
-    lacks=["", "too few pairs of motifs to compare with"],
+    lacks=["", "no q value, because fewer than 6 pairs were tested"],
+)
+PAIRS = PAIRS.reindex(
+    columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])
 )
 SHIFT = {"what": "length", "split": "test", "train": 60.0, "other": 61.5, "effect": 0.25}
 AUDIT = {
@@ -230,7 +234,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
         motif_01 motif_02 +-          0        0.0       log-odds -0.1          1.0
         motif_01 motif_02 +-          10       0.9       log-odds -0.1          1.0
         motif_01 motif_02 +-          20       0.1       log-odds -0.1          1.0
-    """)
+    """).assign(both=1.0, alone=0.5)
     model = {"model/provenance.json": provenance, "model/history.csv": history}
     write_files(folder, model | {"motifs.tsv": motifs, "motifs.json": belonging(folder)})
     pairs = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}

@@ -59,7 +59,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
-        ("interactions", "inconclusive (too few pairs of motifs to compare with: 1)."),
+        ("interactions", "inconclusive (no q value, because fewer than 6 pairs were tested: 1)."),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -232,11 +232,19 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
 
 
+def test_outputs_that_were_not_explained_are_named(results, page_text):
+    assert "only these were explained" not in page_text
+    outputs = {"model": {name: {} for name in ("positive", "other", "third")}}
+    page = page_of(replace(results, metrics=results.metrics | {"outputs": outputs}))
+    assert "Of 3 outputs, only these were explained: positive. Choose others with" in page
+    assert "none for" not in page
+
+
 def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "too few pairs of motifs to compare with"
+    lacks = "no q value, because fewer than 6 pairs were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
@@ -249,7 +257,7 @@ def test_motif_pairs_are_reported(page_text, results):
     tables = tables_of(page_of(replace(results, interactions=old)), "interactions")
     assert [list(each) for each in tables] == [names[1:], names[:1]]
     for pairs, number, text in (
-        (PAIRS[:0], 3, "No two motifs occur together"),
+        (PAIRS[:0], 3, "No pair of motifs was tested, because no two have sites"),
         (PAIRS[:0], 1, "One motif, so no pairs."),
         (None, 3, "Pairs of motifs were not tested"),
     ):
@@ -337,6 +345,8 @@ def test_site_positions():
         ("metrics.json", b"no", "cannot read this file: "),
         ("attribution/attribution.npz", b"no", "cannot read this file: "),
         ("corpus/records.parquet", b"no", "cannot read this file: "),
+        ("motifs.tsv", b"\n", "cannot read this file: .*Run `selfattn-bio motifs "),
+        ("seqlets.bed", b"1\tx\t3\tm\t0\t+\n", "cannot read this file: invalid literal"),
     ],
 )
 def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
@@ -349,12 +359,38 @@ def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "column", "step"),
+    [
+        ("motifs.tsv", "effect", "motifs"),
+        ("marginals.tsv", "effect_low", "motifs"),
+        ("interactions.tsv", "q", "interactions"),
+        ("interactions.distances.tsv", "epistasis", "interactions"),
+    ],
+)
+def test_damaged_table_names_its_column_and_step(tmp_path, name, column, step):
+    make_results(tmp_path)
+    table = pd.read_csv(tmp_path / name, sep="\t")
+    for changed, problem in (
+        (table.drop(columns=column), "is missing"),
+        (table.assign(**{column: "x"}), "has text instead of numbers"),
+    ):
+        changed.to_csv(tmp_path / name, sep="\t", index=False)
+        message = (
+            f"{name}: cannot read this file: column '{column}' {problem}. Run `selfattn-bio {step} "
+        )
+        with pytest.raises(ResultsError, match=message):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("name", "command", "key", "what"),
     [
         ("model/provenance.json", "train", "corpus_fingerprint", "corpus"),
         ("metrics.json", "evaluate", "split_sha256", "split"),
         ("attribution", "explain", "corpus_fingerprint", "corpus"),
         ("motifs.json", "motifs", "split_sha256", "split"),
+        ("metrics.json", "evaluate", "weights_sha256", "model"),
+        ("motifs.json", "motifs", "weights_sha256", "model"),
     ],
 )
 def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):

@@ -89,6 +89,8 @@ def test_numbers_have_their_metric_and_units():
     of["differences"]["baselines"]["kmer6_linear"] = {"pearson": UNKNOWN}
     assert words.baseline_sentence(of, Regression)[1] == "not compared"
     of["differences"]["best_baseline"] = None
+    assert "because its metric is undefined" in words.baseline_sentence(of, Regression)[2]
+    of["differences"]["baselines"] = {}
     assert words.baseline_sentence(of, Regression)[2].endswith("because no baseline was run.")
 
 
@@ -282,6 +284,10 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     assert figures == f"test AUROC {auroc['value']:.3f} {interval} on 80 records"
     assert "its best baseline, CNN: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
+    explained = tmp_path / "attribution" / "records.parquet"
+    records = pd.read_parquet(explained)
+    pd.concat([records, records.assign(target="other")]).to_parquet(explained)
+    assert lines_of(tmp_path)[2].endswith("; none for other.")
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report

@@ -2,12 +2,14 @@
 
 from xml.etree.ElementTree import parse
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
 
 from selfattn_bio.errors import ArgumentError, IntervalError, SequenceFileError
 from selfattn_bio.scoring.genes import nearest_genes
+from selfattn_bio.sequence.bigwig import open_bigwig
 
 # 1-based, both ends included; tx 2 of gene a starts at 7001, c and d have a common promoter
 EXONS = (
@@ -146,9 +148,13 @@ def test_tables_that_cannot_be_annotated(here, genes, capsys, text, message):
     (here / "t.tsv").write_text(text)
     assert exit_code("annotate t.tsv --genes genes.gtf --output out.tsv") == 1
     assert message in capsys.readouterr().err.splitlines()[-1]
-    (here / "none.gtf").write_text("")
-    with pytest.raises(IntervalError, match=r"none\.gtf: no genes in the file"):
-        nearest_genes(pd.DataFrame({"chrom": ["1"], "start": 1, "end": 2}), here / "none.gtf")
+    for text, problem in (
+        ("", "no intervals in the file"),
+        ("1\tx\tCDS\t1\t9\t.\t+\t.\tID=c\n", r"no lines of type gene or exon .* has CDS \(1\)"),
+    ):
+        (here / "none.gtf").write_text(text)
+        with pytest.raises(IntervalError, match=rf"none\.gtf: {problem}"):
+            nearest_genes(pd.DataFrame({"chrom": ["1"], "start": 1, "end": 2}), here / "none.gtf")
 
 
 def test_session_names_tracks_relative_to_itself(here, genes, capsys):
@@ -170,3 +176,26 @@ def test_session_names_tracks_relative_to_itself(here, genes, capsys):
         assert exit_code(f"browse {words} --genome g.fa --output a.xml") == 1
         assert message in capsys.readouterr().err
         assert not (here / "a.xml").exists()
+
+
+def test_damaged_tracks_are_not_in_a_session(here, capsys):
+    (here / "g.fa").write_text(">1\nACGT\n")
+    with open_bigwig(here / "long.bw", {"1": 9}) as write:
+        write("1", np.array([0]), 2, np.array([1.0]))
+    (here / "cut.bw").write_bytes((here / "long.bw").read_bytes()[:300])
+    (here / "empty.bed").write_text("")  # as `scan` writes it without a peak
+    for name, text, problem in (
+        ("a.bed", "1\t2\t3\n1\tx\t3\n", ":2: invalid start 'x'"),
+        ("a.gff3", "1\tx\tgene\t9\t2\t.\t.\t.\t.\n", ":1: start is not before end"),
+        ("a.bedgraph", "1\t2\n", ":1: bedGraph line has 2 columns"),
+        ("a.vcf", "#CHROM\n", ":1: VCF starts with '#CHROM'"),
+        ("a.bw", "no bigWig file" * 9, ": damaged bigWig file: not in bigWig format"),
+        ("cut.bw", None, ": damaged bigWig file: "),
+        ("long.bw", None, ": 1 has 9 bp in the track, and 4 bp in g.fa"),
+    ):
+        if text is not None:
+            (here / name).write_text(text)
+        assert exit_code(f"browse empty.bed {name} --genome g.fa --output a.xml") == 1
+        assert f"browse: error: {name}{problem}" in capsys.readouterr().err
+        assert not (here / "a.xml").exists()
+    run("browse empty.bed --genome g.fa --output a.xml")

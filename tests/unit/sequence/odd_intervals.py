@@ -180,7 +180,7 @@ chr1 . exon 1 9 . + .  == [('chr1', 0, 9, '+')]
 [genes]
 c . gene 1 9 . + . ID=g\nc . exon 2 9 . + . ID=e\nc . gene 3 9 . - . ID=h == [('c', 0, 9, '+', 'g'),
     ('c', 2, 9, '-', 'h')]
-c . exon 2 9 . + . ID=e => no lines of type 'gene' (the file has exon (1))
+c . exon 2 9 . + . ID=e => no lines of type gene (the file has exon (1))
 [genes in bed]
 c\t1\t2\n => feature 'gene' applies only to GFF and GTF files
 [placed]

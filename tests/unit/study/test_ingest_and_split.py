@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
@@ -86,6 +87,46 @@ def test_unknown_column_of_the_objective_is_refused(here):
     message = r"run.toml:6: no column 'hart' in the targets .*\. Did you mean 'heart'\?"
     with pytest.raises(CorpusError, match=message):
         sb.Study(".").ingest()
+
+
+@pytest.mark.parametrize(
+    ("objective", "without"),
+    [
+        ('kind = "regression"\ncolumns = ["y"]', {2, 3, 4, 5}),
+        ('kind = "regression"\ncolumns = ["y", "z"]', {2, 3}),
+        ('kind = "multiclass"\ncolumn = "kind"', {3, 6}),  # NA may be a class
+        ('kind = "labels"\ncolumn = "part"\nclasses = "HE"', {7}),
+        (
+            'kind = "several"\n[objective.parts.a]\nkind = "regression"\ncolumns = ["y"]\n'
+            '[objective.parts.b]\nkind = "multiclass"\ncolumn = "kind"',
+            {3},
+        ),
+    ],
+)
+def test_records_without_a_value_are_in_no_split(here, caplog, objective, without):
+    caplog.set_level("INFO", "selfattn_bio")
+    rng = np.random.default_rng(0)
+    letters = ["".join(rng.choice(list("ACGT"), 20)) for _ in range(40)]
+    table = pd.DataFrame({"id": [f"r{i}" for i in range(40)], "sequence": letters})
+    table = table.assign(y="1", z="2", kind=["a", "b"] * 20, part="HE" * 10)
+    table.loc[[0, 1], "y"] = "2"
+    table.loc[[2, 3, 4, 5], "y"] = ["NA", "", "nan", "-"]
+    table.loc[[2, 3], "z"] = ["", "NA"]
+    table.loc[[2, 3, 6], "kind"] = ["NA", "", ""]
+    table.loc[[7, 8], "part"] = ["-" * 20, "H" + "-" * 19]
+    table.to_csv("t.csv", index=False)
+    per_letter = "[tokens]\nk = 1\n[training]\nshift = 0\nreverse_complement = false\n"
+    (here / "run.toml").write_text(
+        f'[data]\nsequences = "t.csv"\n{per_letter}[objective]\n{objective}\n'
+    )
+    study = sb.Study(".")
+    study.ingest()
+    found = study.split().table
+    dropped = found[found["split"] == "dropped"]
+    assert set(dropped["id"]) == {f"r{i}" for i in without}
+    assert set(dropped["reason"]) == {"no value to learn"}
+    number = f"{len(without)} record{'s' * (len(without) > 1)}"
+    assert f"removed: {number} without a value to learn" in caplog.messages
 
 
 def test_labels_in_headers_equal_those_of_files(study, two_classes):

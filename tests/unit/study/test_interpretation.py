@@ -130,6 +130,19 @@ def test_motifs_refuse_other_attributions(study):
     other = sha256_of("model/model.safetensors")[:12]
     with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
         study.find_motifs()
+    message = message.replace("attribution belongs", "motifs belong")
+    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
+        study.find_interactions()
+
+
+def test_table_of_other_motifs_is_refused(study):
+    study.explain()
+    motifs = study.find_motifs()
+    write_motifs("motifs.meme", one="ACGT", two="CCA")
+    message = r"motifs.tsv: the names of the motifs are not those of motifs\.meme"
+    with pytest.raises(ResultsError, match=message):
+        study.find_interactions()
+    assert "one" not in motifs.table["name"].tolist()
 
 
 def test_maps_of_records_named_in_run_file(study):
@@ -246,8 +259,11 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
     assert "one and two of positive: epistasis" in caplog.text
-    assert ", no q value, 10 records, preferred distance" in caplog.text
-    assert ": inconclusive (no difference from random positions shown; too few pair" in caplog.text
+    assert "), 10 records, preferred distance" in caplog.text
+    missing = (
+        "no difference from random positions shown; no q value, because fewer than 6 pairs were"
+    )
+    assert f": inconclusive ({missing} tested)" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: one and two"
@@ -266,6 +282,8 @@ def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
     assert "one motif" not in caplog.text
     assert study.find_interactions(write_motifs("one.meme", one="ACGT")).table.empty
     assert "positive: one motif, so no pairs" in caplog.messages
+    assert interactions.NO_PAIR in caplog.messages
+    assert "supported: 0 of 0" not in caplog.text
     assert study.interactions.table.empty
 
 

@@ -2,6 +2,7 @@
 
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,16 @@ from letters import ppm_of
 from small_run import RUN_FILE, save_untrained, split_study
 
 import selfattn_bio as sb
+from selfattn_bio.config import MultilabelObjective, RegressionObjective
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.held_out import calibrated_scores, read_held_out
 from selfattn_bio.evidence.records import Scored, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.matching import HIT_P, find_hits
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import find_output
+from selfattn_bio.study.trained import TrainedModel
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
 ONLY_RAISES = {"raises": "supported", "lowers": "inconclusive", "decoy": "inconclusive"}
@@ -104,6 +108,30 @@ def verdicts_of_words(target):
     scored = Scored(records, calibrated_scores(scorer, output, records))
     found = weigh_evidence(ppms, sites, hits, scored, hit_p=HIT_P)
     return dict(zip(found["name"], found["verdict"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "names"),
+    [
+        (MultilabelObjective, [[1, 0, 1, 0, 1, 1], [0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]], "efcd"),
+        (MultilabelObjective, [[1, 1, 1, 1, 1, 1]], "abcd"),  # the first if equal
+        (RegressionObjective, [[1, 0, 1, np.nan, 0, 1], [0, 1, np.nan, 0, 1, 0]], "abef"),
+        (MultilabelObjective, [[0, 1, 1, 1]], "abcd"),
+    ],
+)
+def test_outputs_with_most_records_are_explained(caplog, section, values, names):
+    caplog.set_level("INFO", "selfattn_bio")
+    columns = tuple("abcdef"[: len(values[0])])
+    scales = {"center": (0,) * 6, "scale": (1,) * 6} if section is RegressionObjective else {}
+    objective = objective_of(section(columns=columns, **scales))
+    of = SimpleNamespace(
+        scorer=SimpleNamespace(objective=objective),
+        truth=lambda output: pd.Series(output.truth(np.array(values, float))),
+    )
+    assert "".join(each.name for each in TrainedModel.outputs(of, (), "")) == names
+    shown = f"of 6 outputs those with most records are explained: {', '.join(names)}; choose others"
+    assert (shown in caplog.text) == (len(columns) > 4)
+    assert [each.name for each in TrainedModel.outputs(of, ["b"], "")] == ["b"]
 
 
 @pytest.mark.slow

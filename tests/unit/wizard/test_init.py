@@ -86,7 +86,7 @@ def test_objective_is_recognised_from_one_table(here, capsys, value, kind, words
     assert f"all.csv: 120 records of DNA, 40 bp; {words}" in capsys.readouterr().out
     records, splits = ingested()
     assert len(records) == 120
-    assert set(splits) == {"train", "valid", "test"}
+    assert set(splits) - {"dropped"} == {"train", "valid", "test"}
 
 
 def test_long_sequences_in_a_table(here):
@@ -414,3 +414,33 @@ def test_points_in_windows_of_a_genome(here, capsys, chroms):
     assert "bins with points of p.bed" in out
     assert "logistic regression on k-mers around the bin: AUPRC" in out
     assert "recipe 'bins', because points of bins need long windows" in out
+
+
+def test_quoted_header_attributes_are_read_whole(here, capsys):
+    names = ["zinc finger", "helix turn helix", "bHLH"]
+    write("a.fa", header=lambda i: f'note=x family="{names[i % 3]}" y={i / 7:.2f}')
+    assert made("--sequences a.fa --column family").objective.kind == "multiclass"
+    assert "column 'family': 'zinc finger' (40), 'helix turn helix' (40)" in capsys.readouterr().out
+    ingested()
+    assert Study("my_task").corpus.targets(["family"])["family"].tolist()[:3] == names
+    assert made("--sequences a.fa --column y").objective.kind == "regression"
+    ingested()
+    assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.00"
+
+
+def test_many_outputs_are_not_all_explained(here, capsys):
+    made(table(y=lambda i, _: f"class {i % 6}"))
+    line = (
+        "motifs will be searched for 4 of 6 outputs, those with most records; choose others with "
+    )
+    assert f"init: {line}targets in [interpret]\n" in capsys.readouterr().out
+    made(table(y=lambda i, _: f"class {i % 4}"))
+    assert "motifs will be searched" not in capsys.readouterr().out
+
+
+def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
+    numbers = {"half life (h)": lambda i, _: "n.d." if i == 3 else i / 7}
+    assert made(table(**numbers)).objective.columns == ("half life (h)",)
+    made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
+    cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
+    assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out

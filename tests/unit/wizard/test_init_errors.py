@@ -98,7 +98,7 @@ mine --sequences a.fa --targets u.tsv
     u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'
 mine --sequences a.fa --targets v.tsv
     v.tsv: a table of targets needs the column id and another one; the columns are name, \
-x. Separate columns by tabs in a .tsv and by commas in a .csv, and name the column of the ids 'id'
+x. Separate columns by tabs in a .tsv and by commas in a .csv, and name the column of the ids with
 mine --positives a.bed --negatives a.fa
     a.bed: intervals need their genome. Give it with --genome GENOME.fa
 there --positives a.fa --negatives b.fa

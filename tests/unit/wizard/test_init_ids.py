@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from commands import exit_code
 from init_files import both, ingested, label, made, table, write
+
+from selfattn_bio import Study
 
 
 def test_ids_of_another_column(here, capsys):
@@ -13,7 +16,7 @@ def test_ids_of_another_column(here, capsys):
     assert made(options).data.columns == {"id": "oligo"}
     assert ingested()[0]["id"].tolist()[:2] == ["mpra_0", "mpra_1"]
     capsys.readouterr()
-    why = "no column has a unique word in each row"
+    why = "no column has a unique name in each row"
     repeated = {"a": lambda i, _: f"mpra_{i % 119}"}
     twice = "column 'a' has 'mpra_0' in all_1 and all_120"
     both = {"a": word, "b": word}
@@ -40,6 +43,74 @@ def test_repeated_and_missing_ids_are_numbered(here, capsys):
     message = "a.fa:3: record id 'DNA' is used twice (first in a.fa:1), so the records are numbered"
     assert f"init: {message}" in capsys.readouterr().out
     assert len(ingested()[0]) == 240
+
+
+def test_names_with_spaces_are_ids_without_other_words(here, capsys):
+    name, word = (lambda i, _: f"peak {i} of liver"), (lambda i, _: f"mpra_{i}")
+    y = {"y": lambda i, _: i / 7}
+    assert made(table(region=name, **y)).data.columns == {"id": "region"}
+    assert ingested()[0]["id"][0] == "peak 0 of liver"
+    assert made(table(description=name, oligo=word, **y)).data.columns == {"id": "oligo"}
+    made(table(region=name, title=name, **y))
+    assert "because region and title could be ids" in capsys.readouterr().out
+
+
+def write_targets(name, **columns):
+    """Write a table of targets of the records of s.fa."""
+    values = {name: [f"s{i}" for i in range(120)], "y": [i / 7 for i in range(120)]}
+    pd.DataFrame(values | columns).to_csv("t.tsv", sep="\t", index=False)
+    return f"--sequences {write('s.fa')} --targets t.tsv"
+
+
+def test_id_column_of_the_table_of_targets(here, capsys):
+    options = write_targets("gene", id=range(120))
+    assert exit_code(f"init my_task {options}") == 1
+    assert "t.tsv: none of the ids in this table is the id of a sequence" in capsys.readouterr().err
+    run = made(f"{options} --id-column gene --column y")
+    assert (run.data.columns, run.data.targets) == ({"id": "gene"}, "t.tsv")
+    ingested()
+    assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
+    write_targets("name")
+    assert exit_code(f"init other {options} --id-column gene") == 1
+    message = (
+        "t.tsv: a table of targets needs the column gene and another one; the columns are name, y"
+    )
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_of_targets_may_have_id_beside_a_named_column(here):
+    options = table(oligo=lambda i, _: f"s{i}")
+    write_targets("id")
+    assert made(f"{options} --targets t.tsv --id-column oligo").data.columns == {"id": "oligo"}
+    assert len(ingested()[0]) == 120
+
+
+@pytest.mark.parametrize("option", ["id", "sequence"])
+def test_columns_of_files_that_are_no_tables(here, capsys, option):
+    assert exit_code(f"init mine {both()} --{option}-column name") == 1
+    assert f"a.fa: found no column 'name' (--{option}-column)\n" in capsys.readouterr().err
+    assert exit_code(f"init mine --positives a.bed --genome g.fa --{option}-column name") == 1
+    assert f"--{option}-column cannot be used with --genome. Give" in capsys.readouterr().err
+
+
+def test_repeated_ids_of_a_named_column(here, capsys):
+    options = table(oligo=lambda i, _: f"mpra {i % 119}", y=lambda i, _: i / 7)
+    assert exit_code(f"init mine {options} --id-column oligo") == 1
+    message = (
+        "all.csv:121: record id 'mpra 0' is used twice (first in all.csv:2). Rename or remove "
+    )
+    assert f"{message}one, or choose another column with --id-column\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("second", "hint"),
+    [(">s2\nAC-T", "Remove the alignment gaps"), (">s1\nACC", "Rename or remove one")],
+)
+def test_hints_of_init_name_no_run_file(here, capsys, second, hint):
+    Path("s.fa").write_text(f">s1\nACGT\n{second}\n")
+    Path("t.tsv").write_text("id\ty\ns1\t1\n")
+    assert exit_code("init mine --sequences s.fa --targets t.tsv") == 1
+    assert capsys.readouterr().err.endswith(f". {hint}\n")
 
 
 def locus(i, width=40):

@@ -1,7 +1,8 @@
-"""Compile `band.cpp` on first use, and keep the library in a cache.
+"""Load the library of `band.cpp`: the one in the wheel that suits the CPU, or one compiled here.
 
-The compiler is that of the machine. If the library cannot be used here, `unavailable_reason`
-returns the reason.
+A clone has none, and a wheel has none for some systems. Then the compiler of the machine compiles
+it on first use, and it is kept in a cache. If the library cannot be used here,
+`unavailable_reason` returns the reason.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -21,12 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.attention.kernels.band.calls import Call
+from selfattn_bio.attention.kernels.band.variants import AVX2, FLAGS, SOURCE, VARIANTS
 from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
-SOURCE = Path(__file__).with_name("band.cpp")
-# never -ffast-math: the kernel computes with infinities
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")
 CPU_INFO = Path("/proc/cpuinfo")
 # Appended to the file of the library, where loaders ignore it. A truncated library, which could
 # crash the process, lacks it.
@@ -37,9 +37,10 @@ SECONDS = 300  # of the compiler
 def unavailable_reason() -> str | None:
     """Return None if the kernel runs on this machine, else the reason in one line.
 
-    The first call compiles the kernel, which takes some seconds.
+    Unless the wheel has the kernel, the first call compiles it, which takes some seconds.
     """
-    return _loaded()[1]
+    with _LOADING:
+        return _load()[1]
 
 
 def library() -> Any:
@@ -50,24 +51,23 @@ def library() -> Any:
     RuntimeError
         If it is not available; see `unavailable_reason`.
     """
-    loaded, reason = _loaded()
+    with _LOADING:
+        loaded, reason = _load()
     if loaded is None:
         raise RuntimeError(f"band attention cannot run here: {reason}")
     return loaded
 
 
-_LOADING = threading.Lock()
-
-
-def _loaded() -> tuple[Any, str | None]:
-    """Return the library and None, or None and the reason."""
-    with _LOADING:  # compile once, not once per thread
-        return _load()
+_LOADING = threading.Lock()  # compile once, not once per thread
 
 
 @functools.cache
 def _load() -> tuple[Any, str | None]:
+    """Return the library and None, or None and the reason."""
     try:
+        if (shipped := _shipped()) is not None:
+            with suppress(OSError):  # a library that does not load here: compile it
+                return _checked(ctypes.CDLL(str(shipped))), None
         compiler, library = _recipe()
         if _is_private(library) and library.read_bytes().endswith(SEAL):
             # A library compiled on a different system may not load. In that case compile it again.
@@ -96,29 +96,36 @@ def _checked(library: Any) -> Any:
     return library
 
 
+def _shipped() -> Path | None:
+    """Return the fastest library of the wheel that this CPU can run, or None if it has none."""
+    features = set(_cpu()["flags"].split())
+    names = (name for name, needed in VARIANTS.items() if features.issuperset(needed))
+    return next(filter(Path.is_file, map(SOURCE.with_name, names)), None)
+
+
 def _recipe() -> tuple[list[str], Path]:
     """Return the compiler command and the path of the library in the cache.
 
     The name of the library depends on the sources, the flags, the compiler and the CPU.
     """
-    cpu = _cpu()
-    compiler = _compiler()
+    cpu, compiler = _cpu(), _compiler()
     version = _output([*compiler, "--version"])
     sources = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
-    key = "\n".join((*(each.read_text() for each in sources), *FLAGS, *compiler, version, cpu))
+    key = "\n".join((*map(Path.read_text, sources), *FLAGS, *compiler, version, *cpu.values()))
+    name = f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         message = f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
         raise _NotHereError(message) from error
-    return compiler, Path(
-        home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    )
+    return compiler, Path(home, "selfattn_bio", name)
 
 
 def describe() -> str:
     """Describe the state of the kernel, without compiling it."""
     try:
+        if (shipped := _shipped()) is not None:
+            return f"comes compiled with the package ({shipped.name})"
         compiler, library = _recipe()
     except _NotHereError as error:
         return f"cannot run: {error}"
@@ -129,10 +136,10 @@ def describe() -> str:
 
 def _is_private(library: Path) -> bool:
     """Return whether the file exists and only this user can write to it and to its folder."""
-    if not library.exists():
-        return False
-    found = [path.stat() for path in (library, library.parent)]
-    return all(each.st_uid == os.getuid() and not each.st_mode & 0o022 for each in found)
+    found = [path.stat() for path in (library, library.parent) if library.exists()]
+    return bool(found) and all(
+        each.st_uid == os.getuid() and not each.st_mode & 0o022 for each in found
+    )
 
 
 def _make(compiler: list[str], library: Path) -> None:
@@ -144,7 +151,7 @@ def _make(compiler: list[str], library: Path) -> None:
         library.parent.mkdir(parents=True, exist_ok=True)
         library.parent.chmod(0o700)
         with whole_file(library) as temporary:
-            _output([*compiler, *FLAGS, "-o", str(temporary), str(SOURCE)])
+            _output([*compiler, "-march=native", *FLAGS, "-o", str(temporary), str(SOURCE)])
             with temporary.open("ab") as end:
                 end.write(SEAL)
             temporary.chmod(0o700)
@@ -155,25 +162,22 @@ def _make(compiler: list[str], library: Path) -> None:
         ) from error
 
 
-def _cpu() -> str:
+def _cpu() -> dict[str, str]:
     """Return model and features of this CPU, as listed by Linux."""
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
         raise _NotHereError(f"the CPU is {machine or 'unknown'}; the kernel needs x86-64")
     try:
-        lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
+        first = CPU_INFO.read_text().split("\n\n")[0]
     except OSError:
         message = f"the features of the CPU cannot be read: there is no {CPU_INFO}"
         raise _NotHereError(message) from None
-    fields = {
-        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-    }
-    missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
+    wanted = r"^(model name|cpu family|model|stepping|flags)\s*:(.*)"
+    fields = dict(re.findall(wanted, first, flags=re.MULTILINE))
+    missing = sorted({*AVX2} - set(fields.get("flags", "").split()))
     if missing:
         raise _NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
-    return "\n".join(
-        fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags")
-    )
+    return fields
 
 
 def _compiler() -> list[str]:
@@ -206,10 +210,7 @@ def _output(command: list[str]) -> str:
             if compiler.poll() is None:
                 os.killpg(compiler.pid, signal.SIGKILL)  # with the programs that it started
     if compiler.returncode:
-        lines = (
-            [line for line in errors.splitlines() if "error:" in line]
-            or errors.splitlines()
-            or [f"exit {compiler.returncode}"]
-        )
-        raise _NotHereError(f"{command[0]} failed: {lines[0]}")
+        lines = errors.splitlines() or [f"exit {compiler.returncode}"]
+        first = next((line for line in lines if "error:" in line), lines[0])
+        raise _NotHereError(f"{command[0]} failed: {first}")
     return output
