@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -79,11 +80,12 @@ def write_contributions(
                 for ending in ("", "-count")
             )
             for chrom in [each for each in lengths if each in runs]:
-                of_chrom = own[own["chrom"] == chrom]
+                of_chrom = own.loc[own["chrom"] == chrom, ["start", "strand"]]
+                waiting = deque(of_chrom.itertuples())
                 for first, last in zip(*runs[chrom], strict=True):
                     sums, counts = np.zeros((2, last - first))
-                    inside = of_chrom[of_chrom["start"].between(first, last, inclusive="left")]
-                    for row, start, strand in inside[["start", "strand"]].itertuples():
+                    while waiting and waiting[0].start < last:
+                        row, start, strand = waiting.popleft()
                         values = scores(row)
                         at = slice(start - first, start - first + len(values))
                         sums[at] += values[::-1] if strand == "-" else values

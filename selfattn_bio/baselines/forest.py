@@ -94,6 +94,11 @@ class Forest:
         return np.unique(self.features[self.features != LEAF])
 
     @cached_property
+    def _reads(self) -> Numbers:
+        """Return the index in `used` of the feature of each split, LEAF for leaves, (N,)."""
+        return np.where(self.features == LEAF, LEAF, np.searchsorted(self.used, self.features))
+
+    @cached_property
     def _links(self) -> tuple[Numbers, Numbers]:
         """Return `roots` and `right`."""
         roots, right = [], np.full(len(self.features), LEAF)
@@ -180,8 +185,7 @@ class Forest:
         -------
         (R,): sum for each changed record minus that for the record.
         """
-        read = np.where(self.features == LEAF, LEAF, np.searchsorted(self.used, self.features))
-        trees = (self.roots, read, self.right, self.values)
+        trees = (self.roots, self._reads, self.right, self.values)
         found: Floats = compiled(_sum_changes)(original, np.ascontiguousarray(changed.T), *trees)
         return found
 

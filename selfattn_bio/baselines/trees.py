@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -69,8 +70,7 @@ class TreesModel:
 
     def effects(self, features: Features, letters: Letters, output: int) -> Iterator[Array | None]:
         """Yield the effects of substitutions on an output, (L, A); None to score each of them."""
-        forests = self.forests[output]
-        trees = Forest(forests[0].num_features, *self._nodes(forests))
+        forests, trees = self.forests[output], self._joined[output]
         for record in letters:
             if (read := features.changes(record, trees.used)) is None:
                 yield None
@@ -79,6 +79,11 @@ class TreesModel:
             size = math.prod(changed.shape[1:])
             changes = trees.changes(given, changed.reshape(len(given), size))
             yield changes.reshape(changed.shape[1:]).T / len(forests)
+
+    @cached_property
+    def _joined(self) -> list[Forest]:
+        """Return the trees of all forests of each output."""
+        return [Forest(each[0].num_features, *self._nodes(each)) for each in self.forests]
 
     @staticmethod
     def _nodes(forests: Sequence[Forest]) -> list[NDArray[Any]]:

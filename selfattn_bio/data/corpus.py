@@ -201,11 +201,13 @@ class Corpus:
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:
-        """Return a column of the records, or of their targets if the records lack it.
+        """Return a column of the records, or of their targets if it is missing or empty there.
 
         `place` and errors are those of `targets`.
         """
-        return self.records[name] if name in self.records else self.targets([name], place)[name]
+        if name in self.records and self.records[name].notna().any():
+            return self.records[name]
+        return self.targets([name], place)[name]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:

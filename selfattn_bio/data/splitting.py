@@ -141,12 +141,10 @@ def _check_all_copies(corpus: Corpus) -> None:
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:
     """Return the records with this column of headers or targets; species may be missing."""
-    if column in corpus.records:
-        return corpus.records
     without = column == "species" and column not in corpus.summary.get("targets", {}).get(
         "columns", ()
     )
-    return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
+    return corpus.records.assign(**{column: None if without else corpus.column(column)})
 
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:

@@ -49,8 +49,9 @@ def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
     CorpusError
         If a column is missing.
     """
-    if columns := [by for by in groups if by not in ("gc", "length", "chrom")]:
-        corpus.targets(columns)
+    for by in groups:
+        if by not in ("gc", "length", "chrom"):
+            corpus.column(by)
 
 
 def groups_of(
@@ -64,7 +65,7 @@ def groups_of(
     Parameters
     ----------
     by
-        gc, length, chrom, or a column of the targets, whose values name the groups.
+        gc, length, chrom, or a column of the records or targets, whose values name the groups.
     rows
         Rows of the corpus by split. "train" defines the ranges of GC content and length.
     num_bins
@@ -88,7 +89,7 @@ def groups_of(
         case "chrom":
             column = corpus.records["chrom"]
         case _:
-            column = corpus.targets([by])[by]
+            column = corpus.column(by)
     named = column.astype(object).where(column.notna() & (column != ""), UNNAMED).to_numpy()
     found = {split: named[of_split] for split, of_split in rows.items()}
     if (number := len(set().union(*map(set, found.values())))) > MOST:

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact, ks_2samp
-from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
@@ -33,6 +32,7 @@ EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)
 FEW = 50
 # maximum number of k-mers compared to find the strand; of a longer sequence, a sample is used
 COMPARED = 4_000_000
+LEAST = 5  # records of a class; in a tenth of tests with 3 and 3, chance alone separates them
 KEY = 32  # characters of the key of a sequence
 
 
@@ -297,14 +297,15 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
     if all(len(values) for values in labels):
         table = [[int((values == label).sum()) for label in (1, 0)] for values in labels]
         means = [float((values == 1).mean()) for values in labels]
-        p = fisher_exact(table).pvalue
+        p = scipy.stats.fisher_exact(table).pvalue
         add("positives", means, means[1] - means[0], "difference of fractions", "Fisher's exact", p)
     for what, (a, b) in _properties((train, split), alphabet).items():
         if not np.ptp(np.concatenate([a, b])):  # for example, all records have the same length
             continue
         spread = float(np.sqrt((np.var(a) + np.var(b)) / 2))
         effect = float((b.mean() - a.mean()) / spread) if spread else 0.0
-        p = ks_2samp(a, b, method="exact" if min(len(a), len(b)) < FEW else "asymp").pvalue
+        method = "exact" if min(len(a), len(b)) < FEW else "asymp"
+        p = scipy.stats.ks_2samp(a, b, method=method).pvalue
         means = [float(a.mean()), float(b.mean())]
         add(what, means, effect, "Cohen's d", "Kolmogorov-Smirnov", p)
     return rows
@@ -314,10 +315,13 @@ def tells_label(test: Part, alphabet: Alphabet) -> dict[str, float]:
     """Return how well length and GC content alone predict the test labels, as AUROC.
 
     An AUROC below 0.5 is replaced by 1 - AUROC. A value near 1 means that the property reveals the
-    label. The result is empty if a label is missing or all are the same.
+    label. The result is empty if a label is missing, or if a class has fewer than `LEAST` records,
+    which such a property often separates by chance.
     """
+    from sklearn.metrics import roc_auc_score  # imported here because it takes a second
+
     labels = test.records["label"]
-    if labels.isna().any() or labels.nunique() < 2:
+    if labels.isna().any() or min((labels == label).sum() for label in (0, 1)) < LEAST:
         return {}
     found = {
         what: roc_auc_score(labels.astype(int), values[0])

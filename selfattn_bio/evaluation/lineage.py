@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.leakage import record_keys
-from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
+from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, Cover
@@ -101,6 +101,11 @@ def read_lineage(folder: Path) -> Lineage:
     ModelFolderError
         If the folder is incomplete, or from a version that did not write the table of seen records.
     """
+    if not (folder / PROVENANCE).is_file():
+        hint = "Train that task first, or correct parent in [transfer] of the run file"
+        ModelFolderError.fail(
+            f"the parent is no trained model: it has no {PROVENANCE}", folder, hint
+        )
     provenance = read_provenance(folder)
     copied = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
     own = {"folder": str(folder)} | {key: provenance.get(key) for key in copied}

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
-from scipy.stats import norm
+from scipy.special import expit, ndtri
 
 from selfattn_bio.evaluation.calibration import log_odds, logistic_line
 from selfattn_bio.evaluation.units import Units
@@ -310,7 +309,7 @@ def calibration_line(
     curvature = (x * (fitted * (1 - fitted))[:, None]).T @ x
     influence = (x * (labels - fitted)[:, None]) @ np.linalg.pinv(curvature)
     sums = np.stack([np.bincount(units.numbers, column) for column in influence.T])
-    widths = norm.ppf((1 + confidence) / 2) * np.sqrt((sums**2).sum(axis=1))
+    widths = ndtri((1 + confidence) / 2) * np.sqrt((sums**2).sum(axis=1))
     return {
         f"calibration_{name}": {
             "value": float(value),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+import scipy
 
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.explanation import Explanation
@@ -113,4 +113,4 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> Floats:
 def _rho(one: Scores, other: Scores) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
-    return float(spearmanr(one, other).statistic)
+    return float(scipy.stats.spearmanr(one, other).statistic)

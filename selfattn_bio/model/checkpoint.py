@@ -237,9 +237,10 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     if isinstance(run.model, PretrainedModel):  # the folder that it was trained from may be gone
         model = run.model.model_copy(update={"folder": str(folder / PRETRAINED)})
         run = run.model_copy(update={"model": model})
-    if run.stack.parts and not (folder / STACK).is_dir():
-        message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"
-        raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
+    is_pretrained = isinstance(run.model, PretrainedModel)
+    for name, is_read in ((STACK, bool(run.stack.parts)), (PRETRAINED, is_pretrained)):
+        if is_read and not (folder / name).is_dir():
+            ModelFolderError.fail(f"folder {name!r} is missing; {RUN} needs it", folder, RETRAIN)
     provenance = read_provenance(folder)
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:

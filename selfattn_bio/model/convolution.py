@@ -18,6 +18,9 @@ from torch.nn.functional import conv2d, embedding_bag, max_pool2d, pad
 from selfattn_bio.sequence.kmers import PAD
 
 LARGEST = 2048  # tokens of a vocabulary whose tables are smaller than the activations
+# Numbers of a gradient that are added to a table at a time. Each position of the kernel reads them,
+# so they should stay in the cache of a core.
+CACHED = 2**18
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,14 @@ class TokenConv(nn.Conv1d):
     def _looked_up(self, x: EmbeddedTokens) -> Tensor:
         with torch.autocast(x.table.device.type, enabled=False):
             products = x.table @ self.weight.permute(2, 1, 0)  # (K, V, D)
+            if self.bias is not None and x.shift is None:
+                # every sum has one row of the middle of the kernel
+                products[self.kernel_size[0] // 2] += self.bias
             found: Tensor = _RowSum.apply(products, x.tokens)
             if x.shift is not None:
                 shift = self(x.shift.transpose(1, 2)).transpose(1, 2)  # with the bias
-                return (found.unflatten(0, (-1, len(shift))) + shift).flatten(0, 1).transpose(1, 2)
-            return (found if self.bias is None else found + self.bias).transpose(1, 2)
+                found = (found.unflatten(0, (-1, len(shift))) + shift).flatten(0, 1)
+            return found.transpose(1, 2)
 
 
 class _RowSum(torch.autograd.Function):
@@ -103,11 +109,13 @@ class _RowSum(torch.autograd.Function):
         """Map the gradient of the sums, (B, N, D), to that of the products, (K, V, D)."""
         (padded,) = ctx.saved_tensors
         kernel, _, dim = ctx.shape
-        result, length = gradient.new_zeros(ctx.shape), gradient.shape[1]
-        flat = gradient.reshape(-1, dim).contiguous()
-        for i in range(kernel):
-            rows = padded[:, i : i + length].reshape(-1, 1)
-            result[i].scatter_add_(0, rows.expand(-1, dim), flat)
+        result = gradient.new_zeros(ctx.shape)
+        # (K, B N, 1), the token at each position of the kernel
+        tokens = padded.unfold(1, gradient.shape[1], 1).transpose(0, 1).reshape(kernel, -1, 1)
+        flat, size = gradient.reshape(-1, dim).contiguous(), max(1, CACHED // dim)
+        for rows, of_rows in zip(flat.split(size), tokens.split(size, 1), strict=True):
+            for sums, each in zip(result, of_rows, strict=True):
+                sums.scatter_add_(0, each.expand(-1, dim), rows)
         return result, None
 
 
@@ -137,12 +145,11 @@ def max_pool(x: Tensor, mask: Tensor, pool: int) -> tuple[Tensor, Tensor]:
         # convolution or norm needs its output for gradients.
         x.data.movedim(-1, 1)[(~mask).nonzero(as_tuple=True)] = float("-inf")
     if x.dim() == 3:
-        found: Tensor = _Maxima.apply(x.transpose(1, 2), pool)
-        x = found.transpose(1, 2)
+        x = _Maxima.apply(x.transpose(1, 2), pool).squeeze(2)
     else:
         x = max_pool2d(pad(x, (0, missing), value=float("-inf")) if fills else x, (1, pool))
     if not bool(pooled_mask.all()):
-        x = x.masked_fill(~_along(pooled_mask, x), 0.0)
+        x.movedim(-1, 1)[(~pooled_mask).nonzero(as_tuple=True)] = 0.0
     return x, pooled_mask
 
 
@@ -151,19 +158,20 @@ class _Maxima(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, pool: int) -> Tensor:
-        """Map rows (B, N, C) to (B, ceil(N / pool), C)."""
+        """Map rows (B, N, C) to an image (B, C, 1, ceil(N / pool))."""
         image = rows.transpose(1, 2).unsqueeze(2)  # (B, C, 1, N)
         maxima, at = max_pool2d(image, (1, pool), ceil_mode=True, return_indices=True)
         ctx.save_for_backward(at.squeeze(2).transpose(1, 2))
         ctx.shape = rows.shape
-        return maxima.squeeze(2).transpose(1, 2)
+        return maxima
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the rows: that of a maximum at its position, 0 elsewhere."""
         (at,) = ctx.saved_tensors  # (B, M, C)
-        return gradient.new_zeros(ctx.shape).scatter_(1, at, gradient), None
+        each = gradient.squeeze(2).transpose(1, 2)
+        return gradient.new_zeros(ctx.shape).scatter_(1, at, each), None
 
 
 def _along(mask: Tensor, x: Tensor) -> Tensor:

@@ -315,6 +315,9 @@ class MotifSet:
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
             raise ResultsError(message, place=str(layout.matrices), hint="Rename the motif")
+        if sorted(table["name"]) != sorted(ppms):
+            message = f"the names of the motifs are not those of {layout.matrices.name}"
+            ResultsError.fail(message, layout.motifs, SAVED)
         records = pd.DataFrame({"id": seqlets["chrom"].unique()})
         records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
         seqlets["record"] = seqlets["chrom"].map({name: i for i, name in enumerate(records["id"])})

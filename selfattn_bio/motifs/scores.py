@@ -12,7 +12,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores, compiled
-from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, other_strand, words_of
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
@@ -175,10 +174,16 @@ class ScoreMatrices:
         Scores of the record, (2 m,), and of the copies by new base (ACGT) and position,
         (2 m, 4, L). The first axis has the best hits, then the occupancies, as in `scores`.
         """
-        scores, changed = np.empty((2, len(motifs))), np.empty((2, len(motifs), 4, len(record)))
+        codes, length = CODE_OF[record], len(record)
+        bases = np.zeros((max(length, self.widest), 4))
+        bases[:length] = np.eye(5, 4)[codes]  # a row of 0 for ambiguous bases
+        scores, changed = np.empty((2, len(motifs))), np.empty((2, len(motifs), 4, length))
         for width, rows, matrices in self.by_width(motifs):
-            scores[:, rows], changed[:, rows] = _score_substitutions(record, width, matrices)
-        return scores.ravel(), changed.reshape(-1, 4, len(record))
+            found = _score_substitutions(bases[: max(length, width)], codes, matrices)
+            scores[0, rows], scores[1, rows], changed[0, rows], changed[1, rows] = found
+        scores[1] = _rounded(scores[0] + np.log(scores[1]))
+        changed[1] = _rounded(scores[0, :, None, None] + np.log(changed[1]))
+        return scores.ravel(), changed.reshape(-1, 4, length)
 
 
 def _log_odds(p: Any) -> Any:
@@ -212,40 +217,34 @@ def _chunks(letters: Letters) -> Iterator[slice]:
 
 
 def _score_substitutions(
-    record: Ascii, width: int, matrices: Scores
-) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    bases: Floats, codes: NDArray[np.uint8], matrices: Scores
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Score a record, and its copies with one base replaced, with motifs of one width.
 
     Parameters
     ----------
-    record
-        ASCII bases, shape (L,).
-    width
-        Width w of the motifs.
+    bases, codes
+        The record, one-hot (N, 4), at least as long as the motifs, and as codes (L,).
     matrices
         Log-odds of both strands, (2 m, w, 4), as in `by_width`.
 
     Returns
     -------
-    Best hit and occupancy of the record, (m,) each, and of the copies, (m, 4, L) each.
+    Best hit of the record, c, and sum of exp(score - c) over its windows, (m,) each; the same of
+    the copies, (m, 4, L) each, with the c of the record.
     """
-    length, both = len(record), len(matrices)
-    bases = np.zeros((max(length, width), 4))
-    bases[:length] = one_hot(record)
+    (both, width, _), exact = matrices.shape, matrices.astype(np.float64)
     view = sliding_window_view(bases.ravel(), 4 * width)[::4]
-    scores = matrices.reshape(both, -1).astype(np.float64) @ view.T  # (2 m, N)
-    top = np.maximum(*np.split(scores.max(axis=1), 2))  # (m,), over both strands
-    ceiling = np.tile(top, 2)[:, None]
-    exps = np.exp(scores - ceiling)
-
-    codes = np.where(bases[:length].any(axis=1), bases[:length].argmax(axis=1), AMBIGUOUS)
-    best, total = compiled(_replace_bases)(scores, exps, matrices.astype(np.float64), codes)
-    original = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
-    return original, (best, _rounded(top[:, None, None] + np.log(total)))
+    scores = exact.reshape(both, -1) @ view.T  # (2 m, N)
+    highest = scores.max(axis=1).reshape(2, -1)
+    top = np.maximum(*highest)  # (m,), over both strands
+    exps = np.exp(scores - np.tile(top, 2)[:, None])
+    total = exps.sum(axis=1).reshape(2, -1).sum(axis=0)
+    return top, total, *compiled(_replace_bases)(scores, exps, exact, codes)
 
 
 def _replace_bases(
-    scores: Floats, exps: Floats, matrices: Floats, codes: Integers
+    scores: Floats, exps: Floats, matrices: Floats, codes: NDArray[np.uint8]
 ) -> tuple[Floats, Floats]:
     """Return the best hit, and the sum of exponentials, after replacing each base of a record.
 

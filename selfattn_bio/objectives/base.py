@@ -237,13 +237,21 @@ class Objective(ABC, Generic[SectionT]):
         Raises
         ------
         CorpusError
-            If too few targets are known.
+            If no target is known, or those of the validation split do not differ.
         """
-        if self.section.target_columns and not count_known(targets):
+        if not self.section.target_columns:
+            return
+        columns = " or ".join(self.section.target_columns)
+        if not count_known(targets):
+            message = f"no record of the {SPLIT_NAMES[split]} split has a value in column {columns}"
+            CorpusError.fail(message, place)
+        numbers = (pd.Series(each.values).nunique() for each in self.answers(targets))
+        if split == "valid" and max(numbers, default=2) < 2:
             raise CorpusError(
-                f"no record of the {SPLIT_NAMES[split]} split has a value in column "
-                f"{' or '.join(self.section.target_columns)}",
+                f"the {SPLIT_NAMES[split]} split has no two different values in column {columns}, "
+                "so no step of a training is better than another",
                 place=place,
+                hint="Add records, or change [split]",
             )
 
     def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
@@ -433,10 +441,7 @@ class Objective(ABC, Generic[SectionT]):
 
     # ------------ baselines
     def answers(self, targets: NDArray) -> list[Answer]:
-        """Return what simple models learn from targets, in the order of the outputs.
-
-        Without any, which is the default, the objective has no simple baselines.
-        """
+        """Return what simple models learn, in the order of the outputs; by default nothing."""
         return []
 
 

@@ -268,7 +268,6 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         return values / levels.T if levels.shape[1] == 1 else to_quantiles(values, levels)
 
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
-        super().check_split(targets, split, place, split_path)
         for column, values in zip(self.section.columns, targets.T, strict=True):
             known = values[np.isfinite(values)]
             if len(known) > 1 and np.ptp(known) <= max(NEARLY * np.abs(known).max(), 1 / LARGEST):
@@ -276,6 +275,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
                 text += f"records of the {SPLIT_NAMES[split]} split"
                 hint = "Remove it from [objective] columns, or use a larger unit"
                 CorpusError.fail(text, place, hint)
+        super().check_split(targets, split, place, split_path)
 
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str

@@ -104,8 +104,8 @@ def read_results(study: Study) -> Results:
     Raises
     ------
     ResultsError
-        If a file is missing, cannot be read or belongs to another corpus or split; the message
-        names the command that writes it.
+        If a file is missing, cannot be read or belongs to another corpus, split or model; the
+        message names the command that writes it.
     """
     task, layout = study.task, study.root
     corpus, split = study.read(layout, "corpus_summary"), study.read(layout, "split")
@@ -166,10 +166,12 @@ def read_results(study: Study) -> Results:
 def _check_sources(
     study: Study, layout: Layout, corpus: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> None:
-    """Refuse results of another corpus or split, by the name of the result in the layout."""
+    """Refuse results of another corpus, split or model, by their name in the layout."""
     present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
+    present["model"] = study.read(study.root, "provenance").get("weights_sha256")
     for name, source in sources.items():
         found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
+        found["model"] = source.get("weights_sha256", present["model"])  # older metrics lack it
         for what, of_present in present.items():
             if found[what] != of_present:
                 message = f"this is the result of another {what}"

@@ -162,7 +162,9 @@ def baseline_sentence(metrics: Mapping[str, Any], objective: ObjectiveOrClass = 
     """
     differences = metrics["differences"]
     if (best := differences["best_baseline"]) is None:
-        return "The model was", "not compared", "with a baseline, because no baseline was run."
+        is_run = bool(differences["baselines"])
+        why = "its metric is undefined for the test records" if is_run else "no baseline was run"
+        return "The model was", "not compared", f"with a baseline, because {why}."
     is_saved = best.removeprefix(PARTNER) in BASELINES and "privacy" not in metrics
     return _comparison(
         metrics,

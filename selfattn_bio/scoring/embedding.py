@@ -25,7 +25,7 @@ from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.table import chunks
+from selfattn_bio.scoring.table import TableScorer, chunks
 from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.tables import write_table
 
@@ -124,7 +124,8 @@ def embed_batches(
         raise ArgumentError(
             f"a model of kind {scorer.run.model.kind!r} has no encoder and cannot embed sequences"
         )
-    for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
+    inputs = read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)
+    for part in chunks(inputs, TableScorer(scorer, rc=False, coverage=None)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[Scores] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters):

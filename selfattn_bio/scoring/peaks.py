@@ -91,6 +91,8 @@ class TrackWriter:
         """Return the number of peaks, or the range of the scores, for the log."""
         low, high = self.range
         start = f"{self.track.name}: " if self.track.name else ""
+        if low > high:
+            return f"{start}no score, because of too many ambiguous bases"
         if self.least is None:
             return f"{start}scores from {low:.3g} to {high:.3g} ({self.track.unit})"
         return (

@@ -32,6 +32,7 @@ from selfattn_bio.sequence.h5ad import write_predictions
 from selfattn_bio.sequence.tables import TSV, read_table
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
+IN_ONE_PASS = "unlike the training records, and may take very long; cut them into windows"
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
@@ -155,12 +156,8 @@ def score_batches(
         scorer.policy, sequences, max(member.shortest for member in scorer.members), genome
     )
     partner_of = read_partners(scorer.members[0], options.get("partner"))
-    reported = False
-    for part in chunks(inputs):
+    for part in chunks(inputs, scoring):
         ids, letters = [each.id for each in part], [each.letters for each in part]
-        if not reported and (text := scoring.in_tiles(ids, letters)):
-            LOG.warning(text)
-            reported = True
         pairs = [RecordPair(each.letters, partner_of(each)) for each in part] if partner_of else []
         table = scoring.table(ids, letters, pairs or letters)
         # rows of bins have their own start and end
@@ -170,11 +167,16 @@ def score_batches(
         yield table
 
 
-def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
-    """Yield lists of a few thousand sequences, at least one list, and report their number."""
+def chunks(inputs: Iterator[Input], scoring: TableScorer) -> Iterator[list[Input]]:
+    """Yield lists of a few thousand sequences, at least one list, and report their number.
+
+    The first sequence far longer than the training records is reported.
+    """
     part: list[Input] = []
-    total, number, progress = 0, 0, Progress()
+    total, number, progress, text = 0, 0, Progress(), ""
     for each in inputs:
+        if not text and (text := scoring.of_long(each.id, len(each.letters))):
+            LOG.warning(text)
         part.append(each)
         total += len(each.letters)
         if total >= CHUNK_LETTERS or len(part) >= CHUNK_RECORDS:
@@ -250,18 +252,14 @@ class TableScorer:
         """Return how long sequences are read by models of labels or bins."""
         return Tiling.of(self.scorer)
 
-    def in_tiles(self, ids: Sequence[str], letters: Sequence[Ascii]) -> str:
-        """Return a message if outputs differ from those of one pass, otherwise an empty string."""
-        if not self.per_position or not self.tiling.difference:
+    def of_long(self, name: str, length: int) -> str:
+        """Return a message if a sequence is far longer than the training records; or else ""."""
+        how = self.tiling.difference if self.per_position else IN_ONE_PASS
+        if length <= self.tiling.longest or self.tiling.exact or not how:
             return ""
-        longest = self.tiling.longest
-        for name, row in zip(ids, letters, strict=True):
-            if len(row) > longest:
-                return (
-                    f"sequences longer than {longest:,} positions, such as {name!r}, are "
-                    f"{self.tiling.difference}"
-                )
-        return ""
+        return (
+            f"sequences longer than {self.tiling.longest:,} positions, such as {name!r}, are {how}"
+        )
 
     def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""

@@ -162,6 +162,7 @@ def evaluate(study: Study) -> Evaluation:
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
     metrics, tables, baselines = compare(objective, candidates, records, task)
     metrics |= {"costs": costs, **records.origin(path)}
+    metrics["weights_sha256"] = study.read(study.root, "provenance")["weights_sha256"]
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:

@@ -159,8 +159,9 @@ def _group_columns(task: RunFile) -> list[str]:
 def _part(corpus: Corpus, name: str, rows: NDArray[np.bool_], groups: list[str]) -> Part:
     """Return these records with the columns of groups, which may come from the targets."""
     held = corpus.summary.get("targets", {}).get("columns", ())
-    of_targets = [column for column in groups if column not in corpus.records and column in held]
-    records = corpus.records.assign(**corpus.targets(of_targets)) if of_targets else corpus.records
+    records = corpus.records.assign(
+        **{name: corpus.column(name) for name in groups if name in held}
+    )
     letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
     partners = np.array(corpus.partner_hashes)[rows].tolist()
     return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly, partners)

@@ -101,6 +101,17 @@ def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Serie
     return Units.of(keys[records.index], name)
 
 
+def _check_source(
+    source: Mapping[str, str], provenance: Mapping[str, Any], what: str, place: str, hint: str
+) -> None:
+    """Refuse an attribution or motifs of another model, corpus or split."""
+    for key in SOURCE:
+        here, there = provenance[key], source.get(key, "none")
+        if here != there:
+            message = f"{what} to another model, corpus or split ({key} {there[:12]}, not"
+            raise ResultsError(f"{message} {here[:12]})", place=place, hint=hint)
+
+
 def _check_attribution(
     explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, place: str
 ) -> None:
@@ -108,14 +119,7 @@ def _check_attribution(
 
     Motifs found in test records would be judged on the records they were found in.
     """
-    for key in SOURCE:
-        here, there = provenance[key], explanation.source.get(key, "none")
-        if here != there:
-            message = (
-                f"the attribution belongs to another model, corpus or split ({key} {there[:12]}, "
-                f"not {here[:12]})"
-            )
-            raise ResultsError(message, place=place, hint=AGAIN)
+    _check_source(explanation.source, provenance, "the attribution belongs", place, AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
         message = (
@@ -151,7 +155,10 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     if not alphabet.is_nucleic:
         message = f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}"
         CorpusError.fail(message, trained.corpus.path)
-    motifs = study.motifs if motifs is None else motifs
+    if motifs is None:
+        motifs, provenance = study.motifs, read_provenance(trained.folder)
+        place, again = str(study.files.motifs), "Run `selfattn-bio motifs TASK` again"
+        _check_source(motifs.source, provenance, "the motifs belong", place, again)
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]
         outputs = trained.outputs([str(target) for target, _ in by_target], study.place)

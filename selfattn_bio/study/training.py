@@ -94,6 +94,9 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
             check_assembly(read_track(file), Genome(genome), file)
     check_run(study.task, study.run)
     check_columns(study.task.evaluation.groups, corpus)
+    parent = study.run.transfer and study.run.transfer.folder.absolute()
+    if parent == study.files.model.absolute():
+        RunFileError.fail("the parent in [transfer] is the model that is trained", study.place)
     if study.task.transfer and not study.run.transfer:
         LOG.info(
             f"{study.address.label}: starts from random weights, because the [transfer] parent has "

@@ -64,7 +64,10 @@ def write_model(
     trainer.average.load_state_dict(trainer.best_weights[best_step])
     outputs = None
     if data.objective.has_coverage or data.run.stack.parts:
-        outputs = trainer.validation.outputs()
+        # after the last step, they are usually those of the best weights
+        outputs = trainer.last_outputs if best_step == trainer.history.step else None
+        if outputs is None:
+            outputs = trainer.validation.outputs()
         if outputs is None:
             raise trainer.interruption()
     if not trainer.fabric.is_global_zero:

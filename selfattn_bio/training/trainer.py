@@ -158,6 +158,9 @@ class Trainer:
         Stop signals that the run received; active only inside `loop.train`.
     best_weights
         Weights of the running mean at the best evaluations, by step.
+    last_outputs
+        Outputs of the validation split after the last of `max_steps`, or None: before that step,
+        and if the training was resumed after it.
 
     Raises
     ------
@@ -202,6 +205,7 @@ class Trainer:
         self.validation = Validation(fabric, data, self.steps.stream.inputs, scorer, self.signals)
         self.history = History()
         self.best_weights: dict[int, dict[str, Tensor]] = {}
+        self.last_outputs: Any | None = None
         self.network.train()
 
     @property
@@ -360,8 +364,10 @@ class Trainer:
 
         Returns None if a stop signal arrived in any process.
         """
-        predictions = self.validation.outputs()
-        return None if predictions is None else self.steps.metrics(predictions)
+        outputs = self.validation.outputs()
+        if self.history.step == self.data.run.training.max_steps:
+            self.last_outputs = outputs
+        return None if outputs is None else self.steps.metrics(outputs)
 
     def keep_weights(self, step: int) -> None:
         """Keep the running mean as the weights of a step."""

@@ -101,8 +101,8 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
 def adapt(network: Network, adaptation: Adaptation) -> None:
     """Freeze the weights that are not adapted, and add those of LoRA."""
     if adaptation.adapt == "lora":
-        for module in list(network.modules()):
-            if isinstance(module, nn.Linear) and module not in _heads(network):
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.Linear) and not HEAD.match(name):
                 parametrize.register_parametrization(
                     module, "weight", LowRank(module.weight, adaptation.lora_rank)
                 )
@@ -126,10 +126,6 @@ def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},
         **{f"model.{key}": value for key, value in model.items()},
     }
-
-
-def _heads(network: Network) -> set[nn.Module]:
-    return {module for name, module in network.named_modules() if HEAD.match(name)}
 
 
 def freeze_batchnorm(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:

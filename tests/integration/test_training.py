@@ -10,9 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config, ingest_files
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.trainer import Validation
 
 MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
 FAST = config.Training(**st.FAST, max_steps=120, evaluate_every=40, precision="32-true")
@@ -118,6 +120,24 @@ def test_runs_are_reproducible_and_seeds_differ(planted, tmp_path):
     assert row["peak_memory_mb"] > 10
 
 
+@pytest.fixture
+def passes(monkeypatch):
+    """Count the passes through the validation split, one entry each."""
+    found, outputs = [], Validation.outputs
+    monkeypatch.setattr(Validation, "outputs", lambda self: found.append(1) or outputs(self))
+    return found
+
+
+def test_calibration_reads_the_outputs_of_the_last_evaluation(planted, tmp_path, passes):
+    run = with_training(max_steps=6, evaluate_every=6)
+    model = st.fit(planted, run, tmp_path / "model")
+    assert len(passes) == 1
+    logits = load(model).logits(st.letters_of(planted, "valid"))
+    expected = Calibration.fit(logits, data_of(planted, run).valid.targets)
+    found = st.read_json(model / "provenance.json")["calibration"]
+    assert found["slope"] == pytest.approx(expected.slope, rel=1e-3)
+
+
 def valid_auroc(planted, model, run, weights=None):
     """Score the validation records again, with the labels that the training used."""
     scorer = load(model)
@@ -130,13 +150,14 @@ def data_of(planted, run):
     return TrainingData.read(run, st.corpus_of(planted), planted / "split.tsv")
 
 
-def test_patience_stops_training_early(planted, tmp_path):
+def test_patience_stops_training_early(planted, tmp_path, passes):
     run = with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2)
     model = st.fit(planted, run, tmp_path / "model")
     history = pd.read_csv(model / "history.csv")
     assert history["step"].iloc[-1] < 2000
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
-    # The weights are those of the best evaluation, not the last.
+    # The weights are those of the best evaluation, not the last, and are scored again.
+    assert len(passes) == len(history) + 1
     best = history["valid_auroc"].max()
     assert valid_auroc(planted, model, run) == pytest.approx(best, abs=1e-3)
 

@@ -17,7 +17,7 @@ logger.addFilter(lambda record: not record.getMessage().startswith(NOISE))
 
 ALREADY_RUNNING = (
     "error: another run in this folder makes the same results. Wait until it ends; if there is none, because it was "
-    "killed, run `snakemake --unlock` and the command again"
+    "killed, run the command once with --unlock at its end, and then as before"
 )
 # the message of Snakemake has five lines
 LockException.__init__ = lambda self: WorkflowError.__init__(self, ALREADY_RUNNING)

@@ -105,12 +105,25 @@ def hypothetical_scores(
     """Return the scores of a method, combined over both strands and with the stack if present.
 
     Parameters and result are those of `AttributionMethod.scores`.
+
+    Raises
+    ------
+    ArgumentError
+        If the method returns arrays of another number or shape, or values that are not finite.
     """
-    scores = method.scores(scorer, letters, target)
+
+    def scores_of(letters: Letters) -> list[Scores]:
+        scores = [np.asarray(each) for each in method.scores(scorer, letters, target)]
+        shapes = [(len(row), len(scorer.alphabet.letters)) for row in letters]
+        is_finite = all(np.isfinite(each).all() for each in scores)
+        if not is_finite or [each.shape for each in scores] != shapes:
+            message = f"method {method.name!r} did not return a finite array (L, A) per sequence"
+            raise ArgumentError(f"{message}, such as {shapes[0]} for the first")
+        return scores
+
+    scores = scores_of(letters)
     if scorer.run.both_strands and not scorer.run.shares_strands:
-        other = method.scores(
-            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
-        )
+        other = scores_of([scorer.alphabet.reverse_complement(row) for row in letters])
         # reverse both axes: positions, and letters, because ACGT reversed is its complement
         scores = [
             ((one + two[::-1, ::-1]) / 2).astype(np.float32)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.exceptions import UndefinedMetricWarning
 
 from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.errors import ArgumentError
@@ -109,6 +108,8 @@ class Modisco:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence warnings of modisco-lite about nearly empty groups and AUROC of a single class."""
+    from sklearn.exceptions import UndefinedMetricWarning  # imported here: it takes a second
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="modiscolite")
         warnings.filterwarnings("ignore", category=UndefinedMetricWarning, module="sklearn")

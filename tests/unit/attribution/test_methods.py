@@ -41,6 +41,34 @@ def letters_for(scorer, length=12):
     return list(np.random.default_rng(3).choice(known, (2, length)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Edited(methods.AttributionMethod):
+    """A method of a user; `edit` changes what `Saturation` returns."""
+
+    edit: object
+    name = "edited"
+
+    def scores(self, scorer, letters, target):
+        return self.edit(methods.Saturation().scores(scorer, letters, target))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda scores: scores[1:],
+        lambda scores: [*scores, scores[0]],
+        lambda scores: [each[1:] for each in scores],
+        lambda scores: [each.T for each in scores],
+        lambda scores: [each * np.nan for each in scores],
+    ],
+    ids=["too few", "too many", "shorter", "transposed", "nan"],
+)
+def test_unusable_scores_of_a_method_are_refused(edit):
+    scorer = scorer_of(POOLED)
+    with pytest.raises(ArgumentError, match=r"'edited' .* \(L, A\) .* such as \(12, 4\) for the"):
+        explain(scorer, ["ACGTTGCAACGT"] * 3, method=Edited(edit))
+
+
 @HEAD
 def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
     letters = letters_for(scorer)

@@ -12,6 +12,7 @@ from pretrained_folders import make_folder
 from selfattn_bio.arrays import object_array
 from selfattn_bio.baselines import BASELINES, Setup, load_baseline
 from selfattn_bio.baselines.base import BIN, POSITION, PROFILE, RECORD, TWO_CLASSES
+from selfattn_bio.baselines.forest import Forest
 from selfattn_bio.config import (
     BinaryObjective,
     BinsObjective,
@@ -122,6 +123,13 @@ def test_substitution_effects_equal_rescoring(name, strands, fitted):
         codes = alphabet.codes(record)
         known = codes < len(alphabet.letters)
         assert (of_record[known, codes[known]] == 0).all()
+
+
+def test_substitution_effects_join_the_trees_once(fitted, monkeypatch):
+    baseline = next(of for (name, _), of in fitted.items() if name == "motif_scores")
+    baseline.substitution_effects(odd_records("dna"))
+    monkeypatch.setattr(Forest, "__post_init__", lambda self: pytest.fail("built again"))
+    baseline.substitution_effects(odd_records("dna"))
 
 
 @pytest.mark.parametrize(("name", "strands"), CASES)

@@ -243,6 +243,7 @@ def test_allow_module_is_an_option_where_networks_run():
             "import selfattn_bio; selfattn_bio.load",
             "sklearn scipy.sparse scipy.special scipy.stats matplotlib numba Bio.motifs igraph",
         ),
+        ("import selfattn_bio.study.explain", "sklearn scipy.stats numba igraph lightgbm"),
     ],
 )
 def test_start_imports_nothing_heavy(code, heavy):

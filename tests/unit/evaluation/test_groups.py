@@ -36,6 +36,7 @@ def corpus(tmp_path_factory):
     table["start"] = np.where(known, "0", "")
     table["end"] = table["sequence"].str.len().astype(str).where(known, "")
     tissues = ["liver", "kidney", "liver", "", "liver", "gut"]
+    table["group"] = ["a", "a", "b", "b", "", "a"]  # stored with the records, not with the targets
     table.assign(tissue=tissues).to_csv(folder / "records.csv", index=False)
     return build_corpus([(folder / "records.csv", None)], folder / "corpus", RecordRules(DNA))
 
@@ -47,6 +48,7 @@ def corpus(tmp_path_factory):
         ("gc", 2, "below .6; below .6; .6 and more; .6 and more | below .6; .6 and more"),
         ("length", 4, "below 17.5; 17.5 to 25; 25 to 32.5; 32.5 and more | below 17.5; 17.5 to 25"),
         ("tissue", 4, f"liver; kidney; liver; {UNNAMED} | liver; gut"),
+        ("group", 4, f"a; a; b; b | {UNNAMED}; a"),
         ("chrom", 4, f"chr1; chr1; chr2; {UNNAMED} | chr2; {UNNAMED}"),
     ],
 )
@@ -57,7 +59,7 @@ def test_groups_of_a_column(corpus, column, number, expected):
 
 
 def test_columns_that_are_no_groups(corpus, monkeypatch):
-    check_columns(["gc", "length", "chrom"], corpus)
+    check_columns(["gc", "length", "chrom", "group"], corpus)
     message = r"no column 'colour' in the targets .*Add it to the table, or"
     with pytest.raises(CorpusError, match=message):
         check_columns(["gc", "colour"], corpus)

@@ -162,6 +162,7 @@ def test_leak_of_the_label_through_length_or_gc(rng, test):
     at = [row if label else letters_of("AATTC" * 60) for row, label in pairs]
     assert tells_label(Part("test", test.records, at), DNA)["GC content"] > 0.95
     assert tells_label(Part("test", test.records.assign(label=pd.NA), short), DNA) == {}
+    assert tells_label(Part("test", test.records[:9], short[:9]), DNA) == {}  # 5 and 4 by chance
 
 
 def test_leaks_of_peptides(rng):
@@ -334,3 +335,9 @@ def test_damaged_list_of_records_is_refused(child, name, values, message):
     (table if values is None else table.assign(**{name: values})).to_parquet(path)
     with pytest.raises(ModelFolderError, match=f"{TRAINING_RECORDS}: {message}"):
         read_lineage(child)
+
+
+def test_parent_that_is_no_model_is_refused(tmp_path):
+    message = "model: the parent is no trained model: .* correct parent in"
+    with pytest.raises(ModelFolderError, match=message):
+        read_lineage(tmp_path / "model")

@@ -77,12 +77,34 @@ def test_several_objectives_have_metrics_of_each():
 
 
 def test_split_needs_known_targets_of_each_part():
-    table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
+    table = pd.DataFrame({"c": ["b", "a"], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
     targets = SEVERAL.targets(table, RECORDS.iloc[:2], "t")
     message = "t.tsv: no record of the validation split has a value in column z"
     with pytest.raises(CorpusError, match=message):
         SEVERAL.check_split(targets, "valid", "t.tsv", "split.tsv")
     SEVERAL.parts["mark"].check_split(targets["mark"], "valid", "t.tsv", "split.tsv")
+
+
+@pytest.mark.parametrize(
+    ("objective", "known"),
+    [
+        (CLASSES, {"c": "a"}),
+        (LABELS, {"x": "1", "y": "0"}),
+        (NUMBERS, {"x": "3"}),
+        (LETTERS, {"s": "EEE"}),
+    ],
+    ids=["class", "labels", "number", "positions"],
+)
+def test_validation_needs_different_targets(objective, known):
+    """With one class, one label or one known number, all steps of a training are equally good."""
+    table = pd.DataFrame([known, dict.fromkeys(known)])
+    targets = objective.targets(table, RECORDS.iloc[:2], "t")
+    objective.check_split(targets, "train", "t.tsv", "split.tsv")
+    message = (
+        f"t.tsv: the validation split has no two different values in column {' or '.join(known)}"
+    )
+    with pytest.raises(CorpusError, match=message):
+        objective.check_split(targets, "valid", "t.tsv", "split.tsv")
 
 
 def test_words_for_missing_numbers():

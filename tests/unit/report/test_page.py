@@ -389,6 +389,8 @@ def test_damaged_table_names_its_column_and_step(tmp_path, name, column, step):
         ("metrics.json", "evaluate", "split_sha256", "split"),
         ("attribution", "explain", "corpus_fingerprint", "corpus"),
         ("motifs.json", "motifs", "split_sha256", "split"),
+        ("metrics.json", "evaluate", "weights_sha256", "model"),
+        ("motifs.json", "motifs", "weights_sha256", "model"),
     ],
 )
 def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):

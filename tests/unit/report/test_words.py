@@ -89,6 +89,8 @@ def test_numbers_have_their_metric_and_units():
     of["differences"]["baselines"]["kmer6_linear"] = {"pearson": UNKNOWN}
     assert words.baseline_sentence(of, Regression)[1] == "not compared"
     of["differences"]["best_baseline"] = None
+    assert "because its metric is undefined" in words.baseline_sentence(of, Regression)[2]
+    of["differences"]["baselines"] = {}
     assert words.baseline_sentence(of, Regression)[2].endswith("because no baseline was run.")
 
 

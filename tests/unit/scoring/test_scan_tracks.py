@@ -415,6 +415,14 @@ def test_scan_with_prior_reports_highest_score(folder, capsys):
     assert "0 peaks with a probability of at least 0.5; the best window has 0.00" in printed.out
 
 
+def test_scan_without_scores_says_so(folder, capsys):
+    for path in folder.glob("toy1.fa*"):
+        path.unlink()
+    (folder / "toy1.fa").write_text(f">chrA\n{'N' * 400}\n")
+    run(f"{COMMAND} --prior 0.001")
+    assert "scan: no score, because of too many ambiguous bases\n" in capsys.readouterr().out
+
+
 def test_scan_of_regions_reports_other_assembly(folder, capsys):
     (folder / "toy1.fa").rename("toy2.fa")
     (folder / "sites.bed").write_text("chrA\t0\t90\nchrA\t300\t340\n")

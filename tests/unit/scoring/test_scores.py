@@ -77,6 +77,16 @@ def test_path_scores_as_its_strings(scorer, tmp_path):
     assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
 
 
+@pytest.mark.parametrize("function", [score_sequences, embed])
+def test_far_longer_sequences_are_reported_once(scorer, monkeypatch, caplog, function):
+    monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 10)
+    function(scorer, ["ACGT" * 10])
+    assert not caplog.messages
+    function(scorer, ["ACGT" * 10, "ACGT" * 11, "ACGT" * 12])
+    (message,) = caplog.messages
+    assert message.startswith("sequences longer than 40 positions, such as '1', are unlike the")
+
+
 def test_prediction_uses_threshold(scorer):
     table = score_sequences(scorer, SEQUENCES)
     threshold = float(table["probability"][1])

@@ -130,6 +130,19 @@ def test_motifs_refuse_other_attributions(study):
     other = sha256_of("model/model.safetensors")[:12]
     with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
         study.find_motifs()
+    message = message.replace("attribution belongs", "motifs belong")
+    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
+        study.find_interactions()
+
+
+def test_table_of_other_motifs_is_refused(study):
+    study.explain()
+    motifs = study.find_motifs()
+    write_motifs("motifs.meme", one="ACGT", two="CCA")
+    message = r"motifs.tsv: the names of the motifs are not those of motifs\.meme"
+    with pytest.raises(ResultsError, match=message):
+        study.find_interactions()
+    assert "one" not in motifs.table["name"].tolist()
 
 
 def test_maps_of_records_named_in_run_file(study):

@@ -10,7 +10,7 @@ from small_run import MODEL, split_study
 import selfattn_bio as sb
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ModelFolderError, ResultsError, TrainingError
+from selfattn_bio.errors import ModelFolderError, ResultsError, RunFileError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.study import training
@@ -57,6 +57,13 @@ def test_train_returns_the_saved_model(study, caplog, capsys):
     assert all(line.startswith("model: ") for line in caplog.messages)
     assert caplog.messages[-1].endswith("model in model")
     assert capsys.readouterr().out == ""
+
+
+def test_a_model_is_not_its_own_parent(study):
+    study.train(threads=1)
+    child = with_section("[transfer]\nparent = './model'\n")
+    with pytest.raises(RunFileError, match=r"run\.toml: the parent in \[transfer\] is the model"):
+        child.train(threads=1)
 
 
 def test_train_a_variant(study, caplog):
