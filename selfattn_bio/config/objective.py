@@ -98,16 +98,14 @@ class RegressionObjective(ObjectiveSection):
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
 
     def problems(self) -> Iterator[str]:
-        if (len(self.center), len(self.scale)) not in (
-            (0, 0),
-            (len(self.columns), len(self.columns)),
-        ):
+        number = len(self.columns)
+        if (len(self.center), len(self.scale)) not in ((0, 0), (number, number)):
             yield (
                 f"center and scale have {len(self.center)} and {len(self.scale)} values for "
-                f"{len(self.columns)} columns; give one value per column, or omit both"
+                f"{number} columns; give one value per column, or omit both"
             )
-        if self.normaliser and len(self.normaliser) != len(self.columns):
-            yield f"normaliser has {len(self.normaliser)} values for {len(self.columns)} columns"
+        if self.normaliser and len(self.normaliser) != number:
+            yield f"normaliser has {len(self.normaliser)} values for {number} columns"
 
 
 Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
@@ -202,11 +200,8 @@ class LabelsObjective(ObjectiveSection):
     classes: Annotated[str, Field(min_length=2)]
 
     def problems(self) -> Iterator[str]:
-        if (
-            len(set(self.classes)) < len(self.classes)
-            or "-" in self.classes
-            or not self.classes.isascii()
-        ):
+        is_repeated = len(set(self.classes)) < len(self.classes)
+        if is_repeated or "-" in self.classes or not self.classes.isascii():
             yield f"invalid classes {self.classes!r}; use different ASCII characters other than -"
 
     @property

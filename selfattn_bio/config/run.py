@@ -213,12 +213,8 @@ class RunFile(Section):
         """
         if self.partner:  # records with the same sequence may have different partners
             return "keep"
-        return (
-            "count"
-            if self.data.keep_duplicates
-            or self.split.kind in ("chromosome", "region", "column", "files")
-            else "drop"
-        )
+        is_given = self.split.kind in ("chromosome", "region", "column", "files")
+        return "count" if is_given or self.data.keep_duplicates else "drop"
 
     @property
     def output_stride(self) -> int:
