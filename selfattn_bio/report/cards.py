@@ -38,6 +38,7 @@ UNTESTED = {  # why a value of motifs.tsv may be missing, if not because of `FEW
     "strand_q": f"the motif is palindromic, or {FEW}",
 }
 Words = Callable[..., str]  # about a test, from its name
+Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
 HEIGHT = 44  # px
@@ -120,8 +121,7 @@ def findings(
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
-    # Required column, question, function that returns answer and text
-    lines: list[tuple[str, str, Any]] = [
+    lines: Lines = [
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         *_of_use(row, letters, level, answer, q),
         *_of_sites(row, answer, q),
@@ -137,9 +137,7 @@ def findings(
     ]
 
 
-def _of_labels(
-    row: Mapping[Any, Any], matched: str, answer: Callable[..., str], q: Callable[[str], str]
-) -> list[tuple[str, str, Any]]:
+def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:
     """Return the lines about enrichment of a motif of a class or label."""
     return [
         ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
@@ -153,9 +151,7 @@ def _of_labels(
     ]  # fmt: skip
 
 
-def _of_numbers(
-    row: Mapping[Any, Any], matched: str, answer: Callable[..., str], q: Callable[[str], str]
-) -> list[tuple[str, str, Any]]:
+def _of_numbers(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:
     """Return the lines about enrichment of a motif of a number."""
     unit = row["unit"]
     agreement = 1 if row["difference"] * row["matched_difference"] > 0 else -1
@@ -173,9 +169,7 @@ def _of_numbers(
     ]  # fmt: skip
 
 
-def _of_use(
-    row: Mapping[Any, Any], letters: str, level: float, answer: Words, q: Words
-) -> list[tuple[str, str, Any]]:
+def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q: Words) -> Lines:
     """Return the lines about the use of a motif by the model."""
     unit = row["unit"]
     effect = min(row["effect"], row["necessity"], key=abs)
@@ -210,7 +204,7 @@ def _of_use(
     ]  # fmt: skip
 
 
-def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> list[tuple[str, str, Any]]:
+def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> Lines:
     """Return the lines about position and strand of the sites of a motif."""
     return [
         ("position_q", "Does it prefer a position?", lambda: (
