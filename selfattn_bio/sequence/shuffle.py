@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers
 
-Ids = Integers
-
 
 def shuffle_letters(
     letters: NDArray[np.uint8], k: int, rng: np.random.Generator
@@ -61,7 +59,7 @@ def shuffle_letters(
     return np.concatenate([windows[first[walk[0]]], letters[first + k - 2][walk[1:]]])
 
 
-def _numbers(letters: NDArray[np.uint8], size: int) -> Ids:
+def _numbers(letters: NDArray[np.uint8], size: int) -> Integers:
     """Number each run of `size` letters so that equal runs have equal numbers, for any `size`."""
     symbols = np.unique(letters, return_inverse=True)[1]
     numbers = symbols
@@ -73,7 +71,7 @@ def _numbers(letters: NDArray[np.uint8], size: int) -> Ids:
 
 
 @numba.njit
-def _euler_walk(nodes: Ids, num_nodes: int, rng: np.random.Generator) -> Ids:
+def _euler_walk(nodes: Integers, num_nodes: int, rng: np.random.Generator) -> Integers:
     """Return a uniform random walk over all edges `nodes[i] -> nodes[i + 1]`.
 
     It goes from the first node to the last, and uses each edge as often as it occurs.

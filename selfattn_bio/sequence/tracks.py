@@ -85,10 +85,10 @@ def read_track(path: str | Path, feature: str = "") -> Track:
         line.
     """
     path = Path(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bgz")]
-    if suffixes and suffixes[-1] in (".bw", ".bigwig"):
+    name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
+    if name.endswith((".bw", ".bigwig")):
         return BigWig(path)
-    if suffixes and suffixes[-1] in (".bedgraph", ".bdg", ".bg"):
+    if name.endswith((".bedgraph", ".bdg", ".bg")):
         return read_bedgraph(path)
     if path.name.lower().endswith(INTERVAL_FILES):
         return covered(read_intervals(path, feature))
