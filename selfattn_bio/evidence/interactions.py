@@ -325,10 +325,8 @@ def relevant_sites(
     The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
     hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
-    with_two_motifs = np.flatnonzero(
-        np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
-        > 1
-    )
+    num_motifs = hits.groupby("record")["name"].nunique()
+    with_two_motifs = num_motifs.index[num_motifs > 1].to_numpy()
     sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
     attribution = importance([sequences[record] for record in sampled])
     return relevant_hits(

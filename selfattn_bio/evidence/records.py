@@ -309,10 +309,8 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
     """
     best = best_hits(hits, rng)
     with_site, without, used = [], [], []
-    for number in rng.permutation(len(best))[:MAX_INSERTED]:
-        record, start, end = (
-            int(best[column].iloc[number]) for column in ("record", "start", "end")
-        )
+    chosen = best.iloc[rng.permutation(len(best))[:MAX_INSERTED]]
+    for record, start, end in chosen[["record", "start", "end"]].to_numpy(dtype=int).tolist():
         letters = scored.held_out.sequences[record]
         background = shuffle_letters(letters, 2, rng)
         background[start:end] = letters[start:end]

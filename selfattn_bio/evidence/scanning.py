@@ -180,9 +180,7 @@ def _of(
     alphabet: Alphabet,
 ) -> pd.DataFrame:
     found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
-    score = np.minimum(
-        -10 * np.log10(np.maximum(found["p_value"], 10 ** (-MAX_SCORE / 10))), MAX_SCORE
-    ).round()
+    score = (-10 * np.log10(found["p_value"].clip(lower=10 ** (-MAX_SCORE / 10)))).round()
     table = pd.DataFrame(
         {"id": [record.id for record in chunk]}
         | {name: [getattr(record, name) for record in chunk] for name in PLACE}
