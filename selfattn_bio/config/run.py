@@ -133,7 +133,7 @@ class RunFile(Section):
     def _set_defaults_of_model(cls, values: Any) -> Any:
         """Set the default tokens and attribution method, which depend on the kind of the model.
 
-        A pretrained model has a vocabulary of its own, so single letters are read. A model whose
+        A pretrained model has its published vocabulary, so single letters are read. A model whose
         layers have no rules of attribution is explained by substitutions. The positions of a
         pretrained model are first ranked by gradients.
         """
