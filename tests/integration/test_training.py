@@ -14,6 +14,7 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.steps import Steps
 from selfattn_bio.training.trainer import Validation
 
 MODEL = config.AttentionModel(**st.LEARNER | {"members": 2})
@@ -128,10 +129,19 @@ def passes(monkeypatch):
     return found
 
 
-def test_calibration_reads_the_outputs_of_the_last_evaluation(planted, tmp_path, passes):
-    run = with_training(max_steps=6, evaluate_every=6)
+@pytest.mark.parametrize(("every", "number"), [(6, 1), (3, 3)])
+def test_calibration_reads_the_outputs_of_the_best_step(
+    planted, tmp_path, monkeypatch, passes, every, number
+):
+    """The first evaluation is the best; only if it is also the last, its outputs are reused."""
+    metrics = Steps.metrics
+    monkeypatch.setattr(
+        Steps, "metrics", lambda self, outputs: metrics(self, outputs) | {"auroc": 1 / len(passes)}
+    )
+    run = with_training(max_steps=6, evaluate_every=every)
     model = st.fit(planted, run, tmp_path / "model")
-    assert len(passes) == 1
+    assert len(passes) == number
+    assert st.read_json(model / "provenance.json")["best_step"] == every
     logits = load(model).logits(st.letters_of(planted, "valid"))
     expected = Calibration.fit(logits, data_of(planted, run).valid.targets)
     found = st.read_json(model / "provenance.json")["calibration"]

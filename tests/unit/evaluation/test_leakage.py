@@ -163,6 +163,7 @@ def test_leak_of_the_label_through_length_or_gc(rng, test):
     assert tells_label(Part("test", test.records, at), DNA)["GC content"] > 0.95
     assert tells_label(Part("test", test.records.assign(label=pd.NA), short), DNA) == {}
     assert tells_label(Part("test", test.records[:9], short[:9]), DNA) == {}  # 5 and 4 by chance
+    assert tells_label(Part("test", test.records[:10], short[:10]), DNA)["length"] == 1.0
 
 
 def test_leaks_of_peptides(rng):

@@ -164,7 +164,8 @@ def test_targets_are_compared_on_the_same_resamples():
 def test_outputs_have_their_number_of_known_values():
     targets = np.random.default_rng(0).normal(size=(50, 2))
     targets[:7, 1] = np.nan
-    both = dict.fromkeys(LABELS, targets)
+    both = {"valid": targets[::-1].copy(), "test": targets}
+    both["valid"][0] = np.nan
     summary = summarise(
         objective_of(config.RegressionObjective(columns=("x", "y"), center=(0, 0), scale=(1, 1))),
         {"model": Classifier("model", {split: np.nan_to_num(of) for split, of in both.items()})},

@@ -1,5 +1,6 @@
 """Test that a model folder loads as saved, and errors for missing, damaged or foreign parts."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def truncate(path):
 def test_damaged_folder_names_the_part(folder, part, damage, message):
     damage(folder / part)
     with pytest.raises(ModelFolderError, match=message):
+        load_model(folder)
+
+
+def test_missing_folder_of_a_pretrained_model(folder):
+    model = config.PretrainedModel(folder=str(folder))
+    save_model(folder, config.RunFile(data=TINY.data, model=model), {}, {"calibration": CALIBRATED})
+    shutil.rmtree(folder / "pretrained")
+    with pytest.raises(ModelFolderError, match=r"folder 'pretrained' is missing; run\.toml"):
         load_model(folder)
 
 
