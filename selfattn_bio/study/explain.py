@@ -114,11 +114,7 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
 
 def _candidates(trained: TrainedModel, output: Output) -> pd.DataFrame:
     """Return the records of train and valid to choose from; the index is the row in the corpus."""
-    records = trained.records
-    candidates = records[
-        output.candidates(trained.truth(output).to_numpy())
-        & records["split"].isin(["train", "valid"])
-    ]
+    candidates = trained.candidates(output)
     if candidates.empty:
         message = (
             f"train and valid have no {output.records}{_of(output, trained.scorer)} to explain"

@@ -124,6 +124,11 @@ class TrainedModel:
         """Return the target of each record for an output, NaN if unknown; errors as `values`."""
         return pd.Series(output.truth(self.values), index=self.records.index)
 
+    def candidates(self, output: Output) -> pd.DataFrame:
+        """Return the records of train and valid that may be explained; errors as `values`."""
+        is_candidate = output.candidates(self.truth(output).to_numpy())
+        return self.records[is_candidate & self.records["split"].isin(["train", "valid"])]
+
     def outputs(self, targets: Sequence[str], place: str) -> list[Output]:
         """Return the outputs with these names; at most `MOST_OUTPUTS` if none is named.
 
@@ -136,7 +141,7 @@ class TrainedModel:
         """
         known = self.scorer.objective.outputs
         if not targets and len(known) > MOST_OUTPUTS:
-            ranked = sorted(known, key=lambda of: -of.candidates(self.truth(of).to_numpy()).sum())
+            ranked = sorted(known, key=lambda output: -len(self.candidates(output)))
             targets = [output.name for output in ranked[:MOST_OUTPUTS]]
             LOG.info(
                 f"of {len(known)} outputs those with most records are explained: "

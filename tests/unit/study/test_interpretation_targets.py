@@ -117,6 +117,7 @@ def verdicts_of_words(target):
         (MultilabelObjective, [[1, 1, 1, 1, 1, 1]], "abcd"),  # the first if equal
         (RegressionObjective, [[1, 0, 1, np.nan, 0, 1], [0, 1, np.nan, 0, 1, 0]], "abef"),
         (MultilabelObjective, [[0, 1, 1, 1]], "abcd"),
+        (MultilabelObjective, [[1, 0, 1, 0, 1, 1]] + 2 * [[0, 1, 0, 1, 0, 0]], "acef"),
     ],
 )
 def test_outputs_with_most_records_are_explained(caplog, section, values, names):
@@ -124,14 +125,15 @@ def test_outputs_with_most_records_are_explained(caplog, section, values, names)
     columns = tuple("abcdef"[: len(values[0])])
     scales = {"center": (0,) * 6, "scale": (1,) * 6} if section is RegressionObjective else {}
     objective = objective_of(section(columns=columns, **scales))
-    of = SimpleNamespace(
-        scorer=SimpleNamespace(objective=objective),
-        truth=lambda output: pd.Series(output.truth(np.array(values, float))),
-    )
-    assert "".join(each.name for each in TrainedModel.outputs(of, (), "")) == names
+    # of the last case, the second and third row cannot be explained
+    splits = ["train", *(["test", ""] if names == "acef" else ["valid"] * (len(values) - 1))]
+    scorer = SimpleNamespace(objective=objective)
+    of = TrainedModel(None, scorer, Path(), Path(), pd.DataFrame({"split": splits}))
+    vars(of)["values"] = np.array(values, float)
+    assert "".join(each.name for each in of.outputs((), "")) == names
     shown = f"of 6 outputs those with most records are explained: {', '.join(names)}; choose others"
     assert (shown in caplog.text) == (len(columns) > 4)
-    assert [each.name for each in TrainedModel.outputs(of, ["b"], "")] == ["b"]
+    assert [each.name for each in of.outputs(["b"], "")] == ["b"]
 
 
 @pytest.mark.slow
