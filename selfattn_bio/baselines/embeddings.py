@@ -34,11 +34,17 @@ class EmbeddingState(State):
     scale: Annotated[NDArray[np.float64], ArrayOf("float64", ("dimensions",), low=LEAST)]
 
 
+def _opened(setup: Setup, sha256: str) -> PublishedModel:
+    """Open the pretrained model, whose SHA-256 is given, on the device of the setup."""
+    device = setup.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return _opened_once(setup.pretrained, setup.alphabet, device, sha256)
+
+
 @lru_cache(maxsize=1)
-def _opened(folder: str, alphabet: Alphabet, device: str, sha256: str) -> PublishedModel:
+def _opened_once(folder: str, alphabet: Alphabet, device: str, sha256: str) -> PublishedModel:
     """Open a pretrained model once per process; it keeps the vectors of the records it read."""
     model = PublishedModel.open(Path(folder), alphabet)
-    model.module.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.module.to(device)
     return model
 
 
@@ -81,7 +87,7 @@ class Embeddings(Features):
             hint = "Restore the folder at this path, or train and evaluate again without it"
             message = f"the pretrained model of the embeddings {problem}"
             raise ModelFolderError(message, place=folder, hint=hint)
-        return _opened(folder, self.setup.alphabet, self.setup.device, found)
+        return _opened(self.setup, found)
 
     def matrix(self, letters: Letters) -> Array:
         return np.asarray((_vectors(self.model, letters) - self.state.center) / self.state.scale)
@@ -113,8 +119,7 @@ class EmbeddingSet(FeatureSet):
         self, setup: Setup, train: Letters, scaled: bool
     ) -> Iterator[tuple[Embeddings, Array]]:
         sha256 = pretrained_sha256(Path(setup.pretrained))
-        model = _opened(setup.pretrained, setup.alphabet, setup.device, sha256)
-        x = _vectors(model, train).astype(np.float64)
+        x = _vectors(_opened(setup, sha256), train).astype(np.float64)
         scale = np.where(x.std(axis=0) > LEAST, x.std(axis=0), 1.0)
         state = EmbeddingState(sha256=sha256, center=x.mean(axis=0), scale=scale)
         yield Embeddings(setup, state), (x - state.center) / scale

@@ -14,6 +14,7 @@ from selfattn_bio.baselines import BASELINES, Setup, embeddings, load_baseline, 
 from selfattn_bio.baselines.embeddings import Embeddings, EmbeddingState
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.pretrained.backbone import Backbone
+from selfattn_bio.scoring.stack import Stack, load_stack
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -66,15 +67,30 @@ def test_planted_truth_of_each_objective_is_learned(folder, kind):
 
 
 def test_the_pretrained_model_uses_the_given_device(folder, tmp_path, monkeypatch):
-    fit(folder).save(tmp_path / "part")
-    moved = []
+    baseline, moved = fit(folder), []
+    baseline.save(tmp_path / "part")
+    Stack((baseline,), np.ones((2, 1)), np.zeros(1)).save(tmp_path, "abc")
+    sections = {"model": config.PretrainedModel(folder=str(folder)), "stack": {"parts": (NAME,)}}
+    data = config.Data(alphabet="protein", positives=("a",), negatives=("b",))
+    stack = load_stack(tmp_path, config.RunFile(data=data, **sections), "abc", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Backbone, "to", lambda self, device: moved.append(device))
-    embeddings._opened.cache_clear()
+    embeddings._opened_once.cache_clear()
     assert load(tmp_path / "part", device="cpu").outputs(records()[0][:2]).shape == (2, 1)
     assert load_baseline(tmp_path / "part").outputs(records()[0][:2]).shape == (2, 1)
-    embeddings._opened.cache_clear()
-    assert moved == ["cpu", "cuda"]
+    embeddings._opened_once.cache_clear()
+    assert stack.outputs(np.zeros((2, 1)), records()[0][:2]).shape == (2, 1)
+    embeddings._opened_once.cache_clear()
+    assert moved == ["cpu", "cuda", "cpu"]
+
+
+def test_the_default_device_is_no_other_model(folder, tmp_path):
+    """`evaluate` fits on the default device, after it loaded the stack of a model on "cpu"."""
+    baseline = fit(folder)
+    baseline.save(tmp_path / "part")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load_baseline(tmp_path / "part", device=device)
+    assert loaded.fitted.model is baseline.fitted.model
 
 
 def test_each_record_is_read_once(folder, monkeypatch):
