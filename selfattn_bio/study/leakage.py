@@ -160,7 +160,7 @@ def _part(corpus: Corpus, name: str, rows: NDArray[np.bool_], groups: list[str])
     """Return these records with the columns of groups, which may come from the targets."""
     held = corpus.summary.get("targets", {}).get("columns", ())
     records = corpus.records.assign(
-        **{name: corpus.column(name) for name in groups if name in held}
+        **{column: corpus.column(column) for column in groups if column in held}
     )
     letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
     partners = np.array(corpus.partner_hashes)[rows].tolist()
