@@ -166,14 +166,17 @@ def read_results(study: Study) -> Results:
 def _check_sources(
     study: Study, layout: Layout, corpus: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> None:
-    """Refuse results of another corpus, split or model, by their name in the layout."""
+    """Refuse results of another corpus, split, model or variant, by their name in the layout."""
     present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
-    present["model"] = study.read(study.root, "provenance").get("weights_sha256")
     for name, source in sources.items():
         found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
-        found["model"] = source.get("weights_sha256", present["model"])  # older metrics lack it
+        weights = source.get("weights", {"model": source.get("weights_sha256")})
+        for folder, sha256 in weights.items():
+            trained = study.read_optional(Layout((study.root.folder / folder).parent), "provenance")
+            if trained and sha256:  # older metrics lack it, and a variant may have been removed
+                found[folder], present[folder] = sha256, trained.get("weights_sha256")
         for what, of_present in present.items():
-            if found[what] != of_present:
+            if found.get(what, of_present) != of_present:
                 message = f"this is the result of another {what}"
                 hint = f"Run `{study.command(layout, name)}` again"
                 raise ResultsError(message, place=str(getattr(layout, name)), hint=hint)

@@ -162,7 +162,11 @@ def evaluate(study: Study) -> Evaluation:
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
     metrics, tables, baselines = compare(objective, candidates, records, task)
     metrics |= {"costs": costs, **records.origin(path)}
-    metrics["weights_sha256"] = study.read(study.root, "provenance")["weights_sha256"]
+    metrics["weights"] = {
+        folder.relative_to(study.root.folder).as_posix(): read_provenance(folder)["weights_sha256"]
+        for candidate in candidates.values()
+        for folder in candidate.folders
+    }
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy
     if records.windows:

@@ -389,7 +389,7 @@ def test_damaged_table_names_its_column_and_step(tmp_path, name, column, step):
         ("metrics.json", "evaluate", "split_sha256", "split"),
         ("attribution", "explain", "corpus_fingerprint", "corpus"),
         ("motifs.json", "motifs", "split_sha256", "split"),
-        ("metrics.json", "evaluate", "weights_sha256", "model"),
+        ("attribution", "explain", "weights_sha256", "model"),
         ("motifs.json", "motifs", "weights_sha256", "model"),
     ],
 )
@@ -398,6 +398,23 @@ def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):
     path = tmp_path / name
     edit(path / "attribution.json" if path.is_dir() else path, **{key: "0" * 64})
     message = f"{name}: this is the result of another {what}. Run `selfattn-bio {command} "
+    with pytest.raises(ResultsError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["model", "members/2/model", "variants/cnn/model"])
+def test_evaluation_of_another_model_is_refused(tmp_path, folder):
+    make_results(tmp_path)
+    edit(tmp_path / "metrics.json", weights={folder: "0" * 64, "variants/removed/model": "1" * 64})
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    provenance = tmp_path / folder / "provenance.json"
+    provenance.write_text((tmp_path / "model" / "provenance.json").read_text())
+    edit(provenance, weights_sha256="0" * 64)
+    read(tmp_path)
+    edit(provenance, weights_sha256="2" * 64)
+    message = (
+        rf"metrics\.json: this is the result of another {folder}\. Run `selfattn-bio evaluate "
+    )
     with pytest.raises(ResultsError, match=message):
         read(tmp_path)
 

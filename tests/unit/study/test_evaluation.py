@@ -15,6 +15,7 @@ from selfattn_bio import Evaluation, Study, config, load
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, OutputError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import baselines as fitting
 from selfattn_bio.study.evaluated import EvaluationRecords, record_units
@@ -57,6 +58,11 @@ def untrained(here):
         return study
 
     return untrained
+
+
+def weights_of(folder: Path) -> str:
+    """Return the hash of the weights in the provenance of a model folder."""
+    return read_provenance(folder)["weights_sha256"]
 
 
 def assert_equal(one: Evaluation, other: Evaluation) -> None:
@@ -114,6 +120,8 @@ def test_two_classes_are_evaluated_saved_and_loaded(untrained, caplog) -> None:
         found.plot("aurok")
     assert_equal(study.evaluation, found)
     assert found.baselines["gc"].origin["split_sha256"] == sha256_of("split.tsv")
+    folders = ("model", "variants/cnn/model")
+    assert found.metrics["weights"] == {of: weights_of(Path(of)) for of in folders}
 
 
 def test_labels_of_test_records_choose_nothing(untrained, monkeypatch) -> None:
@@ -236,6 +244,8 @@ def test_members_are_averaged(untrained) -> None:
     assert found.predictions["test"]["x"].to_numpy() == pytest.approx(averaged)
     assert found.metrics["sizes"]["model"] == {"networks": 4, "trainings": 2}
     assert found.metrics["costs"]["model"]["seconds"] == 3.0
+    folders = ("model", "members/2/model")
+    assert found.metrics["weights"] == {of: weights_of(Path(of)) for of in folders}
     assert {"model", "constant", "kmer6_linear", "exact_positions_trees"} < set(found.table["name"])
     (axes,) = found.plot("mse").axes
     assert axes.get_xlabel() == "test mse"
