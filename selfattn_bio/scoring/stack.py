@@ -180,8 +180,7 @@ def load_stack(
     elif len(stored.bias) != outputs:
         message = f"bias has {len(stored.bias)} values for the {outputs} outputs of {RUN}"
     if message:
-        place = str(Path(model) / STACK / STACK_WEIGHTS)
-        raise ModelFolderError(message, place=place, hint=RETRAIN)
+        ModelFolderError.fail(message, Path(model) / STACK / STACK_WEIGHTS, RETRAIN)
     fitted, reading = fitted_parts(model, device=device), Setup(policy_of(run.data)).reading
     for name in stored.parts:
         message = ""

@@ -321,11 +321,8 @@ def check_evaluation_output(folder: str | Path) -> None:
 
 def _card(metrics: Mapping[str, Any], folders: list[Path]) -> str:
     """Return the card of the model with these member folders; undefined metrics are left out."""
-    valid = {
-        name: of["value"]
-        for name, of in metrics["valid"]["model"].items()
-        if isinstance(of, dict) and of.get("low") is not None
-    }
+    values = _values(metrics["valid"]["model"])
+    valid = {name: of["value"] for name, of in values if of.get("low") is not None}
     return model_card(folders[0], valid, metrics["test"]["model"], folders[1:])
 
 

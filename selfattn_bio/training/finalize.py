@@ -62,12 +62,10 @@ def write_model(
     data, steps, best_step = trainer.data, trainer.steps, trainer.history.best_step
     speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
-    outputs = None
-    if data.objective.has_coverage or data.run.stack.parts:
-        # after the last step, they are usually those of the best weights
-        outputs = trainer.last_outputs if best_step == trainer.history.step else None
-        if outputs is None:
-            outputs = trainer.validation.outputs()
+    # after the last step, they are usually those of the best weights
+    outputs = trainer.last_outputs if best_step == trainer.history.step else None
+    if outputs is None and (data.objective.has_coverage or data.run.stack.parts):
+        outputs = trainer.validation.outputs()
         if outputs is None:
             raise trainer.interruption()
     if not trainer.fabric.is_global_zero:
@@ -197,9 +195,7 @@ def _calibration(trainer: Trainer, outputs: Any) -> dict[str, Any]:
 def _reference(trainer: Trainer, outputs: Any) -> Reference:
     """Summarise the training records, or in a private run the validation records."""
     data = trainer.data
-    conformal = (
-        {} if outputs is None else fit_conformal(data.objective, outputs, data.valid.targets)
-    )
+    conformal = fit_conformal(data.objective, outputs, data.valid.targets)
     described = data.train if trainer.steps.shows_records else data.valid
     return Reference.of(
         data.corpus.alphabet, data.letters(described), data.letters(data.valid), conformal
