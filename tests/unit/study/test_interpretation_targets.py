@@ -125,7 +125,7 @@ def test_outputs_with_most_records_are_explained(caplog, section, values, names)
     columns = tuple("abcdef"[: len(values[0])])
     scales = {"center": (0,) * 6, "scale": (1,) * 6} if section is RegressionObjective else {}
     objective = objective_of(section(columns=columns, **scales))
-    # of the last case, the second and third row cannot be explained
+    # in the last case, the second and third record cannot be explained
     splits = ["train", *(["test", ""] if names == "acef" else ["valid"] * (len(values) - 1))]
     scorer = SimpleNamespace(objective=objective)
     of = TrainedModel(None, scorer, Path(), Path(), pd.DataFrame({"split": splits}))
