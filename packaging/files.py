@@ -5,10 +5,8 @@ pyproject.toml selects. A wheel that is built from an sdist uses the list. On Li
 wheel also has the attention kernel, compiled for several CPUs, and is a wheel of this platform.
 """
 
-import os
 import platform
 import runpy
-import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -52,27 +50,30 @@ class TrackedFiles(BuildHookInterface):
         self.build_config.target_config["only-include"] = sorted(names)
 
     def _compile_kernels(self, build_data: dict[str, Any]) -> None:
-        """Add the kernels to the wheel, or warn that users of the wheel need a compiler."""
+        """Add the kernels that compile to the wheel, and warn about the others."""
         variants = runpy.run_path(f"{self.root}/{BAND}/variants.py")
-        compiler = shlex.split(os.environ.get("CXX") or "c++")
         self._kernels = tempfile.TemporaryDirectory()
-        commands = [
-            variants["command"](compiler, name, self._kernels.name) for name in variants["VARIANTS"]
-        ]
+        running, problem = {}, ""
         try:
-            running = [subprocess.Popen(command) for command in commands]
-            failed = [each.wait() for each in running]
-            problem = " failed" if any(failed) else ""
-        except OSError as error:
-            problem = f": {error.strerror}"
-        if problem:
+            compiler = variants["find_compiler"]()
+            for name in variants["VARIANTS"]:
+                path = Path(self._kernels.name, name)
+                running[path] = subprocess.Popen(variants["command"](compiler, path))
+        except (variants["NotHereError"], OSError) as error:
+            problem = f" ({error})"
+        made = [path for path, each in running.items() if not each.wait() and path.is_file()]
+        for path in made:
+            with path.open("ab") as end:
+                end.write(variants["SEAL"])
+            build_data["force_include"][str(path)] = f"{BAND}/{path.name}"
+        if missing := set(variants["VARIANTS"]) - {path.name for path in made}:
             self.app.display_warning(
-                f"{compiler[0]}{problem}; the wheel has no compiled attention kernel, so that each "
-                "user needs a C++ compiler. Install g++ or clang++, or set CXX"
+                f"the wheel lacks {', '.join(sorted(missing))}, which did not compile{problem}, so "
+                "that its users have a slower kernel or need a C++ compiler. Install g++ or "
+                "clang++, or set CXX"
             )
-            return
-        build_data["force_include"][self._kernels.name] = BAND
-        build_data |= {"pure_python": False, "tag": TAG}
+        if made:
+            build_data |= {"pure_python": False, "tag": TAG}
 
     def _tracked_files(self) -> list[str] | None:
         """Return the names in git's index or, in an sdist, in its list; None without both."""

@@ -20,7 +20,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -131,15 +131,14 @@ def source_of(name: str, place: str = "") -> Path:
     if Path(f"{module.replace('.', '/')}.py").is_file():
         _search(Path())
     importlib.invalidate_caches()
-    with _errors_of(f"the package of {module!r}"):  # `find_spec` imports it
+    spec = None
+    # `find_spec` imports the package; it raises ValueError for __main__
+    with _errors_of(f"the package of {module!r}"), suppress(ValueError):
         try:
             spec = importlib.util.find_spec(module)
         except ModuleNotFoundError as error:
             if not f"{module}.".startswith(f"{error.name}."):
                 raise
-            spec = None
-        except ValueError:  # __main__
-            spec = None
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         hint = (
             f"Run in the folder of {module.replace('.', '/')}.py, put it next to the run "
@@ -284,32 +283,30 @@ def errors_of_training(run: RunFile) -> Iterator[None]:
 
     Errors that are raised elsewhere keep their message.
     """
-    try:
+    if not isinstance(run.model, ModuleModel):
         yield
-    except BaseException as error:
-        if not isinstance(run.model, ModuleModel):
-            raise
-        name, source = run.model.module, source_of(run.model.module)
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if _line_of(error, source) == str(source) and raised_in.parent != GRADIENTS:
-            raise
-        with _errors_of(f"training of {name!r}", source):
-            raise
+        return
+    name = run.model.module
+    with _errors_of(f"training of {name!r}", source_of(name), training=True):
+        yield
 
 
 @contextmanager
-def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
+def _errors_of(name: str, source: Path | None = None, *, training: bool = False) -> Iterator[None]:
     """Name a part of the user's code, and the line, in errors that it raises.
 
     Errors of this package already have a message. Out of memory and Ctrl-C are no errors of the
-    code.
+    code. In a training, most code is not the user's, so only errors of `source`, of files next to
+    it, and of gradients are named.
     """
     before = _state()
     try:
         yield
     except BaseException as error:  # also SystemExit
         own = SelfAttnBioError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt
-        if isinstance(error, own):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent
+        is_users = raised_in == GRADIENTS or _line_of(error, source) != str(source)
+        if isinstance(error, own) or (training and not is_users):
             raise
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         hint = "Correct the code, or [model] settings"
@@ -320,10 +317,12 @@ def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
             place=_line_of(error, source),
             hint=hint,
         ) from (None if isinstance(error, StopIteration) else error)  # contextlib would raise it
-    if _state() != before:
-        os.chdir(before[0])
-        torch.set_default_dtype(before[1])
-        torch.set_default_device(before[2])
+    finally:
+        if changed := _state() != before:
+            os.chdir(before[0])
+            torch.set_default_dtype(before[1])
+            torch.set_default_device(before[2])
+    if changed:
         message = f"{name} changed the current folder, a default of torch, or sys.stdout"
         UserModuleError.fail(message, source or "", "Leave them as they are")
 

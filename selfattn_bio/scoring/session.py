@@ -35,7 +35,10 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
     Raises
     ------
     IntervalError, VariantFileError
-        If a file does not exist, is no track, is damaged, or is a bigWig of another assembly.
+        If a file does not exist, is no track, or has a malformed line; if a position of a BED, GFF
+        or VCF file is beyond the end of its chromosome; if the length of a chromosome of a bigWig
+        differs from that in the genome; or if a VCF file names a chromosome that is not in the
+        genome. Positions of bedGraph files are not compared with the genome.
     GenomeError
         If the genome cannot be read, or the region is malformed or not in it.
     """
@@ -61,13 +64,18 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
 
 
 def _check(track: Path, genome: Genome) -> None:
-    """Raise an error if a track is damaged."""
+    """Raise an error if a track is damaged, or of another assembly."""
     name = track.name.lower()
     is_gff = name.endswith(GFF_FILES)
     if name.endswith((".vcf", ".vcf.gz")):
-        VcfFile(track, genome)
+        for _ in VcfFile(track, genome).with_any_allele():
+            pass
     elif name.endswith((*BED_FILES, *GFF_FILES)):
         for line in data_lines(track, is_gff=is_gff):
-            (gff_interval if is_gff else bed_interval)(*line)
+            found = (gff_interval if is_gff else bed_interval)(*line)
+            chrom = genome.name_of(found.chrom)
+            if chrom and found.end > genome.lengths[chrom]:
+                message = f"ends at {found.end}, beyond {chrom} ({genome.lengths[chrom]} bp)"
+                IntervalError.fail(message, f"{track}:{found.line}", "Is it the same assembly?")
     else:
         check_assembly(read_track(track), genome, str(track))

@@ -21,6 +21,7 @@ _fail = VariantFileError.fail
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 NO_LETTERS = (".", "*")  # no alternative allele; an allele removed by the deletion of another line
 _LETTERS = re.compile("[ACGTNacgtn]+")
+_UNSUPPORTED = {"[": "breakend", "]": "breakend", "<": "symbolic"}
 _SHOWN = 40  # characters of a file shown in an error
 
 
@@ -86,6 +87,13 @@ class VcfFile:
         self._check_header()
 
     def __iter__(self) -> Iterator[VcfVariant]:
+        for variant in self.with_any_allele():
+            for one in variant.fields[4].split(","):
+                _check_allele(one, variant.place)
+            yield variant
+
+    def with_any_allele(self) -> Iterator[VcfVariant]:
+        """Yield variants as iteration does, but also those with symbolic or invalid alleles."""
         for number, line in lines_of(self.path, VariantFileError):
             if number > len(self.header) and line:
                 yield self._variant(line, f"{self.path}:{number}")
@@ -123,39 +131,24 @@ class VcfFile:
             _fail(f"invalid POS {position[:_SHOWN]!r} (expected a whole number, 1 or more)", place)
         if not _LETTERS.fullmatch(ref):
             _fail(f"invalid REF {ref[:_SHOWN]!r} (expected A, C, G, T or N)", place)
-        alts = tuple(alt.split(","))
-        for one in alts:
-            _check_allele(one, place)
         try:
             own = self.genome.resolve(chrom)
         except GenomeError as error:
             raise VariantFileError(error.message, place=place, hint=error.hint) from None
-        if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
+        start = int(position) - 1
+        if (end := start + len(ref)) > (length := self.genome.lengths[own]):
             message = f"REF ends at {end}, beyond the end of {chrom} ({length} bp)"
             _fail(message, place, "Is it the same assembly?")
-        return VcfVariant(
-            place,
-            chrom,
-            own,
-            int(position) - 1,
-            name,
-            ref.upper(),
-            tuple(one.upper() for one in alts),
-            fields,
-        )
+        alts = tuple(alt.upper().split(","))
+        return VcfVariant(place, chrom, own, start, name, ref.upper(), alts, fields)
 
 
 def _check_allele(allele: str, place: str) -> None:
     if allele in NO_LETTERS or _LETTERS.fullmatch(allele):
         return
-    kind = (
-        "unsupported symbolic"
-        if allele.startswith("<")
-        else "unsupported breakend"
-        if "[" in allele or "]" in allele
-        else "invalid"
-    )
-    hint = "Remove such lines: bcftools view --exclude-types other,bnd" if kind != "invalid" else ""
+    found = next((name for mark, name in _UNSUPPORTED.items() if mark in allele), "")
+    hint = "Remove such lines: bcftools view --exclude-types other,bnd" if found else ""
+    kind = f"unsupported {found}" if found else "invalid"
     _fail(f"{kind} ALT {allele[:_SHOWN]!r} (expected A, C, G, T, N, . or *)", place, hint)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from selfattn_bio.attention.kernels.band.variants import SEAL
 from selfattn_bio.config import read_run_file
 
 ROOT = Path(__file__).parents[2]
@@ -133,9 +136,46 @@ def build(folder: Path, target: str) -> Path:
     done = subprocess.run([*command, "--directory", target], **options)
     (archive,) = (folder / target).iterdir()
     if target == "wheel":
-        assert b"no-compiler: No such file or directory; the wheel has no compiled" in done.stderr
+        assert b"band-avx512.so, which did not compile ([Errno 2] No such file or" in done.stderr
         assert archive.name.endswith("-py3-none-any.whl")
     return archive
+
+
+# like a compiler that does not know AVX512-BF16
+OLD_COMPILER = """
+case "$*" in *-mavx512bf16*) exit 1;; esac
+while [ "$1" != -o ]; do shift; done
+printf library > "$2"
+"""
+
+
+@pytest.mark.parametrize(
+    ("compiler", "made", "problem"),
+    [
+        ("sh {}", ["band-avx2.so", "band-avx512.so"], "lacks band-avx512-bf16.so, which did not c"),
+        ("true {}", [], "lacks band-avx2.so, band-avx512-bf16.so, band-avx512.so, which did not c"),
+        ("'", [], "did not compile (CXX is not a valid command"),
+        (" ", [], "did not compile (no C++ compiler found"),
+    ],
+)
+def test_wheel_has_the_kernels_that_compile(compiler, made, problem, tmp_path, monkeypatch):
+    (tmp_path / "c").write_text(OLD_COMPILER)
+    monkeypatch.setenv("CXX", compiler.format(tmp_path / "c"))
+    if compiler == " ":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    hooks = runpy.run_path(str(ROOT / "packaging/files.py"))
+    app, build_data = Mock(), {"force_include": {}}
+    hook = hooks["TrackedFiles"](str(ROOT), {}, None, None, "", "wheel", app)
+    hook._compile_kernels(build_data)
+    (warning,) = app.display_warning.call_args.args
+    assert problem in warning
+    files = build_data["force_include"]
+    assert sorted(map(os.path.basename, files.values())) == made
+    assert build_data.get("pure_python", True) == (not made)
+    for source, name in files.items():
+        assert Path(source).read_bytes() == b"library" + SEAL
+        assert name == f"selfattn_bio/attention/kernels/band/{Path(source).name}"
+    hook._kernels.cleanup()
 
 
 def test_wheel_and_sdist_have_tracked_files_only(clone, tmp_path):

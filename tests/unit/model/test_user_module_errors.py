@@ -208,6 +208,23 @@ def test_errors_of_training_raised_elsewhere_keep_their_message(error):
         torch.ones(1).backward()
 
 
+@pytest.mark.parametrize("problem", ["", "\n    raise ValueError('no')"])
+def test_changes_by_a_gradient_hook_are_refused(folder, problem):
+    changes = "torch.set_default_dtype(torch.float64); os.chdir('/')"
+    text = f"import os\nimport torch\n{GOOD}\n\ndef hook(_):\n    {changes}{problem}\n"
+    hooked = "outputs.register_hook(hook)\n        return outputs"
+    text = text.replace("return self.classify(", "outputs = self.classify(")
+    network = built(text.replace("tokens != 0)\n", f"tokens != 0)\n        {hooked}\n"))
+    run = RunFile(data=DATA, model={"kind": "module", "module": "broken:build"})
+    message = "failed with ValueError: no" if problem else "changed the current folder, a default"
+    with (
+        pytest.raises(UserModuleError, match=f"training of 'broken:build' {message}"),
+        errors_of_training(run),
+    ):
+        network(torch.full((2, 3), 4)).sum().backward()
+    assert (Path.cwd(), torch.get_default_dtype()) == (folder, torch.float32)
+
+
 def test_lazy_weights_are_refused():
     with pytest.raises(RunFileError, match="'broken:build' returned a module with lazy weights"):
         built(GOOD.replace("nn.Linear(4, 1)", "nn.LazyLinear(1)"))

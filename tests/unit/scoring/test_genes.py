@@ -158,7 +158,7 @@ def test_tables_that_cannot_be_annotated(here, genes, capsys, text, message):
 
 
 def test_session_names_tracks_relative_to_itself(here, genes, capsys):
-    (here / "g.fa").write_text(">1\nACGT\n")
+    (here / "g.fa").write_text(f">1\n{'ACGT' * 6000}\n")
     run("browse genes.gtf --genome g.fa --region 1:2-3 --output views/a.xml")
     assert capsys.readouterr().out == "browse: wrote views/a.xml with 1 track\n"
     session = parse(here / "views" / "a.xml").getroot()
@@ -171,11 +171,14 @@ def test_session_names_tracks_relative_to_itself(here, genes, capsys):
         ("absent.bw", "absent.bw: no such file"),
         ("g.fa", "g.fa: not a track that IGV opens by its name. Its name must end with .bed, "),
         ("genes.gtf --region 1:3-2", "region 1:3-2: the first position is after the last"),
-        ("genes.gtf --region 1:2-9", "region 1:2-9 is not within 1:1-4"),
+        ("genes.gtf --region 1:2-30000", "region 1:2-30000 is not within 1:1-24000"),
     ):
         assert exit_code(f"browse {words} --genome g.fa --output a.xml") == 1
         assert message in capsys.readouterr().err
         assert not (here / "a.xml").exists()
+
+
+VCF = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
 
 def test_damaged_tracks_are_not_in_a_session(here, capsys):
@@ -189,6 +192,11 @@ def test_damaged_tracks_are_not_in_a_session(here, capsys):
         ("a.gff3", "1\tx\tgene\t9\t2\t.\t.\t.\t.\n", ":1: start is not before end"),
         ("a.bedgraph", "1\t2\n", ":1: bedGraph line has 2 columns"),
         ("a.vcf", "#CHROM\n", ":1: VCF starts with '#CHROM'"),
+        ("a.vcf", f"{VCF}1\tx\t.\tA\tC\t.\t.\t.\n", ":3: invalid POS 'x'"),
+        ("a.vcf", f"{VCF}1\t5\t.\tA\tC\t.\t.\t.\n", ":3: REF ends at 5, beyond the end of 1"),
+        ("a.vcf", f"{VCF}7\t1\t.\tA\tC\t.\t.\t.\n", ":3: no chromosome '7'"),
+        ("a.bed", "1\t2\t3\n1\t2\t5\n", ":2: ends at 5, beyond 1 (4 bp). Is it the same assembly"),
+        ("a.gtf", "1\tx\tgene\t1\t5\t.\t.\t.\t.\n", ":1: ends at 5, beyond 1 (4 bp)"),
         ("a.bw", "no bigWig file" * 9, ": damaged bigWig file: not in bigWig format"),
         ("cut.bw", None, ": damaged bigWig file: "),
         ("long.bw", None, ": 1 has 9 bp in the track, and 4 bp in g.fa"),
@@ -198,4 +206,6 @@ def test_damaged_tracks_are_not_in_a_session(here, capsys):
         assert exit_code(f"browse empty.bed {name} --genome g.fa --output a.xml") == 1
         assert f"browse: error: {name}{problem}" in capsys.readouterr().err
         assert not (here / "a.xml").exists()
-    run("browse empty.bed --genome g.fa --output a.xml")
+    (here / "patch.bed").write_text("7\t1\t9\n")  # a chromosome that the genome lacks
+    (here / "deletion.vcf").write_text(f"{VCF}1\t1\t.\tA\t<DEL>\t.\t.\t.\n")
+    run("browse empty.bed patch.bed deletion.vcf --genome g.fa --output a.xml")

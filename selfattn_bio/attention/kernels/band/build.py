@@ -13,8 +13,6 @@ import hashlib
 import os
 import platform
 import re
-import shlex
-import shutil
 import signal
 import subprocess
 import threading
@@ -22,15 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from selfattn_bio.attention.kernels.band import variants
 from selfattn_bio.attention.kernels.band.calls import Call
-from selfattn_bio.attention.kernels.band.variants import AVX2, FLAGS, SOURCE, VARIANTS
+from selfattn_bio.attention.kernels.band.variants import FLAGS, SOURCE, NotHereError
 from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 CPU_INFO = Path("/proc/cpuinfo")
-# Appended to the file of the library, where loaders ignore it. A truncated library, which could
-# crash the process, lacks it.
-SEAL = b"\nwhole\n"
 SECONDS = 300  # of the compiler
 
 
@@ -69,19 +65,15 @@ def _load() -> tuple[Any, str | None]:
             with suppress(OSError):  # a library that does not load here: compile it
                 return _checked(ctypes.CDLL(str(shipped))), None
         compiler, library = _recipe()
-        if _is_private(library) and library.read_bytes().endswith(SEAL):
+        if _is_private(library) and _is_whole(library):
             # A library compiled on a different system may not load. In that case compile it again.
             with suppress(OSError):
                 return _checked(ctypes.CDLL(str(library))), None
         _make(compiler, library)
         return _checked(ctypes.CDLL(str(library))), None
     # Problems with compiler, cache or loader: the caller uses another kernel and prints the reason.
-    except (_NotHereError, OSError, subprocess.SubprocessError) as error:
+    except (NotHereError, OSError, subprocess.SubprocessError) as error:
         return None, " ".join(str(error).split())
-
-
-class _NotHereError(Exception):
-    """The kernel is not available on this machine."""
 
 
 def _checked(library: Any) -> Any:
@@ -89,7 +81,7 @@ def _checked(library: Any) -> Any:
     library.band_call_size.restype = ctypes.c_int64
     size, expected = library.band_call_size(), ctypes.sizeof(Call)
     if size != expected:
-        raise _NotHereError(
+        raise NotHereError(
             f"`Call` has {size} bytes in band.cpp and {expected} in calls.py; the two must have "
             "the same fields"
         )
@@ -99,8 +91,13 @@ def _checked(library: Any) -> Any:
 def _shipped() -> Path | None:
     """Return the fastest library of the wheel that this CPU can run, or None if it has none."""
     features = set(_cpu()["flags"].split())
-    names = (name for name, needed in VARIANTS.items() if features.issuperset(needed))
-    return next(filter(Path.is_file, map(SOURCE.with_name, names)), None)
+    names = (name for name, needed in variants.VARIANTS.items() if features.issuperset(needed))
+    return next(filter(_is_whole, map(SOURCE.with_name, names)), None)
+
+
+def _is_whole(library: Path) -> bool:
+    """Return whether the file exists and is not truncated."""
+    return library.is_file() and library.read_bytes().endswith(variants.SEAL)
 
 
 def _recipe() -> tuple[list[str], Path]:
@@ -108,7 +105,7 @@ def _recipe() -> tuple[list[str], Path]:
 
     The name of the library depends on the sources, the flags, the compiler and the CPU.
     """
-    cpu, compiler = _cpu(), _compiler()
+    cpu, compiler = _cpu(), variants.find_compiler()
     version = _output([*compiler, "--version"])
     sources = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
     key = "\n".join((*map(Path.read_text, sources), *FLAGS, *compiler, version, *cpu.values()))
@@ -117,7 +114,7 @@ def _recipe() -> tuple[list[str], Path]:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         message = f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
-        raise _NotHereError(message) from error
+        raise NotHereError(message) from error
     return compiler, Path(home, "selfattn_bio", name)
 
 
@@ -127,9 +124,9 @@ def describe() -> str:
         if (shipped := _shipped()) is not None:
             return f"comes compiled with the package ({shipped.name})"
         compiler, library = _recipe()
-    except _NotHereError as error:
+    except NotHereError as error:
         return f"cannot run: {error}"
-    if _is_private(library):
+    if _is_private(library) and _is_whole(library):
         return "is compiled"
     return f"will be compiled with {compiler[0]} when it is used first"
 
@@ -153,11 +150,11 @@ def _make(compiler: list[str], library: Path) -> None:
         with whole_file(library) as temporary:
             _output([*compiler, "-march=native", *FLAGS, "-o", str(temporary), str(SOURCE)])
             with temporary.open("ab") as end:
-                end.write(SEAL)
+                end.write(variants.SEAL)
             temporary.chmod(0o700)
     except (OSError, OutputError) as error:
         reason = getattr(error, "strerror", None) or "a file is in the way"
-        raise _NotHereError(
+        raise NotHereError(
             f"cannot write to {library.parent}: {reason}. Set XDG_CACHE_HOME to a writable folder"
         ) from error
 
@@ -166,31 +163,18 @@ def _cpu() -> dict[str, str]:
     """Return model and features of this CPU, as listed by Linux."""
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
-        raise _NotHereError(f"the CPU is {machine or 'unknown'}; the kernel needs x86-64")
+        raise NotHereError(f"the CPU is {machine or 'unknown'}; the kernel needs x86-64")
     try:
         first = CPU_INFO.read_text().split("\n\n")[0]
     except OSError:
         message = f"the features of the CPU cannot be read: there is no {CPU_INFO}"
-        raise _NotHereError(message) from None
+        raise NotHereError(message) from None
     wanted = r"^(model name|cpu family|model|stepping|flags)\s*:(.*)"
     fields = dict(re.findall(wanted, first, flags=re.MULTILINE))
-    missing = sorted({*AVX2} - set(fields.get("flags", "").split()))
+    missing = sorted({*variants.AVX2} - set(fields.get("flags", "").split()))
     if missing:
-        raise _NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
+        raise NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
     return fields
-
-
-def _compiler() -> list[str]:
-    named = os.environ.get("CXX")
-    if named:
-        try:
-            return shlex.split(named)
-        except ValueError as error:
-            raise _NotHereError(f"CXX is not a valid command: {named!r} ({error})") from error
-    for name in ("c++", "g++", "clang++"):
-        if shutil.which(name):
-            return [name]
-    raise _NotHereError("no C++ compiler found: install g++ or clang++, or set CXX")
 
 
 def _output(command: list[str]) -> str:
@@ -200,17 +184,17 @@ def _output(command: list[str]) -> str:
             command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
         )
     except FileNotFoundError:
-        raise _NotHereError(f"the compiler {command[0]} was not found") from None
+        raise NotHereError(f"the compiler {command[0]} was not found") from None
     with compiler:
         try:
             output, errors = compiler.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            raise _NotHereError(f"{command[0]} needs more than {SECONDS} s") from None
+            raise NotHereError(f"{command[0]} needs more than {SECONDS} s") from None
         finally:
             if compiler.poll() is None:
                 os.killpg(compiler.pid, signal.SIGKILL)  # with the programs that it started
     if compiler.returncode:
         lines = errors.splitlines() or [f"exit {compiler.returncode}"]
         first = next((line for line in lines if "error:" in line), lines[0])
-        raise _NotHereError(f"{command[0]} failed: {first}")
+        raise NotHereError(f"{command[0]} failed: {first}")
     return output

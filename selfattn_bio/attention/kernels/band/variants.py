@@ -4,6 +4,9 @@
 package. `build` loads the one that suits the CPU.
 """
 
+import os
+import shlex
+import shutil
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("band.cpp")
@@ -17,9 +20,30 @@ VARIANTS = {
     "band-avx512.so": AVX512,
     "band-avx2.so": AVX2,
 }
+# Appended to the file of a library, where loaders ignore it. A truncated library, which could
+# crash the process, lacks it.
+SEAL = b"\nwhole\n"
 
 
-def command(compiler: list[str], name: str, folder: str) -> list[str]:
-    """Return the command that compiles one of `VARIANTS` into a folder, with g++ or clang++."""
-    features = [f"-m{each.replace('_', '')}" for each in VARIANTS[name]]
-    return [*compiler, *FLAGS, *features, "-o", f"{folder}/{name}", str(SOURCE)]
+class NotHereError(Exception):
+    """The kernel is not available on this machine."""
+
+
+def find_compiler() -> list[str]:
+    """Return the command in CXX or, if it is empty, the C++ compiler on the path."""
+    named = os.environ.get("CXX", "")
+    try:
+        if command := shlex.split(named):
+            return command
+    except ValueError as error:
+        raise NotHereError(f"CXX is not a valid command: {named!r} ({error})") from error
+    found = [name for name in ("c++", "g++", "clang++") if shutil.which(name)]
+    if not found:
+        raise NotHereError("no C++ compiler found: install g++ or clang++, or set CXX")
+    return found[:1]
+
+
+def command(compiler: list[str], library: Path) -> list[str]:
+    """Return the command that compiles one of `VARIANTS` to a file, with g++ or clang++."""
+    features = [f"-m{each.replace('_', '')}" for each in VARIANTS[library.name]]
+    return [*compiler, *FLAGS, *features, "-o", str(library), str(SOURCE)]
