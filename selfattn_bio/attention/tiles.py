@@ -216,7 +216,8 @@ class Walk:
         Random blocks depend on the length, so sequences of different lengths are processed one by
         one.
         """
-        if isinstance(self.part, SampledBlocks) and len(set(self.mask.ends)) > 1:
+        sampled = any(isinstance(part, SampledBlocks) for part in (self.part, *self.earlier))
+        if sampled and len(set(self.mask.ends)) > 1:
             for row, length in enumerate(self.mask.ends):
                 yield slice(row, row + 1), length
         else:

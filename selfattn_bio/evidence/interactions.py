@@ -326,7 +326,7 @@ def relevant_sites(
     """
     hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
     num_motifs = hits.groupby("record")["name"].nunique()
-    with_two_motifs = num_motifs.index[num_motifs > 1].to_numpy()
+    with_two_motifs = num_motifs.index[num_motifs > 1].to_numpy(copy=True)
     sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
     attribution = importance([sequences[record] for record in sampled])
     return relevant_hits(

@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 from band_here import needs_band
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kernel_cases import DH, EXACT, H, batch, gradients
 from torch.testing import assert_close
@@ -106,7 +106,18 @@ def test_frozen_tensors_do_not_change_other_gradients(make, frozen):
         assert_close(gradient, expected[number], **EXACT)
 
 
+# a band kernel that samples blocks leaves a second band to the tiles
+SAMPLED_AND_BAND = CausalPattern(Window(1) | RandomBlocks(1, 16)) | Window(40)
+
+
 @settings(max_examples=150, deadline=None)
+@example(
+    pattern=SAMPLED_AND_BAND,
+    make=lambda head_dim: NoPosition(),
+    length=63,
+    padded=True,
+    dtype=torch.float32,
+)
 @given(
     pattern=patterns,
     make=positions,
