@@ -29,14 +29,21 @@ NUMBER_THEM = 'number the records: ids = "numbered"'
 LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SECONDS = 1  # for searching a header with a pattern
-# value of a header attribute: text in quotes, or up to the first space; {} may name its group
-VALUE = r'"?({}(?<=")[^"]*(?=")|\S*)'
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _RULES = {
     **dict.fromkeys(("start", "end"), ("[0-9]{1,15}", "a whole number of at most 15 digits")),
     "strand": ("[+-]", "+ or -"),
 }
 Values = Mapping[str, str | None]
+
+
+def value_pattern(name: str) -> str:
+    """Return the pattern of the value of a header attribute, with its text as group `name`.
+
+    A value is the text in quotes, or ends at the first space. A quote that is not closed is part of
+    the value.
+    """
+    return rf'(?:"(?=[^"]*"))?(?P<{name}>(?<=")[^"]*|\S*)'
 
 
 class Record(NamedTuple):
@@ -146,9 +153,14 @@ class Fields:
 
     @cached_property
     def attribute_pattern(self) -> re.Pattern[str]:
-        """Return the pattern of header attributes, with name and value as groups."""
+        """Return the pattern of header attributes, with name and value as groups.
+
+        The name is empty if the attribute is not read. The pattern matches these as well, so that
+        their text in quotes is not searched.
+        """
         names = filter(None, (*LOCATION, SPECIES, *self.attributes, self.label))
-        return re.compile(rf"(?:^|\s)({'|'.join(map(re.escape, names))})={VALUE.format('')}")
+        name = rf"(?:({'|'.join(map(re.escape, names))})|[^\s=]+)"
+        return re.compile(rf"(?:^|\s){name}={value_pattern('value')}")
 
     @cached_property
     def pattern(self) -> Any:
@@ -249,9 +261,10 @@ class ReaderState:
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
         fields = self.fields
-        values: dict[str, str | None] = (
-            dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
-        )
+        values: dict[str, str | None] = {}
+        for name, value in fields.attribute_pattern.findall(text) if "=" in text else ():
+            if name:
+                values.setdefault(name, value)
         values |= self.matched(text, line, f"header {mark + text!r}")
         if fields.label and fields.label not in values:
             message = f"no label in the header {mark + text!r} (expected {fields.label}=...)"

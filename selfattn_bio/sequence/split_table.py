@@ -22,6 +22,7 @@ from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.split_names import SPLITS
 
 DROPPED = "dropped"
+NO_VALUE = "no value to learn"  # reason of a dropped record
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
@@ -61,7 +62,9 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
     return splits
 
 
-def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+def check_splits(
+    table: pd.DataFrame, records: pd.DataFrame, hint: str = "Add records or change [split]"
+) -> pd.DataFrame:
     """Return the table if each split has records, and both labels if any record has a label.
 
     Raises
@@ -69,14 +72,16 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     CorpusError
         If a split lacks records or one of the labels.
     """
-    if lacking := lacking_records(table, records["label"]):
+    if lacking := _lacking_records(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
         message = f"train, valid and test need records{of_both}: {lacking}"
-        raise CorpusError(message, hint="Add records or change [split]")
+        if number := int((table["reason"] == NO_VALUE).sum()):
+            message += f" (dropped: {counted(number, 'record')} without a value to learn)"
+        raise CorpusError(message, hint=hint)
     return table
 
 
-def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
+def _lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)

@@ -17,7 +17,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, run_numbers
-from selfattn_bio.sequence.split_table import DROPPED, check_splits, lacking_records
+from selfattn_bio.sequence.split_table import DROPPED, check_splits
 from selfattn_bio.split_names import SPLITS
 
 SAMPLED = "sampled from train"
@@ -146,18 +146,11 @@ def split_by_group(
     groups = _given(records, column)
     assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
-    if lacking := lacking_records(table, records["label"]):
-        of_both = "" if records["label"].isna().all() else " of both labels"
-        message = (
-            f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, "
-            f"valid and test have records{of_both}"
-        )
-        hint = (
-            "Use a column with more groups (ten or more), larger valid_fraction and "
-            "test_fraction, or another [split] kind"
-        )
-        raise CorpusError(f"{message} ({lacking})", hint=hint)
-    return table
+    hint = (
+        f"{column!r} has {groups.nunique()} groups: use a column with more (ten or more), larger "
+        "valid_fraction and test_fraction, or another [split] kind"
+    )
+    return check_splits(table, records, hint)
 
 
 def split_by_cluster(
@@ -211,15 +204,11 @@ def split_by_cluster(
     table = pd.DataFrame(
         {"id": records["id"], "split": assigned, "reason": "cluster=" + names + by}
     )
-    try:
-        return check_splits(table, records)
-    except CorpusError as error:
-        large = (
-            f"{int(sizes.max())} of {len(bundles)} records are in one cluster; raise similarity "
-            "(see docs/leakage.md)"
-        )
-        hint = f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint
-        raise CorpusError(error.message, hint=hint) from None
+    hint = "Add records or change [split]"
+    if 2 * sizes.max() > len(bundles):
+        hint += f". {sizes.max()} of {len(bundles)} records are in one cluster; raise similarity "
+        hint += "(see docs/leakage.md)"
+    return check_splits(table, records, hint)
 
 
 def split_at_random(
@@ -242,9 +231,8 @@ def split_at_random(
         If the fractions leave nothing for training.
     """
     assigned = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
-    return check_splits(
-        pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"}), records
-    )
+    table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
+    return check_splits(table, records)
 
 
 def split_as_given(

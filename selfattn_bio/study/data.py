@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, check_files, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
@@ -20,9 +20,11 @@ from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG
 from selfattn_bio.result import TableResult
+from selfattn_bio.sequence import split_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import sequence_files
 from selfattn_bio.sequence.records import Fields
+from selfattn_bio.split_names import SPLITS
 
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners
@@ -155,10 +157,8 @@ class Split(TableResult):
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of records in train, valid and test, and of dropped records."""
-        from selfattn_bio.sequence.split_table import DROPPED
-        from selfattn_bio.split_names import SPLITS
-
-        return {name: int((self.table["split"] == name).sum()) for name in (*SPLITS, DROPPED)}
+        names = (*SPLITS, split_table.DROPPED)
+        return {name: int((self.table["split"] == name).sum()) for name in names}
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -170,13 +170,12 @@ class Split(TableResult):
 
 def split(study: Study) -> Split:
     """Split the corpus of a task; `Study.split` describes it."""
-    from selfattn_bio.data.splitting import assign_records
-    from selfattn_bio.sequence.split_table import describe as describe_splits
+    from selfattn_bio.study.splitting import assign_records
 
     task, corpus = study.task, study.corpus
     corpus.check_task(task)
     try:
-        table = _with_values(task, corpus, assign_records(task, corpus))
+        table = assign_records(task, corpus)
     except CorpusError as error:
         key = re.match(r"\[split\] (\w+)", error.message)
         of_key = place_of(task.path, "split", key[1]) if key and task.path else ""
@@ -184,29 +183,6 @@ def split(study: Study) -> Split:
         raise CorpusError(error.message, place=place, hint=error.hint) from error
     found = Split(study.root.split, table)
     found.save(study.root.split)
-    for line in describe_splits(table, corpus.records["label"]):
+    for line in split_table.describe(table, corpus.records["label"]):
         LOG.info(line)
     return found
-
-
-def _with_values(task: RunFile, corpus: Corpus, table: pd.DataFrame) -> pd.DataFrame:
-    """Drop the records without a value to learn, which no step can use.
-
-    Raises
-    ------
-    CorpusError
-        If a value is not valid.
-    """
-    if not (columns := task.objective.target_columns):
-        return table
-    from selfattn_bio.objectives import objective_of
-    from selfattn_bio.objectives.loss import known_rows
-    from selfattn_bio.sequence.split_table import DROPPED
-
-    targets, records, place = corpus.targets(columns), corpus.records, corpus.targets_place
-    objective = objective_of(objective_of(task.objective).complete(targets, records, place))
-    unknown = ~known_rows(objective.targets(targets, records, place))
-    reasons = table["reason"].mask(unknown, "no value to learn")
-    if unknown.any():
-        LOG.info(f"removed: {counted(int(unknown.sum()), 'record')} without a value to learn")
-    return table.assign(split=table["split"].mask(unknown, DROPPED), reason=reasons)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.sequence.records import VALUE
+from selfattn_bio.sequence.records import value_pattern
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SplitColumn, TargetColumn
 from selfattn_bio.wizard.contents import Contents
@@ -71,8 +71,8 @@ def data_lines(
     elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
         known = re.compile(header).groupindex
         named = [target.column for target in targets if target.column not in known]
-        value = VALUE.replace("*)", "+)").format("?P<{0}>")
-        header = "".join(rf"(?=.*\b{name}={value.format(name)})" for name in named) + header
+        before = r'(?=(?>"[^"]*"|.)*?(?<!\S)'  # skips text in quotes
+        header = "".join(f"{before}{name}={value_pattern(name)})" for name in named) + header
     if header:
         lines += [setting("header", header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:

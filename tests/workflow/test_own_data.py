@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
-from projects import copy_project, planned, snakemake
+from projects import copy_project, planned, replace, snakemake
 
 GENBANK = """LOCUS       X{0}                        20 bp    DNA     linear   INV 01-JAN-2000
 VERSION     X{0}.1
@@ -28,6 +28,7 @@ TASKS = {  # contents of data
     "csv": f'sequences = "a.csv", {LABEL}',
     "zstd": 'sequences = "a b é.tsv.zst"',
     "parquet": 'sequences = "a.parquet", targets = "a.parquet"',
+    "numbers": 'sequences = "numbers.csv"',
     "header": """sequences = "a.fa", header = 'class:(\\w+)', label = "label", positive = ["x"], \
 soft_mask = "keep" """,
     "protein": 'alphabet = "protein", sequences = "p.fa", gaps = "remove"',
@@ -38,6 +39,7 @@ OBJECTIVES = {
     "flat": 'kind = "multiclass", column = "organism"',
     "zstd": 'kind = "regression", columns = ["x"]',
     "parquet": 'kind = "multiclass", column = "kind"',
+    "numbers": 'kind = "multiclass", column = "y"',
     "protein": 'kind = "masked"',
 }
 
@@ -55,6 +57,10 @@ def write_files(project: Path) -> None:
     (project / "a b é.tsv.zst").write_bytes(packed)
     columns = {"id": ["a", "b"], "sequence": ["ACGT", "ACGG"], "kind": ["u", "v"]}
     pd.DataFrame(columns).to_parquet(project / "a.parquet")
+    rows = (
+        f"AC{a}{b}{c},{(a + b + c).count('A') % 2}\n" for a in "ACGT" for b in "AC" for c in "CG"
+    )
+    (project / "numbers.csv").write_text("sequence,y\n" + "".join(rows))
     (project / "a.fa").write_text(">a class:x\nacGT\n>b class:y\nACGG\n")
     (project / "p.fa").write_text(">a\nMK-VL*\n")
     letters = "".join(np.random.default_rng(0).choice(list("ACGT"), 20_000))
@@ -77,7 +83,8 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_every_input_kind_becomes_a_corpus(project):
-    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS))
+    corpora = (f"results/{name}/corpus" for name in TASKS)
+    result = snakemake(project, *corpora, "results/numbers/split.tsv")
     assert result.returncode == 0, result.stdout
     corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
     records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
@@ -90,7 +97,7 @@ def test_every_input_kind_becomes_a_corpus(project):
     assert records["csv"]["id"].tolist() == ["a_1", "a_2"]
     assert (records["genome"]["end"][20:] <= 15_000).all()
     columns = {name: list(table.columns) for name, table in targets.items()}
-    of_tables = {"flat": ["organism"], "zstd": ["x"], "parquet": ["kind"]}
+    of_tables = {"flat": ["organism"], "zstd": ["x"], "parquet": ["kind"], "numbers": ["y"]}
     assert columns == {"files": ["file_split"]} | of_tables
     assert targets["files"]["file_split"].tolist() == ["train", "train", "valid", "test"]
     assert targets["zstd"]["x"].isna().tolist() == [False, True]
@@ -109,6 +116,14 @@ def test_missing_data_file_error(project, task, file):
     assert result.returncode == 1
     last = result.stdout.splitlines()[-1]
     assert re.match(rf"error: workflows/tasks/{task}.toml:\d+: no such file: '{file}'", last)
+
+
+@pytest.mark.slow
+def test_changed_objective_repeats_the_split(project):
+    assert planned(project, "results/numbers/split.tsv") == {}
+    run_file = project / "workflows/tasks/numbers.toml"
+    replace(run_file, OBJECTIVES["numbers"], 'kind = "regression", columns = ["y"]')
+    assert planned(project, "results/numbers/split.tsv") == {"split": 1}
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ rule split:
     benchmark:
         "results/{task}/benchmarks/split.tsv"
     params:
-        sections=sections("split"),
+        sections=split_sections,
     message:
         "Splitting {wildcards.task} into train, valid and test"
     shell:

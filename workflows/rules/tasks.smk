@@ -137,6 +137,12 @@ def sections(*names: str):
     )
 
 
+def split_sections(wildcards) -> str:
+    """Return the sections that the split depends on; the objective if records may lack a value to learn."""
+    columns = study_at(wildcards).run.objective.target_columns
+    return sections("split", *["objective"] * bool(columns))(wildcards)
+
+
 def train_sections(wildcards) -> str:
     """Return the sections that a training depends on; the motif database only if a part of the stack scans it."""
     run = study_at(wildcards).run

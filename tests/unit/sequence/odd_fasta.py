@@ -73,12 +73,15 @@ TABLE = r"""
 >a chrom= x\nACGT\n => 1: invalid chrom '' in the header (expected a name)
 >a start=1 end=4\nACGT\n => 1: end - start in the header is 3, but the sequence has length 4.
     Coordinates are 0-based half-open
->a group="two words" start=2 end=6 chrom="c\nACGT\n == {'a': {'chrom': 'c', 'start': 2, 'end': 6,
+>a group="two words" start=2 end=6 chrom="c\nACGT\n == {'a': {'chrom': '"c', 'start': 2, 'end': 6,
     'group': 'two words'}}
 [labelled]
 >a label="1" strand="+"\nAC\n == {'a': {'label': 1, 'strand': '+'}}
 >a label=1\nAC\n>b label=0\nGT\n == {'a': {'label': 1}, 'b': {'label': 0}}
 >a\nA\n>b label=1\nGT\n => 1: no label in the header '>a' (expected label=...)
+>a label=1 note="was label=0 before" label=0\nAC\n == {'a': {'label': 1}}
+>a note="was label=0 before" label=1\nAC\n == {'a': {'label': 1}}
+>a label="1 x\nAC\n => 1: label '"1' in 'label' is neither 1 <...>
 >a label=2\nAC\n => 1: label '2' in 'label' is neither 1 <...>
 >a label= x\nAC\n => 1: the label 'label' is empty
 [kinds]

@@ -1,6 +1,7 @@
 """Ingest and split: results, progress, kinds of splits, and one-line errors."""
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -127,6 +128,54 @@ def test_records_without_a_value_are_in_no_split(here, caplog, objective, withou
     assert set(dropped["reason"]) == {"no value to learn"}
     number = f"{len(without)} record{'s' * (len(without) > 1)}"
     assert f"removed: {number} without a value to learn" in caplog.messages
+
+
+@pytest.fixture
+def given_split(here):
+    """Return a function that splits records by their column `split`; `kind` may be missing."""
+
+    def given_split(*rows):
+        pd.DataFrame(rows, columns=["id", "sequence", "split", "kind"]).to_csv("t.csv", index=False)
+        text = '[data]\nsequences = "t.csv"\n[split]\nkind = "column"\n'
+        text += 'values = { dropped = ["out"] }\n[objective]\n'
+        (here / "run.toml").write_text(f'{text}kind = "multiclass"\ncolumn = "kind"\n')
+        study = sb.Study(".")
+        study.ingest()
+        return study.split().table.set_index("id")
+
+    return given_split
+
+
+ROWS = [
+    ("a", "ACGTACGTA", "train", "x"),
+    ("b", "ACGTTCGTA", "train", "y"),
+    ("c", "CCGTTCGTA", "valid", "x"),
+    ("d", "CCGTTCGAA", "test", ""),
+]
+
+
+def test_split_without_values_names_the_cause(given_split):
+    message = "need records: 2 train, 1 valid, 0 test (dropped: 1 record without a value to learn)"
+    with pytest.raises(CorpusError, match=re.escape(message)):
+        given_split(*ROWS)
+    with pytest.raises(CorpusError, match="column 'kind' has 1 classes in the training split"):
+        given_split(ROWS[0], *ROWS[2:], ("e", "CGGTTCGAA", "test", "y"))
+    with pytest.raises(CorpusError, match="need records: 0 train, 1 valid, 1 test"):
+        given_split(*ROWS[2:])
+
+
+def test_copy_of_a_record_without_a_value_is_kept(given_split):
+    table = given_split(*ROWS, ("e", "CGGTTCGAA", "test", "y"), ("f", ROWS[3][1], "train", "x"))
+    assert table["split"][["d", "e", "f"]].tolist() == ["dropped", "test", "train"]
+
+
+def test_values_of_dropped_records_are_not_checked(given_split):
+    test = [("e", "CGGTTCGAA", "test", "y"), ("f", "GGGTTCGAA", "out", "z")]
+    table = given_split(*ROWS, *test, ("g", "GGGTTCGAT", "out", ""))
+    assert table["reason"][["d", "f", "g"]].tolist() == [
+        "no value to learn",
+        *["split=out"] * 2,
+    ]
 
 
 def test_labels_in_headers_equal_those_of_files(study, two_classes):

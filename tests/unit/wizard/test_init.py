@@ -418,7 +418,8 @@ def test_points_in_windows_of_a_genome(here, capsys, chroms):
 
 def test_quoted_header_attributes_are_read_whole(here, capsys):
     names = ["zinc finger", "helix turn helix", "bHLH"]
-    write("a.fa", header=lambda i: f'note=x family="{names[i % 3]}" y={i / 7:.2f}')
+    old = 'note="was y=0 family=x before"'
+    write("a.fa", header=lambda i: f'{old} family="{names[i % 3]}" y={i / 7:.2f} {old} y=2')
     assert made("--sequences a.fa --column family").objective.kind == "multiclass"
     assert "column 'family': 'zinc finger' (40), 'helix turn helix' (40)" in capsys.readouterr().out
     ingested()

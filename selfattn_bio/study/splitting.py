@@ -25,6 +25,8 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.split_table import (
+    DROPPED,
+    NO_VALUE,
     check_splits,
     describe_copies,
     find_copies,
@@ -51,7 +53,8 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
     Raises
     ------
     CorpusError
-        If the records do not suit the rule, or a split lacks records or one of the labels.
+        If the records do not suit the rule, a value to learn is not valid, or a split lacks records
+        or one of the labels.
     """
     rule = task.split
     keys = strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
@@ -70,15 +73,40 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
     else:  # the random kinds keep copies together
         fractions = rule.valid_fraction, rule.test_fraction, rule.seed
         if isinstance(rule, ClusterSplit):
-            clusters = _clusters(corpus, rule)
-            return splits.split_by_cluster(
-                corpus.records, keys, clusters, *fractions, method=rule.method
+            table = splits.split_by_cluster(
+                corpus.records, keys, _clusters(corpus, rule), *fractions, method=rule.method
             )
-        if isinstance(rule, GroupSplit | SpeciesSplit):
+        elif isinstance(rule, GroupSplit | SpeciesSplit):
             column = rule.column if isinstance(rule, GroupSplit) else "species"
-            return splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
-        return splits.split_at_random(corpus.records, keys, *fractions)
-    return _without_copies(task, table, corpus, keys)
+            table = splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
+        else:
+            table = splits.split_at_random(corpus.records, keys, *fractions)
+    table = _with_values(task, check_splits(table, corpus.records), corpus)
+    return check_splits(_without_copies(task, table, corpus, keys), corpus.records)
+
+
+def _with_values(task: RunFile, table: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Drop the records without a value to learn, which no step can use.
+
+    Raises
+    ------
+    CorpusError
+        If a value is not valid, or the training records do not determine a setting.
+    """
+    if not (columns := task.objective.target_columns):
+        return table
+    from selfattn_bio.objectives import objective_of
+    from selfattn_bio.objectives.loss import known_rows
+
+    train = table.index[table["split"] == "train"]
+    kept = table.index[table["split"] != DROPPED]
+    targets, records, place = corpus.targets(columns), corpus.records, corpus.targets_place
+    section = objective_of(task.objective).complete(targets.loc[train], records.loc[train], place)
+    known = known_rows(objective_of(section).targets(targets.loc[kept], records.loc[kept], place))
+    if number := int((~known).sum()):
+        LOG.info(f"removed: {counted(number, 'record')} without a value to learn")
+    table.loc[kept[~known], ["split", "reason"]] = DROPPED, NO_VALUE
+    return table
 
 
 def _as_given(
@@ -121,7 +149,7 @@ def _without_copies(
         reduced = SPLITS
     for line in describe_copies(copies, reduced, learnt):
         LOG.info(line)
-    return check_splits(remove_copies(table, copies, reduced, learnt), corpus.records)
+    return remove_copies(table, copies, reduced, learnt)
 
 
 def _check_all_copies(corpus: Corpus) -> None:
