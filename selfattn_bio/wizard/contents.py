@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +62,7 @@ class Contents:
     sequence_column, id_column
         Columns of the sequences and ids in tables.
     id_notes
-        Messages about the ids; none if the files have them where they are expected.
+        Messages about the ids and headers; none if they are as expected.
     is_table
         Whether the columns come from tables, not from headers.
     is_numbered
@@ -157,6 +157,7 @@ def _read_sequences(request: Request) -> Contents:
         contents.id_notes = [
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
         ]
+    contents.id_notes += _unquoted([path for path in paths if path not in heads], request.columns)
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
     if heads and not any(contents.id_column in head for head in heads.values()):
@@ -164,6 +165,18 @@ def _read_sequences(request: Request) -> Contents:
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     return contents
+
+
+def _unquoted(paths: Iterable[str], names: Sequence[str]) -> Iterator[str]:
+    """Warn about values of header attributes that end at a space before another word."""
+    for path, name in itertools.product(paths, names):
+        rest = r"[^\s=]+(?:\s+[^\s=]+)*(?!\S)"
+        pattern = re.compile(rf'[>@].*\s{re.escape(name)}=([^"\s]\S*)\s+({rest})')
+        with open_blocks(Path(path)) as blocks, blocks.text() as lines:
+            if found := next(filter(None, map(pattern.match, lines)), None):
+                value, more = found.groups()
+                hint = f'quote values with spaces: {name}="{value} {more}"'
+                yield f"{path}: value {value!r} is followed by {more!r}; {hint}"
 
 
 def _find_coordinates(contents: Contents) -> None:
@@ -260,6 +273,8 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
     if named or len(usual) == 1:
         return (named or usual)[0]
+    if len(columns) == 1:
+        hint = "The header has one column; separate columns by comma, semicolon or tab"
     RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
 
 
@@ -296,10 +311,10 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         files=[group for (group, _), n in zip(sources, kept, strict=True) for _ in range(n)],
         ids=records["id"].tolist(),
         lengths=records["length"].tolist(),
-        chromosomes=_texts(records["chrom"]),
-        groups=_texts(records["group"]),
+        chromosomes=texts_of(records["chrom"]),
+        groups=texts_of(records["group"]),
         keys=keys,
-        columns={str(name): _texts(targets[name]) for name in targets},
+        columns={str(name): texts_of(targets[name]) for name in targets},
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
@@ -315,7 +330,7 @@ def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
     return fraction_varied(alphabet, records) <= VARIED
 
 
-def _texts(column: pd.Series) -> list[Any]:
+def texts_of(column: pd.Series) -> list[Any]:
     """Return the values of a column, None where missing."""
     return column.astype(object).where(column.notna(), None).tolist()
 

@@ -15,31 +15,22 @@ from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.study.trained import MOST_OUTPUTS
+from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
-    Kind,
     SplitColumn,
     TargetColumn,
     can_be_joined,
     cause_of,
     choose_targets,
     find_split,
+    in_table,
     no_column,
     target_of,
 )
-from selfattn_bio.wizard.contents import Contents
+from selfattn_bio.wizard.contents import Contents, texts_of
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.wizard.sections import (
-    data_lines,
-    interpret_lines,
-    model_lines,
-    objective_lines,
-    recipe_lines,
-    split_lines,
-    spread,
-    training_lines,
-)
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -71,26 +62,26 @@ def draft(
     targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
-    split_text, split_words = split_lines(request, contents, labels, split)
+    split_text, split_words = sections.split_lines(request, contents, labels, split)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
         "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema.",
     ]
-    chosen = recipe_lines(recipe) if recipe else []
+    chosen = sections.recipe_lines(recipe) if recipe else []
     if not (recipe and recipe.model):
         both = not recipe or recipe.training.get("reverse_complement", True)
-        training = training_lines(contents, objective, both_strands=both)
-        chosen = [model_lines(contents, objective), training, *chosen]
-    sections = [
+        training = sections.training_lines(contents, objective, both_strands=both)
+        chosen = [sections.model_lines(contents, objective), training, *chosen]
+    written = [
         [*map(comment, head), setting("title", request.name)],
-        data_lines(request, contents, targets, split),
+        sections.data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(request, targets, recipe.objective if recipe else {}),
+        sections.objective_lines(request, targets, recipe.objective if recipe else {}),
         *chosen,
-        interpret_lines(request, contents, recipe.method if recipe else ""),
+        sections.interpret_lines(request, contents, recipe.method if recipe else ""),
     ]
-    text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    text = "\n\n".join("\n".join(section) for section in written if section) + "\n"
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
         f"split: {split_words}",
@@ -143,10 +134,7 @@ class TargetTable:
                 f"{contents.ids[0]!r}",
                 place=request.targets,
             )
-        columns = {
-            str(name): table[name].astype(object).where(table[name].notna(), None).tolist()
-            for name in table
-        }
+        columns = {str(name): texts_of(table[name]) for name in table}
         return cls(columns, [length_of[name] for name in table.index], request.targets)
 
 
@@ -181,19 +169,12 @@ def _targets(
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
-        return tuple(map(_as_column, targets))
+        return tuple(map(in_table, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
         message = f"header attribute {unnamable[0]!r} cannot be used as a column"
         RunFileError.fail(message, place, "Rename it with letters, digits and _ only")
     return targets
-
-
-def _as_column(target: TargetColumn) -> TargetColumn:
-    if target.kind != "binary":
-        return target
-    kind: Kind = "multiclass" if target.positive else "multilabel"
-    return TargetColumn(target.column, kind, target.what)
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
@@ -211,7 +192,7 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
     number, title = counted(len(contents.lengths), "record"), contents.alphabet.title
-    records = f"{number} of {title}, {spread(contents)}"
+    records = f"{number} of {title}, {sections.spread(contents)}"
     if request.has_classes:
         made = f" (generated: {request.made})" if request.made else ""
         return (
@@ -321,7 +302,7 @@ def _warnings(
             f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
             "classes"
         )
-    if interpret_lines(request, contents) and not request.organism:
+    if sections.interpret_lines(request, contents) and not request.organism:
         yield (
             "RNA is read on the given strand only, and no motif database is searched"
             if contents.alphabet.one_strand
