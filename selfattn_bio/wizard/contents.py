@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +62,7 @@ class Contents:
     sequence_column, id_column
         Columns of the sequences and ids in tables.
     id_notes
-        Messages about the ids and headers; none if they are as expected.
+        Messages about the ids; none if the files have them where they are expected.
     is_table
         Whether the columns come from tables, not from headers.
     is_numbered
@@ -157,7 +157,6 @@ def _read_sequences(request: Request) -> Contents:
         contents.id_notes = [
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
         ]
-    contents.id_notes += _unquoted([path for path in paths if path not in heads], request.columns)
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
     if heads and not any(contents.id_column in head for head in heads.values()):
@@ -165,18 +164,6 @@ def _read_sequences(request: Request) -> Contents:
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     return contents
-
-
-def _unquoted(paths: Iterable[str], names: Sequence[str]) -> Iterator[str]:
-    """Warn about values of header attributes that end at a space before another word."""
-    for path, name in itertools.product(paths, names):
-        rest = r"[^\s=]+(?:\s+[^\s=]+)*(?!\S)"
-        pattern = re.compile(rf'[>@].*\s{re.escape(name)}=([^"\s]\S*)\s+({rest})')
-        with open_blocks(Path(path)) as blocks, blocks.text() as lines:
-            if found := next(filter(None, map(pattern.match, lines)), None):
-                value, more = found.groups()
-                hint = f'quote values with spaces: {name}="{value} {more}"'
-                yield f"{path}: value {value!r} is followed by {more!r}; {hint}"
 
 
 def _find_coordinates(contents: Contents) -> None:
@@ -325,9 +312,8 @@ def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
     """Return whether records have one length and differ in few letters, and are no single one."""
     from selfattn_bio.baselines.blocks import VARIED, fraction_varied
 
-    if len(records) < 2 or len({len(record) for record in records}) > 1:
-        return False
-    return fraction_varied(alphabet, records) <= VARIED
+    are_aligned = len(records) > 1 and len({len(record) for record in records}) == 1
+    return are_aligned and fraction_varied(alphabet, records) <= VARIED
 
 
 def texts_of(column: pd.Series) -> list[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfattn_bio.compression import open_blocks
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
@@ -88,6 +90,8 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
+    if request.columns and not (contents.is_table or request.genome):
+        messages += _unquoted(request)
     messages += contents.id_notes
     answers: Sequence[object] = labels
     if targets and contents.columns and not request.targets:
@@ -222,6 +226,18 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     return f"{records}; {found}"
 
 
+def _unquoted(request: Request) -> Iterator[str]:
+    """Warn about values of header attributes that end at a space before another word."""
+    names = "|".join(map(re.escape, request.columns))
+    pattern = rf'[>@].*\s({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
+    for path in (path for files in request.files.values() for path in files):
+        with open_blocks(Path(path)) as blocks, blocks.text() as lines:
+            if found := next(filter(None, map(re.compile(pattern).match, lines)), None):
+                name, value, rest = found.groups()
+                hint = f'quote values with spaces: {name}="{value} {rest}"'
+                yield f"{path}: value {value!r} is followed by {rest!r}; {hint}"
+
+
 def _unused(
     request: Request,
     contents: Contents,
@@ -241,9 +257,7 @@ def _unused(
         and can_be_joined([*targets, found])
     ]
     if unused:
-        hint = (
-            f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
-        )
+        hint = f"; learn several columns with `columns` {' '.join([*learned, *more])}" * bool(more)
         yield f"not used: {', '.join(unused)}{hint}"
     causes = {name: cause_of(table.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)

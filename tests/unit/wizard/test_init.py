@@ -428,19 +428,6 @@ def test_quoted_header_attributes_are_read_whole(here, capsys):
     assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.00"
 
 
-def test_header_values_without_quotes_are_named(here, capsys):
-    names = ["kinase len=3", "serine protease", '"zinc finger" protein']
-    write("a.fa", header=lambda i: f"class={names[i % 3]} len=40")
-    made("--sequences a.fa --column class")
-    line = "init: a.fa: value 'serine' is followed by 'protease'; quote values with spaces: "
-    out = capsys.readouterr().out
-    assert f'{line}class="serine protease"\n' in out
-    assert out.count("quote values") == 1
-    write("a.fa", header=lambda i: f"class={names[i % 2 * 2]}")
-    made("--sequences a.fa --column class")
-    assert "quote values" not in capsys.readouterr().out
-
-
 def test_many_outputs_are_not_all_explained(here, capsys):
     made(table(y=lambda i, _: f"class {i % 6}"))
     line = (
