@@ -54,7 +54,7 @@ class MultilabelObjective(ObjectiveSection):
     Attributes
     ----------
     columns
-        columns of [data] targets: 0, 1, or empty if unknown
+        columns of [data] targets: 0 or 1, no or yes, or false or true; empty if unknown
     """
 
     allows_edits = True

@@ -47,6 +47,7 @@ from selfattn_bio.split_names import SPLIT_NAMES
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
+WORDS = {"no": "0", "yes": "1", "false": "0", "true": "1"}  # for labels
 LARGEST = 1e30  # number, whose square is finite in float32 after scaling
 LEAST_ACROSS = 3  # columns for a correlation across columns
 NEARLY = 1e-9  # smallest range of a column, relative to its numbers; less is rounding
@@ -177,7 +178,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     main_metric = "auroc"
     predicts = "predicts the probability of each label"
     exported = (torch.sigmoid, "probability")
-    rule = "0 or 1"
+    rule = "0 or 1, no or yes, or false or true"
     answer_kind = "label"
 
     @property
@@ -188,6 +189,10 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
             )
             for column, name in enumerate(self.section.columns)
         )
+
+    def _numbers(self, values: pd.Series, records: pd.DataFrame, place: str) -> Array:
+        numbers = values.astype("str").str.strip().str.lower().map(WORDS)
+        return super()._numbers(numbers.fillna(values), records, place)
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
         return numbers.isin([0, 1])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TextIO
 
@@ -66,7 +67,10 @@ def run_workflow(
     target = targets[0]
     if "/" not in target and not target.startswith(TARGETS):
         message = f"unknown target {target!r}; a target is train_NAME, sweep_NAME or a file"
-        raise ArgumentError(message, hint=f"Did you mean train_{target}?")
+        paths = [*TASKS.glob("*.toml"), *(project_folder() / TASKS).glob("*.toml")]
+        known = [prefix + path.stem for prefix in TARGETS for path in paths]
+        near = get_close_matches(target, known, n=1) or [f"train_{target}"]
+        raise ArgumentError(message, hint=f"Did you mean {near[0]}?")
     name = target.split("_", 1)[-1]
     task = f"workflows/tasks/{name}.toml"
     is_new = not Path(task).exists() and (project_folder() / task).is_file()

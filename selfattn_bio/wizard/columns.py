@@ -45,6 +45,7 @@ SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with `split_column` none, "
     "and map its values in [split] of the run file (docs/own_split.md)"
 )
+LABELS = ("1 and 0", "yes and no", "true and false")  # values that objective "multilabel" reads
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -129,7 +130,8 @@ def find_split(
     }
     found = [split for name, of in values.items() if (split := _split_of(name, of))]
     if found:
-        return min(found, key=lambda split: _rank(split.column, SPLIT_COLUMNS))
+        usual = (of for name in SPLIT_COLUMNS for of in found if of.column.strip().lower() == name)
+        return next(usual, found[0])
     for name, of in values.items():
         splits = {SPLIT_WORDS.get(value) for value in of}
         is_named = name.strip().lower() in SPLIT_COLUMNS and any(of.keys() - {""})
@@ -259,17 +261,19 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
         found = ", ".join(target.text for target in targets)
         message = f"several columns must all be numbers, or all labels 0 and 1: {found}"
         raise RunFileError(message, place=place, hint=hint)
-    kind = _joined_kind(targets[0])
-    return tuple(replace(target, kind=kind) for target in targets)
+    return tuple(map(in_table, targets))
 
 
 def can_be_joined(targets: Iterable[TargetColumn]) -> bool:
     """Return whether targets can be learned together: all numbers, or all labels 0 and 1."""
-    return {_joined_kind(target) for target in targets} in ({"multilabel"}, {"regression"})
+    return {in_table(target).kind for target in targets} in ({"multilabel"}, {"regression"})
 
 
-def _joined_kind(target: TargetColumn) -> Kind:
-    return "multilabel" if target.kind == "binary" and not target.positive else target.kind
+def in_table(target: TargetColumn) -> TargetColumn:
+    """Return a target that stays a column of a table, also with two classes."""
+    if target.kind != "binary":
+        return target
+    return replace(target, kind="multilabel" if target.what.lower() in LABELS else "multiclass")
 
 
 def target_of(
@@ -282,7 +286,8 @@ def target_of(
         if text and text.strip()
     ]
     present = [(text, length) for text, length in known if text.lower() not in MISSING]
-    if all(_number(text) is not None for text, _ in present):
+    words = " and ".join(sorted({text.lower() for text, _ in present}, reverse=True))
+    if words in LABELS or all(_number(text) is not None for text, _ in present):
         known = present
     values = Counter(text for text, _ in known)
     if len(values) < 2:
@@ -298,10 +303,12 @@ def target_of(
     ):
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
+    note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, n.d., . or -)"
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
-        note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, n.d., . or -)"
         return replace(target, notes=(note, *target.notes)) if target and missing else target
+    if words in LABELS and missing:
+        return TargetColumn(name, "multilabel", f"{words}, or missing", notes=(note,))
     if len(values) == 2 and not missing:
         positive = _positive_word(values)
         negative = next(value for value in values if value != positive)
@@ -309,16 +316,18 @@ def target_of(
             name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
         )
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
-        note = _named_classes(name, values)
+        note = _named_classes(name, values, missing)
         return TargetColumn(name, "multiclass", f"{len(values)} classes", notes=(note,))
     return None
 
 
-def _named_classes(name: str, values: Counter[str]) -> str:
+def _named_classes(name: str, values: Counter[str], missing: int) -> str:
     """Name the largest classes, so that one with a wrong or incomplete name is noticed."""
+    odd = "".join(f"; {value!r} is a class" for value in values if value.lower() in MISSING)
+    empty = f"; {counted(missing, 'missing value')} (empty)" * bool(missing)
     named = [f"{value!r} ({number:,})" for value, number in values.most_common(MOST_NUMBERED)]
     more = len(values) - len(named)
-    return f"column {name!r}: {', '.join(named)}{f' and {more} more' if more else ''}"
+    return f"column {name!r}: {', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty}"
 
 
 def _are_few(values: Collection[object], num_records: int) -> bool:
@@ -407,8 +416,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _rank(name: str, names: Sequence[str]) -> int:
-    """Return the index of a name in a list, ignoring case; the list's length if missing."""
-    return names.index(name.strip().lower()) if name.strip().lower() in names else len(names)

@@ -260,6 +260,8 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
     if named or len(usual) == 1:
         return (named or usual)[0]
+    if len(columns) == 1:
+        hint = "The header has one column; separate columns by comma, semicolon or tab"
     RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
 
 
@@ -296,10 +298,10 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         files=[group for (group, _), n in zip(sources, kept, strict=True) for _ in range(n)],
         ids=records["id"].tolist(),
         lengths=records["length"].tolist(),
-        chromosomes=_texts(records["chrom"]),
-        groups=_texts(records["group"]),
+        chromosomes=texts_of(records["chrom"]),
+        groups=texts_of(records["group"]),
         keys=keys,
-        columns={str(name): _texts(targets[name]) for name in targets},
+        columns={str(name): texts_of(targets[name]) for name in targets},
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
@@ -310,12 +312,11 @@ def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
     """Return whether records have one length and differ in few letters, and are no single one."""
     from selfattn_bio.baselines.blocks import VARIED, fraction_varied
 
-    if len(records) < 2 or len({len(record) for record in records}) > 1:
-        return False
-    return fraction_varied(alphabet, records) <= VARIED
+    are_aligned = len(records) > 1 and len({len(record) for record in records}) == 1
+    return are_aligned and fraction_varied(alphabet, records) <= VARIED
 
 
-def _texts(column: pd.Series) -> list[Any]:
+def texts_of(column: pd.Series) -> list[Any]:
     """Return the values of a column, None where missing."""
     return column.astype(object).where(column.notna(), None).tolist()
 

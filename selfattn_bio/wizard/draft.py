@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfattn_bio.compression import open_blocks
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
@@ -15,31 +17,22 @@ from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.study.trained import MOST_OUTPUTS
+from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
-    Kind,
     SplitColumn,
     TargetColumn,
     can_be_joined,
     cause_of,
     choose_targets,
     find_split,
+    in_table,
     no_column,
     target_of,
 )
-from selfattn_bio.wizard.contents import Contents
+from selfattn_bio.wizard.contents import Contents, texts_of
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.wizard.sections import (
-    data_lines,
-    interpret_lines,
-    model_lines,
-    objective_lines,
-    recipe_lines,
-    split_lines,
-    spread,
-    training_lines,
-)
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -71,32 +64,34 @@ def draft(
     targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
-    split_text, split_words = split_lines(request, contents, labels, split)
+    split_text, split_words = sections.split_lines(request, contents, labels, split)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
         "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema.",
     ]
-    chosen = recipe_lines(recipe) if recipe else []
+    chosen = sections.recipe_lines(recipe) if recipe else []
     if not (recipe and recipe.model):
         both = not recipe or recipe.training.get("reverse_complement", True)
-        training = training_lines(contents, objective, both_strands=both)
-        chosen = [model_lines(contents, objective), training, *chosen]
-    sections = [
+        training = sections.training_lines(contents, objective, both_strands=both)
+        chosen = [sections.model_lines(contents, objective), training, *chosen]
+    written = [
         [*map(comment, head), setting("title", request.name)],
-        data_lines(request, contents, targets, split),
+        sections.data_lines(request, contents, targets, split),
         split_text,
-        objective_lines(request, targets, recipe.objective if recipe else {}),
+        sections.objective_lines(request, targets, recipe.objective if recipe else {}),
         *chosen,
-        interpret_lines(request, contents, recipe.method if recipe else ""),
+        sections.interpret_lines(request, contents, recipe.method if recipe else ""),
     ]
-    text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    text = "\n\n".join("\n".join(section) for section in written if section) + "\n"
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
         f"split: {split_words}",
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
+    if request.columns and not (contents.is_table or request.genome):
+        messages += _unquoted(request)
     messages += contents.id_notes
     answers: Sequence[object] = labels
     if targets and contents.columns and not request.targets:
@@ -143,10 +138,7 @@ class TargetTable:
                 f"{contents.ids[0]!r}",
                 place=request.targets,
             )
-        columns = {
-            str(name): table[name].astype(object).where(table[name].notna(), None).tolist()
-            for name in table
-        }
+        columns = {str(name): texts_of(table[name]) for name in table}
         return cls(columns, [length_of[name] for name in table.index], request.targets)
 
 
@@ -181,19 +173,12 @@ def _targets(
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
-        return tuple(map(_as_column, targets))
+        return tuple(map(in_table, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
         message = f"header attribute {unnamable[0]!r} cannot be used as a column"
         RunFileError.fail(message, place, "Rename it with letters, digits and _ only")
     return targets
-
-
-def _as_column(target: TargetColumn) -> TargetColumn:
-    if target.kind != "binary":
-        return target
-    kind: Kind = "multiclass" if target.positive else "multilabel"
-    return TargetColumn(target.column, kind, target.what)
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
@@ -211,7 +196,7 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
     number, title = counted(len(contents.lengths), "record"), contents.alphabet.title
-    records = f"{number} of {title}, {spread(contents)}"
+    records = f"{number} of {title}, {sections.spread(contents)}"
     if request.has_classes:
         made = f" (generated: {request.made})" if request.made else ""
         return (
@@ -241,6 +226,18 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     return f"{records}; {found}"
 
 
+def _unquoted(request: Request) -> Iterator[str]:
+    """Warn about values of header attributes that end at a space before another word."""
+    names = "|".join(map(re.escape, request.columns))
+    pattern = rf'[>@].*\s({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
+    for path in (path for files in request.files.values() for path in files):
+        with open_blocks(Path(path)) as blocks, blocks.text() as lines:
+            if found := next(filter(None, map(re.compile(pattern).match, lines)), None):
+                name, value, rest = found.groups()
+                hint = f'quote values with spaces: {name}="{value} {rest}"'
+                yield f"{path}: value {value!r} is followed by {rest!r}; {hint}"
+
+
 def _unused(
     request: Request,
     contents: Contents,
@@ -260,9 +257,7 @@ def _unused(
         and can_be_joined([*targets, found])
     ]
     if unused:
-        hint = (
-            f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
-        )
+        hint = f"; learn several columns with `columns` {' '.join([*learned, *more])}" * bool(more)
         yield f"not used: {', '.join(unused)}{hint}"
     causes = {name: cause_of(table.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
@@ -321,7 +316,7 @@ def _warnings(
             f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
             "classes"
         )
-    if interpret_lines(request, contents) and not request.organism:
+    if sections.interpret_lines(request, contents) and not request.organism:
         yield (
             "RNA is read on the given strand only, and no motif database is searched"
             if contents.alphabet.one_strand

@@ -14,6 +14,7 @@ from commands import exit_code, run
 
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.study import workflow
+from selfattn_bio.study.address import TASKS
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,6 +66,11 @@ def test_run_explains_targets(here, started, capsys):
     assert exit_code("run mine") == 1
     wanted = "unknown target 'mine'; a target is train_NAME, .*. Did you mean train_mine?"
     assert re.search(wanted, capsys.readouterr().err)
+    TASKS.mkdir(parents=True, exist_ok=True)
+    (TASKS / "semi.toml").touch()
+    for typo, target in (("trian_semi", "train_semi"), ("promotor", "train_promoter")):
+        assert exit_code(f"run {typo}") == 1
+        assert f"Did you mean {target}?" in capsys.readouterr().err
     assert not started
     run("run results/mine/metrics.json")
 

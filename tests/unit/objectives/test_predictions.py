@@ -111,6 +111,8 @@ def test_words_for_missing_numbers():
     table = pd.DataFrame({"x": ["1", "NA", " . ", "0"], "y": ["nan", "-", None, "1"]})
     expected = [[1, np.nan], [np.nan, np.nan], [np.nan, np.nan], [0, 1]]
     np.testing.assert_array_equal(LABELS.targets(table, table, "t.tsv"), expected)
+    table = pd.DataFrame({"x": ["yes", "NA", " . ", "No"], "y": ["nan", "-", None, " TRUE"]})
+    np.testing.assert_array_equal(LABELS.targets(table, table, "t.tsv"), expected)
 
 
 @pytest.mark.parametrize(

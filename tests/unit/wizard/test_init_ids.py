@@ -153,3 +153,16 @@ def test_coordinates_that_are_not_read(here, capsys, name, why):
     assert made(table(id=name, label=label)).split.kind == "random"
     line = f"init: coordinates in the ids are not read, because {why}"
     assert line in capsys.readouterr().out
+
+
+def test_header_values_without_quotes_are_named(here, capsys):
+    names = ["kinase len=3", "serine protease", '"zinc finger" protein']
+    write("a.fa", header=lambda i: f"class={names[i % 3]} len=40")
+    made("--sequences a.fa --column class")
+    line = "init: a.fa: value 'serine' is followed by 'protease'; quote values with spaces: "
+    out = capsys.readouterr().out
+    assert f'{line}class="serine protease"\n' in out
+    assert out.count("quote values") == 1
+    write("a.fa", header=lambda i: f"class={names[i % 2 * 2]}")
+    made("--sequences a.fa --column class")
+    assert "quote values" not in capsys.readouterr().out

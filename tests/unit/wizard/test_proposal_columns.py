@@ -40,6 +40,9 @@ def recognised(texts, alphabet=DNA, length=LENGTH):
         (cycle("0.0", "1.0"), ("binary", "1.0")),
         (cycle("-1", "1"), ("binary", "1")),
         (cycle("yes", "no"), ("binary", "yes")),
+        (cycle("yes", "no", None), ("multilabel", "")),
+        (cycle("True", "False", "NA"), ("multilabel", "")),
+        (cycle("yes", "none"), ("binary", "yes")),
         (cycle("non-promoter", "promoter"), ("binary", "promoter")),
         (cycle("background", "enhancer"), ("binary", "enhancer")),
         (cycle("apple", "pear", "apple"), ("binary", "pear")),
@@ -111,6 +114,7 @@ def test_sequence_column_found(columns, expected):
     ("columns", "message"),
     [
         ({"a": GENES, "b": BINARY}, ": none of the columns holds sequences: a, b. Name the column"),
+        ({"name|seq": cycle("a|ACGT", "b|TTGA")}, ": .* one column; separate columns by comma, "),
         ({"ref": BASES, "alt": BASES}, ": several columns hold sequences: ref, alt. Name the "),
         (
             {"ACGTACGTACGTACGTA": BASES, "1": BINARY},
@@ -188,6 +192,9 @@ def test_choose_obvious_or_named_targets():
     assert chosen(two) == [("b", "regression"), ("score", "regression")]
     labels = {"c": BINARY, "d": cycle("1", "0", None)}
     assert chosen(labels) == [("c", "multilabel"), ("d", "multilabel")]
+    words = {"e": cycle("yes", "no"), "f": cycle("TRUE", "FALSE", None)}
+    wanted = [("c", "multilabel"), ("e", "multilabel"), ("f", "multilabel")]
+    assert chosen(columns | words, "c", "e", "f") == wanted
     assert chosen(columns, "species") == [("species", "binary")]
     assert chosen(columns, "b", "score") == [("b", "regression"), ("score", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
@@ -211,7 +218,7 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             r"several columns must all be numbers, or all labels 0 and 1: a \(numbers\), c",
         ),
         (
-            {"a": cycle("yes", "no", None), "b": cycle("yes", "no", None)},
+            {"a": cycle("on", "off", None), "b": cycle("on", "off", None)},
             "a b",
             r"several columns must all be numbers, or all labels 0 and 1: a \(2 classes\), b",
         ),
@@ -223,6 +230,16 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
 def test_choose_unclear_target(columns, wanted, message):
     with pytest.raises(RunFileError, match=f"a.csv: {message}"):
         chosen(columns, *wanted.split())
+
+
+def test_missing_words_are_noted():
+    lengths = [LENGTH] * NUMBER
+    assert target_of("x", cycle("yes", "no", None), lengths, DNA).notes == (
+        "column 'x' has 20 missing values (empty, NA, n.d., . or -)",
+    )
+    assert target_of("x", cycle("on", "off", "NA", None), lengths, DNA).notes == (
+        "column 'x': 'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty)",
+    )
 
 
 def test_missing_and_whole_numbers_are_noted():
