@@ -81,7 +81,7 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
             table = splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
         else:
             table = splits.split_at_random(corpus.records, keys, *fractions)
-    table = _with_values(task, check_splits(table, corpus.records), corpus)
+    table = _with_values(task, table, corpus)
     return check_splits(_without_copies(task, table, corpus, keys), corpus.records)
 
 
@@ -98,6 +98,7 @@ def _with_values(task: RunFile, table: pd.DataFrame, corpus: Corpus) -> pd.DataF
     from selfattn_bio.objectives import objective_of
     from selfattn_bio.objectives.loss import known_rows
 
+    check_splits(table, corpus.records)  # there must be training records
     train = table.index[table["split"] == "train"]
     kept = table.index[table["split"] != DROPPED]
     targets, records, place = corpus.targets(columns), corpus.records, corpus.targets_place
