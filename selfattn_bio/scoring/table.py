@@ -257,9 +257,8 @@ class TableScorer:
         how = self.tiling.difference if self.per_position else IN_ONE_PASS
         if length <= self.tiling.longest or self.tiling.exact or not how:
             return ""
-        return (
-            f"sequences longer than {self.tiling.longest:,} positions, such as {name!r}, are {how}"
-        )
+        what = f"sequences longer than {self.tiling.longest:,} positions, such as {name!r}"
+        return f"{what}, are {how}"
 
     def merged(self, letters: Sequence[Ascii]) -> list[NDArray[Any]]:
         """Return the outputs of each sequence per token or position, averaged over the members."""

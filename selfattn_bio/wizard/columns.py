@@ -324,7 +324,7 @@ def target_of(
 def _named_classes(name: str, values: Counter[str], missing: int) -> str:
     """Name the largest classes, so that one with a wrong or incomplete name is noticed."""
     odd = "".join(f"; {value!r} is a class" for value in values if value.lower() in MISSING)
-    empty = f"; {counted(missing, 'missing value')} (empty)" * bool(missing)
+    empty = f"; {counted(missing, 'missing value')} (empty)" if missing else ""
     named = [f"{value!r} ({number:,})" for value, number in values.most_common(MOST_NUMBERED)]
     more = len(values) - len(named)
     return f"column {name!r}: {', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty}"

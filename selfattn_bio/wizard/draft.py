@@ -257,7 +257,8 @@ def _unused(
         and can_be_joined([*targets, found])
     ]
     if unused:
-        hint = f"; learn several columns with `columns` {' '.join([*learned, *more])}" * bool(more)
+        names = " ".join([*learned, *more])
+        hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
     causes = {name: cause_of(table.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
