@@ -193,10 +193,12 @@ class Corpus:
         Raises
         ------
         CorpusError
-            If a column is missing.
+            If a column is missing, or the table has another number of rows than records.
         """
         path = self.path / TARGETS
         found = _read_table(path) if path.exists() else pd.DataFrame(index=self.records.index)
+        if len(found) != len(self.records):
+            _fail(f"{len(found)} rows of targets, but {len(self.records)} records", path)
         check_columns(columns, found.columns.tolist(), place or str(self.path))
         return found[list(columns)]
 

@@ -321,7 +321,8 @@ def _errors_of(name: str, source: Path | None = None, *, training: bool = False)
         if changed := _state() != before:
             os.chdir(before[0])
             torch.set_default_dtype(before[1])
-            torch.set_default_device(before[2])
+            # setting even the CPU would slow down each later call of torch
+            torch.set_default_device(None if before[2].type == "cpu" else before[2])
     if changed:
         message = f"{name} changed the current folder, a default of torch, or sys.stdout"
         UserModuleError.fail(message, source or "", "Leave them as they are")

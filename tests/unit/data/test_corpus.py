@@ -104,6 +104,12 @@ def test_missing_targets(corpus, files, tmp_path):
         ingested(files[:1], tmp_path / "other", tmp_path / "none.tsv")
 
 
+def test_targets_of_other_records(corpus):
+    pd.DataFrame({"x": ["1", "2"]}).to_parquet(corpus.path / "targets.parquet")
+    with pytest.raises(CorpusError, match=r"targets.parquet: 2 rows of targets, but 3 records\. "):
+        corpus.targets(["x"])
+
+
 def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
     kept = ingested(files, tmp_path / "kept", labels=(1, 0), soft_mask="keep")
     assert kept.records["id"].tolist()[:2] == ["a", "b"]

@@ -177,6 +177,7 @@ def test_changes_of_the_process_are_refused(folder, monkeypatch, change):
         built(f"{change}\n{GOOD}")
     assert (Path.cwd(), torch.get_default_dtype()) == (folder, torch.float32)
     assert torch.get_default_device() == torch.device("cpu")
+    assert not torch.overrides._get_current_function_mode_stack()  # no call of torch is slower
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     del sys.modules["broken"]
     network = built(
