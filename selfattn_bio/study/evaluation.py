@@ -287,7 +287,7 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     """Return the model and its trained variants by name; warn about others."""
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
-        if variant.files.model.exists():
+        if variant.files.provenance.exists():
             members = [each.existing(each.files, "model") for each in variant.members]
             found[name] = Candidate(members)
         else:
