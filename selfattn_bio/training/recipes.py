@@ -181,7 +181,7 @@ def choose_recipe(
         if any(each.value > one.value - MARGIN for each in positions):
             recipe = aligned(number, longest, stacked(*exact, "exact_positions_trees", *parts))
             of = "residues" if is_protein else "bases"
-            reason = f"the exact positions of the {of} matter"
+            reason = f"exact positions of the {of} predict as well as k-mers"
             return replace(recipe, reason=reason) if is_stranded else recipe
         if is_protein:
             reason = "exact positions do not predict as well as k-mers"
@@ -279,7 +279,7 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """
     pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
     network = {"pool": pool, "parts": max(6, math.ceil(length / (2 * pool)))}
-    reason = "the direction of the records matters, and so do the exact positions of their bases"
+    reason = "the direction of the records matters, and exact positions predict as well as k-mers"
     return _by_position("aligned", reason, records, length, stacked, network)
 
 
