@@ -111,10 +111,8 @@ class KmerTokenizer:
         Raises
         ------
         ValueError
-            If `codes` does not have shape (B, L), or a row has fewer than k letters.
+            If a row has fewer than k letters.
         """
-        if codes.ndim != 2:
-            raise ValueError(f"codes have shape {codes.shape} (expected (B, L))")
         num_rows, length = codes.shape
         tokens = np.empty((num_rows, self.num_tokens(length)), np.int32)
         rows = max(1, TOKENS_AT_ONCE // max(1, length))
@@ -212,11 +210,8 @@ class KmerTokenizer:
         Raises
         ------
         ValueError
-            If `tokens` does not have shape (B, N), or contains [CLS] or a number outside the
-            vocabulary.
+            If `tokens` contains [CLS] or a number outside the vocabulary.
         """
-        if tokens.ndim != 2 or not tokens.shape[1]:
-            raise ValueError(f"tokens have shape {tokens.shape} (expected (B, N) with N >= 1)")
         if ((tokens < 0) | (tokens >= self.vocabulary_size) | (tokens == CLS)).any():
             raise ValueError(
                 f"invalid token in {tokens.min()}-{tokens.max()} (expected "
@@ -260,15 +255,8 @@ def tokenizer_of(run: RunFile) -> KmerTokenizer:
 
 
 def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
-    """Build the tokenizer of the second of two inputs.
-
-    Raises
-    ------
-    ValueError
-        If the run has no partner.
-    """
-    if run.partner is None:
-        raise ValueError("the run file has no section [partner]")
+    """Build the tokenizer of the second of two inputs."""
+    assert run.partner is not None  # the run file is validated before
     return KmerTokenizer(
         get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
     )

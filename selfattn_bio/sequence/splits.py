@@ -140,8 +140,6 @@ def split_by_group(
     CorpusError
         If a record has no group, or there are too few groups to give each split records of both
         labels.
-    ValueError
-        If the fractions leave nothing for training.
     """
     groups = _given(records, column)
     assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
@@ -190,8 +188,6 @@ def split_by_cluster(
     ------
     CorpusError
         If a split lacks one of the labels, for example because a cluster is too large.
-    ValueError
-        If the fractions leave nothing for training.
     """
     bundles = _bundles(clusters, keys, _loci(records))
     assigned = _deal(records, bundles, valid_fraction, test_fraction, seed)
@@ -227,8 +223,6 @@ def split_at_random(
     ------
     CorpusError
         If a split lacks one of the labels.
-    ValueError
-        If the fractions leave nothing for training.
     """
     assigned = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
@@ -372,8 +366,6 @@ def _deal(
     Bundles of each label are assigned separately, the largest first, in random order for equal
     sizes.
     """
-    if valid + test >= 1:
-        raise ValueError(f"valid_fraction {valid} and test_fraction {test} leave nothing to train")
     rng, fractions = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
     labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
     sizes = np.bincount(bundles)
