@@ -29,9 +29,9 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
 from selfattn_bio.report import plots
-from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
+from selfattn_bio.report.tested import MAX_CURVES
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.study.baselines import fit_baselines, predict_networks
