@@ -20,7 +20,7 @@ from selfattn_bio.data.writer import (
     RecordRules,
     Targets,
 )
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.log import LOG
@@ -145,9 +145,7 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
         dropped = "".join(
             f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items()
         )
-        shown = ", ".join(map(repr, alone.iloc[:NAMED])) + f" and {len(alone) - NAMED} more" * (
-            len(alone) > NAMED
-        )
+        shown = shortened([*map(repr, alone)], NAMED)
         place = ", ".join(source["path"] for source in partner.summary["sources"])
         hint = "Give each record a partner with the same id, or remove the record"
         raise CorpusError(f"no partner for {shown}{dropped}", place=place, hint=hint)

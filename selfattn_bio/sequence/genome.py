@@ -18,6 +18,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
@@ -206,11 +207,10 @@ class Genome:
 
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
-        more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
         is_dna = self.alphabet.is_nucleic
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
-        message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"
+        message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
         GenomeError.fail(message, self.path, f"Did you mean {near[0]!r}?" if near else other)
 
 

@@ -50,15 +50,8 @@ def kmer_settings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings
     K-mers of DNA are canonical, those of RNA are not. Protein is read in a reduced alphabet, and
     also in full residues with k smaller by one, which helps with peptides: a match of seven reduced
     residues can be chance, a match of seven residues cannot.
-
-    Raises
-    ------
-    ValueError
-        If `k` is not from 3 to 27 (DNA) or 14 (protein): a k-mer number must fit in 63 bits.
+    With `k` at most 27 (DNA) or 14 (protein), a k-mer number fits in 63 bits.
     """
-    most = 27 if alphabet.is_nucleic else 14
-    if k is not None and not 3 <= k <= most:
-        raise ValueError(f"k = {k} is out of range (3 to {most} for {alphabet.name})")
     itself = np.array([*range(len(alphabet.letters)), -1])
     if alphabet.is_nucleic:
         return [KmerSettings(itself, k or DNA_K, canonical=alphabet.has_complement)]

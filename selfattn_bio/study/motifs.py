@@ -149,7 +149,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         ppms = [{name: motifs[name].ppm for name in names} for _, names in by_target]
     else:
         outputs = trained.outputs(settings.targets or (), study.place)
-        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)] * len(outputs)
+        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
     letters = dict(zip(test.index, trained.letters(test), strict=True))
     trained.check_unseen(test, list(letters.values()))

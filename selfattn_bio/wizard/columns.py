@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from selfattn_bio.config import SplitValues
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING
@@ -159,16 +159,13 @@ def _split_of(name: str, values: Counter[str]) -> SplitColumn | None:
 
 def _unusable(name: str, values: Counter[str]) -> str:
     """Describe why a column cannot be used as the split, with its values and their counts."""
-    shown = ", ".join(f"{value or '(empty)'} {n:,}" for value, n in values.most_common(SHOWN))
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    shown = shortened([f"{value or '(empty)'} {n:,}" for value, n in values.most_common()], SHOWN)
     if unknown := [value for value in values if value not in SPLIT_WORDS]:
         why = f"{unknown[0]!r} names no split" if unknown[0] else "some of its cells are empty"
     else:
         lacking = {"train", "test"} - {SPLIT_WORDS[value] for value in values}
         why = f"no record is in {' or '.join(sorted(lacking))}"
-    return (
-        f"column {name!r} cannot be used as the split, because {why}; its values are {shown}{more}"
-    )
+    return f"column {name!r} cannot be used as the split, because {why}; its values are {shown}"
 
 
 def split_of_file(name: str) -> str | None:
