@@ -39,7 +39,7 @@ from selfattn_bio.report.target_figures import (
     multilabel_figures,
     numbers_figures,
 )
-from selfattn_bio.report.words import baseline_sentence, classifier_name, figure, percent, ranked
+from selfattn_bio.report.words import baseline_sentence, figure, percent, ranked
 
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 
@@ -63,10 +63,9 @@ class Tested:
     part: str = ""
 
     @property
-    def names(self) -> dict[str, str]:
-        """Return the short name of the model and, if there is one, of the best baseline."""
-        shown = ("model", self.baseline)
-        return {name: classifier_name(name, short=True) for name in shown if name}
+    def names(self) -> list[str]:
+        """Return the name of the model and, if there is one, of the best baseline."""
+        return ["model", self.baseline] if self.baseline else ["model"]
 
     @property
     def baseline(self) -> str:
@@ -197,9 +196,7 @@ def _(objective: LanguageModel, tested: Tested) -> list[Drawing]:
             "Mean loss per predicted token in each test record; lower is better. Dotted line: mean "
             "loss of the best baseline.",
             "Records with repeats or low complexity are easy to predict for any model.",
-            lambda ax: target_plots.draw_losses(
-                losses, mean, classifier_name(best, short=True), ax, "nats per token"
-            ),
+            lambda ax: target_plots.draw_losses(losses, mean, best, ax, "nats per token"),
             finding=f"In {percent((losses < mean).mean())} of the records, the model's loss is "
             "below the mean of the best baseline.",
         )
@@ -211,7 +208,7 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
     test, title = results.metrics["test"], title_of(metric)
     rows = [
         (
-            classifier_name(name, short=True),
+            name,
             {"low": found["value"], "high": found["value"]} | found,
             plots.COLOURS[role],
         )

@@ -122,8 +122,9 @@ def read_results(study: Study) -> Results:
     sources = {"provenance": provenance, "metrics": metrics}
     sources |= {"attribution": explained.source} if explained else {}
     for each, of_layout in ((layout, sources), (layout.of_partner(), {})):
-        if each.motifs.exists():
-            of_layout["motifs_source"] = study.read(each, "motifs_source")
+        for name in ("motifs", "interactions"):
+            if getattr(each, name).exists():
+                of_layout[f"{name}_source"] = study.read(each, f"{name}_source")
         _check_sources(study, each, corpus, of_layout)
     results = Results(
         layout=layout,

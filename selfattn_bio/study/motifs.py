@@ -151,13 +151,14 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     start = time.monotonic()
     trained = TrainedModel.of(study, "interactions")
     scorer, settings, alphabet = trained.scorer, study.task.interpret, trained.corpus.alphabet
+    provenance = read_provenance(trained.folder)
     check_one_input(scorer, "interactions")
     if not alphabet.is_nucleic:
         message = f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}"
         CorpusError.fail(message, trained.corpus.path)
     if motifs is None:
-        motifs, provenance = study.motifs, read_provenance(trained.folder)
-        place, again = str(study.files.motifs), "Run `selfattn-bio motifs TASK` again"
+        motifs, place = study.motifs, str(study.files.motifs)
+        again = "Run `selfattn-bio motifs TASK` again"
         _check_source(motifs.source, provenance, "the motifs belong", place, again)
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]
@@ -183,7 +184,8 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         table.insert(0, "target", output.name)
         tables.append(table)
         curves.append(of_pairs)
-    pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
+    table, of_pairs = (pd.concat(of, ignore_index=True) for of in (tables, curves))
+    pairs = Interactions(table, of_pairs, {key: provenance[key] for key in SOURCE})
     pairs.save(study.files.folder)
     for line in pairs.lines:
         LOG.info(line)
@@ -205,8 +207,6 @@ def _pairs(
     The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
     of `pair_curves`.
     """
-    if len(ppms) == 1:
-        LOG.info(f"{output.name}: one motif, so no pairs")
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
     sites = relevant_sites(

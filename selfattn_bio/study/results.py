@@ -93,8 +93,8 @@ class StudyResults:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        pairs = self.read(self.files, "interactions")
-        return Interactions(pairs, self.read(self.files, "distances"))
+        names = "interactions", "distances", "interactions_source"
+        return Interactions(*(self.read(self.files, name) for name in names))
 
     @property
     def ranking(self) -> Ranking:

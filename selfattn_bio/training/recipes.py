@@ -159,7 +159,7 @@ def choose_recipe(
     trials: list[Trial] = []
 
     def trial(name: str, kind: str, of: Setup) -> Trial:
-        trials.append(fit_trial(name, kind, of, letters, targets))
+        trials.append(fit_trial(f"{kind} ({name})", kind, of, letters, targets))
         return trials[-1]
 
     def chosen() -> Recipe:
