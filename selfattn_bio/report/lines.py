@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from selfattn_bio.config.derived import NETWORK
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.verdicts import NULL_P, USES
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 Metrics = Mapping[str, Any]
 MOST_COUNTED = 10  # outputs whose records are counted
-
-
-def main_title(objective: Objective[Any]) -> str:
-    """Name the main metric, such as `AUROC` or `AUROC (mean of 3 labels)`."""
-    return f"{title_of(objective.main_metric)}{mean_of(objective)}"
 
 
 def mean_of(objective: Objective[Any]) -> str:
@@ -53,8 +48,7 @@ def known_counts(metrics: Metrics) -> str:
         for name, of in outputs.items()
         if "positives" in of or of.get("n", test["n"]) < test["n"]
     ]
-    others = counts[MOST_COUNTED:]
-    return ", ".join(counts[:MOST_COUNTED]) + f", and {len(others)} more" * bool(others)
+    return shortened(counts, MOST_COUNTED)
 
 
 def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
@@ -69,8 +63,9 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     """
     test, main = metrics["test"], objective.main_metric
     best = metrics["differences"]["best_baseline"]
+    title = f"{title_of(main)}{mean_of(objective)}"
     for _, name, entry in words.ranked(test, objective):
-        yield f"test {main_title(objective)} {words.estimate(entry[main])}  {classifier_name(name)}"
+        yield f"test {title} {words.estimate(entry[main])}  {classifier_name(name)}"
     for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
         yield from _others(name, entry, objective)
     if halves := test["model"].get(words.HALVES):
@@ -256,7 +251,8 @@ def _summary(study: Study) -> Iterator[str]:
     layout, metrics = study.root, study.read(study.root, "metrics")
     objective, test = objective_of(study.task.objective), metrics["test"]
     value = words.estimate(test["model"][objective.main_metric])
-    yield f"test {main_title(objective)} {value} on {test['n']:,} {objective.examples}"
+    title = f"{title_of(objective.main_metric)}{mean_of(objective)}"
+    yield f"test {title} {value} on {test['n']:,} {objective.examples}"
     yield " ".join(baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs", read_motifs) for of in (layout, layout.of_partner())]
     if (motifs := both_inputs(*found)) is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
-from selfattn_bio.display import counted, decimals
+from selfattn_bio.display import counted, decimals, shortened
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.units import FEW_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
@@ -310,10 +310,9 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     if stack is None:
         return ""
     if not stack.parts:
-        left_out = ", ".join(task.stack.parts)
         return (
-            f"The score does not include the simple models ({left_out}), because their weights "
-            "were negligible."
+            f"The score does not include the simple models ({', '.join(task.stack.parts)}), "
+            "because their weights were negligible."
         )
     formula = stack.formula().replace(" - ", f" {MINUS} ")
     first = " The weights are those of the first training." if task.training.seeds > 1 else ""
@@ -367,11 +366,10 @@ def unmeasured_sentence(motifs: pd.DataFrame) -> str:
     rows = motifs[motifs["effect"].isna()].to_dict("records")
     if not rows:
         return ""
-    shown = "; ".join(f"{row['name']}: {unmeasured_reason(row)}" for row in rows[:MOST_LACKING])
-    others = f"; and {len(rows) - MOST_LACKING} more" * (len(rows) > MOST_LACKING)
+    reasons = [f"{row['name']} ({unmeasured_reason(row)})" for row in rows]
     return (
-        f"Effects not measured, because the test split is too small: {shown}{others}. Raise "
-        "test_fraction in [split], or add records."
+        "Effects not measured, because the test split is too small: "
+        f"{shortened(reasons, MOST_LACKING)}. Raise test_fraction in [split], or add records."
     )
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from pages import page_of
+from pages import page_of, section_of
 from small_results import MOTIFS, TASK, make_results, table_of
 
 from selfattn_bio import Study
@@ -340,8 +340,8 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
     sentence = words.unmeasured_sentence(pd.DataFrame([row] * 7))
-    assert f"too small: m1: {expected}; m1: " in sentence
-    assert sentence.endswith("; and 2 more. Raise test_fraction in [split], or add records.")
+    assert f"too small: m1 ({expected}), m1 (" in sentence
+    assert sentence.endswith(") and 2 more. Raise test_fraction in [split], or add records.")
     assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}])) == ""
 
 
@@ -359,7 +359,7 @@ def test_known_targets_of_each_output_are_counted(make):
     assert all("(mean of 2 labels)" in line for line in means)
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
     numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
-    assert known_counts(numbers).endswith("c8 75, c9 75, and 2 more")
+    assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
 
 
 def test_a_network_that_is_better_alone_is_named():
@@ -379,3 +379,19 @@ def test_printed_odds_ratios_are_readable():
     row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05)
     assert ", odds ratio 1,500 (q " in line
+
+
+def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
+    answer = page_text[: page_text.index('<section id="performance">')]
+    assert (
+        "Effects not measured, because the test split is too small: motif_03 (9 of 80 test records "
+        "have a site; 30 are needed, in about 267 test records). Raise test_fraction in [split], "
+        "or add records."
+    ) in answer
+
+
+def test_effects_of_a_motif_are_explained_together(page_text):
+    shown = section_of(page_text, "motifs")
+    assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
+    for name in ("<b>Effect</b>: loss", "<b>Is one site sufficient?</b> Gain", "Motifs alone</a>"):
+        assert name in shown
