@@ -369,7 +369,8 @@ def unmeasured_sentence(motifs: pd.DataFrame) -> str:
     reasons = [f"{row['name']} ({unmeasured_reason(row)})" for row in rows]
     return (
         "Effects not measured, because the test split is too small: "
-        f"{shortened(reasons, MOST_LACKING)}. Raise test_fraction in [split], or add records."
+        f"{shortened(reasons, MOST_LACKING)}. Enlarge it in [split], for example by test_fraction, "
+        "or add records."
     )
 
 

@@ -341,7 +341,9 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(numbers) == expected
     sentence = words.unmeasured_sentence(pd.DataFrame([row] * 7))
     assert f"too small: m1 ({expected}), m1 (" in sentence
-    assert sentence.endswith(") and 2 more. Raise test_fraction in [split], or add records.")
+    assert sentence.endswith(
+        ") and 2 more. Enlarge it in [split], for example by test_fraction, or add records."
+    )
     assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}])) == ""
 
 
@@ -385,8 +387,8 @@ def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
         "Effects not measured, because the test split is too small: motif_03 (9 of 80 test records "
-        "have a site; 30 are needed, in about 267 test records). Raise test_fraction in [split], "
-        "or add records."
+        "have a site; 30 are needed, in about 267 test records). Enlarge it in [split], for "
+        "example by test_fraction, or add records."
     ) in answer
 
 
