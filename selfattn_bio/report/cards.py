@@ -182,8 +182,6 @@ def _of_numbers(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -
 def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q: Words) -> Lines:
     """Return the lines about the use of a motif by the model."""
     unit = row["unit"]
-    change, sign = ("lower", 1) if row["necessity"] > 0 else ("raise", -1)
-    most = sign * row["null_necessity"]
     effect = min(row["effect"], row["necessity"], key=abs)
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
@@ -204,9 +202,9 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             f"{q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
-            f"Shuffling its sites {when_shuffled(row['necessity'])}. Of {row['null_motifs']:.0f} "
-            "meaningless motifs, which have its columns in random order, 95 % "
-            f"{change} {unit} by at most {words.figure(max(most, 0), 2)} in the same test; "
+            f"Shuffling its sites {when_shuffled(row['necessity'])}. For 95 % of "
+            f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
+            f"it {when_shuffled(row['null_necessity'])} at most; "
             f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),

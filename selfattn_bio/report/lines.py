@@ -18,7 +18,6 @@ from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import tables, words
 from selfattn_bio.report.results import both_inputs, read_motifs
-from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
@@ -65,7 +64,7 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     best = metrics["differences"]["best_baseline"]
     title = f"{title_of(main)}{mean_of(objective)}"
     for _, name, entry in words.ranked(test, objective):
-        yield f"test {title} {words.estimate(entry[main])}  {classifier_name(name)}"
+        yield f"test {title} {words.estimate(entry[main])}  {words.classifier_name(name)}"
     for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
         yield from _others(name, entry, objective)
     if halves := test["model"].get(words.HALVES):
@@ -81,7 +80,7 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
             )
     if counts := known_counts(metrics):
         yield f"test records with a known target: {counts}"
-    yield " ".join(baseline_sentence(metrics, objective))
+    yield " ".join(words.baseline_sentence(metrics, objective))
     yield from network_sentences(metrics, objective)
     yield from _members(test)
     if privacy := metrics.get("privacy"):
@@ -172,7 +171,7 @@ def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
             f"{counted(row['num_sites'], 'site')}, {tables.enrichment(row).text} "
-            f"(q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
+            f"(q {words.p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
             f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
@@ -215,7 +214,7 @@ def _match(row: Mapping[Hashable, Any]) -> str:
     """Describe the match and its q value; empty if no database was used."""
     if pd.isna(row["match_q"]):
         return ""
-    return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
+    return f"{match_label(row) or 'no known motif'} (q {words.p_value(row['match_q'])}), "
 
 
 def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator[str]:
@@ -253,7 +252,7 @@ def _summary(study: Study) -> Iterator[str]:
     value = words.estimate(test["model"][objective.main_metric])
     title = f"{title_of(objective.main_metric)}{mean_of(objective)}"
     yield f"test {title} {value} on {test['n']:,} {objective.examples}"
-    yield " ".join(baseline_sentence(metrics, objective))
+    yield " ".join(words.baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs", read_motifs) for of in (layout, layout.of_partner())]
     if (motifs := both_inputs(*found)) is not None:
         explained = study.read_optional(layout, "explained", pd.read_parquet)

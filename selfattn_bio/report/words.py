@@ -419,7 +419,7 @@ def agreement_sentence(
 
 
 def unmeasured_reason(row: Mapping[Any, Any]) -> str:
-    """Return why the effect of a motif, a row of motifs.tsv, was not measured, and what it needs.
+    """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records is an estimate: the fraction with a site is that of these records.
     """
