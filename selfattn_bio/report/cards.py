@@ -144,7 +144,9 @@ def _why_untested(row: Mapping[Any, Any], column: str) -> str:
     if pd.notna(row[other]):
         return reason
     needed = MIN_SITES if other == "position_q" else MIN_RECORDS
-    return f"at least {needed} independent test records must have a site"
+    is_of_positives = other != "effect_q" and pd.isna(row["difference"])
+    records = "positives" if is_of_positives else "records"
+    return f"at least {needed} independent test {records} must have a site"
 
 
 def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:

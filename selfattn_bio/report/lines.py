@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from selfattn_bio.config.derived import NETWORK
-from selfattn_bio.display import counted, shortened
+from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.verdicts import NULL_P, USES
@@ -162,16 +162,13 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
 def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs."""
     for row in table.to_dict("records"):
-        measured = (
-            f"{words.estimate(words.of_row(row, 'effect'), 2, sign=True)} {row['unit']}"
-            if pd.notna(row["effect"])
-            else f"not measured ({words.unmeasured_reason(row)})"
-        )
+        effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])
+        unit = row["unit"] if pd.notna(row["effect"]) else f"({words.unmeasured_reason(row)})"
         lacks = shortfall(row, significance)
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
             f"{counted(row['num_sites'], 'site')}, {tables.enrichment(row).text} "
-            f"(q {words.p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
+            f"(q {words.p_value(row['enrichment_q'])}), effect {effect} {unit}: {row['verdict']}"
             f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"

@@ -98,7 +98,9 @@ def test_undecided_tests_are_named(rows):
     few = "(at least 30 independent test records must have a site)"
     networks = "Do all networks of the model use it?"
     assert {f"{USED} {few}", f"{networks} {few}"} <= set(last["untested"])
-    assert f"{STRAND} {few.replace('30', '10')}" in last["untested"]
+    positives = few.replace("records", "positives")
+    assert f"{ENOUGH} {positives}" in last["untested"]
+    assert f"{STRAND} {positives.replace('30', '10')}" in last["untested"]
     missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",

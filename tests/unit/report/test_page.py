@@ -32,6 +32,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
     stack = StackSection(parts=("exact_positions", "composition"))
     of = read(tmp_path, TASK.model_copy(update={"stack": stack}))
+    of.metrics["valid"]["baselines"]["network"] = {"auroc": {"value": 0.999}}
     of.metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
     changed = page_of(replace(of, history=of.history.drop(columns="train_loss")))
     for text in (
@@ -40,6 +41,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
         "These curves show the network only.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
         f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
+        "<p>The network alone has a better AUROC than with the simple models: 0.999 instead of ",
     ):
         assert text.replace("*", "\N{MULTIPLICATION SIGN}") in changed
     for text in ("simple models", "network only", "Differentially private"):
