@@ -264,22 +264,14 @@ def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
 
 def gc_content(letters: Letters) -> Floats:
     """Return the GC content of each record, (n,); ambiguous bases are not counted."""
-    counts = base_counts(letters)
-    return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-
-
-def base_counts(letters: Letters) -> Integers:
-    """Count A, C, G and T (or U) in each record, (n, 4)."""
     codes = get_alphabet("dna").codes
-    pieces = (
-        (record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE))
-        for record in letters
-    )
-    counts = [
-        sum(np.bincount(codes(piece), minlength=4)[:4] for piece in of_record)
-        for of_record in pieces
-    ]
-    return np.array(counts, dtype=np.int64).reshape(-1, 4)
+    fractions = []
+    for record in letters:
+        counts = np.zeros(4, np.int64)
+        for start in range(0, len(record), PIECE):
+            counts += np.bincount(codes(record[start : start + PIECE]), minlength=4)[:4]
+        fractions.append(counts[1:3].sum() / max(counts.sum(), 1))
+    return np.array(fractions, np.float64)
 
 
 def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[Integers, Integers]]:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
@@ -291,11 +292,7 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
     found = values.astype("str").str.strip().str.lower().map(splits)
     if found.isna().any():
         counts = values[found.isna()].astype("object").fillna(EMPTY).value_counts()
-        unknown = ", ".join(
-            f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items()
-        )
-        more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-        known = ", ".join(splits)
+        unknown = [f"{value!r} ({count:,} records)" for value, count in counts.items()]
         named = [value for value in counts.index if value != EMPTY]
         hints = []
         if named:
@@ -306,7 +303,8 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         if len(named) < len(counts):
             hints.append("Fill the empty cells of the column, or remove their records")
         raise CorpusError(
-            f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})",
+            f"unknown values in the split column {values.name!r}: {shortened(unknown, SHOWN)} "
+            f"(known: {', '.join(splits)})",
             hint=". ".join(hints),
         )
     return found

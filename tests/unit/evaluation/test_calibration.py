@@ -136,7 +136,8 @@ NUMBERS = objective_of(
 
 
 def sets_of(objective, fitted, outputs, coverage):
-    return objective.in_set(outputs, quantiles_of(fitted, objective.coverage_names, coverage))
+    quantiles = quantiles_of(fitted, objective.coverage_names, coverage)
+    return objective.strangeness(outputs) <= quantiles
 
 
 def binary(rng, n):
