@@ -6,6 +6,7 @@ Only a few blocks are in memory at a time, whatever the compression ratio.
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -23,7 +24,6 @@ from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 
 BLOCK = 2**20  # bytes per read and per block
 _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
-_GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
 HEAD = 4096  # uncompressed bytes from which callers recognise the format
 PIPE_SECONDS = 10  # to wait for a process that writes to a named pipe
 STANDARD_INPUT = "standard input"
@@ -135,25 +135,14 @@ class _DamageError(Exception):
 
 def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
     """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
-    member = zlib.decompressobj(_GZ_WINDOW)
     try:
-        for block in raw:
-            while block:
-                if member.eof:
-                    block = block.lstrip(b"\0")
-                    if not block:
-                        break
-                    member = zlib.decompressobj(_GZ_WINDOW)
-                if piece := member.decompress(block, BLOCK):
-                    yield piece
-                block = member.unconsumed_tail or member.unused_data
-        # the last block may have filled a result, with more to come
-        while not member.eof and (piece := member.decompress(member.unconsumed_tail, BLOCK)):
-            yield piece
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=stream_of(raw)) as stream:
+            while block := stream.read(BLOCK):
+                yield block
+    except EOFError:
+        raise _DamageError("gz file is truncated") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise _DamageError(f"damaged gz file: {error}") from None
-    if not member.eof:
-        raise _DamageError("gz file is truncated")
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:

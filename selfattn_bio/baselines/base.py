@@ -245,7 +245,7 @@ class Baseline(ABC):
         """
         if not len(letters):
             return np.empty((0, self.setup.num_outputs))
-        return self._mean(self._outputs, self._readings(letters))
+        return np.mean([self._outputs(reading) for reading in self._readings(letters)], axis=0)
 
     def position_outputs(self, letters: Letters) -> list[Array]:
         """Return the outputs of the positions or bins of each record, n arrays (L, C)."""
@@ -383,11 +383,6 @@ class Baseline(ABC):
 
     def _other_strand(self, letters: Letters) -> Letters:
         return [self.setup.alphabet.reverse_complement(record) for record in letters]
-
-    @staticmethod
-    def _mean(outputs: Callable[[Any], Array], readings: tuple[Any, ...]) -> Array:
-        """Return the mean of `outputs` over the strands."""
-        return np.mean([outputs(reading) for reading in readings], axis=0)
 
     def save(self, folder: str | Path, origin: Mapping[str, str] | None = None) -> None:
         """Write the fitted baseline to a folder, replacing an earlier baseline there.

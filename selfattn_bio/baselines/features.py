@@ -99,6 +99,9 @@ class Features(ABC):
         return State()
 
 
+Candidates = Iterator[tuple[Features, Matrix]]
+
+
 class FeatureSet(ABC):
     """Description of the features of a baseline.
 
@@ -126,9 +129,7 @@ class FeatureSet(ABC):
         """Return the maximum number of training records."""
         return len(train)
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Features, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         """Yield features to choose from, each with those of the training records.
 
         Here one, which has nothing to fit. Several scales of the same features are only useful if
@@ -322,9 +323,7 @@ class MotifScores(FeatureSet):
         work = sum(len(record) for record in train) * len(motifs)
         return max(2, min(MAX_RECORDS, int(len(train) * min(1.0, WORK / work))))
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[MotifFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         motifs = open_database(setup.database, setup.alphabet)
         matrices = ScoreMatrices.from_probabilities(motifs, setup.alphabet.one_strand)
         features = MotifFeatures(matrices)

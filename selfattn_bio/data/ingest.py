@@ -168,11 +168,7 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     if "targets" in summary:
         targets = summary["targets"]
         if targets["empty"]:
-            names = (
-                name + f" (empty for {counted(empty, 'record')})" * bool(empty)
-                for name, empty in targets["empty"].items()
-            )
-            yield f"targets: {', '.join(names)}"
+            yield f"targets: {', '.join(_with_counts(name, targets) for name in targets['empty'])}"
         if targets["unmatched"]:
             yield (
                 f"left out the targets of {counted(targets['unmatched'], 'id')} without a kept "
@@ -180,6 +176,15 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
             )
     unit = get_alphabet(summary["alphabet"]).unit
     yield f"kept {counted(kept, 'record')} with {summary['num_letters']:,} {unit}"
+
+
+def _with_counts(name: str, targets: Mapping[str, Any]) -> str:
+    """Return the name of a target column with its counts: `HNF4A ('no' 516, 'yes' 338)`."""
+    counts = targets.get("counts", {}).get(name, {})
+    found = [f"{value!r} {number:,}" for value, number in counts.items()]
+    if empty := targets["empty"][name]:
+        found.append(f"empty for {counted(empty, 'record')}")
+    return f"{name} ({', '.join(found)})" if found else name
 
 
 def _uneven(summary: dict[str, Any]) -> Iterator[str]:

@@ -29,9 +29,9 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
 from selfattn_bio.report import plots
-from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
+from selfattn_bio.report.tested import MAX_CURVES
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.study.baselines import fit_baselines, predict_networks
@@ -287,7 +287,7 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     """Return the model and its trained variants by name; warn about others."""
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
-        if variant.files.model.exists():
+        if variant.files.provenance.exists():
             members = [each.existing(each.files, "model") for each in variant.members]
             found[name] = Candidate(members)
         else:

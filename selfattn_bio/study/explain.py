@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import Interpret
+from selfattn_bio.config import Interpret, did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -101,11 +100,10 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
     """
     rows = {str(name): row for row, name in enumerate(corpus.records["id"])}
     if unknown := [name for name in ids if name not in rows]:
-        near = difflib.get_close_matches(unknown[0], rows, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        near = did_you_mean(unknown[0], list(rows))
         message = (
             "[interpret] maps has ids that are not in the corpus: "
-            f"{', '.join(map(repr, unknown))}{hint}"
+            f"{', '.join(map(repr, unknown))}{near and f' ({near})'}"
         )
         hint = f"Ids are the first column of the split table, such as {next(iter(rows))!r}"
         raise RunFileError(message, place=place, hint=hint)

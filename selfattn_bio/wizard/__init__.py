@@ -122,8 +122,8 @@ def propose(
         how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
         sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
     columns
-        Column to learn, or several of numbers or of 0 and 1. By default the obvious one, or all of
-        such a kind.
+        Column to learn, or several of numbers or of labels (1 and 0, or words such as yes and no).
+        By default the obvious one, or all of such a kind.
     **options
         See `InitOptions`.
 

@@ -76,10 +76,7 @@ def data_lines(
     if header:
         lines += [setting("header", header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
-        positives = targets[0].num_positive
-        negatives = counted(len(contents.lengths) - positives, "negative")
-        note = f"{counted(positives, 'positive')}, {negatives}"
-        lines += [setting("label", targets[0].column, note)]
+        lines += [setting("label", targets[0].column, targets[0].counts)]
         lines += [setting("positive", targets[0].positive)] if targets[0].positive else []
     note = f"records have {spread(contents)}; longer ones are dropped and counted"
     lines += [setting("max_length", max(contents.lengths), note)]
