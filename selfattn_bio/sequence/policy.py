@@ -131,18 +131,6 @@ class Body:
         Name of the file in errors.
     """
 
-    __slots__ = (
-        "_foreign",
-        "_grown",
-        "_letters",
-        "_name",
-        "_policy",
-        "_record",
-        "_runs",
-        "_stop",
-        "found",
-    )
-
     def __init__(self, policy: SequencePolicy, record: str, name: str) -> None:
         self._policy, self._record, self._name = policy, record, name
         self._letters = b""  # letters of the first piece; only long records have more
