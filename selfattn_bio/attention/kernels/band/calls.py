@@ -105,6 +105,9 @@ class Call(ctypes.Structure):
         ("keep_scale", ctypes.c_float),
         ("phase", ctypes.c_int64),
         ("next", ctypes.POINTER(ctypes.c_int64)),
+        ("hidden_size", ctypes.c_int64),
+        ("eps", ctypes.c_float),
+        ("layers", ctypes.c_void_p * 14),
     )
 
     def __init__(self, *sizes: int) -> None:
