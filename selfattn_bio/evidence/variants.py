@@ -108,7 +108,7 @@ class Substitutions(TableResult):
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
         known = list(get_alphabet(self.alphabet).letters)
         size = figure_width(end - start), 2.4 + 0.2 * len(known)
-        figure = DisplayedFigure(size)
+        figure = DisplayedFigure(figsize=size, layout="constrained")
         letters, heat = figure.subplots(
             2, 1, sharex=True, height_ratios=(4, max(4, len(known) // 2))
         )
