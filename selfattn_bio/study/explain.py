@@ -19,7 +19,7 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import Interpret, did_you_mean
+from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -70,7 +70,7 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
         if output is outputs[0]:
             of_score = sorted({0, len(records) // 2, len(records) - 1})  # highest first
             mapped = mapped or records.index[of_score].tolist()
-            correlation = _member_correlation(scorer, output, letters, records, settings)
+            correlation = _member_correlation(scorer, output, letters, records, method)
     provenance = read_provenance(trained.folder)
     source = {key: provenance[key] for key in SOURCE}
     explained = joined(parts)
@@ -167,7 +167,7 @@ def _member_correlation(
     output: Output,
     letters: Sequence[Any],
     records: pd.DataFrame,
-    settings: Interpret,
+    method: Any,
 ) -> float | None:
     """Explain COMPARED records by each network of the model alone, and correlate the attributions.
 
@@ -176,7 +176,6 @@ def _member_correlation(
     The median over the records; None for a single network, for two inputs and for methods that
     read attention weights.
     """
-    method = build_method(settings.method)
     if (
         scorer.run.model.members == 1
         or isinstance(scorer, PairedScorer)
