@@ -332,7 +332,7 @@ def interactions(run: Run) -> Result:
     """
     ids, some = run.confident
     sites = relevant_sites(
-        read_meme(run.study.files.matrices, least=0),
+        read_meme(run.study.files.matrices),
         some,
         lambda rows: AttnLRP().attribution(run.scorer, rows, Target()),
         run.scorer.run.interpret.hit_p,

@@ -193,12 +193,6 @@ class AttentionInputs:
             mask=self.mask.select(rows),
         )
 
-    @property
-    def bias_is_learned(self) -> bool:
-        """Return whether the bias needs a gradient."""
-        bias = self.terms.bias
-        return torch.is_grad_enabled() and bias is not None and bias.requires_grad
-
 
 def prepare(
     q: Tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -121,11 +122,11 @@ def read_letters(
     def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
         return tuple(tuple(found[module] for module in modules) for modules in attention)
 
-    handles = []
-    for module in chain.from_iterable(attention):
-        handles.append(module.register_forward_pre_hook(keep))
-        handles.append(module.mixer.register_forward_hook(partial(keep_output, module)))
-    try:
+    with ExitStack() as hooks:
+        for module in chain.from_iterable(attention):
+            hooks.enter_context(module.register_forward_pre_hook(keep))
+            hook = module.mixer.register_forward_hook(partial(keep_output, module))
+            hooks.enter_context(hook)
         if target is None:
             with torch.inference_mode():
                 scorer.network(tokens)
@@ -137,9 +138,6 @@ def read_letters(
                 module: gradient[::strands]
                 for module, gradient in zip(above, gradients, strict=True)
             }
-    finally:
-        for handle in handles:
-            handle.remove()
     spans = _spans(scorer, tokens.shape[1])
     with_cls = isinstance(scorer.network.members[0].head, ClsHead)
     return AttentionReading(

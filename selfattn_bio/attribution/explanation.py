@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.contributions import located, write_contributions
@@ -139,10 +141,7 @@ class Explanation:
     @property
     def sequences(self) -> list[str]:
         """Return the sequences as text, without padding, in order."""
-        return [
-            row[:length].tobytes().decode()
-            for row, length in zip(self.letters, self.records["length"], strict=True)
-        ]
+        return [row.tobytes().decode() for row in self._without_padding(self.letters)]
 
     @property
     def is_attention(self) -> bool:
@@ -162,6 +161,9 @@ class Explanation:
         based on attention.
         """
         rows = self.attention if self.is_attention else importance(self.hypothetical)
+        return self._without_padding(rows)
+
+    def _without_padding(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
     @property
@@ -249,11 +251,8 @@ class Explanation:
         """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
         alphabet = get_alphabet(self.alphabet)
         found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
-        sequences = [
-            row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
-        ]
         called = [pattern for each in found for pattern in each.patterns]
-        patterns = refine_patterns(called, sequences, self.attribution)
+        patterns = refine_patterns(called, self._without_padding(self.letters), self.attribution)
         note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
         log = LOG.info if patterns else LOG.warning  # Python shows only warnings
         log(

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from typing import Any
 
@@ -111,16 +111,11 @@ def attribution_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
 
     The hooks are removed at the end of the block, also after an exception.
     """
-    handles = [
-        module.register_forward_hook(rules[type(module)])
-        for module in network.modules()
-        if type(module) in rules
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if type(module) in rules:
+                hooks.enter_context(module.register_forward_hook(rules[type(module)]))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def gradient_at(

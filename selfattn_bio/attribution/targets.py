@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.config import did_you_mean
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
-from selfattn_bio.objectives.outputs import NumberOutput
+from selfattn_bio.objectives.outputs import SHOWN, NumberOutput, unknown_output
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
@@ -124,14 +124,12 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                message = f"no output {self.output!r}; the outputs are {_listed(names)}"
-                hint = did_you_mean(self.output, names).replace("did", "Did", 1)
-                raise ArgumentError(message, hint=hint)
+                raise unknown_output(self.output, names)
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
             names = output_names(scorer)
-            message = f"the model has {size} outputs; choose one of {_listed(names)}"
+            message = f"the model has {size} outputs; choose one of {shortened(names, SHOWN)}"
             raise ArgumentError(message, hint=f'For example, add target="{names[-1]}"')
         if not 0 <= (column := self.output or 0) < size:
             message = f"no output {column}; the outputs are numbered from 0 to {size - 1}"
@@ -192,7 +190,3 @@ class Target:
 def output_names(scorer: Scorer) -> list[str]:
     """Return the names of the outputs, in order."""
     return scorer.objective.output_names(scorer.tokenizer)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE, AlphabetName, AnyObjective, BinaryObjective
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, dump_json, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Predictions
 from selfattn_bio.objectives.profile import Profile
@@ -245,7 +244,7 @@ class Baseline(ABC):
         """
         if not len(letters):
             return np.empty((0, self.setup.num_outputs))
-        return self._mean(self._outputs, self._readings(letters))
+        return np.mean([self._outputs(reading) for reading in self._readings(letters)], axis=0)
 
     def position_outputs(self, letters: Letters) -> list[Array]:
         """Return the outputs of the positions or bins of each record, n arrays (L, C)."""
@@ -384,11 +383,6 @@ class Baseline(ABC):
     def _other_strand(self, letters: Letters) -> Letters:
         return [self.setup.alphabet.reverse_complement(record) for record in letters]
 
-    @staticmethod
-    def _mean(outputs: Callable[[Any], Array], readings: tuple[Any, ...]) -> Array:
-        """Return the mean of `outputs` over the strands."""
-        return np.mean([outputs(reading) for reading in readings], axis=0)
-
     def save(self, folder: str | Path, origin: Mapping[str, str] | None = None) -> None:
         """Write the fitted baseline to a folder, replacing an earlier baseline there.
 
@@ -431,7 +425,7 @@ class Baseline(ABC):
                 "origin": dict(origin if origin is not None else self.origin),
                 "arrays_sha256": sha256_of(temporary / ARRAYS),
             }
-            (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+            dump_json(temporary / CARD, card)
 
 
 def sample_rows(labels: NDArray[Any], most: int, least: int = 1) -> NDArray[np.int64]:

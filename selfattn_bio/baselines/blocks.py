@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.base import Setup, State
-from selfattn_bio.baselines.features import Array, Features, FeatureSet, Matrix
+from selfattn_bio.baselines.features import Array, Candidates, Features, FeatureSet
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import KmerTokenizer, kmer_windows, root_of_squares
 from selfattn_bio.stored import Positive, Stored
@@ -53,12 +53,15 @@ class KmerSlots:
         "parts" divides records of any length into slots. "start" and "end" give each exact position
         a slot, counted from the start or up to the end of the record. k-mers outside the slots are
         left out.
+    divisor
+        Number by which `KmerFeatures` may divide the counts.
     """
 
     alphabet: Alphabet
     k: int
     slots: int = 1
     align: Align = "parts"
+    divisor: float = 1.0
 
     @property
     def size(self) -> int:
@@ -220,40 +223,8 @@ def _squared_changes(removed: NDArray[np.int64], added: NDArray[np.int64]) -> ND
     return squares
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """Scale the counts of each block.
-
-    Attributes
-    ----------
-    by_record
-        Divide by the Euclidean length of the record's counts, which removes the effect of record
-        length. Otherwise divide by `fixed`.
-    fixed
-        One divisor per block.
-    """
-
-    by_record: bool
-    fixed: tuple[float, ...]
-
-    def of(self, counts: Sequence[scipy.sparse.csr_matrix]) -> scipy.sparse.csr_matrix:
-        """Return the scaled blocks (n, size) concatenated."""
-        if self.by_record:
-            scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
-            counts = [
-                scipy.sparse.diags_array(1 / scale) @ block
-                for scale, block in zip(scales, counts, strict=True)
-            ]
-        else:
-            counts = [
-                block * block.dtype.type(1 / scale)
-                for scale, block in zip(self.fixed, counts, strict=True)
-            ]
-        return scipy.sparse.csr_matrix(scipy.sparse.hstack(counts))
-
-
 class StoredBlock(Stored):
-    """Settings of a `KmerSlots`, and the fixed divisor of its counts."""
+    """Settings of a `KmerSlots`."""
 
     k: Annotated[int, Field(ge=1, le=8)]
     slots: Annotated[int, Field(ge=1)]
@@ -270,42 +241,61 @@ class KmerState(State):
 
 @dataclass(frozen=True)
 class KmerFeatures(Features):
-    """Counts of k-mers in blocks, which are scaled and concatenated."""
+    """Counts of k-mers in blocks, which are scaled and concatenated.
+
+    Attributes
+    ----------
+    by_record
+        Divide the counts of each block by the Euclidean length of those of the record, which
+        removes the effect of record length. Otherwise divide by the divisor of the block.
+    """
 
     blocks: tuple[KmerSlots, ...]
-    scaling: Scaling
+    by_record: bool
 
     @property
     def size(self) -> int:  # type: ignore[override]
         return sum(block.size for block in self.blocks)
 
     def matrix(self, letters: Letters) -> scipy.sparse.csr_matrix:
-        return self.scaling.of([block.counts(letters) for block in self.blocks])
+        return self.scaled([block.counts(letters) for block in self.blocks])
+
+    def scaled(self, counts: Sequence[scipy.sparse.csr_matrix]) -> scipy.sparse.csr_matrix:
+        """Return the scaled counts of the blocks, (n, size) each, concatenated."""
+        if self.by_record:
+            scales = [np.maximum(root_of_squares(of_block), TINY) for of_block in counts]
+            counts = [
+                scipy.sparse.diags_array(1 / scale) @ of_block
+                for scale, of_block in zip(scales, counts, strict=True)
+            ]
+        else:
+            counts = [
+                of_block * of_block.dtype.type(1 / block.divisor)
+                for block, of_block in zip(self.blocks, counts, strict=True)
+            ]
+        return scipy.sparse.csr_matrix(scipy.sparse.hstack(counts))
 
     def weighted(self, letters: Letters, weights: Array, bias: float) -> Array:
         found = np.full(len(letters), bias)
-        for block, of_block, scale in self._by_block(weights):
+        for block, of_block in self._by_block(weights):
             totals, squares = block.totals(letters, of_block)
-            found += totals / (
-                np.maximum(np.sqrt(squares), TINY) if self.scaling.by_record else scale
-            )
+            scale = np.maximum(np.sqrt(squares), TINY) if self.by_record else block.divisor
+            found += totals / scale
         return found
 
     def weighted_effects(self, record: NDArray[np.uint8], weights: Array) -> Array:
         return sum((self._of_block(*each, record) for each in self._by_block(weights)), np.zeros(1))
 
-    def _by_block(self, weights: Array) -> list[tuple[KmerSlots, Array, float]]:
-        """Return the weights and the fixed scale of each block."""
+    def _by_block(self, weights: Array) -> Iterator[tuple[KmerSlots, Array]]:
+        """Yield each block with its weights."""
         of_blocks = np.split(weights, np.cumsum([block.size for block in self.blocks])[:-1])
-        return list(zip(self.blocks, of_blocks, self.scaling.fixed, strict=True))
+        return zip(self.blocks, of_blocks, strict=True)
 
-    def _of_block(
-        self, block: KmerSlots, weights: Array, scale: float, record: NDArray[np.uint8]
-    ) -> Array:
+    def _of_block(self, block: KmerSlots, weights: Array, record: NDArray[np.uint8]) -> Array:
         substitutions = block.substitutions(record)
         linear = substitutions.total(weights)
-        if not self.scaling.by_record:
-            return linear / scale
+        if not self.by_record:
+            return linear / block.divisor
         counts = block.counts([record]).toarray()[0].astype(np.float64)
         before, squares = weights @ counts, counts @ counts
         after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
@@ -314,16 +304,13 @@ class KmerFeatures(Features):
     def chosen(self) -> dict[str, Any]:
         first, last = self.blocks[0], self.blocks[-1]
         if first.align == "parts":
-            return {"scaling": "by record" if self.scaling.by_record else "by mean of train"}
-        divided = {f"{last.k}-mers divided by": self.scaling.fixed[-1]}
+            return {"scaling": "by record" if self.by_record else "by mean of train"}
+        divided = {f"{last.k}-mers divided by": last.divisor}
         return {"positions from": first.align} | (divided if last.align == "parts" else {})
 
     def stored(self) -> KmerState:
-        blocks = [
-            StoredBlock(k=block.k, slots=block.slots, align=block.align, divisor=divisor)
-            for block, divisor in zip(self.blocks, self.scaling.fixed, strict=True)
-        ]
-        return KmerState(blocks=blocks, by_record=self.scaling.by_record)
+        blocks = [StoredBlock.model_validate(vars(block)) for block in self.blocks]
+        return KmerState(blocks=blocks, by_record=self.by_record)
 
 
 class KmerSet(FeatureSet):
@@ -332,11 +319,8 @@ class KmerSet(FeatureSet):
     state = KmerState
 
     def restore(self, setup: Setup, state: KmerState) -> KmerFeatures:
-        blocks = tuple(
-            KmerSlots(setup.alphabet, block.k, block.slots, block.align) for block in state.blocks
-        )
-        fixed = tuple(block.divisor for block in state.blocks)
-        return KmerFeatures(blocks, Scaling(state.by_record, fixed))
+        blocks = tuple(KmerSlots(setup.alphabet, **vars(block)) for block in state.blocks)
+        return KmerFeatures(blocks, state.by_record)
 
 
 @dataclass(frozen=True)
@@ -355,15 +339,16 @@ class KmerCounts(KmerSet):
     counted: tuple[tuple[int, int], ...]
     reads_strands = True
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
-        blocks = tuple(KmerSlots(setup.alphabet, *each) for each in self.counted)
-        counts = [block.counts(train) for block in blocks]
-        fixed = tuple(float(root_of_squares(block).mean()) or 1.0 for block in counts)
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
+        complete = [KmerSlots(setup.alphabet, *each) for each in self.counted]
+        counts = [block.counts(train) for block in complete]
+        blocks = tuple(
+            replace(block, divisor=float(root_of_squares(of_block).mean()) or 1.0)
+            for block, of_block in zip(complete, counts, strict=True)
+        )
         for by_record in (True, False) if scaled else (False,):
-            features = KmerFeatures(blocks, Scaling(by_record, fixed))
-            yield features, features.scaling.of(counts)
+            features = KmerFeatures(blocks, by_record)
+            yield features, features.scaled(counts)
 
 
 @dataclass(frozen=True)
@@ -400,9 +385,7 @@ class ExactPositions(KmerSet):
     def most(self, setup: Setup, train: Letters) -> int:
         return max(2, LETTERS // max(len(record) for record in train))
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         """Yield alignments and scales of the counted k-mers."""
         alphabet, lengths = setup.alphabet, {len(record) for record in train}
         longest = max(lengths)
@@ -419,10 +402,10 @@ class ExactPositions(KmerSet):
                 if k <= longest and len(alphabet.letters) ** k <= MOST_KINDS
             ]
             counts = [block.counts(train) for block in blocks]
-            for scale in COUNTS if scaled and complete else COUNTS[:1]:
-                fixed = (1.0,) * len(blocks) + (scale,) * len(complete)
-                features = KmerFeatures((*blocks, *complete), Scaling(False, fixed))
-                yield features, features.scaling.of([*counts, *counted])
+            for divisor in COUNTS if scaled and complete else COUNTS[:1]:
+                divided = [replace(block, divisor=divisor) for block in complete]
+                features = KmerFeatures((*blocks, *divided), by_record=False)
+                yield features, features.scaled([*counts, *counted])
 
 
 class Variants(ExactPositions):

@@ -99,6 +99,9 @@ class Features(ABC):
         return State()
 
 
+Candidates = Iterator[tuple[Features, Matrix]]
+
+
 class FeatureSet(ABC):
     """Description of the features of a baseline.
 
@@ -126,14 +129,14 @@ class FeatureSet(ABC):
         """Return the maximum number of training records."""
         return len(train)
 
-    @abstractmethod
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Features, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         """Yield features to choose from, each with those of the training records.
 
-        Several scales of the same features are only useful if `scaled` is true.
+        Here one, which has nothing to fit. Several scales of the same features are only useful if
+        `scaled` is true.
         """
+        features = self.restore(setup, State())
+        yield features, features.matrix(train)
 
     @abstractmethod
     def restore(self, setup: Setup, state: Any) -> Features:
@@ -148,11 +151,6 @@ class FeatureSet(ABC):
 
 class Figures(FeatureSet, Features):
     """A few numbers per record, with nothing to fit; a subclass has `size` and `matrix`."""
-
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Features, Matrix]]:
-        yield self, self.matrix(train)
 
     def restore(self, setup: Setup, state: State) -> Features:
         return self
@@ -199,12 +197,6 @@ class Nothing(Figures):
 
     per_position: bool = False
     size = 1
-
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Features, Matrix]]:
-        features = self.restore(setup, State())
-        yield features, features.matrix(train)
 
     def restore(self, setup: Setup, state: State) -> Features:
         return Nothing(setup.is_per_position)
@@ -259,12 +251,6 @@ class NeighbourSet(FeatureSet):
 
     def most(self, setup: Setup, train: Letters) -> int:
         return max(1, MAX_POSITIONS * len(train) // max(1, sum(map(len, train))))
-
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Neighbours, Matrix]]:
-        features = Neighbours(setup.alphabet)
-        yield features, features.matrix(train)
 
     def restore(self, setup: Setup, state: State) -> Neighbours:
         return Neighbours(setup.alphabet)
@@ -337,9 +323,7 @@ class MotifScores(FeatureSet):
         work = sum(len(record) for record in train) * len(motifs)
         return max(2, min(MAX_RECORDS, int(len(train) * min(1.0, WORK / work))))
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[MotifFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         motifs = open_database(setup.database, setup.alphabet)
         matrices = ScoreMatrices.from_probabilities(motifs, setup.alphabet.one_strand)
         features = MotifFeatures(matrices)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from selfattn_bio.config.model import AnyModel, CnnModel, PairedModel, Tokens
+from selfattn_bio.config.genome import kind_of
+from selfattn_bio.config.model import AnyModel, PairedModel, Tokens
 from selfattn_bio.config.section import Names, Section
 from selfattn_bio.config.training import KNOWN_BASELINES, StackSection, Training, Transfer
 from selfattn_bio.display import dotted
@@ -77,21 +78,32 @@ class VariantSection(Section):
     transfer: Transfer | None = None
 
 
-def default_variants() -> dict[str, VariantSection]:
-    """Return the variants of a binary run with one input: a CNN and shuffled labels."""
-    return {
-        "cnn": VariantSection(model=CnnModel()),
-        "shuffled": VariantSection(training=Training(labels="shuffled")),
-    }
+def default_variants(objective: str, model: Any, is_private: bool) -> dict[str, Any]:
+    """Return the default variants, which depend on the objective and the model.
 
+    Pretrained models get the same network with random weights, trained and frozen. Other binary
+    runs get a CNN and a control with shuffled labels. Runs with two inputs get each input alone
+    instead of the CNN. Private runs get none: a CNN cannot be private, and each variant would train
+    on the records once more.
 
-def default_variants_of_pairs() -> dict[str, VariantSection]:
-    """Return the variants of a binary run with two inputs: each alone, and shuffled labels."""
-    return {
-        "first_alone": VariantSection(training=Training(pairs="first_alone")),
-        "partner_alone": VariantSection(training=Training(pairs="partner_alone")),
-        "shuffled": VariantSection(training=Training(labels="shuffled")),
-    }
+    Parameters
+    ----------
+    objective
+        Kind of the objective.
+    model
+        Section [model], or its values before they are checked.
+    is_private
+        Whether the run has a section [privacy].
+    """
+    if kind_of(model) == "pretrained":
+        return default_variants_of_pretrained(model)
+    if objective != "binary" or is_private:
+        return {}
+    shuffled = {"shuffled": {"training": {"labels": "shuffled"}}}
+    if kind_of(model) == "paired":
+        alone = ("first_alone", "partner_alone")
+        return {name: {"training": {"pairs": name}} for name in alone} | shuffled
+    return {"cnn": {"model": {"kind": "cnn"}}, **shuffled}
 
 
 def default_variants_of_pretrained(model: Any) -> dict[str, Any]:

@@ -23,8 +23,6 @@ from selfattn_bio.config.derived import (
     VariantSection,
     apply_variant,
     default_variants,
-    default_variants_of_pairs,
-    default_variants_of_pretrained,
     jobs_of,
 )
 from selfattn_bio.config.genome import kind_of
@@ -71,7 +69,7 @@ class RunFile(Section):
     stack: StackSection = left_out(StackSection())
     evaluation: EvaluationSection = EvaluationSection()
     interpret: Interpret = Interpret()
-    variants: dict[VariantName, VariantSection] = Field(default_factory=default_variants)
+    variants: dict[VariantName, VariantSection] = Field(default_factory=dict)
     sweep: Sweep | None = None
     _path: Path | None = PrivateAttr(None)
     # runs that were derived from the settings and validated
@@ -111,40 +109,28 @@ class RunFile(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _set_default_variants(cls, values: Any) -> Any:
-        """Set the default variants, which depend on the objective and the model.
+    def _set_defaults(cls, values: Any) -> Any:
+        """Set the defaults that depend on other sections.
 
-        Pretrained models get the same network with random weights, trained and frozen. Other
-        binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
-        input alone instead of the CNN. Private runs get none: a CNN cannot be private, and each
-        variant would train on the records once more.
+        Files of [data] train and test are the split. A pretrained model has its published
+        vocabulary, so single letters are read. A model whose layers have no rules of attribution is
+        explained by substitutions. The positions of a pretrained model are first ranked by
+        gradients.
         """
         if not isinstance(values, dict):
             return values
-        kind, model = (kind_of(values.get(name)) for name in ("objective", "model"))
-        if model == "pretrained":
-            return {"variants": default_variants_of_pretrained(values["model"]), **values}
-        if (kind or "binary") != "binary" or values.get("privacy") is not None:
-            return {"variants": {}, **values}
-        return {"variants": default_variants_of_pairs(), **values} if model == "paired" else values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _set_defaults_of_model(cls, values: Any) -> Any:
-        """Set the default tokens and attribution method, which depend on the kind of the model.
-
-        A pretrained model has its published vocabulary, so single letters are read. A model whose
-        layers have no rules of attribution is explained by substitutions. The positions of a
-        pretrained model are first ranked by gradients.
-        """
-        kind = kind_of(values.get("model")) if isinstance(values, dict) else None
-        if kind == "pretrained":
-            values = {"tokens": {"k": 1}, **values}
-        method = {"module": "saturation", "pretrained": "guided"}.get(str(kind))
-        section = values.get("interpret", {}) if method else None
-        if isinstance(section, dict):
-            return {**values, "interpret": {"method": {"kind": method}, **section}}
-        return values
+        data, model = values.get("data"), values.get("model")
+        train = data.get("train") if isinstance(data, dict) else getattr(data, "train", None)
+        defaults: dict[str, Any] = {"split": {"kind": "files"}} if train else {}
+        if method := {"module": "saturation", "pretrained": "guided"}.get(str(kind_of(model))):
+            defaults["interpret"] = {"method": {"kind": method}}
+        for name, section in defaults.items():
+            if isinstance(given := values.get(name, {}), dict):
+                values = values | {name: section | given}
+        if kind_of(model) == "pretrained":
+            values = {"tokens": {"k": 1}} | values
+        is_private, objective = values.get("privacy") is not None, kind_of(values.get("objective"))
+        return {"variants": default_variants(objective or "binary", model, is_private)} | values
 
     @field_validator("objective")
     @classmethod
@@ -152,17 +138,6 @@ class RunFile(Section):
         """Replace the names of tracks in [objective] columns by their columns."""
         data = info.data.get("data")
         return objective.with_tracks(data.track_columns) if data else objective
-
-    @model_validator(mode="before")
-    @classmethod
-    def _files_are_the_split(cls, values: Any) -> Any:
-        """Use the files as the split where [data] names train and test and [split] has no kind."""
-        data = values.get("data") if isinstance(values, dict) else None
-        train = data.get("train") if isinstance(data, dict) else getattr(data, "train", None)
-        split = values.get("split", {}) if train else None
-        return (
-            {**values, "split": {"kind": "files", **split}} if isinstance(split, dict) else values
-        )
 
     def problems(self) -> Iterator[str]:
         return itertools.chain.from_iterable(rule(self) for rule in RULES)

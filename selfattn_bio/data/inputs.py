@@ -114,10 +114,6 @@ class Augmentation:
             return self.shift + by, self.shift + by + whole
         return max(by, 0), length + min(by, 0)
 
-    def letters(self, corpus: Corpus, record: int, epoch: int) -> Ascii:
-        """Return the letters of a record of the corpus as used in an epoch."""
-        return self.view(corpus, record, epoch)[0]
-
 
 class RecordPair(NamedTuple):
     """Both inputs of a record: ASCII letters (L,) and those of its partner (M,)."""

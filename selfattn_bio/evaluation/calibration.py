@@ -143,7 +143,7 @@ def fit_platt(logits: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        If the shapes differ, there is no record, or a logit is not finite.
+        If a logit is not finite.
 
     References
     ----------
@@ -178,7 +178,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, there is no record, or a probability is not finite.
+        If a probability is not finite.
     """
     p, y = _checked(probabilities, labels, "probabilities")
     ranked = np.sort(p)[::-1]
@@ -218,7 +218,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArra
     Raises
     ------
     ValueError
-        If the shapes differ, there is no record, or a probability is not finite.
+        If a probability is not finite.
     """
     p, y = _checked(probabilities, labels, "probabilities")
     bin_of = np.minimum((p * BINS).astype(int), BINS - 1)
@@ -238,12 +238,6 @@ def _checked(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return values and labels as float64 (n,), or raise ValueError; `name` is for the message."""
     x, y = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(
-            f"{name} have shape {x.shape} and labels {y.shape}; both need one number per record"
-        )
-    if not len(x):
-        raise ValueError(f"{name} are empty")
     if not np.isfinite(x).all():
         first = int(np.flatnonzero(~np.isfinite(x))[0])
         raise ValueError(f"{name} contain {x[first]} at index {first}; all must be finite")

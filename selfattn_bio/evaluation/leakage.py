@@ -17,10 +17,11 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Bools
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import LOCUS, overlapping
+from selfattn_bio.sequence.intervals import LOCUS, Cover, overlapping
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
 from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.sequence.split_table import strand_keys
@@ -233,14 +234,31 @@ def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) 
     """Return, per test record, the models trained on its sequence or an overlapping interval."""
     names: list[list[str]] = [[] for _ in keys]
     for model, table in seen.items():
-        known = set(table["key"])
-        comparable = table[table["assembly"].isin([test.assembly, ""])] if test.assembly else table
-        _, sizes = _overlaps(test, [Part(model, comparable.assign(id=model), [])])
-        for row, key in enumerate(keys):
-            # a model with one input lists the first input alone
-            if key in known or key[:KEY] in known or sizes[row]:
-                names[row].append(model)
+        for row in np.flatnonzero(was_seen(test.records, keys, test.assembly, table)):
+            names[row].append(model)
     return [";".join(models) for models in names]
+
+
+def was_seen(
+    records: pd.DataFrame, keys: Sequence[str], assembly: str, seen: pd.DataFrame
+) -> Bools:
+    """Mark the records whose sequence or an overlapping interval is in a table of `seen_table`.
+
+    Chromosome names match with or without "chr".
+    """
+    known = set(seen["key"])
+    # a model with one input lists the first input alone
+    has_key = np.array([key in known or key[:KEY] in known for key in keys], dtype=bool)
+    # an unknown assembly could be any, so its intervals are always compared
+    comparable = seen[seen["assembly"].isin([assembly, ""])] if assembly else seen
+    located = records[LOCUS].notna().all(axis=1).to_numpy(dtype=bool)
+    intervals, own = (
+        table.assign(chrom=table["chrom"].map(canonical_name))
+        for table in (comparable.dropna(subset=LOCUS), records[located])
+    )
+    overlaps = np.zeros(len(records), dtype=bool)
+    overlaps[located] = Cover(intervals).bases_of(own) > 0
+    return has_key | overlaps
 
 
 def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:

@@ -17,11 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.leakage import record_keys
+from selfattn_bio.evaluation.leakage import record_keys, was_seen
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.intervals import LOCUS, Cover
+from selfattn_bio.sequence.intervals import LOCUS
 from selfattn_bio.sequence.tables import read_parquet
 
 COLUMNS = {  # of the table
@@ -64,17 +63,11 @@ class Lineage:
         Training calls this first, because `evaluate` would refuse the trained model. Parameters and
         errors are those of `check_unseen`.
         """
-        seen_keys = set(self.seen["key"])
-        was_seen = np.array(
-            [key in seen_keys for key in record_keys(letters, alphabet)], dtype=bool
-        )
-        # An unknown assembly could be any, so its intervals are always compared.
-        known = self.seen["assembly"].isin([assembly, ""]) if assembly else slice(None)
-        was_seen |= _overlap(records, self.seen[known])
-        if was_seen.any():
-            first = records["id"].iloc[int(np.argmax(was_seen))]
+        seen = was_seen(records, record_keys(letters, alphabet), assembly, self.seen)
+        if seen.any():
+            first = records["id"].iloc[int(np.argmax(seen))]
             ModelFolderError.fail(
-                f"{int(was_seen.sum())} of {len(was_seen)} test records were seen by a parent of "
+                f"{int(seen.sum())} of {len(seen)} test records were seen by a parent of "
                 f"the model, such as {first!r}",
                 self.folder,
                 "Pretrain on other records: give the parent FASTA files without the chromosomes, "
@@ -190,18 +183,6 @@ def check_unseen(
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
         Lineage(folder, seen[seen["by_parent"]], []).check(records, letters, alphabet, assembly)
-
-
-def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
-    """Mark the records that overlap a seen interval; names match with or without "chr"."""
-    located = records[LOCUS].notna().all(axis=1).to_numpy(dtype=bool)
-    seen_intervals, intervals = (
-        table.assign(chrom=table["chrom"].map(canonical_name))
-        for table in (seen.dropna(subset=LOCUS), records[located])
-    )
-    overlaps = np.zeros(len(records), dtype=bool)
-    overlaps[located] = Cover(seen_intervals).bases_of(intervals) > 0
-    return overlaps
 
 
 def _read(folder: Path) -> pd.DataFrame:

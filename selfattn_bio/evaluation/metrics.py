@@ -235,13 +235,9 @@ class Bootstrap:
         Raises
         ------
         ValueError
-            If the shape differs from that of `labels`, or a probability is not in [0, 1].
+            If a probability is not in [0, 1].
         """
         p = np.asarray(probabilities, dtype=np.float64)
-        if p.shape != np.shape(self.labels):
-            raise ValueError(
-                f"probabilities have shape {p.shape}, but labels have shape {np.shape(self.labels)}"
-            )
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError(f"probability {p[~((p >= 0) & (p <= 1))][0]} is not between 0 and 1")
         labels = np.asarray(self.labels)

@@ -19,6 +19,7 @@ from scipy.special import gammaln
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Letters
+from selfattn_bio.sequence.kmers import gc_content
 
 # Largest numbers of groups by GC content and by length. Groups have about the same number of
 # records, at least MIN_IN_GROUP. Wide groups leave differences in GC content within them: with ten,
@@ -228,9 +229,7 @@ def strata_of(sequences: Letters, alphabet: Alphabet) -> Integers:
     lengths = np.array([len(row) for row in sequences])
     groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
     if alphabet.is_nucleic:
-        gc = np.array(
-            [np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences]
-        )
+        gc = gc_content(sequences)
         groups.append(quantile_groups(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
     return np.unique(np.stack(groups), axis=1, return_inverse=True)[1].reshape(-1)
 

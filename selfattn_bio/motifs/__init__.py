@@ -88,23 +88,27 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
     Raises
     ------
     DatabaseError
-        If the file is missing, malformed, or in another format.
+        If the file is missing, malformed, in another format, or has no motif.
     """
     path = Path(path)
     first = next(
         (line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), ""
     )
     if first.startswith("MEME version"):
-        return read_meme(path, alphabet)
-    if first.startswith(">") and alphabet.is_nucleic:
-        return read_counts(path, "JASPAR")
-    if first.startswith(TRANSFAC_STARTS) and alphabet.is_nucleic:
-        return read_counts(path, "TRANSFAC")
-    if alphabet == PROTEIN and first.startswith(RESIDUES):
-        return read_residues(path)
-    formats = "MEME, JASPAR or TRANSFAC" if alphabet.is_nucleic else "MEME, ELM or PROSITE"
-    message = f"not a motif database in {formats} format: it starts with {first[:40]!r}"
-    DatabaseError.fail(message, f"{path}:1")
+        motifs = read_meme(path, alphabet)
+    elif first.startswith(">") and alphabet.is_nucleic:
+        motifs = read_counts(path, "JASPAR")
+    elif first.startswith(TRANSFAC_STARTS) and alphabet.is_nucleic:
+        motifs = read_counts(path, "TRANSFAC")
+    elif alphabet == PROTEIN and first.startswith(RESIDUES):
+        motifs = read_residues(path)
+    else:
+        formats = "MEME, JASPAR or TRANSFAC" if alphabet.is_nucleic else "MEME, ELM or PROSITE"
+        message = f"not a motif database in {formats} format: it starts with {first[:40]!r}"
+        DatabaseError.fail(message, f"{path}:1")
+    if not motifs:
+        _fail("the motif database contains no motif", path)
+    return motifs
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
@@ -121,8 +125,6 @@ def read_residues(path: Path) -> dict[str, Floats]:
                 motifs |= {name: form[known[0] : known[-1] + 1]} if len(known) else {}
         except ArgumentError as error:
             LOG.warning(f"{path}: {label} is left out: {error}")
-    if not motifs:
-        _fail("the motif database contains no motif", path)
     return motifs
 
 
@@ -228,7 +230,7 @@ def alphabet_of(path: str | Path) -> Alphabet:
     return RNA if named == RNA.letters else DNA
 
 
-def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, Floats]:
+def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """Read motifs from MEME text, plain or gz.
 
     The package has its own reader because Biopython's rounds the probabilities to counts and drops
@@ -240,8 +242,6 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
         The file.
     alphabet
         Alphabet of the motifs.
-    least
-        Minimum number of motifs; 0 if an empty file is valid, such as the result of a search.
 
     Returns
     -------
@@ -251,8 +251,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     Raises
     ------
     DatabaseError
-        If the file is missing, is not MEME text, has another alphabet, or too few motifs. The place
-        is `path:line`.
+        If the file is missing, is not MEME text, or has another alphabet. The place is `path:line`.
     """
     path = Path(path)
     lines = database_lines(path, "MEME")
@@ -278,8 +277,6 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
                 _fail("letter-probability matrix without a MOTIF line before it", f"{path}:{at}")
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
-    if len(motifs) < least:
-        _fail("the motif database contains no motif", path)
     return motifs
 
 
@@ -393,6 +390,4 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
             _fail(f"a position of motif {label!r} has no counts", path)
         motifs[label] = table / table.sum(axis=1, keepdims=True)
-    if not motifs:
-        _fail("the motif database contains no motif", path)
     return motifs

@@ -23,7 +23,7 @@ from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import read_json, read_with, whole_file, whole_folder
+from selfattn_bio.files import read_json, read_with, whole_file, whole_folder, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import alphabet_of, jaspar_text, meme_text, read_meme, transfac_text
 from selfattn_bio.motifs.logos import LetterPlot, logo
@@ -283,8 +283,7 @@ class MotifSet:
                 )
                 motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
-        with whole_file(layout.motifs_source) as path:
-            path.write_text(json.dumps(dict(self.source)) + "\n", encoding="utf-8")
+        write_text(layout.motifs_source, json.dumps(dict(self.source)) + "\n")
         write_table(layout.motifs, self.table)
 
     @classmethod
@@ -311,7 +310,7 @@ class MotifSet:
         alphabet = alphabet_of(layout.matrices)
         if alphabet == DNA and "strands: + -" not in layout.matrices.read_text(encoding="utf-8"):
             alphabet = SSDNA
-        ppms = read_meme(layout.matrices, alphabet, least=0)
+        ppms = read_meme(layout.matrices, alphabet)
         if unsafe := [name for name in ppms if not re.fullmatch(r"[\w.-]+", name)]:
             message = f"the motif name {unsafe[0]!r} cannot be the name of a file"
             raise ResultsError(message, place=str(layout.matrices), hint="Rename the motif")
@@ -387,8 +386,7 @@ class MotifSet:
 def _written(text: str, path: str | Path | None) -> str | None:
     if path is None:
         return text
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return None
 
 

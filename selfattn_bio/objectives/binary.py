@@ -39,16 +39,10 @@ class PredictionSets(Objective[SectionT]):
     def counted(self, targets: NDArray) -> NDArray[np.bool_]:
         return targets[:, None] == np.arange(len(self.coverage_names))
 
-    def in_set(self, outputs: Array, quantiles: Array) -> NDArray[np.bool_]:
-        """Return which names belong to the prediction set of each record, (n, C).
-
-        A name belongs to the set if its score does not exceed its quantile.
-        """
-        return self.strangeness(outputs) <= quantiles
-
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
         names = self.coverage_names
-        each = [self.in_set(rows, of) for rows, of in zip(outputs, quantiles, strict=True)]
+        # a name belongs to the set if its score does not exceed its quantile
+        each = [self.strangeness(rows) <= of for rows, of in zip(outputs, quantiles, strict=True)]
         return {
             "set": [
                 ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"

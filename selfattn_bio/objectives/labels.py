@@ -13,7 +13,6 @@ import scipy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
@@ -27,8 +26,13 @@ from selfattn_bio.objectives.base import (
     Predictions,
     Reader,
 )
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
-from selfattn_bio.objectives.multiclass import class_metrics, confusion, confusion_metrics
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, without_unknown
+from selfattn_bio.objectives.multiclass import (
+    ClassLoss,
+    class_metrics,
+    confusion,
+    confusion_metrics,
+)
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -152,11 +156,8 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         return [Answer("class", without_unknown(labels), len(self.section.classes))]
 
 
-class LabelsLoss(Loss):
+class LabelsLoss(ClassLoss):
     """Cross-entropy of the label of each position."""
-
-    def __init__(self, objective: Labels, training: config.Training) -> None:
-        self.objective, self.smoothing = objective, training.label_smoothing
 
     def batch(self, tokens: TokenBatch, targets: NDArray) -> Batch:
         padded = np.full(tokens.ids.shape, UNKNOWN)
@@ -164,17 +165,10 @@ class LabelsLoss(Loss):
             row[: len(labels)] = labels
         return Batch(tokens, torch.from_numpy(padded), int((padded != UNKNOWN).sum()))
 
-    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
-        return cross_entropy_sum(outputs, targets, self.smoothing)
-
     def measure_outputs(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
         pairs = zip(outputs, targets, strict=True)
         joined = np.concatenate([found[: len(labels)] for found, labels in pairs])
-        truth = np.concatenate(list(targets))
-        known = truth != UNKNOWN
-        loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
-        return {"loss": loss, **self.objective.measure(self.objective.predictions(joined), truth)}
+        return super().measure_outputs(joined, np.concatenate(list(targets)))
 
 
 def _percentage(targets: NDArray, column: int) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ class LanguageModel(Objective[LanguageT]):
     higher_is_better = False
     predicts = "is a language model, to be used for fine-tuning or embeddings"
     no_motifs = "a language model has no score of a record; fine-tune it on labelled records"
+    loss_class: ClassVar[type[LanguageLoss]]
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return floats (n, 0), as there are no targets."""
@@ -40,9 +41,9 @@ class LanguageModel(Objective[LanguageT]):
         kmers: NDArray[np.uint8] = tokenizer.decode(tokens)
         return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
 
-    @abstractmethod
     def language_loss(self, tokenizer: KmerTokenizer) -> LanguageLoss:
         """Return the loss for these tokens."""
+        return self.loss_class(self, tokenizer)
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LanguageLoss:
         return self.language_loss(tokenizer)
@@ -95,20 +96,6 @@ class LanguageModel(Objective[LanguageT]):
         return {"nats_per_token": mean, "right": right, "tokens": tokens.astype(int)}
 
 
-class Masked(LanguageModel[config.MaskedObjective], kind="masked"):
-    """Masked language model."""
-
-    def language_loss(self, tokenizer: KmerTokenizer) -> MaskedLoss:
-        return MaskedLoss(self, tokenizer)
-
-
-class Causal(LanguageModel[config.CausalObjective], kind="causal"):
-    """Causal language model."""
-
-    def language_loss(self, tokenizer: KmerTokenizer) -> CausalLoss:
-        return CausalLoss(self, tokenizer)
-
-
 class LanguageLoss(Loss):
     """Cross-entropy of predicted tokens.
 
@@ -145,10 +132,6 @@ class MaskedLoss(LanguageLoss):
     Every token that overlaps a span becomes [MASK]. Tokens entirely inside spans are predicted.
     """
 
-    def __init__(self, objective: Masked, tokenizer: KmerTokenizer) -> None:
-        super().__init__(objective, tokenizer)
-        self.fraction = objective.section.fraction
-
     def batch(
         self, tokens: TokenBatch, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
@@ -157,7 +140,7 @@ class MaskedLoss(LanguageLoss):
         lengths = tokens.lengths * stride + k - stride  # letters of each row
         hidden = torch.zeros(len(ids), int(lengths.max()) + span, dtype=torch.bool)
         for row, length in enumerate(lengths.tolist()):
-            number = max(1, round(self.fraction * length / span))
+            number = max(1, round(self.objective.section.fraction * length / span))
             starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
             hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
         over = hidden.unfold(1, k, stride)[:, : ids.shape[1]]  # (B, N, k)
@@ -170,7 +153,7 @@ class MaskedLoss(LanguageLoss):
 class CausalLoss(LanguageLoss):
     """Causal language model: predict each token from the preceding ones."""
 
-    def __init__(self, objective: Causal, tokenizer: KmerTokenizer) -> None:
+    def __init__(self, objective: LanguageModel[Any], tokenizer: KmerTokenizer) -> None:
         super().__init__(objective, tokenizer)
         self.letters = tokenizer.stride
 
@@ -183,3 +166,15 @@ class CausalLoss(LanguageLoss):
             (following != PAD) & (following != UNK), following, UNKNOWN
         )
         return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
+
+
+class Masked(LanguageModel[config.MaskedObjective], kind="masked"):
+    """Masked language model."""
+
+    loss_class = MaskedLoss
+
+
+class Causal(LanguageModel[config.CausalObjective], kind="causal"):
+    """Causal language model."""
+
+    loss_class = CausalLoss

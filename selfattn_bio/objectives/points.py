@@ -228,11 +228,8 @@ class Bins:
         Shape (rows of the table, ...).
         """
         values = np.concatenate(list(of_records))
-        sums = np.zeros((len(self.table), *values.shape[1:]))
-        np.add.at(sums, self.row_of, values)
-        return sums / np.bincount(self.row_of, minlength=len(self.table)).reshape(
-            -1, *[1] * (values.ndim - 1)
-        )
+        means = pd.DataFrame(values.reshape(len(values), -1)).groupby(self.row_of).mean()
+        return means.to_numpy().reshape(-1, *values.shape[1:])
 
     @property
     def labels(self) -> NDArray[np.int64]:

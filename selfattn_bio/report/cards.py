@@ -62,8 +62,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     """
     if results.motifs is None or results.motifs.empty:
         return []
-    ranks = {verdict: i for i, verdict in enumerate(VERDICT_ORDER)}
-    table = results.motifs.assign(rank=results.motifs["verdict"].map(ranks))
+    table = results.motifs.assign(rank=results.motifs["verdict"].map(VERDICT_ORDER.index))
     # motifs may lower a number
     size = table["effect"].where(table["difference"].isna(), table["effect"].abs())
     table = table.assign(size=size).sort_values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
-from selfattn_bio.report.figures import MAX_CURVES, Drawing
+from selfattn_bio.report.tested import MAX_CURVES, Drawing, Tested
 from selfattn_bio.report.words import GROUPS, classifier_name, estimate, figure, percent, ranked
-
-if TYPE_CHECKING:
-    from selfattn_bio.report.performance import Tested
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
 SPANS = ("gc", "length")  # groups that are ranges

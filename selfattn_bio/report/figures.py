@@ -1,23 +1,14 @@
-"""Figures of the report with captions, and those of motifs and attributions.
-
-Figures are drawn once, as SVG for the page and as files. Each is one phone screen wide.
-"""
+"""Figures of motifs and attributions, and sentences about them."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
@@ -29,97 +20,17 @@ from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import Results, site_positions
+from selfattn_bio.report.tested import SIZE, Drawing, Tested, draw
 from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
-MAX_CURVES = 5  # in one plot; there are six colours
 LOW = (3.6, 2.0)  # inches; of curves
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of the report.
-
-    Attributes
-    ----------
-    name, title
-        Name of its files, and title on the page.
-    finding, means, not_means
-        The caption: the conclusion from these data, how to read the figure, and its limits.
-    svg
-        The figure.
-    is_wide
-        Whether it is as wide as the page.
-    """
-
-    name: str
-    title: str
-    means: str
-    not_means: str
-    svg: str
-    finding: str = ""
-    is_wide: bool = False
-
-
-def draw(
-    name: str,
-    paint: Callable[[Any], None],
-    folder: Path | None = None,
-    size: tuple[float, float] = SIZE,
-    panels: int = 1,
-) -> str:
-    """Draw one figure and return it as SVG for a page.
-
-    `paint` gets its axes; several `panels`, one above the other with the same limits, as an array.
-    If `folder` is given, the figure is also written to NAME.svg and NAME.png in it.
-    """
-    with plots.style():
-        figure = Figure(figsize=size, layout="constrained")
-        paint(figure.subplots(panels, sharex=True, sharey=True))
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-        figure.set_layout_engine(None)  # the files have the layout of the page
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-            figure.savefig(folder / f"{name}.png", dpi=200)
-    return _inline(buffer.getvalue(), name)
-
-
-def _inline(svg: str, name: str) -> str:
-    """Convert an SVG document to an element of an HTML page.
-
-    Prologue and metadata are removed, and ids get the name of the figure so that they are unique.
-    """
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    # Use the reader's font instead of the one that matplotlib measured
-    svg = re.sub(r"font: (\S+) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
-
-
-def draw_figure(
-    name: str,
-    title: str,
-    means: str,
-    not_means: str,
-    paint: Callable[[Any], None],
-    folder: Path,
-    size: tuple[float, float] = SIZE,
-    finding: str = "",
-    panels: int = 1,
-) -> Drawing:
-    """Draw a figure with its caption; arguments are those of `Drawing` and `draw`."""
-    svg = draw(name, paint, folder, size, panels)
-    return Drawing(name, title, means, not_means, svg, finding, is_wide=size[0] > 1.5 * SIZE[0])
-
-
-def interpretation(results: Results, folder: Path) -> list[Drawing]:
+def interpretation(tested: Tested) -> list[Drawing]:
     """Draw the evidence for the motifs, and raw attention next to attribution."""
-    alphabet = get_alphabet(results.corpus["alphabet"])
-    letters, axis_unit = f"{alphabet.letter}s", alphabet.unit
-    drawings = [] if results.motifs is None else _effects(results.motifs, letters, folder)
+    results, alphabet = tested.results, get_alphabet(tested.results.corpus["alphabet"])
+    drawings = _effects(tested, f"{alphabet.letter}s")
     if (explained := results.explained) is not None:
         attribution = importance(explained.hypothetical)
         title = "Attribution by position"
@@ -141,26 +52,27 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 "change its score. No motif or verdict is based on it."
             )
         drawings.append(
-            draw_figure(
+            tested.show(
                 "attention",
                 title,
                 means,
                 limit,
                 lambda ax: plots.draw_attention_and_attribution(
-                    explained.attention, attribution, ax, axis_unit
+                    explained.attention, attribution, ax, alphabet.unit
                 ),
-                folder,
                 finding=_peak(attribution, explained.records["length"]),
             )
         )
     return drawings
 
 
-def _effects(motifs: pd.DataFrame, letters: str, folder: Path) -> list[Drawing]:
+def _effects(tested: Tested, letters: str) -> list[Drawing]:
     """Draw the effects of the motifs, one figure per unit; numbers have different units."""
+    if (motifs := tested.results.motifs) is None:
+        return []
     measured = motifs[motifs["effect"].notna()]
     return [
-        draw_figure(
+        tested.show(
             f"evidence_{number}" if number else "evidence",
             f"Effect of each motif on {unit}",
             f"Decrease in {unit} when the sites of a motif in test records are shuffled, minus the "
@@ -169,9 +81,8 @@ def _effects(motifs: pd.DataFrame, letters: str, folder: Path) -> list[Drawing]:
             "The effect describes this model, not a cell. An experiment must show whether the "
             "cell also uses the motif.",
             partial(plots.draw_evidence, own),
-            folder,
-            (SIZE[0], 1.0 + 0.16 * len(own)),
-            _changes(own),
+            size=(SIZE[0], 1.0 + 0.16 * len(own)),
+            finding=_changes(own),
         )
         for number, (unit, own) in enumerate(measured.groupby("unit", sort=False))
     ]
@@ -199,12 +110,11 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
     mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
     if not mean.any():
         return ""
-    stretches = sliding_window_view(np.arange(len(mean)), max(1, round(len(mean) / 10)))
-    best = max(stretches, key=lambda stretch: mean[stretch].sum())
+    width = max(1, round(len(mean) / 10))
+    start = int(np.convolve(mean, np.ones(width), "valid").argmax())
+    best = slice(start, start + width)
     even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
-    where = (
-        f"positions {best[0] + 1} to {best[-1] + 1}" if len(best) > 1 else f"position {best[0] + 1}"
-    )
+    where = f"positions {start + 1} to {start + width}" if width > 1 else f"position {start + 1}"
     return (
         f"Attribution is highest at {where}: {percent(mean[best].sum() / mean.sum())} of the total "
         f"({percent(even[best].sum() / even.sum())} if it were even)."
@@ -238,21 +148,21 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     return drawings
 
 
-def marginal_section(results: Results, folder: Path) -> dict[str, Any]:
+def marginal_section(tested: Tested) -> dict[str, Any]:
     """Return what the section shows, and draw its figures to a folder."""
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
-        "marginal_sentence": position_sentence(results.motifs),
-        "marginal_figures": list(_position_figures(results, folder)),
-        "distance_sentence": distance_sentence(results.interactions),
-        "distance_figures": list(_distance_figures(results, folder, *CLEAR)),
-        "unclear_figures": list(_distance_figures(results, folder, UNCLEAR)),
+        "marginal_sentence": position_sentence(tested.results.motifs),
+        "marginal_figures": list(_position_figures(tested)),
+        "distance_sentence": distance_sentence(tested.results.interactions),
+        "distance_figures": list(_distance_figures(tested, *CLEAR)),
+        "unclear_figures": list(_distance_figures(tested, UNCLEAR)),
     }
 
 
-def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
+def _position_figures(tested: Tested) -> Iterator[Drawing]:
     """Draw the effect of supported motifs alone by position; of all motifs if none is supported."""
-    curves, motifs = results.marginals, results.motifs
+    curves, motifs = tested.results.marginals, tested.results.motifs
     if curves is None or motifs is None:
         return
     has_supported = (motifs["verdict"] == "supported").any()
@@ -262,12 +172,14 @@ def _position_figures(results: Results, folder: Path) -> Iterator[Drawing]:
             name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
             title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
             paint, finding = partial(draw_curves, own), f"Mean effect {_mean(row)}."
-            yield draw_figure(name, title, _position_peak(row), "", paint, folder, LOW, finding)
+            yield tested.show(
+                name, title, _position_peak(row), "", paint, size=LOW, finding=finding
+            )
 
 
-def _distance_figures(results: Results, folder: Path, *verdicts: str) -> Iterator[Drawing]:
+def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
     """Draw the epistasis of each tested pair of motifs with one of these verdicts by distance."""
-    curves, pairs = results.distances, results.interactions
+    curves, pairs = tested.results.distances, tested.results.interactions
     if curves is None or pairs is None:
         return
     for number, row in enumerate(pairs.to_dict("records")):
@@ -276,7 +188,9 @@ def _distance_figures(results: Results, folder: Path, *verdicts: str) -> Iterato
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
             title += f" of {row.get('target')}" * (len({*pairs.get("target", ())}) > 1)
             paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
-            yield draw_figure(name, title, _distance_peak(row), "", paint, folder, LOW, finding)
+            yield tested.show(
+                name, title, _distance_peak(row), "", paint, size=LOW, finding=finding
+            )
 
 
 def _mean(row: Mapping[Any, Any]) -> str:

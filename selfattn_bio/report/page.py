@@ -34,8 +34,9 @@ from selfattn_bio.report import cards, figures, tables, words
 from selfattn_bio.report.cards import attention_figures
 from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
-from selfattn_bio.report.performance import Tested, draw_performance
+from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.results import Results, both_inputs
+from selfattn_bio.report.tested import Tested
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 
@@ -48,7 +49,7 @@ def write_page(results: Results, name: str) -> None:
 
 def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
-    task, metrics = results.task, results.metrics
+    task, metrics, tested = results.task, results.metrics, Tested(results, plots_folder)
     objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
     alphabet = get_alphabet(results.corpus["alphabet"])
     # motifs that were searched by hand are shown as well
@@ -85,13 +86,13 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
-            performance=draw_performance(objective, results, plots_folder),
-            group_figures=group_figures(Tested(results, plots_folder)),
+            performance=draw_performance(objective, tested),
+            group_figures=group_figures(tested),
             groups=tables.group_tables(metrics),
             unit=alphabet.unit,
             used_files=used_files(results.corpus["sources"]),
             splits=tables.split_table(results.records, task.split.kind),
-            **(_interpretation(results, plots_folder) if is_interpreted else {}),
+            **(_interpretation(tested) if is_interpreted else {}),
             is_interpreted=is_interpreted,
         )
     )
@@ -124,8 +125,9 @@ def favour_sentence(
     return f"Positive values favour the model{exception}."
 
 
-def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
+def _interpretation(tested: Tested) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
+    results = tested.results
     task, motifs, pairs = results.task, results.motifs, results.interactions
     of_inputs = both_inputs(motifs, results.partner.motifs if results.partner else None)
     maps = attention_figures(results)
@@ -162,9 +164,9 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "no_pair": NO_PAIR,
         "pair_sentence": figures.pair_sentence(pairs),
         "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
-        **marginal_section(results, plots_folder),
+        **marginal_section(tested),
         "partner": results.partner and _partner(results.partner, outputs),
-        "interpretation": figures.interpretation(results, plots_folder),
+        "interpretation": figures.interpretation(tested),
         "maps": maps,
         "attention_sentence": words.attention_sentence(len(maps) > 0),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,8 @@ from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import target_plots as plots
-from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing
+from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested
 from selfattn_bio.report.words import RHO, estimate, figure, percent
-
-if TYPE_CHECKING:
-    from selfattn_bio.report.performance import Tested
 
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each

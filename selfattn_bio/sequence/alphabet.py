@@ -2,7 +2,7 @@
 
 The tables cover IUPAC codes, complements, lower case and U. Tracks are numbers quantised to one
 byte each, so that they can be stored, batched and explained in the same way as sequences. This
-module imports only types of arrays from the package.
+module imports only errors from the package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError
 
 Ascii = NDArray[np.uint8]  # the letters of one sequence, (L,)
@@ -279,15 +278,3 @@ class Scale:
         return np.where(
             known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)
         ).astype(np.uint8)
-
-    def numbers(self, letters: NDArray[np.uint8]) -> Floats:
-        """Convert levels to numbers, with NaN for "~".
-
-        For numbers within the range, the error is at most half the distance between levels.
-        """
-        levels = LEVELS.codes(letters).astype(np.float64)
-        return np.where(
-            levels < NUM_LEVELS,
-            self.low + levels / (NUM_LEVELS - 1) * (self.high - self.low),
-            np.nan,
-        )

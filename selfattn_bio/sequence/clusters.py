@@ -63,11 +63,6 @@ def cluster_records(
     Returns
     -------
     Cluster numbers, shape (n,), counted from 0 in the order of the records.
-
-    Raises
-    ------
-    ValueError
-        If `similarity` or `k` is out of range.
     """
     pairs = similar_pairs(letters, alphabet, similarity, k)
     return components(len(letters), pairs["first"].to_numpy(), pairs["second"].to_numpy())
@@ -109,15 +104,8 @@ def similar_pairs(
     once, with first < second unless `in_second` is given. Pairs are left out if chance alone would
     give more than `CHANCE` of all records an equal match. Above `kmer_numbers.MAX_KMERS` k-mers in
     total, similarities are estimated from an even sample of the k-mers.
-
-    Raises
-    ------
-    ValueError
-        If `similarity` or `k` is out of range.
     """
     similarity = SIMILARITY[alphabet.family] if similarity is None else similarity
-    if not 0 < similarity <= 1:
-        raise ValueError(f"similarity = {similarity} is not in (0, 1]")
     found = [pd.DataFrame(np.empty(0, SIMILAR_PAIR))]
     for settings in kmer_settings(alphabet, k):
         shared = _Shared(letters, alphabet, settings, similarity)

@@ -18,6 +18,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
@@ -149,8 +150,7 @@ class Genome:
         """
         if strand not in ("+", "-"):
             raise ArgumentError(f"invalid strand {strand!r} (expected + or -)")
-        chrom, end = self._checked(chrom, start, end)
-        letters, _ = self._decoded(chrom, start, end)
+        letters, _ = self.fetch_masked(chrom, start, end)
         return letters if strand == "+" else self.alphabet.reverse_complement(letters)
 
     def fetch_masked(
@@ -161,21 +161,11 @@ class Genome:
         Both have shape (end - start,). Soft-masked bases are lower-case in the file. Parameters and
         errors are those of `fetch`.
         """
-        chrom, end = self._checked(chrom, start, end)
-        letters, raw = self._decoded(chrom, start, end)
-        return letters, np.frombuffer(raw, np.uint8) >= ord("a")
-
-    def _checked(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
-        """Return the genome's name of the chromosome and the end, after checking the window."""
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
             message = f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)"
             raise GenomeError(message, place=str(self.path))
-        return chrom, end
-
-    def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
-        """Return the bases as upper-case ASCII, and the bytes of the file."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, self.alphabet.readable):
             at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
@@ -183,7 +173,8 @@ class Genome:
                 f"invalid {printable(foreign[0])} at {at} (expected {self.alphabet.description})",
                 place=str(self.path),
             )
-        return np.frombuffer(raw.translate(self._policy.table), np.uint8), raw
+        letters = np.frombuffer(raw.translate(self._policy.table), np.uint8)
+        return letters, np.frombuffer(raw, np.uint8) >= ord("a")
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:
@@ -206,11 +197,10 @@ class Genome:
 
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
-        more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
         is_dna = self.alphabet.is_nucleic
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
-        message = f"no {where} (it has {', '.join(self.names[:_SHOWN])}{more})"
+        message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
         GenomeError.fail(message, self.path, f"Did you mean {near[0]!r}?" if near else other)
 
 

@@ -111,10 +111,8 @@ class KmerTokenizer:
         Raises
         ------
         ValueError
-            If `codes` does not have shape (B, L), or a row has fewer than k letters.
+            If a row has fewer than k letters.
         """
-        if codes.ndim != 2:
-            raise ValueError(f"codes have shape {codes.shape} (expected (B, L))")
         num_rows, length = codes.shape
         tokens = np.empty((num_rows, self.num_tokens(length)), np.int32)
         rows = max(1, TOKENS_AT_ONCE // max(1, length))
@@ -212,11 +210,8 @@ class KmerTokenizer:
         Raises
         ------
         ValueError
-            If `tokens` does not have shape (B, N), or contains [CLS] or a number outside the
-            vocabulary.
+            If `tokens` contains [CLS] or a number outside the vocabulary.
         """
-        if tokens.ndim != 2 or not tokens.shape[1]:
-            raise ValueError(f"tokens have shape {tokens.shape} (expected (B, N) with N >= 1)")
         if ((tokens < 0) | (tokens >= self.vocabulary_size) | (tokens == CLS)).any():
             raise ValueError(
                 f"invalid token in {tokens.min()}-{tokens.max()} (expected "
@@ -260,15 +255,8 @@ def tokenizer_of(run: RunFile) -> KmerTokenizer:
 
 
 def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
-    """Build the tokenizer of the second of two inputs.
-
-    Raises
-    ------
-    ValueError
-        If the run has no partner.
-    """
-    if run.partner is None:
-        raise ValueError("the run file has no section [partner]")
+    """Build the tokenizer of the second of two inputs."""
+    assert run.partner is not None  # the run file is validated before
     return KmerTokenizer(
         get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
     )
@@ -276,22 +264,14 @@ def partner_tokenizer_of(run: RunFile) -> KmerTokenizer:
 
 def gc_content(letters: Letters) -> Floats:
     """Return the GC content of each record, (n,); ambiguous bases are not counted."""
-    counts = base_counts(letters)
-    return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-
-
-def base_counts(letters: Letters) -> Integers:
-    """Count A, C, G and T (or U) in each record, (n, 4)."""
     codes = get_alphabet("dna").codes
-    pieces = (
-        (record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE))
-        for record in letters
-    )
-    counts = [
-        sum(np.bincount(codes(piece), minlength=4)[:4] for piece in of_record)
-        for of_record in pieces
-    ]
-    return np.array(counts, dtype=np.int64).reshape(-1, 4)
+    fractions = []
+    for record in letters:
+        counts = np.zeros(4, np.int64)
+        for start in range(0, len(record), PIECE):
+            counts += np.bincount(codes(record[start : start + PIECE]), minlength=4)[:4]
+        fractions.append(counts[1:3].sum() / max(counts.sum(), 1))
+    return np.array(fractions, np.float64)
 
 
 def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[Integers, Integers]]:

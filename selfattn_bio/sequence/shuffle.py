@@ -37,18 +37,11 @@ def shuffle_letters(
     -------
     New array, shape (L,).
 
-    Raises
-    ------
-    ValueError
-        If `k` is less than 1.
-
     References
     ----------
     Altschul and Erickson 1985; the last edge of each node comes from a random tree by Wilson 1996,
     as in uShuffle (Jiang et al. 2008).
     """
-    if k < 1:
-        raise ValueError(f"k = {k} is less than 1")
     if k == 1:
         return letters[rng.permutation(len(letters))]
     if len(letters) <= k:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
@@ -140,8 +141,6 @@ def split_by_group(
     CorpusError
         If a record has no group, or there are too few groups to give each split records of both
         labels.
-    ValueError
-        If the fractions leave nothing for training.
     """
     groups = _given(records, column)
     assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
@@ -190,8 +189,6 @@ def split_by_cluster(
     ------
     CorpusError
         If a split lacks one of the labels, for example because a cluster is too large.
-    ValueError
-        If the fractions leave nothing for training.
     """
     bundles = _bundles(clusters, keys, _loci(records))
     assigned = _deal(records, bundles, valid_fraction, test_fraction, seed)
@@ -227,8 +224,6 @@ def split_at_random(
     ------
     CorpusError
         If a split lacks one of the labels.
-    ValueError
-        If the fractions leave nothing for training.
     """
     assigned = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
@@ -297,11 +292,7 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
     found = values.astype("str").str.strip().str.lower().map(splits)
     if found.isna().any():
         counts = values[found.isna()].astype("object").fillna(EMPTY).value_counts()
-        unknown = ", ".join(
-            f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items()
-        )
-        more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-        known = ", ".join(splits)
+        unknown = [f"{value!r} ({count:,} records)" for value, count in counts.items()]
         named = [value for value in counts.index if value != EMPTY]
         hints = []
         if named:
@@ -312,7 +303,8 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         if len(named) < len(counts):
             hints.append("Fill the empty cells of the column, or remove their records")
         raise CorpusError(
-            f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})",
+            f"unknown values in the split column {values.name!r}: {shortened(unknown, SHOWN)} "
+            f"(known: {', '.join(splits)})",
             hint=". ".join(hints),
         )
     return found
@@ -372,8 +364,6 @@ def _deal(
     Bundles of each label are assigned separately, the largest first, in random order for equal
     sizes.
     """
-    if valid + test >= 1:
-        raise ValueError(f"valid_fraction {valid} and test_fraction {test} leave nothing to train")
     rng, fractions = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
     labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
     sizes = np.bincount(bundles)

@@ -188,15 +188,9 @@ def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values
 def binned(values: Values, width: int, summary: Summary) -> Values:
     """Summarise each bin of `width` values to one number, shape (L // width,).
 
-    Missing values are ignored; a bin without any value is NaN.
-
-    Raises
-    ------
-    ValueError
-        If `width` does not divide the number of values.
+    The number of values is a multiple of `width`. Missing values are ignored; a bin without any
+    value is NaN.
     """
-    if len(values) % width:
-        raise ValueError(f"{len(values)} positions cannot be divided into bins of {width}")
     rows, known = values.reshape(-1, width), ~np.isnan(values.reshape(-1, width))
     if summary == "max":
         found = np.where(known, rows, -np.inf).max(axis=1)

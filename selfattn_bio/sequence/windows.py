@@ -38,18 +38,19 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         If a chromosome is unknown, or an interval extends beyond its end, which means another
         assembly.
     """
+    names = {}
     for chrom, rows in intervals.groupby("chrom", sort=False):
         try:
-            length = genome.lengths[genome.resolve(str(chrom))]
+            names[chrom] = genome.resolve(str(chrom))
         except GenomeError as error:
             IntervalError.fail(f"{error.message}: {genome.path}", _place(rows.iloc[0]), error.hint)
+        length = genome.lengths[names[chrom]]
         if (off := rows[rows["end"] > length]).size:
             message = (
                 f"interval [{off['start'].iloc[0]}, {off['end'].iloc[0]}) ends beyond {chrom} of "
                 f"{genome.path} ({length} bp)"
             )
             raise IntervalError(message, place=_place(off.iloc[0]), hint="Is it the same assembly?")
-    names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
     return intervals.assign(
         chrom=intervals["chrom"].map(names), strand=intervals["strand"].replace(".", "+")
     )
@@ -109,9 +110,7 @@ def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
     start, end, _ = _columns(intervals)
     counts = np.maximum((end - start - width) // step + 1, 0)
     rows = np.repeat(np.arange(len(intervals)), counts)
-    first = start[rows] + step * (
-        np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    )
+    first = start[rows] + step * pd.Series(rows).groupby(rows).cumcount().to_numpy()
     return intervals.iloc[rows].reset_index(drop=True).assign(start=first, end=first + width)
 
 
@@ -177,6 +176,7 @@ def cut(
     Row of each window and its record, whose id is from `id_of`. The start is negative if a window
     is padded before base 0.
     """
+    genome = genome.with_soft_mask(soft_mask)
     rows_of = windows.groupby("chrom", sort=False).indices
     for chrom in filter(rows_of.__contains__, genome.names):
         rows, length = windows.iloc[rows_of[chrom]], genome.lengths[chrom]
@@ -190,8 +190,6 @@ def cut(
                 if whole
                 else genome.fetch_masked(chrom, first, last)
             )
-            if soft_mask == "hard":
-                letters = np.where(masked, np.uint8(ord(DNA.unknown)), letters)
             if last - first < end - start:
                 around = (first - start, end - last)
                 letters = np.pad(letters, around, constant_values=ord(DNA.unknown))
@@ -199,18 +197,8 @@ def cut(
             if strand == "-":
                 letters, masked = genome.alphabet.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None
-            yield (
-                row,
-                Record(
-                    id_of(chrom, start, end, strand),
-                    letters,
-                    chrom,
-                    start,
-                    end,
-                    strand,
-                    masked=runs,
-                ),
-            )
+            locus = chrom, start, end, strand
+            yield row, Record(id_of(*locus), letters, *locus, masked=runs)
 
 
 def id_of(chrom: str, start: int, end: int, strand: str) -> str:

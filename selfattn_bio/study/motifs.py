@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
+from selfattn_bio.attribution.explanation import AGAIN, PARTNER, Explanation
 from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
@@ -37,7 +37,6 @@ from selfattn_bio.evidence.interactions import (
 from selfattn_bio.evidence.marginals import pair_curves
 from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
-from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import database_of, read_meme
 from selfattn_bio.motifs.callers import build_caller
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -65,7 +64,8 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         folder, layout = folder / PARTNER, layout.of_partner()
     explained, place = Explanation.load(folder), str(folder)
     test = trained.test_records(trained.outputs(explained.targets, place))
-    _check_attribution(explained, read_provenance(trained.folder), test, place)
+    study.check_source(study.files, "attribution", explained.source)
+    _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
     letters = [each.first if isinstance(each, RecordPair) else each for each in given]
@@ -101,25 +101,11 @@ def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Serie
     return Units.of(keys[records.index], name)
 
 
-def _check_source(
-    source: Mapping[str, str], provenance: Mapping[str, Any], what: str, place: str, hint: str
-) -> None:
-    """Refuse an attribution or motifs of another model, corpus or split."""
-    for key in SOURCE:
-        here, there = provenance[key], source.get(key, "none")
-        if here != there:
-            message = f"{what} to another model, corpus or split ({key} {there[:12]}, not"
-            raise ResultsError(f"{message} {here[:12]})", place=place, hint=hint)
-
-
-def _check_attribution(
-    explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, place: str
-) -> None:
-    """Refuse attributions of another model, corpus or split, and those of test records.
+def _check_held_out(explanation: Explanation, test: pd.DataFrame, place: str) -> None:
+    """Refuse attributions of test records.
 
     Motifs found in test records would be judged on the records they were found in.
     """
-    _check_source(explanation.source, provenance, "the attribution belongs", place, AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
         message = (
@@ -156,16 +142,14 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         message = f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}"
         CorpusError.fail(message, trained.corpus.path)
     if motifs is None:
-        motifs, provenance = study.motifs, read_provenance(trained.folder)
-        place, again = str(study.files.motifs), "Run `selfattn-bio motifs TASK` again"
-        _check_source(motifs.source, provenance, "the motifs belong", place, again)
+        motifs = study.motifs
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]
         outputs = trained.outputs([str(target) for target, _ in by_target], study.place)
         ppms = [{name: motifs[name].ppm for name in names} for _, names in by_target]
     else:
         outputs = trained.outputs(settings.targets or (), study.place)
-        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)] * len(outputs)
+        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
     letters = dict(zip(test.index, trained.letters(test), strict=True))
     trained.check_unseen(test, list(letters.values()))

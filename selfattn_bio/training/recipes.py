@@ -12,7 +12,7 @@ To add a recipe, write a function that returns a `Recipe`, call it in `choose_re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -139,123 +139,122 @@ def choose_recipe(
     ValueError
         If there are two classes, and the training or validation records lack one of them.
     """
-    train = letters["train"]
-    number, longest = len(train), max(map(len, train))
-    length = math.ceil(sum(map(len, train)) / number)
-    # a single record can make a part unsuitable, so the sample below is not enough
-    fitted = {kind.name for kind, obstacle in suitable(setup, train) if not obstacle}
+    trials = _Trials(letters, targets, setup)
+    if setup.is_per_position:
+        recipe = _of_positions(trials)
+    elif setup.question == PROFILE:
+        recipe = _of_profiles(trials)
+    else:
+        recipe = _of_records(trials)
+    return _with_loss(recipe, trials), trials.fitted
 
-    def stacked(*names: str) -> tuple[str, ...]:
-        return tuple(name for name in dict.fromkeys(names) if name in fitted)
 
-    two_classes = setup.objective.has_log_odds
-    examined = POSITIONS if setup.unit == 1 else BINS * setup.unit
-    most = max(MIN_RECORDS, examined // length) if setup.is_per_position else ENOUGH
-    strata = {split: of if two_classes else np.zeros(len(of)) for split, of in targets.items()}
-    rows = {split: sample_rows(strata[split], most, MIN_RECORDS) for split in letters}
-    letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
-    targets = {split: targets[split][of] for split, of in rows.items()}
-    given, both = replace(setup, strands="given"), replace(setup, strands="both")
-    trials: list[Trial] = []
+class _Trials:
+    """Baselines that are fitted to a sample of the records, to choose a recipe."""
 
-    def trial(name: str, kind: str, of: Setup) -> Trial:
-        trials.append(fit_trial(name, kind, of, letters, targets))
-        return trials[-1]
+    def __init__(
+        self, letters: Mapping[str, Letters], targets: Mapping[str, NDArray], setup: Setup
+    ) -> None:
+        train = letters["train"]
+        self.number, self.longest = len(train), max(map(len, train))
+        self.length = math.ceil(sum(map(len, train)) / self.number)
+        # a single record can make a part unsuitable, so the sample below is not enough
+        self.suitable = {kind.name for kind, obstacle in suitable(setup, train) if not obstacle}
+        self.given, self.both = replace(setup, strands="given"), replace(setup, strands="both")
+        self.fitted: list[Trial] = []
+        self.has_two_classes = setup.objective.has_log_odds
+        examined = POSITIONS if setup.unit == 1 else BINS * setup.unit
+        most = max(MIN_RECORDS, examined // self.length) if setup.is_per_position else ENOUGH
+        self.letters, self.targets = dict(letters), dict(targets)
+        for split, of_split in targets.items():
+            strata = of_split if self.has_two_classes else np.zeros(len(of_split))
+            rows = sample_rows(strata, most, MIN_RECORDS)
+            self.letters[split] = [letters[split][row] for row in rows]
+            self.targets[split] = of_split[rows]
 
-    def chosen() -> Recipe:
-        if setup.is_per_position:
-            return _of_positions(number, length, given, stacked, trial)
-        if setup.question == PROFILE:
-            return _of_profiles(given, both, stacked, trial)
-        if "substitutions_linear" in fitted:
-            parts = stacked("substitutions_linear", "exact_positions_trees")
-            return variants(number, longest, parts)
-        (kmers,), exact, parts = stacked(*KMERS), stacked(*EXACT), stacked(*PARTS)
-        is_protein, is_stranded = not setup.alphabet.is_nucleic, not setup.alphabet.has_complement
-        one = trial("k-mers" if is_protein else "k-mers of the given strand", kmers, given)
-        two = None if is_stranded else trial("k-mers of both strands", kmers, both)
-        positions = [trial("exact positions", name, given) for name in exact]
-        if two and not any(each.beats(two) for each in (one, *positions)):
-            parent = PARENTS.get(setup.database, "") if two_classes else ""
-            return both_strands(number, length, parts, parent)
-        if any(each.value > one.value - MARGIN for each in positions):
-            recipe = aligned(number, longest, stacked(*exact, "exact_positions_trees", *parts))
-            of = "residues" if is_protein else "bases"
-            reason = f"the exact positions of the {of} matter"
-            return replace(recipe, reason=reason) if is_stranded else recipe
-        if is_protein:
-            reason = "exact positions do not predict as well as k-mers"
-            return Recipe("unaligned", reason, parts=parts)  # with the default network
-        recipe = one_strand(number, length, parts)
-        reason = f"{setup.alphabet.title} has one strand"
+    def stacked(self, *names: str) -> tuple[str, ...]:
+        """Return those of the baselines that can be fitted, each once."""
+        return tuple(name for name in dict.fromkeys(names) if name in self.suitable)
+
+    def fit(self, kind: str, setup: Setup, name: str = "") -> Trial:
+        """Fit a baseline and measure it; `name` is for messages, by default its title."""
+        title = name or BASELINES[kind].title
+        self.fitted.append(fit_trial(title, kind, setup, self.letters, self.targets))
+        return self.fitted[-1]
+
+
+def _of_records(trials: _Trials) -> Recipe:
+    """Return the recipe for labels or numbers of records."""
+    number, length, given, stacked = trials.number, trials.length, trials.given, trials.stacked
+    if "substitutions_linear" in trials.suitable:
+        parts = stacked("substitutions_linear", "exact_positions_trees")
+        return variants(number, trials.longest, parts)
+    (kmers,), exact, parts = stacked(*KMERS), stacked(*EXACT), stacked(*PARTS)
+    alphabet = given.alphabet
+    is_protein, is_stranded = not alphabet.is_nucleic, not alphabet.has_complement
+    one = trials.fit(kmers, given, "k-mers" if is_protein else "k-mers of the given strand")
+    two = None if is_stranded else trials.fit(kmers, trials.both, "k-mers of both strands")
+    positions = [trials.fit(name, given, "exact positions") for name in exact]
+    if two and not any(each.beats(two) for each in (one, *positions)):
+        parent = PARENTS.get(given.database, "") if trials.has_two_classes else ""
+        return both_strands(number, length, parts, parent)
+    if any(each.value > one.value - MARGIN for each in positions):
+        parts = stacked(*exact, "exact_positions_trees", *parts)
+        recipe = aligned(number, trials.longest, parts)
+        of = "residues" if is_protein else "bases"
+        reason = f"exact positions of the {of} predict as well as k-mers"
         return replace(recipe, reason=reason) if is_stranded else recipe
+    if is_protein:
+        reason = "exact positions do not predict as well as k-mers"
+        return Recipe("unaligned", reason, parts=parts)  # with the default network
+    recipe = one_strand(number, length, parts)
+    reason = f"{alphabet.title} has one strand"
+    return replace(recipe, reason=reason) if is_stranded else recipe
 
-    recipe = chosen()
-    squared = both if "reverse_complement" in recipe.training else given
-    return _with_loss(recipe, squared, stacked, trial), trials
 
-
-def _of_positions(
-    number: int,
-    length: int,
-    setup: Setup,
-    stacked: Callable[..., tuple[str, ...]],
-    trial: Callable[[str, str, Setup], Trial],
-) -> Recipe:
+def _of_positions(trials: _Trials) -> Recipe:
     """Return the recipe for labels of positions or bins."""
-    parts = stacked(*NEIGHBOURS, *AROUND)
-    names = *stacked("constant", "bin_constant"), *parts
-    constant, *found = (trial(BASELINES[name].title, name, setup) for name in names)
+    parts = trials.stacked(*NEIGHBOURS, *AROUND)
+    names = *trials.stacked("constant", "bin_constant"), *parts
+    constant, *found = (trials.fit(name, trials.given) for name in names)
     has_learned = any(each.beats(constant) for each in found)
-    if setup.unit > 1:
-        return bins(number, length, parts if has_learned else ())
+    if trials.given.unit > 1:
+        return bins(trials.number, trials.length, parts if has_learned else ())
     if has_learned:
-        return neighbours(number, length, parts)
+        return neighbours(trials.number, trials.length, parts)
     # with the default network
     return Recipe("no neighbours", "neighbours predict labels no better than a constant")
 
 
-def _of_profiles(
-    given: Setup,
-    both: Setup,
-    stacked: Callable[..., tuple[str, ...]],
-    trial: Callable[[str, str, Setup], Trial],
-) -> Recipe:
+def _of_profiles(trials: _Trials) -> Recipe:
     """Return the recipe for counts per base: strands and stack, with the default network."""
-    constant = trial(BASELINES["mean_profile"].title, "mean_profile", given)
-    one = trial("k-mers of the given strand", "kmer6_linear", given)
-    two = trial("k-mers of both strands", "kmer6_linear", both)
+    constant = trials.fit("mean_profile", trials.given)
+    one = trials.fit("kmer6_linear", trials.given, "k-mers of the given strand")
+    two = trials.fit("kmer6_linear", trials.both, "k-mers of both strands")
     is_stranded = one.beats(two)
-    best, reads = (one, given) if is_stranded else (two, both)
-    trees = stacked("kmer6_trees")  # none if there are many tracks
-    boosted = [trial(BASELINES[name].title, name, reads) for name in trees]
+    best, reads = (one, trials.given) if is_stranded else (two, trials.both)
+    trees = trials.stacked("kmer6_trees")  # none if there are many tracks
+    boosted = [trials.fit(name, reads) for name in trees]
     has_learned = not learns_nothing([constant, best, *boosted])
     better = trees if any(each.beats(best) for each in boosted) else ()
     return Recipe(
         "profiles",
         f"k-mers of the given strand {'' if is_stranded else 'do not clearly '}beat those of both",
         training={"reverse_complement": not is_stranded},
-        parts=stacked(*PARTS, *better) if has_learned else (),
+        parts=trials.stacked(*PARTS, *better) if has_learned else (),
     )
 
 
-def _with_loss(
-    recipe: Recipe,
-    squared: Setup,
-    stacked: Callable[..., tuple[str, ...]],
-    trial: Callable[[str, str, Setup], Trial],
-) -> Recipe:
-    """Return the recipe of numbers with Huber's loss if boosting predicts clearly better with it.
-
-    `squared` is the setup with the squared error.
-    """
+def _with_loss(recipe: Recipe, trials: _Trials) -> Recipe:
+    """Return the recipe with Huber's loss if boosting predicts numbers clearly better with it."""
+    squared = trials.both if "reverse_complement" in recipe.training else trials.given
     at_positions = ("exact_positions_trees",) * ("exact_positions_trees" in recipe.parts)
     # there are no trees if a fit of many outputs would take too long
-    judges = stacked(*at_positions, "kmer6_trees", "kmer2_trees")
+    judges = trials.stacked(*at_positions, "kmer6_trees", "kmer2_trees")
     if squared.section.robust and judges:
         huber = replace(squared, section=squared.section.model_copy(update=squared.section.robust))
-        before = trial("gradient boosting with squared error", judges[0], squared)
-        after = trial("gradient boosting with Huber's loss", judges[0], huber)
+        before = trials.fit(judges[0], squared, "gradient boosting with squared error")
+        after = trials.fit(judges[0], huber, "gradient boosting with Huber's loss")
         if after.beats(before) and after.value > before.value + MARGIN:
             recipe = replace(recipe, objective=squared.section.robust)
     return recipe
@@ -279,7 +278,7 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """
     pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
     network = {"pool": pool, "parts": max(6, math.ceil(length / (2 * pool)))}
-    reason = "the direction of the records matters, and so do the exact positions of their bases"
+    reason = "the direction of the records matters, and exact positions predict as well as k-mers"
     return _by_position("aligned", reason, records, length, stacked, network)
 
 

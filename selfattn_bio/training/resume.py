@@ -259,16 +259,7 @@ def provenance_of(
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
         **({"partners": corpus.partner.summary["sources"]} if corpus.partner else {}),
-        **(
-            {"module_sha256": module_sha256(run.model.module)}
-            if isinstance(run.model, ModuleModel)
-            else {}
-        ),
-        **(
-            {"pretrained_sha256": pretrained_sha256(Path(run.model.folder))}
-            if isinstance(run.model, PretrainedModel)
-            else {}
-        ),
+        **_sha256_of_network(run),
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": split_sha256,
         "seed": run.training.seed,
@@ -291,10 +282,7 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     """
     parts = [run.data.alphabet, run.training.model_dump_json()]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
-    if isinstance(run.model, ModuleModel):
-        parts.append(module_sha256(run.model.module))
-    if isinstance(run.model, PretrainedModel):
-        parts.append(pretrained_sha256(Path(run.model.folder)))
+    parts += _sha256_of_network(run).values()
     if run.both_strands:
         parts.append("evaluated on both strands")  # affects which evaluation is the best
     if run.partner:
@@ -312,6 +300,15 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
         f"code {code_sha256()}",
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _sha256_of_network(run: RunFile) -> dict[str, str]:
+    """Return the SHA-256 of the module or pretrained folder of a run, by its provenance entry."""
+    if isinstance(run.model, ModuleModel):
+        return {"module_sha256": module_sha256(run.model.module)}
+    if isinstance(run.model, PretrainedModel):
+        return {"pretrained_sha256": pretrained_sha256(Path(run.model.folder))}
+    return {}
 
 
 @cache

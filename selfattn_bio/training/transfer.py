@@ -165,10 +165,7 @@ def merge_lora(network: Network) -> dict[str, Tensor]:
         if parametrize.is_parametrized(module, "weight") and isinstance(
             module.parametrizations["weight"][0], LowRank
         ):
-            weights = {
-                key: value
-                for key, value in weights.items()
-                if not key.startswith(f"{name}.parametrizations.weight.")
-            }
+            for part in module.parametrizations["weight"].state_dict():
+                del weights[f"{name}.parametrizations.weight.{part}"]
             weights[f"{name}.weight"] = module.weight.detach()
     return weights

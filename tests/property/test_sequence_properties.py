@@ -140,8 +140,3 @@ def test_shuffles_of_a_long_sequence_differ():
     made = shuffled(text, 2)
     assert sum(a == b for a, b in zip(made, text, strict=True)) < 120
     assert made != shuffled(text, 2, seed=1)
-
-
-def test_k_below_1_is_refused():
-    with pytest.raises(ValueError, match="k = 0 is less than 1"):
-        shuffled("ACGT", 0)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 
+import torch
 from torch import Tensor
 
 from selfattn_bio.attention.inputs import AttentionInputs
@@ -22,7 +23,7 @@ from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError
 from selfattn_bio.log import LOG
 
-ELSEWHERE = {"sdpa": ("reference", "run_sdpa"), "joint": ("slab", "run_joint")}
+ELSEWHERE = {"sdpa": "reference:run_sdpa", "joint": "slab:run_joint"}
 
 
 def run(name: str, inputs: AttentionInputs) -> Tensor:
@@ -32,8 +33,7 @@ def run(name: str, inputs: AttentionInputs) -> Tensor:
 
 @cache
 def _function(name: str) -> Callable[[AttentionInputs], Tensor]:
-    module, function = ELSEWHERE.get(name, (name, "run"))
-    return getattr(import_module(f"{__name__}.{module}"), function)
+    return resolve_name(f"{__name__}.{ELSEWHERE.get(name, f'{name}:run')}")
 
 
 def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
@@ -58,9 +58,11 @@ def _first_suitable(inputs: AttentionInputs) -> str:
     shape = pattern_shape(inputs)
     for name, kernel in KERNELS.items():
         if why_avoided(name, inputs) is None and not _unsupported(kernel, inputs, shape):
-            if kernel.compiled and _compiler_problem() is not None:
-                continue
-            return name
+            if not kernel.compiled or (reason := unavailable_reason()) is None:
+                return name
+            _warn_once(
+                f"compiled attention kernels are not available ({reason}); using slower ones"
+            )
     raise KernelError("no attention kernel can handle this request")
 
 
@@ -75,17 +77,18 @@ def why_unsupported(name: str, inputs: AttentionInputs) -> str | None:
 
 def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
     """Return why "auto" does not use a kernel for a request, or None if it may."""
-    auto, tokens = KERNELS[name].auto, inputs.length
+    auto, tokens, bias = KERNELS[name].auto, inputs.length, inputs.terms.bias
     if tokens <= auto.joined_tokens and pattern_shape(inputs) in ("sampled", "joined"):
         return None
     if auto.full_only and not isinstance(inputs.pattern, Full):
         return "it would compute all pairs of a causal or sparse pattern"
-    if not auto.learned_bias and inputs.bias_is_learned:
-        return "it is slow with a bias that needs a gradient"
-    if inputs.terms.bias is not None and tokens < auto.min_bias_tokens:
-        return f"for {tokens} tokens with a bias plain torch is faster"
-    if inputs.terms.bias is not None and tokens > (auto.max_bias_tokens or tokens):
-        return f"it stores the bias of all pairs, which is too much for {tokens} tokens"
+    if bias is not None:
+        if not auto.learned_bias and torch.is_grad_enabled() and bias.requires_grad:
+            return "it is slow with a bias that needs a gradient"
+        if tokens < auto.min_bias_tokens:
+            return f"for {tokens} tokens with a bias plain torch is faster"
+        if tokens > (auto.max_bias_tokens or tokens):
+            return f"it stores the bias of all pairs, which is too much for {tokens} tokens"
     if tokens > (auto.max_tokens or tokens):
         return f"it stores all pairs, which is too much for {tokens} tokens"
     if tokens < auto.min_tokens:
@@ -114,15 +117,6 @@ def _unsupported(kernel: Capabilities, inputs: AttentionInputs, shape: PatternSh
         dropout=inputs.dropout,
         dtype=dtype,
     )
-
-
-@cache
-def _compiler_problem() -> str | None:
-    """Compile `band.cpp` once per process, and warn if it cannot be used."""
-    reason = unavailable_reason()
-    if reason is not None:
-        LOG.warning("compiled attention kernels are not available (%s); using slower ones", reason)
-    return reason
 
 
 def warn_of_fallback(name: str, inputs: AttentionInputs) -> None:

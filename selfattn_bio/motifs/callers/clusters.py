@@ -197,17 +197,12 @@ def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
     Parameters
     ----------
     attribution
-        Attribution of each letter, one array per record, of any lengths.
+        Attribution of each letter, one array of finite numbers per record, of any lengths.
 
     Returns
     -------
     One row per seqlet: record (row of `attribution`), start, end (0-based half-open), attribution
     (sum), p_value; sorted by record and position. Seqlets of a record do not overlap.
-
-    Raises
-    ------
-    ValueError
-        If an attribution is not finite.
 
     References
     ----------
@@ -218,8 +213,6 @@ def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
     rows = np.zeros((len(attribution), max(lengths.max(initial=0), MAX_LENGTH)))
     for row, values in zip(rows, attribution, strict=True):
         row[: len(values)] = values
-    if not np.isfinite(rows).all():
-        raise ValueError(f"attribution contains {rows[~np.isfinite(rows)][0]}")
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     low, high = (
         (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)

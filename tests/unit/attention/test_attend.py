@@ -81,14 +81,9 @@ def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected
     assert choose(inputs_of(pattern, position, **arguments)) == expected
 
 
-def forget_warnings():
-    kernels._compiler_problem.cache_clear()
-    kernels._warn_once.cache_clear()
-
-
 def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, caplog):
     monkeypatch.setattr(kernels, "unavailable_reason", lambda: "no C++ compiler found")
-    forget_warnings()
+    kernels._warn_once.cache_clear()
     assert [choose(inputs_of(Window(9), NoPosition())) for _ in range(2)] == ["slab", "slab"]
     assert choose(inputs_of(Full(), NoPosition())) == "sdpa"
     assert caplog.messages == [
@@ -99,7 +94,7 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, caplog):
     ):
         choose(inputs_of(Window(9), NoPosition()), "band")
     assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)) == "reference"
-    forget_warnings()
+    kernels._warn_once.cache_clear()
 
 
 def test_flex_is_for_cuda():
@@ -129,7 +124,7 @@ ALL_REASONS = (
 def test_cuda_reports_once_why_flex_is_not_used(
     pattern, position, arguments, reason, monkeypatch, caplog
 ):
-    forget_warnings()
+    kernels._warn_once.cache_clear()
     on_cpu = inputs_of(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
     on_cuda = replace(on_cpu, q=OnCuda(on_cpu.q))
     monkeypatch.setattr(attend_module, "prepare", lambda *_, **__: on_cuda)

@@ -78,17 +78,3 @@ def test_svg_glyph_ids_are_unique_and_labels_escaped():
     ids = [set(re.findall(r'id="(\w+)"', svg)) for svg in (first, second)]
     assert ids[0].isdisjoint(ids[1])
     assert "<b>" not in second
-
-
-@pytest.mark.parametrize(
-    ("plot", "values", "message"),
-    [
-        (track, np.zeros((3, 20)), r"scores has shape \(3, 20\) instead of \(positions, 4\)"),
-        (track, [[0.5, float("nan"), 0, 0]], "scores contains nan"),
-        (logo, [[1, 0, 0]], r"ppm has shape \(1, 3\) instead of \(positions, 4\)"),
-        (logo, [[0.5, 0, 0, 0]], r"a row of ppm sums to 0\.5 instead of 1"),
-    ],
-)
-def test_bad_matrices_are_named(plot, values, message):
-    with pytest.raises(ValueError, match=message):
-        plot(values)

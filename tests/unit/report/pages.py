@@ -15,11 +15,11 @@ from small_results import TASK
 
 from selfattn_bio import Study
 from selfattn_bio.config import RunFile
-from selfattn_bio.report import figures
+from selfattn_bio.report import figures, tested
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import Results, read_results
 
-DRAW = figures.draw
+DRAW = tested.draw
 Rows = dict[str, dict[str, str]]  # text by the first cell of the row and the heading of the column
 
 
@@ -36,7 +36,8 @@ def without_files(drawn: bool = False) -> Iterator[None]:
         return DRAW(name, paint, None, *shape, **size) if drawn else "<svg></svg>"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", draw)
+        for module in (tested, figures):
+            patch.setattr(module, "draw", draw)
         yield
 
 

@@ -124,8 +124,12 @@ TASK = RunFile.model_validate(
 
 
 def belonging(folder: Path) -> dict[str, str]:
-    """Return the corpus and the split that the results are about."""
-    return {"corpus_fingerprint": "f" * 64, "split_sha256": sha256_of(folder / "split.tsv")}
+    """Return the corpus, the split and the model that the results are about."""
+    return {
+        "corpus_fingerprint": "f" * 64,
+        "split_sha256": sha256_of(folder / "split.tsv"),
+        "weights_sha256": "e" * 64,
+    }
 
 
 def edit(path: Path, **changes: Any) -> None:

@@ -10,7 +10,7 @@ from pages import without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
-from selfattn_bio.report import plots, target_plots
+from selfattn_bio.report import plots, target_plots, tested
 from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
@@ -57,7 +57,7 @@ def test_groups_above_chance_are_counted(low, count):
 def test_findings_are_on_what_was_measured(tmp_path, results):
     def findings(of):
         with without_files():
-            return {each.name: each.finding for each in interpretation(of, tmp_path)}
+            return {each.name: each.finding for each in interpretation(tested.Tested(of, tmp_path))}
 
     found = findings(results)
     assert found["evidence"] == (
@@ -68,7 +68,7 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     assert findings(replace(results, explained=unknown))["attention"] == ""
 
 
-def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
+def test_effects_of_numbers_have_a_figure_per_unit(tmp_path, results):
     table = table_of("""
         name     unit  effect effect_low effect_high verdict
         motif_01 liver -0.9   -1.0       -0.8        supported
@@ -77,7 +77,7 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path):
         motif_04 liver 0.0    -0.1       0.1         supported
         motif_05 heart 0.5    -0.1       1.1         supported
     """).assign(match="", match_q=np.nan)
-    liver, heart = _effects(table, "bases", tmp_path)
+    liver, heart = _effects(tested.Tested(replace(results, motifs=table), tmp_path), "bases")
     assert (liver.name, heart.name) == ("evidence", "evidence_1")
     assert (liver.title, heart.title) == tuple(
         f"Effect of each motif on {unit}" for unit in ("liver", "heart")

@@ -405,11 +405,11 @@ def test_result_of_other_records_is_refused(tmp_path, name, command, key, what):
 @pytest.mark.parametrize("folder", ["model", "members/2/model", "variants/cnn/model"])
 def test_evaluation_of_another_model_is_refused(tmp_path, folder):
     make_results(tmp_path)
-    edit(tmp_path / "metrics.json", weights={folder: "0" * 64, "variants/removed/model": "1" * 64})
+    edit(tmp_path / "metrics.json", weights={folder: "e" * 64, "variants/removed/model": "1" * 64})
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     provenance = tmp_path / folder / "provenance.json"
     provenance.write_text((tmp_path / "model" / "provenance.json").read_text())
-    edit(provenance, weights_sha256="0" * 64)
+    edit(provenance, weights_sha256="e" * 64)
     read(tmp_path)
     edit(provenance, weights_sha256="2" * 64)
     message = (

@@ -14,7 +14,7 @@ from target_results import CLASSES, MAKERS
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.report import words
+from selfattn_bio.report import tested, words
 from selfattn_bio.report.class_figures import distances_to_points
 from selfattn_bio.report.performance import draw_performance
 
@@ -26,7 +26,7 @@ def drawn(tmp_path):
     def drawn(results, findings=True, svg=False):
         with without_files(svg):
             objective = objective_of(results.task.objective)
-            drawings = draw_performance(objective, results, tmp_path)
+            drawings = draw_performance(objective, tested.Tested(results, tmp_path))
         assert len({drawing.name for drawing in drawings}) == len(drawings)
         assert not findings or all(drawing.finding for drawing in drawings)
         return {drawing.name: drawing for drawing in drawings}

@@ -160,12 +160,6 @@ def test_even_sample_represents_many_kmers(monkeypatch):
     assert pairs_of([*rows, mutated(DNA.reverse_complement(rows[3]), DNA, 0.05)]) == [(3, 40)]
 
 
-@pytest.mark.parametrize(("similarity", "k"), [(0.0, None), (1.1, None), (0.5, 2), (0.5, 28)])
-def test_values_out_of_range(similarity, k):
-    with pytest.raises(ValueError, match=r"is out of range|is not in"):
-        similar_pairs([random(DNA, 30)], DNA, similarity, k)
-
-
 def test_missing_mmseqs_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     message = r"program mmseqs not found in PATH, but .*\. Install MMseqs2, or set method"

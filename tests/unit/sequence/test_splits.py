@@ -134,7 +134,6 @@ def test_unknown_chromosome_is_named():
         ([1, 0, None, None], unique_keys(4), 0.2, "2 of 4 records have no label"),
         ([1, 1, 1, 0, 0], [b"same"] * 5, 0.2, "train 2 of label 0, 3 of label 1; valid 0 of"),
         ([None] * 2, unique_keys(2), 0.2, "test need records: 1 train, 1 valid, 0 test"),
-        ([0, 1], unique_keys(2), 0.5, "0.5 and test_fraction 0.5 leave nothing to train"),
     ],
 )
 def test_records_that_cannot_be_split(labels, keys, fraction, message):
