@@ -106,7 +106,7 @@ class FeatureSet(ABC):
 
     Attributes
     ----------
-    reads_strands, reads_database, reads_pretrained
+    reads
         As for `Baseline`.
     is_sampled
         Whether `most` may limit the number of training records.
@@ -114,9 +114,7 @@ class FeatureSet(ABC):
         Declaration of the values and arrays of the fitted features.
     """
 
-    reads_strands: ClassVar[bool] = False
-    reads_database: ClassVar[bool] = False
-    reads_pretrained: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
     is_sampled: ClassVar[bool] = False
     state: ClassVar[type[State]] = State
 
@@ -300,7 +298,7 @@ class MotifScores(FeatureSet):
     A large training split is sampled, so that scoring takes minutes.
     """
 
-    reads_database = is_sampled = True
+    reads, is_sampled = ("database",), True
     state = MotifState
 
     def obstacle(self, setup: Setup, train: Letters) -> str:
