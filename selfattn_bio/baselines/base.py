@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from safetensors.numpy import save
 
 from selfattn_bio.config import NO_DATABASE, AlphabetName, AnyObjective, BinaryObjective
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, dump_json, sha256_of, whole_folder
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Predictions
 from selfattn_bio.objectives.profile import Profile
@@ -426,7 +425,7 @@ class Baseline(ABC):
                 "origin": dict(origin if origin is not None else self.origin),
                 "arrays_sha256": sha256_of(temporary / ARRAYS),
             }
-            (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+            dump_json(temporary / CARD, card)
 
 
 def sample_rows(labels: NDArray[Any], most: int, least: int = 1) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.files import check_replaceable, read_json, sha256_of
+from selfattn_bio.files import check_replaceable, dump_json, read_json, sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.pretrained.folder import copy_small_files
@@ -198,9 +197,7 @@ def save_model(
         "vocabulary_sha256": tokenizer_of(run).sha256,
         "weights_sha256": sha256_of(folder / WEIGHTS),
     }
-    (folder / PROVENANCE).write_text(
-        json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8"
-    )
+    dump_json(folder / PROVENANCE, hashes | provenance)
 
 
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
