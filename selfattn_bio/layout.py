@@ -67,6 +67,7 @@ class Layout:
     run_file = _File("model/run.toml", "train")
     provenance = _File(f"model/{PROVENANCE}", "train")
     history = _File("model/history.csv", "train")
+    cost = _File("model/train.json", "train")  # output of the rule `train` (model.smk)
     attribution = _File("attribution", "explain")
     explained = _File("attribution/records.parquet", "explain")  # one row per record and output
     motifs = _File("motifs.tsv", "motifs")
@@ -77,6 +78,7 @@ class Layout:
     marginals = _File("marginals.tsv", "motifs")
     logos = _File("logos", "motifs")
     interactions = _File("interactions.tsv", "interactions")
+    interactions_source = _File("interactions.json", "interactions")  # provenance of the model
     distances = _File("interactions.distances.tsv", "interactions")
     partner = _File("partner", "motifs")  # motifs of the second of two inputs
 

@@ -139,8 +139,8 @@ class Baseline(ABC):
     ----------
     name
         Name of its folder and in metrics.json.
-    title, short_title
-        Readable names for a sentence and for a figure.
+    title
+        Readable name, for text next to `name`.
     alphabets
         Families of the alphabets it can read; "dna" includes RNA.
     suits
@@ -161,7 +161,6 @@ class Baseline(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    short_title: ClassVar[str]
     alphabets: ClassVar[tuple[str, ...]]
     suits: ClassVar[tuple[str, ...]] = (TWO_CLASSES,)
     reads: ClassVar[tuple[str, ...]] = ()

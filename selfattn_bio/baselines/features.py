@@ -16,6 +16,7 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
+from selfattn_bio.arrays import Scores
 from selfattn_bio.baselines.base import Setup, State
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
@@ -64,10 +65,8 @@ class Features(ABC):
         """
         return None
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        """Return the features `used` of a record, (F,), and after each substitution, (F, A, L).
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        """Return the features of a record, (F,), and after each substitution, (F, A, L).
 
         By default None: every changed record is scored.
         """
@@ -280,13 +279,8 @@ class MotifFeatures(Features):
     def window_matrix(self, letters: NDArray[np.uint8], size: int, stride: int) -> NDArray[Any]:
         return self.matrices.window_scores(letters, size, stride)
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        motifs = np.unique(used % len(self.matrices))
-        read = np.searchsorted(np.concatenate([motifs, motifs + len(self.matrices)]), used)
-        given, changed = self.matrices.score_substitutions(record, motifs)
-        return given[read], changed[read]
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        return self.matrices.score_substitutions(record)
 
     def chosen(self) -> dict[str, Any]:
         return {"motifs": len(self.matrices)}

@@ -78,8 +78,8 @@ def _text(name: str, metavar: str, help: str) -> Option:
             default=[],
             nargs="+",
             metavar="NAME",
-            help="column to learn, or several of numbers or of 0 and 1 (default: the obvious one, "
-            "or all of such a kind)",
+            help="column, or attribute of FASTA headers, to learn; or several, of numbers or of "
+            "labels such as 1 and 0, yes and no (default: the obvious one, or all of such a kind)",
         ),
         _text("sequence-column", "NAME", "column of the sequences (default: the obvious one)"),
         _text(

@@ -54,7 +54,8 @@ class MultilabelObjective(ObjectiveSection):
     Attributes
     ----------
     columns
-        columns of [data] targets: 0 or 1, no or yes, or false or true; empty if unknown
+        columns of [data] targets: 0 or 1, or words such as no and yes, or inactive and active;
+        empty if unknown
     """
 
     allows_edits = True

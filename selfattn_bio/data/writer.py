@@ -43,6 +43,7 @@ TYPES = {
     "sha256": "str",
 }
 DUPLICATE = "exact duplicate"
+COUNTED = 4  # values of a target column at most whose records are counted
 ROWS = 50_000  # rows of the table in memory
 
 
@@ -285,7 +286,10 @@ class Targets:
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
         targets = table.drop(columns=self._split_column, errors="ignore")
-        return {"columns": list(targets.columns), "empty": targets.isna().sum().to_dict()}
+        counts = {name: targets[name].value_counts().to_dict() for name in targets}
+        few = {name: of for name, of in counts.items() if len(of) <= COUNTED}
+        empty = targets.isna().sum().to_dict()
+        return {"columns": list(targets.columns), "empty": empty, "counts": few}
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:

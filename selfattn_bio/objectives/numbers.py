@@ -41,13 +41,13 @@ from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_qu
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
 from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.readers.table import MISSING
+from selfattn_bio.sequence.readers.table import LABEL_WORDS, MISSING
 from selfattn_bio.split_names import SPLIT_NAMES
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 ANSWERS: dict[str, AnswerKind] = {"huber": "robust", "poisson": "count"}  # others: "number"
-WORDS = {"no": "0", "yes": "1", "false": "0", "true": "1"}  # for labels
+WORDS = dict.fromkeys(LABEL_WORDS, "1") | dict.fromkeys(LABEL_WORDS.values(), "0")
 LARGEST = 1e30  # number, whose square is finite in float32 after scaling
 LEAST_ACROSS = 3  # columns for a correlation across columns
 NEARLY = 1e-9  # smallest range of a column, relative to its numbers; less is rounding
@@ -178,7 +178,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     main_metric = "auroc"
     predicts = "predicts the probability of each label"
     exported = (torch.sigmoid, "probability")
-    rule = "0 or 1, no or yes, or false or true"
+    rule = "0 or 1, or words such as no and yes, or inactive and active"
     answer_kind = "label"
 
     @property
@@ -371,12 +371,8 @@ class RegressionLoss(ColumnsLoss):
     of the rate as output.
     """
 
-    def __init__(self, objective: Regression) -> None:
-        super().__init__(objective)
-        self.regression, self.section = objective, objective.section
-
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        match self.section.loss:
+        match self.objective.section.loss:
             case "mse" | "cosine_mse":
                 return mse_loss(outputs, targets, reduction="none")
             case "huber":
@@ -386,20 +382,20 @@ class RegressionLoss(ColumnsLoss):
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         loss = super().sum(outputs, targets)
-        if self.section.loss != "cosine_mse":
+        if self.objective.section.loss != "cosine_mse":
             return loss
         return loss - cosines(outputs.float(), targets[:, None]).sum() / outputs.shape[1]
 
     def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         found = super().measure_outputs(outputs, targets)
-        if self.section.loss == "cosine_mse":
+        if self.objective.section.loss == "cosine_mse":
             truth = torch.from_numpy(self.to_output_units(targets))
             total = cosines(torch.from_numpy(outputs), truth).sum().item()
             found["loss"] -= total / int(np.isfinite(targets).sum())
         return found
 
     def to_output_units(self, targets: NDArray) -> NDArray:
-        return self.regression.output_targets(targets)
+        return self.objective.output_targets(targets)
 
 
 def cosines(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
-from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.evidence import interactions, marginals, verdicts
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
-from selfattn_bio.files import sha256_of
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
@@ -110,21 +107,16 @@ def read_results(study: Study) -> Results:
     task, layout = study.task, study.root
     corpus, split = study.read(layout, "corpus_summary"), study.read(layout, "split")
     records = study.read(layout, "records", pd.read_parquet)
-    members = [member.files for member in study.members]
+    metrics, provenance = study.read(layout, "metrics"), study.read(layout, "provenance")
+    study.check_source(layout, "provenance", provenance)
+    study.check_source(layout, "metrics", metrics)
     explained, *others = (
-        Explanation.load(member.attribution) if member.attribution.exists() else None
-        for member in members
+        member.explanation if member.files.attribution.exists() else None
+        for member in study.members
     )
     explained_by = [each for each in (explained, *others) if each and not each.is_attention]
-    searched = [member.folder for member in members[1:] if member.motifs.exists()]
+    searched = [each.motifs for each in study.members[1:] if each.files.motifs.exists()]
     motifs = _motif_files(study, layout, corpus["alphabet"])
-    metrics, provenance = study.read(layout, "metrics"), study.read(layout, "provenance")
-    sources = {"provenance": provenance, "metrics": metrics}
-    sources |= {"attribution": explained.source} if explained else {}
-    for each, of_layout in ((layout, sources), (layout.of_partner(), {})):
-        if each.motifs.exists():
-            of_layout["motifs_source"] = study.read(each, "motifs_source")
-        _check_sources(study, each, corpus, of_layout)
     results = Results(
         layout=layout,
         task=task,
@@ -163,27 +155,11 @@ def read_results(study: Study) -> Results:
     return replace(results, partner=partner)
 
 
-def _check_sources(
-    study: Study, layout: Layout, corpus: Mapping[str, Any], sources: Mapping[str, Any]
-) -> None:
-    """Refuse results of another corpus, split, model or variant, by their name in the layout."""
-    present = {"corpus": corpus["fingerprint"], "split": sha256_of(study.root.split)}
-    for name, source in sources.items():
-        found = {"corpus": source.get("corpus_fingerprint"), "split": source.get("split_sha256")}
-        weights = source.get("weights", {"model": source.get("weights_sha256")})
-        for folder, sha256 in weights.items():
-            trained = study.read_optional(Layout((study.root.folder / folder).parent), "provenance")
-            if trained and sha256:  # older metrics lack it, and a variant may have been removed
-                found[folder], present[folder] = sha256, trained.get("weights_sha256")
-        for what, of_present in present.items():
-            if found.get(what, of_present) != of_present:
-                message = f"this is the result of another {what}"
-                hint = f"Run `{study.command(layout, name)}` again"
-                raise ResultsError(message, place=str(getattr(layout, name)), hint=hint)
-
-
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
-    """Read the files of `motifs`, as attributes of `Results`."""
+    """Read the files of `motifs`, as attributes of `Results`; check those of `interactions` too."""
+    for name in ("motifs", "interactions"):
+        if getattr(layout, name).exists():
+            study.check_source(layout, f"{name}_source", study.read(layout, f"{name}_source"))
     motifs = study.read_optional(layout, "motifs", read_motifs)
     has_motifs = motifs is not None and len(motifs) > 0
     none = pd.DataFrame(columns=BED_COLUMNS)

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from selfattn_bio.data.ingest import ENOUGH
 from selfattn_bio.errors import ArgumentError, SequenceFileError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
@@ -102,11 +104,18 @@ def read_inputs(
             f"[{sequences[:8]!r}...]"
         )
     if genome is not None:
-        yield from _of_genome(policy, sequences, k, Path(genome))
+        inputs = _of_genome(policy, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
-        yield from _of_file(policy, Path(sequences), k, ids or _AnyIds())
+        inputs = _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
-        yield from _of_list(policy, _listed(policy, sequences), k)
+        inputs = _of_list(policy, _listed(policy, sequences), k)
+    looks_dna, length = policy.alphabet.name == "protein", 0
+    for each in inputs:
+        looks_dna = looks_dna and not each.letters.tobytes().translate(None, b"ACGTUN")
+        length += len(each.letters)
+        yield each
+    if looks_dna and length >= ENOUGH:
+        LOG.warning("only A, C, G, T, U and N: sequences look like DNA, but are read as protein")
 
 
 class _AnyIds(ReadSummary):

@@ -243,8 +243,10 @@ class ReaderState:
             message = f"{shown} takes longer than {SECONDS} s to search for {self.fields.header!r}"
             raise_sequence_error(message, at(self.name, line), hint)
         if not found:
-            hint = self.policy.hint("Change the record", "header")
-            message = f"{shown} does not match {self.fields.header!r}"
+            names = list(self.fields.pattern.groupindex) or [LABEL]
+            absent = [name for name in names if f"{name}=" not in text]
+            hint = self.policy.hint("Change the record", "the pattern header")
+            message = f"{shown} lacks {' and '.join(absent or names)}"
             raise_sequence_error(message, at(self.name, line), hint)
         return found.groupdict() or {LABEL: found[1]}
 
@@ -274,8 +276,6 @@ class ReaderState:
 
 class Entry:
     """A record under construction, whose letters arrive in pieces."""
-
-    __slots__ = ("_line", "_name", "_state", "_values", "body")
 
     def __init__(
         self, state: ReaderState, name: str, values: dict[str, str | None], line: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import Interpret
+from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -71,7 +70,7 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
         if output is outputs[0]:
             of_score = sorted({0, len(records) // 2, len(records) - 1})  # highest first
             mapped = mapped or records.index[of_score].tolist()
-            correlation = _member_correlation(scorer, output, letters, records, settings)
+            correlation = _member_correlation(scorer, output, letters, records, method)
     provenance = read_provenance(trained.folder)
     source = {key: provenance[key] for key in SOURCE}
     explained = joined(parts)
@@ -101,11 +100,10 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
     """
     rows = {str(name): row for row, name in enumerate(corpus.records["id"])}
     if unknown := [name for name in ids if name not in rows]:
-        near = difflib.get_close_matches(unknown[0], rows, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        near = did_you_mean(unknown[0], list(rows))
         message = (
             "[interpret] maps has ids that are not in the corpus: "
-            f"{', '.join(map(repr, unknown))}{hint}"
+            f"{', '.join(map(repr, unknown))}{near and f' ({near})'}"
         )
         hint = f"Ids are the first column of the split table, such as {next(iter(rows))!r}"
         raise RunFileError(message, place=place, hint=hint)
@@ -169,7 +167,7 @@ def _member_correlation(
     output: Output,
     letters: Sequence[Any],
     records: pd.DataFrame,
-    settings: Interpret,
+    method: Any,
 ) -> float | None:
     """Explain COMPARED records by each network of the model alone, and correlate the attributions.
 
@@ -178,7 +176,6 @@ def _member_correlation(
     The median over the records; None for a single network, for two inputs and for methods that
     read attention weights.
     """
-    method = build_method(settings.method)
     if (
         scorer.run.model.members == 1
         or isinstance(scorer, PairedScorer)

@@ -24,6 +24,7 @@ from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.sequence.tables import read_table
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
@@ -85,15 +86,9 @@ class Leakage(TableResult):
 
 
 def read_leaks(path: Path) -> pd.DataFrame:
-    """Read the table of a saved audit."""
+    """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
     numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
-    return pd.read_csv(
-        path,
-        sep="\t",
-        dtype=numbers | dict.fromkeys(TEXTS, "str"),
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )
+    return read_table(path, TEXTS).astype(numbers)
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:

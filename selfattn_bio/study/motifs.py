@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,8 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         folder, layout = folder / PARTNER, layout.of_partner()
     explained, place = Explanation.load(folder), str(folder)
     test = trained.test_records(trained.outputs(explained.targets, place))
-    _check_attribution(explained, read_provenance(trained.folder), test, place)
+    study.check_source(study.files, "attribution", explained.source)
+    _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
     letters = [each.first if isinstance(each, RecordPair) else each for each in given]
@@ -101,25 +102,11 @@ def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Serie
     return Units.of(keys[records.index], name)
 
 
-def _check_source(
-    source: Mapping[str, str], provenance: Mapping[str, Any], what: str, place: str, hint: str
-) -> None:
-    """Refuse an attribution or motifs of another model, corpus or split."""
-    for key in SOURCE:
-        here, there = provenance[key], source.get(key, "none")
-        if here != there:
-            message = f"{what} to another model, corpus or split ({key} {there[:12]}, not"
-            raise ResultsError(f"{message} {here[:12]})", place=place, hint=hint)
-
-
-def _check_attribution(
-    explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, place: str
-) -> None:
-    """Refuse attributions of another model, corpus or split, and those of test records.
+def _check_held_out(explanation: Explanation, test: pd.DataFrame, place: str) -> None:
+    """Refuse attributions of test records.
 
     Motifs found in test records would be judged on the records they were found in.
     """
-    _check_source(explanation.source, provenance, "the attribution belongs", place, AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
         message = (
@@ -156,9 +143,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         message = f"interactions needs DNA or RNA records, but the corpus has {alphabet.name}"
         CorpusError.fail(message, trained.corpus.path)
     if motifs is None:
-        motifs, provenance = study.motifs, read_provenance(trained.folder)
-        place, again = str(study.files.motifs), "Run `selfattn-bio motifs TASK` again"
-        _check_source(motifs.source, provenance, "the motifs belong", place, again)
+        motifs = study.motifs
     if isinstance(motifs, MotifSet) and len(motifs):
         by_target = motifs.table.groupby("target", sort=False)["name"]
         outputs = trained.outputs([str(target) for target, _ in by_target], study.place)
@@ -183,7 +168,9 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         table.insert(0, "target", output.name)
         tables.append(table)
         curves.append(of_pairs)
-    pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
+    table, of_pairs = (pd.concat(of, ignore_index=True) for of in (tables, curves))
+    provenance = read_provenance(trained.folder)
+    pairs = Interactions(table, of_pairs, {key: provenance[key] for key in SOURCE})
     pairs.save(study.files.folder)
     for line in pairs.lines:
         LOG.info(line)
@@ -205,8 +192,6 @@ def _pairs(
     The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
     of `pair_curves`.
     """
-    if len(ppms) == 1:
-        LOG.info(f"{output.name}: one motif, so no pairs")
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
     sites = relevant_sites(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.files import read_with
+from selfattn_bio.files import read_with, sha256_of
 from selfattn_bio.layout import Layout
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
@@ -26,7 +26,11 @@ if TYPE_CHECKING:  # imported where they are needed: most steps need neither tor
 
 
 class StudyResults:
-    """The results of a study as properties; ResultsError names the step of a missing one."""
+    """The results of a study as properties.
+
+    ResultsError names the step to run if a result is missing or that of another model, corpus or
+    split, for example after a new training.
+    """
 
     task: RunFile
     address: Address
@@ -62,9 +66,11 @@ class StudyResults:
         from selfattn_bio.sequence.tables import read_table
         from selfattn_bio.study.evaluation import Evaluation
 
+        metrics = self.read(self.root, "metrics")
+        self.check_source(self.root, "metrics", metrics)
         as_table = partial(read_table, text=("id", "chrom", "predicted"))
         return Evaluation(
-            self.read(self.root, "metrics"),
+            metrics,
             {split: self.read(self.root, split, as_table) for split in ("valid", "test")},
             self.read(self.root, "card", lambda path: path.read_text(encoding="utf-8")),
             {
@@ -79,22 +85,28 @@ class StudyResults:
         """Read the attributions."""
         from selfattn_bio.attribution.explanation import Explanation
 
-        return Explanation.load(self.existing(self.files, "attribution"))
+        explanation = Explanation.load(self.existing(self.files, "attribution"))
+        self.check_source(self.files, "attribution", explanation.source)
+        return explanation
 
     @property
     def motifs(self) -> MotifSet:
         """Read the motifs of the first input with their evidence."""
         from selfattn_bio.motifs.motif_set import MotifSet
 
-        return MotifSet.load(self.existing(self.files, "motifs").parent)
+        motifs = MotifSet.load(self.existing(self.files, "motifs").parent)
+        self.check_source(self.files, "motifs_source", motifs.source)
+        return motifs
 
     @property
     def interactions(self) -> Interactions:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        pairs = self.read(self.files, "interactions")
-        return Interactions(pairs, self.read(self.files, "distances"))
+        names = "interactions", "distances", "interactions_source"
+        pairs = Interactions(*(self.read(self.files, name) for name in names))
+        self.check_source(self.files, "interactions_source", pairs.source)
+        return pairs
 
     @property
     def ranking(self) -> Ranking:
@@ -103,6 +115,32 @@ class StudyResults:
         from selfattn_bio.study.training import Ranking
 
         return Ranking(self.read(self.root, "ranking", partial(read_table, text=("of", "job"))))
+
+    def check_source(self, layout: Layout, name: str, source: Mapping[str, Any]) -> None:
+        """Refuse a result of another corpus, split or model.
+
+        `source` has the hashes that the result stores. Corpora and models that were removed are not
+        compared.
+
+        Raises
+        ------
+        ResultsError
+            If a hash differs; the message names the command that writes the result.
+        """
+        corpus = self.read_optional(self.root, "corpus_summary")
+        compared = {"corpus": (source.get("corpus_fingerprint"), corpus and corpus["fingerprint"])}
+        if self.root.split.exists():
+            compared["split"] = source.get("split_sha256"), sha256_of(self.root.split)
+        own = self.files.model.relative_to(self.root.folder).as_posix()
+        weights = source.get("weights", {own: source.get("weights_sha256")})
+        for folder, sha256 in weights.items():
+            model = self.read_optional(Layout((self.root.folder / folder).parent), "provenance")
+            compared[folder] = sha256, model and model.get("weights_sha256")
+        for what, (stored, present) in compared.items():
+            if present and stored != present:
+                message = f"this is the result of another {what}"
+                hint = f"Run `{self.command(layout, name)}` again"
+                ResultsError.fail(message, getattr(layout, name), hint)
 
     def read(self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None) -> Any:
         """Read a file of a layout of this study with `reader`, by default as JSON or TSV.

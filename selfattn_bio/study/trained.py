@@ -103,12 +103,6 @@ class TrainedModel:
         return [self.corpus.letters(int(row)) for row in records.index]
 
     @cached_property
-    def targets(self) -> pd.DataFrame:
-        """Return the columns of the targets as text, one row per record; the label if binary."""
-        columns = self.scorer.objective.section.target_columns
-        return self.corpus.targets(columns) if columns else self.records[["label"]]
-
-    @cached_property
     def values(self) -> NDArray[Any]:
         """Return the targets of all records, as from `Objective.targets`.
 
@@ -117,8 +111,9 @@ class TrainedModel:
         CorpusError
             If a value is not valid.
         """
-        place = str((self.corpus.summary.get("targets") or {}).get("path", self.corpus.path))
-        return self.scorer.objective.targets(self.targets, self.records, place)
+        objective = self.scorer.objective
+        table = self.corpus.targets(objective.section.target_columns)
+        return objective.targets(table, self.records, self.corpus.targets_place)
 
     def truth(self, output: Output) -> pd.Series:
         """Return the target of each record for an output, NaN if unknown; errors as `values`."""

@@ -178,7 +178,7 @@ class _Trials:
 
     def fit(self, kind: str, setup: Setup, name: str = "") -> Trial:
         """Fit a baseline and measure it; `name` is for messages, by default its title."""
-        title = name or BASELINES[kind].title
+        title = f"{kind} ({name or BASELINES[kind].title})"
         self.fitted.append(fit_trial(title, kind, setup, self.letters, self.targets))
         return self.fitted[-1]
 
@@ -202,7 +202,7 @@ def _of_records(trials: _Trials) -> Recipe:
         parts = stacked(*exact, "exact_positions_trees", *parts)
         recipe = aligned(number, trials.longest, parts)
         of = "residues" if is_protein else "bases"
-        reason = f"the exact positions of the {of} matter"
+        reason = f"exact positions of the {of} predict as well as k-mers"
         return replace(recipe, reason=reason) if is_stranded else recipe
     if is_protein:
         reason = "exact positions do not predict as well as k-mers"
@@ -278,7 +278,7 @@ def aligned(records: int, length: int, stacked: tuple[str, ...] = ()) -> Recipe:
     """
     pool = 1 if length <= UNPOOLED else 2 if length <= SHORT else 4
     network = {"pool": pool, "parts": max(6, math.ceil(length / (2 * pool)))}
-    reason = "the direction of the records matters, and so do the exact positions of their bases"
+    reason = "the direction of the records matters, and exact positions predict as well as k-mers"
     return _by_position("aligned", reason, records, length, stacked, network)
 
 

@@ -122,8 +122,8 @@ def propose(
         how to generate them instead: "shuffled", "matched" or "neighbours". With intervals as
         sequences, "tracks" or "profile": bigWig files whose mean, or counts per base, to learn.
     columns
-        Column to learn, or several of numbers or of 0 and 1. By default the obvious one, or all of
-        such a kind.
+        Column to learn, or several of numbers or of labels (1 and 0, or words such as yes and no).
+        By default the obvious one, or all of such a kind.
     **options
         See `InitOptions`.
 
@@ -156,19 +156,17 @@ def propose(
     check_files(task, [*task.data.inputs, *task.objective.hashes])
     for line in messages:
         LOG.info(line)
-    if request.pretrained or not suits_recipes(task, contents.lengths):
-        return Proposal(DIRECTIVE + text, path)
-    try:
-        recipe = _choose_recipe(task)
-    except CorpusError as error:  # keep [model] and [training] of the draft
-        LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
-        return Proposal(DIRECTIVE + text, path)
-    text, _ = draft(request, contents, recipe)
-    if (members := run_file_of(text, path).model.members) > 1:
-        LOG.info(
-            f"{members} networks are averaged, which is more accurate than one and takes "
-            f"{members} times as long ([model] members)"
-        )
+    if not request.pretrained and suits_recipes(task, contents.lengths):
+        try:
+            text, _ = draft(request, contents, _choose_recipe(task))
+        except CorpusError as error:  # keep [model] and [training] of the draft
+            LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
+        else:
+            if (members := run_file_of(text, path).model.members) > 1:
+                LOG.info(
+                    f"{members} networks are averaged, which is more accurate than one and takes "
+                    f"{members} times as long ([model] members)"
+                )
     return Proposal(DIRECTIVE + text, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections import Counter
@@ -15,7 +16,7 @@ from selfattn_bio.config import SplitValues
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.readers.table import LABEL_NAMES, MISSING
+from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
@@ -28,12 +29,9 @@ NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
     *("weight", *SPLIT_COLUMNS),
 )
-POSITIVE_WORDS = (
-    *("1", "true", "t", "yes", "y", "pos", "positive", "positives", "active", "bound", "+"),
-)
+POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
 NEGATIVE_WORDS = (
-    *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
-    *("background", "control", "random", "none", "other"),
+    *(*LABEL_WORDS.values(), "negatives", "-", "background", "control", "random", "none", "other"),
 )
 MOST_CLASSES = 100  # maximum number of classes of sequences
 MOST_LABELS = 12  # maximum number of labels of positions
@@ -45,7 +43,9 @@ SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with `split_column` none, "
     "and map its values in [split] of the run file (docs/own_split.md)"
 )
-LABELS = ("1 and 0", "yes and no", "true and false")  # values that objective "multilabel" reads
+# pairs of values that objective "multilabel" reads
+LABELS = [f"{positive} and {negative}" for positive, negative in LABEL_WORDS.items()]
+LONGEST = 20  # characters of a value in a message
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -63,8 +63,8 @@ class TargetColumn:
         Values that mean label 1, if the values are not 0 and 1.
     classes
         Labels of a column with one label per residue or base.
-    num_positive
-        Number of records with label 1, if there are two classes.
+    counts
+        Number of records of each class, as text; empty for numbers and labels of positions.
     notes
         Messages about missing values and whole numbers.
     """
@@ -74,7 +74,7 @@ class TargetColumn:
     what: str
     positive: tuple[str, ...] = ()
     classes: str = ""
-    num_positive: int = 0
+    counts: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,10 +99,18 @@ class SplitColumn:
     counts: Counter[str]
 
 
-def no_column(name: str, option: str, columns: Iterable[str]) -> str:
+def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
     """Describe that the column of an option is missing, with the columns that exist."""
-    found = ", ".join(columns)
-    return f"found no column {name!r} ({option})" + (f"; the columns are {found}" if found else "")
+    message, shown = f"found no column {name!r} ({option})", with_values(columns)
+    if near := difflib.get_close_matches(name, columns, n=1):
+        return f"{message}. Did you mean {near[0]!r}? The columns are {shown}"
+    return f"{message}; the columns are {shown}" if columns else message
+
+
+def with_values(columns: Mapping[str, Texts]) -> str:
+    """Return the names of columns, each with its first value: `family (kinase), length (90)`."""
+    first = {name: next(filter(None, texts), "") for name, texts in columns.items()}
+    return ", ".join(f"{name} ({value[:LONGEST]})" for name, value in first.items())
 
 
 def find_split(
@@ -211,7 +219,8 @@ def choose_targets(
     if usual:
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
         hint = (
-            "Choose one with `columns` NAME, or several of numbers or of 0 and 1 with `columns` A B"
+            "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and "
+            "no) with `columns` A B"
         )
         raise RunFileError(message, place=place, hint=hint)
     for name, texts in columns.items():
@@ -250,19 +259,19 @@ def cause_of(texts: Texts) -> str:
 
 
 def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]:
-    """Combine several targets of one kind: numbers, or labels 0 and 1."""
+    """Combine several targets of one kind: numbers, or labels such as 1 and 0."""
     if len(targets) == 1:
         return tuple(targets)
     if not can_be_joined(targets):
         hint = 'Name one column; in a run file objective "several" learns columns of any kinds'
         found = ", ".join(target.text for target in targets)
-        message = f"several columns must all be numbers, or all labels 0 and 1: {found}"
+        message = f"several columns must all be numbers, or all labels such as 1 and 0: {found}"
         raise RunFileError(message, place=place, hint=hint)
     return tuple(map(in_table, targets))
 
 
 def can_be_joined(targets: Iterable[TargetColumn]) -> bool:
-    """Return whether targets can be learned together: all numbers, or all labels 0 and 1."""
+    """Return whether targets can be learned together: all numbers, or all labels of `LABELS`."""
     return {in_table(target).kind for target in targets} in ({"multilabel"}, {"regression"})
 
 
@@ -283,8 +292,9 @@ def target_of(
         if text and text.strip()
     ]
     present = [(text, length) for text, length in known if text.lower() not in MISSING]
-    words = " and ".join(sorted({text.lower() for text, _ in present}, reverse=True))
-    if words in LABELS or all(_number(text) is not None for text, _ in present):
+    words = {text.lower() for text, _ in present}
+    labels = next((each for each in LABELS if set(each.split(" and ")) == words), "")
+    if labels or all(_number(text) is not None for text, _ in present):
         known = present
     values = Counter(text for text, _ in known)
     if len(values) < 2:
@@ -300,31 +310,33 @@ def target_of(
     ):
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
-    note = f"column {name!r} has {counted(missing, 'missing value')} (empty, NA, n.d., . or -)"
+    gaps = "empty, NA, n.d., . or -" if known is present else "empty"
+    counts = _count_classes(values, missing, gaps)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
+        if target and target.kind != "regression":
+            return replace(target, counts=counts)
+        note = f"column {name!r} has {counted(missing, 'missing value')} ({gaps})"
         return replace(target, notes=(note, *target.notes)) if target and missing else target
-    if words in LABELS and missing:
-        return TargetColumn(name, "multilabel", f"{words}, or missing", notes=(note,))
+    if labels and missing:
+        return TargetColumn(name, "multilabel", f"{labels}, or missing", counts=counts)
     if len(values) == 2 and not missing:
         positive = _positive_word(values)
         negative = next(value for value in values if value != positive)
-        return TargetColumn(
-            name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
-        )
+        what = f"{positive} and {negative}"
+        return TargetColumn(name, "binary", what, (positive,), counts=counts)
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
-        note = _named_classes(name, values, missing)
-        return TargetColumn(name, "multiclass", f"{len(values)} classes", notes=(note,))
+        return TargetColumn(name, "multiclass", f"{len(values)} classes", counts=counts)
     return None
 
 
-def _named_classes(name: str, values: Counter[str], missing: int) -> str:
-    """Name the largest classes, so that one with a wrong or incomplete name is noticed."""
+def _count_classes(values: Counter[str], missing: int, gaps: str) -> str:
+    """Count the largest classes, so that one with a wrong or incomplete name is noticed."""
     odd = "".join(f"; {value!r} is a class" for value in values if value.lower() in MISSING)
-    empty = f"; {counted(missing, 'missing value')} (empty)" if missing else ""
+    empty = f"; {counted(missing, 'missing value')} ({gaps})" if missing else ""
     named = [f"{value!r} ({number:,})" for value, number in values.most_common(MOST_NUMBERED)]
     more = len(values) - len(named)
-    return f"column {name!r}: {', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty}"
+    return f"{', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty}"
 
 
 def _are_few(values: Collection[object], num_records: int) -> bool:
@@ -357,11 +369,8 @@ def _numeric(
         return TargetColumn(name, "multilabel", "0, 1 and missing values")
     if len(distinct) == 2 and is_complete:
         positive = tuple(text for text, number in numbers.items() if number == distinct[1])
-        count = sum(values[text] for text in positive)
         what = f"{distinct[1]:g} and {distinct[0]:g}"
-        return TargetColumn(
-            name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count
-        )
+        return TargetColumn(name, "binary", what, () if set(values) == {"0", "1"} else positive)
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
     values_are = f"column {name!r} has {len(distinct)} different whole numbers, which are taken as"

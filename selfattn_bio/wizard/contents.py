@@ -26,7 +26,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters
 from selfattn_bio.sequence.policy import SequencePolicy, at
 from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
 from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
-from selfattn_bio.sequence.records import Fields, ReadSummary, Record
+from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, Texts, no_column, target_of
@@ -40,6 +40,7 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
+ATTRIBUTE = rf"(?:^|\s)([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, in a header
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
@@ -59,6 +60,8 @@ class Contents:
         Text by column of tables, or by attribute of headers; None if a record has no value.
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
+    attributes
+        Values of all attributes in the headers of the first records, by name.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
     id_notes
@@ -85,6 +88,7 @@ class Contents:
     groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
+    attributes: dict[str, list[str]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
     id_notes: list[str] = field(default_factory=list)
@@ -159,11 +163,21 @@ def _read_sequences(request: Request) -> Contents:
         ]
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
+    contents.attributes = _attributes(first.values())
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     return contents
+
+
+def _attributes(first: Iterable[Sequence[Record]]) -> dict[str, list[str]]:
+    """Return the values of all attributes in the headers of the first records."""
+    found: dict[str, list[str]] = {}
+    for record in itertools.chain.from_iterable(first):
+        for name, value in re.findall(ATTRIBUTE, (record.targets or {}).get("header") or ""):
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def _find_coordinates(contents: Contents) -> None:

@@ -15,7 +15,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
-from selfattn_bio.sequence.records import Fields
+from selfattn_bio.sequence.records import LABEL, Fields
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
@@ -30,6 +30,7 @@ from selfattn_bio.wizard.columns import (
     in_table,
     no_column,
     target_of,
+    with_values,
 )
 from selfattn_bio.wizard.contents import Contents, texts_of
 from selfattn_bio.wizard.request import Request
@@ -84,9 +85,11 @@ def draft(
         sections.interpret_lines(request, contents, recipe.method if recipe else ""),
     ]
     text = "\n\n".join("\n".join(section) for section in written if section) + "\n"
+    several = len(targets) > 1  # a single one is counted in the first message
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
         f"split: {split_words}",
+        *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts and several),
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
@@ -162,14 +165,19 @@ def _targets(
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     of_split, place = split and split.column, table.place
     columns = {name: texts for name, texts in table.columns.items() if name != of_split}
-    if not columns:
+    missing = [name for name in request.columns if name not in columns]
+    is_chosen = contents.is_table or request.targets or LABEL in columns
+    if not columns or (not is_chosen and (missing or not request.columns)):
         hint = (
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
             "such as label=1. For one file per class see docs/commands.md"
         )
         message = "the sequences have no labels or numbers to learn"
-        if request.columns:
-            message = no_column(request.columns[0], "`columns`", ())
+        if contents.attributes:
+            message = f"the headers have {with_values(contents.attributes)}"
+            hint = "Choose what to learn with `columns` NAME"
+        if missing:
+            message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
@@ -214,13 +222,10 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         if targets[0].kind == "regression"
         else f"{targets[0].what} in {column}"
     )
-    if targets[0].kind == "binary":
-        found += (
-            f": {counted(targets[0].num_positive, 'positive')}, "
-            f"{counted(len(contents.lengths) - targets[0].num_positive, 'negative')}"
-        )
-        if len(targets[0].positive) == 1:
-            found += f"; {targets[0].positive[0]!r} is the positive class"
+    if len(targets) == 1 and targets[0].counts:
+        found += f": {targets[0].counts}"
+    if len(targets[0].positive) == 1:
+        found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and not (request.columns or request.genome):
         found += "; choose others with `columns`"
     return f"{records}; {found}"

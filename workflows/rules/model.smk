@@ -1,5 +1,7 @@
-# Checkpoints are in results/.../model.checkpoints. No rule declares this folder, because Snakemake deletes declared
-# outputs before a rerun. On SIGTERM the trainer saves and ends; tee ignores the signal and writes its last messages.
+# Snakemake deletes declared outputs before a rerun. The rule therefore declares only one file of the model folder, which
+# scoring does not need: an earlier model stays until the new one is complete and replaces the folder. (With `update()`
+# the rerun after an interruption would find nothing to do.) Checkpoints, in results/.../model.checkpoints, are not declared.
+# On SIGTERM the trainer saves and ends; tee ignores the signal and writes its last messages.
 # Trainings of a task share the cores and run side by side; each uses as many threads as it uses well.
 rule train:
     input:
@@ -10,7 +12,7 @@ rule train:
         stack_database,
         first_member,
     output:
-        directory(PART.model),
+        PART.cost,
     log:
         "results/{task}{variant}{part}/logs/train.log",
     benchmark:
@@ -30,7 +32,7 @@ rule train:
 
 use rule train as train_variant with:
     output:
-        directory("results/{task}{variant,/variants/[a-z0-9_]+}{part}/model"),
+        "results/{task}{variant,/variants/[a-z0-9_]+}{part}/model/train.json",
     priority: 0
 
 

@@ -9,7 +9,7 @@ rule explain:
     input:
         TASK.corpus,
         TASK.split,
-        PART.model,
+        PART.cost,
     output:
         directory(PART.attribution),
     log:
@@ -37,7 +37,7 @@ rule motifs:
     input:
         TASK.corpus,
         TASK.split,
-        PART.model,
+        PART.cost,
         PART.attribution,
         database_file,
     output:
@@ -75,12 +75,13 @@ rule interactions:
     input:
         TASK.corpus,
         TASK.split,
-        VARIANT.model,
+        VARIANT.cost,
         VARIANT.matrices,
         VARIANT.motifs,
         VARIANT.discovery_sites,
     output:
         VARIANT.interactions,
+        VARIANT.interactions_source,
         VARIANT.distances,
     log:
         "results/{task}{variant}/logs/interactions.log",

@@ -165,7 +165,7 @@ def first_member(wildcards) -> list[Path]:
     """Return the model of the first member: the stacks of further members take their fitted parts from it."""
     study = study_at(wildcards)
     first = study.member(1) if study.address.member > 1 else study
-    return [first.files.model] if first.files != study.files and study.run.stack.parts else []
+    return [first.files.cost] if first.files != study.files and study.run.stack.parts else []
 
 
 def stack_database(wildcards) -> list[str]:
@@ -197,7 +197,8 @@ def model_of(transfer, wildcards) -> str:
         sys.exit(
             f"error: {run_file(wildcards)}: transfer.parent {parent!r} is both a model that ships and a task; {hint}"
         )
-    return str(transfer.folder)
+    is_result = transfer.folder.parts[0] == "results"  # others are not trained by this workflow
+    return str(transfer.folder / TASK.cost.name if is_result else transfer.folder)
 
 
 def data_files(wildcards) -> list[str]:
@@ -254,8 +255,8 @@ def existing(files: list[str], wildcards) -> list[str]:
 def models_of(wildcards) -> list[Path]:
     """Return the models that `evaluate` compares: members of the task and of its variants."""
     study = study_of(wildcards.task)
-    return [each.files.model for of in (study, *study.variants.values()) for each in of.members]
+    return [each.files.cost for of in (study, *study.variants.values()) for each in of.members]
 
 
 def sweep_models(wildcards) -> list[Path]:
-    return [job.files.model for job in study_of(wildcards.task).jobs]
+    return [job.files.cost for job in study_of(wildcards.task).jobs]

@@ -26,6 +26,11 @@ from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
 MISSING = ("na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
+# Words that mean label 1 in a column of several labels, with those that mean 0
+LABEL_WORDS = {
+    **{"1": "0", "yes": "no", "y": "n", "true": "false", "t": "f", "active": "inactive"},
+    **{"bound": "unbound", "positive": "negative", "pos": "neg"},
+}
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
 WIDE = 1000  # columns of a table, of which only the needed ones are kept if there are more

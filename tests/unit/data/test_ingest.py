@@ -153,7 +153,11 @@ def test_targets_follow_record_order(files, tmp_path):
     assert targets.loc["b"].tolist() == ["2.5", "old"]
     assert targets.drop(index=["a", "b"]).isna().all().all()
     lines, empty = list(describe(corpus.summary)), len(ids) - 2
-    assert f"targets: x (empty for {empty} records), kind (empty for {empty + 1} records)" in lines
+    x, kind = (
+        f"'2.5' 1, '1' 1, empty for {empty} records",
+        f"'old' 1, empty for {empty + 1} records",
+    )
+    assert f"targets: x ({x}), kind ({kind})" in lines
     assert "left out the targets of 1 id without a kept record, such as 'nobody'" in lines
 
 
@@ -192,7 +196,8 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
     own = ingested([files[1], table], tmp_path / "own")
     found = own.targets(["x", "y"]).fillna("-").to_numpy().tolist()
     assert found == [["-", "-"], ["-", "-"], ["1", "-"], ["-", "-"]]
-    assert "targets: x (empty for 3 records), y (empty for 4 records)" in describe(own.summary)
+    line = "targets: x ('1' 1, empty for 3 records), y (empty for 4 records)"
+    assert line in describe(own.summary)
     # Columns of the records are kept as well
     joined = with_targets([table], tmp_path, "id\tz\na\t9\n")
     assert joined.targets(["z", "x"]).iloc[0].tolist() == ["9", "1"]

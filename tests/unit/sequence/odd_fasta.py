@@ -88,7 +88,8 @@ TABLE = r"""
 >a kind=tss\nAC\n == {'a': {'label': 1}}
 [class]
 >a class:x\nAC\n == {'a': {'label': 'x'}}
->a\nAC\n => 1: header '>a' does not match 'class:(\\w+)'. Change the record, or header in [data]
+>a\nAC\n => 1: header '>a' lacks label. Change the record, or the pattern header in
+    [data]
 [label of class]
 >a class:x\nAC\n>b class:y\nGT\n == {'a': {'label': 1}, 'b': {'label': 0}}
 [positions]

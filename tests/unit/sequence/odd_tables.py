@@ -66,7 +66,8 @@ id,sequence,kind\na,AC,tss\nb,GT,exon\n == {'a': {'label': 1}, 'b': {'label': 0}
 [positions]
 id,sequence\nc:2-6(-) 7C,ACGT\n == {'c:2-6(-) 7C': {'chrom': 'c', 'start': 2, 'end': 6, 'strand':
     '-', 'temperature': '7'}}
-id,sequence\na,ACGT\n => 2: id 'a' does not match '<...>'. Change the record, or header in [data]
+id,sequence\na,ACGT\n => 2: id 'a' lacks <...>. Change the record, or the pattern header in
+    [data]
 sequence\nACGT\n => 1: no column 'id' in the table (columns: 'sequence'). <...>
 [label of class]
 id,sequence\na class:x,AC\nb class:y,GT\n == {'a class:x': {'label': 1}, 'b class:y': {'label': 0}}

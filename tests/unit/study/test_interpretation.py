@@ -20,7 +20,6 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import PAIR_COLUMNS
-from selfattn_bio.files import sha256_of
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import motifs as step
@@ -68,6 +67,7 @@ def test_motifs_and_interactions_of_a_trained_model(here, capsys):
     assert len(motifs.sites) > 0
     pd.testing.assert_frame_equal(study.motifs.table, motifs.table, rtol=1e-3, check_dtype=False)
     pd.testing.assert_frame_equal(study.interactions.table, pairs.table, check_dtype=False)
+    assert study.interactions.source == motifs.source
 
     def written():
         files = *here.glob("motifs.*"), here / "interactions.tsv"
@@ -117,22 +117,31 @@ def test_motifs_refuse_other_attributions(study):
     with pytest.raises(ResultsError, match="test records in the attribution: 1, such as 'p2'"):
         study.find_motifs()
     dataclasses.replace(own, source={**own.source, "split_sha256": "0"}).save("attribution")
-    message = "the attribution belongs to another model, corpus or split"
-    with pytest.raises(ResultsError, match=rf"{message} \(split_sha256 0, not "):
+    message = "this is the result of another {}. Run `selfattn-bio {} .` again"
+    with pytest.raises(ResultsError, match=message.format("split", "explain")):
         study.find_motifs()
     sb.explain("model", "p.fa").save("attribution")  # of an unknown corpus
-    weights = own.source["weights_sha256"][:12]
-    again = rf"\(weights_sha256 none, not {weights}\)\. Run `selfattn-bio explain TASK` again$"
-    with pytest.raises(ResultsError, match=f"{message} {again}"):
+    with pytest.raises(ResultsError, match=message.format("corpus", "explain")):
         study.find_motifs()
-    own.save("attribution")
+
+
+def test_results_of_an_earlier_model_are_refused(study):
+    own = study.explain()
+    study.find_motifs()
+    study.evaluate()
+    assert study.evaluation.metrics["test"]["n"] == 20
+    assert len(study.explanation.records) == len(own.records)
     save_untrained(study, seed=1)
-    other = sha256_of("model/model.safetensors")[:12]
-    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
-        study.find_motifs()
-    message = message.replace("attribution belongs", "motifs belong")
-    with pytest.raises(ResultsError, match=rf"{message} \(weights_sha256 {weights}, not {other}"):
-        study.find_interactions()
+    message = "this is the result of another model. Run `selfattn-bio {} .` again"
+    for command, read in (
+        ("explain", lambda: study.explanation),
+        ("explain", study.find_motifs),
+        ("motifs", lambda: study.motifs),
+        ("motifs", study.find_interactions),
+        ("evaluate", lambda: study.evaluation),
+    ):
+        with pytest.raises(ResultsError, match=message.format(command)):
+            read()
 
 
 def test_table_of_other_motifs_is_refused(study):
@@ -279,9 +288,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     assert study.find_interactions(write_motifs("none.meme")).table.empty
-    assert "one motif" not in caplog.text
     assert study.find_interactions(write_motifs("one.meme", one="ACGT")).table.empty
-    assert "positive: one motif, so no pairs" in caplog.messages
     assert interactions.NO_PAIR in caplog.messages
     assert "supported: 0 of 0" not in caplog.text
     assert study.interactions.table.empty

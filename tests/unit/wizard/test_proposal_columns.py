@@ -79,7 +79,7 @@ def test_values_as_long_as_the_records():
         )
     ]
     assert kinds == [
-        *(("binary", "positive"), ("multiclass", ""), ("multiclass", ""), ("regression", "")),
+        *(("binary", "positive"), ("multilabel", ""), ("multiclass", ""), ("regression", "")),
         *(("labels", "CEH"), ("labels", "01")),
     ]
     assert recognised(PROTEINS, PROTEIN) is None
@@ -164,7 +164,7 @@ def test_split_column_by_name():
     absent = r"found no column 'd' \(`split_column`\)"
     for given, name, message in (
         (columns, "c", "column 'c' cannot be used as the split, because '1' names no split; its"),
-        (columns, "d", f"{absent}; the columns are a, b, c$"),
+        (columns, "d", rf"{absent}; the columns are a \(train\), b \(train\), c \(1\)$"),
         ({}, "d", f"{absent}$"),
     ):
         with pytest.raises(RunFileError, match=message):
@@ -193,8 +193,9 @@ def test_choose_obvious_or_named_targets():
     labels = {"c": BINARY, "d": cycle("1", "0", None)}
     assert chosen(labels) == [("c", "multilabel"), ("d", "multilabel")]
     words = {"e": cycle("yes", "no"), "f": cycle("TRUE", "FALSE", None)}
-    wanted = [("c", "multilabel"), ("e", "multilabel"), ("f", "multilabel")]
-    assert chosen(columns | words, "c", "e", "f") == wanted
+    words["g"] = cycle("inactive", "active")
+    wanted = [("c", "multilabel"), ("e", "multilabel"), ("f", "multilabel"), ("g", "multilabel")]
+    assert chosen(columns | words, "c", "e", "f", "g") == wanted
     assert chosen(columns, "species") == [("species", "binary")]
     assert chosen(columns, "b", "score") == [("b", "regression"), ("score", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
@@ -210,19 +211,19 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             SEVERAL,
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
-            r"Choose one with `columns` NAME, or several of numbers or of 0 and 1 with",
+            r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes",
         ),
         (
             SEVERAL,
             "a c",
-            r"several columns must all be numbers, or all labels 0 and 1: a \(numbers\), c",
+            r"several columns must all be numbers, or all labels such as 1 and 0: a \(numbers\), c",
         ),
         (
             {"a": cycle("on", "off", None), "b": cycle("on", "off", None)},
             "a b",
-            r"several columns must all be numbers, or all labels 0 and 1: a \(2 classes\), b",
+            r"several columns must all be numbers, or all labels such as 1 and 0: a \(2 classes",
         ),
-        (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a, b, c, text"),
+        (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a \(0.000\), b"),
         (SEVERAL, "text", "column 'text' cannot be learned: its values are 'gene0'"),
         ({"name": GENES}, "", "none of the columns can be learned: name. Name it with"),
     ],
@@ -234,11 +235,13 @@ def test_choose_unclear_target(columns, wanted, message):
 
 def test_missing_words_are_noted():
     lengths = [LENGTH] * NUMBER
-    assert target_of("x", cycle("yes", "no", None), lengths, DNA).notes == (
-        "column 'x' has 20 missing values (empty, NA, n.d., . or -)",
-    )
-    assert target_of("x", cycle("on", "off", "NA", None), lengths, DNA).notes == (
-        "column 'x': 'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty)",
+    for yes, no in (("yes", "no"), ("active", "inactive")):
+        target = target_of("x", cycle(yes, no, None, "NA"), lengths, DNA)
+        missing = "30 missing values (empty, NA, n.d., . or -)"
+        assert (target.kind, target.what) == ("multilabel", f"{yes} and {no}, or missing")
+        assert target.counts == f"'{yes}' (15), '{no}' (15); {missing}"
+    assert target_of("x", cycle("on", "off", "NA", None), lengths, DNA).counts == (
+        "'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty)"
     )
 
 
