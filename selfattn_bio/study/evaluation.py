@@ -113,7 +113,7 @@ class Evaluation(TableResult):
             raise ArgumentError(f"no classifier has the test metric {metric!r} with an interval")
         test, names = self.predictions["test"], rows["name"].head(MAX_CURVES)
         curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
-        figure = DisplayedFigure((3.6 * (3 if curves else 1), 2.9))
+        figure = DisplayedFigure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
         axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
         found: list[Any] = rows.to_dict("records")
         intervals = [(row["name"], row, COLOURS[row["role"]]) for row in found]

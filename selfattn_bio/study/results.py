@@ -103,8 +103,10 @@ class StudyResults:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        pairs = self.read(self.files, "interactions")
-        return Interactions(pairs, self.read(self.files, "distances"))
+        names = "interactions", "distances", "interactions_source"
+        pairs = Interactions(*(self.read(self.files, name) for name in names))
+        self.check_source(self.files, "interactions_source", pairs.source)
+        return pairs
 
     @property
     def ranking(self) -> Ranking:
